@@ -1,0 +1,108 @@
+"""How good predicted probabilities of success are: ranking, calibration, and intervals on rates. Pure functions of arrays.
+
+labels: (N,) 0 or 1. probabilities: (N,) in 0..1. logits: (N,) any finite number.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+CALIBRATION_BINS = 15
+TEMPERATURES = (0.2, 10.0)
+"""Bounds of the fitted temperature: beyond them a small held-out set is being over-fitted."""
+
+
+def sigmoid(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probabilities of logits / temperature, without overflow."""
+    return 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64) / temperature))
+
+
+def log_losses(labels: np.ndarray, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """(N,) negative log-likelihood of each label, nats."""
+    z = np.asarray(logits, np.float64) / temperature
+    return np.logaddexp(0.0, np.where(np.asarray(labels) > 0.5, -z, z))
+
+
+def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Temperature that minimises the log-loss (Guo et al. 2017, section 4.2); 1 without both kinds of labels."""
+    labels = np.asarray(labels)
+    if len(labels) == 0 or labels.min() == labels.max():
+        return 1.0
+    low, high = (math.log(bound) for bound in TEMPERATURES)
+    found = minimize_scalar(
+        lambda t: float(log_losses(labels, logits, math.exp(t)).mean()), bounds=(low, high), method="bounded"
+    )
+    return float(math.exp(found.x))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Equal-width bins of the predicted probability; arrays of the bins that hold anything."""
+
+    predicted: np.ndarray
+    observed: np.ndarray
+    count: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: mean |predicted - observed|, weighted by count."""
+        if not self.count.sum():
+            return float("nan")
+        return float((np.abs(self.predicted - self.observed) * self.count).sum() / self.count.sum())
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> Reliability:
+    """Predicted against observed success per bin."""
+    index = np.minimum((np.asarray(probabilities) * bins).astype(int), bins - 1)
+    count = np.bincount(index, minlength=bins)
+    held = count > 0
+    predicted = np.bincount(index, probabilities, bins)[held] / count[held]
+    observed = np.bincount(index, labels, bins)[held] / count[held]
+    return Reliability(predicted, observed, count[held])
+
+
+def brier(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean squared error of the probability."""
+    return float(np.mean((np.asarray(probabilities) - np.asarray(labels)) ** 2))
+
+
+def binary_metrics(labels: np.ndarray, logits: np.ndarray, temperature: float = 1.0) -> dict[str, float]:
+    """ap, auc, brier, ece, log_loss, base_rate, accuracy and n; those that need both kinds of labels are left out without."""
+    labels = np.asarray(labels, np.float64)
+    if not len(labels):
+        return {"n": 0.0}
+    probabilities = sigmoid(logits, temperature)
+    metrics = {
+        "n": float(len(labels)),
+        "base_rate": float(labels.mean()),
+        "brier": brier(labels, probabilities),
+        "ece": reliability(labels, probabilities).error,
+        "log_loss": float(log_losses(labels, logits, temperature).mean()),
+        "accuracy": float(np.mean((probabilities >= 0.5) == (labels > 0.5))),
+    }
+    if 0 < labels.mean() < 1:
+        metrics["ap"] = float(average_precision_score(labels, probabilities))
+        metrics["auc"] = float(roc_auc_score(labels, probabilities))
+    return metrics
+
+
+def wilson(successes: int, attempts: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson score interval of a rate (95 % by default); (0, 1) without attempts."""
+    if attempts == 0:
+        return 0.0, 1.0
+    rate, zz = successes / attempts, z * z / attempts
+    centre = (rate + zz / 2) / (1 + zz)
+    half = z * math.sqrt(rate * (1 - rate) / attempts + zz / (4 * attempts)) / (1 + zz)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def rate_with_interval(successes: int, attempts: int) -> dict[str, float]:
+    """attempts, successes, rate, low, high: how a success rate is always stated. The rate is NaN-free: 0 without attempts."""
+    low, high = wilson(successes, attempts)
+    rate = successes / attempts if attempts else 0.0
+    return {"attempts": attempts, "successes": successes, "rate": rate, "low": low, "high": high}
