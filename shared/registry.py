@@ -1,0 +1,238 @@
+"""Versioned model store: `<root>/<name>/<version>/{weights.safetensors, card.json}` and the pointer `<root>/<name>/champion`.
+
+A version is written whole into a temporary folder and renamed; a pointer is a small text file that is replaced
+atomically. Readers follow only the pointers, so nobody ever sees half a version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+WEIGHTS, CARD = "weights.safetensors", "card.json"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class RegistryError(Exception):
+    """Base of what can go wrong with the registry."""
+
+
+class UnknownModel(RegistryError):
+    """No model of that name, or a model without a champion."""
+
+
+class UnknownVersion(RegistryError):
+    """The model has no such version."""
+
+
+class BrokenModel(RegistryError):
+    """A version whose card or weights cannot be trusted."""
+
+
+class ModelCard(BaseModel):
+    """What is known of one version: where it came from and how good it was measured to be."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    name: str
+    version: int = 0
+    architecture: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    sha256: str = ""
+    parent: int | None = None
+    created: str = ""
+    git_commit: str | None = None
+    seeds: dict[str, int] = Field(default_factory=dict)
+    outcomes: dict[str, Any] = Field(default_factory=dict, description="first and last outcome id, count")
+    metrics: dict[str, float] = Field(default_factory=dict, description="held out: ap, brier, ece, base_rate, ...")
+    simulated: dict[str, Any] | None = Field(None, description="attempts, successes, rate, low, high, protocol")
+    calibration: dict[str, Any] = Field(default_factory=dict, description="e.g. {kind: temperature, value: 1.2}")
+    note: str = ""
+    decisions: list[dict[str, Any]] = Field(default_factory=list, description="promoted, rejected, rolled back: when and why")
+
+
+class Registry:
+    """A registry on a file system; safe for many readers and one writer per model."""
+
+    def __init__(self, root: Path | str):
+        self.root = Path(root)
+
+    def names(self) -> list[str]:
+        """Models that have at least one version."""
+        if not self.root.is_dir():
+            return []
+        return sorted(path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name) and self.versions(path.name))
+
+    def versions(self, name: str) -> list[int]:
+        """Versions of a model in rising order; empty for an unknown one."""
+        folder = self._folder(name)
+        if not folder.is_dir():
+            return []
+        return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit() and (path / CARD).is_file())
+
+    def champion(self, name: str) -> int | None:
+        """The version that serves, or None."""
+        return self._pointer(name, "champion")
+
+    def candidate(self, name: str) -> int | None:
+        """The version that is being judged, or None."""
+        return self._pointer(name, "candidate")
+
+    def previous(self, name: str) -> int | None:
+        """The champion before this one, or None."""
+        return self._pointer(name, "previous")
+
+    def card(self, name: str, version: int) -> ModelCard:
+        """The card of a version. Raises UnknownModel, UnknownVersion or BrokenModel."""
+        path = self._version_folder(name, version) / CARD
+        try:
+            return ModelCard.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise BrokenModel(f"the card {path} cannot be read: {error}") from error
+
+    def weights_path(self, name: str, version: int) -> Path:
+        """Where the weights lie. Raises UnknownModel, UnknownVersion or BrokenModel when there are none."""
+        path = self._version_folder(name, version) / WEIGHTS
+        if not path.is_file():
+            raise BrokenModel(f"{name} version {version} has no {WEIGHTS}")
+        return path
+
+    def read_weights(self, name: str, version: int) -> bytes:
+        """The weights, checked against the card's sha256. Raises BrokenModel when they differ."""
+        data = self.weights_path(name, version).read_bytes()
+        found, expected = hashlib.sha256(data).hexdigest(), self.card(name, version).sha256
+        if found != expected:
+            raise BrokenModel(
+                f"{name} version {version}: sha256 of the weights is {found}, the card says {expected or 'nothing'}"
+            )
+        return data
+
+    def publish(self, name: str, weights: bytes, card: ModelCard) -> int:
+        """Store weights (safetensors bytes) as the next version and return its number; no pointer moves."""
+        folder = self._folder(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            version = max(self._taken(name), default=0) + 1
+            filled = card.model_copy(
+                update={
+                    "name": name,
+                    "version": version,
+                    "sha256": hashlib.sha256(weights).hexdigest(),
+                    "created": card.created or datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                }
+            )
+            temporary = folder / f".tmp-{uuid.uuid4().hex}"
+            temporary.mkdir()
+            _write(temporary / WEIGHTS, weights)
+            _write(temporary / CARD, filled.model_dump_json(indent=2).encode())
+            _sync_folder(temporary)
+            try:
+                temporary.rename(folder / str(version))
+            except OSError:  # another writer took the number: take the next
+                shutil.rmtree(temporary)
+                continue
+            _sync_folder(folder)
+            return version
+
+    def record(self, name: str, version: int, decision: dict[str, Any]) -> None:
+        """Append a decision (promoted, rejected, rolled back, ...) to a version's card."""
+        card = self.card(name, version)
+        stamped = {"time": datetime.now(timezone.utc).isoformat(timespec="seconds"), **decision}
+        card.decisions.append(stamped)
+        _replace(self._version_folder(name, version) / CARD, card.model_dump_json(indent=2).encode())
+
+    def promote(self, name: str, version: int) -> None:
+        """Make a version the champion; the champion until now becomes `previous`."""
+        self._version_folder(name, version)
+        current = self.champion(name)
+        if current == version:
+            return
+        if current is not None:
+            self._point(name, "previous", current)
+        self._point(name, "champion", version)
+        if self.candidate(name) == version:
+            self.set_candidate(name, None)
+
+    def rollback(self, name: str) -> int:
+        """Move the champion pointer back to the previous champion and return it. Raises UnknownVersion without one.
+
+        The previous pointer goes: a second rollback must not bring the bad version back.
+        """
+        current, previous = self.champion(name), self.previous(name)
+        if previous is None or previous == current:
+            raise UnknownVersion(f"{name} has no earlier champion to go back to (champion: {current})")
+        self._version_folder(name, previous)
+        self._point(name, "champion", previous)
+        (self._folder(name) / "previous").unlink(missing_ok=True)
+        return previous
+
+    def set_candidate(self, name: str, version: int | None) -> None:
+        """Point at the version that is being judged, or at none."""
+        if version is None:
+            (self._folder(name) / "candidate").unlink(missing_ok=True)
+        else:
+            self._version_folder(name, version)
+            self._point(name, "candidate", version)
+
+    def writable(self) -> bool:
+        """Whether pointers can be moved from here (a server may have the registry mounted read-only)."""
+        probe = self.root
+        while not probe.exists() and probe != probe.parent:
+            probe = probe.parent
+        return os.access(probe, os.W_OK) and not os.statvfs(probe).f_flag & os.ST_RDONLY
+
+    def _folder(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise UnknownModel(f"{name!r} is no model name: expected small letters, digits, '.', '_' and '-', at most 64")
+        return self.root / name
+
+    def _version_folder(self, name: str, version: int) -> Path:
+        folder = self._folder(name) / str(int(version))
+        if not self.versions(name):
+            raise UnknownModel(f"no model {name!r}; there are {', '.join(self.names()) or 'none'}")
+        if not (folder / CARD).is_file():
+            raise UnknownVersion(f"{name} has no version {version}; there are {self.versions(name)}")
+        return folder
+
+    def _taken(self, name: str) -> list[int]:
+        return [int(path.name) for path in self._folder(name).iterdir() if path.name.isdigit()]
+
+    def _pointer(self, name: str, pointer: str) -> int | None:
+        try:
+            text = (self._folder(name) / pointer).read_text().strip()
+        except OSError:
+            return None
+        return int(text) if text.isdigit() else None
+
+    def _point(self, name: str, pointer: str, version: int) -> None:
+        _replace(self._folder(name) / pointer, f"{version}\n".encode())
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    _write(temporary, data)
+    os.replace(temporary, path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,107 @@
+"""Settings, one class per service: command line over environment over `.env` over `/run/secrets` over the defaults here."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_SECRETS = "/run/secrets"
+
+
+class ServiceSettings(BaseSettings):
+    """What all services share. Every field is also an environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        extra="ignore",
+        secrets_dir=_SECRETS if os.path.isdir(_SECRETS) else None,
+        protected_namespaces=(),
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
+
+    redis_url: str | None = Field(
+        None, description="redis://host:port/db of the outcome and ticket queue; none: run without a queue"
+    )
+    models_dir: Path = Field(Path("data/models"), description="model registry: <name>/<version>/ and the champion pointer")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level that is logged")
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, JSON lines elsewhere")
+
+
+class ServerSettings(ServiceSettings):
+    """`python -m inference_server`"""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    api_keys: SecretStr | None = Field(None, description="comma-separated keys accepted in X-API-Key; none: open")
+    admin_key: SecretStr | None = Field(None, description="key for promote, rollback and reload; none: loopback clients only")
+    allow_open: bool = Field(False, description="serve beyond loopback without API keys")
+    queue_size: int = Field(64, ge=1, le=4096, description="most requests waiting; beyond it 429")
+    max_batch: int = Field(16, ge=1, le=256, description="most requests planned as one batch")
+    deadline_ms: int = Field(10_000, ge=1, description="longest a request may take when it sends no X-Deadline-Ms")
+    max_body_mb: float = Field(64, gt=0, description="largest request body, MiB; beyond it 413")
+    max_pixels: int = Field(16_000_000, ge=1, description="most pixels in one image, read from its header; beyond it 413")
+    decode_threads: int = Field(2, ge=1, le=64, description="threads that decode images")
+    torch_threads: int = Field(0, ge=0, le=256, description="threads of the network on the CPU; 0: one per core")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    reload_seconds: float = Field(2.0, gt=0, description="how often the champion pointers are looked at")
+    drain_seconds: float = Field(10.0, ge=0, description="longest wait for accepted requests at shutdown")
+
+
+class WorkerSettings(ServiceSettings):
+    """`python -m sim_worker`"""
+
+    server_url: str = Field("http://127.0.0.1:8000", description="inference server that plans the grasps")
+    api_key: SecretStr | None = Field(None, description="sent as X-API-Key")
+    worker_id: str = Field(default_factory=socket.gethostname, description="name of this worker in outcome ids")
+    spool_dir: Path = Field(Path("data/spool"), description="outcomes wait here, on disk, while the queue is away")
+    spool_limit_mb: float = Field(512, gt=0, description="the worker pauses when its spool is this large")
+    worlds: int = Field(
+        1, ge=1, le=64, description="simulated worlds per process, so that physics goes on while requests are in flight"
+    )
+    object_set: Literal["train", "validation", "test"] = Field(
+        "train", description="objects of scenes that the worker makes itself"
+    )
+    scene_kind: Literal["single", "pile", "packed", "mixed"] = Field("mixed", description="scenes that the worker makes itself")
+    profile: Literal["clean", "standard", "hard"] = Field(
+        "standard", description="difficulty of scenes that the worker makes itself"
+    )
+    planner: str = Field("auto", description="planner that the worker asks for in scenes of its own")
+    attempts: int = Field(0, ge=0, description="stop after this many attempts; 0: go on")
+    seed: int = Field(0, ge=0, description="seed of the scenes that the worker makes itself")
+
+
+class TrainerSettings(ServiceSettings):
+    """`python -m trainer_job`"""
+
+    data_dir: Path = Field(Path("data"), description="outcome shards, training state and logs")
+    shipped_models_dir: Path | None = Field(
+        None, description="registry whose models start an empty one; none: the repository's models/"
+    )
+    round_outcomes: int = Field(500, ge=1, description="new outcomes that start a training round")
+    shard_outcomes: int = Field(64, ge=1, le=65536, description="most outcomes acknowledged together as one shard")
+    shard_seconds: float = Field(5.0, gt=0, description="longest an outcome waits to be written")
+    outstanding_tickets: int = Field(32, ge=0, le=10000, description="scene tickets kept waiting for workers; 0: issue none")
+    epochs: int = Field(4, ge=1, description="passes over the replayed data in a round")
+    replay_outcomes: int = Field(20_000, ge=1, description="most outcomes replayed in a round")
+    rounds: int = Field(0, ge=0, description="stop after this many rounds; 0: go on")
+    seed: int = Field(0, ge=0, description="seed of the training rounds and of the scenes asked for")
+
+
+class LocalSettings(BaseSettings):
+    """`python -m services.local` (`make run`)"""
+
+    model_config = ServiceSettings.model_config
+
+    host: str = Field("127.0.0.1", description="address that the server listens on")
+    port: int = Field(8000, ge=0, le=65535, description="port that the server listens on")
+    workers: int = Field(1, ge=0, le=256, description="simulation workers to start")
+    data_dir: Path = Field(Path("data"), description="queue, registry, shards, spools and logs; continued at the next start")
+    redis_url: str | None = Field(None, description="use this queue instead of starting one")

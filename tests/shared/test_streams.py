@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+import redis
+
+from shared.contract import Grasp, ImageSpec, Outcome, OutcomeMeta, SceneTicket
+from shared.streams import OutcomeStream, TicketStream, WorkerBoard, connect, decode_outcome, encode_outcome
+
+
+def outcome(number: int = 0, **changes) -> Outcome:
+    depth = np.arange(12, dtype=np.uint16).reshape(3, 4) + number
+    grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[1.0, 2.0], angle=0.1)
+    meta = OutcomeMeta(
+        grasp=grasp, planner="antipodal", success=True, images={"depth": ImageSpec(shape=[3, 4], dtype="uint16")}
+    )
+    return Outcome(id=f"worker:{number}:0", meta=meta.model_copy(update=changes), images={"depth": depth})
+
+
+@pytest.fixture
+def client(redis_url):
+    client = connect(redis_url)
+    client.flushall()
+    return client
+
+
+@pytest.fixture
+def stream(client):
+    return OutcomeStream(client)
+
+
+def test_an_outcome_survives_the_wire_bit_for_bit():
+    sent = outcome(7)
+    received = decode_outcome({name.encode(): value for name, value in encode_outcome(sent).items()})
+    assert received.id == sent.id
+    assert received.meta == sent.meta
+    np.testing.assert_array_equal(received.images["depth"], sent.images["depth"])
+
+
+def test_images_must_be_what_the_meta_says():
+    wrong = outcome()
+    wrong.images["depth"] = wrong.images["depth"].astype(np.float32)
+    with pytest.raises(ValueError, match=r"float32 \[3, 4\], meta.images says uint16"):
+        encode_outcome(wrong)
+
+
+def test_read_acknowledge_and_trim(stream):
+    for number in range(5):
+        assert stream.publish(outcome(number))
+    entries = stream.read("a", count=3)
+    assert [entry.outcome.id for entry in entries] == ["worker:0:0", "worker:1:0", "worker:2:0"]
+    assert (stream.pending(), stream.lag()) == (3, 2)
+    stream.ack([entries[0].key])
+    assert stream.trim() == 1
+    assert stream.client.xlen(stream.stream) == 4
+    stream.ack([entry.key for entry in entries[1:]])
+    assert stream.trim() == 2
+    assert [entry.outcome.id for entry in stream.read("a", block_ms=10)] == ["worker:3:0", "worker:4:0"]
+
+
+def test_a_retry_is_neither_added_nor_counted_twice(stream):
+    assert stream.publish(outcome(1), worker="w", sequence=1)
+    assert not stream.publish(outcome(1), worker="w", sequence=1)
+    assert stream.publish(outcome(2), worker="w", sequence=2)
+    assert stream.sent() == {"w": 2}
+    assert len(stream.read("a")) == 2
+
+
+def test_unfinished_entries_are_taken_over(stream):
+    stream.publish(outcome())
+    taken = stream.read("dies")
+    assert [entry.key for entry in stream.claim("lives", min_idle_ms=0)] == [entry.key for entry in taken]
+    assert stream.deliveries()[taken[0].key] == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"v": "9", "id": "x", "meta": "{}"}, "schema version is 9"),
+        ({"id": "x", "meta": "{}"}, "schema version is missing"),
+        ({"v": "1", "id": "x"}, "missing fields: meta"),
+        ({"v": "1", "id": "x", "meta": "{"}, "meta"),
+        ({"v": "1", "id": "x", "meta": "{}"}, "grasp: Field required"),
+        ({**encode_outcome(outcome()), "depth": b"abc"}, "has 3 bytes"),
+        ({name: value for name, value in encode_outcome(outcome()).items() if name != "depth"}, "no such field"),
+    ],
+)
+def test_unreadable_entries_are_buried_with_the_reason(stream, fields, reason):
+    stream.client.xadd(stream.stream, fields)
+    (entry,) = stream.read("a")
+    assert entry.outcome is None
+    assert reason in entry.error
+    stream.bury(entry, entry.error)
+    assert stream.dead_letters() == [(entry.key, entry.error)]
+    assert stream.pending() == 0
+
+
+def test_a_full_queue_refuses_and_counts_nothing(stream):
+    stream.client.config_set("maxmemory-policy", "noeviction")
+    stream.client.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(redis.RedisError):
+            stream.publish(outcome(), worker="w", sequence=1)
+    finally:
+        stream.client.config_set("maxmemory", "0")
+    assert stream.sent() == {}
+    assert stream.publish(outcome(), worker="w", sequence=1)
+
+
+def test_the_group_comes_back_after_the_queue_was_emptied(stream):
+    stream.publish(outcome(1))
+    stream.read("a")
+    stream.client.flushall()
+    stream.publish(outcome(2))
+    assert [entry.outcome.id for entry in stream.read("a")] == ["worker:2:0"]
+
+
+def test_tickets_go_to_one_worker_and_return_from_a_dead_one(client):
+    tickets = TicketStream(client)
+    for seed in (1, 2):
+        tickets.issue(SceneTicket(id=f"t{seed}", seed=seed))
+    key, first = tickets.take("a")
+    _, second = tickets.take("b")
+    assert (first.seed, second.seed) == (1, 2)
+    assert tickets.take("c", block_ms=10) is None
+    tickets.done(key)
+    assert tickets.outstanding() == 1
+    _, again = tickets.claim("c", min_idle_ms=0)
+    assert again == second
+
+
+def test_a_ticket_of_another_version_is_dropped(client):
+    tickets = TicketStream(client)
+    client.xadd(tickets.stream, {"ticket": "{}"})
+    assert tickets.take("a") is None
+    assert tickets.outstanding() == 0
+
+
+def test_the_board_shows_who_reported_lately(client):
+    board = WorkerBoard(client)
+    board.report("w", {"attempts": 3})
+    assert board.read()["w"]["attempts"] == 3
+    assert board.read(max_age_seconds=-1) == {}
