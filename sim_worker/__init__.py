@@ -1,0 +1,1 @@
+"""Simulated robots: they ask the server for grasps, execute them in PyBullet and report what happened."""
