@@ -26,16 +26,18 @@ def check_depth(depth: np.ndarray) -> None:
     median = float(np.median(readings[:: max(1, readings.size // _MEDIAN_SAMPLE)]))
     if median > FARTHEST_MEDIAN:
         raise ImageError(
-            422, "wrong_unit",
+            422,
+            "wrong_unit",
             f"the median depth is {median:.4g} m, which no arm reaches: are these millimetres? Send float depth in metres, "
             "or integer depth with `depth_scale` set to the metres per unit",
-        )  # fmt: skip
+        )
     if median < NEAREST_MEDIAN:
         raise ImageError(
-            422, "wrong_unit",
+            422,
+            "wrong_unit",
             f"the median depth is {median:.4g} m, nearer than any depth camera measures: send float depth in metres, "
             "or integer depth with `depth_scale` set to the metres per unit (1 if the integers are metres)",
-        )  # fmt: skip
+        )
 
 
 def check_observation(observation: Observation) -> None:
@@ -47,9 +49,10 @@ def check_observation(observation: Observation) -> None:
         image = getattr(observation, name)
         if image is not None and image.shape[:2] != (height, width):
             raise ImageError(
-                422, "size_mismatch",
+                422,
+                "size_mismatch",
                 f"{name} is {image.shape[1]} x {image.shape[0]} pixels but the observation is {width} x {height}: "
                 "all images must be registered to the same pixels",
-            )  # fmt: skip
+            )
     if observation.depth is not None:
         check_depth(observation.depth)

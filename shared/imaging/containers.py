@@ -91,9 +91,10 @@ def read_npy(data: bytes, limits: ImageLimits) -> np.ndarray:
     expected = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
     if len(data) - offset != expected:
         raise ImageError(
-            400, "undecodable_image",
-            f"the npy header announces {shape} {dtype} = {expected} bytes, but {len(data) - offset} follow: is the file cut off?",
-        )  # fmt: skip
+            400,
+            "undecodable_image",
+            f"the npy header announces {shape} {dtype} = {expected} bytes, but {len(data) - offset} follow: cut off?",
+        )
     flat = np.frombuffer(data, dtype, offset=offset)
     return flat.reshape(shape, order="F" if fortran else "C")
 

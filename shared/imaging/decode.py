@@ -13,6 +13,7 @@ SIXTEEN_BIT = ("I;16", "I;16B", "I")
 """Pillow's modes of a 16-bit grey PNG, over its versions."""
 GREY = ("1", "L", "LA")
 
+_RAW_DTYPES: dict[str, np.dtype] = {"uint16": np.dtype("<u2"), "float32": np.dtype("<f4")}
 _DEPTH_FORMATS = "a 16-bit grey PNG, or npy uint16, float32 or float64 of shape (H, W) or (H, W, 1)"
 
 
@@ -91,15 +92,16 @@ def decode_raw_depth(
     limits.check_bytes(body)
     height, width = _raw_shape(shape_header)
     limits.check_pixels(height, width)
-    dtype = {"uint16": np.dtype("<u2"), "float32": np.dtype("<f4")}.get((dtype_header or "").strip().lower())
+    dtype = _RAW_DTYPES.get((dtype_header or "").strip().lower())
     if dtype is None:
         raise ImageError(422, "wrong_dtype", f"header X-Dtype: expected uint16 or float32, got {_quoted(dtype_header)}")
     expected = height * width * dtype.itemsize
     if len(body) != expected:
         raise ImageError(
-            422, "wrong_shape",
+            422,
+            "wrong_shape",
             f"X-Shape {height},{width} with X-Dtype {dtype.name} needs {expected} bytes, but the body has {len(body)}",
-        )  # fmt: skip
+        )
     return _metres(np.frombuffer(body, dtype).reshape(height, width), depth_scale)
 
 
