@@ -1,0 +1,87 @@
+"""Fully convolutional GQ-CNN: the quality of every 32x32 window of an image in one pass (FC-GQ-CNN of Dex-Net 5.0).
+
+Weights come from a trained `GQCNN` by `convert`; names are those of the published state dicts: conv1..conv7.
+With `valid` padding each output equals the crop network on that window; with `same` padding, as published, they are
+equal only for an image of one window, since a crop sees zeros where the image goes on.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shared.networks.gqcnn import CROP, GQCNNTrunk, GripperDepth, Padding
+
+
+class FCGQCNN(GQCNNTrunk):
+    """Depth images (N, 1, H, W) in metres, H, W >= 32 -> logit maps (N, H', W').
+
+    Output (i, j) scores the window whose upper left pixel is (stride i, stride j). Stride 2 gives H' = H // 2 - 15;
+    `high_resolution` runs the four phases of the pooling and interleaves them: stride 1, H' = H - 31.
+    """
+
+    window = CROP
+
+    def __init__(
+        self,
+        high_resolution: bool = False,
+        gripper_depth: bool = False,
+        padding: Padding = "same",
+        mean: float = 0.70004099,
+        std: float = 0.00400076,
+        depth_mean: float = 0.70,
+        depth_std: float = 0.03,
+        lrn_size: int = 2,
+        lrn_alpha: float = 2e-5,
+    ) -> None:
+        super().__init__(padding, mean, std, lrn_size, lrn_alpha)
+        self.high_resolution, self.takes_gripper_depth = high_resolution, gripper_depth
+        self.stride = 1 if high_resolution else 2
+        self.pc1 = GripperDepth(depth_mean, depth_std) if gripper_depth else None
+        self.conv5 = nn.Conv2d(64, 1024, self.field)
+        self.conv6 = nn.Conv2d(1024 + (16 if gripper_depth else 0), 1024, 1)
+        self.conv7 = nn.Conv2d(1024, 1, 1)
+
+    def _head(self, x: Tensor, pose: Tensor | None) -> Tensor:
+        x = F.relu(self.conv5(self.deep(x)))
+        if pose is not None:
+            x = torch.cat((x, pose[:, :, None, None].expand(-1, -1, *x.shape[2:])), dim=1)
+        return self.conv7(F.relu(self.conv6(x)))[:, 0]
+
+    def forward(self, depth: Tensor, gripper_depth: Tensor | None = None) -> Tensor:
+        height, width = depth.shape[2:]
+        if min(height, width) < CROP:
+            raise ValueError(f"expected an image of at least {CROP}x{CROP} pixels, got {height}x{width}: pad it first")
+        pose = None
+        if self.pc1 is not None:
+            if gripper_depth is None:
+                raise ValueError("this network has a gripper-depth stream: expected gripper_depth (N,) in metres, got none")
+            pose = self.pc1(gripper_depth)
+        shallow = self.shallow(depth)
+        if not self.high_resolution:
+            return self._head(shallow, pose)
+        logits = depth.new_empty(len(depth), height - CROP + 1, width - CROP + 1)
+        for row in range(min(2, height - CROP + 1)):
+            for column in range(min(2, width - CROP + 1)):
+                logits[:, row::2, column::2] = self._head(shallow[:, :, row:, column:], pose)
+        return logits
+
+    def golden_batch(self) -> tuple[Tensor, ...]:
+        """Fixed input for checks of loaded weights."""
+        noise = torch.randn(1, 1, CROP + 2, CROP + 2, generator=torch.Generator().manual_seed(0))
+        depth = self.mean + self.std * noise
+        return (depth, depth[:, 0, CROP // 2, CROP // 2]) if self.takes_gripper_depth else (depth,)
+
+
+def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """State dict of a `GQCNN` -> state dict of the `FCGQCNN` that has the same parameters."""
+    channels = 64
+    side = round((state["fc.weight"].shape[1] / channels) ** 0.5)
+    converted = {name: value for name, value in state.items() if not name.startswith("fc")}
+    converted["conv5.weight"] = state["fc.weight"].reshape(-1, channels, side, side)
+    converted["conv6.weight"] = state["fc2.weight"][:, :, None, None]
+    converted["conv7.weight"] = state["fc3.weight"][:, :, None, None]
+    for new, old in (("conv5", "fc"), ("conv6", "fc2"), ("conv7", "fc3")):
+        converted[f"{new}.bias"] = state[f"{old}.bias"]
+    return converted

@@ -1,0 +1,98 @@
+"""GQ-CNN in the size of Dex-Net 5.0: quality of one 32x32 depth crop, 18,008,385 parameters.
+
+The grasp centre is the crop's centre and the closing axis lies along its middle row (Dex-Net 2.0, arXiv 1703.09312).
+Parameter names are those of the published PyTorch state dicts: conv1..conv4, fc, fc2, fc3. `pc1` exists only with the
+gripper-depth stream, which the published networks lack.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Padding = Literal["same", "valid"]
+CROP = 32
+
+
+class GQCNNTrunk(nn.Module):
+    """conv1..conv4 with normalised input, shared by the crop form and the fully convolutional forms.
+
+    padding: `same` as published (a crop then sees zeros beyond its rim), or `valid`, with which crops and the fully
+    convolutional forms agree everywhere. mean, std: of the training images, metres.
+    """
+
+    def __init__(self, padding: Padding, mean: float, std: float, lrn_size: int, lrn_alpha: float) -> None:
+        super().__init__()
+        if padding not in ("same", "valid"):
+            raise ValueError(f"padding: expected 'same' or 'valid', got {padding!r}")
+        self.padding, self.mean, self.std = padding, mean, std
+        same = padding == "same"
+        self.conv1 = nn.Conv2d(1, 64, 7, padding=3 * same)
+        self.conv2 = nn.Conv2d(64, 64, 5, padding=2 * same)
+        self.conv3 = nn.Conv2d(64, 64, 3, padding=1 * same)
+        self.conv4 = nn.Conv2d(64, 64, 3, padding=1 * same)
+        self.lrn = nn.LocalResponseNorm(lrn_size, alpha=lrn_alpha, beta=0.75, k=1.0)
+        self.field = 16 if same else 7  # side of conv4's map over one crop
+
+    def shallow(self, depth: Tensor) -> Tensor:
+        """(N, 1, H, W) metres -> conv2's map before the pooling, at full resolution."""
+        x = F.relu(self.conv1((depth - self.mean) / self.std))
+        return self.lrn(F.relu(self.conv2(x)))
+
+    def deep(self, x: Tensor) -> Tensor:
+        """conv2's map, pooled by two, through conv3 and conv4."""
+        x = F.relu(self.conv3(F.max_pool2d(x, 2)))
+        return self.lrn(F.relu(self.conv4(x)))
+
+
+class GripperDepth(nn.Module):
+    """The optional stream of Dex-Net 2.0: gripper depth (N,) in metres -> (N, 16)."""
+
+    def __init__(self, mean: float, std: float) -> None:
+        super().__init__()
+        self.mean, self.std = mean, std
+        self.linear = nn.Linear(1, 16)
+
+    def forward(self, depth: Tensor) -> Tensor:
+        return F.relu(self.linear(((depth - self.mean) / self.std)[:, None]))
+
+
+class GQCNN(GQCNNTrunk):
+    """Depth crops (N, 1, 32, 32) in metres and, with `gripper_depth`, tip depths (N,) in metres -> logits (N,)."""
+
+    crop_size = CROP
+
+    def __init__(
+        self,
+        gripper_depth: bool = False,
+        padding: Padding = "same",
+        mean: float = 0.70004099,
+        std: float = 0.00400076,
+        depth_mean: float = 0.70,
+        depth_std: float = 0.03,
+        lrn_size: int = 2,
+        lrn_alpha: float = 2e-5,
+    ) -> None:
+        super().__init__(padding, mean, std, lrn_size, lrn_alpha)
+        self.takes_gripper_depth = gripper_depth
+        self.pc1 = GripperDepth(depth_mean, depth_std) if gripper_depth else None
+        self.fc = nn.Linear(64 * self.field**2, 1024)
+        self.fc2 = nn.Linear(1024 + (16 if gripper_depth else 0), 1024)
+        self.fc3 = nn.Linear(1024, 1)
+
+    def forward(self, depth: Tensor, gripper_depth: Tensor | None = None) -> Tensor:
+        x = F.relu(self.fc(self.deep(self.shallow(depth)).flatten(1)))
+        if self.pc1 is not None:
+            if gripper_depth is None:
+                raise ValueError("this network has a gripper-depth stream: expected gripper_depth (N,) in metres, got none")
+            x = torch.cat((x, self.pc1(gripper_depth)), dim=1)
+        return self.fc3(F.relu(self.fc2(x)))[:, 0]
+
+    def golden_batch(self) -> tuple[Tensor, ...]:
+        """Fixed input for checks of loaded weights."""
+        noise = torch.randn(2, 1, CROP, CROP, generator=torch.Generator().manual_seed(0))
+        depth = self.mean + self.std * noise
+        return (depth, depth[:, 0, CROP // 2, CROP // 2]) if self.takes_gripper_depth else (depth,)

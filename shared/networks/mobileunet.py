@@ -1,0 +1,112 @@
+"""MobileUNet: an RGB image to one grasp-quality heat map per jaw angle.
+
+The trunk is MobileNetV3-small up to its sixth stage (arXiv 1905.02244), with torchvision's parameter names, so that published
+state dicts (110 tensors with two rotations) load. Those were trained behind a final ReLU, which silences most of their
+output; it is off here unless `output_relu` asks for the published forward pass.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class _Unit(nn.Sequential):
+    """Convolution, batch normalisation, activation."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, act: type | None = None
+    ) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+            nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01),
+        ]
+        super().__init__(*layers, *([act()] if act else []))
+
+
+class _SqueezeExcite(nn.Module):
+    def __init__(self, channels: int, squeeze: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Conv2d(channels, squeeze, 1), nn.Conv2d(squeeze, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * F.hardsigmoid(self.fc2(F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1)))))
+
+
+class _InvertedResidual(nn.Module):
+    def __init__(self, inputs: int, kernel: int, expand: int, outputs: int, squeeze: int, act: type, stride: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [_Unit(inputs, expand, 1, act=act)] if expand != inputs else []
+        layers.append(_Unit(expand, expand, kernel, stride, groups=expand, act=act))
+        if squeeze:
+            layers.append(_SqueezeExcite(expand, squeeze))
+        layers.append(_Unit(expand, outputs, 1))
+        self.block = nn.Sequential(*layers)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.block(x) if self.residual else self.block(x)
+
+
+class MobileUNet(nn.Module):
+    """RGB (N, 3, H, W) in [0, 1], H and W multiples of 16 -> logits (N, R, H, W).
+
+    angles: image angle of the closing axis of each map, radians from +u towards +v; default k pi / R. (The published
+    two-rotation network counts from the image rows: [pi / 2, 0].) inputs: 4 when depth is stacked behind RGB.
+    """
+
+    def __init__(
+        self,
+        rotations: int = 2,
+        inputs: int = 3,
+        output_relu: bool = False,
+        angles: list[float] | None = None,
+        image_size: int = 64,
+    ) -> None:
+        super().__init__()
+        if not 2 <= rotations <= 16:
+            raise ValueError(f"rotations: expected 2 to 16, got {rotations}")
+        self.rotations, self.inputs, self.output_relu = rotations, inputs, output_relu
+        self.image_size = image_size
+        self.angles = angles or [k * math.pi / rotations for k in range(rotations)]
+        if len(self.angles) != rotations:
+            raise ValueError(f"angles: expected one per rotation ({rotations}), got {len(self.angles)}")
+        width = 2 * rotations
+        relu, swish = nn.ReLU, nn.Hardswish
+        self.backbone1 = nn.Sequential(
+            _Unit(inputs, 16, 3, 2, act=swish),
+            _InvertedResidual(16, 3, 16, 16, 8, relu, 2),
+            _InvertedResidual(16, 3, 72, 24, 0, relu, 2),
+        )
+        self.backbone2 = nn.Sequential(
+            _InvertedResidual(24, 3, 88, 24, 0, relu, 1),
+            _InvertedResidual(24, 5, 96, 40, 24, swish, 2),
+            _InvertedResidual(40, 5, 240, 40, 64, swish, 1),
+        )
+        self.conv1 = nn.Conv2d(40, 128, 1)
+        self.conv2 = nn.Conv2d(128, width, 1)
+        self.conv3 = nn.Conv2d(width, rotations, 1)
+        self.conv4 = nn.Conv2d(24, width, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[2:]
+        if height % 16 or width % 16:
+            raise ValueError(f"expected sides that are multiples of 16, got {height}x{width}: pad or resize first")
+        half = (height // 2, width // 2)
+        wide = self.backbone1(image)
+        deep = F.relu(self.conv1(self.backbone2(wide)))
+        # 1x1 convolutions and bilinear resizing commute; resizing fewer channels is cheaper.
+        logits = self.conv3(_resize(self.conv2(deep), half) + _resize(self.conv4(wide), half))
+        return _resize(F.relu(logits) if self.output_relu else logits, (height, width))
+
+    def golden_batch(self) -> tuple[Tensor, ...]:
+        """Fixed input for checks of loaded weights."""
+        shape = (1, self.inputs, self.image_size, self.image_size)
+        return (torch.rand(shape, generator=torch.Generator().manual_seed(0)),)
+
+
+def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
