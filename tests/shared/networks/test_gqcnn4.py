@@ -56,5 +56,5 @@ def test_what_does_not_fit_is_explained():
     layers = {"im_stream": {"conv1": {"type": "conv", "filt_dim": 5, "num_filt": 4, "pad": "SAME"}}}
     with pytest.raises(ValueError, match="VALID"):
         network(architecture=layers, depth_mode="im_only")
-    with pytest.raises(ValueError, match="does not fit the pose layers"):
+    with pytest.raises(ValueError, match="does not fit an architecture"):
         network(architecture={"im_stream": {"fc": {"type": "fc", "out_size": 2}}})
