@@ -10,10 +10,8 @@ from trainer_job.metrics import (
     brier,
     fit_temperature,
     log_losses,
-    rate_with_interval,
     reliability,
     sigmoid,
-    wilson,
 )
 
 
@@ -57,11 +55,3 @@ def test_binary_metrics_of_a_perfect_and_of_a_one_sided_set() -> None:
     assert "auc" not in one_sided
     assert one_sided["brier"] == pytest.approx(0.25)
     assert binary_metrics(np.zeros(0), np.zeros(0)) == {"n": 0.0}
-
-
-def test_wilson_interval() -> None:
-    low, high = wilson(8, 10)
-    assert (low, high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
-    assert wilson(0, 0) == (0.0, 1.0)
-    assert wilson(10, 10)[1] == pytest.approx(1.0)
-    assert rate_with_interval(0, 0)["rate"] == 0.0
