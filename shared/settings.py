@@ -74,6 +74,7 @@ class WorkerSettings(ServiceSettings):
         "standard", description="difficulty of scenes that the worker makes itself"
     )
     planner: str = Field("auto", description="planner that the worker asks for in scenes of its own")
+    exploration: float = Field(0.2, ge=0, le=1, description="share of attempts below the best grasp in scenes of its own")
     attempts: int = Field(0, ge=0, description="stop after this many attempts; 0: go on")
     seed: int = Field(0, ge=0, description="seed of the scenes that the worker makes itself")
 
