@@ -1,0 +1,211 @@
+"""The clients: the same calls, blocking and with `await`.
+
+Every call is retried on 429, 503 and connection errors, with jitter, inside its deadline; all are safe to repeat.
+A client keeps its connections, may be shared between threads (or tasks), and is closed by `with` or `close()`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from typing import Any
+
+import httpx
+import numpy as np
+
+from grasp_client.calls import Call, outcome_call, parsed, parsed_json, plan_call
+from grasp_client.errors import GraspServerError
+from grasp_client.observe import observe, request_of
+from grasp_client.retry import Attempts
+from shared.contract import GraspPlan, Outcome, PlanRequest
+from shared.planner import Observation
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_DEADLINE = 10.0
+DEFAULT_ATTEMPTS = 10
+
+_READY, _PLANNERS, _MODELS = (Call("GET", path) for path in ("/ready", "/planners", "/models"))
+
+
+class _Connection:
+    """What both clients know: where the server is, who asks, how long to try."""
+
+    def __init__(self, url: str, api_key: str | None, deadline: float, attempts: int) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"expected a url such as {DEFAULT_URL}, got {url!r}")
+        self.url = url.rstrip("/")
+        self.deadline = deadline
+        self.attempts = attempts
+        self._key = {"X-API-Key": api_key} if api_key else {}
+        # A proxy named in the environment cannot reach this machine's own loopback.
+        self._trust_env = httpx.URL(url).host not in ("127.0.0.1", "localhost", "::1")
+
+    def _attempts(self, deadline: float | None, most: float | None = None) -> Attempts:
+        return Attempts(self.url, self.deadline if deadline is None else deadline, self.attempts if most is None else most)
+
+    def _arguments(self, call: Call, attempts: Attempts, request_id: str) -> dict[str, Any]:
+        deadline, timeout = attempts.begin()
+        headers = {**self._key, "X-Request-ID": request_id, **deadline, **call.headers}
+        return {
+            "method": call.method, "url": self.url + call.path, "headers": headers, "timeout": timeout,
+            "content": call.content, "files": call.files,
+        }  # fmt: skip
+
+
+class GraspClient(_Connection):
+    """A `GraspPlanner` whose planner runs on a server.
+
+    url: of the server. api_key: sent as X-API-Key. deadline: seconds that a call may take, retries included; every call
+    takes its own. attempts: most attempts per call. transport: another httpx transport, as for a proxy or a test.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        api_key: str | None = None,
+        deadline: float = DEFAULT_DEADLINE,
+        attempts: int = DEFAULT_ATTEMPTS,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        super().__init__(url, api_key, deadline, attempts)
+        self._http = httpx.Client(transport=transport, trust_env=self._trust_env)
+
+    def plan(self, observation: Observation, request: PlanRequest, *, deadline: float | None = None) -> GraspPlan:
+        """Ranked grasps for an observation. Raises GraspServerError or one of its subclasses."""
+        return parsed(self._send(plan_call(observation, request), self._attempts(deadline)), GraspPlan)
+
+    def predict_grasp(
+        self,
+        depth: np.ndarray | None = None,
+        rgb: np.ndarray | None = None,
+        segmask: np.ndarray | None = None,
+        *,
+        deadline: float | None = None,
+        **options: Any,
+    ) -> GraspPlan:
+        """`plan` for arrays: images as for `observe`, options as the fields of `PlanRequest` (camera, planner, gripper, ...).
+
+        Raises ValueError for what the server would refuse, else as `plan`.
+        """
+        request = request_of(**options)
+        return self.plan(observe(depth, rgb, segmask, request.depth_scale), request, deadline=deadline)
+
+    def report_outcome(self, outcome: Outcome, *, deadline: float | None = None) -> str:
+        """Tell the trainer what happened to a grasp; returns the outcome's id. Safe to repeat: the id is counted once."""
+        return str(parsed_json(self._send(outcome_call(outcome), self._attempts(deadline)))["id"])
+
+    def planners(self) -> Any:
+        """`GET /planners`: what can be asked for."""
+        return parsed_json(self._send(_PLANNERS, self._attempts(None)))
+
+    def models(self, name: str | None = None) -> Any:
+        """`GET /models`, or `GET /models/{name}`: versions, cards, champion."""
+        return parsed_json(self._send(Call("GET", f"/models/{name}") if name else _MODELS, self._attempts(None)))
+
+    def ready(self) -> bool:
+        """Whether the server has its models loaded and warm; False also when there is none."""
+        try:
+            self._send(_READY, self._attempts(None, most=1))
+        except GraspServerError:
+            return False
+        return True
+
+    def wait_until_ready(self, timeout: float = 60.0) -> None:
+        """Returns when the server is ready. Raises GraspServerError with the last reason after `timeout` seconds."""
+        self._send(_READY, self._attempts(timeout, most=float("inf")))
+
+    def _send(self, call: Call, attempts: Attempts) -> httpx.Response:
+        request_id = uuid.uuid4().hex
+        while True:
+            try:
+                response = self._http.request(**self._arguments(call, attempts, request_id))
+                pause = attempts.after_reply(response)
+            except httpx.TransportError as error:
+                pause = attempts.after_error(error)
+            if pause is None:
+                return response
+            time.sleep(pause)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> GraspClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncGraspClient(_Connection):
+    """`GraspClient` for asyncio: the same calls, each awaited."""
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        api_key: str | None = None,
+        deadline: float = DEFAULT_DEADLINE,
+        attempts: int = DEFAULT_ATTEMPTS,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(url, api_key, deadline, attempts)
+        self._http = httpx.AsyncClient(transport=transport, trust_env=self._trust_env)
+
+    async def plan(self, observation: Observation, request: PlanRequest, *, deadline: float | None = None) -> GraspPlan:
+        attempts = self._attempts(deadline)
+        return parsed(await self._send(plan_call(observation, request), attempts), GraspPlan)
+
+    async def predict_grasp(
+        self,
+        depth: np.ndarray | None = None,
+        rgb: np.ndarray | None = None,
+        segmask: np.ndarray | None = None,
+        *,
+        deadline: float | None = None,
+        **options: Any,
+    ) -> GraspPlan:
+        request = request_of(**options)
+        return await self.plan(observe(depth, rgb, segmask, request.depth_scale), request, deadline=deadline)
+
+    async def report_outcome(self, outcome: Outcome, *, deadline: float | None = None) -> str:
+        return str(parsed_json(await self._send(outcome_call(outcome), self._attempts(deadline)))["id"])
+
+    async def planners(self) -> Any:
+        return parsed_json(await self._send(_PLANNERS, self._attempts(None)))
+
+    async def models(self, name: str | None = None) -> Any:
+        call = Call("GET", f"/models/{name}") if name else _MODELS
+        return parsed_json(await self._send(call, self._attempts(None)))
+
+    async def ready(self) -> bool:
+        try:
+            await self._send(_READY, self._attempts(None, most=1))
+        except GraspServerError:
+            return False
+        return True
+
+    async def wait_until_ready(self, timeout: float = 60.0) -> None:
+        await self._send(_READY, self._attempts(timeout, most=float("inf")))
+
+    async def _send(self, call: Call, attempts: Attempts) -> httpx.Response:
+        request_id = uuid.uuid4().hex
+        while True:
+            try:
+                response = await self._http.request(**self._arguments(call, attempts, request_id))
+                pause = attempts.after_reply(response)
+            except httpx.TransportError as error:
+                pause = attempts.after_error(error)
+            if pause is None:
+                return response
+            await asyncio.sleep(pause)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> AsyncGraspClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
