@@ -202,6 +202,11 @@ class OutcomeStream(_GroupStream):
         rows = self.client.xpending_range(self.stream, self.group, min="-", max="+", count=count)
         return {row["message_id"].decode(): int(row["times_delivered"]) for row in rows}
 
+    def undecoded(self, key: str) -> StreamEntry:
+        """A pending entry as it lies in the stream: for one that must be buried without trying to read it again."""
+        rows = self.client.xrange(self.stream, min=key, max=key)
+        return StreamEntry(key, None, raw=rows[0][1] if rows else {})
+
     def ack(self, keys: list[str]) -> None:
         """Acknowledge entries: call only when what they hold is safe on disk."""
         if keys:

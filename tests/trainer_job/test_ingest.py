@@ -1,0 +1,198 @@
+"""Ingest against a real queue: nothing lost, nothing twice, whatever dies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from block_world import block_outcome
+
+from shared.contract import Outcome
+from shared.shards import ShardReader, shard_folders
+from shared.streams import OutcomeStream, connect, encode_outcome
+from trainer_job.ingest import MOST_DELIVERIES, Ingest, IngestThread
+
+ROOT = Path(__file__).parents[2]
+
+
+def stored_ids(directory: Path) -> list[str]:
+    return [name for folder in shard_folders(directory) for name in ShardReader(folder).ids()]
+
+
+def open_ingest(url: str, directory: Path, **options: float) -> Ingest:
+    return Ingest(OutcomeStream(connect(url)), directory, **{"shard_outcomes": 4, "shard_seconds": 0.05, **options})
+
+
+def drain(ingest: Ingest) -> None:
+    while ingest.stream.lag() or ingest.stream.pending():
+        ingest.step(block_ms=20)
+
+
+def test_outcomes_are_stored_once_and_acknowledged_after_that(redis_url: str, tmp_path: Path) -> None:
+    stream = OutcomeStream(connect(redis_url))
+    sent = [block_outcome(i) for i in range(10)]
+    for outcome in [*sent, sent[0], sent[9], sent[9]]:
+        stream.publish(outcome)
+    ingest = open_ingest(redis_url, tmp_path)
+    drain(ingest)
+    assert sorted(stored_ids(tmp_path)) == sorted(o.id for o in sent)
+    assert ingest.duplicates == 3
+    again = open_ingest(redis_url, tmp_path)
+    stream.publish(sent[3])
+    drain(again)
+    assert len(stored_ids(tmp_path)) == 10
+    assert again.duplicates == 1
+
+
+def test_nothing_is_acknowledged_before_its_shard_is_written(redis_url: str, tmp_path: Path) -> None:
+    stream = OutcomeStream(connect(redis_url))
+    stream.publish(block_outcome(0))
+    ingest = open_ingest(redis_url, tmp_path, shard_outcomes=100, shard_seconds=1e6)
+    assert ingest.step(block_ms=10) is None
+    assert (stored_ids(tmp_path), stream.pending()) == ([], 1)
+    assert ingest.flush() is not None
+    assert (stored_ids(tmp_path), stream.pending()) == (["w:0:0"], 0)
+
+
+def test_what_a_killed_trainer_had_in_hand_is_taken_up_at_the_next_start(redis_url: str, tmp_path: Path) -> None:
+    stream = OutcomeStream(connect(redis_url))
+    for i in range(3):
+        stream.publish(block_outcome(i))
+    open_ingest(redis_url, tmp_path, shard_outcomes=100, shard_seconds=1e6).step(block_ms=10)
+    assert stream.pending() == 3
+    open_ingest(redis_url, tmp_path).step(block_ms=10)
+    assert sorted(stored_ids(tmp_path)) == ["w:0:0", "w:1:0", "w:2:0"]
+    assert stream.pending() == 0
+
+
+def test_a_repeat_is_not_acknowledged_before_the_first_is_stored(redis_url: str, tmp_path: Path) -> None:
+    stream = OutcomeStream(connect(redis_url))
+    stream.publish(block_outcome(0))
+    stream.publish(block_outcome(0))
+    ingest = open_ingest(redis_url, tmp_path, shard_outcomes=100, shard_seconds=1e6)
+    ingest.step(block_ms=10)
+    assert stream.pending() == 2
+
+
+def test_unreadable_entries_go_to_the_dead_stream_with_the_reason(redis_url: str, tmp_path: Path) -> None:
+    stream = OutcomeStream(connect(redis_url))
+    good = encode_outcome(block_outcome(0))
+    no_image = Outcome(id="w:7:0", meta=block_outcome(7).meta.model_copy(update={"images": {}}))
+    for fields in (
+        {"x": "y"},
+        {**good, "v": "9"},
+        {**good, "meta": "{}"},
+        {**good, "depth": b"short"},
+        encode_outcome(no_image),
+        good,
+    ):
+        stream.client.xadd(stream.stream, fields)
+    ingest = open_ingest(redis_url, tmp_path)
+    drain(ingest)
+    assert stored_ids(tmp_path) == ["w:0:0"]
+    reasons = " | ".join(reason for _, reason in stream.dead_letters())
+    assert ingest.buried == 5
+    for part in ("version is missing", "version is 9", "meta.grasp", "has 5 bytes", "no image"):
+        assert part in reasons
+
+
+def test_an_entry_that_was_in_hand_at_every_death_is_buried(redis_url: str, tmp_path: Path) -> None:
+    stream = OutcomeStream(connect(redis_url))
+    stream.publish(block_outcome(0))
+    stream.read("trainer", block_ms=10)
+    for _ in range(MOST_DELIVERIES):
+        stream.claim("trainer", min_idle_ms=0)
+    stream.publish(block_outcome(1))
+    drain(open_ingest(redis_url, tmp_path))
+    assert stored_ids(tmp_path) == ["w:1:0"]
+    assert f"delivered {MOST_DELIVERIES + 1} times" in stream.dead_letters()[0][1]
+
+
+def test_stored_entries_leave_the_queue(redis_url: str, tmp_path: Path) -> None:
+    stream = OutcomeStream(connect(redis_url))
+    for i in range(8):
+        stream.publish(block_outcome(i))
+    drain(open_ingest(redis_url, tmp_path))
+    open_ingest(redis_url, tmp_path).step(block_ms=1)
+    assert stream.client.xlen(stream.stream) == 0
+
+
+def test_a_full_disk_leaves_outcomes_in_the_queue(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = OutcomeStream(connect(redis_url))
+    stream.publish(block_outcome(0))
+    ingest = open_ingest(redis_url, tmp_path)
+    usage = namedtuple("usage", "free")
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda _: usage(free=0))
+        with pytest.raises(OSError, match="64 MiB free"):
+            ingest.step(block_ms=1)
+    assert (stream.lag(), stream.pending()) == (1, 0)
+    drain(ingest)
+    assert stored_ids(tmp_path) == ["w:0:0"]
+
+
+def test_the_thread_goes_on_after_the_queue_was_away(own_queue_server: Any, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    stream = OutcomeStream(connect(own_queue_server.url))
+    thread = IngestThread(open_ingest(own_queue_server.url, shards))
+    thread.start()
+    stream.publish(block_outcome(0))
+    wait_until(lambda: stored_ids(shards) == ["w:0:0"])
+    own_queue_server.kill()
+    time.sleep(0.3)
+    own_queue_server.start()
+    stream.publish(block_outcome(1))
+    wait_until(lambda: len(stored_ids(shards)) == 2)
+    thread.stop()
+    assert sorted(stored_ids(shards)) == ["w:0:0", "w:1:0"]
+
+
+INGEST_FOREVER = """
+import sys, pathlib
+from shared.streams import OutcomeStream, connect
+from trainer_job.ingest import Ingest, IngestThread
+stream, folder = OutcomeStream(connect(sys.argv[1])), pathlib.Path(sys.argv[2])
+IngestThread(Ingest(stream, folder, shard_outcomes=8, shard_seconds=0.02)).run()
+"""
+
+
+def test_kills_lose_and_repeat_nothing(redis_url: str, tmp_path: Path) -> None:
+    """Ten kills at random moments while 400 outcomes, some of them sent twice, go through."""
+    stream = OutcomeStream(connect(redis_url))
+    command = [sys.executable, "-c", INGEST_FOREVER, redis_url, str(tmp_path)]
+    sent = 0
+    for kill in range(10):
+        process = subprocess.Popen(command, cwd=ROOT)
+        goal = len(stored_ids(tmp_path)) + 8
+        for _ in range(40):
+            stream.publish(block_outcome(sent))
+            if sent % 7 == 0:
+                stream.publish(block_outcome(sent))
+            sent += 1
+        wait_until(lambda goal=goal: len(stored_ids(tmp_path)) >= goal)
+        time.sleep(0.003 * kill)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    drain(open_ingest(redis_url, tmp_path))
+    stored = stored_ids(tmp_path)
+    assert len(stored) == len(set(stored)) == sent == 400
+    assert stream.dead_letters() == []
+
+
+def wait_until(condition, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        try:
+            time.sleep(0.01)
+        except redis.RedisError:
+            continue
