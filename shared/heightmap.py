@@ -1,0 +1,259 @@
+"""Depth image of any camera to a canonical height map seen from above, and back.
+
+Map frame: x along the columns, y along the rows, z down along the approach, origin on the table under the camera. Without a
+camera pose the approach is the camera's optical axis; with one it is gravity, whatever the camera's tilt. A height is -z,
+metres above that origin. Cells are 2 mm, so a network sees one scale and a jaw's width in cells is known whatever the
+intrinsics.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from shared.contract import CameraIntrinsics
+from shared.geometry import pose_from
+from shared.table_plane import fit_table
+
+RESOLUTION = 0.002
+MAX_EXTENT = 1.28
+"""Longest side of a map, m: a far wall in the picture must not make a map of ten metres."""
+MAX_HEIGHT = 0.6
+"""What rises higher above the table than this does not enlarge the map, m."""
+TILT_FREE, TILT_KNOWN = math.radians(45), math.radians(3)
+"""Steepest table: when only the picture tells, and when gravity is known up to the error of a camera pose."""
+COARSE = 4
+"""Cells along one side of the blocks on which shadows are cast."""
+
+
+@dataclass(frozen=True)
+class HeightMap:
+    """height (H, W) float32: metres above the map's origin, 0 where unknown. known (H, W) bool: a reading fell into the cell.
+
+    bound (H, W) float32: the height, and where it is unknown the greatest height that something hidden there can have.
+    pose (4, 4): map frame to camera frame. corner: map x, y of the centre of cell (0, 0), m. table (3,): a, b, c of the table's
+    height a x + b y + c; table_share: share of the readings that lie on it (0: assumed).
+    """
+
+    height: np.ndarray
+    known: np.ndarray
+    bound: np.ndarray
+    pose: np.ndarray
+    corner: tuple[float, float]
+    table: np.ndarray
+    table_share: float
+    resolution: float = RESOLUTION
+
+    def table_height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Height of the table at map x, y, m."""
+        return self.table[0] * x + self.table[1] * y + self.table[2]
+
+    def table_map(self) -> np.ndarray:
+        """Height of the table at every cell, (H, W) float32."""
+        rows, columns = self.height.shape
+        x = self.corner[0] + self.resolution * np.arange(columns, dtype=np.float32)
+        y = self.corner[1] + self.resolution * np.arange(rows, dtype=np.float32)
+        return self.table_height(x[None, :], y[:, None]).astype(np.float32)
+
+
+def project(
+    depth: np.ndarray,
+    camera: CameraIntrinsics,
+    camera_pose: np.ndarray | None = None,
+    table_depth: float | None = None,
+    resolution: float = RESOLUTION,
+) -> HeightMap:
+    """Height map of a depth image (H, W), m along the optical axis, 0 = no reading.
+
+    camera_pose: (4, 4), camera to a frame whose z points up. table_depth: distance to the table along the optical axis, m.
+    Of several readings in a cell the highest counts. Raises ValueError when the image has no reading or the camera looks up.
+    """
+    rotation = approach_rotation(camera_pose)
+    points, u, v = _resample(depth, camera)
+    rays = _rays(rotation, camera, u, v)
+    seen = points > 0
+    sample = _sample(points, rays, seen)
+    table, share = _table(sample, rotation, table_depth, TILT_FREE if camera_pose is None else TILT_KNOWN)
+    x0, y0, columns, rows = _extent(sample, table, resolution)
+    height, known = _splat(points, rays, seen, (x0, y0, columns, rows), resolution)
+    height -= np.float32(table[2])
+    height[~known] = 0
+    _close_gaps(height, known)
+    pose = pose_from(rotation.T, rotation.T @ np.array([0, 0, -table[2]]))
+    plane = np.array([table[0], table[1], 0.0])
+    level = HeightMap(height, known, height, pose, (x0, y0), plane, share, resolution)
+    bound = _hidden(level, camera_height=-float(table[2]))
+    return HeightMap(height, known, bound, pose, (x0, y0), plane, share, resolution)
+
+
+def approach_rotation(camera_pose: np.ndarray | None) -> np.ndarray:
+    """Rotation (3, 3), camera frame to map axes. Raises ValueError when the camera looks up."""
+    if camera_pose is None:
+        return np.eye(3)
+    down = -np.asarray(camera_pose, dtype=float)[2, :3]
+    if down[2] < math.cos(math.radians(80)):
+        raise ValueError(
+            "camera_pose: with this pose the camera looks level or upwards; expected the camera frame (x right, y down, z forward) "
+            "mapped to a robot base frame whose z points up. Is the matrix inverted?"
+        )
+    x = np.array([1.0, 0, 0]) - down[0] * down
+    if np.linalg.norm(x) < 0.2:  # the picture's u runs along gravity: lay the map along v instead
+        x = np.cross(np.array([0, 1.0, 0]), down)
+    x /= np.linalg.norm(x)
+    return np.stack([x, np.cross(down, x), down])
+
+
+def _resample(depth: np.ndarray, camera: CameraIntrinsics) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The image at 0.7 to 1.5 mm per pixel, so that cells neither stay empty nor cost for nothing, and its u and v axes.
+
+    Between readings of one surface it is interpolated, at a jump in depth the nearest reading is taken.
+    """
+    depth = np.ascontiguousarray(depth, dtype=np.float32)
+    rows, columns = depth.shape
+    coarse = depth[:: max(1, rows // 64), :: max(1, columns // 64)]
+    if not (coarse > 0).any():
+        coarse = depth
+    if not (coarse > 0).any():
+        raise ValueError("the depth image has no reading: every pixel is 0")
+    pitch = float(np.median(coarse[coarse > 0])) / min(camera.fx, camera.fy)
+    skip = max(1, int(0.0014 / pitch))
+    if skip > 1:
+        half = skip // 2
+        return depth[half::skip, half::skip], np.arange(half, columns, skip), np.arange(half, rows, skip)
+    factor = min(8, math.ceil(pitch / 0.0015))
+    u = (np.arange(columns * factor) + 0.5) / factor - 0.5
+    v = (np.arange(rows * factor) + 0.5) / factor - 0.5
+    if factor == 1:
+        return depth, u, v
+    kernel = np.ones((3, 3), np.uint8)
+    smooth = cv2.dilate(depth, kernel) - cv2.erode(depth, kernel) < max(0.005, 4 * pitch)
+    size = (columns * factor, rows * factor)
+    nearest = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
+    linear = cv2.resize(depth, size, interpolation=cv2.INTER_LINEAR)
+    return np.where(cv2.resize(smooth.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0, linear, nearest), u, v
+
+
+def _rays(rotation: np.ndarray, camera: CameraIntrinsics, u: np.ndarray, v: np.ndarray) -> list[np.ndarray]:
+    """Directions of the pixels' rays in map axes with unit depth: three arrays (rows, columns) float32."""
+    along_u, along_v = (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
+    return [
+        (axis[0] * along_u + axis[2]).astype(np.float32)[None, :] + (axis[1] * along_v).astype(np.float32)[:, None]
+        for axis in rotation
+    ]
+
+
+def _sample(depth: np.ndarray, rays: list[np.ndarray], seen: np.ndarray) -> np.ndarray:
+    """About 3,000 of the points, (N, 3) as x, y, height over the camera."""
+    step = max(1, int(math.sqrt(seen.sum() / 3000)))
+    offset = step // 2
+    grid = (slice(offset, None, step), slice(offset, None, step))
+    keep = seen[grid]
+    if not keep.any():
+        grid, keep = (slice(None), slice(None)), seen
+    values = depth[grid][keep].astype(float)
+    return np.column_stack([values * rays[0][grid][keep], values * rays[1][grid][keep], -values * rays[2][grid][keep]])
+
+
+def _table(sample: np.ndarray, rotation: np.ndarray, table_depth: float | None, max_tilt: float) -> tuple[np.ndarray, float]:
+    """Plane of the table over the camera's foot: given by its distance along the optical axis, else fitted."""
+    tolerance = 0.003 + 0.002 * float(np.median(-sample[:, 2]))
+    table, share = fit_table(sample, max_tilt, tolerance)
+    if table_depth is not None:
+        axis = rotation @ np.array([0.0, 0.0, table_depth])
+        fitted = table[0] * axis[0] + table[1] * axis[1] + table[2]
+        if share == 0 or abs(fitted + axis[2]) > 0.02:  # what was fitted is another plane
+            return np.array([0.0, 0.0, -axis[2]]), 0.0
+        table = table + [0, 0, -axis[2] - fitted]
+    return table, share
+
+
+def _extent(sample: np.ndarray, table: np.ndarray, resolution: float) -> tuple[float, float, int, int]:
+    """Left and top edge cell centre (on whole multiples of the resolution), columns and rows."""
+    above = sample[:, 2] - sample[:, :2] @ table[:2] - table[2]
+    near = sample[(above > -0.05) & (above < MAX_HEIGHT), :2]
+    if len(near) < 4:
+        near = sample[:, :2]
+    low, high = np.percentile(near, (0.2, 99.8), axis=0)
+    low, high = low - 0.02, high + 0.02
+    middle = np.median(near, axis=0)
+    low, high = np.maximum(low, middle - MAX_EXTENT / 2), np.minimum(high, middle + MAX_EXTENT / 2)
+    first = np.floor(low / resolution)
+    size = np.maximum(np.ceil(high / resolution) - first, 8).astype(int)
+    return float(first[0] * resolution), float(first[1] * resolution), int(size[0]), int(size[1])
+
+
+def _splat(
+    depth: np.ndarray, rays: list[np.ndarray], seen: np.ndarray, box: tuple[float, float, int, int], resolution: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Highest reading per cell, relative to the camera, and where there is one."""
+    x0, y0, columns, rows = box
+    scaled = depth * np.float32(1 / resolution)
+    column = np.rint(scaled * rays[0] - np.float32(x0 / resolution)).astype(np.int32)
+    row = np.rint(scaled * rays[1] - np.float32(y0 / resolution)).astype(np.int32)
+    inside = seen & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+    lowest = np.float32(-1e9)
+    height = np.full(rows * columns, lowest, np.float32)
+    np.maximum.at(height, (row * columns + column)[inside], (-depth * rays[2])[inside])
+    height = height.reshape(rows, columns)
+    return height, height > lowest
+
+
+def _close_gaps(height: np.ndarray, known: np.ndarray) -> None:
+    """Fill, in place, single empty cells between two readings of one surface: gaps between splats, not holes."""
+    h, k = np.pad(height, 1), np.pad(known, 1)
+    rows, columns = height.shape
+    at = lambda array, i, j: array[1 + i : 1 + i + rows, 1 + j : 1 + j + columns]  # noqa: E731
+    for i, j in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        first, second = at(h, i, j), at(h, -i, -j)
+        fill = ~known & at(k, i, j) & at(k, -i, -j) & (np.abs(first - second) < 0.01)
+        height[fill] = (0.5 * (first + second))[fill]
+        known |= fill
+
+
+def _hidden(level: HeightMap, camera_height: float) -> np.ndarray:
+    """Upper bound of the height at every cell: the reading, else the line of sight over what hides the cell.
+
+    A cell without reading is hidden by something between it and the camera's foot, or the sensor failed there. Of the first
+    kind it can rise to the line of sight that grazes the occluder, of the second to its surroundings.
+    """
+    table = level.table_map()
+    if level.known.all():
+        return level.height
+    floor = np.where(level.known, level.height, -1.0).astype(np.float32)
+    around = cv2.dilate(floor, np.ones((9, 9), np.uint8))
+    rows, columns = floor.shape
+    pad = (-rows % COARSE, -columns % COARSE)
+    blocks = (
+        np.pad(floor, ((0, pad[0]), (0, pad[1])), constant_values=-1)
+        .reshape((rows + pad[0]) // COARSE, COARSE, (columns + pad[1]) // COARSE, COARSE)
+        .max((1, 3))
+    )
+    shadow = _cast(blocks, level, camera_height)
+    shadow = np.repeat(np.repeat(shadow, COARSE, 0), COARSE, 1)[:rows, :columns]
+    return np.where(level.known, level.height, np.maximum(np.maximum(around, shadow), table))
+
+
+def _cast(blocks: np.ndarray, level: HeightMap, camera_height: float) -> np.ndarray:
+    """Height of the highest line of sight over each block, from blocks (h, w) of greatest heights (-1: nothing seen)."""
+    step = COARSE * level.resolution
+    rows, columns = blocks.shape
+    half = (COARSE - 1) / 2 * level.resolution
+    x = level.corner[0] + half + step * np.arange(columns)
+    y = level.corner[1] + half + step * np.arange(rows)
+    distance = np.maximum(np.hypot(x[None, :], y[:, None]), 1e-6)
+    shadow = np.full(blocks.shape, -1.0, np.float32)
+    highest = float(blocks.max())
+    reach = distance.max() * min(1.0, max(highest, 0.0) / max(camera_height, 1e-3)) + 2 * step
+    for away in np.arange(step, min(reach, MAX_EXTENT), step):
+        share = 1 - away / distance  # where along the way from the camera's foot to the block
+        ahead = share > 0
+        column = np.clip(np.rint((x[None, :] * share - x[0]) / step), -1, columns).astype(int)
+        row = np.clip(np.rint((y[:, None] * share - y[0]) / step), -1, rows).astype(int)
+        valid = ahead & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+        occluder = blocks[np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)]
+        sight = camera_height - (camera_height - occluder) / np.where(ahead, share, 1)
+        np.maximum(shadow, np.where(valid & (occluder > -0.9), sight, -1), out=shadow)
+    return shadow

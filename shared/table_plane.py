@@ -1,0 +1,57 @@
+"""Robust plane of the table under a scene, from points alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+HYPOTHESES = 256
+BELOW = 0.15
+"""Points up to this far under a plane speak against it, m; what lies deeper may be the floor beside the table."""
+
+
+def fit_table(points: np.ndarray, max_tilt: float, tolerance: float) -> tuple[np.ndarray, float]:
+    """Plane `height = a x + b y + c` that carries the scene.
+
+    points: (N, 3) as x, y, height in metres, height growing away from the table. max_tilt: steepest plane allowed, rad.
+    tolerance: distance within which a point counts as on the plane, m. Returns ((3,) a, b, c; share of points on it). The
+    plane with the most points on it wins, less the points just under it (nothing lies under a table top). Where nothing is
+    flat (a full bin), it is the horizontal plane under the points and the share is 0.
+    """
+    fallback = np.array([0.0, 0.0, np.percentile(points[:, 2], 2)]) if len(points) else np.zeros(3)
+    if len(points) < 12:
+        return fallback, 0.0
+    planes = _hypotheses(points, max_tilt)
+    design = np.column_stack([points[:, :2], np.ones(len(points))]).astype(np.float32)
+    residual = points[:, 2].astype(np.float32) - planes.astype(np.float32) @ design.T
+    below = (residual < -3 * tolerance) & (residual > -BELOW)
+    score = (np.abs(residual) < tolerance).mean(1) - 1.5 * below.mean(1)
+    best = int(np.argmax(score))
+    if score[best] < 0.05:
+        return fallback, 0.0
+    plane = planes[best]
+    for _ in range(3):
+        near = np.abs(points[:, 2] - design @ plane) < tolerance
+        if near.sum() < 12:
+            break
+        refined = np.linalg.lstsq(design[near].astype(float), points[near, 2], rcond=None)[0]
+        if math.hypot(refined[0], refined[1]) > math.tan(max_tilt):
+            break
+        plane = refined
+    return plane, float((np.abs(points[:, 2] - design @ plane) < tolerance).mean())
+
+
+def _hypotheses(points: np.ndarray, max_tilt: float) -> np.ndarray:
+    """Planes (M, 3) through random triples of points, none steeper than max_tilt, and level ones at frequent heights."""
+    rng = np.random.default_rng(0)
+    a, b, c = (points[rng.integers(0, len(points), HYPOTHESES)] for _ in range(3))
+    normal = np.cross(b - a, c - a)
+    sound = np.abs(normal[:, 2]) > 1e-5
+    normal, a = normal[sound], a[sound]
+    slopes = -normal[:, :2] / normal[:, 2:]
+    flat = np.hypot(slopes[:, 0], slopes[:, 1]) <= math.tan(max_tilt)
+    slopes, a = slopes[flat], a[flat]
+    sloped = np.column_stack([slopes, a[:, 2] - (slopes * a[:, :2]).sum(1)])
+    levels = np.percentile(points[:, 2], np.linspace(2, 98, 49))
+    return np.vstack([sloped, np.column_stack([np.zeros((len(levels), 2)), levels])])
