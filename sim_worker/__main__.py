@@ -1,0 +1,97 @@
+"""`python -m sim_worker`: one worker process.
+
+It waits for the server, takes scene tickets (or makes its own scenes when no trainer asks), and sends outcomes to the queue,
+or to the server's `/outcomes` when no queue is given. SIGTERM and Ctrl-C end it after the attempt that runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker is one core of physics; more threads only get in its way
+
+from pydantic_settings import CliApp, SettingsConfigDict
+
+from grasp_client import GraspClient, GraspServerError
+from grasp_client.errors import InvalidRequest
+from shared import logs
+from shared.settings import WorkerSettings
+from shared.streams import OutcomeStream, TicketStream, WorkerBoard, connect
+from sim_worker.courier import Courier, Deliver, Refused
+from sim_worker.spool import Spool, SpooledOutcome
+from sim_worker.tickets import OwnTickets, TicketSource
+from sim_worker.worker import Worker, boot_name
+
+logger = logging.getLogger("sim_worker")
+
+WAIT_LOG_SECONDS = 10.0
+
+
+class Settings(WorkerSettings):
+    """Simulated robot: takes scene tickets, asks the server for grasps, executes them in PyBullet, sends the outcomes."""
+
+    model_config = SettingsConfigDict(cli_prog_name="python -m sim_worker")
+
+
+def wait_for_server(client: GraspClient, stop: threading.Event) -> bool:
+    """True when the server is ready, False when stopped before. Says at once and every ten seconds what it waits for."""
+    started = said = time.monotonic()
+    first = True
+    while not stop.is_set():
+        try:
+            client.wait_until_ready(timeout=1.0)
+            logger.info("the server at %s is ready", client.url, extra={"seconds": round(time.monotonic() - started, 1)})
+            return True
+        except GraspServerError as error:
+            if first or time.monotonic() - said >= WAIT_LOG_SECONDS:
+                said, first = time.monotonic(), False
+                logger.info("waiting for the server at %s: %s", client.url, error)
+            stop.wait(0.2)
+    return False
+
+
+def to_server(client: GraspClient) -> Deliver:
+    """Delivery by `POST /outcomes`, for workers without a queue; the server drops repeated ids."""
+
+    def deliver(entry: SpooledOutcome) -> bool:
+        try:
+            client.report_outcome(entry.outcome)
+        except InvalidRequest as error:
+            raise Refused(str(error)) from error
+        return True
+
+    return deliver
+
+
+def to_queue(stream: OutcomeStream) -> Deliver:
+    """Delivery to the outcome stream, which takes each sequence number of a worker once."""
+    return lambda entry: stream.publish(entry.outcome, worker=entry.worker, sequence=entry.sequence)
+
+
+def main(settings: WorkerSettings) -> int:
+    logs.setup("sim_worker", settings.log_level, settings.log_format)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    name = boot_name(settings.worker_id)
+    logger.info("worker %s starts", name, extra={"server": settings.server_url, "queue": settings.redis_url or "none"})
+    api_key = settings.api_key.get_secret_value() if settings.api_key else None
+    client = GraspClient(settings.server_url, api_key=api_key)
+    queue = connect(settings.redis_url) if settings.redis_url else None
+    spool = Spool(settings.spool_dir, name, settings.spool_limit_mb * 1e6)
+    courier = Courier(spool, to_queue(OutcomeStream(queue)) if queue else to_server(client))
+    tickets = TicketSource(TicketStream(queue) if queue else None, name, OwnTickets(settings, name))
+    if not wait_for_server(client, stop):
+        spool.close()
+        return 0
+    Worker(settings, name, client, tickets, courier, WorkerBoard(queue) if queue else None, stop).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(CliApp.run(Settings)))

@@ -1,0 +1,50 @@
+"""An executed grasp as the outcome that learners read."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from shared.contract import ImageSpec, Outcome, OutcomeMeta, SceneRef, SceneTicket
+from sim_worker.tasks.attempts import DEPTH_UNIT, Attempt, in_depth_units
+
+
+def outcome_of(attempt: Attempt, ticket: SceneTicket, outcome_id: str, source: str) -> Outcome:
+    """What happened, with the depth image as it was planned on and all that is needed to replay the scene.
+
+    source: the simulator's id.
+    """
+    choice, result, view = attempt.choice, attempt.result, attempt.view
+    depth = in_depth_units(view.observation)
+    details = {"strategy": choice.strategy, "object": result.object_name, **result.details}
+    planned = choice.rank is not None
+    meta = OutcomeMeta(
+        camera=view.camera,
+        camera_pose=np.asarray(view.camera_pose).tolist(),
+        gripper=attempt.gripper,
+        grasp=choice.grasp,
+        rank=choice.rank if choice.rank is not None else len(attempt.plan.grasps),
+        planner=attempt.plan.planner if planned else choice.strategy,
+        model=attempt.plan.model if planned else None,
+        quality=choice.grasp.quality if planned else 0.0,
+        exploration=choice.exploration,
+        probability=choice.probability,
+        success=result.success,
+        failure=result.failure,
+        scene=SceneRef(
+            seed=ticket.seed,
+            kind=ticket.kind,
+            object_set=ticket.object_set,
+            profile=ticket.profile,
+            objects=list(attempt.objects),
+            ticket=ticket.id,
+        ),
+        source=source,
+        request_id=attempt.plan.request_id or None,
+        time=time.time(),
+        duration=result.simulated_seconds,
+        details=details,
+        images={"depth": ImageSpec(shape=list(depth.shape), dtype="uint16", scale=DEPTH_UNIT)},
+    )
+    return Outcome(id=outcome_id, meta=meta, images={"depth": depth})

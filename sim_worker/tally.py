@@ -1,0 +1,50 @@
+"""What a worker counts and tells."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from sim_worker.tasks.attempts import Attempt, NoPlan
+
+RECENT = 200
+
+
+@dataclass
+class Tally:
+    """Attempts and what came of them since this worker started; `recent` holds the last RECENT of the best grasps' results."""
+
+    attempts: int = 0
+    successes: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    no_plan: int = 0
+    scenes: int = 0
+    broken_scenes: int = 0
+    refused_tickets: int = 0
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    def count(self, event: Attempt | NoPlan) -> None:
+        if isinstance(event, NoPlan):
+            self.no_plan += 1
+            return
+        self.attempts += 1
+        self.successes += event.result.success
+        if event.result.failure:
+            self.failures[event.result.failure] += 1
+        if not event.choice.exploration:
+            self.recent.append(event.result.success)
+
+    def status(self) -> dict[str, Any]:
+        """For the board that people look at; the recent rate leaves exploration out."""
+        return {
+            "attempts": self.attempts,
+            "successes": self.successes,
+            "failures": dict(self.failures),
+            "no_plan": self.no_plan,
+            "scenes": self.scenes,
+            "broken_scenes": self.broken_scenes,
+            "refused_tickets": self.refused_tickets,
+            "recent_attempts": len(self.recent),
+            "recent_successes": sum(self.recent),
+        }

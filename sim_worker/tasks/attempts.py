@@ -1,0 +1,112 @@
+"""A ticket's attempts in one scene: observe, plan, execute; restore the scene or take the lifted object away; again.
+
+A task is a generator. It yields `PlanCall` and is sent the plan, and yields `Attempt` or `NoPlan` for what happened, so
+whoever drives it decides how a plan is asked for: in process, or over the network while other worlds go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.contract import GraspPlan, Gripper, PlanRequest, SceneTicket
+from shared.planner import Observation
+from sim_worker.exploration import Choice, choose
+from sim_worker.grasps import pose_in_base
+from sim_worker.samplers import Surface
+from sim_worker.world import AttemptResult, Scene, View
+
+GRASPS_ASKED = 20
+DEPTH_UNIT = 1e-4
+"""Depth is sent and stored in tenths of a millimetre, as uint16: up to 6.5 m."""
+
+
+@dataclass(frozen=True)
+class PlanCall:
+    """The task waits for a plan of this observation."""
+
+    observation: Observation
+    request: PlanRequest
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One executed grasp: what was seen, planned, chosen and what came of it. number: counts a ticket's attempts from 0.
+
+    objects: names of those in the scene before the attempt."""
+
+    number: int
+    view: View
+    plan: GraspPlan
+    choice: Choice
+    result: AttemptResult
+    gripper: Gripper
+    objects: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NoPlan:
+    """The planner found nothing to grasp, for the reasons that it counted."""
+
+    plan: GraspPlan
+
+
+Task = Generator[PlanCall | Attempt | NoPlan, GraspPlan, None]
+
+
+def in_depth_units(observation: Observation) -> np.ndarray:
+    """The depth (H, W) as uint16 in DEPTH_UNIT; 0 where there is no reading or it is out of range."""
+    if observation.depth is None:
+        raise ValueError("expected an observation with depth, got one without")
+    units = np.rint(observation.depth.astype(np.float64) / DEPTH_UNIT)
+    return np.where(np.isfinite(units) & (units > 0) & (units <= 65535), units, 0).astype(np.uint16)
+
+
+def plan_call(view: View, ticket: SceneTicket, gripper: Gripper) -> PlanCall:
+    """Ask for a plan of what a robot knows: the depth image, the camera and its pose."""
+    depth = (in_depth_units(view.observation) * DEPTH_UNIT).astype(np.float32)
+    request = PlanRequest(
+        camera=view.camera,
+        camera_pose=np.asarray(view.camera_pose).tolist(),
+        planner=ticket.planner,
+        model_version=ticket.model_version,
+        gripper=gripper,
+        n_grasps=GRASPS_ASKED,
+        depth_scale=DEPTH_UNIT,
+        seed=ticket.seed,
+    )
+    return PlanCall(Observation(depth=depth), request)
+
+
+def run_ticket(scene: Scene, ticket: SceneTicket, gripper: Gripper) -> Task:
+    """Up to `ticket.attempts` attempts. Among several objects a lifted one is taken away and the rest seen anew;
+    otherwise the scene is restored and the next attempt takes a grasp that was not tried yet."""
+    rng = np.random.default_rng([ticket.seed, 1])
+    view = scene.observe()
+    call = plan_call(view, ticket, gripper)
+    plan = yield call
+    tried: set[int] = set()
+    for number in range(ticket.attempts):
+        surface = Surface.of(call.observation, view.camera, np.asarray(view.camera_pose))
+        choice = choose(plan.grasps, ticket.exploration, surface, gripper, rng, tried)
+        if choice is None:
+            if not plan.grasps:
+                yield NoPlan(plan)
+            return
+        pose = pose_in_base(choice.grasp, np.asarray(view.camera_pose))
+        objects = tuple(scene.objects)
+        result = scene.attempt(pose, choice.grasp.width or gripper.max_width, gripper)
+        yield Attempt(number, view, plan, choice, result, gripper, objects)
+        if number + 1 == ticket.attempts:
+            return
+        scene.restore()
+        if result.success and len(scene.objects) > 1:
+            scene.remove(result.object_name)
+            view = scene.observe()
+            call = plan_call(view, ticket, gripper)
+            plan = yield call
+            tried = set()
+        elif choice.rank is not None:
+            tried.add(choice.rank)
