@@ -103,6 +103,11 @@ class LocalSettings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address that the server listens on")
     port: int = Field(8000, ge=0, le=65535, description="port that the server listens on")
-    workers: int = Field(1, ge=0, le=256, description="simulation workers to start")
+    workers: int = Field(
+        default_factory=lambda: max(1, (os.cpu_count() or 1) - 1),
+        ge=0,
+        le=256,
+        description="simulation workers to start; default: one less than there are cores",
+    )
     data_dir: Path = Field(Path("data"), description="queue, registry, shards, spools and logs; continued at the next start")
     redis_url: str | None = Field(None, description="use this queue instead of starting one")

@@ -1,0 +1,63 @@
+# Every verb sets up what it needs (a virtual environment in .venv); only Python 3.11 or 3.10, pip and make must be there.
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3.10 || command -v python3)
+BIN := $(VENV)/bin
+COMPOSE = docker compose -f docker-compose.yml $(shell nvidia-smi -L >/dev/null 2>&1 && echo -f docker-compose.gpu.yml)
+SCALE ?= 1
+PYTEST = $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: run test test-slow test-docker lint bench up down logs clean help
+
+run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
+	@exec $(BIN)/python -m services.local
+
+test: $(VENV)/.dev ## run the tests
+	@$(PYTEST)
+
+test-slow: $(VENV)/.dev ## run the tests that take minutes
+	@$(PYTEST) -m slow
+
+test-docker: $(VENV)/.dev ## run the tests that need a Docker engine
+	@$(PYTEST) -m docker
+
+lint: $(VENV)/.dev ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(VENV)/.dev ## measure planners in simulation and the server under load
+	@$(BIN)/python -m benchmarks
+
+up: ## build and start the containers (SCALE=4 for four workers; adds the GPU where there is one)
+	@$(COMPOSE) up --build --detach --scale sim_worker=$(SCALE)
+	@echo "serving at http://127.0.0.1:$${PORT:-8000}; \`make logs\` follows, \`make down\` stops"
+
+down: ## stop the containers; data stays in their volumes
+	@$(COMPOSE) down
+
+logs: ## follow the logs of the containers, or those of `make run`
+	@if docker compose ps --quiet 2>/dev/null | grep -q .; then $(COMPOSE) logs --follow --tail 50; \
+	else tail -n 20 -F $${DATA_DIR:-data}/logs/*.log; fi
+
+clean: ## remove the environment and all caches (never data/)
+	@rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.local: pyproject.toml constraints.txt services/install.sh | $(BIN)/python
+	@echo "installing what running needs (some minutes the first time) ..."
+	@services/install.sh $(BIN)/python local --editable
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt services/install.sh | $(BIN)/python
+	@echo "installing what running and testing need (some minutes the first time) ..."
+	@services/install.sh $(BIN)/python dev --editable
+	@touch $@ $(VENV)/.local
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null || \
+	{ echo "Python 3.10 or 3.11 is needed (PyBullet ships wheels for these), '$(PYTHON)' is not: name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)

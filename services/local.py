@@ -1,0 +1,213 @@
+"""The whole loop on one machine without containers: `python -m services.local` (`make run`).
+
+Starts the queue (unless REDIS_URL names one), the inference server, the trainer and the simulation workers as child
+processes: the same programs, with the same environment variables, as the containers run. Children that die are started
+again; Ctrl-C or SIGTERM drains and stops all. Data stays in DATA_DIR and is continued at the next start.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import CliApp, SettingsConfigDict
+
+from services import queue
+from services.children import Child, ChildSpec
+from services.data_lock import DataFolderInUse, DataLock
+from services.launcher import Launcher, StartFailed
+from services.status import StatusReader
+from services.view import View, choose_view
+from shared.settings import LocalSettings, ServerSettings, TrainerSettings, WorkerSettings
+
+STATUS_SECONDS = 1.0
+# Patience while stopping; the services' own drain times lie below.
+WORKER_SECONDS, SERVER_SECONDS, TRAINER_SECONDS, QUEUE_SECONDS = 20.0, 15.0, 30.0, 20.0
+
+
+class PortInUse(Exception):
+    """Another program listens where the server should."""
+
+
+class Settings(LocalSettings):
+    """Queue, inference server, trainer and simulation workers on this machine, with data that the next start continues."""
+
+    model_config = SettingsConfigDict(cli_prog_name="python -m services.local")
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises PortInUse with a way out when the server could not listen there."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortInUse(
+                f"the server cannot listen on {host}:{port}: {error.strerror}. Stop the program that does, or choose another "
+                f"port: PORT={port + 1} make run"
+            ) from None
+
+
+class Loop:
+    """The children of one `make run`, and what they are told."""
+
+    def __init__(self, settings: LocalSettings, lock: DataLock):
+        self.settings, self.lock = settings, lock
+        self.data = settings.data_dir
+        self.port = settings.port or queue.free_port()
+        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
+        self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        self.queue_port = queue.free_port()
+        self.redis_url = settings.redis_url or f"redis://127.0.0.1:{self.queue_port}/0"
+        self.cores = os.cpu_count() or 1
+
+    def environment(self, threads: int, **more: str) -> dict[str, str]:
+        """What every child gets: where things are, and how many threads it may use (unless the user says otherwise)."""
+        paths = {"DATA_DIR": str(self.data), "MODELS_DIR": str(self.models_dir), "REDIS_URL": self.redis_url}
+        limits = {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+        return {"LOG_FORMAT": "text", **limits, **os.environ, **paths, **more}
+
+    @property
+    def models_dir(self) -> Path:
+        return self.data / "models"
+
+    def queue_children(self) -> list[Child]:
+        if self.settings.redis_url:
+            return []
+        command = queue.server_command(self.queue_port, self.data / "queue")
+        return [self._child("queue", command, 1, lambda: queue.answers(self.redis_url), death_signal=signal.SIGTERM)]
+
+    def server(self) -> Child:
+        threads = max(1, self.cores // 2)
+        command = [sys.executable, "-m", "inference_server"]
+        where = {"HOST": self.settings.host, "PORT": str(self.port)}
+        return self._child("inference_server", command, threads, self._server_is_ready, variables=where)
+
+    def trainer(self) -> Child:
+        finite = TrainerSettings().rounds > 0
+        command = [sys.executable, "-m", "trainer_job"]
+        return self._child("trainer_job", command, max(1, self.cores // 2), lambda: True, may_finish=finite, niceness=5)
+
+    def workers(self) -> list[Child]:
+        finite = WorkerSettings().attempts > 0
+        told = {"SERVER_URL": self.url, "SPOOL_DIR": str(self.data / "spool")} | self._worker_key()
+        children = []
+        for number in range(1, self.settings.workers + 1):
+            name = f"sim_worker-{number}"
+            variables = told | {"WORKER_ID": name}
+            command = [sys.executable, "-m", "sim_worker"]
+            children.append(self._child(name, command, 1, lambda: True, variables, may_finish=finite, niceness=5))
+        return children
+
+    def _worker_key(self) -> dict[str, str]:
+        """Where the server asks for a key and no API_KEY is set, the workers take the first that it accepts."""
+        keys = ServerSettings().api_keys
+        if keys is None or WorkerSettings().api_key is not None:
+            return {}
+        return {"API_KEY": keys.get_secret_value().split(",")[0].strip()}
+
+    def _child(
+        self,
+        name: str,
+        command: list[str],
+        threads: int,
+        ready: Callable[[], bool],
+        variables: dict[str, str] | None = None,
+        **spec: Any,
+    ) -> Child:
+        environment = self.environment(threads, **(variables or {}))
+        return Child(ChildSpec(name, command, environment, ready, **spec), self.data / "logs", self.lock.descriptor)
+
+    def _server_is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/ready", timeout=2) as reply:
+                return bool(reply.status == 200)
+        except OSError:
+            return False
+
+
+def build(loop: Loop, view: View) -> Launcher:
+    """Who starts after whom, and who stops before whom: the queue outlives all that write to it."""
+    queues, server, trainer, workers = loop.queue_children(), loop.server(), loop.trainer(), loop.workers()
+    stop_order = [
+        (workers, WORKER_SECONDS),
+        ([server], SERVER_SECONDS),
+        ([trainer], TRAINER_SECONDS),
+        (queues, QUEUE_SECONDS),
+    ]
+    return Launcher([queues, [server, trainer], workers], stop_order, view.say)
+
+
+def run(settings: LocalSettings) -> None:
+    """Run until a signal asks to stop. Raises DataFolderInUse, PortInUse or QueueError when it cannot start."""
+    lock = DataLock(settings.data_dir)
+    lock.acquire()
+    loop = Loop(settings, lock)
+    check_port(settings.host, loop.port)
+    if settings.redis_url and not queue.answers(settings.redis_url):
+        raise queue.QueueError(f"no queue answers at {settings.redis_url}: start it, or unset REDIS_URL to have one started")
+    lock.describe(f"serving at {loop.url}")
+    view = choose_view(loop.url)
+    launcher = build(loop, view)
+
+    def ask_to_stop(number: int, _: FrameType | None) -> None:
+        if launcher.stopping:  # asked twice: do not wait for anybody
+            for child in launcher.children:
+                child.signal_group(signal.SIGKILL)
+        launcher.stopping = True
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, ask_to_stop)
+    view.say(f"data in {settings.data_dir.resolve()}, logs in {settings.data_dir / 'logs'}")
+    try:
+        follow(launcher, loop, view)
+    finally:
+        view.say("stopping ...")
+        launcher.stop()
+        lock.release()
+        view.say("stopped")
+        view.close()
+
+
+def follow(launcher: Launcher, loop: Loop, view: View) -> None:
+    """Keep the children alive and show how they do."""
+    reader = StatusReader(loop.redis_url, loop.models_dir, loop.data / "shards")
+    shown_at, announced = 0.0, False
+
+    def look() -> None:
+        nonlocal shown_at, announced
+        if launcher.all_ready and not announced:
+            announced = True
+            view.say(f"ready: POST a depth image to {loop.url}/predict_grasp (Ctrl-C stops)")
+        if time.monotonic() - shown_at >= STATUS_SECONDS:
+            shown_at = time.monotonic()
+            view.show(launcher.children, reader.read())
+
+    launcher.run(look)
+
+
+def main() -> int:
+    try:
+        run(CliApp.run(Settings))
+    except (DataFolderInUse, PortInUse, queue.QueueError, StartFailed) as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        return 1
+    except ValidationError as error:
+        for problem in error.errors():
+            name = ".".join(map(str, problem["loc"])).upper()
+            print(f"cannot start: {name}={problem['input']!r}: {problem['msg']}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

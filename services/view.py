@@ -1,0 +1,131 @@
+"""What a person sees of `make run`: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from services.children import Child
+from services.status import Status
+
+LINES_KEPT = 8
+LINE_SECONDS = 10.0
+
+
+class View(Protocol):
+    def say(self, line: str) -> None:
+        """Show that something happened."""
+
+    def show(self, children: list[Child], status: Status) -> None:
+        """Show how things are now."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+
+
+def success_text(status: Status) -> str:
+    """Success rate of the last best grasps with its 95 % Wilson interval."""
+    recent = status.recent
+    if not recent["attempts"]:
+        return "none stored yet"
+    return f"{recent['rate']:.0%} [{recent['low']:.0%}, {recent['high']:.0%}] of the last {recent['attempts']}"
+
+
+def champions_text(status: Status) -> str:
+    return ", ".join(f"{name} v{version}" for name, version in status.champions.items()) or "none yet"
+
+
+def queue_text(status: Status) -> str:
+    return "away" if status.lag is None else f"{status.lag} waiting"
+
+
+class LineView:
+    """One line when something happens, and one with all figures every ten seconds."""
+
+    def __init__(self, url: str):
+        self.url = url
+        self._shown_at = time.monotonic()
+
+    def say(self, line: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+    def show(self, children: list[Child], status: Status) -> None:
+        if time.monotonic() - self._shown_at < LINE_SECONDS:
+            return
+        self._shown_at = time.monotonic()
+        attempts = sum(line["attempts"] for line in status.workers.values())
+        self.say(
+            f"workers={len(status.workers)} attempts={attempts} success={success_text(status)} "
+            f"champion={champions_text(status)} queue={queue_text(status)} dataset={status.stored} url={self.url}"
+        )
+
+    def close(self) -> None:
+        pass
+
+
+class LiveView:
+    """A table that stays in place, with the last events under it."""
+
+    def __init__(self, url: str, console: Console | None = None):
+        self.url = url
+        self._lines: deque[str] = deque(maxlen=LINES_KEPT)
+        self._table: RenderableType = Text("starting ...")
+        self._live = Live(console=console, auto_refresh=False, transient=False)
+        self._live.start()
+
+    def say(self, line: str) -> None:
+        self._lines.append(f"{time.strftime('%H:%M:%S')} {line}")
+        self._draw()
+
+    def show(self, children: list[Child], status: Status) -> None:
+        self._table = Group(self._figures(status), self._processes(children, status))
+        self._draw()
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def _draw(self) -> None:
+        self._live.update(Group(self._table, Text("\n".join(self._lines), style="dim")), refresh=True)
+
+    def _figures(self, status: Status) -> Table:
+        table = Table.grid(padding=(0, 2))
+        table.add_row("server", Text(self.url, style="bold cyan"))
+        table.add_row("success", Text(success_text(status), style="bold green"))
+        table.add_row("champion", Text(champions_text(status), style="bold"))
+        table.add_row("dataset", f"{status.stored} outcomes stored, queue: {queue_text(status)}")
+        return table
+
+    def _processes(self, children: list[Child], status: Status) -> Table:
+        table = Table(box=None, padding=(0, 2), header_style="dim")
+        for column in ("process", "state", "restarts", "attempts", "success"):
+            table.add_column(column, justify="left" if column in ("process", "state") else "right")
+        for child in children:
+            line = next((line for name, line in status.workers.items() if name.startswith(child.spec.name)), {})
+            attempts = line.get("attempts")
+            rate = f"{line['successes'] / attempts:.0%}" if attempts else ""
+            table.add_row(child.spec.name, _state(child, line), str(child.restarts or ""), str(attempts or ""), rate)
+        return table
+
+
+def _state(child: Child, line: dict) -> Text:
+    if child.finished:
+        return Text("finished", style="green")
+    if child.process is None:
+        return Text("waiting", style="dim")
+    if not child.alive:
+        return Text("down", style="bold red")
+    if not child.was_ready:
+        return Text("starting", style="yellow")
+    return Text(line.get("state", "running"), style="green")
+
+
+def choose_view(url: str) -> View:
+    """The live view on a terminal, plain lines where the output goes into a file or a pipe."""
+    console = Console()
+    return LiveView(url, console) if console.is_terminal else LineView(url)
