@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         observation, request = _inputs(arguments)
     except ValidationError as error:
-        return _fail(2, "; ".join(_reason(problem) for problem in error.errors()))
+        return _fail(2, f"{error.title}: " + "; ".join(_reason(problem) for problem in error.errors()))
     except ValueError as error:
         return _fail(2, str(error))
     try:

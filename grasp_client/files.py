@@ -37,7 +37,7 @@ def read_camera(given: str) -> CameraIntrinsics:
     if not isinstance(found, dict):
         raise ValueError(expected)
     matrix = found.get("K", found.get("k"))
-    if np.size(matrix) == 9:
+    if matrix is not None and np.size(matrix) == 9:
         k = np.asarray(matrix, float).reshape(3, 3)
         return CameraIntrinsics(**_named([k[0, 0], k[1, 1], k[0, 2], k[1, 2]]))
     values = [found.get(name, found.get(f"_{name}")) for name in _INTRINSICS]

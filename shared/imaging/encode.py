@@ -7,6 +7,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from shared.imaging.decode import metres_of_units
+
 _LARGEST = np.iinfo(np.uint16).max
 
 
@@ -43,7 +45,7 @@ def encode_raw_depth(depth: np.ndarray, depth_scale: float = 0.001) -> tuple[byt
         fits = bool(np.isfinite(units).all() and units.min() >= 0 and units.max() <= _LARGEST)
     if fits:
         integers = units.astype("<u2")
-        if np.array_equal(np.multiply(integers, np.float32(depth_scale), dtype=np.float32), metres):
+        if np.array_equal(metres_of_units(integers, depth_scale), metres):
             return integers.tobytes(), "uint16"
     return metres.astype("<f4").tobytes(), "float32"
 
