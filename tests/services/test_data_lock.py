@@ -1,0 +1,50 @@
+"""The lock on the data folder: one launcher, and left-over children count."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from services.data_lock import DataFolderInUse, DataLock
+
+
+def test_a_second_launcher_is_told_who_is_there(tmp_path: Path) -> None:
+    first, second = DataLock(tmp_path), DataLock(tmp_path)
+    first.acquire()
+    first.describe("serving at http://127.0.0.1:8000")
+    with pytest.raises(DataFolderInUse, match=r"serving at http://127\.0\.0\.1:8000.*DATA_DIR"):
+        second.acquire(patience_seconds=30)  # does not wait: that launcher lives
+    first.release()
+    second.acquire(patience_seconds=0)
+    second.release()
+
+
+def test_a_left_over_child_keeps_the_lock(tmp_path: Path) -> None:
+    lock = DataLock(tmp_path)
+    lock.acquire()
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock.descriptor,))
+    lock.release()
+    with pytest.raises(DataFolderInUse):
+        DataLock(tmp_path).acquire(patience_seconds=0.2)
+    child.kill()
+    child.wait()
+    again = DataLock(tmp_path)
+    again.acquire(patience_seconds=0)
+    again.release()
+
+
+def test_it_waits_for_a_left_over_child_that_ends(tmp_path: Path) -> None:
+    lock = DataLock(tmp_path)
+    lock.acquire()
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.5)"], pass_fds=(lock.descriptor,))
+    lock.release()
+    started = time.monotonic()
+    again = DataLock(tmp_path)
+    again.acquire(patience_seconds=30)
+    assert time.monotonic() - started < 30
+    assert child.wait() == 0
+    again.release()

@@ -1,0 +1,106 @@
+"""What `python -m services.local` tells its children, and what it says when it cannot start."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.data_lock import DataLock
+from services.local import Loop
+from shared.settings import LocalSettings
+
+
+def settings(tmp_path: Path, **more: object) -> LocalSettings:
+    return LocalSettings(_env_file=None, data_dir=tmp_path / "data", **more)  # type: ignore[arg-type, call-arg]
+
+
+def loop(tmp_path: Path, **more: object) -> Loop:
+    return Loop(settings(tmp_path, **more), DataLock(tmp_path))
+
+
+def run_local(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "DATA_DIR": str(tmp_path / "data"), "PYTHONPATH": str(Path(__file__).parents[2]), **variables}
+    command = [sys.executable, "-m", "services.local", *arguments]
+    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_children_are_told_where_things_are(tmp_path: Path) -> None:
+    made = loop(tmp_path, port=8123, workers=2)
+    first, second = (child.spec for child in made.workers())
+    assert first.command == [sys.executable, "-m", "sim_worker"]
+    assert first.environment["SERVER_URL"] == "http://127.0.0.1:8123"
+    assert first.environment["REDIS_URL"] == made.redis_url
+    assert (first.environment["WORKER_ID"], second.environment["WORKER_ID"]) == ("sim_worker-1", "sim_worker-2")
+    server = made.server().spec.environment
+    assert (server["HOST"], server["PORT"]) == ("127.0.0.1", "8123")
+    assert server["MODELS_DIR"] == made.trainer().spec.environment["MODELS_DIR"] == str(tmp_path / "data" / "models")
+
+
+def test_a_named_queue_is_used_instead_of_an_own_one(tmp_path: Path) -> None:
+    made = loop(tmp_path, redis_url="redis://elsewhere:6379/0")
+    assert made.queue_children() == []
+    assert made.trainer().spec.environment["REDIS_URL"] == "redis://elsewhere:6379/0"
+
+
+def test_workers_get_a_key_that_the_server_accepts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEYS", "first, second")
+    assert loop(tmp_path, workers=1).workers()[0].spec.environment["API_KEY"] == "first"
+    monkeypatch.setenv("API_KEY", "second")
+    assert loop(tmp_path, workers=1).workers()[0].spec.environment["API_KEY"] == "second"
+
+
+def test_work_ends_only_where_an_end_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not loop(tmp_path, workers=1).workers()[0].spec.may_finish
+    monkeypatch.setenv("ATTEMPTS", "5")
+    monkeypatch.setenv("ROUNDS", "2")
+    made = loop(tmp_path, workers=1)
+    assert made.workers()[0].spec.may_finish
+    assert made.trainer().spec.may_finish
+
+
+def test_a_port_in_use_is_explained(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        found = run_local(tmp_path, PORT=str(port))
+    assert found.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in found.stderr
+    assert f"PORT={port + 1} make run" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_data_folder_in_use_is_explained(tmp_path: Path) -> None:
+    lock = DataLock(tmp_path / "data")
+    lock.acquire()
+    lock.describe("serving at http://127.0.0.1:8000")
+    found = run_local(tmp_path, PORT="0")
+    lock.release()
+    assert found.returncode == 1
+    assert "in use" in found.stderr
+    assert "serving at http://127.0.0.1:8000" in found.stderr
+
+
+def test_a_queue_that_does_not_answer_is_explained(tmp_path: Path) -> None:
+    found = run_local(tmp_path, PORT="0", REDIS_URL="redis://127.0.0.1:1/0")
+    assert found.returncode == 1
+    assert "no queue answers at redis://127.0.0.1:1/0" in found.stderr
+
+
+def test_a_wrong_setting_is_explained(tmp_path: Path) -> None:
+    found = run_local(tmp_path, PORT="eighty")
+    assert found.returncode == 2
+    assert "PORT='eighty'" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_help_names_the_settings(tmp_path: Path) -> None:
+    found = run_local(tmp_path, "--help")
+    assert found.returncode == 0
+    for option in ("--port", "--workers", "--data-dir"):
+        assert option in found.stdout

@@ -1,0 +1,100 @@
+"""The view says how the loop does, on a terminal and in a log."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from services.children import Child, ChildSpec
+from services.status import Status, StatusReader
+from services.view import LINE_SECONDS, LineView, LiveView, choose_view
+from shared.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
+from shared.rates import rate_with_interval
+from shared.registry import ModelCard, Registry
+from shared.shards import ShardWriter
+from shared.streams import OutcomeStream, WorkerBoard, connect
+
+URL = "http://127.0.0.1:8123"
+
+
+def outcome(number: int, success: bool, exploration: bool = False) -> Outcome:
+    depth = np.full((2, 2), 700, np.uint16)
+    grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[1.0, 1.0], angle=0.0, depth=0.7)
+    meta = OutcomeMeta(
+        grasp=grasp,
+        planner="antipodal",
+        success=success,
+        failure=None if success else "missed",
+        exploration=exploration,
+        images={"depth": ImageSpec(shape=[2, 2], dtype="uint16", scale=0.001)},
+    )
+    return Outcome(id=f"worker-1:{number}:0", meta=meta, images={"depth": depth})
+
+
+def status() -> Status:
+    workers = {"sim_worker-1-abc": {"attempts": 12, "successes": 9, "state": "working"}}
+    return Status(workers, sent=12, lag=3, stored=9, recent=rate_with_interval(8, 10), champions={"dense": 2})
+
+
+@pytest.fixture
+def children(tmp_path: Path) -> list[Child]:
+    specs = [ChildSpec(name, [], {}, lambda: True) for name in ("inference_server", "sim_worker-1")]
+    return [Child(spec, tmp_path, lock_descriptor=0) for spec in specs]
+
+
+def test_status_of_a_real_queue_and_dataset(redis_url: str, tmp_path: Path) -> None:
+    reader = StatusReader(redis_url, tmp_path / "models", tmp_path / "shards")
+    empty = reader.read()
+    assert (empty.lag, empty.stored, empty.champions) == (0, 0, {})
+    client = connect(redis_url)
+    WorkerBoard(client).report("sim_worker-1-abc", {"attempts": 3, "successes": 1})
+    for number in range(3):
+        OutcomeStream(client).publish(outcome(number, success=True), worker="w", sequence=number + 1)
+    writer = ShardWriter(tmp_path / "shards")
+    writer.write([outcome(number, success=number < 6) for number in range(10)])
+    registry = Registry(tmp_path / "models")
+    registry.promote("dense", registry.publish("dense", b"weights", ModelCard(name="dense", architecture="dense")))
+    first = reader.read()
+    assert first.workers["sim_worker-1-abc"]["attempts"] == 3
+    assert (first.sent, first.lag, first.stored, first.champions) == (3, 3, 10, {"dense": 1})
+    assert (first.recent["attempts"], first.recent["successes"]) == (10, 6)
+    writer.write([outcome(10, success=True), outcome(11, success=False, exploration=True)])
+    second = reader.read()
+    assert second.stored == 12
+    assert (second.recent["attempts"], second.recent["successes"]) == (11, 7)
+
+
+def test_status_without_the_queue(tmp_path: Path) -> None:
+    found = StatusReader("redis://127.0.0.1:1/0", tmp_path, tmp_path).read()
+    assert found.lag is None
+    assert found.workers == {}
+
+
+def test_lines_for_a_log(children: list[Child], capsys: pytest.CaptureFixture[str]) -> None:
+    view = LineView(URL)
+    view.show(children, status())
+    assert capsys.readouterr().out == ""  # not every second
+    view._shown_at -= LINE_SECONDS
+    view.show(children, status())
+    line = capsys.readouterr().out
+    for expected in ("attempts=12", "80% [49%, 94%] of the last 10", "dense v2", "3 waiting", "dataset=9", URL):
+        assert expected in line
+
+
+def test_table_on_a_terminal(children: list[Child]) -> None:
+    screen = io.StringIO()
+    view = LiveView(URL, Console(file=screen, force_terminal=True, width=100, color_system=None))
+    view.say("inference_server is started again")
+    view.show(children, status())
+    view.close()
+    shown = screen.getvalue()
+    for expected in (URL, "80% [49%, 94%] of the last 10", "dense v2", "sim_worker-1", "75%", "is started again"):
+        assert expected in shown
+
+
+def test_a_pipe_gets_lines() -> None:
+    assert isinstance(choose_view(URL), LineView)
