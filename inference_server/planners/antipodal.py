@@ -1,0 +1,93 @@
+"""`antipodal`: geometry only. Looks at every raised cell under 16 angles, measures what the jaw would hold, vetoes what it would hit."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from inference_server.planners.grip import measure
+from inference_server.planners.hands import Hands
+from inference_server.planners.placement import Placed, grasps
+from inference_server.planners.planner import Item, LoadedNetwork, Planner
+from inference_server.planners.proposal import propose
+from inference_server.planners.scene import Scene, view
+from inference_server.planners.selection import distinct, veto
+from shared.contract import GraspPlan, PlanRequest
+
+CANDIDATES = 448
+"""Candidates measured per observation, at least; more when more grasps are asked for."""
+FLAT, SLANT, LINES, OVERLAP, GRIP, OFFSET, CLEARANCE = 0.008, 0.8, 0.5, 0.020, 0.5, 0.040, 0.3
+"""Weights of the score: metres of gap or offset that cost 1, what a slant of 1 costs, what full contact, 20 mm of overlap and
+full clearance are worth, and what an opening of max_width costs."""
+STEEPNESS, EVEN = 2.0, 0.4
+"""The logistic that makes a score a probability: its slope, and the score that succeeds half of the time."""
+NO_CAMERA = "no camera was sent: a field of view of 61 degrees was assumed, and the reply carries pixels only"
+
+
+class AntipodalPlanner(Planner):
+    name = "antipodal"
+    description = "Analytic: opposite contacts on the height map, swept clear of collisions. Depth; needs no weights."
+
+    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
+        return [self._plan(*item) for item in items]
+
+    def _plan(self, observation, request: PlanRequest) -> GraspPlan:
+        started = time.perf_counter()
+        self.check(observation, request)
+        scene = view(observation, request, torch.device("cpu"))
+        hands, placed, rejected = predict(scene)
+        return select(self.name, scene, hands, placed, quality(hands.score), rejected, started)
+
+
+@torch.inference_mode()
+def predict(scene: Scene) -> tuple[Hands, Placed, Counter]:
+    """Feasible hands of a scene, best analytic score first, where they are seen, and counted rejections."""
+    request, gripper = scene.request, scene.request.gripper
+    x, y, angle, rejected = propose(scene, gripper, max(CANDIDATES, 2 * request.n_grasps))
+    coarse, fitting, _ = measure(scene, gripper, x, y, angle)
+    fine, _, missed = measure(scene, gripper, coarse.x, coarse.y, fitting)
+    hands, placed, vetoed = veto(scene, gripper, coarse.join(fine))
+    score = rate(hands, gripper.max_width)
+    order = torch.argsort(score, descending=True, stable=True)
+    return hands.scored(score).pick(order), placed.pick(order), rejected + missed + vetoed
+
+
+def rate(hands: Hands, max_width: float) -> Tensor:
+    """Analytic score (N,) of hands; weights above."""
+    return (
+        1.0
+        - hands.flat / FLAT
+        - SLANT * hands.slant.clamp(max=1.5)
+        + LINES * hands.lines
+        + (hands.overlap / OVERLAP).clamp(max=1.0)
+        - GRIP * hands.grip / max_width
+        - hands.offset / OFFSET
+        + CLEARANCE * hands.clearance / 0.006
+    )
+
+
+def quality(score: Tensor) -> Tensor:
+    """Probability of success (N,) for analytic scores."""
+    return torch.sigmoid(STEEPNESS * (score - EVEN))
+
+
+def select(
+    planner: str, scene: Scene, hands: Hands, placed: Placed, qualities: Tensor, rejected: Counter, started: float
+) -> GraspPlan:
+    """The reply: the best of hands that are sorted by quality, none repeating another."""
+    request = scene.request
+    enough = qualities >= request.min_quality
+    rejected["low_quality"] += int((~enough).sum())
+    hands, placed, qualities = hands.pick(enough), placed.pick(enough), qualities[enough]
+    chosen = distinct(hands, request.n_grasps)
+    return GraspPlan(
+        planner=planner,
+        grasps=grasps(scene, placed.pick(chosen), hands.width[chosen], qualities[chosen]),
+        rejections={reason: count for reason, count in sorted(rejected.items()) if count},
+        timings_ms={"plan": 1e3 * (time.perf_counter() - started)},
+        warnings=[] if scene.metric else [NO_CAMERA],
+    )

@@ -1,0 +1,55 @@
+"""N candidate grasps and what was measured of them, as tensors of shape (N,)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from shared.networks.hand_frame import HandPose
+
+
+@dataclass(frozen=True)
+class Hands:
+    """Grasps in the map frame, metres and radians.
+
+    x, y: midway between the fingertips. tip: height of the tips. angle: of the closing axis from map x to map y. width: opening.
+    grip: distance between the contacts. overlap: height of the object above the tips. lines: share of the finger's width that
+    touches, 0 to 1, the worse side. flat: mean gap left between the flat fingers and the object, m. slant: run over rise of the
+    gripped sides. offset: how far off the middle of the object it is across the closing axis. clearance: free space beyond
+    what a finger needs, the worse side. score: of the analytic planner.
+    """
+
+    x: Tensor
+    y: Tensor
+    tip: Tensor
+    angle: Tensor
+    width: Tensor
+    grip: Tensor
+    overlap: Tensor
+    lines: Tensor
+    flat: Tensor
+    slant: Tensor
+    offset: Tensor
+    clearance: Tensor
+    score: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def pick(self, which: Tensor) -> Hands:
+        """The hands at indices or where a mask (N,) is true."""
+        return Hands(*(getattr(self, field.name)[which] for field in fields(self)))
+
+    def join(self, other: Hands) -> Hands:
+        """These hands followed by the others."""
+        return Hands(*(torch.cat([getattr(self, field.name), getattr(other, field.name)]) for field in fields(self)))
+
+    def scored(self, score: Tensor) -> Hands:
+        """The same hands with scores (N,)."""
+        return replace(self, score=score)
+
+    @property
+    def pose(self) -> HandPose:
+        return HandPose(self.x, self.y, self.tip, self.angle, self.width)

@@ -1,0 +1,98 @@
+"""Hands of the map as grasps of the wire: pixels, camera frame and base frame that agree with each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inference_server.planners.hands import Hands
+from inference_server.planners.scene import Scene
+from shared.contract import Grasp, Gripper
+from shared.geometry import wrap_angle
+
+RETREAT = 0.10
+"""Distance of the pre-grasp pose before the grasp along the approach, m."""
+IN_FRONT = 0.02
+"""A reported origin nearer to the camera than this has no sensible pixel: that of the fingertips is given, m."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """N grasps in the camera frame: poses (N, 4, 4) with the reported origin, its pixels (N, 2), the angles of the closing axis in
+    the image (N,) and the opening in pixels (N,)."""
+
+    pose: Tensor
+    pixel: Tensor
+    angle: Tensor
+    width_px: Tensor
+
+    def pick(self, which: Tensor) -> Placed:
+        return Placed(self.pose[which], self.pixel[which], self.angle[which], self.width_px[which])
+
+
+def place(scene: Scene, gripper: Gripper, hands: Hands) -> Placed:
+    """Where hands are seen from the camera."""
+    cos, sin = torch.cos(hands.angle), torch.sin(hands.angle)
+    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
+    local = torch.stack(
+        [
+            torch.stack([cos, -sin, zero, hands.x], 1),
+            torch.stack([sin, cos, zero, hands.y], 1),
+            torch.stack([zero, zero, one, -hands.tip - gripper.tcp_offset], 1),
+            torch.stack([zero, zero, zero, one], 1),
+        ],
+        1,
+    ).to(torch.float64)
+    pose = torch.as_tensor(scene.map.pose, dtype=torch.float64, device=local.device) @ local
+    origin, approach = pose[:, :3, 3], pose[:, :3, 2]
+    visible = (origin[:, 2:] > IN_FRONT).expand_as(origin)
+    middle = torch.where(visible, origin, origin + gripper.tcp_offset * approach)
+    half = 0.5 * hands.width[:, None] * pose[:, :3, 0]
+    ends = _pixels(scene, middle + half) - _pixels(scene, middle - half)
+    return Placed(pose, _pixels(scene, middle), torch.atan2(ends[:, 1], ends[:, 0]), torch.linalg.norm(ends, dim=1))
+
+
+def _pixels(scene: Scene, points: Tensor) -> Tensor:
+    camera, depth = scene.camera, points[:, 2].clamp(min=1e-4)
+    return torch.stack([camera.fx * points[:, 0] / depth + camera.cx, camera.fy * points[:, 1] / depth + camera.cy], 1)
+
+
+def grasps(scene: Scene, placed: Placed, widths: Tensor, qualities: Tensor) -> list[Grasp]:
+    """The reply's grasps. Without a camera in the request they carry pixels only."""
+    poses, pixels = placed.pose.cpu().numpy(), placed.pixel.tolist()
+    angles, widths_px = placed.angle.tolist(), placed.width_px.tolist()
+    return [
+        _grasp(scene, poses[i], (pixels[i], angles[i], widths_px[i]), width, quality)
+        for i, (width, quality) in enumerate(zip(widths.tolist(), qualities.tolist(), strict=True))
+    ]
+
+
+def _grasp(
+    scene: Scene, pose: np.ndarray, seen: tuple[list[float], float, float], width: float, quality: float
+) -> Grasp:
+    pixel, angle, width_px = seen
+    grasp = Grasp(
+        kind="parallel_jaw",
+        quality=min(max(quality, 0.0), 1.0),
+        center_px=pixel,
+        angle=wrap_angle(angle),
+        width_px=width_px,
+    )
+    if not scene.metric:
+        return grasp
+    before = pose.copy()
+    before[:3, 3] -= RETREAT * pose[:3, 2]
+    base = scene.camera_pose
+    return grasp.model_copy(
+        update={
+            "depth": float(pose[2, 3]),
+            "width": width,
+            "pose_camera": pose.tolist(),
+            "pregrasp_camera": before.tolist(),
+            "pose_base": None if base is None else (base @ pose).tolist(),
+            "pregrasp_base": None if base is None else (base @ before).tolist(),
+        }
+    )

@@ -1,0 +1,124 @@
+"""What a planner looks at: the height map as tensors, with the hand's sizes turned into cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inference_server.planners.planner import PlannerError
+from shared.contract import CameraIntrinsics, PlanRequest
+from shared.heightmap import HeightMap, project
+from shared.planner import Observation
+
+OUTSIDE = -10.0
+"""Height of what lies beyond the map, m: nothing is known to be there."""
+BLUNT = 3
+"""The palm is swept over the map dilated by this many cells, so that samples 8 mm apart miss nothing."""
+TYPICAL_FOCAL = 0.85
+"""Focal length over the image's width of a common depth camera (61 degrees), for requests without a camera."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One observation seen from above.
+
+    metric: the request had a camera; else sizes are only plausible and replies carry pixels only.
+    """
+
+    map: HeightMap
+    camera: CameraIntrinsics
+    camera_pose: np.ndarray | None
+    observation: Observation
+    request: PlanRequest
+    device: torch.device
+
+    @property
+    def metric(self) -> bool:
+        return self.request.camera is not None
+
+    @cached_property
+    def bound(self) -> Tensor:
+        """Greatest possible height at every cell, (H, W), m."""
+        return torch.from_numpy(self.map.bound).to(self.device)
+
+    @cached_property
+    def known(self) -> Tensor:
+        """Where a reading fell, (H, W) bool."""
+        return torch.from_numpy(self.map.known).to(self.device)
+
+    @cached_property
+    def blunt(self) -> Tensor:
+        """`bound` dilated by BLUNT cells, (H, W)."""
+        return dilate(self.bound, BLUNT)
+
+    @cached_property
+    def above_table(self) -> Tensor:
+        """Height over the table where known, 0 elsewhere, (H, W)."""
+        return torch.where(self.known, self.bound - torch.from_numpy(self.map.table_map()).to(self.device), 0.0)
+
+    def table_at(self, x: Tensor, y: Tensor) -> Tensor:
+        """Height of the table at map x, y, m."""
+        a, b, c = (float(value) for value in self.map.table)
+        return a * x + b * y + c
+
+    def sample(self, layer: Tensor, x: Tensor, y: Tensor, outside: float) -> Tensor:
+        """Nearest cell of a layer (H, W) at map x, y (any shape), `outside` beyond the map."""
+        rows, columns = layer.shape
+        column = torch.round((x - self.map.corner[0]) / self.map.resolution).to(torch.int64)
+        row = torch.round((y - self.map.corner[1]) / self.map.resolution).to(torch.int64)
+        inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+        index = torch.where(inside, row * columns + column, 0)
+        return torch.where(inside, layer.reshape(-1)[index], outside)
+
+
+def view(observation: Observation, request: PlanRequest, device: torch.device) -> Scene:
+    """The scene of an observation with depth. Raises PlannerError 422 when there is nothing to see."""
+    if observation.depth is None:
+        raise PlannerError(422, "missing_image", "this planner needs depth; send a depth image")
+    rows, columns = observation.depth.shape
+    pose = None if request.camera_pose is None else np.asarray(request.camera_pose, dtype=float)
+    camera = request.camera or CameraIntrinsics(
+        fx=TYPICAL_FOCAL * columns, fy=TYPICAL_FOCAL * columns, cx=(columns - 1) / 2, cy=(rows - 1) / 2
+    )
+    try:
+        height_map = project(observation.depth, camera, pose, request.table_depth)
+    except ValueError as error:
+        raise PlannerError(422, "unusable_view", str(error)) from error
+    return Scene(height_map, camera, pose, observation, request, device)
+
+
+def dilate(layer: Tensor, radius: int) -> Tensor:
+    """Greatest value within a square of 2 radius + 1 cells, (H, W); cells beyond the edge count as OUTSIDE."""
+    for axis in (0, 1):
+        layer = _dilate_axis(layer, radius, axis)
+    return layer
+
+
+def dilate_round(layer: Tensor, radius: int) -> Tensor:
+    """Greatest value within an octagon of the radius in cells, (H, W)."""
+    square = round(radius * 0.4)
+    layer = dilate(layer, square)
+    for _ in range(radius - square):
+        layer = torch.maximum(_dilate_axis(layer, 1, 0), _dilate_axis(layer, 1, 1))
+    return layer
+
+
+def _dilate_axis(layer: Tensor, radius: int, axis: int) -> Tensor:
+    """Running maximum over 2 radius + 1 cells by doubling windows: a few passes whatever the radius."""
+    if radius <= 0:
+        return layer
+    length = layer.shape[axis]
+    padding = (0, 0, radius, radius) if axis == 0 else (radius, radius)
+    window = F.pad(layer, padding, value=OUTSIDE)
+    size, target = 1, 2 * radius + 1
+    while size < target:
+        step = min(size, target - size)
+        count = window.shape[axis] - step
+        window = torch.maximum(window.narrow(axis, 0, count), window.narrow(axis, step, count))
+        size += step
+    return window.narrow(axis, 0, length)

@@ -1,0 +1,54 @@
+"""The way in: what an open hand would hit on a straight approach over the height map.
+
+A hand that comes down along the map's z hits what rises above its parts' lowest faces, so the swept volume reduces to the
+highest cell under each finger and under the palm.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from inference_server.planners.hands import Hands
+from inference_server.planners.scene import BLUNT, OUTSIDE, Scene
+from shared.contract import Gripper
+
+PADDING = 0.002
+"""Fingers are checked this much wider on every side, m."""
+DENSE = 0.0014
+"""Samples this near to each other meet every 2 mm cell, however the grid is turned, m."""
+
+
+def finger_height(scene: Scene, gripper: Gripper, hands: Hands) -> Tensor:
+    """Greatest possible height under the padded open fingers of N hands, (N,), m."""
+    thickness, width = gripper.finger_thickness + 2 * PADDING, gripper.finger_width + 2 * PADDING
+    along, across = _lattice(thickness, DENSE, hands.x.device), _lattice(width, DENSE, hands.x.device)
+    from_face = 0.5 * hands.width - PADDING + thickness / 2
+    highest = []
+    for sign in (-1, 1):
+        x, y = _place(hands.x, hands.y, hands.angle, sign * from_face[:, None] + along, across)
+        highest.append(scene.sample(scene.bound, x, y, OUTSIDE).amax((1, 2)))
+    return torch.maximum(highest[0], highest[1])
+
+
+def palm_height(scene: Scene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> Tensor:
+    """Greatest possible height under the palms at N poses, (N,), m; up to a cell beyond the palm's edge counts."""
+    reach = BLUNT * scene.map.resolution
+    along = _lattice(max(gripper.palm_width - reach, reach), reach * 1.3, x.device)
+    across = _lattice(max(gripper.palm_thickness - reach, reach), reach * 1.3, x.device)
+    px, py = _place(x, y, angle, along.expand(len(x), -1), across)
+    return scene.sample(scene.blunt, px, py, OUTSIDE).amax((1, 2))
+
+
+def _lattice(length: float, step: float, device: torch.device) -> Tensor:
+    """Positions from -length/2 to length/2, at most a step apart."""
+    return torch.linspace(-length / 2, length / 2, max(2, math.ceil(length / step) + 1), device=device)
+
+
+def _place(x: Tensor, y: Tensor, angle: Tensor, along: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
+    """Map x, y (N, across, along) of hand positions: along (N, A) the closing axis and across (B,) it."""
+    cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
+    along, across = along[:, None, :], across[None, :, None]
+    return x[:, None, None] + along * cos - across * sin, y[:, None, None] + along * sin + across * cos
