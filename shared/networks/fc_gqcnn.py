@@ -7,6 +7,8 @@ equal only for an image of one window, since a crop sees zeros where the image g
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -74,14 +76,28 @@ class FCGQCNN(GQCNNTrunk):
         return (depth, depth[:, 0, CROP // 2, CROP // 2]) if self.takes_gripper_depth else (depth,)
 
 
+LAYERS = {"fc": "conv5", "fc2": "conv6", "fc3": "conv7"}
+
+
 def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """State dict of a `GQCNN` -> state dict of the `FCGQCNN` that has the same parameters."""
-    channels = 64
-    side = round((state["fc.weight"].shape[1] / channels) ** 0.5)
-    converted = {name: value for name, value in state.items() if not name.startswith("fc")}
-    converted["conv5.weight"] = state["fc.weight"].reshape(-1, channels, side, side)
-    converted["conv6.weight"] = state["fc2.weight"][:, :, None, None]
-    converted["conv7.weight"] = state["fc3.weight"][:, :, None, None]
-    for new, old in (("conv5", "fc"), ("conv6", "fc2"), ("conv7", "fc3")):
-        converted[f"{new}.bias"] = state[f"{old}.bias"]
+    side = math.isqrt(state["fc.weight"].shape[1] // 64)
+    converted = {}
+    for name, value in state.items():
+        layer, _, part = name.partition(".")
+        if name == "fc.weight":
+            value = value.reshape(-1, 64, side, side)
+        elif layer in LAYERS and part == "weight":
+            value = value[:, :, None, None]
+        converted[f"{LAYERS.get(layer, layer)}.{part}"] = value
     return converted
+
+
+def crop_form(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The reverse of `convert`."""
+    names = {new: old for old, new in LAYERS.items()}
+    reverted = {}
+    for name, value in state.items():
+        layer, _, part = name.partition(".")
+        reverted[f"{names.get(layer, layer)}.{part}"] = value.flatten(1) if layer in names and part == "weight" else value
+    return reverted

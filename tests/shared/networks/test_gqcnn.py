@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from shared.networks import build_network
-from shared.networks.fc_gqcnn import convert
+from shared.networks.fc_gqcnn import convert, crop_form
 
 torch.set_num_threads(1)
 
@@ -20,6 +20,7 @@ def pair(seed=0, **options):
         network = build_network("fc-gqcnn", options | {"high_resolution": high_resolution}).eval()
         network.load_state_dict(convert(crop.state_dict()))
         maps.append(network)
+    assert all(torch.equal(value, crop.state_dict()[name]) for name, value in crop_form(maps[0].state_dict()).items())
     return crop, *maps
 
 
