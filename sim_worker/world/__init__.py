@@ -1,0 +1,25 @@
+"""The simulated work cell: table or bin, objects, camera, hands.
+
+Frames: the robot's base frame is the world frame, z up, table top at z = 0, workspace centred at the origin. Everything
+random comes from the scene's seed, so a `SceneSpec` replays a scene, its image and its outcomes bit for bit.
+"""
+
+from sim_worker.world.attempt import AttemptResult
+from sim_worker.world.camera import View
+from sim_worker.world.profiles import PROFILES, Conditions, Profile
+from sim_worker.world.scene import Scene, SceneError
+from sim_worker.world.spec import CameraSpec, SceneSpec
+from sim_worker.world.world import World
+
+__all__ = [
+    "PROFILES",
+    "AttemptResult",
+    "CameraSpec",
+    "Conditions",
+    "Profile",
+    "Scene",
+    "SceneError",
+    "SceneSpec",
+    "View",
+    "World",
+]

@@ -1,0 +1,217 @@
+"""A settled scene: look at it, try grasps on it, take objects out of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from shared.contract import ContactRule, Gripper
+from shared.geometry import pose_from
+from shared.planner import Observation
+from sim_worker.world.appearance import Appearance
+from sim_worker.world.arrange import Placed, settled, surroundings
+from sim_worker.world.attempt import AttemptResult
+from sim_worker.world.camera import BACKGROUND, TABLE, View, camera_poses, plane_depth, render
+from sim_worker.world.grip import grip
+from sim_worker.world.jaw import Jaw
+from sim_worker.world.physics import AWAKE, CAN_SLEEP, SLEEP
+from sim_worker.world.profiles import Conditions
+from sim_worker.world.sensor import sense
+from sim_worker.world.spec import SceneSpec
+from sim_worker.world.sweep import Box, Sweep, below_table, jaw_boxes
+
+if TYPE_CHECKING:
+    from sim_worker.world.world import World
+
+HandName = Literal["floating", "arm"]
+WARM_UP_STEPS = 4
+"""After the objects are set down at rest: contacts form before the state is saved."""
+
+
+class SceneError(RuntimeError):
+    """A scene could not be built, or was asked for what it does not have."""
+
+
+@dataclass
+class Stage:
+    """A scene as it stands in the simulation, ready to be returned to."""
+
+    gripper: Gripper
+    bodies: dict[int, str]
+    fixed: dict[int, str]
+    skins: dict[int, float]
+    jaw: Jaw
+    sweep: Sweep
+    state: int
+    moved: bool = False
+
+
+class Scene:
+    """Made by `World.build`. Every attempt starts from the settled state; `keep` and `remove` make a new settled state.
+
+    The simulated state is a function of the placed objects and the gripper alone: it is set up in an emptied world, so a
+    scene gives the same outcomes whatever the world did before.
+    """
+
+    def __init__(self, world: World, spec: SceneSpec, conditions: Conditions, placed: list[Placed]) -> None:
+        self.world, self.spec, self.conditions = world, spec, conditions
+        self.placed = placed
+        self.changes = 0
+        self.attempts = 0
+        self._view: View | None = None
+        self._appearance = Appearance.draw(world.profile(spec).colours, spec.random("appearance"))
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Names of what is still in the scene."""
+        return tuple(placed.name for placed in self.placed)
+
+    def hash(self) -> str:
+        """Of everything that decides image and outcomes: equal for equal scenes."""
+        state = [(p.name, p.mass, p.colour, p.position, p.orientation) for p in self.placed]
+        text = repr((self.spec.kind, self.spec.camera, self.spec.seed, self.conditions, self.changes, state))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    # -- looking
+
+    def observe(self) -> View:
+        """One image of the settled scene, as the sensor gives it. The same object until the scene changes."""
+        if self._view is None:
+            self._view = self._look()
+        return self._view
+
+    def _look(self) -> View:
+        stage = self._stage(None)
+        self.restore()
+        camera = self.spec.camera
+        told, true = camera_poses(camera, self.conditions)
+        image = render(self.world.physics, camera.intrinsics, camera.width, camera.height, true, self._appearance.light)
+        table = plane_depth(camera.intrinsics, camera.width, camera.height, true)
+        bare = (image.depth <= 0) | ((table > 0) & (table < image.depth))
+        exact = np.where(bare, table, image.depth)
+        numbers = np.full(max([*stage.bodies, *stage.fixed, stage.jaw.body]) + 2, BACKGROUND, dtype=np.int32)
+        numbers[list(stage.fixed)] = TABLE
+        numbers[list(stage.bodies)] = np.arange(1, len(stage.bodies) + 1)
+        segmentation = np.where(bare, np.where(table > 0, TABLE, BACKGROUND), numbers[image.bodies])
+        rgb = self._appearance.paint(image.rgb, bare, exact, camera.intrinsics, true)
+        depth = sense(exact, self.conditions.sensor, self.spec.random("sensor", self.changes), camera.focal)
+        return View(
+            Observation(depth=depth, rgb=rgb), camera.intrinsics, told, true, segmentation.astype(np.int32), self.objects
+        )
+
+    # -- acting
+
+    def attempt(
+        self,
+        pose_base: np.ndarray,
+        width: float,
+        gripper: Gripper | None = None,
+        hand: HandName = "floating",
+        contact_rule: ContactRule = "strict",
+        trial: int | None = None,
+    ) -> AttemptResult:
+        """Execute one grasp from the settled state.
+
+        `pose_base` (4, 4): the grasp as a reply gives it, tool frame in the base frame; `width` m. `trial` numbers the
+        draw of the hand's pose error, so that planners can be compared under the same errors; by default it counts up.
+        Raises SceneError for a pose that is no rigid 4x4 matrix.
+        """
+        gripper = gripper or Gripper()
+        if gripper.kind != "parallel_jaw" or hand != "floating":
+            raise SceneError(f"only the floating parallel jaw is there, asked for {hand!r} with {gripper.kind!r}")
+        trial, self.attempts = (self.attempts if trial is None else trial), self.attempts + 1
+        pose = np.asarray(pose_base, dtype=float)
+        if pose.shape != (4, 4) or not np.allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-3):
+            raise SceneError(f"expected a rigid 4x4 grasp pose in the base frame, got {pose.tolist()}")
+        if width > gripper.max_width + 1e-6:
+            return AttemptResult(False, "unreachable", details={"reason": "wider than the jaw opens", "width": width})
+        tip = self._with_error(pose @ pose_from(np.eye(3), np.array([0, 0, gripper.tcp_offset])), trial)
+        stage, boxes = self._stage(gripper), jaw_boxes(gripper, width)
+        blocked = self._blocked(stage, boxes, tip)
+        if blocked and contact_rule == "strict":
+            return blocked
+        behind = stage.sweep.clear_distance(boxes, tip, stage.skins) if blocked else 0.0
+        self.restore()
+        stage.moved = True
+        return grip(self.world.physics, stage.jaw, stage.bodies, tip, width, self.conditions.grip_force, behind)
+
+    def _with_error(self, tip: np.ndarray, trial: int) -> np.ndarray:
+        """The tip pose as the hand really reaches it."""
+        draw = self.spec.random("pose error", self.changes, trial).uniform(-1, 1, 4)
+        shift = draw[:3] * self.conditions.pose_shift * np.array([1, 1, 1 / 3])
+        turn = Rotation.from_euler("z", draw[3] * self.conditions.pose_turn).as_matrix()
+        return tip @ pose_from(turn, shift)
+
+    def _blocked(self, stage: Stage, boxes: list[Box], tip: np.ndarray) -> AttemptResult | None:
+        """The outcome `collision`, if the open hand would enter anything on its way in."""
+        if below_table(boxes, tip):
+            return AttemptResult(False, "collision", "table", details={"phase": "approach"})
+        if stage.moved:
+            self.restore()
+        hit = stage.sweep.hit(boxes, tip, stage.skins)
+        if hit is None:
+            return None
+        name = {**stage.bodies, **stage.fixed}[hit[0]]
+        return AttemptResult(False, "collision", name, details={"phase": "approach", "depth": round(hit[1], 5)})
+
+    # -- changing
+
+    def restore(self) -> None:
+        """Back to the settled state, exactly."""
+        stage, client = self._stage(None), self.world.physics.client
+        client.restoreState(stage.state)
+        for body in stage.bodies:
+            client.changeDynamics(body, -1, activationState=SLEEP if self.world.physics.sleeping else CAN_SLEEP)
+        stage.moved = False
+
+    def keep(self) -> list[str]:
+        """Let the world come to rest as the last attempt left it; names of objects that were lost that way."""
+        return self._absorb(None)
+
+    def remove(self, name: str) -> list[str]:
+        """Take an object out and let the rest come to rest; names of others that were lost that way."""
+        if name not in self.objects:
+            raise SceneError(f"no object {name!r} in the scene; there are {', '.join(self.objects) or 'none'}")
+        return self._absorb(name)
+
+    def _absorb(self, taken: str | None) -> list[str]:
+        stage, physics = self._stage(None), self.world.physics
+        stage.jaw.put_away()
+        by_name = {name: body for body, name in stage.bodies.items()}
+        if taken is not None:
+            physics.client.removeBody(by_name.pop(taken))
+        for body in by_name.values():
+            physics.client.changeDynamics(body, -1, activationState=AWAKE)
+        before = [placed for placed in self.placed if placed.name != taken]
+        self.placed = settled(physics, {by_name[placed.name]: placed for placed in before})
+        self.changes += 1
+        self._view = None
+        self.world.forget()
+        return [placed.name for placed in before if placed.name not in self.objects]
+
+    # -- the simulation behind it
+
+    def _stage(self, gripper: Gripper | None) -> Stage:
+        """This scene in the simulation, with this gripper (None: whichever is there, else the default)."""
+        stage = self.world.stage_of(self)
+        if stage is not None and gripper in (None, stage.gripper):
+            return stage
+        physics = self.world.physics
+        physics.reset()
+        fixed = surroundings(physics, self.spec.kind)
+        bodies = {placed.spawn(physics): placed for placed in self.placed}
+        jaw = Jaw(physics, gripper or Gripper(), self.conditions.friction)
+        jaw.put_away()
+        physics.step(WARM_UP_STEPS)
+        skins = {body: placed.model.skin for body, placed in bodies.items()}
+        skins |= {body: 0.0 for body, name in fixed.items() if name != "table"}
+        names = {body: placed.name for body, placed in bodies.items()}
+        state = physics.client.saveState()
+        stage = Stage(jaw.gripper, names, fixed, skins, jaw, Sweep(physics), state)
+        self.world.take_stage(self, stage)
+        self.restore()
+        return stage
