@@ -17,7 +17,7 @@ def outcome_of(attempt: Attempt, ticket: SceneTicket, outcome_id: str, source: s
     """
     choice, result, view = attempt.choice, attempt.result, attempt.view
     depth = in_depth_units(view.observation)
-    details = {"strategy": choice.strategy, "object": result.object_name, **result.details}
+    details = {"strategy": choice.strategy, "object": result.object_name, **attempt.conditions, **result.details}
     planned = choice.rank is not None
     meta = OutcomeMeta(
         camera=view.camera,
@@ -37,7 +37,7 @@ def outcome_of(attempt: Attempt, ticket: SceneTicket, outcome_id: str, source: s
             kind=ticket.kind,
             object_set=ticket.object_set,
             profile=ticket.profile,
-            objects=list(attempt.objects),
+            objects=list(view.objects),
             ticket=ticket.id,
         ),
         source=source,

@@ -15,7 +15,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import redis
-from pydantic import ValidationError
 
 from grasp_client.errors import GraspServerError, InvalidRequest, NotAllowed
 from shared.contract import GraspPlan, Gripper, SceneTicket
@@ -130,7 +129,7 @@ class Worker:
                     profile=lane.ticket.profile,
                 )
             )
-        except (SceneError, ValidationError) as error:
+        except (SceneError, ValueError) as error:
             self.tally.broken_scenes += 1
             logger.warning("scene could not be built: %s", error, extra={"ticket": lane.ticket.id, "seed": lane.ticket.seed})
             self._end(lane)
@@ -172,6 +171,10 @@ class Worker:
                 event = next(lane.task)
             lane.plan = self._pool.submit(self._ask, event)
         except StopIteration:
+            self._end(lane)
+        except SceneError as error:
+            self.tally.broken_scenes += 1
+            logger.warning("scene broke: %s", error, extra={"ticket": lane.ticket.id, "seed": lane.ticket.seed})
             self._end(lane)
 
     def _keep(self, lane: Lane, event: Attempt | NoPlan) -> None:

@@ -35,7 +35,7 @@ class PlanCall:
 class Attempt:
     """One executed grasp: what was seen, planned, chosen and what came of it. number: counts a ticket's attempts from 0.
 
-    objects: names of those in the scene before the attempt."""
+    conditions: what the scene drew from its profile."""
 
     number: int
     view: View
@@ -43,7 +43,7 @@ class Attempt:
     choice: Choice
     result: AttemptResult
     gripper: Gripper
-    objects: tuple[str, ...]
+    conditions: dict[str, float | str]
 
 
 @dataclass(frozen=True)
@@ -81,32 +81,30 @@ def plan_call(view: View, ticket: SceneTicket, gripper: Gripper) -> PlanCall:
 
 
 def run_ticket(scene: Scene, ticket: SceneTicket, gripper: Gripper) -> Task:
-    """Up to `ticket.attempts` attempts. Among several objects a lifted one is taken away and the rest seen anew;
-    otherwise the scene is restored and the next attempt takes a grasp that was not tried yet."""
+    """Up to `ticket.attempts` attempts. A lifted object is taken away and the rest seen anew; after a failure the next
+    attempt takes a grasp that was not tried yet, from the same state (the scene restores itself)."""
     rng = np.random.default_rng([ticket.seed, 1])
-    view = scene.observe()
-    call = plan_call(view, ticket, gripper)
-    plan = yield call
-    tried: set[int] = set()
-    for number in range(ticket.attempts):
+    number = 0
+    while scene.objects:
+        view = scene.observe()
+        call = plan_call(view, ticket, gripper)
+        plan = yield call
         surface = Surface.of(call.observation, view.camera, np.asarray(view.camera_pose))
-        choice = choose(plan.grasps, ticket.exploration, surface, gripper, rng, tried)
-        if choice is None:
-            if not plan.grasps:
-                yield NoPlan(plan)
-            return
-        pose = pose_in_base(choice.grasp, np.asarray(view.camera_pose))
-        objects = tuple(scene.objects)
-        result = scene.attempt(pose, choice.grasp.width or gripper.max_width, gripper)
-        yield Attempt(number, view, plan, choice, result, gripper, objects)
-        if number + 1 == ticket.attempts:
-            return
-        scene.restore()
-        if result.success and len(scene.objects) > 1:
-            scene.remove(result.object_name)
-            view = scene.observe()
-            call = plan_call(view, ticket, gripper)
-            plan = yield call
-            tried = set()
-        elif choice.rank is not None:
-            tried.add(choice.rank)
+        tried: set[int] = set()
+        taken = None
+        while taken is None:
+            choice = choose(plan.grasps, ticket.exploration, surface, gripper, rng, tried)
+            if choice is None:
+                if not plan.grasps:
+                    yield NoPlan(plan)
+                return
+            pose = pose_in_base(choice.grasp, np.asarray(view.camera_pose))
+            result = scene.attempt(pose, choice.grasp.width or gripper.max_width, gripper)
+            yield Attempt(number, view, plan, choice, result, gripper, scene.conditions.flat())
+            number += 1
+            if number == ticket.attempts:
+                return
+            taken = result.object_name if result.success else None
+            if choice.rank is not None:
+                tried.add(choice.rank)
+        scene.remove(taken)

@@ -1,0 +1,137 @@
+"""Many labels from one settled scene: grasps of several kinds, each tried from the same state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.contract import Grasp, GraspPlan, Gripper, ImageSpec, ModelRef, Outcome, OutcomeMeta, PlanRequest, SceneRef
+from shared.planner import Observation
+from sim_worker.grasps import pose_in_base
+from sim_worker.planners import NamedPlanner
+from sim_worker.samplers import Surface, antipodal_edges, random_on_object, random_probability
+from sim_worker.tasks.attempts import DEPTH_UNIT, in_depth_units
+from sim_worker.world import Scene, SceneSpec, View
+
+FEASIBLE_ASKED = 200
+"""Length of the list from which feasible grasps are drawn."""
+TOP = 20
+"""On-policy grasps are drawn among this many best."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Labels of each kind per scene. random: on an object. edges: between opposite depth edges. feasible: anywhere in the
+    list of the `feasible` planner. on_policy: among the best TOP of the `on_policy` planner."""
+
+    random: int = 10
+    edges: int = 10
+    feasible: int = 10
+    on_policy: int = 2
+
+    @property
+    def total(self) -> int:
+        return self.random + self.edges + self.feasible + self.on_policy
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A grasp to try: how it was proposed and with what probability."""
+
+    grasp: Grasp
+    origin: str
+    probability: float
+    rank: int = 0
+    planner: str = ""
+    model: ModelRef | None = None
+
+
+def candidates(
+    view: View, mix: Mix, feasible: NamedPlanner | None, on_policy: NamedPlanner | None, gripper: Gripper, seed: int
+) -> list[Candidate]:
+    """The grasps to try in a scene; fewer than `mix.total` where a sampler finds too few."""
+    rng = np.random.default_rng([seed, 2])
+    depth = (in_depth_units(view.observation) * DEPTH_UNIT).astype(np.float32)
+    observation = Observation(depth=depth, rgb=view.observation.rgb)
+    surface = Surface.of(Observation(depth=depth, segmask=view.segmentation > 0), view.camera, np.asarray(view.camera_pose))
+    drawn = random_on_object(surface, gripper, mix.random, rng)
+    found = [Candidate(grasp, "random", random_probability(surface)) for grasp in drawn]
+    found += [Candidate(grasp, "edges", 0.0) for grasp in antipodal_edges(surface, gripper, mix.edges, rng)]
+    if feasible and mix.feasible:
+        plan = _plan(feasible, observation, view, gripper, FEASIBLE_ASKED, seed)
+        found += _drawn(plan, mix.feasible, len(plan.grasps), "feasible", rng)
+    if on_policy and mix.on_policy:
+        plan = _plan(on_policy, observation, view, gripper, TOP, seed)
+        found += _drawn(plan, mix.on_policy, TOP, "on_policy", rng)
+    return found
+
+
+def _plan(named: NamedPlanner, observation: Observation, view: View, gripper: Gripper, count: int, seed: int) -> GraspPlan:
+    request = PlanRequest(
+        camera=view.camera,
+        camera_pose=np.asarray(view.camera_pose).tolist(),
+        planner=named.name,
+        model_version=named.model_version,
+        gripper=gripper,
+        n_grasps=count,
+        depth_scale=DEPTH_UNIT,
+        seed=seed,
+    )
+    return named.planner.plan(observation, request)
+
+
+def _drawn(plan: GraspPlan, count: int, among: int, origin: str, rng: np.random.Generator) -> list[Candidate]:
+    """`count` different grasps drawn evenly from the best `among`; the very best always belongs to an on-policy draw."""
+    among = min(among, len(plan.grasps))
+    ranks = rng.permutation(among)[:count]
+    if origin == "on_policy" and among and 0 not in ranks:
+        ranks[0] = 0
+    probability = min(1.0, count / max(among, 1))
+    return [Candidate(plan.grasps[rank], origin, probability, int(rank), plan.planner, plan.model) for rank in ranks]
+
+
+def label_scene(
+    scene: Scene, spec: SceneSpec, tried: list[Candidate], gripper: Gripper, episode: str, with_rgb: bool = False
+) -> Iterator[Outcome]:
+    """Execute every candidate from the same settled state, to which the scene returns by itself.
+
+    episode: `<worker>:<episode>`, the start of the outcome ids.
+    """
+    view = scene.observe()
+    images = {"depth": in_depth_units(view.observation)}
+    specs = {"depth": ImageSpec(shape=list(images["depth"].shape), dtype="uint16", scale=DEPTH_UNIT)}
+    if with_rgb:
+        assert view.observation.rgb is not None
+        images["rgb"] = view.observation.rgb
+        specs["rgb"] = ImageSpec(shape=list(images["rgb"].shape), dtype="uint8")
+    conditions = scene.conditions.flat()
+    for number, candidate in enumerate(tried):
+        grasp = candidate.grasp
+        width = grasp.width or gripper.max_width
+        result = scene.attempt(pose_in_base(grasp, np.asarray(view.camera_pose)), width, gripper)
+        meta = OutcomeMeta(
+            camera=view.camera,
+            camera_pose=np.asarray(view.camera_pose).tolist(),
+            gripper=gripper,
+            grasp=grasp,
+            rank=candidate.rank,
+            planner=candidate.planner or candidate.origin,
+            model=candidate.model,
+            quality=grasp.quality,
+            exploration=candidate.origin != "on_policy",
+            probability=candidate.probability,
+            success=result.success,
+            failure=result.failure,
+            scene=SceneRef(
+                seed=spec.seed, kind=spec.kind, object_set=spec.object_set, profile=spec.profile, objects=list(view.objects)
+            ),
+            source="sim_worker.collect",
+            time=time.time(),
+            duration=result.simulated_seconds,
+            details={"strategy": candidate.origin, "object": result.object_name, **conditions, **result.details},
+            images=specs,
+        )
+        yield Outcome(id=f"{episode}:{number}", meta=meta, images=images)

@@ -1,0 +1,189 @@
+"""The worker with a real queue, real physics and a real planner in process: tickets, outages, stopping, counting."""
+
+import threading
+import time
+
+import pytest
+import redis
+
+from grasp_client.errors import InvalidRequest, ServerUnreachable
+from shared.contract import SceneTicket
+from shared.settings import WorkerSettings
+from shared.streams import OutcomeStream, TicketStream, WorkerBoard, connect
+from sim_worker.baselines import RandomEdges
+from sim_worker.courier import Courier
+from sim_worker.spool import Spool
+from sim_worker.tickets import OwnTickets, TicketSource
+from sim_worker.worker import Worker, boot_name
+
+
+def settings(folder, **options) -> WorkerSettings:
+    defaults = {"spool_dir": folder / "spool", "scene_kind": "single", "profile": "clean", "attempts": 4, "worker_id": "w"}
+    return WorkerSettings(**{**defaults, **options})
+
+
+def make_worker(options: WorkerSettings, queue: redis.Redis | None, planner=None, tickets: TicketStream | None = None):
+    name = boot_name(options.worker_id)
+    spool = Spool(options.spool_dir, name, options.spool_limit_mb * 1e6)
+    taken: list = []
+    if queue:
+        stream = OutcomeStream(queue)
+        courier = Courier(spool, lambda entry: stream.publish(entry.outcome, entry.worker, entry.sequence))
+    else:
+        courier = Courier(spool, lambda entry: taken.append(entry) is None)
+    source = TicketSource(tickets, name, OwnTickets(options, name))
+    board = WorkerBoard(queue) if queue else None
+    return Worker(options, name, planner or RandomEdges(), source, courier, board, threading.Event()), taken
+
+
+def test_without_a_queue_it_makes_its_own_scenes(tmp_path):
+    worker, taken = make_worker(settings(tmp_path, attempts=5, worlds=2), None)
+    worker.run()
+    outcomes = [entry.outcome for entry in taken]
+    assert len(outcomes) == worker.tally.attempts >= 5
+    assert len({outcome.id for outcome in outcomes}) == len(outcomes)
+    for outcome in outcomes:
+        depth, meta = outcome.images["depth"], outcome.meta
+        assert depth.dtype == "uint16"
+        assert 3000 < depth[depth > 0].mean() < 12000, "tenths of a millimetre"
+        assert meta.scene.objects
+        assert meta.scene.ticket
+        assert 0 < meta.probability <= 1
+        assert "friction" in meta.details
+    assert sum(outcome.meta.success for outcome in outcomes) == worker.tally.successes
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_tickets_are_taken_done_and_reported(tmp_path, redis_url):
+    queue = connect(redis_url)
+    tickets = TicketStream(queue)
+    for number in range(3):
+        tickets.issue(SceneTicket(id=f"t{number}", seed=number, kind="pile", profile="clean", planner="edges", attempts=2))
+    worker, _ = make_worker(settings(tmp_path, attempts=6), queue, tickets=tickets)
+    worker.run()
+    entries = OutcomeStream(queue).read("reader", 100, 100)
+    assert {entry.outcome.meta.scene.ticket for entry in entries} <= {"t0", "t1", "t2"}
+    assert len(entries) == worker.tally.attempts
+    assert tickets.outstanding() == 0
+    assert OutcomeStream(queue).sent() == {worker.name: len(entries)}
+    line = WorkerBoard(queue).read()[worker.name]
+    assert (line["attempts"], line["sent"], line["spooled"]) == (len(entries), len(entries), 0)
+
+
+def test_stopping_keeps_the_attempt_and_leaves_the_rest_of_the_ticket(tmp_path, redis_url):
+    queue = connect(redis_url)
+    tickets = TicketStream(queue)
+    tickets.issue(SceneTicket(id="long", seed=1, kind="pile", profile="clean", attempts=500, exploration=1.0))
+    worker, _ = make_worker(settings(tmp_path, attempts=0), queue, tickets=tickets)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while worker.tally.attempts < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    worker.stop.set()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert len(OutcomeStream(queue).read("reader", 1000, 100)) == worker.tally.attempts
+    assert tickets.outstanding() == 1
+    assert tickets.claim("another", 0)[1].id == "long"
+
+
+def test_nothing_is_lost_or_doubled_while_the_queue_is_away(tmp_path, own_queue_server):
+    queue = connect(own_queue_server.url)
+    worker, _ = make_worker(settings(tmp_path, attempts=0), queue)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    wait_until(lambda: worker.courier.delivered >= 2)
+    own_queue_server.kill()
+    wait_until(lambda: len(worker.courier.spool.waiting()) >= 3)
+    before = worker.courier.delivered
+    own_queue_server.start()
+    wait_until(lambda: worker.courier.delivered >= before + 3 and worker.courier.away_since is None)
+    worker.stop.set()
+    thread.join(30)
+    ids = [entry.outcome.id for entry in OutcomeStream(connect(own_queue_server.url)).read("reader", 10_000, 100)]
+    assert len(set(ids)) == len(ids) == sum(OutcomeStream(queue).sent().values()) == worker.tally.attempts
+
+
+def test_a_full_spool_pauses_the_worker(tmp_path):
+    worker, _ = make_worker(settings(tmp_path, attempts=0, spool_limit_mb=0.2), None)
+
+    def away(entry):
+        raise redis.ConnectionError("away")
+
+    worker.courier.deliver = away
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    wait_until(lambda: worker.state == "spool full")
+    attempts = worker.tally.attempts
+    assert 1 <= attempts <= 3
+    worker.stop.set()
+    thread.join(30)
+    assert worker.tally.attempts == attempts
+    assert len(list((tmp_path / "spool").glob("*/*.outcome"))) == attempts
+
+
+class Moody(RandomEdges):
+    """A server that is away at first, then refuses what it does not know."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def plan(self, observation, request):
+        self.calls += 1
+        if self.calls == 1:
+            raise ServerUnreachable("connection refused", code="unreachable")
+        if request.planner == "nonsense":
+            raise InvalidRequest("unknown planner 'nonsense'", code="unknown_planner", status=404)
+        return super().plan(observation, request)
+
+
+def test_it_waits_for_the_server_and_hands_back_tickets_that_are_refused(tmp_path, redis_url):
+    queue = connect(redis_url)
+    tickets = TicketStream(queue)
+    tickets.issue(SceneTicket(id="bad", seed=1, planner="nonsense"))
+    tickets.issue(SceneTicket(id="unknown-kind", seed=1, kind="heap of sand"))
+    tickets.issue(SceneTicket(id="good", seed=2, profile="clean", attempts=2))
+    worker, _ = make_worker(settings(tmp_path, attempts=1), queue, Moody(), tickets)
+    worker.run()
+    assert worker.tally.refused_tickets == 1
+    assert worker.tally.broken_scenes == 1
+    assert worker.tally.attempts == 1
+
+
+def test_own_tickets_come_only_when_no_trainer_asks(tmp_path, redis_url):
+    queue, clock = connect(redis_url), [0.0]
+    tickets = TicketStream(queue)
+    source = TicketSource(tickets, "w", OwnTickets(settings(tmp_path), "w"), clock=lambda: clock[0])
+    assert source.next(1) is None, "a trainer may be starting"
+    clock[0] = 5.0
+    assert source.next(1)[0] is None
+    tickets.issue(SceneTicket(id="asked", seed=3))
+    assert source.next(1)[1].id == "asked"
+    clock[0] = 20.0
+    assert source.next(1) is None, "the trainer may be training"
+    clock[0] = 40.0
+    assert source.next(1)[0] is None
+
+
+def test_own_tickets_differ_between_starts_and_revisit_failures(tmp_path):
+    first, second = (OwnTickets(settings(tmp_path, scene_kind="mixed"), boot_name("w")) for _ in range(2))
+    seeds = [own.make().seed for own in (first, second) for _ in range(50)]
+    assert len(set(seeds)) == 100
+    hard = first.make()
+    first.learn(hard, success=False)
+    assert hard.seed in [first.make().seed for _ in range(200)]
+
+
+@pytest.mark.parametrize("name", ["a b:c/d", "", "host-1"])
+def test_boot_names_are_unique_and_plain(name):
+    made = {boot_name(name) for _ in range(100)}
+    assert len(made) == 100
+    assert all(set(":/ ").isdisjoint(one) for one in made)
+
+
+def wait_until(condition, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "gave up waiting"
+        time.sleep(0.02)
