@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from shared.contract import PlanRequest
-from shared.imaging import check_observation, decode_depth, encode_npy
+from shared.imaging import check_observation, decode_depth, decode_rgb, decode_segmask, encode_npy
 from shared.planner import Observation
 
 
@@ -23,11 +23,11 @@ def observe(
     rgb: (H, W, 3) uint8. segmask: (H, W), non-zero where a grasp centre may lie.
     Raises ImageError (a ValueError) with the reason when the server would refuse it.
     """
+    # Through the wire format, so that what is accepted, and how, is decided in one place.
     observation = Observation(
-        # Through the wire format, so that what is accepted, and how, is decided in one place.
         None if depth is None else decode_depth(encode_npy(depth), depth_scale=depth_scale),
-        None if rgb is None else np.asarray(rgb),
-        None if segmask is None else np.asarray(segmask).astype(bool),
+        None if rgb is None else decode_rgb(encode_npy(rgb)),
+        None if segmask is None else decode_segmask(encode_npy(segmask)),
     )
     check_observation(observation)
     return observation
