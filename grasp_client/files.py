@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import json
-import mimetypes
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from shared.contract import CameraIntrinsics, Gripper
-from shared.imaging import decode_image, decode_rgb, decode_segmask
+from shared.imaging import ImageError, decode_image, decode_rgb, decode_segmask
+
+Decoded = TypeVar("Decoded")
 
 _INTRINSICS = ("fx", "fy", "cx", "cy")
 
 
 def read_image(path: Path, depth_scale: float) -> tuple[Literal["depth", "rgb"], np.ndarray]:
     """A depth image (16-bit PNG, one-channel npy) in metres, or a colour image; what the file holds decides."""
-    return decode_image(_bytes(path), mimetypes.guess_type(path.name)[0], depth_scale)
+    return _decoded(path, lambda data: decode_image(data, depth_scale=depth_scale))
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    return decode_rgb(_bytes(path))
+    return _decoded(path, decode_rgb)
 
 
 def read_segmask(path: Path) -> np.ndarray:
-    return decode_segmask(_bytes(path))
+    return _decoded(path, decode_segmask)
+
+
+def _decoded(path: Path, decode: Callable[[bytes], Decoded]) -> Decoded:
+    try:
+        return decode(_bytes(path))
+    except ImageError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def read_camera(given: str) -> CameraIntrinsics:

@@ -1,0 +1,246 @@
+"""The command line and the clients against a real socket; the server there checks what it gets and gives a fixed answer."""
+
+import asyncio
+import base64
+import io
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from grasp_client import AsyncGraspClient, DeadlineExceeded, GraspClient
+from grasp_client.__main__ import main
+from shared.imaging import encode_npy, encode_png_depth, encode_png_rgb
+
+DEPTH = np.full((60, 80), 0.7, np.float32)
+DEPTH[20:40, 30:50] = 0.65
+COLOUR = np.full((60, 80, 3), 200, np.uint8)
+POSE = [[1.0, 0.0, 0.0, 0.1], [0.0, -1.0, 0.0, -0.2], [0.0, 0.0, -1.0, 0.35], [0.0, 0.0, 0.0, 1.0]]
+GRASP = {
+    "kind": "parallel_jaw", "quality": 0.942, "center_px": [40.0, 30.0], "angle": 0.5, "depth": 0.655, "width": 0.041,
+    "width_px": 33.1, "pose_camera": POSE, "pose_base": POSE,
+}  # fmt: skip
+PLAN = {
+    "request_id": "r1", "planner": "dense", "model": {"name": "dense", "version": 7}, "grasps": [GRASP],
+    "rejections": {"border": 2, "too_wide": 30, "collision": 0}, "timings_ms": {"plan": 18.4},
+}  # fmt: skip
+
+
+class Fixed(BaseHTTPRequestHandler):
+    """Keeps each request and gives `server.answers` in order: (status, body) or a threading.Event to wait for."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append((self.path, dict(self.headers), body))
+        answer = self.server.answers.pop(0) if len(self.server.answers) > 1 else self.server.answers[0]
+        if isinstance(answer, threading.Event):
+            answer.wait(10)
+            self.close_connection = True
+            return
+        status, reply = answer
+        content = json.dumps(reply).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Fixed)
+    server.daemon_threads = True
+    server.got, server.answers = [], [(200, PLAN)]
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """The working folder, with images in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "depth.npy").write_bytes(encode_npy(DEPTH))
+    (tmp_path / "depth.png").write_bytes(encode_png_depth(DEPTH))
+    (tmp_path / "colour.png").write_bytes(encode_png_rgb(COLOUR))
+    (tmp_path / "mask.npy").write_bytes(encode_npy(DEPTH < 0.69))
+    (tmp_path / "pose.txt").write_text("1 0 0 0.5\n0 -1 0 0\n0 0 -1 0.7\n0 0 0 1\n")
+    return tmp_path
+
+
+def differs(path: Path, background: np.ndarray) -> float:
+    """Share of a picture's pixels that are not its background, whatever its zoom."""
+    picture = np.asarray(Image.open(path))
+    assert picture.shape[1] >= 900, "large enough to look at"
+    return float((picture != background).any(axis=-1).mean())
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The real command, from the repository's root, where it is importable however the project was installed."""
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+
+
+def test_a_depth_image_gives_a_table_and_a_picture(server, folder, capsys):
+    arguments = ["depth.npy", "--url", server.url, "--intrinsics", "525,525,39.5,29.5", "--camera-pose", "pose.txt"]
+    assert main([*arguments, "--gripper-json", '{"max_width": 0.05}', "--region", "0,0,79,59", "--n-grasps", "5"]) == 0
+    out = capsys.readouterr()
+    assert "planner dense, model dense version 7" in out.out
+    assert "x, y, z in base frame [m]" in out.out
+    assert out.out.splitlines()[3].split() == [
+        "1",
+        "0.942",
+        "40.0",
+        "30.0",
+        "+28.6",
+        "41.0",
+        "0.655",
+        "+0.100",
+        "-0.200",
+        "+0.350",
+    ]
+    assert "rejected: too_wide 30, border 2" in out.out
+    path, headers, _ = server.got[0]
+    assert (path, headers["X-Shape"]) == ("/predict_grasp", "60,80")
+    assert json.loads(headers["X-Request"]) == {
+        "camera": {"fx": 525.0, "fy": 525.0, "cx": 39.5, "cy": 29.5},
+        "camera_pose": [[1.0, 0.0, 0.0, 0.5], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.7], [0.0, 0.0, 0.0, 1.0]],
+        "gripper": {"max_width": 0.05}, "region": [0.0, 0.0, 79.0, 59.0], "n_grasps": 5,
+    }  # fmt: skip
+    assert "wrote depth_grasps.png" in out.err
+    assert Image.open("depth_grasps.png").size == (960, 720)
+
+
+def test_the_overlay_is_drawn_on_the_colour_image(server, folder, capsys):
+    assert main(["depth.png", "--rgb", "colour.png", "--segmask", "mask.npy", "--url", server.url, "--overlay", "out.png"]) == 0
+    assert "multipart/form-data" in server.got[0][1]["Content-Type"]
+    assert 0.002 < differs(folder / "out.png", COLOUR[0, 0]) < 0.3
+    assert capsys.readouterr().err == "wrote out.png\n"
+
+
+def test_colour_alone(server, folder):
+    assert main(["colour.png", "--url", server.url, "--overlay", "none"]) == 0
+    assert b'name="rgb"' in server.got[0][2]
+    assert not list(folder.glob("*grasps*"))
+
+
+def test_json_is_the_reply_and_nothing_else(server, folder, capsys):
+    assert main(["depth.png", "--url", server.url, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["grasps"][0]["pose_base"] == POSE
+
+
+def test_the_heat_map_is_written_when_the_server_gives_one(server, folder, capsys):
+    server.answers = [(200, {**PLAN, "heatmap_png": base64.b64encode(encode_png_rgb(COLOUR)).decode()}), (200, PLAN)]
+    arguments = ["depth.png", "--url", server.url, "--overlay", "none", "--heatmap", "heat.png"]
+    assert main(arguments) == 0
+    np.testing.assert_array_equal(Image.open(io.BytesIO((folder / "heat.png").read_bytes())), COLOUR)
+    assert main(arguments) == 0
+    assert "has no heat map" in capsys.readouterr().err
+
+
+def test_no_grasp_is_an_answer(server, folder, capsys):
+    server.answers = [(200, {**PLAN, "grasps": [], "warnings": ["half of the image has no reading"]})]
+    assert main(["depth.npy", "--url", server.url]) == 0
+    out = capsys.readouterr().out
+    assert "No grasp found" in out
+    assert "too_wide 30" in out
+    assert "warning: half of the image has no reading" in out
+
+
+def test_pixels_only_says_how_to_get_metres(server, folder, capsys):
+    server.answers = [
+        (200, {**PLAN, "model": None, "grasps": [{k: GRASP[k] for k in ("kind", "quality", "center_px", "angle")}]})
+    ]
+    assert main(["depth.npy", "--url", server.url]) == 0
+    out = capsys.readouterr().out
+    assert "--intrinsics" in out
+    assert "frame [m]" not in out
+
+
+def test_a_refusal_is_status_1_with_the_servers_words(server, folder, capsys):
+    server.answers = [(404, {"error": {"code": "unknown_planner", "message": "no planner 'x'; there are: antipodal, dense"}})]
+    assert main(["depth.npy", "--planner", "x", "--url", server.url]) == 1
+    assert capsys.readouterr().err == "error: no planner 'x'; there are: antipodal, dense [unknown_planner]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing.npy"], "No such file"),
+        (["pose.txt"], "expected PNG"),
+        (["colour.png", "--rgb", "colour.png"], "already a colour image"),
+        (["depth.npy", "--rgb", "depth.png"], "16-bit grey PNG was sent as rgb"),
+        (["depth.npy", "--depth-scale", "0"], "depth_scale"),
+        (["depth.png", "--depth-scale", "1"], "millimetres"),
+        (["depth.npy", "--intrinsics", "0,525,1,1"], "fx: Input should be greater than 0"),
+        (["depth.npy", "--intrinsics", "camera.json"], "no such file"),
+        (["depth.npy", "--camera-pose", "depth.npy"], "4x4"),
+        (["depth.npy", "--gripper-json", "wide"], "JSON"),
+        (["depth.npy", "--gripper-json", '{"max_width": 2}'], "max_width"),
+        (["depth.npy", "--region", "9,9,1,1"], "u0 < u1"),
+        (["depth.npy", "--n-grasps", "0"], "n_grasps"),
+        (["depth.npy", "--url", "localhost:8000"], "http://127.0.0.1:8000"),
+        (["depth.npy", "--overlay", "missing/out.png"], "cannot be written"),
+    ],
+)
+def test_wrong_arguments_are_status_2_and_say_what_is_expected(server, folder, capsys, arguments, said):
+    assert main(["--url", server.url, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_nobody_there_and_help_through_the_real_command(folder):
+    refused = run("-m", "grasp_client", str(folder / "depth.npy"), "--url", "http://127.0.0.1:1")
+    assert refused.returncode == 1
+    assert "make run" in refused.stderr
+    helped = run("-m", "grasp_client", "--help")
+    assert helped.returncode == 0
+    assert "examples:" in helped.stdout
+
+
+def test_the_client_imports_no_heavy_package():
+    heavy = ["torch", "cv2", "scipy", "redis", "fastapi", "pydantic_settings", "matplotlib"]
+    code = f"import sys, grasp_client.__main__; print([name for name in {heavy} if name in sys.modules])"
+    assert run("-c", code).stdout == "[]\n"
+
+
+def test_a_server_that_hangs_is_a_missed_deadline(server):
+    hang = threading.Event()
+    server.answers = [hang]
+    try:
+        with GraspClient(server.url, deadline=0.05) as client, pytest.raises(DeadlineExceeded):
+            client.predict_grasp(DEPTH)
+    finally:
+        hang.set()
+
+
+def test_a_broken_connection_is_retried(server):
+    broken = threading.Event()
+    broken.set()
+    server.answers = [broken, (200, PLAN)]
+    with GraspClient(server.url) as client:
+        assert client.predict_grasp(DEPTH).model.version == 7
+    assert len(server.got) == 2
+
+
+def test_many_at_once_share_one_asynchronous_client(server):
+    async def ask() -> list:
+        async with AsyncGraspClient(server.url) as client:
+            return await asyncio.gather(*(client.predict_grasp(DEPTH) for _ in range(8)))
+
+    assert [plan.planner for plan in asyncio.run(ask())] == ["dense"] * 8
