@@ -96,8 +96,8 @@ def approach_rotation(camera_pose: np.ndarray | None) -> np.ndarray:
     down = -np.asarray(camera_pose, dtype=float)[2, :3]
     if down[2] < math.cos(math.radians(80)):
         raise ValueError(
-            "camera_pose: with this pose the camera looks level or upwards; expected the camera frame (x right, y down, z forward) "
-            "mapped to a robot base frame whose z points up. Is the matrix inverted?"
+            "camera_pose: with this pose the camera looks level or upwards; expected the camera frame (x right, y down, "
+            "z forward) mapped to a robot base frame whose z points up. Is the matrix inverted?"
         )
     x = np.array([1.0, 0, 0]) - down[0] * down
     if np.linalg.norm(x) < 0.2:  # the picture's u runs along gravity: lay the map along v instead
@@ -166,7 +166,7 @@ def _table(sample: np.ndarray, rotation: np.ndarray, table_depth: float | None, 
         fitted = table[0] * axis[0] + table[1] * axis[1] + table[2]
         if share == 0 or abs(fitted + axis[2]) > 0.02:  # what was fitted is another plane
             return np.array([0.0, 0.0, -axis[2]]), 0.0
-        table = table + [0, 0, -axis[2] - fitted]
+        table = np.array([table[0], table[1], table[2] - axis[2] - fitted])
     return table, share
 
 

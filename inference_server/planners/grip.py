@@ -70,7 +70,10 @@ def measure(scene: Scene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor)
     rejected["collision"] += int((deep_enough.any(1) & ~some & ~torch.isfinite(right + left).any(1)).sum())
     pick = lambda table: table[some].gather(1, level[some, None]).squeeze(1)  # noqa: E731
     tip, right, left, extra = pick(tips), pick(right), pick(left), pick(extra)
-    return (*_describe(scene, gripper, jaw, heights[some], (x[some], y[some], angle[some]), (tip, right, left, extra)), rejected)
+    return (
+        *_describe(scene, gripper, jaw, heights[some], (x[some], y[some], angle[some]), (tip, right, left, extra)),
+        rejected,
+    )
 
 
 def _jaw(gripper: Gripper, device: torch.device) -> _Jaw:
@@ -154,7 +157,8 @@ def _describe(
     touched = torch.isfinite(low[0])
     contact_right, contact_left = (torch.where(touched, side, -1.0).amax(1) for side in (low[0], -low[1]))
     gap = 0.5 * (
-        _mean((contact_right[:, None] - low[0]).clamp(max=0.02), touched) + _mean((contact_left[:, None] + low[1]).clamp(max=0.02), touched)
+        _mean((contact_right[:, None] - low[0]).clamp(max=0.02), touched)
+        + _mean((contact_left[:, None] + low[1]).clamp(max=0.02), touched)
     )
     near = (contact_right[:, None] - low[0] < 0.004) & touched
     share_right = near.float().mean(1)

@@ -70,9 +70,7 @@ def grasps(scene: Scene, placed: Placed, widths: Tensor, qualities: Tensor) -> l
     ]
 
 
-def _grasp(
-    scene: Scene, pose: np.ndarray, seen: tuple[list[float], float, float], width: float, quality: float
-) -> Grasp:
+def _grasp(scene: Scene, pose: np.ndarray, seen: tuple[list[float], float, float], width: float, quality: float) -> Grasp:
     pixel, angle, width_px = seen
     grasp = Grasp(
         kind="parallel_jaw",

@@ -28,6 +28,9 @@ class DenseScorer(nn.Module):
             nn.Dropout(0.2),
             nn.Linear(96, 1),
         )
+        # Untrained it finds all grasps equal, which leaves a planner's own order as it is.
+        nn.init.zeros_(self.head[-1].weight)
+        nn.init.zeros_(self.head[-1].bias)
 
     def forward(self, patches: Tensor) -> Tensor:
         if patches.device.type == "cpu":

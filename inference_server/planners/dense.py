@@ -1,0 +1,82 @@
+"""`dense`: geometry proposes and vetoes, a network that sees the scene from the hand ranks."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference_server.planners.antipodal import predict, select
+from inference_server.planners.hands import Hands
+from inference_server.planners.placement import Placed
+from inference_server.planners.planner import Item, LoadedNetwork, Planner
+from inference_server.planners.scene import Scene, view
+from inference_server.planners.selection import distinct
+from shared.contract import GraspPlan
+from shared.networks.hand_frame import patches
+
+RANKED = 128
+"""Candidates that the network sees per observation, at least."""
+APART, TURNED = 0.006, 0.17
+"""Candidates nearer than both to a better one are not worth the network's time, m and rad."""
+
+
+@dataclass
+class _Proposed:
+    scene: Scene
+    hands: Hands
+    placed: Placed
+    rejected: Counter
+    seconds: float
+
+
+class DensePlanner(Planner):
+    name = "dense"
+    description = "Geometry proposes and vetoes, a network that sees the height map in the hand's frame ranks. Depth."
+    model_name = "dense"
+    architecture = "dense"
+
+    @torch.inference_mode()
+    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
+        network = self.need(network)
+        proposed = [self._propose(item, network) for item in items]
+        started = time.perf_counter()
+        inputs = [patches(each.scene.map, each.hands.pose, each.scene.request.gripper) for each in proposed]
+        logits = network.module(torch.cat(inputs)) if any(len(each) for each in inputs) else torch.zeros(0)
+        qualities = calibrated(logits.float(), network.card.calibration).split([len(each) for each in inputs])
+        shared = (time.perf_counter() - started) / len(proposed)
+        return [self._select(each, quality, network, shared) for each, quality in zip(proposed, qualities, strict=True)]
+
+    def _propose(self, item: Item, network: LoadedNetwork) -> _Proposed:
+        started = time.perf_counter()
+        observation, request = item
+        self.check(observation, request)
+        scene = view(observation, request, network.device)
+        hands, placed, rejected = predict(scene)
+        kept = distinct(hands, max(RANKED, 2 * request.n_grasps), APART, TURNED)
+        return _Proposed(scene, hands.pick(kept), placed.pick(kept), rejected, time.perf_counter() - started)
+
+    def _select(self, proposed: _Proposed, quality: Tensor, network: LoadedNetwork, shared: float) -> GraspPlan:
+        # Stable: where the network cannot tell two grasps apart, the analytic order stays.
+        order = torch.argsort(quality, descending=True, stable=True)
+        started = time.perf_counter() - proposed.seconds - shared
+        plan = select(
+            self.name, proposed.scene, proposed.hands.pick(order), proposed.placed.pick(order), quality[order],
+            proposed.rejected, started,
+        )  # fmt: skip
+        return plan.model_copy(update={"model": {"name": network.name, "version": network.version}})
+
+
+def calibrated(logits: Tensor, calibration: dict[str, Any]) -> Tensor:
+    """Probabilities (N,) of logits (N,) with the calibration of a model card: none, or a temperature."""
+    kind = calibration.get("kind", "none")
+    if kind == "temperature":
+        return torch.sigmoid(logits / float(calibration["value"]))
+    if kind == "none":
+        return torch.sigmoid(logits)
+    raise ValueError(f"unknown calibration {kind!r} in the model card; expected none or temperature")

@@ -1,0 +1,38 @@
+"""Planners in process: the same code that the server runs, without HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inference_server.planners.planner import LoadedNetwork, Planner, choose, discover
+from inference_server.weights import load_network, pick_device
+from shared.contract import GraspPlan, PlanRequest
+from shared.planner import GraspPlanner, Observation
+from shared.registry import Registry, UnknownVersion
+
+
+class LocalPlanner:
+    """A GraspPlanner over planners of this process. `network` belongs to the planner `name`."""
+
+    def __init__(self, planner: Planner, network: LoadedNetwork | None):
+        self.planner, self.network = planner, network
+
+    def plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
+        [plan] = self.planner.plan_batch([(observation, request)], self.network)
+        return plan
+
+
+def local_planner(name: str, models_dir: Path | str = "models", version: int | None = None) -> GraspPlanner:
+    """Planner `name` in this process; its model is a version of the registry, default the champion.
+
+    Raises PlannerError for an unknown name, RegistryError for a missing or broken model.
+    """
+    planner = discover()[choose(PlanRequest(planner=name), Observation(), ())]()
+    if planner.model_name is None:
+        return LocalPlanner(planner, None)
+    registry = Registry(models_dir)
+    version = version or registry.champion(planner.model_name)
+    if version is None:
+        raise UnknownVersion(f"model {planner.model_name!r} in {registry.root} has no champion; publish and promote a version")
+    device = pick_device("auto")
+    return LocalPlanner(planner, load_network(registry, planner.model_name, version, planner.architecture, device))
