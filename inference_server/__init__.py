@@ -1,0 +1,1 @@
+"""Grasp planning over HTTP: routes, one bounded queue, one inference thread, weights that follow the registry."""

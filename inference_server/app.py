@@ -1,0 +1,60 @@
+"""The application: routes, keys, errors, and the service that lives as long as the app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import Depends, FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from inference_server import errors
+from inference_server.access import AccessMiddleware
+from inference_server.auth import require_key
+from inference_server.routes import health, models, outcomes, predict
+from inference_server.service import Service
+from shared.settings import ServerSettings
+
+_DESCRIPTION = "Grasp planning as a service: depth or colour image in, ranked grasps out; outcomes make it better."
+
+
+def create_app(settings: ServerSettings) -> FastAPI:
+    """The server. Its service starts and stops with the app's lifespan. Raises ValueError for settings that cannot work."""
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(service.start)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(service.stop)
+
+    app = FastAPI(title="GraspLoop", version=version("grasploop"), description=_DESCRIPTION, lifespan=lifespan)
+    app.state.service = service
+    app.include_router(health.router)
+    for module in (predict, models, outcomes):
+        app.include_router(module.router, dependencies=[Depends(require_key)])
+    errors.install(app)
+    app.add_middleware(AccessMiddleware, metrics=service.metrics)
+    _document(app)
+    return app
+
+
+def _document(app: FastAPI) -> None:
+    """OpenAPI with the models that routes name by hand, because their bodies are not JSON."""
+    schema: dict[str, Any] = {}
+
+    def openapi() -> dict[str, Any]:
+        if not schema:
+            schema.update(get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes))
+            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+            for model in (*predict.SCHEMAS, *outcomes.SCHEMAS):
+                own = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                schemas.update({**own.pop("$defs", {}), model.__name__: own})
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

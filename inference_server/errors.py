@@ -1,0 +1,123 @@
+"""Every error leaves as `{"error": {code, message, detail}}`, without tracebacks."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from inference_server.planners.planner import PlannerError
+from shared.contract import ErrorDetail, ErrorReply
+from shared.imaging import ImageError
+from shared.registry import BrokenModel, RegistryError
+
+logger = logging.getLogger(__name__)
+
+CLIENT_CLOSED_REQUEST = 499
+"""Logged for a client that went away; nobody reads the reply."""
+
+
+class ServerError(Exception):
+    """An error to be sent as it stands. `retry_after` is in seconds."""
+
+    def __init__(self, status: int, code: str, message: str, *, detail: Any = None, retry_after: int | None = None):
+        super().__init__(message)
+        self.status, self.code, self.message, self.detail, self.retry_after = status, code, message, detail, retry_after
+
+
+def invalid_fields(where: str, error: ValidationError) -> ServerError:
+    """422 that names each wrong field of `where` (`request`, `outcome`, ...)."""
+    problems = [
+        {"field": ".".join(str(part) for part in (where, *item["loc"])), "message": item["msg"], "type": item["type"]}
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    first = problems[0]
+    more = f" (and {len(problems) - 1} more, see detail)" if len(problems) > 1 else ""
+    return ServerError(422, "invalid_field", f"{first['field']}: {first['message']}{more}", detail=problems)
+
+
+def as_server_error(error: Exception) -> ServerError:
+    """What a caller is told about an error of any layer; only what nobody foresaw becomes a 500."""
+    if isinstance(error, ServerError):
+        return error
+    if isinstance(error, (ImageError, PlannerError)):
+        return ServerError(error.status, error.code, error.message)
+    if isinstance(error, BrokenModel):
+        return ServerError(404, "broken_model", str(error))
+    if isinstance(error, RegistryError):
+        return ServerError(404, "unknown_model", str(error))
+    logger.error("unforeseen error", exc_info=error)
+    return ServerError(500, "internal", "the server made a mistake; its log has the details under this reply's X-Request-ID")
+
+
+def error_body(error: ServerError) -> ErrorReply:
+    return ErrorReply(error=ErrorDetail(code=error.code, message=error.message, detail=error.detail))
+
+
+def error_response(error: ServerError) -> Response:
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
+    if error.status in (408, 413):
+        headers["Connection"] = "close"  # the rest of the body is not read
+    body = error_body(error).model_dump_json()
+    return Response(body, error.status, headers=headers, media_type="application/json")
+
+
+def install(app: FastAPI) -> None:
+    """Send every exception of the app, the framework's own included, in the one shape."""
+
+    async def known(request: Request, error: Exception) -> Response:
+        return error_response(as_server_error(error))
+
+    async def framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+        message = {
+            404: f"there is nothing at {request.url.path}; /docs lists what there is",
+            405: f"{request.url.path} does not take {request.method}",
+        }.get(error.status_code, str(error.detail))
+        response = error_response(ServerError(error.status_code, code, message))
+        response.headers.update(error.headers or {})
+        return response
+
+    async def fields(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        problems = [
+            {"field": ".".join(map(str, item["loc"])), "message": item["msg"], "type": item["type"]} for item in error.errors()
+        ]
+        message = "; ".join(f"{problem['field']}: {problem['message']}" for problem in problems)
+        return error_response(ServerError(422, "invalid_field", message, detail=problems))
+
+    async def gone(request: Request, error: Exception) -> Response:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+    for kind in (ServerError, ImageError, PlannerError, RegistryError, Exception):
+        app.add_exception_handler(kind, known)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(RequestValidationError, fields)
+    app.add_exception_handler(ClientDisconnect, gone)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route that may answer with these errors."""
+    descriptions = {
+        400: "the body cannot be decoded",
+        401: "no API key was sent",
+        403: "the API key is not known, or not the admin key",
+        404: "unknown planner, model or version",
+        408: "the body came too slowly",
+        413: "the body or the image is too large",
+        415: "unknown media type",
+        422: "a field, shape, dtype or unit is wrong",
+        429: "the queue is full; Retry-After says when to come back",
+        503: "not ready, or the queue is away; Retry-After says when to come back",
+        504: "the deadline passed",
+    }
+    model: type[BaseModel] = ErrorReply
+    return {status: {"model": model, "description": descriptions[status]} for status in statuses}

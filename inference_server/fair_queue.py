@@ -1,0 +1,138 @@
+"""A bounded queue that is fair between clients: one line for each, served in turn.
+
+When it is full, a client that holds less than the longest line takes the place of that line's newest job, so a flood of one
+client never shuts out a trickle of others. A place is reserved before the image is decoded, so what is being decoded counts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+
+class QueueFull(Exception):
+    """No place is left for this client."""
+
+
+@dataclass(eq=False)
+class Entry:
+    """What the queue needs to know of a job: whose it is, what it can be batched with, and how many at most."""
+
+    client: str
+    group: Hashable
+    most: int
+
+
+Job = TypeVar("Job", bound=Entry)
+
+
+class FairQueue(Generic[Job]):
+    """Thread-safe. `places` counts reserved and waiting jobs of each client."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self._lines: dict[str, deque[Job]] = {}
+        self._places: Counter[str] = Counter()
+        self._changed = threading.Condition()
+        self._calls: deque[Any] = deque()
+
+    def __len__(self) -> int:
+        """Places taken: jobs that wait and jobs that are being decoded."""
+        return self._places.total()
+
+    def waiting(self) -> int:
+        """Jobs that wait for the inference thread."""
+        return sum(len(line) for line in list(self._lines.values()))
+
+    def reserve(self, client: str) -> Job | None:
+        """Take a place; returns the job of a longer line that had to give way, if any. Raises QueueFull."""
+        with self._changed:
+            evicted = self._make_room(client) if self._places.total() >= self.size else None
+            self._places[client] += 1
+            return evicted
+
+    def release(self, client: str) -> None:
+        """Give a place back."""
+        with self._changed:
+            self._places[client] -= 1
+            if self._places[client] <= 0:
+                del self._places[client]
+
+    def put(self, job: Job) -> None:
+        """Let a job wait in the place that its client has reserved."""
+        with self._changed:
+            self._lines.setdefault(job.client, deque()).append(job)
+            self._changed.notify()
+
+    def withdraw(self, job: Job) -> bool:
+        """Take out a job that nobody waits for any more; False when it is not waiting."""
+        with self._changed:
+            line = self._lines.get(job.client)
+            if line is None or job not in line:
+                return False
+            line.remove(job)
+            if not line:
+                del self._lines[job.client]
+            self._leave(job.client)
+            return True
+
+    def call(self, function: Any) -> None:
+        """Hand over a function that `take` returns before any job: work to be done between batches."""
+        with self._changed:
+            self._calls.append(function)
+            self._changed.notify()
+
+    def take(self, timeout: float | None = None) -> tuple[list[Any], list[Job]]:
+        """Functions handed over, and the next batch: jobs of one group, a round over the lines at a time.
+
+        Never waits for a batch to fill. Both lists are empty when nothing came within `timeout` seconds.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._lines or self._calls, timeout)
+            calls, jobs = list(self._calls), self._batch()
+            self._calls.clear()
+            return calls, jobs
+
+    def clear(self) -> list[Job]:
+        """Take out all waiting jobs."""
+        with self._changed:
+            jobs = [job for line in self._lines.values() for job in line]
+            self._lines.clear()
+            for job in jobs:
+                self._leave(job.client)
+            return jobs
+
+    def _make_room(self, client: str) -> Job:
+        longest = max(self._lines, key=lambda other: self._places[other], default=client)
+        if longest == client or self._places[longest] <= self._places[client] + 1:
+            raise QueueFull
+        job = self._lines[longest].pop()
+        if not self._lines[longest]:
+            del self._lines[longest]
+        self._leave(longest)
+        return job
+
+    def _batch(self) -> list[Job]:
+        jobs: list[Job] = []
+        found = True
+        while found and self._lines:
+            found = False
+            for client in list(self._lines):
+                head = self._lines[client][0]
+                if jobs and (head.group != jobs[0].group or len(jobs) >= jobs[0].most):
+                    continue
+                found = True
+                jobs.append(self._lines[client].popleft())
+                self._leave(client)
+                line = self._lines.pop(client)  # the client goes to the end of the round
+                if line:
+                    self._lines[client] = line
+        return jobs
+
+    def _leave(self, client: str) -> None:
+        self._places[client] -= 1
+        if self._places[client] <= 0:
+            del self._places[client]

@@ -1,0 +1,91 @@
+"""What one request may take: bytes of its body, seconds to send it, seconds to be answered."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+from fastapi import Request
+
+from inference_server.errors import ServerError
+
+BODY_SECONDS = 30.0
+"""Longest that a client may take to send a body."""
+MAX_DEADLINE_MS = 600_000
+BODIES_AT_ONCE = 16
+"""Bodies of the largest size that may be in memory while they are received."""
+
+
+class BodyReader:
+    """Receives bodies within limits: of one body, and of all that are being received together."""
+
+    def __init__(self, max_bytes: int, seconds: float = BODY_SECONDS):
+        self.max_bytes, self._seconds = max_bytes, seconds
+        self._received = 0
+
+    async def read(self, request: Request) -> bytes:
+        """The whole body. Raises ServerError 413 as soon as it is too large, announced or not, and 408 when it is slow."""
+        announced = request.headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > self.max_bytes:
+            raise self._too_large()
+        chunks: list[bytes] = []
+        with self._counted() as add:
+            try:
+                with anyio.fail_after(self._seconds):
+                    async for chunk in request.stream():
+                        chunks.append(chunk)
+                        add(len(chunk))
+            except TimeoutError:
+                raise ServerError(408, "slow_body", f"the body did not arrive within {self._seconds:g} s") from None
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    @contextmanager
+    def _counted(self) -> Iterator:
+        size = 0
+
+        def add(count: int) -> None:
+            nonlocal size
+            size += count
+            self._received += count
+            if size > self.max_bytes:
+                raise self._too_large()
+            if self._received > self.max_bytes * BODIES_AT_ONCE:
+                raise ServerError(
+                    429, "too_many_bodies", "too many large bodies are arriving at once; send it again", retry_after=1
+                )
+
+        try:
+            yield add
+        finally:
+            self._received -= size
+
+    def _too_large(self) -> ServerError:
+        return ServerError(
+            413,
+            "body_too_large",
+            f"the body is larger than {self.max_bytes / 2**20:g} MiB; crop or resize the image, or send fewer",
+        )
+
+
+def deadline_of(request: Request, default_ms: int) -> float:
+    """The time.monotonic() instant by which the client wants an answer: X-Deadline-Ms after the request came. Raises 422."""
+    text = request.headers.get("x-deadline-ms")
+    milliseconds = float(default_ms) if text is None else _number(text)
+    if not (math.isfinite(milliseconds) and milliseconds > 0):
+        raise ServerError(
+            422,
+            "invalid_field",
+            f"header X-Deadline-Ms: expected the milliseconds you will wait, such as 500, got {str(text)[:40]!r}",
+        )
+    started: float = request.scope.get("started", time.monotonic())
+    return started + min(milliseconds, MAX_DEADLINE_MS) / 1e3
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -1,0 +1,229 @@
+"""Outcomes over HTTP, for robots without access to the queue; and the recent plans that they may refer to."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import redis
+from pydantic import Field, ValidationError
+
+from inference_server.errors import ServerError, invalid_fields
+from shared.contract import (
+    CameraIntrinsics,
+    ContactRule,
+    Failure,
+    Grasp,
+    GraspPlan,
+    Gripper,
+    ImageSpec,
+    ModelRef,
+    Outcome,
+    OutcomeMeta,
+    PlanRequest,
+    Pose,
+    Probability,
+    SceneRef,
+    Wire,
+)
+from shared.planner import Observation
+from shared.streams import OutcomeStream, connect
+
+RECENT_BYTES = 128 * 2**20
+"""Memory for images of recent plans: about 200 of 640 x 480."""
+DEPTH_SCALE = 1e-4
+"""Metres per unit of a depth image that is stored as uint16: up to 6.5 m, finer than any depth camera."""
+RETRY_AFTER = 5
+
+
+class OutcomeReport(Wire):
+    """What a robot says of a grasp that it has tried: an outcome's meta and its id.
+
+    With the `request_id` of a recent plan, `success` (and `failure`) is enough: the server fills in what it remembers.
+    """
+
+    id: str | None = Field(
+        None, min_length=1, max_length=200, description="the same on every retry; default: made of source, request_id, rank"
+    )
+    request_id: str | None = Field(None, max_length=128, description="of the plan that the grasp is from")
+    rank: int = Field(0, ge=0, description="which grasp of the plan was executed, 0 the best")
+    success: bool
+    failure: Failure | None = None
+    contact_rule: ContactRule = "strict"
+    grasp: Grasp | None = None
+    camera: CameraIntrinsics | None = None
+    camera_pose: Pose | None = None
+    gripper: Gripper | None = None
+    planner: str | None = None
+    model: ModelRef | None = None
+    quality: Probability | None = None
+    exploration: bool = False
+    probability: Probability = 1.0
+    scene: SceneRef | None = None
+    source: str = Field("", max_length=128, description="robot id")
+    time: float | None = Field(None, description="end of the attempt, seconds since the epoch; default: now")
+    duration: float | None = Field(None, ge=0)
+    details: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
+
+
+class OutcomeAccepted(Wire):
+    """Reply of `POST /outcomes`."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class RecentPlan:
+    """A plan with what it was made of."""
+
+    observation: Observation
+    request: PlanRequest
+    plan: GraspPlan
+
+    @property
+    def size(self) -> int:
+        images = (self.observation.depth, self.observation.rgb)
+        return sum(image.nbytes for image in images if image is not None) + 1000 * len(self.plan.grasps)
+
+
+class RecentPlans:
+    """The last plans by request id, within a budget of memory."""
+
+    def __init__(self, most_bytes: int = RECENT_BYTES):
+        self._plans: OrderedDict[str, RecentPlan] = OrderedDict()
+        self._bytes, self._most = 0, most_bytes
+        self._lock = threading.Lock()
+
+    def remember(self, plan: GraspPlan, observation: Observation, request: PlanRequest) -> None:
+        recent = RecentPlan(observation, request, plan)
+        with self._lock:
+            self._forget(plan.request_id)
+            self._plans[plan.request_id] = recent
+            self._bytes += recent.size
+            while self._bytes > self._most:
+                self._forget(next(iter(self._plans)))
+
+    def find(self, request_id: str) -> RecentPlan | None:
+        with self._lock:
+            return self._plans.get(request_id)
+
+    def _forget(self, request_id: str) -> None:
+        old = self._plans.pop(request_id, None)
+        self._bytes -= old.size if old else 0
+
+
+def outcome_of(report: OutcomeReport, observation: Observation | None, recent: RecentPlan | None) -> Outcome:
+    """The outcome of a report, completed from the recent plan. Raises ServerError 404 or 422 for what is missing."""
+    fields = {**(_remembered(report, recent) if recent else {}), **report.model_dump(exclude_none=True, exclude={"id"})}
+    missing = [name for name in ("grasp", "planner") if name not in fields]
+    if missing:
+        raise _incomplete(report, missing)
+    images = _images(observation or (recent.observation if recent else Observation()))
+    fields["images"] = {name: spec for name, (_, spec) in images.items()}
+    try:
+        meta = OutcomeMeta.model_validate(fields)
+    except ValidationError as error:
+        raise invalid_fields("outcome", error) from None
+    return Outcome(id=_id_of(report), meta=meta, images={name: image for name, (image, _) in images.items()})
+
+
+def _remembered(report: OutcomeReport, recent: RecentPlan) -> dict[str, Any]:
+    plan, request = recent.plan, recent.request
+    fields: dict[str, Any] = {"camera": request.camera, "camera_pose": request.camera_pose, "gripper": request.gripper}
+    fields |= {"planner": plan.planner, "model": plan.model}
+    if report.grasp is None:
+        if report.rank >= len(plan.grasps):
+            raise ServerError(
+                422, "invalid_field", f"rank {report.rank}: that plan has {len(plan.grasps)} grasps, counted from 0"
+            )
+        grasp = plan.grasps[report.rank]
+        fields |= {"grasp": grasp, "quality": grasp.quality}
+    # As plain data, so that one validation sees all fields in one form.
+    return {
+        name: value.model_dump() if isinstance(value, Wire) else value for name, value in fields.items() if value is not None
+    }
+
+
+def _incomplete(report: OutcomeReport, missing: list[str]) -> ServerError:
+    needed = " and ".join(f"`{name}`" for name in missing)
+    if report.request_id:
+        return ServerError(
+            404,
+            "plan_forgotten",
+            f"the plan {report.request_id[:80]!r} is not (or no longer) known here: send {needed}, camera and images too",
+        )
+    return ServerError(422, "invalid_field", f"outcome: {needed} missing; send them, or the `request_id` of a recent plan")
+
+
+def _id_of(report: OutcomeReport) -> str:
+    if report.id:
+        return report.id
+    if not report.request_id:
+        raise ServerError(
+            422, "invalid_field", "outcome.id: expected an id that stays the same on every retry (or a request_id)"
+        )
+    return f"{report.source or 'robot'}:{report.request_id}:{report.rank}"[:200]
+
+
+def _images(observation: Observation) -> dict[str, tuple[np.ndarray, ImageSpec]]:
+    images = {}
+    if observation.depth is not None:
+        images["depth"] = _depth(observation.depth)
+    if observation.rgb is not None:
+        images["rgb"] = observation.rgb, ImageSpec(shape=list(observation.rgb.shape), dtype="uint8", scale=1.0)
+    return images
+
+
+def _depth(depth: np.ndarray) -> tuple[np.ndarray, ImageSpec]:
+    if float(depth.max()) < 65535 * DEPTH_SCALE:
+        units = np.rint(depth / np.float32(DEPTH_SCALE)).astype(np.uint16)
+        return units, ImageSpec(shape=list(depth.shape), dtype="uint16", scale=DEPTH_SCALE)
+    return depth, ImageSpec(shape=list(depth.shape), dtype="float32", scale=1.0)
+
+
+class OutcomePublisher:
+    """Puts outcomes into the queue and registry commands into their list; connects when first needed."""
+
+    def __init__(self, redis_url: str | None):
+        self._client = connect(redis_url) if redis_url else None
+        self._stream = OutcomeStream(self._client) if self._client else None
+
+    @property
+    def configured(self) -> bool:
+        return self._client is not None
+
+    def publish(self, outcome: Outcome) -> None:
+        """Blocks. Raises ServerError 503 while the queue is away or full, or when there is none."""
+        if self._stream is None:
+            raise ServerError(503, "no_queue", "this server has no outcome queue: set REDIS_URL", retry_after=RETRY_AFTER)
+        try:
+            self._stream.publish(outcome)
+        except (redis.RedisError, OSError) as error:
+            raise _queue_away(error) from error
+
+    def command(self, name: str, payload: str) -> None:
+        """Append to a list that another service reads. Blocks; raises as `publish`."""
+        if self._client is None:
+            raise ServerError(
+                503, "no_queue", "this server has no queue to send the command through: set REDIS_URL", retry_after=RETRY_AFTER
+            )
+        try:
+            self._client.rpush(name, payload)
+        except (redis.RedisError, OSError) as error:
+            raise _queue_away(error) from error
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+
+def _queue_away(error: Exception) -> ServerError:
+    return ServerError(
+        503,
+        "queue_away",
+        f"the queue does not take it now ({type(error).__name__}); keep it and send it again",
+        retry_after=RETRY_AFTER,
+    )

@@ -1,0 +1,67 @@
+"""`/live`, `/ready`, `/metrics`: outside of keys and queue, for probes."""
+
+from __future__ import annotations
+
+import torch
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from inference_server.service import Service
+
+router = APIRouter(tags=["health"])
+
+
+class Live(BaseModel):
+    """Reply of `GET /live`."""
+
+    live: bool = True
+
+
+class Ready(BaseModel):
+    """Reply of `GET /ready`: 200 when ready, the same with 503 when not."""
+
+    ready: bool
+    warm: bool
+    device: str
+    threads: int
+    planners: list[str]
+    models: dict[str, int]
+    failures: dict[str, str]
+    queue: int
+    queue_size: int
+    outcome_queue: bool
+
+
+@router.get("/live")
+async def live() -> Live:
+    """The process answers."""
+    return Live()
+
+
+@router.get("/ready", response_model=Ready, responses={503: {"model": Ready, "description": "not ready"}})
+async def ready(request: Request) -> Response:
+    """Models are loaded and warm, and the inference thread works. Says on which device, with which versions."""
+    service: Service = request.app.state.service
+    state = Ready(
+        ready=service.ready(),
+        warm=service.warm,
+        device=str(service.device),
+        threads=service.settings.torch_threads or torch.get_num_threads(),
+        planners=service.available(),
+        models=service.weights.versions(),
+        failures=service.weights.failures(),
+        queue=len(service.batcher.queue),
+        queue_size=service.batcher.queue.size,
+        outcome_queue=service.outcomes.configured,
+    )
+    headers = {} if state.ready else {"Retry-After": "1"}
+    return Response(state.model_dump_json(), 200 if state.ready else 503, headers, media_type="application/json")
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
+async def metrics(request: Request) -> Response:
+    """Prometheus text."""
+    service: Service = request.app.state.service
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,177 @@
+"""Planners and models: what can be asked for, and which version is champion."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import BaseModel
+
+from inference_server.auth import require_admin
+from inference_server.errors import ServerError, documented
+from inference_server.service import Service
+from shared.registry import ModelCard, Registry, UnknownModel, UnknownVersion
+
+router = APIRouter(tags=["models"])
+
+COMMANDS = "grasp:registry"
+"""Redis list of commands that the owner of the registry (the trainer) applies, where this server may only read it."""
+POINTER_SECONDS = 5.0
+
+ModelName = Annotated[str, Path(max_length=64, description="name of a model in the registry")]
+Action = Literal["promote", "rollback"]
+READING = documented(401, 403, 404)
+ADMIN = documented(401, 403, 404, 422, 503)
+
+
+class PlannerEntry(BaseModel):
+    """A planner that can be asked for."""
+
+    name: str
+    description: str
+    inputs: list[str]
+    grippers: list[str]
+    model: str | None
+    version: int | None
+    ready: bool
+
+
+class Pointers(BaseModel):
+    """A model's versions and which of them plays what part; `serving` is the one that answers here."""
+
+    name: str
+    versions: list[int]
+    champion: int | None
+    candidate: int | None
+    previous: int | None
+    serving: int | None
+    failure: str | None
+
+
+class ModelEntry(Pointers):
+    """A model with the cards of its versions, newest first."""
+
+    cards: list[ModelCard]
+
+
+class Planners(BaseModel):
+    planners: list[PlannerEntry]
+
+
+class Models(BaseModel):
+    models: list[Pointers]
+
+
+@router.get("/planners", responses=documented(401, 403))
+async def planners(request: Request) -> Planners:
+    """The planners of this server, what they need, and which model version they use now."""
+    service: Service = request.app.state.service
+    serving, available = service.weights.versions(), service.available()
+    return Planners(
+        planners=[
+            PlannerEntry(
+                name=planner.name,
+                description=planner.description,
+                inputs=sorted(planner.inputs),
+                grippers=sorted(planner.grippers),
+                model=planner.model_name,
+                version=serving.get(planner.model_name or ""),
+                ready=planner.name in available,
+            )
+            for planner in service.planners.values()
+        ]
+    )
+
+
+@router.get("/models", responses=documented(401, 403))
+def models(request: Request) -> Models:
+    """The models of the registry with their versions."""
+    service: Service = request.app.state.service
+    return Models(models=[_pointers(service, name) for name in service.registry.names()])
+
+
+@router.get("/models/{name}", responses=READING)
+def model(request: Request, name: ModelName) -> ModelEntry:
+    """One model with the cards of its versions."""
+    service: Service = request.app.state.service
+    pointers = _pointers(service, name)
+    if not pointers.versions:
+        raise UnknownModel(f"no model {name!r}; there are {', '.join(service.registry.names()) or 'none'}")
+    cards = [service.registry.card(name, version) for version in reversed(pointers.versions)]
+    return ModelEntry(**pointers.model_dump(), cards=cards)
+
+
+@router.post("/models/{name}/promote", responses=ADMIN, dependencies=[Depends(require_admin)])
+async def promote(
+    request: Request, name: ModelName, version: Annotated[int, Query(ge=1, description="version to make the champion")]
+) -> Pointers:
+    """Make a version the champion, and serve it."""
+    service: Service = request.app.state.service
+    service.registry.card(name, version)
+    await _move(service, "promote", name, version)
+    return await _serve(service, name)
+
+
+@router.post("/models/{name}/rollback", responses=ADMIN, dependencies=[Depends(require_admin)])
+async def rollback(request: Request, name: ModelName) -> Pointers:
+    """Move the champion pointer back to the champion before this one, and serve that."""
+    service: Service = request.app.state.service
+    champion, previous = service.registry.champion(name), service.registry.previous(name)
+    if previous is None or previous == champion:
+        raise UnknownVersion(f"{name} has no earlier champion to go back to (champion: {champion})")
+    await _move(service, "rollback", name, previous)
+    return await _serve(service, name)
+
+
+@router.post("/models/{name}/reload", responses=ADMIN, dependencies=[Depends(require_admin)])
+async def reload(request: Request, name: ModelName) -> Pointers:
+    """Look at the champion pointer now, and try again a version that failed to load."""
+    return await _serve(request.app.state.service, name)
+
+
+async def _serve(service: Service, name: str) -> Pointers:
+    if name in service.weights.architectures:
+        await asyncio.to_thread(service.weights.look, name, insist=True)
+    return await asyncio.to_thread(_pointers, service, name)
+
+
+async def _move(service: Service, action: Action, name: str, target: int) -> None:
+    """Move the pointer here, or ask the trainer to where the registry is read-only. Raises ServerError 503."""
+    if service.registry.writable():
+        await asyncio.to_thread(_move_here, service.registry, action, name, target)
+        return
+    command: dict[str, Any] = {"action": action, "name": name, "version": target}
+    await asyncio.to_thread(service.outcomes.command, COMMANDS, json.dumps(command))
+    until = time.monotonic() + POINTER_SECONDS
+    while service.registry.champion(name) != target:
+        if time.monotonic() > until:
+            raise ServerError(
+                503, "pointer_not_moved",
+                f"the registry is read-only here and the trainer has not applied the {action} within {POINTER_SECONDS:g} s; "
+                "it stays queued: is the trainer running?", retry_after=10,
+            )  # fmt: skip
+        await asyncio.sleep(0.05)
+
+
+def _move_here(registry: Registry, action: Action, name: str, target: int) -> None:
+    if action == "promote":
+        registry.promote(name, target)
+    else:
+        registry.rollback(name)
+    registry.record(name, target, {"action": "promoted" if action == "promote" else "rolled back to", "reason": "by request"})
+
+
+def _pointers(service: Service, name: str) -> Pointers:
+    registry = service.registry
+    return Pointers(
+        name=name,
+        versions=registry.versions(name),
+        champion=registry.champion(name),
+        candidate=registry.candidate(name),
+        previous=registry.previous(name),
+        serving=service.weights.versions().get(name),
+        failure=service.weights.failures().get(name),
+    )

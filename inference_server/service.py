@@ -1,0 +1,163 @@
+"""The parts of one server and how a plan comes about: choose the planner, pin the version, ask the batcher."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from fastapi import Request
+
+from inference_server.auth import Keys, client_of
+from inference_server.batcher import Batcher, Place
+from inference_server.errors import ServerError
+from inference_server.limits import BodyReader, deadline_of
+from inference_server.metrics import Metrics
+from inference_server.outcomes import OutcomePublisher, RecentPlans
+from inference_server.planners.planner import LoadedNetwork, Planner, choose, discover
+from inference_server.warm import warm_up
+from inference_server.weights import Weights, pick_device
+from shared.contract import GraspPlan, PlanRequest
+from shared.imaging import ImageLimits
+from shared.planner import Observation
+from shared.registry import Registry
+from shared.settings import ServerSettings
+
+logger = logging.getLogger(__name__)
+
+Item = tuple[Observation, PlanRequest]
+Result = TypeVar("Result")
+
+
+@dataclass
+class Timer:
+    """Milliseconds of the stages of one request, `total` from the moment that it came."""
+
+    started: float
+    stages: dict[str, float] = field(default_factory=dict)
+
+    def total(self) -> dict[str, float]:
+        stages = {**self.stages, "total": (time.monotonic() - self.started) * 1e3}
+        return {name: round(value, 3) for name, value in stages.items()}
+
+
+class Service:
+    """Everything that routes need, in `app.state.service`."""
+
+    def __init__(self, settings: ServerSettings):
+        self.settings = settings
+        self.keys = Keys(settings)
+        self.metrics = Metrics()
+        self.bodies = BodyReader(int(settings.max_body_mb * 2**20))
+        self.limits = ImageLimits(max_pixels=settings.max_pixels, max_bytes=int(settings.max_body_mb * 2**20))
+        self.decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self.registry = Registry(settings.models_dir)
+        self.planners: dict[str, Planner] = {name: kind() for name, kind in sorted(discover().items())}
+        self.device = pick_device(settings.device)
+        self.batcher = Batcher(settings.queue_size, self.metrics)
+        architectures = {planner.model_name: planner.architecture for planner in self.planners.values() if planner.model_name}
+        self.weights = Weights(
+            self.registry, architectures, self.device, self.batcher.between_batches, self.metrics, settings.reload_seconds
+        )
+        self.outcomes = OutcomePublisher(settings.redis_url)
+        self.recent = RecentPlans()
+        self.warm = False
+
+    def start(self) -> None:
+        """Start the inference thread, load the champions and warm every planner. Blocks."""
+        self.batcher.start()
+        threads = self.settings.torch_threads
+        if threads:  # per thread that computes, so set where the networks run
+            self.batcher.between_batches(partial(torch.set_num_threads, threads)).result()
+        self.weights.start()
+        self.weights.looked.wait()
+        for planner in self.planners.values():
+            self.batcher.between_batches(partial(warm_up, planner, self.network_of(planner))).result()
+        self.warm = True
+        logger.info("warm on %s with %s", self.device, self.weights.versions() or "no models yet")
+
+    def stop(self) -> None:
+        """Drain and stop. Blocks for at most about `drain_seconds`."""
+        self.batcher.close(self.settings.drain_seconds)
+        self.weights.stop()
+        self.decoders.shutdown(wait=False, cancel_futures=True)
+        self.outcomes.close()
+
+    def ready(self) -> bool:
+        """Warm, the inference thread alive, and no champion left out that the planners should have."""
+        return self.warm and self.batcher.alive() and not (self.weights.failures().keys() - self.weights.versions().keys())
+
+    def network_of(self, planner: Planner) -> LoadedNetwork | None:
+        return self.weights.get(planner.model_name) if planner.model_name else None
+
+    def available(self) -> list[str]:
+        """Planners that can answer now."""
+        return [name for name, planner in self.planners.items() if planner.model_name is None or self.network_of(planner)]
+
+    async def decode(self, function: Callable[..., Result], *arguments: Any) -> tuple[Result, float]:
+        """Run a decoder in the decoding threads; the result and the milliseconds it took, waiting for a thread included."""
+        started = time.monotonic()
+        result = await asyncio.get_running_loop().run_in_executor(self.decoders, function, *arguments)
+        seconds = time.monotonic() - started
+        self.metrics.seconds.labels("decode").observe(seconds)
+        return result, seconds * 1e3
+
+    async def network_for(self, name: str, request: PlanRequest) -> LoadedNetwork | None:
+        """The version that the request pins, or None for the champion. Raises ServerError 422 or RegistryError."""
+        if request.model_version is None:
+            return None
+        model = self.planners[name].model_name
+        if model is None:
+            raise ServerError(
+                422, "no_versions", f"planner {name!r} has no model, so model_version cannot be pinned; leave it out"
+            )
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, self.weights.pin, model, request.model_version)
+
+    async def plan(self, request: Request, item: Item, place: Place, timer: Timer) -> GraspPlan:
+        """Plan one observation; fills in request id and timings. Raises what the contract names."""
+        observation, options = item
+        planner = self.planners[choose(options, observation, self.available())]
+        planner.check(observation, options)
+        pinned = await self.network_for(planner.name, options)
+        version = pinned.version if pinned else None
+        run = partial(self._plan_batch, planner, pinned)
+        # Geometry gains nothing from a batch, and the first of it would wait for the last.
+        most = self.settings.max_batch if planner.model_name else 1
+        deadline = deadline_of(request, self.settings.deadline_ms)
+        answer = await place.ask(("plan", planner.name, version), run, item, deadline, most)
+        plan: GraspPlan = answer.result
+        self._count(plan)
+        timer.stages["queue"] = answer.queue_ms
+        return plan.model_copy(
+            update={"request_id": request.scope["request_id"], "timings_ms": {**timer.total(), **_rounded(plan.timings_ms)}}
+        )
+
+    def _plan_batch(self, planner: Planner, pinned: LoadedNetwork | None, items: Sequence[Item]) -> list[GraspPlan]:
+        with torch.inference_mode():
+            return planner.plan_batch(items, pinned or self.network_of(planner))
+
+    def _count(self, plan: GraspPlan) -> None:
+        self.metrics.plans.labels(plan.planner, str(not plan.grasps).lower()).inc()
+        for reason, count in plan.rejections.items():
+            self.metrics.rejections.labels(plan.planner, reason).inc(count)
+        if "plan" in plan.timings_ms:
+            self.metrics.seconds.labels("plan").observe(plan.timings_ms["plan"] / 1e3)
+
+    def admit(self, request: Request):
+        """Reserve a place in the queue for this request's client; a context manager."""
+        return self.batcher.admit(client_of(request))
+
+
+def _rounded(timings: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in timings.items()}
+
+
+def timer_of(request: Request) -> Timer:
+    return Timer(request.scope["started"])
