@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import io
 import json
 import subprocess
 import sys
@@ -13,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from grasp_client import AsyncGraspClient, DeadlineExceeded, GraspClient
 from grasp_client.__main__ import main
-from shared.imaging import encode_npy, encode_png_depth, encode_png_rgb
+from shared.imaging import decode_rgb, encode_npy, encode_png_depth, encode_png_rgb
 
 DEPTH = np.full((60, 80), 0.7, np.float32)
 DEPTH[20:40, 30:50] = 0.65
@@ -85,7 +83,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 def differs(path: Path, background: np.ndarray) -> float:
     """Share of a picture's pixels that are not its background, whatever its zoom."""
-    picture = np.asarray(Image.open(path))
+    picture = decode_rgb(path.read_bytes())
     assert picture.shape[1] >= 900, "large enough to look at"
     return float((picture != background).any(axis=-1).mean())
 
@@ -122,7 +120,7 @@ def test_a_depth_image_gives_a_table_and_a_picture(server, folder, capsys):
         "gripper": {"max_width": 0.05}, "region": [0.0, 0.0, 79.0, 59.0], "n_grasps": 5,
     }  # fmt: skip
     assert "wrote depth_grasps.png" in out.err
-    assert Image.open("depth_grasps.png").size == (960, 720)
+    assert decode_rgb((folder / "depth_grasps.png").read_bytes()).shape == (720, 960, 3)
 
 
 def test_the_overlay_is_drawn_on_the_colour_image(server, folder, capsys):
@@ -147,7 +145,7 @@ def test_the_heat_map_is_written_when_the_server_gives_one(server, folder, capsy
     server.answers = [(200, {**PLAN, "heatmap_png": base64.b64encode(encode_png_rgb(COLOUR)).decode()}), (200, PLAN)]
     arguments = ["depth.png", "--url", server.url, "--overlay", "none", "--heatmap", "heat.png"]
     assert main(arguments) == 0
-    np.testing.assert_array_equal(Image.open(io.BytesIO((folder / "heat.png").read_bytes())), COLOUR)
+    np.testing.assert_array_equal(decode_rgb((folder / "heat.png").read_bytes()), COLOUR)
     assert main(arguments) == 0
     assert "has no heat map" in capsys.readouterr().err
 
