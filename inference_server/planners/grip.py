@@ -46,10 +46,13 @@ class _Jaw:
         return len(self.along) // 2
 
 
-def measure(scene: Scene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> tuple[Hands, Tensor, Counter]:
+def measure(
+    scene: Scene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor, tip: Tensor | None = None
+) -> tuple[Hands, Tensor, Counter]:
     """Hands at the poses that hold something, moved to its middle, and for each the angle (N,) that would fit its sides.
 
-    x, y, angle: (M,) in the map frame. What cannot be gripped is left out and counted.
+    x, y, angle: (M,) in the map frame. tip: heights (M,) that the tips are to have; default: as deep as fits. What cannot be
+    gripped is left out and counted.
     """
     rejected: Counter = Counter()
     jaw = _jaw(gripper, scene.device)
@@ -58,7 +61,8 @@ def measure(scene: Scene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor)
     middle = jaw.along.abs() <= 0.005
     top = heights[:, jaw.inner][:, :, middle].amax((1, 2))
     floor = _floor(scene, gripper, x, y, angle)
-    tips = torch.maximum(top[:, None] - _depths(gripper, scene.device), floor[:, None])
+    wanted = top[:, None] - _depths(gripper, scene.device) if tip is None else tip[:, None]
+    tips = torch.maximum(wanted, floor[:, None])
     right, left, extra = _openings(strip, tips, jaw, gripper)
     deep_enough = top[:, None] - tips >= LEAST_OVERLAP
     fits = torch.isfinite(right) & torch.isfinite(left) & (right + left <= gripper.max_width)
@@ -69,11 +73,8 @@ def measure(scene: Scene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor)
     rejected["too_wide"] += int((deep_enough.any(1) & ~some & torch.isfinite(right + left).any(1)).sum())
     rejected["collision"] += int((deep_enough.any(1) & ~some & ~torch.isfinite(right + left).any(1)).sum())
     pick = lambda table: table[some].gather(1, level[some, None]).squeeze(1)  # noqa: E731
-    tip, right, left, extra = pick(tips), pick(right), pick(left), pick(extra)
-    return (
-        *_describe(scene, gripper, jaw, heights[some], (x[some], y[some], angle[some]), (tip, right, left, extra)),
-        rejected,
-    )
+    opening = (pick(tips), pick(right), pick(left), pick(extra))
+    return *_describe(scene, gripper, jaw, heights[some], (x[some], y[some], angle[some]), opening), rejected
 
 
 def _jaw(gripper: Gripper, device: torch.device) -> _Jaw:
