@@ -93,6 +93,10 @@ class TrainerSettings(ServiceSettings):
     epochs: int = Field(4, ge=1, description="passes over the replayed data in a round")
     replay_outcomes: int = Field(20_000, ge=1, description="most outcomes replayed in a round")
     rounds: int = Field(0, ge=0, description="stop after this many rounds; 0: go on")
+    planner: str = Field("auto", description="planner that collecting scenes ask for")
+    object_set: Literal["train", "validation", "test"] = Field("train", description="objects of collecting scenes")
+    profile: Literal["clean", "standard", "hard"] = Field("standard", description="difficulty of collecting scenes")
+    exploration: float = Field(0.3, ge=0, le=1, description="share of attempts that do not take the best grasp, to learn from")
     seed: int = Field(0, ge=0, description="seed of the training rounds and of the scenes asked for")
 
 

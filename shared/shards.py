@@ -182,17 +182,18 @@ class ShardReader:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, i: int) -> Outcome:
-        row = self._rows[i]
+        row = self.rows[i]
         meta = OutcomeMeta.model_validate(row["meta"])
         images = {name: self._image(meta, name, at) for name, at in row["at"].items()}
         return Outcome(id=row["id"], meta=meta, images=images)
 
     def image_offset(self, i: int, name: str) -> int:
         """Where the image lies in the file: equal for outcomes that share it."""
-        return self._rows[i]["at"][name]
+        return self.rows[i]["at"][name]
 
     @cached_property
-    def _rows(self) -> list[dict]:
+    def rows(self) -> list[dict]:
+        """The lines as they are stored, {id, meta, at}: plain JSON, cheaper than `Outcome` where no image is needed."""
         try:
             with open(self.folder / "outcomes.jsonl", encoding="utf-8") as file:
                 rows = [json.loads(line) for line in file]

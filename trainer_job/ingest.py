@@ -33,15 +33,8 @@ LEAST_FREE_BYTES = 64 * 2**20
 class Ingest:
     """Reads the outcome stream and writes shards into `directory`. One per directory; `step` from one thread only."""
 
-    def __init__(
-        self,
-        stream: OutcomeStream,
-        directory: Path,
-        shard_outcomes: int = 64,
-        shard_seconds: float = 5.0,
-        consumer: str = CONSUMER,
-    ) -> None:
-        self.stream, self.directory, CONSUMER = stream, directory, consumer
+    def __init__(self, stream: OutcomeStream, directory: Path, shard_outcomes: int = 64, shard_seconds: float = 5.0) -> None:
+        self.stream, self.directory = stream, directory
         self.shard_outcomes, self.shard_seconds = shard_outcomes, shard_seconds
         self.writer = ShardWriter(directory)
         self.writer.remove_unfinished()

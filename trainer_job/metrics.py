@@ -14,7 +14,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 CALIBRATION_BINS = 15
 TEMPERATURES = (0.2, 10.0)
-"""Bounds of the fitted temperature: beyond them a small held-out set is being over-fitted."""
+"""Bounds of the fitted temperature."""
+LOG_TEMPERATURE_SPREAD = 0.5
+"""Standard deviation of the prior on the logarithm of the temperature."""
 
 
 def sigmoid(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -29,15 +31,20 @@ def log_losses(labels: np.ndarray, logits: np.ndarray, temperature: float = 1.0)
 
 
 def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
-    """Temperature that minimises the log-loss (Guo et al. 2017, section 4.2); 1 without both kinds of labels."""
+    """Temperature that minimises the log-loss (Guo et al. 2017, section 4.2); 1 without both kinds of labels.
+
+    A normal prior on its logarithm, worth a few outcomes, keeps a small held-out set from being over-fitted.
+    """
     labels = np.asarray(labels)
     if len(labels) == 0 or labels.min() == labels.max():
         return 1.0
+
+    def objective(log_temperature: float) -> float:
+        prior = 0.5 * (log_temperature / LOG_TEMPERATURE_SPREAD) ** 2
+        return prior + float(log_losses(labels, logits, math.exp(log_temperature)).sum())
+
     low, high = (math.log(bound) for bound in TEMPERATURES)
-    found = minimize_scalar(
-        lambda t: float(log_losses(labels, logits, math.exp(t)).mean()), bounds=(low, high), method="bounded"
-    )
-    return float(math.exp(found.x))
+    return float(math.exp(minimize_scalar(objective, bounds=(low, high), method="bounded").x))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,37 @@
+"""The trainer.
+
+    python -m trainer_job --redis-url redis://127.0.0.1:6379/0 [--data-dir data] [--models-dir data/models] [--help]
+    torchrun --nproc-per-node=2 -m trainer_job ...     # several processes, one GPU each where there are GPUs
+
+Every option is also an environment variable of the same name in capitals.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+
+from shared.logs import setup
+from shared.settings import TrainerSettings
+from trainer_job import distributed, loop
+
+
+def main() -> None:
+    settings = TrainerSettings(_cli_parse_args=True, _cli_prog_name="python -m trainer_job")
+    setup("trainer_job", settings.log_level, settings.log_format)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    ranks = distributed.join()
+    logging.getLogger(__name__).info(
+        "trainer starts", extra={"rank": ranks.rank, "world": ranks.world, "device": str(ranks.device)}
+    )
+    try:
+        loop.run(settings, ranks, stop.is_set)
+    finally:
+        distributed.leave()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""What a network of the loop sees of an outcome, which outcomes it learns from, and how its input is disturbed in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from shared.contract import Outcome
+from shared.networks import build_network
+from shared.networks.hand_frame import CHANNELS, COLUMNS, ROWS, SPAN, outcome_patches
+
+WHITE_NOISE = 0.001
+"""Standard deviation of independent height noise per cell, m."""
+SMOOTH_NOISE = 0.002
+"""Standard deviation of height noise that neighbouring cells share, m."""
+TIP_NOISE = 0.001
+"""Standard deviation of the error of the tip's height, the same for a whole view, m."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The jaw scorer in the hand's frame. `name` is that of its model in the registry, `view_name` that of its cache."""
+
+    name: str = "dense"
+    architecture: str = "dense"
+    parameters: dict[str, Any] = field(default_factory=dict)
+    kind: str = "parallel_jaw"
+    view_name: str = "hand-frame-1"
+    view_shape: tuple[int, ...] = (CHANNELS, ROWS, COLUMNS)
+
+    def build(self) -> nn.Module:
+        return build_network(self.architecture, self.parameters)
+
+    def learnable(self, meta: Mapping[str, Any]) -> bool:
+        """Whether an outcome's meta (plain JSON) tells what a grasp of this kind on a depth image led to, by the strict rule.
+
+        An unreachable pose says nothing about the grasp: the hand never got there.
+        """
+        grasp = meta["grasp"]
+        return (
+            grasp["kind"] == self.kind
+            and "depth" in meta["images"]
+            and meta["camera"] is not None
+            and grasp["pose_camera"] is not None
+            and grasp["width"] is not None
+            and meta["contact_rule"] == "strict"
+            and meta["failure"] != "unreachable"
+        )
+
+    def views(self, depth: np.ndarray, outcomes: Sequence[Outcome]) -> np.ndarray:
+        """(N, *view_shape) float32 of attempts on one depth image (H, W), m, by one camera and gripper.
+
+        Raises ValueError when the image cannot be used.
+        """
+        meta = outcomes[0].meta
+        if meta.camera is None:
+            raise ValueError("expected outcomes with a camera")
+        pose = None if meta.camera_pose is None else np.asarray(meta.camera_pose, dtype=float)
+        return outcome_patches(depth, meta.camera, pose, [outcome.meta.grasp for outcome in outcomes], meta.gripper)
+
+    def augment(self, views: Tensor, generator: torch.Generator) -> Tensor:
+        """Disturbs heights as a real camera does, and mirrors: a jaw and the physics know no left or right.
+
+        views: (N, CHANNELS, ROWS, COLUMNS). The fingers' footprint is symmetric, so mirroring leaves it as it is.
+        """
+        count, device = len(views), views.device
+        size = (count, 1, ROWS, COLUMNS)
+        coarse = torch.randn((count, 1, ROWS // 4, COLUMNS // 4), generator=generator, device=device)
+        smooth = nn.functional.interpolate(coarse, size=(ROWS, COLUMNS), mode="bilinear", align_corners=False)
+        amount = torch.rand((count, 1, 1, 1), generator=generator, device=device)  # from clean to noisy cameras
+        noise = WHITE_NOISE * torch.randn(size, generator=generator, device=device) + SMOOTH_NOISE * smooth
+        noise = amount * noise + TIP_NOISE * torch.randn((count, 1, 1, 1), generator=generator, device=device)
+        disturbed = torch.cat([(views[:, :1] + noise / SPAN).clamp(-1, 1), views[:, 1:]], dim=1)
+        for axis in (2, 3):
+            mirror = torch.rand((count, 1, 1, 1), generator=generator, device=device) < 0.5
+            disturbed = torch.where(mirror, disturbed.flip(axis), disturbed)
+        return disturbed
+
+
+LEARNERS = {learner.name: learner for learner in (Learner(),)}

@@ -1,0 +1,144 @@
+"""The trainer's loop: outcomes in, tickets out, a round whenever enough is new, decisions, for ever.
+
+All state is what lies on disk: shards (what was experienced), registry (what was learned and decided) and the counter of
+tickets. A start after a kill at any point therefore simply goes on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from shared.registry import Registry
+from shared.settings import TrainerSettings
+from shared.streams import OutcomeStream, TicketStream, connect
+from trainer_job.attendant import Attendant
+from trainer_job.dataset import Dataset
+from trainer_job.distributed import Ranks
+from trainer_job.ingest import Ingest, IngestThread
+from trainer_job.learner import LEARNERS
+from trainer_job.library import Library, shards_folder
+from trainer_job.publish import REPOSITORY, offline_decision, promote, reject, seed_registry, undecided
+from trainer_job.rounds import RoundPlan, finish_round, plan_round, train_round, trained_on
+from trainer_job.tickets import TicketOffice
+from trainer_job.training import Interrupted
+from trainer_job.views import ViewCache
+
+log = logging.getLogger(__name__)
+
+NAME = "dense"
+TURN_SECONDS = 0.5
+
+
+@contextmanager
+def only_trainer(data_dir: Path) -> Iterator[IO[str]]:
+    """Holds the data directory for this process; the system lets go of it even when the process is killed."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with open(data_dir / "trainer.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SystemExit(f"another trainer works on {data_dir}: stop it, or give this one its own --data-dir") from None
+        yield lock
+
+
+class Trainer:
+    """Rank 0: everything but the gradient steps that it shares with other ranks."""
+
+    def __init__(self, settings: TrainerSettings, ranks: Ranks, stopping: Callable[[], bool]) -> None:
+        if settings.redis_url is None:
+            raise SystemExit("the trainer needs the queue: set REDIS_URL or --redis-url, e.g. redis://127.0.0.1:6379/0")
+        self.settings, self.ranks, self.stopping = settings, ranks, stopping
+        client = connect(settings.redis_url)
+        shards = shards_folder(settings.data_dir)
+        ingest = Ingest(OutcomeStream(client), shards, settings.shard_outcomes, settings.shard_seconds)
+        self.ingest = IngestThread(ingest)
+        self.library = Library(Dataset(shards), ViewCache(settings.data_dir / "views", LEARNERS[NAME]))
+        self.registry = Registry(settings.models_dir)
+        self.lock = threading.Lock()
+        tickets = TicketOffice(TicketStream(client), settings.data_dir / "tickets.json", settings)
+        self.attendant = Attendant(client, self.registry, self.lock, tickets, self.library.dataset, ingest, NAME)
+        self.rounds = 0
+
+    def run(self) -> None:
+        """Until told to stop, or after `settings.rounds` rounds."""
+        shipped = self.settings.shipped_models_dir or REPOSITORY / "models"
+        seed_registry(self.registry, shipped, LEARNERS[NAME], self.settings.seed)
+        threads: list[IngestThread | Attendant] = [self.ingest, self.attendant]
+        for thread in threads:
+            thread.start()
+        try:
+            while not self.stopping() and not self._finished():
+                if dead := [thread.name for thread in threads if not thread.is_alive()]:
+                    raise RuntimeError(f"the thread {dead[0]} has died; see the log above")
+                self._turn()
+        finally:
+            for thread in threads:
+                thread.stop()
+        self.ranks.broadcast(None)
+
+    def _finished(self) -> bool:
+        return 0 < self.settings.rounds <= self.rounds
+
+    def _turn(self) -> None:
+        """One look at everything; a round when it is due."""
+        for version in undecided(self.registry, NAME):
+            self._decide(version)
+        self.library.refresh()
+        new = len(self.library) - trained_on(self.registry, NAME, len(self.library))
+        self.attendant.waiting_to_be_learned = new
+        if new >= self.settings.round_outcomes:
+            self._round(plan_round(self.library, self.registry, self.settings, NAME))
+        else:
+            self.ranks.broadcast("wait")
+            time.sleep(TURN_SECONDS)
+
+    def _round(self, plan: RoundPlan) -> None:
+        start = time.monotonic()
+        self.attendant.state = "training"
+        log.info("round begins", extra={"from_version": plan.parent, "outcomes": len(plan.selection.labels)})
+        self.ranks.broadcast(plan)
+        shards = self.library.dataset.directory
+        network, curves = train_round(plan, self.registry, self.library.cache, shards, self.ranks, self.stopping)
+        runs = self.settings.data_dir / "runs"
+        version = finish_round(plan, network, curves, self.library, self.registry, runs, self.ranks)
+        card = self.registry.card(NAME, version)
+        figures = {name: round(value, 4) for name, value in card.metrics.items()}
+        log.info("round ends", extra={"version": version, "seconds": round(time.monotonic() - start, 1), **figures})
+        self._decide(version)
+        self.attendant.state = "collecting"
+        self.rounds += 1
+
+    def _decide(self, version: int) -> None:
+        decision = offline_decision(self.registry, NAME, version)
+        act = promote if decision.promote else reject
+        with self.lock:
+            act(self.registry, NAME, version, decision.as_json())
+
+
+def follow(settings: TrainerSettings, ranks: Ranks, stopping: Callable[[], bool]) -> None:
+    """Ranks other than 0: train what rank 0 plans."""
+    cache = ViewCache(settings.data_dir / "views", LEARNERS[NAME])
+    registry = Registry(settings.models_dir)
+    plan: RoundPlan | str | None
+    while (plan := ranks.broadcast("")) is not None:
+        if isinstance(plan, RoundPlan):
+            train_round(plan, registry, cache, shards_folder(settings.data_dir), ranks, stopping)
+
+
+def run(settings: TrainerSettings, ranks: Ranks, stopping: Callable[[], bool]) -> None:
+    """This rank's part, until told to stop."""
+    try:
+        if ranks.first:
+            with only_trainer(settings.data_dir):
+                Trainer(settings, ranks, stopping).run()
+        else:
+            follow(settings, ranks, stopping)
+    except Interrupted as interruption:
+        log.info("round given up: it is repeated at the next start", extra={"why": str(interruption)})

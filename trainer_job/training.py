@@ -1,0 +1,129 @@
+"""One training run: views and labels in, weights and loss curves out. The same on a CPU, a GPU, or several under torchrun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from trainer_job.distributed import SINGLE, Ranks
+from trainer_job.learner import Learner
+
+
+class Interrupted(Exception):
+    """Training was told to stop; nothing of it is kept."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """views (N, ...) float16 as the learner sees them; labels (N,) float32, 1 for success."""
+
+    views: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdamW with one cycle of the learning rate. A small set is passed over more often, to reach `least_steps`."""
+
+    epochs: int = 4
+    batch: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    least_steps: int = 60
+
+    def steps(self, examples: int) -> int:
+        return max(self.epochs * -(-examples // self.batch), self.least_steps)
+
+
+@dataclass
+class Curves:
+    """Training loss, nats: mean over each `every` steps."""
+
+    every: int = 20
+    steps: list[int] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+
+
+def train(
+    network: nn.Module,
+    learner: Learner,
+    examples: Examples,
+    schedule: Schedule,
+    seed: int,
+    ranks: Ranks = SINGLE,
+    stopping: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+) -> Curves:
+    """Trains `network` in place, by unweighted cross-entropy: weights on classes would spoil the probabilities.
+
+    Every rank draws the same batches and works on its own slice. Raises Interrupted when `stopping` turns true.
+    """
+    network.to(ranks.device).train()
+    model = DistributedDataParallel(network) if ranks.world > 1 else network
+    steps = schedule.steps(len(examples))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, schedule.learning_rate, total_steps=steps, pct_start=0.2)
+    order = Order(len(examples), schedule.batch, seed)
+    noise = torch.Generator(ranks.device).manual_seed(seed * ranks.world + ranks.rank)
+    torch.manual_seed(seed)
+    curves, recent = Curves(), []
+    for step in range(1, steps + 1):
+        if ranks.any(stopping()):
+            raise Interrupted(f"stopped at step {step} of {steps}")
+        views, labels = _batch(examples, ranks.slice(order.next()), ranks.device)
+        loss = nn.functional.binary_cross_entropy_with_logits(model(learner.augment(views, noise)), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        cycle.step()
+        recent.append(float(loss.detach()))
+        if step % curves.every == 0 or step == steps:
+            curves.steps.append(step)
+            curves.loss.append(float(np.mean(recent)))
+            on_progress(step, steps, curves.loss[-1])
+            recent = []
+    network.eval()
+    return curves
+
+
+class Order:
+    """Batches of a reshuffled set, pass after pass; a batch is never smaller than the set allows."""
+
+    def __init__(self, count: int, batch: int, seed: int) -> None:
+        if count < 2:
+            raise ValueError(f"expected at least 2 examples to train on, got {count}")
+        self.count, self.batch = count, min(batch, count)
+        self._rng = np.random.default_rng(seed)
+        self._left = np.zeros(0, np.int64)
+
+    def next(self) -> np.ndarray:
+        """(batch,) places in the set."""
+        if len(self._left) < self.batch:
+            self._left = self._rng.permutation(self.count)
+        drawn, self._left = self._left[: self.batch], self._left[self.batch :]
+        return drawn
+
+
+def _batch(examples: Examples, places: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    views = torch.from_numpy(examples.views[places].astype(np.float32)).to(device)
+    return views, torch.from_numpy(examples.labels[places].astype(np.float32)).to(device)
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, examples: Examples, device: torch.device | None = None, batch: int = 512) -> np.ndarray:
+    """Logits (N,) float64 of a network in evaluation mode."""
+    device = device or torch.device("cpu")
+    network.to(device).eval()
+    logits = np.zeros(len(examples))
+    for start in range(0, len(examples), batch):
+        views = torch.from_numpy(np.asarray(examples.views[start : start + batch], np.float32)).to(device)
+        logits[start : start + batch] = network(views).double().cpu().numpy()
+    return logits
