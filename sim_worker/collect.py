@@ -235,7 +235,7 @@ def collect(settings: Settings, console: Console) -> int:
     numbers = (number for number in range(2**31) if number not in done)
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     origins: Counter[tuple[str, bool]] = Counter()
-    empty_in_a_row = 0
+    empty_in_a_row, expected = 0, recipe.mix.total * recipe.scenes_per_shard
     pool = ProcessPoolExecutor(
         settings.workers, get_context("spawn"), _start, (recipe, settings.out, settings.models_dir, api_key)
     )
@@ -243,19 +243,20 @@ def collect(settings: Settings, console: Console) -> int:
         bar = progress.add_task("labels", total=max(settings.attempts, labels), completed=labels, rate="")
         pending: set[Future[ShardReport]] = set()
         try:
-            while labels < settings.attempts:
-                while len(pending) < settings.workers:
+            while True:
+                while len(pending) < settings.workers and labels + len(pending) * expected < settings.attempts:
                     pending.add(pool.submit(_shard, next(numbers)))
+                if not pending:
+                    break
                 finished, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for report in (future.result() for future in finished):
                     labels, successes = labels + report.labels, successes + report.successes
                     origins.update(report.by_origin)
                     empty_in_a_row = 0 if report.labels else empty_in_a_row + 1
-                    progress.update(
-                        bar, completed=min(labels, settings.attempts), rate=f"{successes / max(labels, 1):.0%} succeed"
-                    )
-                    if not console.is_terminal:
-                        console.print(f"{labels} labels, {successes / max(labels, 1):.1%} succeed")
+                rate = f"{successes / max(labels, 1):.1%} succeed"
+                progress.update(bar, completed=min(labels, settings.attempts), rate=rate)
+                if not console.is_terminal:
+                    console.print(f"{labels} labels, {rate}")
                 if empty_in_a_row >= 10:
                     raise ValueError("ten shards in a row came without a label: are there objects in this object set?")
         finally:

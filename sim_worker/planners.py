@@ -51,4 +51,7 @@ def _local(name: str, models_dir: Path, version: int | None) -> GraspPlanner:
             f"install grasploop[server], or name a server as {name}@http://127.0.0.1:8000"
         )
     make = found[0].load()
-    return make(name, models_dir, version)
+    try:
+        return make(name, models_dir, version)
+    except Exception as error:  # its error classes belong to the server's package, which is not imported here
+        raise ValueError(f"planner {name!r} cannot be loaded: {error}") from error
