@@ -18,6 +18,7 @@ from grasp_client.errors import (
     ServerUnreachable,
 )
 from grasp_client.observe import observe
+from grasp_client.replies import ModelEntry, PlannerEntry
 
 __all__ = [
     "DEFAULT_URL",
@@ -26,7 +27,9 @@ __all__ = [
     "GraspClient",
     "GraspServerError",
     "InvalidRequest",
+    "ModelEntry",
     "NotAllowed",
+    "PlannerEntry",
     "ServerBusy",
     "ServerUnreachable",
     "observe",

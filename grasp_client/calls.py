@@ -6,15 +6,17 @@ Depth alone goes raw: encoding and decoding it takes a tenth of the time that a 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import httpx
 import numpy as np
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from grasp_client.errors import GraspServerError
-from shared.contract import SCHEMA_VERSION, Outcome, PlanRequest
+from shared.contract import PlanRequest
 from shared.imaging import encode_npy, encode_raw_depth
 from shared.planner import Observation
 
@@ -53,14 +55,14 @@ def _raw_depth_call(depth: np.ndarray, depth_scale: float, options: str) -> Call
     return Call("POST", "/predict_grasp", headers, body)
 
 
-def outcome_call(outcome: Outcome) -> Call:
-    """`POST /outcomes`: one part for each field of an entry of the outcome stream."""
-    fields = {"v": SCHEMA_VERSION, "id": outcome.id, "meta": outcome.meta.model_dump_json()}
-    images = {
-        name: (name, image.astype(image.dtype.newbyteorder("<")).tobytes(), "application/octet-stream")
-        for name, image in outcome.images.items()
-    }
-    return Call("POST", "/outcomes", files={**{k: (None, v.encode(), "text/plain") for k, v in fields.items()}, **images})
+def outcome_call(report: Mapping[str, Any], observation: Observation | None) -> Call:
+    """`POST /outcomes`: the report as JSON, in a form when images come with it."""
+    body = to_json({name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in report.items()})
+    if observation is None:
+        return Call("POST", "/outcomes", {"Content-Type": "application/json"}, body)
+    images = {"depth": observation.depth, "rgb": observation.rgb}
+    files = {name: _npy_part(name, image) for name, image in images.items() if image is not None}
+    return Call("POST", "/outcomes", files={**files, "outcome": (None, body, "application/json")})
 
 
 def parsed(response: httpx.Response, model: type[Reply]) -> Reply:
@@ -69,14 +71,6 @@ def parsed(response: httpx.Response, model: type[Reply]) -> Reply:
         return model.model_validate_json(response.content, extra="ignore")
     except ValidationError as error:
         raise _bad_reply(response, f"not a {model.__name__}: {error.errors()[0]['msg']}") from error
-
-
-def parsed_json(response: httpx.Response) -> Any:
-    """The reply as plain JSON. Raises GraspServerError `bad_reply`."""
-    try:
-        return response.json()
-    except ValueError as error:
-        raise _bad_reply(response, f"not JSON: {error}") from error
 
 
 def _npy_part(name: str, image: np.ndarray) -> tuple[str, bytes, str]:

@@ -10,15 +10,17 @@ import asyncio
 import time
 import uuid
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
 
-from grasp_client.calls import Call, outcome_call, parsed, parsed_json, plan_call
+from grasp_client.calls import Call, outcome_call, parsed, plan_call
 from grasp_client.errors import GraspServerError
 from grasp_client.observe import observe, request_of
+from grasp_client.replies import ModelEntry, Models, OutcomeAccepted, PlannerEntry, Planners
 from grasp_client.retry import Attempts
-from shared.contract import GraspPlan, Outcome, PlanRequest
+from shared.contract import GraspPlan, PlanRequest
 from shared.planner import Observation
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -26,6 +28,10 @@ DEFAULT_DEADLINE = 10.0
 DEFAULT_ATTEMPTS = 10
 
 _READY, _PLANNERS, _MODELS = (Call("GET", path) for path in ("/ready", "/planners", "/models"))
+
+
+def _model_call(name: str) -> Call:
+    return Call("GET", f"/models/{quote(name, safe='')}")
 
 
 class _Connection:
@@ -41,7 +47,7 @@ class _Connection:
         # A proxy named in the environment cannot reach this machine's own loopback.
         self._trust_env = httpx.URL(url).host not in ("127.0.0.1", "localhost", "::1")
 
-    def _attempts(self, deadline: float | None, most: float | None = None) -> Attempts:
+    def _attempts(self, deadline: float | None = None, most: float | None = None) -> Attempts:
         return Attempts(self.url, self.deadline if deadline is None else deadline, self.attempts if most is None else most)
 
     def _arguments(self, call: Call, attempts: Attempts, request_id: str) -> dict[str, Any]:
@@ -92,22 +98,33 @@ class GraspClient(_Connection):
         request = request_of(**options)
         return self.plan(observe(depth, rgb, segmask, request.depth_scale), request, deadline=deadline)
 
-    def report_outcome(self, outcome: Outcome, *, deadline: float | None = None) -> str:
-        """Tell the trainer what happened to a grasp; returns the outcome's id. Safe to repeat: the id is counted once."""
-        return str(parsed_json(self._send(outcome_call(outcome), self._attempts(deadline)))["id"])
+    def report_outcome(
+        self, *, success: bool, observation: Observation | None = None, deadline: float | None = None, **report: Any
+    ) -> str:
+        """Tell the trainer what happened to a grasp; returns the outcome's id.
 
-    def planners(self) -> Any:
-        """`GET /planners`: what can be asked for."""
-        return parsed_json(self._send(_PLANNERS, self._attempts(None)))
+        After `plan`, `request_id=plan.request_id` and the `rank` of the executed grasp are enough (`failure` too if it was
+        no success); later, or without it, give `id`, `grasp`, `planner`, `camera`, ... and the observation.
+        """
+        call = outcome_call({"success": success, **report}, observation)
+        return parsed(self._send(call, self._attempts(deadline)), OutcomeAccepted).id
 
-    def models(self, name: str | None = None) -> Any:
-        """`GET /models`, or `GET /models/{name}`: versions, cards, champion."""
-        return parsed_json(self._send(Call("GET", f"/models/{name}") if name else _MODELS, self._attempts(None)))
+    def planners(self) -> list[PlannerEntry]:
+        """What can be asked for."""
+        return parsed(self._send(_PLANNERS, self._attempts()), Planners).planners
+
+    def models(self) -> list[ModelEntry]:
+        """The models of the server's registry."""
+        return parsed(self._send(_MODELS, self._attempts()), Models).models
+
+    def model(self, name: str) -> ModelEntry:
+        """One model, with the cards of its versions."""
+        return parsed(self._send(_model_call(name), self._attempts()), ModelEntry)
 
     def ready(self) -> bool:
         """Whether the server has its models loaded and warm; False also when there is none."""
         try:
-            self._send(_READY, self._attempts(None, most=1))
+            self._send(_READY, self._attempts(most=1))
         except GraspServerError:
             return False
         return True
@@ -169,19 +186,24 @@ class AsyncGraspClient(_Connection):
         request = request_of(**options)
         return await self.plan(observe(depth, rgb, segmask, request.depth_scale), request, deadline=deadline)
 
-    async def report_outcome(self, outcome: Outcome, *, deadline: float | None = None) -> str:
-        return str(parsed_json(await self._send(outcome_call(outcome), self._attempts(deadline)))["id"])
+    async def report_outcome(
+        self, *, success: bool, observation: Observation | None = None, deadline: float | None = None, **report: Any
+    ) -> str:
+        call = outcome_call({"success": success, **report}, observation)
+        return parsed(await self._send(call, self._attempts(deadline)), OutcomeAccepted).id
 
-    async def planners(self) -> Any:
-        return parsed_json(await self._send(_PLANNERS, self._attempts(None)))
+    async def planners(self) -> list[PlannerEntry]:
+        return parsed(await self._send(_PLANNERS, self._attempts()), Planners).planners
 
-    async def models(self, name: str | None = None) -> Any:
-        call = Call("GET", f"/models/{name}") if name else _MODELS
-        return parsed_json(await self._send(call, self._attempts(None)))
+    async def models(self) -> list[ModelEntry]:
+        return parsed(await self._send(_MODELS, self._attempts()), Models).models
+
+    async def model(self, name: str) -> ModelEntry:
+        return parsed(await self._send(_model_call(name), self._attempts()), ModelEntry)
 
     async def ready(self) -> bool:
         try:
-            await self._send(_READY, self._attempts(None, most=1))
+            await self._send(_READY, self._attempts(most=1))
         except GraspServerError:
             return False
         return True

@@ -64,7 +64,7 @@ def error_of(response: httpx.Response) -> GraspServerError:
         excerpt = " ".join(response.text[:200].split())
         said = ErrorDetail(
             code=f"http_{response.status_code}",
-            message=f"{response.request.url} answered {response.status_code}, not as GraspLoop does: {excerpt or 'empty body'}",
+            message=f"{response.request.url} answered {response.status_code}: {excerpt or 'empty body'}",
         )
     return _BY_STATUS.get(response.status_code, GraspServerError)(
         said.message,

@@ -15,6 +15,8 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 CONNECT_SECONDS = 3.0
 """Longest wait for one connection, so that a lost packet leaves time for a second try."""
+LONGEST_DEADLINE_MS = 600_000
+"""The server refuses longer ones."""
 REPLY_GRACE = 0.5
 """The server answers 504 at the deadline; we listen this much longer to hear it say so. Seconds."""
 
@@ -36,7 +38,7 @@ class Attempts:
             raise self._too_late()
         self._made += 1
         timeout = httpx.Timeout(left + REPLY_GRACE, connect=min(left, CONNECT_SECONDS))
-        return {"X-Deadline-Ms": str(max(1, int(left * 1000)))}, timeout
+        return {"X-Deadline-Ms": str(min(max(1, int(left * 1000)), LONGEST_DEADLINE_MS))}, timeout
 
     def after_reply(self, response: httpx.Response) -> float | None:
         """None when the reply is a success, else seconds to wait before the next attempt. Raises when that is no use."""

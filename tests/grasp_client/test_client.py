@@ -20,7 +20,7 @@ from grasp_client import (
     ServerBusy,
     ServerUnreachable,
 )
-from shared.contract import Grasp, ImageSpec, Outcome, OutcomeMeta, PlanRequest
+from shared.contract import CameraIntrinsics, Grasp, PlanRequest
 from shared.imaging import decode_depth, decode_raw_depth, decode_rgb, decode_segmask
 from shared.planner import GraspPlanner, Observation
 
@@ -140,31 +140,58 @@ def test_colour_alone_goes_as_multipart(connect):
     assert set(parts_of(replies.requests[0])) == {"rgb", "request"}
 
 
-def test_an_outcome_goes_as_the_fields_of_its_stream_entry(connect):
+def test_an_outcome_of_a_recent_plan_is_a_little_json(connect):
+    replies = Replies(refuse(503), answer(202, {"id": "arm:r:1"}))
+    assert (
+        connect(replies)("report_outcome", success=False, failure="slipped", request_id="r", rank=1, source="arm") == "arm:r:1"
+    )
+    sent = replies.requests[1]
+    assert (sent.url.path, sent.headers["content-type"]) == ("/outcomes", "application/json")
+    assert json.loads(sent.content) == {"success": False, "failure": "slipped", "request_id": "r", "rank": 1, "source": "arm"}
+
+
+def test_an_outcome_of_its_own_brings_its_images(connect):
     grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[1, 2], angle=0.1)
-    spec = ImageSpec(shape=[3, 4], dtype="uint16", scale=0.001)
-    meta = OutcomeMeta(grasp=grasp, planner="dense", success=True, images={"depth": spec})
-    units = np.rint(DEPTH * 1000).astype(">u2")
-    replies = Replies(answer(202, {"id": "robot:1:0"}))
-    assert connect(replies)("report_outcome", Outcome(id="robot:1:0", meta=meta, images={"depth": units})) == "robot:1:0"
-    parts = {name: body for name, (_, body) in parts_of(replies.requests[0]).items()}
-    assert set(parts) == {"v", "id", "meta", "depth"}
-    assert OutcomeMeta.model_validate_json(parts["meta"]) == meta
-    assert parts["depth"] == units.astype("<u2").tobytes()
+    replies = Replies(answer(202, {"id": "arm:1:0"}))
+    report = {"id": "arm:1:0", "grasp": grasp, "planner": "own", "camera": CameraIntrinsics(**CAMERA), "camera_pose": np.eye(4)}
+    connect(replies)("report_outcome", success=True, observation=Observation(DEPTH, COLOUR), **report)
+    parts = parts_of(replies.requests[0])
+    assert set(parts) == {"outcome", "depth", "rgb"}
+    np.testing.assert_array_equal(decode_depth(parts["depth"][1]), DEPTH)
+    sent = json.loads(parts["outcome"][1])
+    assert (sent["success"], sent["camera"], sent["camera_pose"]) == (True, CAMERA, np.eye(4).tolist())
+    assert Grasp(**sent["grasp"]) == grasp
 
 
-def test_lists_of_planners_and_models(connect):
-    replies = Replies(answer(body=[{"name": "antipodal"}]))
-    assert connect(replies)("planners") == [{"name": "antipodal"}]
-    connect(replies)("models")
-    connect(replies)("models", "dense")
-    assert [sent.url.path for sent in replies.requests] == ["/planners", "/models", "/models/dense"]
+def test_planners_and_models_are_typed(connect):
+    planner = {
+        "name": "dense",
+        "description": "d",
+        "inputs": ["depth"],
+        "grippers": [],
+        "model": "dense",
+        "version": 7,
+        "ready": True,
+    }
+    found = connect(Replies(answer(body={"planners": [{**planner, "colour": "red"}]})))("planners")
+    assert (found[0].name, found[0].version) == ("dense", 7)
+    model = {"name": "de/nse", "versions": [1, 2], "champion": 2, "candidate": None, "previous": 1, "serving": 2}
+    assert connect(Replies(answer(body={"models": [model]})))("models")[0].champion == 2
+    replies = Replies(answer(body={**model, "cards": [{"version": 2}, {"version": 1}]}))
+    assert connect(replies)("model", "de/nse").cards[0] == {"version": 2}
+    assert replies.requests[0].url.raw_path == b"/models/de%2Fnse"
 
 
 def test_fields_of_a_newer_server_are_ignored(connect):
     grasp = {"kind": "parallel_jaw", "quality": 0.5, "center_px": [1, 2], "angle": 0.1, "aura": "blue"}
     plan = connect(Replies(answer(body={**PLAN, "grasps": [grasp], "mood": "good"})))("predict_grasp", DEPTH)
     assert plan.grasps[0].quality == 0.5
+
+
+def test_long_deadlines_are_sent_as_the_longest_that_the_server_takes(connect):
+    replies = Replies(answer())
+    connect(replies)("predict_grasp", DEPTH, deadline=3600)
+    assert replies.requests[0].headers["x-deadline-ms"] == "600000"
 
 
 # What is retried.
@@ -313,7 +340,8 @@ def test_ready(connect):
 
 
 def test_wait_until_ready(connect):
-    replies = Replies(*[httpx.ConnectError("refused")] * 15, *[refuse(503)] * 15, answer())
+    loading = answer(503, {"ready": False})
+    replies = Replies(*[httpx.ConnectError("refused")] * 15, *[loading] * 15, answer())
     connect(replies)("wait_until_ready", 60)
     assert len(replies.requests) == 31, "as often as it takes"
     with pytest.raises(ServerUnreachable):
