@@ -167,7 +167,9 @@ def run(settings: LocalSettings) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, ask_to_stop)
-    view.say(f"data in {settings.data_dir.resolve()}, logs in {settings.data_dir / 'logs'}")
+    view.say(
+        f"server at {loop.url}, queue at {loop.redis_url}, data in {settings.data_dir}, logs in {settings.data_dir / 'logs'}"
+    )
     try:
         follow(launcher, loop, view)
     finally:

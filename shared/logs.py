@@ -11,7 +11,8 @@ from datetime import datetime, timezone
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Id of the request being served; log records made while it is set carry it."""
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_UVICORN_COPY = "color_message"
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", _UVICORN_COPY}
 
 
 def _extras(record: logging.LogRecord) -> dict:

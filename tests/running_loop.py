@@ -1,0 +1,90 @@
+"""`python -m services.local` as a test sees it: started, watched, its children killed, stopped."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from services.status import Status, StatusReader
+
+REPOSITORY = Path(__file__).parents[1]
+STOP_SECONDS = 90.0
+
+
+class RunningLoop:
+    """One run of the launcher on `folder`/data; a later one on the same folder continues it."""
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        self.data, self.output = folder / "data", folder / f"output-{time.time_ns()}.txt"
+        environment = {**os.environ, "PORT": "0", "DATA_DIR": str(self.data), "PYTHONPATH": str(REPOSITORY), **variables}
+        with open(self.output, "wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "services.local"],
+                cwd=folder,
+                env=environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self.redis_url = self._said(r"queue at (\S+),")
+        self.url = self._said(r"server at (\S+),")
+        self.reader = StatusReader(self.redis_url, self.data / "models", self.data / "shards")
+
+    def _said(self, pattern: str) -> str:
+        self.wait_for(lambda: re.search(pattern, self.output.read_text()), 60, f"a line with {pattern!r}")
+        found = re.search(pattern, self.output.read_text())
+        assert found
+        return found.group(1)
+
+    def wait_for(self, condition: Callable[[], object], seconds: float, what: str) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, f"the launcher ended while waiting for {what}:\n{self.story()}"
+            assert time.monotonic() < deadline, f"{seconds} s passed without {what}:\n{self.story()}"
+            time.sleep(0.1)
+
+    def status(self) -> Status:
+        return self.reader.read()
+
+    def sent(self) -> int:
+        """Outcomes that the queue has accepted so far; waits while the queue is away."""
+        self.wait_for(lambda: self.status().sent is not None, 60, "the queue")
+        return self.status().sent or 0
+
+    def wait_until_ready(self) -> None:
+        self.wait_for(lambda: "ready: POST" in self.output.read_text(), 180, "all services")
+
+    def children(self) -> dict[str, int]:
+        """Process ids of the launcher's children by what they are."""
+        number = self.process.pid
+        found = {}
+        for child in Path(f"/proc/{number}/task/{number}/children").read_text().split():
+            command = Path(f"/proc/{child}/cmdline").read_bytes().decode().split("\0")
+            found["queue" if "--appendonly" in command or "queue.conf" in " ".join(command) else command[2]] = int(child)
+        return found
+
+    def stop(self) -> None:
+        """As Ctrl-C does; fails when the launcher does not end well or leaves a child."""
+        children = self.children()
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(timeout=STOP_SECONDS) == 0, self.story()
+        left = {name: number for name, number in children.items() if Path(f"/proc/{number}").exists()}
+        assert not left, f"left behind: {left}"
+
+    def kill(self) -> None:
+        """Whatever is still there after a failed test."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def story(self) -> str:
+        """What launcher and children said, for a failed test."""
+        logs = sorted((self.data / "logs").glob("*.log"))
+        texts = [(path.name, path.read_text(errors="replace")) for path in [self.output, *logs] if path.exists()]
+        return "\n".join(f"--- {name}\n{text[-3000:]}" for name, text in texts)

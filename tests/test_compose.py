@@ -1,0 +1,146 @@
+"""The containers, driven as a user drives them: built, scaled, looked into, taken down and brought up again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import docker
+import httpx
+import numpy as np
+import pytest
+from docker.errors import DockerException
+from docker.models.containers import Container
+
+from grasp_client import GraspClient
+from services.queue import free_port
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1500)]
+REPOSITORY = Path(__file__).parents[1]
+WORKERS = 4
+COUNT_STORED = """
+from pathlib import Path
+from shared.shards import ShardReader, shard_folders
+ids = [name for folder in shard_folders(Path("/data/shards")) for name in ShardReader(folder).ids()]
+print(len(ids), len(set(ids)))
+"""
+
+
+@pytest.fixture(scope="module")
+def engine() -> docker.DockerClient:
+    try:
+        client = docker.from_env()
+        client.ping()
+    except DockerException as error:
+        pytest.skip(f"no Docker engine answers: {error}")
+    if not shutil.which("docker"):
+        pytest.skip("the docker command line with its compose plugin is not installed")
+    return client
+
+
+class Stack:
+    """One compose project of the test's own."""
+
+    def __init__(self, engine: docker.DockerClient):
+        self.engine, self.name, self.port = engine, f"grasploop-test-{os.getpid()}", free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def compose(self, *arguments: str) -> None:
+        variables = {"PORT": str(self.port), "ROUND_OUTCOMES": "60", "PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
+        command = ["docker", "compose", "-p", self.name, "-f", str(REPOSITORY / "docker-compose.yml"), *arguments]
+        done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}\n{self.story()}"
+
+    def containers(self, service: str | None = None) -> list[Container]:
+        labels = [f"com.docker.compose.project={self.name}"]
+        labels += [f"com.docker.compose.service={service}"] if service else []
+        return self.engine.containers.list(all=True, filters={"label": labels})
+
+    def inside(self, service: str, *command: str) -> tuple[int, str]:
+        status, output = self.containers(service)[0].exec_run(list(command))
+        return status, output.decode(errors="replace")
+
+    def sent(self) -> dict[str, int]:
+        """Outcomes that the queue has accepted, by worker."""
+        _, text = self.inside("redis", "redis-cli", "--json", "hgetall", "grasp:outcomes:sent")
+        return {name: int(count) for name, count in json.loads(text).items()}
+
+    def stored(self) -> tuple[int, int]:
+        """Outcomes in the dataset, and distinct ids among them."""
+        status, text = self.inside("trainer_job", "python", "-c", COUNT_STORED)
+        assert status == 0, text
+        total, distinct = text.split()
+        return int(total), int(distinct)
+
+    def versions(self) -> list[int]:
+        models = {model["name"]: model for model in httpx.get(f"{self.url}/models", timeout=10).json()["models"]}
+        return models["dense"]["versions"] if "dense" in models else []
+
+    def wait_for(self, condition: Callable[[], object], seconds: float, what: str) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"{seconds} s passed without {what}\n{self.story()}"
+            time.sleep(1)
+
+    def story(self) -> str:
+        logs = [(container.name, container.logs(tail=30).decode(errors="replace")) for container in self.containers()]
+        return "\n".join(f"--- {name}\n{text}" for name, text in logs)
+
+
+@pytest.fixture(scope="module")
+def stack(engine: docker.DockerClient) -> Iterator[Stack]:
+    stack = Stack(engine)
+    try:
+        stack.compose("up", "--detach", "--build", "--wait", "--scale", f"sim_worker={WORKERS}")
+        yield stack
+    finally:
+        stack.compose("down", "--volumes", "--timeout", "30")
+
+
+def test_images_hold_what_they_need_and_no_more(stack: Stack) -> None:
+    for service in ("inference_server", "sim_worker", "trainer_job"):
+        status, user = stack.inside(service, "id", "-u")
+        assert (status, user.strip()) == (0, "10001")
+    assert stack.inside("sim_worker", "python", "-c", "import torch")[0] != 0
+    assert stack.inside("trainer_job", "python", "-c", "import pybullet")[0] != 0
+    assert stack.inside("inference_server", "touch", "/models/mark")[0] != 0
+    assert stack.inside("trainer_job", "touch", "/models/.mark")[0] == 0
+
+
+def test_the_host_sees_one_port_on_loopback(stack: Stack) -> None:
+    published = [
+        binding["HostIp"]
+        for container in stack.containers()
+        for bindings in container.attrs["NetworkSettings"]["Ports"].values()
+        for binding in bindings or []
+    ]
+    assert published == ["127.0.0.1"]
+
+
+def test_a_depth_image_gets_grasps(stack: Stack) -> None:
+    depth = np.full((240, 320), 0.7, np.float32)
+    depth[92:148, 151:170] = 0.65
+    with GraspClient(stack.url) as client:
+        plan = client.predict_grasp(depth=depth, camera={"fx": 300.0, "fy": 300.0, "cx": 160.0, "cy": 120.0})
+    assert plan.grasps
+
+
+def test_four_workers_send_a_version_rises_and_a_restart_goes_on(stack: Stack) -> None:
+    stack.wait_for(lambda: len(stack.sent()) == WORKERS, 300, f"outcomes of {WORKERS} workers")
+    stack.wait_for(lambda: len(stack.versions()) >= 2, 600, "a second version")
+    before, versions = sum(stack.sent().values()), stack.versions()
+    stack.compose("down", "--timeout", "30")
+    assert stack.containers() == []
+    stack.compose("up", "--detach", "--wait", "--scale", f"sim_worker={WORKERS}")
+    assert stack.versions()[: len(versions)] == versions
+    stack.wait_for(lambda: len(stack.sent()) == 2 * WORKERS, 300, f"outcomes of {WORKERS} new workers")
+    stack.compose("up", "--detach", "--no-recreate", "--scale", "sim_worker=0")
+    sent = sum(stack.sent().values())
+    assert sent > before
+    stack.wait_for(lambda: stack.stored()[0] >= sent, 120, f"{sent} stored outcomes")
+    assert stack.stored() == (sent, sent)
