@@ -48,11 +48,9 @@ def container_of(data: bytes, media_type: str | None) -> Container:
     if found is None:
         raise _no_image(data, declared)
     if declared not in (None, found):
-        raise ImageError(
-            415,
-            "media_type_mismatch",
-            f"the media type says {declared} but the bytes are {found}: send the matching Content-Type",
-        )
+        right = "image/" + found if found != "npy" else "application/x-npy"
+        message = f"the media type {media_type!r:.80} does not fit the bytes, which are {found}: send Content-Type {right}"
+        raise ImageError(415, "media_type_mismatch", message)
     return found
 
 
