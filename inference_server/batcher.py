@@ -93,7 +93,7 @@ class Batcher:
         self.queue: FairQueue[Job] = FairQueue(queue_size)
         self._metrics = metrics
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
-        self._closing = False
+        self.closing = False
         self._stopped = False
         self._busy_since: float | None = None
         self._seconds_per_job = 0.02
@@ -105,7 +105,7 @@ class Batcher:
     @contextmanager
     def admit(self, client: str) -> Iterator[Place]:
         """Reserve a place in the queue, before any work is done for the request. Raises ServerError 429 or 503."""
-        if self._closing:
+        if self.closing:
             raise draining()
         try:
             evicted = self.queue.reserve(client)
@@ -150,7 +150,7 @@ class Batcher:
 
     def close(self, seconds: float) -> None:
         """Refuse new work, finish what is accepted within `seconds`, fail the rest, end the thread."""
-        self._closing = True
+        self.closing = True
         until = time.monotonic() + seconds
         while time.monotonic() < until and (len(self.queue) or self._busy_since is not None):
             time.sleep(0.01)

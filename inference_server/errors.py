@@ -24,6 +24,10 @@ CLIENT_CLOSED_REQUEST = 499
 """Logged for a client that went away; nobody reads the reply."""
 
 
+RETRY_SECONDS = 2
+"""When to come back to a server that has no model yet."""
+
+
 class ServerError(Exception):
     """An error to be sent as it stands. `retry_after` is in seconds."""
 
@@ -48,7 +52,8 @@ def as_server_error(error: Exception) -> ServerError:
     if isinstance(error, ServerError):
         return error
     if isinstance(error, (ImageError, PlannerError)):
-        return ServerError(error.status, error.code, error.message)
+        retry_after = RETRY_SECONDS if error.status == 503 else None
+        return ServerError(error.status, error.code, error.message, retry_after=retry_after)
     if isinstance(error, BrokenModel):
         return ServerError(404, "broken_model", str(error))
     if isinstance(error, RegistryError):

@@ -98,8 +98,6 @@ def model(request: Request, name: ModelName) -> ModelEntry:
     """One model with the cards of its versions."""
     service: Service = request.app.state.service
     pointers = _pointers(service, name)
-    if not pointers.versions:
-        raise UnknownModel(f"no model {name!r}; there are {', '.join(service.registry.names()) or 'none'}")
     cards = [service.registry.card(name, version) for version in reversed(pointers.versions)]
     return ModelEntry(**pointers.model_dump(), cards=cards)
 
@@ -166,9 +164,12 @@ def _move_here(registry: Registry, action: Action, name: str, target: int) -> No
 
 def _pointers(service: Service, name: str) -> Pointers:
     registry = service.registry
+    versions = registry.versions(name)
+    if not versions:
+        raise UnknownModel(f"no model {name!r}; there are {', '.join(registry.names()) or 'none'}")
     return Pointers(
         name=name,
-        versions=registry.versions(name),
+        versions=versions,
         champion=registry.champion(name),
         candidate=registry.candidate(name),
         previous=registry.previous(name),

@@ -1,0 +1,113 @@
+"""A real server on a free port of this process, and what tests send to it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import torch
+import uvicorn
+from fastapi import FastAPI
+from safetensors.torch import save
+
+from inference_server.app import create_app
+from inference_server.http_limits import GuardedHttp
+from inference_server.service import Service
+from inference_server.warm import block_on_table
+from shared.imaging import encode_npy, encode_png_depth, encode_png_rgb
+from shared.networks import build_network
+from shared.registry import ModelCard, Registry
+from shared.settings import ServerSettings
+
+OBSERVATION = block_on_table()
+DEPTH: np.ndarray = OBSERVATION.depth if OBSERVATION.depth is not None else np.zeros(0)
+RGB: np.ndarray = OBSERVATION.rgb if OBSERVATION.rgb is not None else np.zeros(0)
+CAMERA = {"fx": 300.0, "fy": 300.0, "cx": 159.5, "cy": 119.5}
+PNG, NPY, RGB_PNG = encode_png_depth(DEPTH), encode_npy(DEPTH), encode_png_rgb(RGB)
+OPTIONS: dict[str, Any] = {"camera": CAMERA, "planner": "antipodal"}
+
+
+def settings(models: Path, **changes: Any) -> ServerSettings:
+    values: dict[str, Any] = {"models_dir": models, "port": 0, "reload_seconds": 0.05, "torch_threads": 1, **changes}
+    return ServerSettings(_env_file=None, **values)  # type: ignore[call-arg]
+
+
+@dataclass
+class Running:
+    """A server that answers at `url`."""
+
+    url: str
+    app: FastAPI
+    client: httpx.Client
+
+    @property
+    def service(self) -> Service:
+        return self.app.state.service
+
+    def raw(self, depth: np.ndarray = DEPTH, options: dict | None = None, **headers: str) -> httpx.Response:
+        """Plan by the raw transport."""
+        return self.client.post(
+            "/predict_grasp", content=depth.tobytes(), headers={**raw_headers(depth, options or OPTIONS), **headers}
+        )
+
+    def form(self, options: Any = None, path: str = "/predict_grasp", **images: bytes) -> httpx.Response:
+        """Plan by a form with image parts."""
+        files = {name: (f"{name}.bin", data) for name, data in images.items()}
+        return self.client.post(path, files=files, data={"request": json.dumps(options or OPTIONS)})
+
+
+def raw_headers(depth: np.ndarray = DEPTH, options: dict | None = None) -> dict[str, str]:
+    return {
+        "content-type": "application/octet-stream",
+        "x-shape": f"{depth.shape[0]},{depth.shape[1]}",
+        "x-dtype": depth.dtype.name,
+        "x-request": json.dumps(OPTIONS if options is None else options),
+    }
+
+
+@contextmanager
+def serving(chosen: ServerSettings) -> Iterator[Running]:
+    """The real application behind the real HTTP server, until the block ends."""
+    app = create_app(chosen)
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, http=GuardedHttp, ws="none", log_config=None, proxy_headers=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        wait_until(lambda: server.started or not thread.is_alive(), 60)
+        assert server.started, "the server did not start"
+        url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        with httpx.Client(base_url=url, timeout=60) as client:
+            yield Running(url, app, client)
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+def wait_until(true: Any, seconds: float = 20) -> None:
+    """Return as soon as `true()` holds; fail after `seconds`."""
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.005)
+
+
+def publish_dense(models: Path, seed: int, *, champion: bool = True, damage: Any = None, **card: Any) -> int:
+    """A version of `dense` with weights made from a seed; `damage(state)` may spoil them before they are stored."""
+    torch.manual_seed(seed)
+    state = build_network("dense", {}).state_dict()
+    if damage:
+        state = damage(state)
+    registry = Registry(models)
+    version = registry.publish("dense", save(state), ModelCard(**{"name": "dense", "architecture": "dense", **card}))
+    if champion:
+        registry.promote("dense", version)
+    return version

@@ -1,0 +1,185 @@
+"""The inference thread: batching, deadlines, refusals, neighbours of a bad job, draining."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from inference_server.batcher import Answer, Batcher, run_all
+from inference_server.errors import ServerError
+from inference_server.metrics import Metrics
+
+
+class Gate:
+    """A `run` that holds the inference thread until it is opened, and remembers its batches."""
+
+    def __init__(self) -> None:
+        self.opened, self.entered = threading.Event(), threading.Event()
+        self.batches: list[list[Any]] = []
+
+    def __call__(self, payloads: list[Any]) -> list[Any]:
+        self.batches.append(payloads)
+        self.entered.set()
+        assert self.opened.wait(20)
+        return [payload * 2 for payload in payloads]
+
+
+@pytest.fixture
+def batcher() -> Iterator[Batcher]:
+    made = Batcher(4, Metrics())
+    made.start()
+    yield made
+    made.close(0)
+
+
+async def ask(batcher: Batcher, run: Any, payload: Any, client: str = "x", seconds: float = 20, group: str = "g") -> Answer:
+    with batcher.admit(client) as place:
+        return await place.ask(group, run, payload, time.monotonic() + seconds, 8)
+
+
+async def held(batcher: Batcher, gate: Gate) -> asyncio.Task:
+    """A first job that the thread is busy with."""
+    task = asyncio.create_task(ask(batcher, gate, 0, client="first"))
+    await asyncio.to_thread(gate.entered.wait, 20)
+    return task
+
+
+def run(coroutine: Coroutine) -> Any:
+    return asyncio.run(asyncio.wait_for(coroutine, 30))
+
+
+def test_what_waits_is_answered_as_one_batch(batcher: Batcher) -> None:
+    async def scene() -> list[Any]:
+        gate = Gate()
+        first = await held(batcher, gate)
+        rest = [asyncio.create_task(ask(batcher, gate, payload)) for payload in (1, 2, 3)]
+        await asyncio.sleep(0)
+        gate.opened.set()
+        answers = [answer.result for answer in await asyncio.gather(first, *rest)]
+        assert gate.batches == [[0], [1, 2, 3]]
+        return answers
+
+    assert run(scene()) == [0, 2, 4, 6]
+
+
+def test_past_its_deadline_a_job_gets_504_and_is_never_run(batcher: Batcher) -> None:
+    async def scene() -> None:
+        gate = Gate()
+        first = await held(batcher, gate)
+        with pytest.raises(ServerError) as late:
+            await ask(batcher, gate, 1, seconds=0.02)
+        assert late.value.status == 504
+        assert len(batcher.queue) == 0, "its place is free again at once"
+        gate.opened.set()
+        await first
+        assert gate.batches == [[0]]
+
+    run(scene())
+
+
+def test_a_running_job_does_not_keep_its_client_past_the_deadline(batcher: Batcher) -> None:
+    async def scene() -> None:
+        gate = Gate()
+        with pytest.raises(ServerError) as late:
+            await ask(batcher, gate, 0, seconds=0.05)
+        assert late.value.status == 504
+        gate.opened.set()
+        assert (await ask(batcher, gate, 5)).result == 10
+
+    run(scene())
+
+
+def test_a_full_queue_refuses_with_a_time_to_come_back(batcher: Batcher) -> None:
+    async def scene() -> None:
+        gate = Gate()
+        first = await held(batcher, gate)
+        waiting = [asyncio.create_task(ask(batcher, gate, payload)) for payload in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(ServerError) as refused:
+            await ask(batcher, gate, 9)
+        assert (refused.value.status, refused.value.code) == (429, "queue_full")
+        assert 1 <= (refused.value.retry_after or 0) <= 30
+        gate.opened.set()
+        await asyncio.gather(first, *waiting)
+
+    run(scene())
+
+
+def test_a_trickle_gets_in_beside_a_flood(batcher: Batcher) -> None:
+    async def scene() -> None:
+        gate = Gate()
+        first = await held(batcher, gate)
+        flood = [asyncio.create_task(ask(batcher, gate, payload, "flood")) for payload in range(4)]
+        await asyncio.sleep(0)
+        trickle = asyncio.create_task(ask(batcher, gate, 21, "trickle"))
+        await asyncio.sleep(0)
+        gate.opened.set()
+        assert (await trickle).result == 42
+        results = await asyncio.gather(first, *flood, return_exceptions=True)
+        refused = [result for result in results if isinstance(result, ServerError)]
+        assert [error.status for error in refused] == [429]
+
+    run(scene())
+
+
+def test_one_bad_payload_does_not_fail_its_neighbours() -> None:
+    def run_batch(payloads: list[int]) -> list[int]:
+        if 3 in payloads:
+            raise ValueError("three")
+        return [payload + 1 for payload in payloads]
+
+    first, bad, last = run_all(run_batch, [1, 3, 5])
+    assert (first, last) == (2, 6)
+    assert isinstance(bad, ValueError)
+
+
+def test_a_run_that_loses_answers_is_an_error() -> None:
+    assert all(isinstance(result, RuntimeError) for result in run_all(lambda payloads: [], [1, 2]))
+
+
+def test_functions_run_in_the_inference_thread(batcher: Batcher) -> None:
+    assert batcher.between_batches(lambda: threading.current_thread().name).result(20) == "inference"
+    with pytest.raises(ZeroDivisionError):
+        batcher.between_batches(lambda: 1 // 0).result(20)
+    assert batcher.alive()
+
+
+def test_closing_finishes_what_was_accepted_and_refuses_the_rest(batcher: Batcher) -> None:
+    async def scene() -> None:
+        gate = Gate()
+        first = await held(batcher, gate)
+        second = asyncio.create_task(ask(batcher, gate, 1))
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(asyncio.to_thread(batcher.close, 20))
+        while not batcher.closing:
+            await asyncio.sleep(0.001)
+        with pytest.raises(ServerError) as refused:
+            await ask(batcher, gate, 2)
+        assert refused.value.status == 503
+        gate.opened.set()
+        assert [(await first).result, (await second).result] == [0, 2]
+        await closing
+        assert not batcher.alive()
+
+    run(scene())
+
+
+def test_what_cannot_be_drained_in_time_gets_503(batcher: Batcher) -> None:
+    async def scene() -> None:
+        gate = Gate()
+        first = await held(batcher, gate)
+        second = asyncio.create_task(ask(batcher, gate, 1))
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(asyncio.to_thread(batcher.close, 0.05))
+        with pytest.raises(ServerError) as refused:
+            await second
+        assert refused.value.status == 503
+        gate.opened.set()
+        await asyncio.gather(first, closing)
+
+    run(scene())

@@ -1,0 +1,128 @@
+"""`POST /predict_grasp`: the same observation by every transport, and what comes back."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import numpy as np
+import pytest
+from published import published
+from serving import CAMERA, DEPTH, NPY, OPTIONS, PNG, RGB_PNG, Running, raw_headers
+
+from shared.contract import GraspPlan
+
+MILLIMETRES = np.rint(DEPTH * 1000).astype(np.uint16)
+
+
+def grasps(response: httpx.Response) -> list[dict]:
+    assert response.status_code == 200, response.text
+    return response.json()["grasps"]
+
+
+def centres(plan: list[dict]) -> np.ndarray:
+    return np.array([grasp["center_px"] for grasp in plan])
+
+
+def ways(server: Running) -> dict[str, httpx.Response]:
+    query = {"request": json.dumps(OPTIONS)}
+    post = server.client.post
+    return {
+        "form png": server.form(depth=PNG),
+        "form npy with colour": server.form(depth=NPY, rgb=RGB_PNG),
+        "bare png": post("/predict_grasp", params=query, content=PNG, headers={"content-type": "image/png"}),
+        "bare npy": post("/predict_grasp", params=query, content=NPY, headers={"content-type": "application/x-npy"}),
+        "raw float32": server.raw(),
+        "raw uint16": server.raw(MILLIMETRES),
+    }
+
+
+def test_every_transport_gives_the_same_grasps(server: Running) -> None:
+    plans = {way: grasps(response) for way, response in ways(server).items()}
+    expected = plans.pop("raw uint16")
+    assert expected
+    for way, plan in plans.items():
+        np.testing.assert_allclose(centres(plan), centres(expected), atol=0.5, err_msg=way)
+
+
+def test_the_best_grasp_holds_the_block(server: Running) -> None:
+    best = grasps(server.raw())[0]
+    u, v = best["center_px"]
+    assert DEPTH[round(v), round(u)] == DEPTH.min()
+    assert abs(best["angle"]) < 0.3, "the block is narrow along u"
+    assert 0.03 <= best["width"] <= 0.08
+    assert best["pose_camera"]
+    assert best["pose_base"] is None
+
+
+def test_a_reply_says_who_planned_how_long_and_under_which_id(server: Running) -> None:
+    response = server.raw(options={"camera": CAMERA, "planner": "dense"}, **{"x-request-id": "robot-7:42"})
+    plan = GraspPlan.model_validate_json(response.content)
+    assert response.headers["x-request-id"] == plan.request_id == "robot-7:42"
+    assert plan.planner == "dense"
+    assert plan.model is not None
+    assert (plan.model.name, plan.model.version) == ("dense", 1)
+    assert {"decode", "queue", "plan", "total"} <= plan.timings_ms.keys()
+    assert plan.timings_ms["total"] >= plan.timings_ms["plan"]
+
+
+def test_an_unusable_request_id_is_replaced(server: Running) -> None:
+    response = server.raw(**{"x-request-id": "a" * 300})
+    assert len(response.headers["x-request-id"]) == 32
+
+
+def test_auto_takes_the_network_when_there_is_one(server: Running) -> None:
+    assert server.raw(options={"camera": CAMERA}).json()["planner"] == "dense"
+
+
+def test_options_are_followed(server: Running) -> None:
+    few = grasps(server.raw(options={**OPTIONS, "n_grasps": 2}))
+    assert len(few) == 2
+    region = [150.0, 100.0, 170.0, 118.0]
+    for grasp in grasps(server.raw(options={**OPTIONS, "region": region})):
+        u, v = grasp["center_px"]
+        assert region[0] <= u <= region[2]
+        assert region[1] <= v <= region[3]
+
+
+def test_no_grasp_is_an_answer_with_reasons(server: Running) -> None:
+    flat = np.full((120, 160), 0.7, np.float32)
+    response = server.raw(flat)
+    assert response.status_code == 200
+    assert response.json()["grasps"] == []
+    assert sum(response.json()["rejections"].values()) > 0
+
+
+def test_without_a_camera_the_reply_has_pixels_only(server: Running) -> None:
+    response = server.raw(options={"planner": "antipodal"})
+    assert response.status_code == 200
+    assert all(grasp["pose_camera"] is None for grasp in response.json()["grasps"])
+
+
+def test_requests_at_the_same_time_share_a_batch(server: Running) -> None:
+    import asyncio
+
+    async def together() -> list[httpx.Response]:
+        headers = raw_headers(options={"camera": CAMERA, "planner": "dense"})
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+            return await asyncio.gather(
+                *(client.post("/predict_grasp", content=DEPTH.tobytes(), headers=headers) for _ in range(6))
+            )
+
+    answers = asyncio.run(together())
+    assert {response.status_code for response in answers} == {200}
+    assert len({json.dumps(response.json()["grasps"]) for response in answers}) == 1, "the batch must not change an answer"
+    batches = server.service.metrics.registry.get_sample_value("grasp_batch_size_count")
+    jobs = server.service.metrics.registry.get_sample_value("grasp_batch_size_sum")
+    assert batches is not None
+    assert jobs is not None
+    assert jobs > batches
+
+
+@pytest.mark.parametrize("planner", ["antipodal", "dense"])
+def test_a_real_scene_is_planned_from_depth_alone(server: Running, planner: str) -> None:
+    folder = published("real_depth/primesense")
+    depth = np.load(folder / "single_depth_0.npy").astype(np.float32).squeeze()
+    intrinsics = json.loads((folder / "primesense.intr").read_text())
+    camera = {name: intrinsics[f"_{name}"] for name in ("fx", "fy", "cx", "cy")}
+    assert grasps(server.raw(np.ascontiguousarray(depth), {"camera": camera, "planner": planner}))
