@@ -17,6 +17,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shared.durable import replace_file, sync_folder, write_synced
+
 WEIGHTS, CARD = "weights.safetensors", "card.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -131,15 +133,15 @@ class Registry:
             )
             temporary = folder / f".tmp-{uuid.uuid4().hex}"
             temporary.mkdir()
-            _write(temporary / WEIGHTS, weights)
-            _write(temporary / CARD, filled.model_dump_json(indent=2).encode())
-            _sync_folder(temporary)
+            write_synced(temporary / WEIGHTS, weights)
+            write_synced(temporary / CARD, filled.model_dump_json(indent=2).encode())
+            sync_folder(temporary)
             try:
                 temporary.rename(folder / str(version))
             except OSError:  # another writer took the number: take the next
                 shutil.rmtree(temporary)
                 continue
-            _sync_folder(folder)
+            sync_folder(folder)
             return version
 
     def record(self, name: str, version: int, decision: dict[str, Any]) -> None:
@@ -147,7 +149,7 @@ class Registry:
         card = self.card(name, version)
         stamped = {"time": datetime.now(timezone.utc).isoformat(timespec="seconds"), **decision}
         card.decisions.append(stamped)
-        _replace(self._version_folder(name, version) / CARD, card.model_dump_json(indent=2).encode())
+        replace_file(self._version_folder(name, version) / CARD, card.model_dump_json(indent=2).encode())
 
     def promote(self, name: str, version: int) -> None:
         """Make a version the champion; the champion until now becomes `previous`."""
@@ -213,26 +215,4 @@ class Registry:
         return int(text) if text.isdigit() else None
 
     def _point(self, name: str, pointer: str, version: int) -> None:
-        _replace(self._folder(name) / pointer, f"{version}\n".encode())
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    _write(temporary, data)
-    os.replace(temporary, path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        replace_file(self._folder(name) / pointer, f"{version}\n".encode())

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.contract import Outcome, OutcomeMeta
+from shared.durable import sync_folder, write_synced
 
 PREFIX = "shard-"
 UNFINISHED = ".unfinished-"
@@ -30,30 +31,6 @@ ALIGNMENT = 64
 
 class ShardError(ValueError):
     """A shard whose files are missing or do not fit each other."""
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames inside `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_synced(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Replaces a small file so that readers, and a restart after a crash, see the old or the new content."""
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    write_synced(temporary, data)
-    os.replace(temporary, path)
-    sync_folder(path.parent)
 
 
 def shard_folders(directory: Path) -> list[Path]:

@@ -27,8 +27,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from grasp_client import GraspServerError
 from shared import logs
 from shared.contract import Gripper, Outcome
+from shared.durable import replace_file
 from shared.rates import wilson
-from shared.shards import ShardReader, ShardWriter, replace_file, shard_folders
+from shared.shards import ShardReader, ShardWriter, shard_folders
 from sim_worker.export import export_mobileunet
 from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.tasks.labels import Mix, candidates, label_scene

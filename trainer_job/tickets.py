@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from shared.contract import SceneRef, SceneTicket
+from shared.durable import replace_file
 from shared.settings import TrainerSettings
-from shared.shards import replace_file
 from shared.streams import TicketStream
 from trainer_job.dataset import Record
 

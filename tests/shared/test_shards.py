@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from shared.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
-from shared.shards import UNFINISHED, ShardError, ShardReader, ShardWriter, replace_file, shard_folders
+from shared.durable import replace_file
+from shared.shards import UNFINISHED, ShardError, ShardReader, ShardWriter, shard_folders
 
 POSE = np.eye(4).tolist()
 
