@@ -36,7 +36,7 @@ class Placed:
 
     def spawn(self, physics: Physics) -> int:
         body = self.model.spawn(physics, (0, 0, 0), (0, 0, 0, 1))
-        prepare(physics, body, self.mass, self.colour)
+        prepare(physics, body, self.model, self.mass, self.colour)
         physics.client.resetBasePositionAndOrientation(body, self.position, self.orientation)
         return body
 

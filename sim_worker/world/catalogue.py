@@ -105,7 +105,7 @@ def model_named(name: str, folder: dict[str, ObjectModel] | None = None) -> Obje
         return UrdfModel(name, data / "random_urdfs" / rest / f"{rest}.urdf")
     if kind == "household" and rest in HOUSEHOLD:
         file, scale = HOUSEHOLD[rest]
-        return UrdfModel(name, data / file, scale)
+        return UrdfModel(name, data / file, scale, rolls=rest == "ball")
     if kind == "procedural":
         return procedural_model(name)
     if folder and name in folder:

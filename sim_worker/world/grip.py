@@ -15,6 +15,10 @@ APPROACH_SPEED = 0.06
 APPROACH_FORCE = 60.0
 """N: the hand pushes this hard before it stops short."""
 
+REST_SPEED, REST_TURN = 0.003, 0.05
+"""m/s and rad/s of a held object that count as rest: at most 1.5 mm over the whole hold."""
+RESTS_TO_TRUST = 2
+
 
 def grip(
     physics: Physics,
@@ -66,12 +70,23 @@ def _come_in(physics: Physics, jaw: Jaw, distance: float) -> None:
 def _lift_and_hold(physics: Physics, jaw: Jaw, held: set[int]) -> set[int]:
     """Bodies of `held` still between the fingers at the end; empty as soon as none is."""
     stride = physics.steps_in(0.05)
-    speeds = [*lift_profile(LIFT_HEIGHT, physics.hz), *[0.0] * physics.steps_in(HOLD_SECONDS)]
+    lift = lift_profile(LIFT_HEIGHT, physics.hz)
+    speeds = [*lift, *[0.0] * physics.steps_in(HOLD_SECONDS)]
+    quiet = 0
     for step, speed in enumerate(speeds, start=1):
         jaw.raise_by(speed)
         physics.step()
-        if step % stride == 0 or step == len(speeds):
-            held = jaw.holding(held)
-            if not held:
-                break
+        if step % stride and step != len(speeds):
+            continue
+        held = jaw.holding(held)
+        if not held:
+            break
+        quiet = quiet + 1 if step > len(lift) and at_rest(physics, held) else 0
+        if quiet == RESTS_TO_TRUST:
+            break
     return held
+
+
+def at_rest(physics: Physics, bodies: set[int]) -> bool:
+    """Whether nothing held moves or turns any more: what stays so for RESTS_TO_TRUST looks stays to the end of the hold."""
+    return all(linear < REST_SPEED and angular < REST_TURN for linear, angular in physics.speeds(list(bodies)))

@@ -12,7 +12,7 @@ import pybullet
 from sim_worker.world.physics import CAN_SLEEP, HULL_SKIN, OBJECT_FRICTION, Physics, Vector
 
 ROLLING_FRICTION = 2e-4
-"""m. What lets a ball come to rest on a table."""
+"""m, for round things only: it lets a ball come to rest on a table, and doubles the cost of a contact."""
 PartShape = Literal["box", "cylinder", "capsule", "sphere"]
 _GEOMETRY = {
     "box": pybullet.GEOM_BOX,
@@ -23,13 +23,17 @@ _GEOMETRY = {
 
 
 class ObjectModel(Protocol):
-    """Anything that can be put into the world. `skin`: m by which its contact surface lies outside the drawn one."""
+    """Anything that can be put into the world. `skin`: m by which its contact surface lies outside the drawn one; `rolls`: it
+    would roll away but for rolling friction."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def skin(self) -> float: ...
+
+    @property
+    def rolls(self) -> bool: ...
 
     def spawn(self, physics: Physics, position: Vector, orientation: Vector) -> int: ...
 
@@ -42,6 +46,7 @@ class UrdfModel:
     path: Path
     scale: float = 1.0
     skin: float = HULL_SKIN
+    rolls: bool = False
 
     def spawn(self, physics: Physics, position: Vector, orientation: Vector) -> int:
         return physics.client.loadURDF(str(self.path), position, orientation, globalScaling=self.scale)
@@ -78,6 +83,10 @@ class PartsModel:
     skin: float = 0.0
 
     @property
+    def rolls(self) -> bool:
+        return all(part.shape != "box" for part in self.parts)
+
+    @property
     def mass(self) -> float:
         """kg, between 20 g and 1 kg."""
         return float(np.clip(sum(part.volume for part in self.parts) * self.density, 0.02, 1.0))
@@ -102,18 +111,14 @@ class PartsModel:
         return physics.client.createMultiBody(self.mass, collision, visual, position, orientation)
 
 
-def prepare(physics: Physics, body: int, mass: float | None, colour: Vector | None) -> None:
+def prepare(physics: Physics, body: int, model: ObjectModel, mass: float | None, colour: Vector | None) -> None:
     """Give a spawned object the surface, mass (kg; None keeps its own) and colour (RGBA, 0 to 1) of the scene."""
-    extra = {} if mass is None else {"mass": mass}
-    physics.client.changeDynamics(
-        body,
-        -1,
-        lateralFriction=OBJECT_FRICTION,
-        rollingFriction=ROLLING_FRICTION,
-        restitution=0.0,
-        **extra,
-    )
+    client = physics.client
+    rolling = ROLLING_FRICTION if model.rolls else 0.0
+    client.changeDynamics(body, -1, lateralFriction=OBJECT_FRICTION, rollingFriction=rolling, restitution=0.0)
+    if mass is not None:
+        client.changeDynamics(body, -1, mass=mass)
     if physics.sleeping:
-        physics.client.changeDynamics(body, -1, activationState=CAN_SLEEP)
+        client.changeDynamics(body, -1, activationState=CAN_SLEEP)
     if colour is not None:
-        physics.client.changeVisualShape(body, -1, rgbaColor=list(colour))
+        client.changeVisualShape(body, -1, rgbaColor=list(colour))

@@ -86,7 +86,7 @@ class Sweep:
         return None
 
     def clear_distance(self, boxes: list[Box], tip_pose: np.ndarray, skins: Mapping[int, float]) -> float:
-        """How far the hand must stand back along its approach to be free of all bodies, m, up to MOST_RETREAT, with 2 mm to spare."""
+        """How far the hand must stand back to be free of all bodies, m, up to MOST_RETREAT, with 2 mm to spare."""
         low, high = 0.0, MOST_RETREAT
         while high - low > 0.001:
             middle = (low + high) / 2
