@@ -9,7 +9,7 @@ intrinsics.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -25,6 +25,7 @@ MAX_HEIGHT = 0.6
 """What rises higher above the table than this does not enlarge the map, m."""
 TILT_FREE, TILT_KNOWN = math.radians(45), math.radians(3)
 """Steepest table: when only the picture tells, and when gravity is known up to the error of a camera pose."""
+UNSEEN = np.float32(-1e9)
 COARSE = 4
 """Cells along one side of the blocks on which shadows are cast."""
 
@@ -34,6 +35,7 @@ class HeightMap:
     """height (H, W) float32: metres above the map's origin, 0 where unknown. known (H, W) bool: a reading fell into the cell.
 
     bound (H, W) float32: the height, and where it is unknown the greatest height that something hidden there can have.
+    blind (H, W) bool: unknown without a visible reason, neither hidden by an occluder nor a small hole: anything can be there.
     pose (4, 4): map frame to camera frame. corner: map x, y of the centre of cell (0, 0), m. table (3,): a, b, c of the table's
     height a x + b y + c; table_share: share of the readings that lie on it (0: assumed).
     """
@@ -41,6 +43,7 @@ class HeightMap:
     height: np.ndarray
     known: np.ndarray
     bound: np.ndarray
+    blind: np.ndarray
     pose: np.ndarray
     corner: tuple[float, float]
     table: np.ndarray
@@ -84,9 +87,9 @@ def project(
     _close_gaps(height, known)
     pose = pose_from(rotation.T, rotation.T @ np.array([0, 0, -table[2]]))
     plane = np.array([table[0], table[1], 0.0])
-    level = HeightMap(height, known, height, pose, (x0, y0), plane, share, resolution)
-    bound = _hidden(level, camera_height=-float(table[2]))
-    return HeightMap(height, known, bound, pose, (x0, y0), plane, share, resolution)
+    level = HeightMap(height, known, height, ~known, pose, (x0, y0), plane, share, resolution)
+    bound, blind = _hidden(level, camera_height=-float(table[2]))
+    return replace(level, bound=bound, blind=blind)
 
 
 def approach_rotation(camera_pose: np.ndarray | None) -> np.ndarray:
@@ -194,11 +197,10 @@ def _splat(
     column = np.rint(scaled * rays[0] - np.float32(x0 / resolution)).astype(np.int32)
     row = np.rint(scaled * rays[1] - np.float32(y0 / resolution)).astype(np.int32)
     inside = seen & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
-    lowest = np.float32(-1e9)
-    height = np.full(rows * columns, lowest, np.float32)
-    np.maximum.at(height, (row * columns + column)[inside], (-depth * rays[2])[inside])
-    height = height.reshape(rows, columns)
-    return height, height > lowest
+    cells = np.full(rows * columns, UNSEEN, np.float32)
+    np.maximum.at(cells, (row * columns + column)[inside], (-depth * rays[2])[inside])
+    height = cells.reshape(rows, columns)
+    return height, height > UNSEEN
 
 
 def _close_gaps(height: np.ndarray, known: np.ndarray) -> None:
@@ -213,38 +215,35 @@ def _close_gaps(height: np.ndarray, known: np.ndarray) -> None:
         known |= fill
 
 
-def _hidden(level: HeightMap, camera_height: float) -> np.ndarray:
-    """Upper bound of the height at every cell: the reading, else the line of sight over what hides the cell.
+def _hidden(level: HeightMap, camera_height: float) -> tuple[np.ndarray, np.ndarray]:
+    """Upper bound of the height at every cell, the reading or the line of sight over what hides the cell, and the blind cells.
 
     A cell without reading is hidden by something between it and the camera's foot, or the sensor failed there. Of the first
     kind it can rise to the line of sight that grazes the occluder, of the second to its surroundings.
     """
-    table = level.table_map()
     if level.known.all():
-        return level.height
-    floor = np.where(level.known, level.height, -1.0).astype(np.float32)
+        return level.height, ~level.known
+    table = level.table_map()
+    floor = np.where(level.known, level.height, UNSEEN)
     around = cv2.dilate(floor, np.ones((9, 9), np.uint8))
     rows, columns = floor.shape
-    pad = (-rows % COARSE, -columns % COARSE)
-    blocks = (
-        np.pad(floor, ((0, pad[0]), (0, pad[1])), constant_values=-1)
-        .reshape((rows + pad[0]) // COARSE, COARSE, (columns + pad[1]) // COARSE, COARSE)
-        .max((1, 3))
-    )
+    padded = np.pad(floor, ((0, -rows % COARSE), (0, -columns % COARSE)), constant_values=UNSEEN)
+    blocks = padded.reshape(padded.shape[0] // COARSE, COARSE, padded.shape[1] // COARSE, COARSE).max((1, 3))
     shadow = _cast(blocks, level, camera_height)
     shadow = np.repeat(np.repeat(shadow, COARSE, 0), COARSE, 1)[:rows, :columns]
-    return np.where(level.known, level.height, np.maximum(np.maximum(around, shadow), table))
+    blind = ~level.known & (around == UNSEEN) & (shadow < table + 0.002)
+    return np.where(level.known, level.height, np.maximum(np.maximum(around, shadow), table)), blind
 
 
 def _cast(blocks: np.ndarray, level: HeightMap, camera_height: float) -> np.ndarray:
-    """Height of the highest line of sight over each block, from blocks (h, w) of greatest heights (-1: nothing seen)."""
+    """Height of the highest line of sight over each block, from blocks (h, w) of greatest heights (UNSEEN: no reading)."""
     step = COARSE * level.resolution
     rows, columns = blocks.shape
     half = (COARSE - 1) / 2 * level.resolution
     x = level.corner[0] + half + step * np.arange(columns)
     y = level.corner[1] + half + step * np.arange(rows)
     distance = np.maximum(np.hypot(x[None, :], y[:, None]), 1e-6)
-    shadow = np.full(blocks.shape, -1.0, np.float32)
+    shadow = np.full(blocks.shape, UNSEEN, np.float32)
     highest = float(blocks.max())
     reach = distance.max() * min(1.0, max(highest, 0.0) / max(camera_height, 1e-3)) + 2 * step
     for away in np.arange(step, min(reach, MAX_EXTENT), step):
@@ -255,5 +254,5 @@ def _cast(blocks: np.ndarray, level: HeightMap, camera_height: float) -> np.ndar
         valid = ahead & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
         occluder = blocks[np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)]
         sight = camera_height - (camera_height - occluder) / np.where(ahead, share, 1)
-        np.maximum(shadow, np.where(valid & (occluder > -0.9), sight, -1), out=shadow)
+        np.maximum(shadow, np.where(valid & (occluder > UNSEEN), sight, UNSEEN), out=shadow)
     return shadow

@@ -1,4 +1,4 @@
-"""`antipodal`: geometry only. Looks at every raised cell under 16 angles, measures what the jaw would hold, vetoes what it would hit."""
+"""`antipodal`: geometry only. Every raised cell under 16 angles: what would the jaw hold, and what would it hit?"""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ CANDIDATES = 448
 FLAT, SLANT, LINES, OVERLAP, GRIP, OFFSET, CLEARANCE = 0.008, 0.8, 0.5, 0.020, 0.5, 0.040, 0.3
 """Weights of the score: metres of gap or offset that cost 1, what a slant of 1 costs, what full contact, 20 mm of overlap and
 full clearance are worth, and what an opening of max_width costs."""
+PARTLY_SEEN = 3.0
+"""What it costs that the thing held reaches out of view: a robot arm, a bin wall, half an object."""
 STEEPNESS, EVEN = 2.0, 0.4
 """The logistic that makes a score a probability: its slope, and the score that succeeds half of the time."""
 NO_CAMERA = "no camera was sent: a field of view of 61 degrees was assumed, and the reply carries pixels only"
@@ -51,7 +53,9 @@ def predict(scene: Scene) -> tuple[Hands, Placed, Counter]:
     coarse, fitting, _ = measure(scene, gripper, x, y, angle)
     fine, _, missed = measure(scene, gripper, coarse.x, coarse.y, fitting)
     hands, placed, vetoed = veto(scene, gripper, coarse.join(fine))
-    score = rate(hands, gripper.max_width)
+    tips = hands.tip - scene.table_at(hands.x, hands.y)
+    partly_seen = scene.sample(scene.leaving, hands.x, hands.y, 1.0) >= tips
+    score = rate(hands, gripper.max_width) - PARTLY_SEEN * partly_seen
     order = torch.argsort(score, descending=True, stable=True)
     return hands.scored(score).pick(order), placed.pick(order), rejected + missed + vetoed
 

@@ -17,7 +17,7 @@ from inference_server.planners.placement import Placed
 from inference_server.planners.planner import Item, LoadedNetwork, Planner
 from inference_server.planners.scene import Scene, view
 from inference_server.planners.selection import distinct
-from shared.contract import GraspPlan
+from shared.contract import GraspPlan, ModelRef
 from shared.networks.hand_frame import patches
 
 RANKED = 128
@@ -69,7 +69,7 @@ class DensePlanner(Planner):
             self.name, proposed.scene, proposed.hands.pick(order), proposed.placed.pick(order), quality[order],
             proposed.rejected, started,
         )  # fmt: skip
-        return plan.model_copy(update={"model": {"name": network.name, "version": network.version}})
+        return plan.model_copy(update={"model": ModelRef(name=network.name, version=network.version)})
 
 
 def calibrated(logits: Tensor, calibration: dict[str, Any]) -> Tensor:

@@ -14,11 +14,11 @@ from shared.networks.hand_frame import HandPose
 class Hands:
     """Grasps in the map frame, metres and radians.
 
-    x, y: midway between the fingertips. tip: height of the tips. angle: of the closing axis from map x to map y. width: opening.
-    grip: distance between the contacts. overlap: height of the object above the tips. lines: share of the finger's width that
-    touches, 0 to 1, the worse side. flat: mean gap left between the flat fingers and the object, m. slant: run over rise of the
-    gripped sides. offset: how far off the middle of the object it is across the closing axis. clearance: free space beyond
-    what a finger needs, the worse side. score: of the analytic planner.
+    x, y: midway between the fingertips. tip: height of the tips. angle: of the closing axis, from map x to map y.
+    width: opening. grip: distance between the contacts. overlap: height of the object above the tips. lines: share of the
+    finger's width that touches, 0 to 1, the worse side. flat: mean gap left between the flat fingers and the object, m.
+    slant: run over rise of the gripped sides. offset: how far off the middle of the object it is across the closing axis.
+    clearance: free space beyond what a finger needs, the worse side. score: of the analytic planner.
     """
 
     x: Tensor

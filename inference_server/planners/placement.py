@@ -21,8 +21,8 @@ IN_FRONT = 0.02
 
 @dataclass(frozen=True)
 class Placed:
-    """N grasps in the camera frame: poses (N, 4, 4) with the reported origin, its pixels (N, 2), the angles of the closing axis in
-    the image (N,) and the opening in pixels (N,)."""
+    """N grasps in the camera frame: poses (N, 4, 4) at the reported origin, its pixels (N, 2), the angles of the closing axis
+    in the image (N,) and the openings in pixels (N,)."""
 
     pose: Tensor
     pixel: Tensor

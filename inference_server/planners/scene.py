@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inference_server.planners.planner import PlannerError
+from inference_server.planners.view_edge import leaving_view
 from shared.contract import CameraIntrinsics, PlanRequest
 from shared.heightmap import HeightMap, project
 from shared.planner import Observation
@@ -55,6 +56,16 @@ class Scene:
     def blunt(self) -> Tensor:
         """`bound` dilated by BLUNT cells, (H, W)."""
         return dilate(self.bound, BLUNT)
+
+    @cached_property
+    def blind(self) -> Tensor:
+        """Where anything may be, (H, W) float32: 1 or 0."""
+        return torch.from_numpy(self.map.blind.astype(np.float32)).to(self.device)
+
+    @cached_property
+    def leaving(self) -> Tensor:
+        """Greatest height over the table at which what rises there reaches out of view, (H, W), m; see `leaving_view`."""
+        return torch.from_numpy(leaving_view(self.map, self.camera, self.observation.size)).to(self.device)
 
     @cached_property
     def above_table(self) -> Tensor:

@@ -14,7 +14,7 @@ from inference_server.planners.hands import Hands
 from inference_server.planners.placement import Placed, place
 from inference_server.planners.proposal import FLOOR
 from inference_server.planners.scene import Scene
-from inference_server.planners.sweep import finger_height, palm_height
+from inference_server.planners.sweep import finger_height, fingers_blind, palm_height
 from shared.contract import Gripper
 
 LEAST_DISTANCE = 0.015
@@ -31,7 +31,7 @@ def veto(scene: Scene, gripper: Gripper, hands: Hands) -> tuple[Hands, Placed, C
     placed = place(scene, gripper, hands)
     tips = hands.tip + ROUNDING
     reasons = {
-        "no_depth": ~_seen(scene, hands, placed),
+        "no_depth": ~_seen(scene, hands, placed) | fingers_blind(scene, gripper, hands),
         "border": ~_in_view(scene, gripper, hands),
         "too_wide": hands.width > gripper.max_width + ROUNDING,
         "too_narrow": hands.grip < gripper.min_width,

@@ -23,13 +23,23 @@ DENSE = 0.0014
 
 def finger_height(scene: Scene, gripper: Gripper, hands: Hands) -> Tensor:
     """Greatest possible height under the padded open fingers of N hands, (N,), m."""
+    return _under_fingers(scene, scene.bound, OUTSIDE, gripper, hands)
+
+
+def fingers_blind(scene: Scene, gripper: Gripper, hands: Hands) -> Tensor:
+    """Whether a finger of N hands would go where anything may be, (N,) bool."""
+    return _under_fingers(scene, scene.blind, 1.0, gripper, hands) > 0.5
+
+
+def _under_fingers(scene: Scene, layer: Tensor, outside: float, gripper: Gripper, hands: Hands) -> Tensor:
+    """Greatest value of a layer (H, W) under the padded open fingers, (N,)."""
     thickness, width = gripper.finger_thickness + 2 * PADDING, gripper.finger_width + 2 * PADDING
     along, across = _lattice(thickness, DENSE, hands.x.device), _lattice(width, DENSE, hands.x.device)
     from_face = 0.5 * hands.width - PADDING + thickness / 2
     highest = []
     for sign in (-1, 1):
         x, y = _place(hands.x, hands.y, hands.angle, sign * from_face[:, None] + along, across)
-        highest.append(scene.sample(scene.bound, x, y, OUTSIDE).amax((1, 2)))
+        highest.append(scene.sample(layer, x, y, outside).amax((1, 2)))
     return torch.maximum(highest[0], highest[1])
 
 
