@@ -91,8 +91,12 @@ class TrainerSettings(ServiceSettings):
     shard_seconds: float = Field(5.0, gt=0, description="longest an outcome waits to be written")
     outstanding_tickets: int = Field(32, ge=0, le=10000, description="scene tickets kept waiting for workers; 0: issue none")
     epochs: int = Field(4, ge=1, description="passes over the replayed data in a round")
+    least_steps: int = Field(
+        300, ge=1, description="fewest gradient steps of a round that starts from random weights; a fifth of it from trained ones"
+    )
     replay_outcomes: int = Field(20_000, ge=1, description="most outcomes replayed in a round")
     rounds: int = Field(0, ge=0, description="stop after this many rounds; 0: go on")
+    torch_threads: int = Field(0, ge=0, le=256, description="threads of a round on the CPU; 0: one less than there are cores")
     planner: str = Field("auto", description="planner that collecting scenes ask for")
     object_set: Literal["train", "validation", "test"] = Field("train", description="objects of collecting scenes")
     profile: Literal["clean", "standard", "hard"] = Field("standard", description="difficulty of collecting scenes")

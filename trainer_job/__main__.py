@@ -23,7 +23,7 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    ranks = distributed.join()
+    ranks = distributed.join(settings.torch_threads)
     logging.getLogger(__name__).info(
         "trainer starts", extra={"rank": ranks.rank, "world": ranks.world, "device": str(ranks.device)}
     )

@@ -15,6 +15,7 @@ from torch import nn
 
 from shared.networks import build_network
 from shared.registry import ModelCard, Registry
+from trainer_job.evaluate import Assessment
 from trainer_job.gate import Comparison, Decision, decide
 from trainer_job.learner import Learner
 
@@ -26,15 +27,14 @@ UNTRAINED = "random initialisation: nothing has been learned yet, version 2 is t
 
 @dataclass(frozen=True)
 class Trained:
-    """What a round made, before it is known whether it is any good."""
+    """What a round made, before it is known whether it is any good. training: how it was trained, for the card."""
 
     network: nn.Module
-    parent: int
-    temperature: float
-    metrics: dict[str, float]
-    comparison: Comparison
+    learner: Learner
+    parent: int | None
+    assessment: Assessment
     outcomes: dict[str, Any]
-    seeds: dict[str, int]
+    seed: int
     training: dict[str, Any]
 
 
@@ -98,24 +98,24 @@ def _first_version(registry: Registry, name: str, weights: bytes, card: ModelCar
     registry.promote(name, versions[0])
 
 
-def publish_candidate(registry: Registry, name: str, trained: Trained, simulated: dict[str, Any] | None) -> int:
-    """Stores a round's network as the next version. simulated: how the champion does now, for the card's comparison."""
-    parent = registry.card(name, trained.parent)
+def publish_candidate(registry: Registry, trained: Trained, simulated: dict[str, Any] | None = None) -> int:
+    """Stores a round's network as the next version. simulated: how the champion has done so far, to be compared with."""
+    learner, assessment = trained.learner, trained.assessment
     card = ModelCard(
-        name=name,
-        architecture=parent.architecture,
-        parameters=parent.parameters,
+        name=learner.name,
+        architecture=learner.architecture,
+        parameters=learner.parameters,
         parent=trained.parent,
         git_commit=git_commit(),
-        seeds=trained.seeds,
+        seeds={"round": trained.seed},
         outcomes=trained.outcomes,
-        metrics=trained.metrics,
-        calibration={"kind": "temperature", "value": trained.temperature},
-        comparison=trained.comparison.as_json(),
+        metrics=assessment.metrics,
+        calibration={"kind": "temperature", "value": assessment.temperature},
+        comparison=assessment.comparison and assessment.comparison.as_json(),
         champion_simulated=simulated,
         training=trained.training,
     )
-    return registry.publish(name, weights_of(trained.network), card)
+    return registry.publish(learner.name, weights_of(trained.network), card)
 
 
 def undecided(registry: Registry, name: str) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,18 @@ from shared.registry import Registry
 from shared.settings import TrainerSettings
 from trainer_job.dataset import on_policy_counts
 from trainer_job.distributed import SINGLE, Ranks
-from trainer_job.gate import compare
+from trainer_job.evaluate import assess, draw
 from trainer_job.learner import LEARNERS
 from trainer_job.library import Library, Selection, examples
-from trainer_job.metrics import binary_metrics, fit_temperature, sigmoid
-from trainer_job.plots import draw_loss, draw_reliability, write_tensorboard
 from trainer_job.publish import Trained, is_trained, load_network, publish_candidate
-from trainer_job.training import Curves, Examples, Schedule, predict, train
+from trainer_job.training import Curves, Schedule, train
 from trainer_job.views import ViewCache
 
 log = logging.getLogger(__name__)
 
-FRESH = Schedule(batch=64, learning_rate=1e-3, least_steps=300)
+FRESH = Schedule(batch=64, learning_rate=1e-3)
 """From a random initialisation."""
-WARM = Schedule(batch=128, learning_rate=3e-4, least_steps=60)
+WARM = Schedule(batch=128, learning_rate=3e-4)
 """From a trained champion: gently, so that what it knows is refined and not replaced."""
 
 
@@ -48,11 +46,13 @@ def plan_round(library: Library, registry: Registry, settings: TrainerSettings, 
     parent = registry.champion(name)
     if parent is None:
         raise ValueError(f"the registry has no champion of {name} to start from")
-    base = WARM if is_trained(registry.card(name, parent)) else FRESH
+    trained = is_trained(registry.card(name, parent))
+    base = WARM if trained else FRESH
     next_version = registry.versions(name)[-1] + 1
     seed = int(np.random.default_rng([settings.seed, next_version]).integers(2**31))
     chosen = library.training(settings.replay_outcomes, trained_on(registry, name, len(library)), seed)
-    schedule = Schedule(settings.epochs, base.batch, base.learning_rate, base.weight_decay, base.least_steps)
+    least = max(1, settings.least_steps // 5) if trained else settings.least_steps
+    schedule = replace(base, epochs=settings.epochs, least_steps=least)
     return RoundPlan(name, parent, seed, schedule, library.select(chosen))
 
 
@@ -90,43 +90,21 @@ def finish_round(
 ) -> int:
     """Rank 0's part: test against the champion on held-out scenes, draw, publish. Returns the candidate's version."""
     held_out = library.held_out()
-    test = library.examples(held_out)
-    champion = predict(load_network(registry, plan.name, plan.parent), test, ranks.device)
-    logits = predict(network, test, ranks.device)
-    temperature = fit_temperature(test.labels, logits)
-    metrics = binary_metrics(test.labels, logits, temperature)
-    trained = Trained(
-        network=network,
-        parent=plan.parent,
-        temperature=temperature,
-        metrics=metrics,
-        comparison=compare(test.labels, champion, logits),
-        outcomes={
-            "first": plan.selection.ids[0],
-            "last": plan.selection.ids[1],
-            "count": len(plan.selection.labels),
-            "held_out": len(held_out),
-            "total": len(library),
-        },
-        seeds={"round": plan.seed},
-        training={"steps": plan.schedule.steps(len(plan.selection.labels)), "world": ranks.world, "loss": curves.loss[-1]},
-    )
-    version = publish_candidate(registry, plan.name, trained, simulated(library, plan.name, plan.parent))
-    champion_temperature = float(registry.card(plan.name, plan.parent).calibration.get("value", 1.0))
-    served = {f"version {plan.parent}": (champion, champion_temperature), f"version {version}": (logits, temperature)}
-    draw_round(runs / f"{plan.name}-{version:04d}", curves, test, served)
+    outcomes = {
+        "first": plan.selection.ids[0],
+        "last": plan.selection.ids[1],
+        "count": len(plan.selection.labels),
+        "held_out": len(held_out),
+        "total": len(library),
+    }
+    champion = load_network(registry, plan.name, plan.parent)
+    assessment = assess(network, champion, library.examples(held_out), ranks.device)
+    training = {"steps": curves.steps[-1], "loss": curves.loss[-1], "world": ranks.world}
+    trained = Trained(network, LEARNERS[plan.name], plan.parent, assessment, outcomes, plan.seed, training)
+    version = publish_candidate(registry, trained, simulated(library, plan.name, plan.parent))
+    temperature = registry.card(plan.name, plan.parent).calibration.get("value", 1.0)
+    draw(runs / f"{plan.name}-{version:04d}", curves, assessment, float(temperature))
     return version
-
-
-def draw_round(folder: Path, curves: Curves, test: Examples, served: dict[str, tuple[np.ndarray, float]]) -> None:
-    """loss.png, reliability.png and TensorBoard events. served: logits and temperature by version."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draw_loss(curves, folder / "loss.png")
-    if len(test):
-        probabilities = {who: sigmoid(logits, temperature) for who, (logits, temperature) in served.items()}
-        draw_reliability(test.labels, probabilities, folder / "reliability.png")
-    metrics = {who: binary_metrics(test.labels, logits, temperature) for who, (logits, temperature) in served.items()}
-    write_tensorboard(folder, curves, metrics)
 
 
 def simulated(library: Library, name: str, version: int) -> dict[str, Any] | None:

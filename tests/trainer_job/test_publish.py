@@ -1,0 +1,117 @@
+"""Seeding a registry, candidates with their cards, and decisions that survive a kill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shared.registry import ModelCard, Registry
+from trainer_job.evaluate import Assessment
+from trainer_job.gate import compare
+from trainer_job.learner import LEARNERS
+from trainer_job.metrics import binary_metrics
+from trainer_job.publish import (
+    UNTRAINED,
+    Trained,
+    is_trained,
+    load_network,
+    offline_decision,
+    promote,
+    publish_candidate,
+    reject,
+    seed_registry,
+    undecided,
+    weights_of,
+)
+
+LEARNER = LEARNERS["dense"]
+LABELS = np.tile([1.0, 0.0], 50)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    registry = Registry(tmp_path / "models")
+    seed_registry(registry, tmp_path / "none", LEARNER, seed=0)
+    return registry
+
+
+def candidate(parent: int, skill: float) -> Trained:
+    logits = skill * (2 * LABELS - 1)
+    assessment = Assessment(
+        LABELS, logits, 1.0, binary_metrics(LABELS, logits), 0 * logits, compare(LABELS, 0 * logits, logits)
+    )
+    return Trained(LEARNER.build(), LEARNER, parent, assessment, {"total": 100, "count": 90}, 7, {"steps": 3})
+
+
+def test_an_empty_registry_gets_a_version_that_says_it_has_learned_nothing(registry: Registry) -> None:
+    card = registry.card("dense", 1)
+    assert registry.champion("dense") == 1
+    assert card.note == UNTRAINED
+    assert not is_trained(card)
+    network = load_network(registry, "dense", 1)
+    assert torch.isfinite(network(*network.golden_batch())).all()
+
+
+def test_the_same_seed_initialises_the_same_weights(registry: Registry, tmp_path: Path) -> None:
+    other = Registry(tmp_path / "other")
+    seed_registry(other, tmp_path / "none", LEARNER, seed=0)
+    assert other.card("dense", 1).sha256 == registry.card("dense", 1).sha256
+
+
+def test_shipped_champions_start_a_registry_once(tmp_path: Path) -> None:
+    shipped, registry = Registry(tmp_path / "shipped"), Registry(tmp_path / "models")
+    weights = weights_of(LEARNER.build())
+    for name in ("dense", "other"):
+        for _ in range(2):
+            card = ModelCard(
+                name=name, architecture="dense", metrics={"ap": 0.9}, parent=1, outcomes={"count": 14_000, "total": 14_000}
+            )
+            version = shipped.publish(name, weights, card)
+        shipped.promote(name, version)
+    for _ in range(2):
+        seed_registry(registry, shipped.root, LEARNER, seed=0)
+    assert registry.names() == ["dense", "other"]
+    assert [registry.versions(name) for name in registry.names()] == [[1], [1]]
+    card = registry.card("dense", 1)
+    assert (card.metrics, card.parent, card.outcomes) == ({"ap": 0.9}, None, {"count": 14_000, "total": 0})
+    assert is_trained(card)
+    assert registry.read_weights("dense", 1) == weights
+
+
+def test_a_start_that_was_killed_before_pointing_points_at_the_next(registry: Registry, tmp_path: Path) -> None:
+    (registry.root / "dense" / "champion").unlink()
+    seed_registry(registry, tmp_path / "none", LEARNER, seed=0)
+    assert (registry.versions("dense"), registry.champion("dense")) == ([1], 1)
+
+
+def test_a_card_tells_where_a_candidate_comes_from(registry: Registry) -> None:
+    version = publish_candidate(registry, candidate(1, skill=3.0), {"rate": 0.5})
+    card = registry.card("dense", version)
+    assert (version, card.parent, card.seeds, card.outcomes["count"]) == (2, 1, {"round": 7}, 90)
+    assert card.calibration == {"kind": "temperature", "value": 1.0}
+    assert {"ap", "brier", "ece", "base_rate", "auc"} <= set(card.metrics)
+    assert card.model_dump()["comparison"]["outcomes"] == 100
+    assert card.git_commit is None or len(card.git_commit) == 40
+
+
+def test_what_a_kill_left_undecided_is_decided_from_the_card(registry: Registry) -> None:
+    good = publish_candidate(registry, candidate(1, skill=3.0))
+    bad = publish_candidate(registry, candidate(1, skill=-1.0))
+    again = Registry(registry.root)
+    assert undecided(again, "dense") == [good, bad]
+    for version, act in ((good, promote), (bad, reject)):
+        decision = offline_decision(again, "dense", version)
+        assert decision.promote == (version == good)
+        act(again, "dense", version, decision.as_json())
+    assert undecided(again, "dense") == []
+    assert again.champion("dense") == good
+    assert again.card("dense", bad).decisions[0]["action"] == "rejected"
+    assert "standard error" in again.card("dense", bad).decisions[0]["rule"]
+
+
+def test_a_version_that_no_round_made_cannot_be_compared(registry: Registry) -> None:
+    with pytest.raises(ValueError, match="not made by a round"):
+        offline_decision(registry, "dense", 1)

@@ -1,0 +1,95 @@
+"""Training itself: it learns, it repeats, it stops when told, and its input is disturbed as intended."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from block_world import block_outcome
+
+from shared.networks.hand_frame import SPAN
+from shared.shards import ShardWriter
+from trainer_job.dataset import Dataset
+from trainer_job.learner import LEARNERS
+from trainer_job.library import Library
+from trainer_job.metrics import binary_metrics
+from trainer_job.training import Examples, Interrupted, Order, Schedule, predict, train
+from trainer_job.views import ViewCache
+
+LEARNER = LEARNERS["dense"]
+TINY = Schedule(epochs=1, batch=16, least_steps=8)
+
+
+@pytest.fixture(scope="module")
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> Examples:
+    folder = tmp_path_factory.mktemp("blocks")
+    ShardWriter(folder / "shards").write([block_outcome(i) for i in range(80)])
+    library = Library(Dataset(folder / "shards"), ViewCache(folder / "views", LEARNER))
+    library.refresh()
+    return library.examples(np.arange(len(library)))
+
+
+def build(seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return LEARNER.build()
+
+
+def test_it_learns_where_the_block_must_be(blocks: Examples) -> None:
+    learned, test = (Examples(blocks.views[part], blocks.labels[part]) for part in (slice(60), slice(60, 80)))
+    network = build()
+    curves = train(network, LEARNER, learned, Schedule(batch=16, least_steps=40), seed=0)
+    assert curves.loss[-1] < 0.5 * curves.loss[0]
+    assert curves.steps[-1] == 40
+    assert binary_metrics(test.labels, predict(network, test))["auc"] > 0.9
+    assert not network.training
+
+
+def test_the_same_seed_gives_the_same_weights(blocks: Examples) -> None:
+    networks = [build() for _ in range(3)]
+    for network, seed in zip(networks, (1, 1, 2), strict=True):
+        train(network, LEARNER, blocks, TINY, seed)
+    logits = [predict(network, blocks) for network in networks]
+    np.testing.assert_allclose(logits[0], logits[1], atol=1e-5)
+    assert np.abs(logits[0] - logits[2]).max() > 1e-3
+
+
+def test_it_stops_when_told(blocks: Examples) -> None:
+    with pytest.raises(Interrupted, match="step 1 of 8"):
+        train(build(), LEARNER, blocks, TINY, seed=0, stopping=lambda: True)
+
+
+def test_a_small_set_is_passed_over_more_often() -> None:
+    schedule = Schedule(epochs=4, batch=100, least_steps=50)
+    assert schedule.steps(200) == 50
+    assert schedule.steps(10_001) == 404
+
+
+def test_batches_cover_the_set_before_they_repeat() -> None:
+    order = Order(10, 5, seed=0)
+    assert sorted(np.concatenate([order.next(), order.next()])) == list(range(10))
+    assert len(Order(3, 128, seed=0).next()) == 3
+    with pytest.raises(ValueError, match="at least 2"):
+        Order(1, 8, seed=0)
+
+
+def test_noise_is_of_millimetres_and_leaves_the_other_channels(blocks: Examples) -> None:
+    views = torch.from_numpy(blocks.views.astype(np.float32))
+    disturbed = LEARNER.augment(views, torch.Generator().manual_seed(0))
+    assert disturbed.shape == views.shape
+    flat = torch.zeros(200, *LEARNER.view_shape)
+    noise = LEARNER.augment(flat, torch.Generator().manual_seed(0))[:, 0] * SPAN
+    assert 0.0005 < float(noise.std()) < 0.003
+    assert float(disturbed[:, 0].abs().max()) <= 1
+    np.testing.assert_allclose(disturbed[:, 2].sum((1, 2)), views[:, 2].sum((1, 2)), rtol=1e-3)
+
+
+def test_mirrored_views_are_as_likely_as_plain_ones() -> None:
+    half = torch.zeros(400, *LEARNER.view_shape)
+    half[:, 0, :, 30:] = 0.5
+    mirrored = LEARNER.augment(half, torch.Generator().manual_seed(0))[:, 0, :, :10].mean((1, 2)) > 0.2
+    assert 0.4 < float(mirrored.float().mean()) < 0.6
+
+
+def test_predicting_nothing_gives_nothing() -> None:
+    empty = Examples(np.zeros((0, *LEARNER.view_shape), np.float16), np.zeros(0, np.float32))
+    assert predict(build(), empty).shape == (0,)
