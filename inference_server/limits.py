@@ -24,7 +24,7 @@ class BodyReader:
 
     def __init__(self, max_bytes: int, seconds: float = BODY_SECONDS):
         self.max_bytes, self._seconds = max_bytes, seconds
-        self._received = 0
+        self.receiving = 0
 
     async def read(self, request: Request) -> bytes:
         """The whole body. Raises ServerError 413 as soon as it is too large, announced or not, and 408 when it is slow."""
@@ -49,10 +49,10 @@ class BodyReader:
         def add(count: int) -> None:
             nonlocal size
             size += count
-            self._received += count
+            self.receiving += count
             if size > self.max_bytes:
                 raise self._too_large()
-            if self._received > self.max_bytes * BODIES_AT_ONCE:
+            if self.receiving > self.max_bytes * BODIES_AT_ONCE:
                 raise ServerError(
                     429, "too_many_bodies", "too many large bodies are arriving at once; send it again", retry_after=1
                 )
@@ -60,7 +60,7 @@ class BodyReader:
         try:
             yield add
         finally:
-            self._received -= size
+            self.receiving -= size
 
     def _too_large(self) -> ServerError:
         return ServerError(

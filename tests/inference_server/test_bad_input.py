@@ -32,6 +32,10 @@ def with_options(**options: Any) -> Send:
     return lambda server: server.raw(options={"camera": CAMERA, **options})
 
 
+def post(path: str, data: bytes, headers: dict[str, str]) -> Send:
+    return lambda server: server.client.post(path, content=data, headers=headers)
+
+
 def raw(data: bytes = DEPTH.tobytes(), **headers: str) -> Send:
     return lambda server: server.client.post("/predict_grasp", content=data, headers={**raw_headers(), **headers})
 
@@ -58,6 +62,14 @@ def not_rigid() -> list[list[float]]:
     return pose.tolist()
 
 
+def transposed() -> list[list[float]]:
+    pose = np.eye(4)
+    pose[3, 0] = 0.1
+    return pose.tolist()
+
+
+CUT = b'--x\r\nContent-Disposition: form-data; name="depth"\r\n\r\nab'
+
 CASES: dict[str, tuple[Send, int, str]] = {
     "empty body": (body(b"", "image/png"), 400, "empty"),
     "empty raw body": (raw(b""), 400, "empty"),
@@ -77,7 +89,7 @@ CASES: dict[str, tuple[Send, int, str]] = {
     "nonsense X-Shape": (raw(**{"x-shape": "-1,1e9"}), 422, "480,640"),
     "absurd X-Shape": (raw(**{"x-shape": "999999,999999"}), 413, "pixels"),
     "wrong X-Dtype": (raw(**{"x-dtype": "float16"}), 422, "uint16"),
-    "no X-Shape": (lambda s: s.client.post("/predict_grasp", content=b"abcd", headers={"content-type": "application/octet-stream"}), 422, "X-Shape"),
+    "no X-Shape": (body(b"abcd", "application/octet-stream"), 422, "X-Shape"),
     "PNG as octet-stream": (body(PNG, "application/octet-stream"), 415, "image/png"),
     "100 megapixels": (form(depth=huge_png()), 413, "pixels"),
     "unknown field": (with_options(colour="red"), 422, "request.colour"),
@@ -86,7 +98,7 @@ CASES: dict[str, tuple[Send, int, str]] = {
     "not JSON": (raw(**{"x-request": "{planner: dense}"}), 422, "JSON"),
     "deep JSON": (raw(**{"x-request": "[" * 5000}), 422, "request"),
     "non-rigid camera_pose": (with_options(camera_pose=not_rigid()), 422, "rigid"),
-    "transposed camera_pose": (with_options(camera_pose=[[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0.1, 0, 0, 1]]), 422, "transposed"),
+    "transposed camera_pose": (with_options(camera_pose=transposed()), 422, "transposed"),
     "ragged camera_pose": (with_options(camera_pose=[[1, 0], [0, 1]]), 422, "camera_pose"),
     "unknown planner": (with_options(planner="magic"), 404, "antipodal"),
     "gripper wider than possible": (with_options(gripper={"max_width": 3.0}), 422, "max_width"),
@@ -102,13 +114,13 @@ CASES: dict[str, tuple[Send, int, str]] = {
     "images of two sizes": (form(depth=PNG, rgb=encode_npy(np.zeros((10, 10, 3), np.uint8))), 422, "320 x 240"),
     "unknown part": (form(depth=PNG, image=PNG), 422, "'image'"),
     "urlencoded": (body(PNG, "application/x-www-form-urlencoded"), 415, "curl"),
-    "no media type": (lambda s: s.client.post("/predict_grasp", content=b"x" * 10), 400, "PNG"),
+    "no media type": (post("/predict_grasp", b"x" * 10, {}), 400, "PNG"),
     "video": (body(b"....", "video/mp4"), 415, "image/png"),
     "multipart without boundary": (body(b"....", "multipart/form-data"), 400, "boundary"),
     "broken multipart": (body(b"--x\r\nnonsense", "multipart/form-data; boundary=x"), 400, "multipart"),
-    "cut multipart": (body(b'--x\r\nContent-Disposition: form-data; name="depth"\r\n\r\nab', "multipart/form-data; boundary=x"), 400, "cut off"),
-    "options in the wrong place": (lambda s: s.client.post("/predict_grasp?request={}", content=DEPTH.tobytes(), headers=raw_headers()), 422, "X-Request"),
-    "unknown query": (lambda s: s.client.post("/predict_grasp?planner=dense", content=PNG, headers={"content-type": "image/png"}), 422, "planner"),
+    "cut multipart": (body(CUT, "multipart/form-data; boundary=x"), 400, "cut off"),
+    "options in the wrong place": (post("/predict_grasp?request={}", b"abcd", raw_headers()), 422, "X-Request"),
+    "unknown query": (post("/predict_grasp?planner=dense", PNG, {"content-type": "image/png"}), 422, "planner"),
     "bad deadline": (raw(**{"x-deadline-ms": "soon"}), 422, "X-Deadline-Ms"),
     "negative deadline": (raw(**{"x-deadline-ms": "-5"}), 422, "X-Deadline-Ms"),
 }  # fmt: skip

@@ -1,0 +1,97 @@
+"""`python -m inference_server`: help, refusals, and an orderly end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from serving import CAMERA, DEPTH, raw_headers, wait_until
+
+SERVER = [sys.executable, "-m", "inference_server"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([*SERVER, *arguments], capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_help_explains_every_option() -> None:
+    shown = run("--help")
+    assert shown.returncode == 0
+    for option in ("--port", "--models-dir", "--api-keys", "--queue-size", "--drain-seconds"):
+        assert option in shown.stdout
+    assert "SIGTERM" in shown.stdout
+
+
+def test_it_refuses_to_be_open_to_the_network() -> None:
+    refused = run("--host", "0.0.0.0")
+    assert refused.returncode == 2
+    assert "API_KEYS" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_it_refuses_a_device_that_is_not_there(tmp_path: Path) -> None:
+    refused = run("--device", "toaster", "--models-dir", str(tmp_path))
+    assert refused.returncode == 2
+    assert "toaster" in refused.stderr
+
+
+class Process:
+    """A server process with its log."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        command = [*SERVER, "--port", "0", "--models-dir", str(folder), "--log-format", "json", *arguments]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TORCH_THREADS": "1"})
+        self.log: list[str] = []
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self.log.append(line)
+
+    @property
+    def url(self) -> str:
+        wait_until(lambda: self._address() or self.process.poll() is not None, 90)
+        address = self._address()
+        assert address, "".join(self.log)
+        return address
+
+    def _address(self) -> str:
+        found = re.search(r"http://127\.0\.0\.1:\d+", "".join(self.log))
+        return found.group() if found else ""
+
+
+@pytest.fixture
+def process(tmp_path: Path):
+    started = Process(tmp_path)
+    yield started
+    started.process.kill()
+    started.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_what_was_accepted(process: Process, number: signal.Signals) -> None:
+    url, replies = process.url, []
+
+    def ask() -> None:
+        headers = raw_headers(options={"camera": CAMERA, "planner": "antipodal"})
+        replies.append(httpx.post(f"{url}/predict_grasp", content=DEPTH.tobytes(), headers=headers, timeout=60).status_code)
+
+    clients = [threading.Thread(target=ask) for _ in range(6)]
+    for client in clients:
+        client.start()
+    wait_until(lambda: "grasp_queue_depth 0.0" not in httpx.get(f"{url}/metrics").text or replies)
+    process.process.send_signal(number)
+    for client in clients:
+        client.join()
+    assert process.process.wait(30) == 0, "".join(process.log)
+    assert replies == [200] * 6
+    assert not any("Traceback" in line for line in process.log)
