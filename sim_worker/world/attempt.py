@@ -11,8 +11,6 @@ LIFT_HEIGHT = 0.15
 REQUIRED_RISE = 0.10
 """m that the object's centre of mass must have risen (the contract's rule)."""
 HOLD_SECONDS = 0.5
-LIFT_ACCELERATION = 3.0
-"""m/s2, up and down: a triangle of speed."""
 
 Detail = float | int | str | bool | None
 
@@ -28,8 +26,8 @@ class AttemptResult:
     details: dict[str, Detail] = field(default_factory=dict)
 
 
-def lift_profile(height: float, hz: int, acceleration: float = LIFT_ACCELERATION) -> list[float]:
-    """Upward speed, m/s, for each step of a lift that starts and ends at rest and rises `height` m."""
+def lift_profile(height: float, hz: int, acceleration: float) -> list[float]:
+    """Upward speed, m/s, for each step of a lift that starts and ends at rest and rises `height` m: a triangle of speed."""
     half = max(1, round((height / acceleration) ** 0.5 * hz))
     peak = height * hz / half
     speeds = [peak * (i + 0.5) / half for i in range(half)]

@@ -13,16 +13,18 @@ from shared.contract import ContactRule, Gripper
 from shared.geometry import pose_from
 from shared.planner import Observation
 from sim_worker.world.appearance import Appearance
+from sim_worker.world.arm import Arm
 from sim_worker.world.arrange import Placed, settled, surroundings
 from sim_worker.world.attempt import AttemptResult
 from sim_worker.world.camera import BACKGROUND, TABLE, View, camera_poses, plane_depth, render
+from sim_worker.world.cup import Cup, suck
 from sim_worker.world.grip import grip
 from sim_worker.world.jaw import Jaw
 from sim_worker.world.physics import AWAKE, FAR_AWAY, SLEEP
 from sim_worker.world.profiles import Conditions
 from sim_worker.world.sensor import sense
 from sim_worker.world.spec import SceneSpec
-from sim_worker.world.sweep import Box, Sweep, below_table, jaw_boxes
+from sim_worker.world.sweep import Probe, Sweep, below_table, cup_probes, jaw_probes
 
 if TYPE_CHECKING:
     from sim_worker.world.world import World
@@ -32,19 +34,36 @@ FORGET_ROUNDS = 10
 """Of collision detection with everything apart; one suffices for a few bodies, pairs are dropped a tenth at a time."""
 
 
+HandKey = tuple[Gripper, HandName]
+PANDA_SIZES = ("finger_width", "finger_thickness", "finger_depth", "palm_width", "palm_thickness")
+
+
 class SceneError(RuntimeError):
     """A scene could not be built, or was asked for what it does not have."""
+
+
+def hand_for(gripper: Gripper, name: HandName) -> HandKey:
+    """Which simulated hand executes for this gripper. Raises SceneError for an arm with another hand than its own."""
+    if name == "arm":
+        panda = Gripper()
+        other = [size for size in PANDA_SIZES if getattr(gripper, size) != getattr(panda, size)]
+        if gripper.kind != "parallel_jaw" or other or gripper.max_width > panda.max_width:
+            raise SceneError(
+                f"the arm carries the Panda hand: expected its {', '.join(PANDA_SIZES)} and a max_width "
+                f"up to {panda.max_width}, got {gripper.kind} with other {', '.join(other) or 'max_width'}; use hand='floating'"
+            )
+    return gripper.model_copy(update={"tcp_offset": 0.0}), name
 
 
 @dataclass
 class Stage:
     """A scene as it stands in the simulation, ready to be returned to."""
 
-    gripper: Gripper
+    wanted: HandKey
+    hand: Jaw | Cup | Arm
     bodies: dict[int, str]
     fixed: dict[int, str]
     skins: dict[int, float]
-    jaw: Jaw
     sweep: Sweep
     moved: bool = True
 
@@ -93,7 +112,7 @@ class Scene:
         table = plane_depth(camera.intrinsics, camera.width, camera.height, true)
         bare = (image.depth <= 0) | ((table > 0) & (table < image.depth))
         exact = np.where(bare, table, image.depth)
-        numbers = np.full(max([*stage.bodies, *stage.fixed, stage.jaw.body]) + 2, BACKGROUND, dtype=np.int32)
+        numbers = np.full(max([*stage.bodies, *stage.fixed, stage.hand.body]) + 2, BACKGROUND, dtype=np.int32)
         numbers[list(stage.fixed)] = TABLE
         numbers[list(stage.bodies)] = np.arange(1, len(stage.bodies) + 1)
         segmentation = np.where(bare, np.where(table > 0, TABLE, BACKGROUND), numbers[image.bodies])
@@ -121,24 +140,31 @@ class Scene:
         Raises SceneError for a pose that is no rigid 4x4 matrix.
         """
         gripper = gripper or Gripper()
-        if gripper.kind != "parallel_jaw" or hand != "floating":
-            raise SceneError(f"only the floating parallel jaw is there, asked for {hand!r} with {gripper.kind!r}")
         trial, self.attempts = (self.attempts if trial is None else trial), self.attempts + 1
         pose = np.asarray(pose_base, dtype=float)
         if pose.shape != (4, 4) or not np.allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-3):
             raise SceneError(f"expected a rigid 4x4 grasp pose in the base frame, got {pose.tolist()}")
-        if width > gripper.max_width + 1e-6:
+        if gripper.kind == "parallel_jaw" and width > gripper.max_width + 1e-6:
             return AttemptResult(False, "unreachable", details={"reason": "wider than the jaw opens", "width": width})
         tip = self._with_error(pose @ pose_from(np.eye(3), np.array([0, 0, gripper.tcp_offset])), trial)
-        stage, boxes = self._stage(gripper), jaw_boxes(gripper, width)
-        blocked = self._blocked(stage, boxes, tip)
+        stage = self._stage(hand_for(gripper, hand))
+        probes = cup_probes(gripper) if gripper.kind == "suction" else jaw_probes(gripper, width)
+        blocked = self._blocked(stage, probes, tip)
         if blocked and contact_rule == "strict":
             return blocked
-        behind = stage.sweep.clear_distance(boxes, tip, stage.skins) if blocked else 0.0
+        behind = stage.sweep.clear_distance(probes, tip, stage.skins) if blocked else 0.0
         if stage.moved:
             self.restore()
         stage.moved = True
-        return grip(self.world.physics, stage.jaw, stage.bodies, tip, width, self.conditions.grip_force, behind)
+        return self._execute(stage, tip, width, behind)
+
+    def _execute(self, stage: Stage, tip: np.ndarray, width: float, behind: float) -> AttemptResult:
+        physics, drawn = self.world.physics, self.conditions
+        if isinstance(stage.hand, Cup):
+            return suck(physics, stage.hand, stage.bodies, tip, drawn.vacuum)
+        if isinstance(stage.hand, Arm):
+            return stage.hand.execute(stage.bodies, stage.fixed, tip, width, drawn.grip_force)
+        return grip(physics, stage.hand, stage.bodies, tip, width, drawn.grip_force, behind)
 
     def _with_error(self, tip: np.ndarray, trial: int) -> np.ndarray:
         """The tip pose as the hand really reaches it."""
@@ -147,13 +173,13 @@ class Scene:
         turn = Rotation.from_euler("z", draw[3] * self.conditions.pose_turn).as_matrix()
         return tip @ pose_from(turn, shift)
 
-    def _blocked(self, stage: Stage, boxes: list[Box], tip: np.ndarray) -> AttemptResult | None:
+    def _blocked(self, stage: Stage, probes: list[Probe], tip: np.ndarray) -> AttemptResult | None:
         """The outcome `collision`, if the open hand would enter anything on its way in."""
-        if below_table(boxes, tip):
+        if below_table(probes, tip):
             return AttemptResult(False, "collision", "table", details={"phase": "approach"})
         if stage.moved:
             self.restore()
-        hit = stage.sweep.hit(boxes, tip, stage.skins)
+        hit = stage.sweep.hit(probes, tip, stage.skins)
         if hit is None:
             return None
         name = {**stage.bodies, **stage.fixed}[hit[0]]
@@ -168,7 +194,7 @@ class Scene:
         hundred then differs. Here everything is first taken apart, so that all contacts go, and set down again.
         """
         stage, client = self._stage(None), self.world.physics.client
-        stage.jaw.put_away()
+        stage.hand.put_away()
         for index, body in enumerate(stage.bodies):
             client.resetBasePositionAndOrientation(body, [index * FAR_AWAY, 0, FAR_AWAY], [0, 0, 0, 1])
         for _ in range(FORGET_ROUNDS):
@@ -193,7 +219,7 @@ class Scene:
 
     def _absorb(self, taken: str | None) -> list[str]:
         stage, physics = self._stage(None), self.world.physics
-        stage.jaw.put_away()
+        stage.hand.put_away()
         by_name = {name: body for body, name in stage.bodies.items()}
         if taken is not None:
             physics.client.removeBody(by_name.pop(taken))
@@ -208,20 +234,27 @@ class Scene:
 
     # -- the simulation behind it
 
-    def _stage(self, gripper: Gripper | None) -> Stage:
-        """This scene in the simulation, with this gripper (None: whichever is there, else the default)."""
+    def _stage(self, wanted: HandKey | None) -> Stage:
+        """This scene in the simulation, with this hand (None: whichever is there, else the default)."""
         stage = self.world.stage_of(self)
-        if stage is not None and gripper in (None, stage.gripper):
+        if stage is not None and wanted in (None, stage.wanted):
             return stage
+        wanted = wanted or hand_for(Gripper(), "floating")
         physics = self.world.physics
         physics.reset()
         fixed = surroundings(physics, self.spec.kind)
         bodies = {placed.spawn(physics): placed for placed in self.placed}
-        jaw = Jaw(physics, gripper or Gripper(), self.conditions.friction)
-        jaw.put_away()
+        hand = self._make_hand(wanted)
         skins = {body: placed.model.skin for body, placed in bodies.items()}
         skins |= {body: 0.0 for body, name in fixed.items() if name != "table"}
         names = {body: placed.name for body, placed in bodies.items()}
-        stage = Stage(jaw.gripper, names, fixed, skins, jaw, Sweep(physics))
+        stage = Stage(wanted, hand, names, fixed, skins, Sweep(physics))
         self.world.take_stage(self, stage)
         return stage
+
+    def _make_hand(self, wanted: HandKey) -> Jaw | Cup | Arm:
+        gripper, name = wanted
+        if gripper.kind == "suction":
+            return Cup(self.world.physics, gripper)
+        kind = Arm if name == "arm" else Jaw
+        return kind(self.world.physics, gripper, self.conditions.friction)
