@@ -15,11 +15,13 @@ import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker is one core of physics; more threads only get in its way
 
+import numpy as np
 from pydantic_settings import CliApp, SettingsConfigDict
 
 from grasp_client import GraspClient, GraspServerError
 from grasp_client.errors import InvalidRequest
 from shared import logs
+from shared.planner import Observation
 from shared.settings import WorkerSettings
 from shared.streams import OutcomeStream, TicketStream, WorkerBoard, connect
 from sim_worker.courier import Courier, Deliver, Refused
@@ -60,7 +62,10 @@ def to_server(client: GraspClient) -> Deliver:
 
     def deliver(entry: SpooledOutcome) -> bool:
         try:
-            client.report_outcome(entry.outcome)
+            outcome = entry.outcome
+            said = outcome.meta.model_dump(mode="json", exclude={"success", "images"})
+            depth = (outcome.images["depth"] * outcome.meta.images["depth"].scale).astype(np.float32)
+            client.report_outcome(success=outcome.meta.success, observation=Observation(depth=depth), id=outcome.id, **said)
         except InvalidRequest as error:
             raise Refused(str(error)) from error
         return True

@@ -17,12 +17,13 @@ pytest.importorskip("inference_server.app", exc_type=ImportError)
 
 
 @pytest.fixture(scope="module")
-def server_url(tmp_path_factory):
+def server_url(tmp_path_factory, queue_server):
     folder = tmp_path_factory.mktemp("server")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "inference_server", "--port", str(port), "--models-dir", str(folder / "models")]
+    command += ["--redis-url", queue_server.url]
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
@@ -33,8 +34,9 @@ def server_url(tmp_path_factory):
     process.wait(30)
 
 
-def start(folder: Path, server: str, queue: str, *options: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "sim_worker", "--server-url", server, "--redis-url", queue, "--worker-id", "robot"]
+def start(folder: Path, server: str, queue: str | None, *options: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "sim_worker", "--server-url", server, "--worker-id", "robot"]
+    command += ["--redis-url", queue] if queue else []
     command += ["--spool-dir", str(folder / "spool"), "--profile", "clean", "--scene-kind", "single", *options]
     with open(folder / "log", "ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "LOG_FORMAT": "text"})
@@ -68,3 +70,14 @@ def test_without_a_server_it_says_what_it_waits_for(tmp_path, redis_url):
         time.sleep(0.05)
     process.terminate()
     assert process.wait(30) == 0
+
+
+def test_without_a_queue_of_its_own_it_reports_to_the_server(tmp_path, server_url, redis_url):
+    process = start(tmp_path, server_url, None, "--attempts", "3")
+    assert process.wait(90) == 0, (tmp_path / "log").read_text()
+    entries = OutcomeStream(connect(redis_url)).read("reader", 100, 100)
+    assert len({entry.outcome.id for entry in entries}) == 3
+    for entry in entries:
+        assert entry.outcome.id.startswith("robot-")
+        assert entry.outcome.images["depth"].dtype == "uint16"
+        assert entry.outcome.meta.scene.objects
