@@ -1,0 +1,102 @@
+"""Start the servers that are compared, each as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 120
+
+
+@dataclass
+class Server:
+    name: str
+    port: int
+    process: subprocess.Popen
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def rss_mb(self) -> float:
+        """Resident memory of the process, MB."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) / 1024
+        return float("nan")
+
+
+@contextmanager
+def graspserver(models: Path, **settings: object) -> Iterator[Server]:
+    """The inference server with the benchmark's planner installed beside its own."""
+    with tempfile.TemporaryDirectory() as folder, _plugin(Path(folder)) as site:
+        environment = {name.upper(): str(value) for name, value in settings.items()}
+        environment |= {"MODELS_DIR": str(models), "PYTHONPATH": f"{ROOT}{os.pathsep}{site}", "LOG_LEVEL": "warning"}
+        with _started("grasploop", ["-m", "inference_server"], environment, "/ready") as server:
+            yield server
+
+
+@contextmanager
+def comparison(kind: str) -> Iterator[Server]:
+    """`plain` (a FastAPI handler) or `litserve`."""
+    port = free_port()
+    command = ["-m", "benchmarks.serving.gpu_like", kind, str(port)]
+    with _started(kind, command, {"PYTHONPATH": str(ROOT)}, "/docs", port) as server:
+        yield server
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def _plugin(site: Path) -> Iterator[Path]:
+    """An installed distribution, as far as entry points go: the way in which any package adds a planner."""
+    info = site / "grasploop_benchmark-0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: grasploop-benchmark\nVersion: 0\n")
+    (info / "entry_points.txt").write_text("[grasploop.planners]\ngpu_like = benchmarks.serving.gpu_like:GpuLikePlanner\n")
+    yield site
+
+
+@contextmanager
+def _started(name: str, command: list[str], environment: dict[str, str], path: str, port: int = 0) -> Iterator[Server]:
+    port = port or free_port()
+    full = {**os.environ, **environment, "PORT": str(port), "HOST": "127.0.0.1"}
+    process = subprocess.Popen([sys.executable, *command], env=full, cwd=ROOT)
+    try:
+        _wait(f"http://127.0.0.1:{port}{path}", process, name)
+        yield Server(name, port, process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _wait(url: str, process: subprocess.Popen, name: str) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise RuntimeError(f"{name} ended with {process.returncode} before it was ready")
+        try:
+            if httpx.get(url, timeout=2).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.2)
+    raise RuntimeError(f"{name} was not ready within {START_SECONDS} s at {url}")
