@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from typing import ClassVar
 
@@ -82,8 +83,9 @@ class Planner(ABC):
         return network
 
 
+@cache
 def discover() -> dict[str, type[Planner]]:
-    """All installed planners by name."""
+    """All installed planners by name; looked up once, because it reads the metadata of every installed package."""
     return {entry.name: entry.load() for entry in entry_points(group=GROUP)}
 
 
