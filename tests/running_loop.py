@@ -17,6 +17,15 @@ REPOSITORY = Path(__file__).parents[1]
 STOP_SECONDS = 90.0
 
 
+def runs(process: int) -> bool:
+    """Whether a process (by its number) still does anything."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
 class RunningLoop:
     """One run of the launcher on `folder`/data; a later one on the same folder continues it."""
 
@@ -66,7 +75,7 @@ class RunningLoop:
         found = {}
         for child in Path(f"/proc/{number}/task/{number}/children").read_text().split():
             command = Path(f"/proc/{child}/cmdline").read_bytes().decode().split("\0")
-            found["queue" if "--appendonly" in command or "queue.conf" in " ".join(command) else command[2]] = int(child)
+            found[command[2] if "-m" in command else "queue"] = int(child)
         return found
 
     def stop(self) -> None:
@@ -74,11 +83,11 @@ class RunningLoop:
         children = self.children()
         self.process.send_signal(signal.SIGINT)
         assert self.process.wait(timeout=STOP_SECONDS) == 0, self.story()
-        left = {name: number for name, number in children.items() if Path(f"/proc/{number}").exists()}
+        left = {name: number for name, number in children.items() if runs(number)}
         assert not left, f"left behind: {left}"
 
     def kill(self) -> None:
-        """Whatever is still there after a failed test."""
+        """As kill -9 of the launcher does."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from running_loop import runs
 
 from services.children import Child, ChildSpec
 from services.launcher import Launcher, StartFailed
@@ -156,13 +157,5 @@ time.sleep(600)
     wait_for(lambda: (tmp_path / "child.log").exists() and (tmp_path / "child.log").read_text().strip() == "up")
     launcher.kill()
     launcher.wait()
-    wait_for(lambda: not _runs(number))
-    assert not _runs(number)
-
-
-def _runs(number: int) -> bool:
-    try:
-        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+    wait_for(lambda: not runs(number))
+    assert not runs(number)
