@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -36,15 +36,23 @@ Result = TypeVar("Result")
 
 
 @dataclass
-class Timer:
-    """Milliseconds of the stages of one request, `total` from the moment that it came."""
+class Call:
+    """One request on its way: whose it is, its id, until when (time.monotonic()) an answer is wanted, and ms per stage."""
 
+    client: str
+    id: str
     started: float
+    deadline: float
     stages: dict[str, float] = field(default_factory=dict)
 
-    def total(self) -> dict[str, float]:
-        stages = {**self.stages, "total": (time.monotonic() - self.started) * 1e3}
-        return {name: round(value, 3) for name, value in stages.items()}
+    def timings(self, more: Mapping[str, float]) -> dict[str, float]:
+        """Milliseconds per stage; `total` counts from the moment that the request came."""
+        total = (time.monotonic() - self.started) * 1e3
+        return {name: round(value, 3) for name, value in {**self.stages, **more, "total": total}.items()}
+
+    def part(self, number: int) -> Call:
+        """The call of one of several observations in a request, with an id of its own."""
+        return replace(self, id=f"{self.id}.{number}", stages={})
 
 
 class Service:
@@ -120,24 +128,22 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, self.weights.pin, model, request.model_version)
 
-    async def plan(self, request: Request, item: Item, place: Place, timer: Timer) -> GraspPlan:
-        """Plan one observation; fills in request id and timings. Raises what the contract names."""
+    async def plan(self, call: Call, item: Item, place: Place) -> GraspPlan:
+        """Plan one observation; fills in request id and timings, and remembers the plan. Raises what the contract names."""
         observation, options = item
         planner = self.planners[choose(options, observation, self.available())]
         planner.check(observation, options)
         pinned = await self.network_for(planner.name, options)
-        version = pinned.version if pinned else None
-        run = partial(self._plan_batch, planner, pinned)
         # Geometry gains nothing from a batch, and the first of it would wait for the last.
         most = self.settings.max_batch if planner.model_name else 1
-        deadline = deadline_of(request, self.settings.deadline_ms)
-        answer = await place.ask(("plan", planner.name, version), run, item, deadline, most)
+        group = ("plan", planner.name, pinned.version if pinned else None)
+        answer = await place.ask(group, partial(self._plan_batch, planner, pinned), item, call.deadline, most)
         plan: GraspPlan = answer.result
         self._count(plan)
-        timer.stages["queue"] = answer.queue_ms
-        return plan.model_copy(
-            update={"request_id": request.scope["request_id"], "timings_ms": {**timer.total(), **_rounded(plan.timings_ms)}}
-        )
+        call.stages["queue"] = answer.queue_ms
+        plan = plan.model_copy(update={"request_id": call.id, "timings_ms": call.timings(plan.timings_ms)})
+        self.recent.remember(plan, observation, options)
+        return plan
 
     def _plan_batch(self, planner: Planner, pinned: LoadedNetwork | None, items: Sequence[Item]) -> list[GraspPlan]:
         with torch.inference_mode():
@@ -150,14 +156,11 @@ class Service:
         if "plan" in plan.timings_ms:
             self.metrics.seconds.labels("plan").observe(plan.timings_ms["plan"] / 1e3)
 
-    def admit(self, request: Request):
-        """Reserve a place in the queue for this request's client; a context manager."""
-        return self.batcher.admit(client_of(request))
+    def call_of(self, request: Request) -> Call:
+        """Raises ServerError 422 for a bad X-Deadline-Ms."""
+        deadline = deadline_of(request, self.settings.deadline_ms)
+        return Call(client_of(request), request.scope["request_id"], request.scope["started"], deadline)
 
 
-def _rounded(timings: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 3) for name, value in timings.items()}
-
-
-def timer_of(request: Request) -> Timer:
-    return Timer(request.scope["started"])
+def service_of(request: Request) -> Service:
+    return request.app.state.service

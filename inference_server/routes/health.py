@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from inference_server.service import Service
+from inference_server.service import service_of
 
 router = APIRouter(tags=["health"])
 
@@ -43,7 +43,7 @@ async def live() -> Live:
 @router.get("/ready", response_model=Ready, responses={503: {"model": Ready, "description": "not ready"}})
 async def ready(request: Request) -> Response:
     """Models are loaded and warm, and the inference thread works. Says on which device, with which versions."""
-    service: Service = request.app.state.service
+    service = service_of(request)
     state = Ready(
         ready=service.ready(),
         warm=service.warm,
@@ -63,5 +63,5 @@ async def ready(request: Request) -> Response:
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
 async def metrics(request: Request) -> Response:
     """Prometheus text."""
-    service: Service = request.app.state.service
+    service = service_of(request)
     return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)

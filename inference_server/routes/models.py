@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from inference_server.auth import require_admin
 from inference_server.errors import ServerError, documented
-from inference_server.service import Service
+from inference_server.service import Service, service_of
 from shared.registry import ModelCard, Registry, UnknownModel, UnknownVersion
 
 router = APIRouter(tags=["models"])
@@ -68,7 +68,7 @@ class Models(BaseModel):
 @router.get("/planners", responses=documented(401, 403))
 async def planners(request: Request) -> Planners:
     """The planners of this server, what they need, and which model version they use now."""
-    service: Service = request.app.state.service
+    service = service_of(request)
     serving, available = service.weights.versions(), service.available()
     return Planners(
         planners=[
@@ -89,14 +89,14 @@ async def planners(request: Request) -> Planners:
 @router.get("/models", responses=documented(401, 403))
 def models(request: Request) -> Models:
     """The models of the registry with their versions."""
-    service: Service = request.app.state.service
+    service = service_of(request)
     return Models(models=[_pointers(service, name) for name in service.registry.names()])
 
 
 @router.get("/models/{name}", responses=READING)
 def model(request: Request, name: ModelName) -> ModelEntry:
     """One model with the cards of its versions."""
-    service: Service = request.app.state.service
+    service = service_of(request)
     pointers = _pointers(service, name)
     cards = [service.registry.card(name, version) for version in reversed(pointers.versions)]
     return ModelEntry(**pointers.model_dump(), cards=cards)
@@ -107,7 +107,7 @@ async def promote(
     request: Request, name: ModelName, version: Annotated[int, Query(ge=1, description="version to make the champion")]
 ) -> Pointers:
     """Make a version the champion, and serve it."""
-    service: Service = request.app.state.service
+    service = service_of(request)
     service.registry.card(name, version)
     await _move(service, "promote", name, version)
     return await _serve(service, name)
@@ -116,7 +116,7 @@ async def promote(
 @router.post("/models/{name}/rollback", responses=ADMIN, dependencies=[Depends(require_admin)])
 async def rollback(request: Request, name: ModelName) -> Pointers:
     """Move the champion pointer back to the champion before this one, and serve that."""
-    service: Service = request.app.state.service
+    service = service_of(request)
     champion, previous = service.registry.champion(name), service.registry.previous(name)
     if previous is None or previous == champion:
         raise UnknownVersion(f"{name} has no earlier champion to go back to (champion: {champion})")
@@ -127,7 +127,7 @@ async def rollback(request: Request, name: ModelName) -> Pointers:
 @router.post("/models/{name}/reload", responses=ADMIN, dependencies=[Depends(require_admin)])
 async def reload(request: Request, name: ModelName) -> Pointers:
     """Look at the champion pointer now, and try again a version that failed to load."""
-    return await _serve(request.app.state.service, name)
+    return await _serve(service_of(request), name)
 
 
 async def _serve(service: Service, name: str) -> Pointers:

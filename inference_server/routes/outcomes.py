@@ -14,7 +14,7 @@ from inference_server.errors import ServerError, documented, invalid_fields
 from inference_server.intake import MULTIPART, observation_of
 from inference_server.multipart import parts_of
 from inference_server.outcomes import OutcomeAccepted, OutcomeReport, outcome_of
-from inference_server.service import Service
+from inference_server.service import Service, service_of
 from shared.contract import Outcome
 from shared.imaging import ImageLimits, check_observation
 from shared.planner import Observation
@@ -59,7 +59,7 @@ async def report_outcome(request: Request) -> Response:
     Without one, or for a plan long ago, send `id`, `grasp`, `planner` and `camera`,
     and the images as parts of a form beside `outcome`.
     """
-    service: Service = request.app.state.service
+    service = service_of(request)
     body = await service.bodies.read(request)
     outcome, _ = await service.decode(_read, body, request.headers, service)
     await asyncio.to_thread(service.outcomes.publish, outcome)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from inference_server.errors import documented
 from inference_server.intake import read_item
-from inference_server.service import Service, timer_of
+from inference_server.service import service_of
 from shared.contract import GraspPlan, PlanRequest
 
 router = APIRouter(tags=["plan"])
@@ -89,15 +89,14 @@ async def predict_grasp(request: Request) -> Response:
        `curl --data-binary @depth.bin -H 'Content-Type: application/octet-stream' -H 'X-Shape: 480,640' -H 'X-Dtype: uint16'
        -H 'X-Request: {"n_grasps": 5}' URL/predict_grasp`
     """
-    service: Service = request.app.state.service
-    timer = timer_of(request)
+    service = service_of(request)
+    call = service.call_of(request)
     body = await service.bodies.read(request)
-    with service.admit(request) as place:
-        item, timer.stages["decode"] = await service.decode(
+    with service.batcher.admit(call.client) as place:
+        item, call.stages["decode"] = await service.decode(
             read_item, body, request.headers, request.query_params, service.limits
         )
-        plan = await service.plan(request, item, place, timer)
-    service.recent.remember(plan, *item)
+        plan = await service.plan(call, item, place)
     return Response(plan.model_dump_json(), media_type="application/json")
 
 
