@@ -25,6 +25,10 @@ MAX_HEIGHT = 0.6
 """What rises higher above the table than this does not enlarge the map, m."""
 TILT_FREE, TILT_KNOWN = math.radians(45), math.radians(3)
 """Steepest table: when only the picture tells, and when gravity is known up to the error of a camera pose."""
+SPECK_RISE, SPECK_COMPANY = 0.01, 5
+"""A reading this far above its surroundings, with fewer such readings among the 24 cells around it, is a speck, m."""
+SLENDER = 10
+"""A piece over a level above the table whose side is this many times smaller than the level is an echo, not an object."""
 UNSEEN = np.float32(-1e9)
 COARSE = 4
 """Cells along one side of the blocks on which shadows are cast."""
@@ -36,8 +40,8 @@ class HeightMap:
 
     bound (H, W) float32: the height, and where it is unknown the greatest height that something hidden there can have.
     blind (H, W) bool: unknown without a visible reason, neither hidden by an occluder nor a small hole: anything can be there.
-    pose (4, 4): map frame to camera frame. corner: map x, y of the centre of cell (0, 0), m. table (3,): a, b, c of the table's
-    height a x + b y + c; table_share: share of the readings that lie on it (0: assumed).
+    pose (4, 4): map frame to camera frame. corner: map x, y of the centre of cell (0, 0), m. table (2,): slopes a, b of the
+    table's height a x + b y; table_share: share of the readings that lie on it (0: assumed).
     """
 
     height: np.ndarray
@@ -52,14 +56,11 @@ class HeightMap:
 
     def table_height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Height of the table at map x, y, m."""
-        return self.table[0] * x + self.table[1] * y + self.table[2]
+        return self.table[0] * x + self.table[1] * y
 
     def table_map(self) -> np.ndarray:
         """Height of the table at every cell, (H, W) float32."""
-        rows, columns = self.height.shape
-        x = self.corner[0] + self.resolution * np.arange(columns, dtype=np.float32)
-        y = self.corner[1] + self.resolution * np.arange(rows, dtype=np.float32)
-        return self.table_height(x[None, :], y[:, None]).astype(np.float32)
+        return _plane(self.table, self.corner, self.height.shape, self.resolution)
 
 
 def project(
@@ -85,9 +86,9 @@ def project(
     height -= np.float32(table[2])
     height[~known] = 0
     _close_gaps(height, known)
+    _drop_specks(height, known, _plane(table[:2], (x0, y0), height.shape, resolution))
     pose = pose_from(rotation.T, rotation.T @ np.array([0, 0, -table[2]]))
-    plane = np.array([table[0], table[1], 0.0])
-    level = HeightMap(height, known, height, ~known, pose, (x0, y0), plane, share, resolution)
+    level = HeightMap(height, known, height, ~known, pose, (x0, y0), table[:2], share, resolution)
     bound, blind = _hidden(level, camera_height=-float(table[2]))
     return replace(level, bound=bound, blind=blind)
 
@@ -203,6 +204,13 @@ def _splat(
     return height, height > UNSEEN
 
 
+def _plane(slopes: np.ndarray, corner: tuple[float, float], shape: tuple[int, ...], resolution: float) -> np.ndarray:
+    """Height of a plane through the origin with slopes a, b at every cell of a map (H, W), float32."""
+    x = corner[0] + resolution * np.arange(shape[1])
+    y = corner[1] + resolution * np.arange(shape[0])
+    return (slopes[0] * x).astype(np.float32)[None, :] + (slopes[1] * y).astype(np.float32)[:, None]
+
+
 def _close_gaps(height: np.ndarray, known: np.ndarray) -> None:
     """Fill, in place, single empty cells between two readings of one surface: gaps between splats, not holes."""
     h, k = np.pad(height, 1), np.pad(known, 1)
@@ -213,6 +221,30 @@ def _close_gaps(height: np.ndarray, known: np.ndarray) -> None:
         fill = ~known & at(k, i, j) & at(k, -i, -j) & (np.abs(first - second) < 0.01)
         height[fill] = (0.5 * (first + second))[fill]
         known |= fill
+
+
+def _drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray) -> None:
+    """Take out, in place, readings that stand alone: pixels that fly between surfaces, and false echoes.
+
+    height, table: (H, W), m. A lone reading has too few others of its level around it; an echo is too slender for its height.
+    """
+    raised = np.where(known, height, UNSEEN)
+    alone = known & (raised - cv2.morphologyEx(raised, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > SPECK_RISE)
+    row, column = np.nonzero(alone)
+    around = np.pad(raised, 2, constant_values=UNSEEN)
+    level = raised[row, column] - SPECK_RISE
+    company = sum((around[row + i, column + j] > level).astype(int) for i in range(5) for j in range(5)) - 1
+    speck = company < SPECK_COMPANY
+    known[row[speck], column[speck]] = False
+    for rise in (0.06, 0.12, 0.24):
+        above = (known & (height > table + rise)).astype(np.uint8)
+        if not above.any():
+            break
+        _, piece, size, _ = cv2.connectedComponentsWithStats(above)
+        slender = size[:, cv2.CC_STAT_AREA] < (rise / SLENDER / RESOLUTION) ** 2
+        slender[0] = False
+        known &= ~slender[piece]
+    height[~known] = 0
 
 
 def _hidden(level: HeightMap, camera_height: float) -> tuple[np.ndarray, np.ndarray]:

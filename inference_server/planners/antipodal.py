@@ -20,7 +20,7 @@ from shared.contract import GraspPlan, PlanRequest
 
 CANDIDATES = 448
 """Candidates measured per observation, at least; more when more grasps are asked for."""
-FLAT, SLANT, LINES, OVERLAP, GRIP, OFFSET, CLEARANCE = 0.008, 0.8, 0.5, 0.020, 0.5, 0.040, 0.3
+FLAT, SLANT, LINES, OVERLAP, GRIP, OFFSET, CLEARANCE = 0.008, 0.8, 1.5, 0.020, 0.5, 0.040, 0.3
 """Weights of the score: metres of gap or offset that cost 1, what a slant of 1 costs, what full contact, 20 mm of overlap and
 full clearance are worth, and what an opening of max_width costs."""
 PARTLY_SEEN = 3.0
@@ -66,7 +66,7 @@ def rate(hands: Hands, max_width: float) -> Tensor:
         1.0
         - hands.flat / FLAT
         - SLANT * hands.slant.clamp(max=1.5)
-        + LINES * hands.lines
+        - LINES * (1 - hands.lines) ** 2
         + (hands.overlap / OVERLAP).clamp(max=1.0)
         - GRIP * hands.grip / max_width
         - hands.offset / OFFSET

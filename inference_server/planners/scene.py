@@ -74,8 +74,7 @@ class Scene:
 
     def table_at(self, x: Tensor, y: Tensor) -> Tensor:
         """Height of the table at map x, y, m."""
-        a, b, c = (float(value) for value in self.map.table)
-        return a * x + b * y + c
+        return float(self.map.table[0]) * x + float(self.map.table[1]) * y
 
     def sample(self, layer: Tensor, x: Tensor, y: Tensor, outside: float) -> Tensor:
         """Nearest cell of a layer (H, W) at map x, y (any shape), `outside` beyond the map."""

@@ -12,6 +12,8 @@ COARSE = 2
 """Cells along a side of the blocks on which structures are followed."""
 LOWEST, STEP = 0.010, 0.008
 """Lowest level over the table at which structures are followed, and distance of the levels, m."""
+JOINED = np.ones((3, 3), np.uint8)
+"""Pieces are joined over gaps of two blocks: depth sensors break thin connections."""
 NEAR_BLIND = 3
 """A block this near to blind cells lies on the edge of view, in blocks."""
 NEAR_FRAME = 0.015
@@ -31,7 +33,8 @@ def leaving_view(scene: HeightMap, camera: CameraIntrinsics, size: tuple[int, in
     level = np.zeros(above.shape, np.float32)
     highest = float(above[edge].max(initial=0.0))
     for height in np.arange(LOWEST, highest, STEP):
-        _, piece = cv2.connectedComponents((above > height).astype(np.uint8), connectivity=4)
+        solid = cv2.dilate((above > height).astype(np.uint8), JOINED)
+        _, piece = cv2.connectedComponents(solid, connectivity=4)
         out = np.zeros(piece.max() + 1, bool)
         out[piece[edge]] = True
         out[0] = False

@@ -58,7 +58,7 @@ def patches(scene: HeightMap, hands: HandPose, gripper: Gripper) -> Tensor:
     sampled = F.grid_sample(layers[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
     sampled = sampled[0].reshape(2, -1, ROWS, COLUMNS)
     inside = (grid.abs() <= 1).all(-1).reshape(-1, ROWS, COLUMNS)
-    table = scene.table[0] * x + scene.table[1] * y + scene.table[2]
+    table = float(scene.table[0]) * x + float(scene.table[1]) * y
     height = torch.where(inside, sampled[0], table.to(torch.float32))
     relative = ((height - hands.tip[:, None, None]) / SPAN).clamp(-1, 1)
     return torch.stack([relative, sampled[1] * inside, footprint(hands.width, gripper)], dim=1).to(torch.float32)
