@@ -146,9 +146,12 @@ class Registry:
 
     def record(self, name: str, version: int, decision: dict[str, Any]) -> None:
         """Append a decision (promoted, rejected, rolled back, ...) to a version's card."""
-        card = self.card(name, version)
         stamped = {"time": datetime.now(timezone.utc).isoformat(timespec="seconds"), **decision}
-        card.decisions.append(stamped)
+        self.update(name, version, decisions=[*self.card(name, version).decisions, stamped])
+
+    def update(self, name: str, version: int, **changes: Any) -> None:
+        """Replace fields of a version's card by what has been learned of it since."""
+        card = self.card(name, version).model_copy(update=changes)
         replace_file(self._version_folder(name, version) / CARD, card.model_dump_json(indent=2).encode())
 
     def promote(self, name: str, version: int) -> None:

@@ -100,6 +100,10 @@ class TrainerSettings(ServiceSettings):
     planner: str = Field("auto", description="planner that collecting scenes ask for")
     object_set: Literal["train", "validation", "test"] = Field("train", description="objects of collecting scenes")
     profile: Literal["clean", "standard", "hard"] = Field("standard", description="difficulty of collecting scenes")
+    judge_pairs: int = Field(
+        0, ge=0, description="most scenes in which a candidate is tried against the champion before it is promoted; "
+        "0: held-out outcomes alone decide"
+    )
     exploration: float = Field(0.3, ge=0, le=1, description="share of attempts that do not take the best grasp, to learn from")
     seed: int = Field(0, ge=0, description="seed of the training rounds and of the scenes asked for")
 

@@ -17,6 +17,9 @@ HELD_OUT_SHARE = 0.1
 JUDGE_PREFIX = "judge-"
 """Tickets of a judge's trials begin with this: their outcomes decide between versions and are never learned from."""
 
+REVISIT_PREFIX = "revisit-"
+"""Tickets of scenes that failed before begin with this."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -38,6 +41,11 @@ class Record:
     @property
     def judge(self) -> bool:
         return bool(self.scene and self.scene.ticket and self.scene.ticket.startswith(JUDGE_PREFIX))
+
+    @property
+    def revisit(self) -> bool:
+        """A scene to which the trainer came back because the best grasp had failed in it: harder than most."""
+        return bool(self.scene and self.scene.ticket and self.scene.ticket.startswith(REVISIT_PREFIX))
 
     @property
     def on_policy(self) -> bool:
@@ -103,7 +111,7 @@ def _record(shard: str, row: int, line: dict) -> Record:
     )
 
 
-def on_policy_counts(records: Iterable[Record], model: str, version: int) -> tuple[int, int]:
-    """(successes, attempts) of a version's best grasps in simulated scenes."""
-    successes = [r.success for r in records if r.model == model and r.version == version and r.on_policy and r.scene]
-    return sum(successes), len(successes)
+def in_service(records: Iterable[Record], model: str, version: int) -> list[bool]:
+    """Success of each attempt that tells how well a version does: its best grasps in simulated scenes not revisited."""
+    mine = (r for r in records if r.model == model and r.version == version)
+    return [r.success for r in mine if r.on_policy and r.scene and not r.revisit]

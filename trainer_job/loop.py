@@ -15,16 +15,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import redis
+
 from shared.registry import Registry
 from shared.settings import TrainerSettings
 from shared.streams import OutcomeStream, TicketStream, connect
 from trainer_job.attendant import Attendant
 from trainer_job.dataset import Dataset
+from trainer_job.decisions import Decisions
 from trainer_job.distributed import Ranks
 from trainer_job.ingest import Ingest, IngestThread
 from trainer_job.learner import LEARNERS
 from trainer_job.library import Library, shards_folder
-from trainer_job.publish import REPOSITORY, offline_decision, promote, reject, seed_registry, undecided
+from trainer_job.publish import REPOSITORY, seed_registry
 from trainer_job.rounds import RoundPlan, finish_round, plan_round, train_round, trained_on
 from trainer_job.tickets import TicketOffice
 from trainer_job.training import Interrupted
@@ -62,8 +65,10 @@ class Trainer:
         self.library = Library(Dataset(shards), ViewCache(settings.data_dir / "views", LEARNERS[NAME]))
         self.registry = Registry(settings.models_dir)
         self.lock = threading.Lock()
-        tickets = TicketOffice(TicketStream(client), settings.data_dir / "tickets.json", settings)
+        stream = TicketStream(client)
+        tickets = TicketOffice(stream, settings.data_dir / "tickets.json", settings)
         self.attendant = Attendant(client, self.registry, self.lock, tickets, self.library.dataset, ingest, NAME)
+        self.decisions = Decisions(NAME, self.registry, self.lock, self.library.dataset, stream, settings)
         self.rounds = 0
 
     def run(self) -> None:
@@ -87,13 +92,16 @@ class Trainer:
         return 0 < self.settings.rounds <= self.rounds
 
     def _turn(self) -> None:
-        """One look at everything; a round when it is due."""
-        for version in undecided(self.registry, NAME):
-            self._decide(version)
+        """One look at everything; a round when it is due and no candidate is being judged."""
         self.library.refresh()
         new = len(self.library) - trained_on(self.registry, NAME, len(self.library))
         self.attendant.waiting_to_be_learned = new
-        if new >= self.settings.round_outcomes:
+        try:
+            self.decisions.turn()
+        except redis.RedisError as error:
+            log.warning("the judge waits for the queue", extra={"error": str(error)})
+        self.attendant.state = "judging" if self.decisions.trial else "collecting"
+        if new >= self.settings.round_outcomes and not self.decisions.trial:
             self._round(plan_round(self.library, self.registry, self.settings, NAME))
         else:
             self.ranks.broadcast("wait")
@@ -111,15 +119,8 @@ class Trainer:
         card = self.registry.card(NAME, version)
         figures = {name: round(value, 4) for name, value in card.metrics.items()}
         log.info("round ends", extra={"version": version, "seconds": round(time.monotonic() - start, 1), **figures})
-        self._decide(version)
-        self.attendant.state = "collecting"
+        self.decisions.decide(version)
         self.rounds += 1
-
-    def _decide(self, version: int) -> None:
-        decision = offline_decision(self.registry, NAME, version)
-        act = promote if decision.promote else reject
-        with self.lock:
-            act(self.registry, NAME, version, decision.as_json())
 
 
 def follow(settings: TrainerSettings, ranks: Ranks, stopping: Callable[[], bool]) -> None:

@@ -14,7 +14,7 @@ from shared.contract import SceneRef, SceneTicket
 from shared.durable import replace_file
 from shared.settings import TrainerSettings
 from shared.streams import TicketStream
-from trainer_job.dataset import Record
+from trainer_job.dataset import REVISIT_PREFIX, Record
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +64,12 @@ class TicketOffice:
         kind = str(rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
         settings = self.settings
         scene = SceneRef(seed=int(rng.integers(2**31)), kind=kind, object_set=settings.object_set, profile=settings.profile)
+        name = f"collect-{number}"
         if self._failed and rng.random() < REVISIT_SHARE:
+            name = f"{REVISIT_PREFIX}{number}"
             scene = self._failed[int(rng.integers(len(self._failed)))]
         return SceneTicket(
-            id=f"collect-{number}",
+            id=name,
             seed=scene.seed,
             kind=scene.kind,
             object_set=scene.object_set,

@@ -10,7 +10,7 @@ from block_world import block_outcome
 
 from shared.contract import Outcome, SceneRef
 from shared.shards import ShardWriter
-from trainer_job.dataset import Dataset, is_held_out, on_policy_counts, scene_key
+from trainer_job.dataset import Dataset, in_service, is_held_out, scene_key
 from trainer_job.learner import LEARNERS
 from trainer_job.library import Library
 from trainer_job.views import ViewCache, depth_metres
@@ -120,6 +120,7 @@ def test_success_in_service_counts_only_best_grasps_of_that_version(tmp_path: Pa
         block_outcome(3, success=True, rank=2),
         block_outcome(4, success=True, scene=SceneRef(seed=4, ticket="judge-2-1-champion")),
         block_outcome(5, success=True, model={"name": "dense", "version": 2}),
+        block_outcome(6, success=True, scene=SceneRef(seed=6, ticket="revisit-7")),
     ]
     library = library_of(tmp_path, outcomes)
-    assert on_policy_counts(library.dataset.records, "dense", 1) == (1, 2)
+    assert in_service(library.dataset.records, "dense", 1) == [True, False]

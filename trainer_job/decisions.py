@@ -1,0 +1,107 @@
+"""What becomes of each version: through the gate, before the judge, into service, and out of it again when it does badly."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from shared.registry import Registry
+from shared.settings import TrainerSettings
+from shared.streams import TicketStream
+from trainer_job.dataset import Dataset, Record, in_service
+from trainer_job.guard import look
+from trainer_job.judge import Trial, rule
+from trainer_job.publish import offline_decision, promote, reject, undecided
+
+log = logging.getLogger(__name__)
+
+
+class Decisions:
+    """Decides on versions of one model. All it goes by is stored, so that a restart decides the same.
+
+    lock: held while pointers of the registry move.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        registry: Registry,
+        lock: threading.Lock,
+        dataset: Dataset,
+        tickets: TicketStream,
+        settings: TrainerSettings,
+    ) -> None:
+        self.model, self.registry, self.lock = model, registry, lock
+        self.dataset, self.tickets, self.settings = dataset, tickets, settings
+        self.trial: Trial | None = None
+        self._seen = 0
+
+    def turn(self) -> None:
+        """One look at what is new. Raises redis.RedisError when the queue is away."""
+        for version in undecided(self.registry, self.model):
+            self.decide(version)
+        new = self.dataset.records[self._seen :]
+        self._seen += len(new)
+        self._resume()
+        if self.trial:
+            self._judge(self.trial, new)
+        if new:
+            self._guard()
+
+    def decide(self, version: int) -> None:
+        """The gate's word on a new candidate: rejected, promoted, or passed on to the judge."""
+        decision = offline_decision(self.registry, self.model, version)
+        record = decision.as_json()
+        with self.lock:
+            if not decision.promote:
+                reject(self.registry, self.model, version, record)
+            elif not self.settings.judge_pairs:
+                promote(self.registry, self.model, version, record)
+            else:
+                self.registry.set_candidate(self.model, version)
+                passed = {**record, "action": "to be judged", "judge": rule(self.settings.judge_pairs)}
+                self.registry.record(self.model, version, passed)
+                log.info("candidate goes before the judge", extra={"model": self.model, "version": version})
+
+    def _resume(self) -> None:
+        """The trial of the candidate that the registry points at, with all that was stored of it."""
+        candidate, champion = self.registry.candidate(self.model), self.registry.champion(self.model)
+        if candidate is None or champion is None:
+            self.trial = None
+        elif self.trial is None or (self.trial.candidate, self.trial.champion) != (candidate, champion):
+            most, seed, profile = self.settings.judge_pairs or 1, self.settings.seed, self.settings.profile
+            self.trial = Trial(self.model, champion, candidate, most, seed, profile)
+            self.trial.learn(self.dataset.records)
+
+    def _judge(self, trial: Trial, new: Sequence[Record]) -> None:
+        trial.learn(new)
+        verdict = trial.decided()
+        if verdict is None:
+            for ticket in trial.missing(self.settings.outstanding_tickets):
+                self.tickets.issue(ticket)
+            return
+        with self.lock:
+            measured = {**trial.score().rates()["candidate"], "protocol": f"judged against version {trial.champion}"}
+            self.registry.update(self.model, trial.candidate, simulated=measured)
+            (promote if verdict else reject)(self.registry, self.model, trial.candidate, trial.record(verdict))
+        self.trial = None
+
+    def _guard(self) -> None:
+        """Rolls the champion back when it does worse in service than its predecessor did."""
+        champion, previous = self.registry.champion(self.model), self.registry.previous(self.model)
+        if champion is None or previous is None or previous == champion:
+            return
+        records = self.dataset.records
+        due = look(in_service(records, self.model, champion), in_service(records, self.model, previous))
+        if due is None:
+            return
+        with self.lock:
+            self.registry.record(self.model, champion, due)
+            back = self.registry.rollback(self.model)
+            self.registry.record(
+                self.model, back, {"action": "rolled back to", "reason": f"version {champion} fell: {due['reason']}"}
+            )
+        log.warning(
+            "rolled back", extra={"model": self.model, "from_version": champion, "to_version": back, "reason": due["reason"]}
+        )
