@@ -108,7 +108,7 @@ class Collector:
         recipe = self.recipe
         spec = scene_spec(recipe, number)
         scene = self.world.build(spec)
-        tried = candidates(scene.observe(), recipe.mix, self.feasible, self.on_policy, recipe.gripper, spec.seed)
+        tried = candidates(scene.observe(), spec.kind, recipe.mix, self.feasible, self.on_policy, recipe.gripper, spec.seed)
         return list(label_scene(scene, spec, tried, recipe.gripper, f"collect-{recipe.seed}:{number}", recipe.rgb))
 
 

@@ -7,7 +7,8 @@ import time
 import numpy as np
 
 from shared.contract import ImageSpec, Outcome, OutcomeMeta, SceneRef, SceneTicket
-from sim_worker.tasks.attempts import DEPTH_UNIT, Attempt, in_depth_units
+from sim_worker.asking import DEPTH_UNIT, in_depth_units
+from sim_worker.tasks.attempts import Attempt
 
 
 def outcome_of(attempt: Attempt, ticket: SceneTicket, outcome_id: str, source: str) -> Outcome:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from shared.contract import CameraIntrinsics, Grasp, Gripper
+from shared.geometry import invert, project, transform
 from shared.planner import Observation
 from sim_worker.grasps import jaw_grasp, points_in_base, top_down
 
@@ -22,6 +23,8 @@ OBJECT_HEIGHT = 0.005
 INSERTION = 0.03
 """How far the tips go below the highest point near the grasp's centre, m."""
 LOWEST_TIP = 0.006
+REACH = (-0.03, 0.25)
+"""Heights between which a surface may lie that matters to a grasp, m."""
 FINGER_CLEARANCE = 0.004
 EDGE_DROP = 0.006
 """Fall of the surface within one pixel that makes an edge, m."""
@@ -74,8 +77,13 @@ class Surface:
 
     def near(self, xy: np.ndarray, radius: float) -> np.ndarray:
         """Points (N, 3) with a reading in the square of half side `radius`, m, round (x, y)."""
-        close = (np.abs(self.points[..., :2] - xy) < radius).all(axis=-1)
-        return self.points[close]
+        # Only the part of the image that the upright box over the square can project into is looked at.
+        corners = [(xy[0] + dx, xy[1] + dy, z) for dx in (-radius, radius) for dy in (-radius, radius) for z in REACH]
+        pixels = project(transform(invert(self.camera_pose), np.array(corners)), self.camera)
+        low, high = np.floor(pixels.min(axis=0)).astype(int), np.ceil(pixels.max(axis=0)).astype(int)
+        part = self.points[max(low[1], 0) : max(high[1] + 1, 0), max(low[0], 0) : max(high[0] + 1, 0)]
+        close = (np.abs(part[..., :2] - xy) < radius).all(axis=-1)
+        return part[close]
 
 
 def tip_height(surface: Surface, xy: np.ndarray, yaw: float, width: float, gripper: Gripper, above_fingers: bool) -> float:

@@ -21,10 +21,11 @@ from shared.contract import GraspPlan, Gripper, SceneTicket
 from shared.planner import GraspPlanner
 from shared.settings import WorkerSettings
 from shared.streams import WorkerBoard
+from sim_worker.asking import PlanCall
 from sim_worker.courier import Courier
 from sim_worker.outcomes import outcome_of
 from sim_worker.tally import Tally
-from sim_worker.tasks.attempts import Attempt, NoPlan, PlanCall, Task, run_ticket
+from sim_worker.tasks.attempts import Attempt, NoPlan, Task, run_ticket
 from sim_worker.tickets import TicketSource
 from sim_worker.world import SceneError, SceneSpec, World
 

@@ -11,24 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.contract import GraspPlan, Gripper, PlanRequest, SceneTicket
-from shared.planner import Observation
+from shared.contract import GraspPlan, Gripper, SceneTicket
+from sim_worker.asking import PlanCall, plan_call
 from sim_worker.exploration import Choice, choose
 from sim_worker.grasps import pose_in_base
 from sim_worker.samplers import Surface
 from sim_worker.world import AttemptResult, Scene, View
 
 GRASPS_ASKED = 20
-DEPTH_UNIT = 1e-4
-"""Depth is sent and stored in tenths of a millimetre, as uint16: up to 6.5 m."""
-
-
-@dataclass(frozen=True)
-class PlanCall:
-    """The task waits for a plan of this observation."""
-
-    observation: Observation
-    request: PlanRequest
 
 
 @dataclass(frozen=True)
@@ -56,30 +46,6 @@ class NoPlan:
 Task = Generator[PlanCall | Attempt | NoPlan, GraspPlan, None]
 
 
-def in_depth_units(observation: Observation) -> np.ndarray:
-    """The depth (H, W) as uint16 in DEPTH_UNIT; 0 where there is no reading or it is out of range."""
-    if observation.depth is None:
-        raise ValueError("expected an observation with depth, got one without")
-    units = np.rint(observation.depth.astype(np.float64) / DEPTH_UNIT)
-    return np.where(np.isfinite(units) & (units > 0) & (units <= 65535), units, 0).astype(np.uint16)
-
-
-def plan_call(view: View, ticket: SceneTicket, gripper: Gripper) -> PlanCall:
-    """Ask for a plan of what a robot knows: the depth image, the camera and its pose."""
-    depth = (in_depth_units(view.observation) * DEPTH_UNIT).astype(np.float32)
-    request = PlanRequest(
-        camera=view.camera,
-        camera_pose=np.asarray(view.camera_pose).tolist(),
-        planner=ticket.planner,
-        model_version=ticket.model_version,
-        gripper=gripper,
-        n_grasps=GRASPS_ASKED,
-        depth_scale=DEPTH_UNIT,
-        seed=ticket.seed,
-    )
-    return PlanCall(Observation(depth=depth), request)
-
-
 def run_ticket(scene: Scene, ticket: SceneTicket, gripper: Gripper) -> Task:
     """Up to `ticket.attempts` attempts. A lifted object is taken away and the rest seen anew; after a failure the next
     attempt takes a grasp that was not tried yet, from the same state (the scene restores itself)."""
@@ -87,7 +53,7 @@ def run_ticket(scene: Scene, ticket: SceneTicket, gripper: Gripper) -> Task:
     number = 0
     while scene.objects:
         view = scene.observe()
-        call = plan_call(view, ticket, gripper)
+        call = plan_call(view, ticket.kind, gripper, GRASPS_ASKED, ticket.seed, ticket.planner, ticket.model_version)
         plan = yield call
         surface = Surface.of(call.observation, view.camera, np.asarray(view.camera_pose))
         tried: set[int] = set()

@@ -13,8 +13,8 @@ from enum import Enum
 import numpy as np
 
 from shared.contract import ContactRule, Grasp, GraspPlan, Gripper
+from sim_worker.asking import PlanCall
 from sim_worker.grasps import pose_in_base
-from sim_worker.tasks.attempts import PlanCall
 from sim_worker.world import AttemptResult, Scene, View
 from sim_worker.world.scene import HandName
 

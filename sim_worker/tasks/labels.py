@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.contract import Grasp, GraspPlan, Gripper, ImageSpec, ModelRef, Outcome, OutcomeMeta, PlanRequest, SceneRef
-from shared.planner import Observation
+from shared.contract import Grasp, GraspPlan, Gripper, ImageSpec, ModelRef, Outcome, OutcomeMeta, SceneRef
+from sim_worker.asking import DEPTH_UNIT, in_depth_units, plan_call
 from sim_worker.grasps import pose_in_base
 from sim_worker.planners import NamedPlanner
 from sim_worker.samplers import Surface, antipodal_edges, random_on_object, random_probability
-from sim_worker.tasks.attempts import DEPTH_UNIT, in_depth_units
 from sim_worker.world import Scene, SceneSpec, View
 
 FEASIBLE_ASKED = 200
@@ -50,37 +49,27 @@ class Candidate:
 
 
 def candidates(
-    view: View, mix: Mix, feasible: NamedPlanner | None, on_policy: NamedPlanner | None, gripper: Gripper, seed: int
+    view: View, kind: str, mix: Mix, feasible: NamedPlanner | None, on_policy: NamedPlanner | None, gripper: Gripper, seed: int
 ) -> list[Candidate]:
     """The grasps to try in a scene; fewer than `mix.total` where a sampler finds too few."""
     rng = np.random.default_rng([seed, 2])
-    depth = (in_depth_units(view.observation) * DEPTH_UNIT).astype(np.float32)
-    observation = Observation(depth=depth, rgb=view.observation.rgb)
-    surface = Surface.of(Observation(depth=depth, segmask=view.segmentation > 0), view.camera, np.asarray(view.camera_pose))
+    seen = plan_call(view, kind, gripper, 1, seed, extras=["segmask"]).observation
+    surface = Surface.of(seen, view.camera, np.asarray(view.camera_pose))
     drawn = random_on_object(surface, gripper, mix.random, rng)
     found = [Candidate(grasp, "random", random_probability(surface)) for grasp in drawn]
     found += [Candidate(grasp, "edges", 0.0) for grasp in antipodal_edges(surface, gripper, mix.edges, rng)]
     if feasible and mix.feasible:
-        plan = _plan(feasible, observation, view, gripper, FEASIBLE_ASKED, seed)
+        plan = _plan(feasible, view, kind, gripper, FEASIBLE_ASKED, seed)
         found += _drawn(plan, mix.feasible, len(plan.grasps), "feasible", rng)
     if on_policy and mix.on_policy:
-        plan = _plan(on_policy, observation, view, gripper, TOP, seed)
+        plan = _plan(on_policy, view, kind, gripper, TOP, seed)
         found += _drawn(plan, mix.on_policy, TOP, "on_policy", rng)
     return found
 
 
-def _plan(named: NamedPlanner, observation: Observation, view: View, gripper: Gripper, count: int, seed: int) -> GraspPlan:
-    request = PlanRequest(
-        camera=view.camera,
-        camera_pose=np.asarray(view.camera_pose).tolist(),
-        planner=named.name,
-        model_version=named.model_version,
-        gripper=gripper,
-        n_grasps=count,
-        depth_scale=DEPTH_UNIT,
-        seed=seed,
-    )
-    return named.planner.plan(observation, request)
+def _plan(named: NamedPlanner, view: View, kind: str, gripper: Gripper, count: int, seed: int) -> GraspPlan:
+    call = plan_call(view, kind, gripper, count, seed, named.name, named.model_version)
+    return named.planner.plan(call.observation, call.request)
 
 
 def _drawn(plan: GraspPlan, count: int, among: int, origin: str, rng: np.random.Generator) -> list[Candidate]:

@@ -1,0 +1,77 @@
+"""What a planner is asked: what a robot would know of its scene, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from shared.contract import Gripper, PlanRequest
+from shared.geometry import invert, project, transform
+from shared.planner import Observation
+from sim_worker.world import View
+from sim_worker.world.arrange import BIN_INNER
+
+DEPTH_UNIT = 1e-4
+"""Depth is sent and stored in tenths of a millimetre, as uint16: up to 6.5 m."""
+Extra = Literal["rgb", "segmask", "table_depth"]
+"""What a planner may be told besides."""
+
+
+@dataclass(frozen=True)
+class PlanCall:
+    """A task waits for a plan of this observation."""
+
+    observation: Observation
+    request: PlanRequest
+
+
+def in_depth_units(observation: Observation) -> np.ndarray:
+    """The depth (H, W) as uint16 in DEPTH_UNIT; 0 where there is no reading or it is out of range."""
+    if observation.depth is None:
+        raise ValueError("expected an observation with depth, got one without")
+    units = np.rint(observation.depth.astype(np.float64) / DEPTH_UNIT)
+    return np.where(np.isfinite(units) & (units > 0) & (units <= 65535), units, 0).astype(np.uint16)
+
+
+def bin_region(view: View) -> list[float]:
+    """[u0, v0, u1, v1] of the bin's floor in the image: where the bin stands is part of a cell's set-up."""
+    x, y = BIN_INNER[0] / 2, BIN_INNER[1] / 2
+    corners = np.array([(x, y, 0.0), (x, -y, 0.0), (-x, y, 0.0), (-x, -y, 0.0)])
+    pixels = project(transform(invert(np.asarray(view.camera_pose)), corners), view.camera)
+    return [*pixels.min(axis=0).tolist(), *pixels.max(axis=0).tolist()]
+
+
+def plan_call(
+    view: View,
+    kind: str,
+    gripper: Gripper,
+    count: int,
+    seed: int,
+    planner: str = "auto",
+    model_version: int | None = None,
+    extras: Collection[Extra] = (),
+) -> PlanCall:
+    """Ask for `count` grasps: depth, camera and its pose, the region of a bin, and the extras that are granted."""
+    told = np.asarray(view.camera_pose)
+    request = PlanRequest(
+        camera=view.camera,
+        camera_pose=told.tolist(),
+        # The told optical axis meets the base plane z = 0 at this distance.
+        table_depth=float(-told[2, 3] / told[2, 2]) if "table_depth" in extras else None,
+        region=bin_region(view) if kind == "bin" else None,
+        planner=planner,
+        model_version=model_version,
+        gripper=gripper,
+        n_grasps=count,
+        depth_scale=DEPTH_UNIT,
+        seed=seed,
+    )
+    observation = Observation(
+        depth=(in_depth_units(view.observation) * DEPTH_UNIT).astype(np.float32),
+        rgb=view.observation.rgb if "rgb" in extras else None,
+        segmask=view.segmentation > 0 if "segmask" in extras else None,
+    )
+    return PlanCall(observation, request)

@@ -1,0 +1,100 @@
+"""The benchmark through its real command, and what it is made of."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from sim_worker.baselines import BASELINES
+from sim_worker.planners import load_planner
+from sim_worker.results import compare
+from sim_worker.trials import Protocol, run_round
+from sim_worker.world import World
+
+
+def benchmark(*options: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "sim_worker.benchmark", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+
+
+def test_the_command_measures_and_reports(tmp_path):
+    files = ["--json", str(tmp_path / "r.json"), "--report", str(tmp_path / "report"), "--gif", str(tmp_path / "e.gif")]
+    options = ["--planner", "edges", "--profile", "clean", "--object-set", "procedural", "--rounds", "3", "--count", "3"]
+    result = benchmark("pile", *options, *files)
+    assert result.returncode == 0, result.stderr
+    assert "GSR" in result.stdout
+    stored = json.loads((tmp_path / "r.json").read_text())
+    assert set(stored["planners"]) == {"edges", "random", "centroid"}
+    assert len(stored["comparisons"]) == 3
+    hashes = {name: [each["scene_hash"] for each in rounds] for name, rounds in stored["rounds"].items()}
+    assert hashes["edges"] == hashes["random"] == hashes["centroid"]
+    assert len(set(hashes["edges"])) == 3
+    for name, figures in stored["planners"].items():
+        rounds = stored["rounds"][name]
+        assert figures["attempts"]["attempts"] == sum(len(each["attempts"]) for each in rounds)
+        assert figures["dr"]["value"] == pytest.approx(
+            sum(each["removed"] for each in rounds) / sum(each["presented"] for each in rounds)
+        )
+        for each in rounds:
+            lost_in_a_row = [attempt["success"] for attempt in each["attempts"]][-2:]
+            assert each["ended"] != "failures_in_a_row" or lost_in_a_row == [False, False]
+    failed = [a for each in stored["rounds"]["edges"] for a in each["attempts"] if not a["success"]]
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert page.count("<img") == len(failed) == len(list((tmp_path / "report").glob("*.png")))
+    with Image.open(tmp_path / "e.gif") as gif:
+        assert gif.n_frames == stored["planners"]["edges"]["attempts"]["attempts"]
+
+
+def test_processes_do_not_change_the_result(tmp_path):
+    options = ["single", "--planner", "centroid", "--no-baselines", "--rounds", "4", "--profile", "hard"]
+    attempts = []
+    for workers in ("1", "2"):
+        path = tmp_path / f"{workers}.json"
+        assert benchmark(*options, "--workers", workers, "--json", str(path)).returncode == 0
+        attempts.append(json.loads(path.read_text())["rounds"]["centroid"])
+    assert attempts[0] == attempts[1]
+
+
+def test_a_planner_that_does_not_exist_is_told():
+    result = benchmark("single", "--planner", "nonsense", "--rounds", "1")
+    assert result.returncode == 2
+    assert "nonsense" in result.stderr
+
+
+def test_every_planner_gets_the_same_pose_errors(tmp_path):
+    protocol = Protocol(kind="single", profile="hard", object_set="procedural", rounds=1)
+    twins = [load_planner("centroid", tmp_path), load_planner("centroid", tmp_path)]
+    first, second = run_round(World(), twins, protocol, seed=0, number=1)
+    assert first.hash == second.hash
+    assert [pick.result for pick in first.picks] == [pick.result for pick in second.picks]
+
+
+def test_different_scenes_are_never_compared(tmp_path):
+    planner = [load_planner("random", tmp_path)]
+    protocol = Protocol(kind="single", profile="clean", object_set="procedural", rounds=1)
+    world = World()
+    one, two = run_round(world, planner, protocol, 0, 1), run_round(world, planner, protocol, 0, 2)
+    with pytest.raises(RuntimeError, match="different scenes"):
+        compare({"a": one, "b": two})
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "version"),
+    [
+        ("http://127.0.0.1:9", "auto", None),
+        ("dense@http://127.0.0.1:9", "dense", None),
+        ("dense:3@http://127.0.0.1:9", "dense", 3),
+        *((name, name, None) for name in BASELINES),
+    ],
+)
+def test_planners_are_spelt(tmp_path, spec, name, version):
+    named = load_planner(spec, tmp_path)
+    assert (named.spec, named.name, named.model_version) == (spec, name, version)
+
+
+@pytest.mark.parametrize("spec", ["dense:three", "nonsense", ""])
+def test_misspelt_planners_are_told(tmp_path, spec):
+    with pytest.raises(ValueError, match=r"planner|version"):
+        load_planner(spec, tmp_path)
