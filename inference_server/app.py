@@ -14,8 +14,9 @@ from fastapi.openapi.utils import get_openapi
 from inference_server import errors
 from inference_server.access import AccessMiddleware
 from inference_server.auth import require_key
-from inference_server.routes import health, models, outcomes, predict
+from inference_server.routes import batch, health, heatmap, models, outcomes, predict, process, v2
 from inference_server.service import Service
+from inference_server.tensors import InferRequest
 from shared.settings import ServerSettings
 
 _DESCRIPTION = "Grasp planning as a service: depth or colour image in, ranked grasps out; outcomes make it better."
@@ -35,9 +36,11 @@ def create_app(settings: ServerSettings) -> FastAPI:
 
     app = FastAPI(title="GraspLoop", version=version("grasploop"), description=_DESCRIPTION, lifespan=lifespan)
     app.state.service = service
-    app.include_router(health.router)
-    for module in (predict, models, outcomes):
+    for open_router in (health.router, v2.health):
+        app.include_router(open_router)
+    for module in (predict, batch, heatmap, process, models, outcomes):
         app.include_router(module.router, dependencies=[Depends(require_key)])
+    app.include_router(v2.router)
     errors.install(app)
     app.add_middleware(AccessMiddleware, metrics=service.metrics)
     _document(app)
@@ -52,7 +55,7 @@ def _document(app: FastAPI) -> None:
         if not schema:
             schema.update(get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes))
             schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            for model in (*predict.SCHEMAS, *outcomes.SCHEMAS):
+            for model in (*predict.SCHEMAS, *outcomes.SCHEMAS, *process.SCHEMAS, InferRequest):
                 own = model.model_json_schema(ref_template="#/components/schemas/{model}")
                 schemas.update({**own.pop("$defs", {}), model.__name__: own})
         return schema

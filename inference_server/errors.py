@@ -116,6 +116,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
         401: "no API key was sent",
         403: "the API key is not known, or not the admin key",
         404: "unknown planner, model or version",
+        406: "the Accept header names nothing that this endpoint has",
         408: "the body came too slowly",
         413: "the body or the image is too large",
         415: "unknown media type",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +12,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from fastapi import Request
 
 from inference_server.auth import Keys, client_of
 from inference_server.batcher import Batcher, Place
 from inference_server.errors import ServerError
+from inference_server.heatmap import overlay_png
 from inference_server.limits import BodyReader, deadline_of
 from inference_server.metrics import Metrics
 from inference_server.outcomes import OutcomePublisher, RecentPlans
@@ -53,6 +56,15 @@ class Call:
     def part(self, number: int) -> Call:
         """The call of one of several observations in a request, with an id of its own."""
         return replace(self, id=f"{self.id}.{number}", stages={})
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """A dense map, (angles, H, W), and who made it."""
+
+    planner: str
+    version: int | None
+    maps: np.ndarray
 
 
 class Service:
@@ -116,38 +128,66 @@ class Service:
         self.metrics.seconds.labels("decode").observe(seconds)
         return result, seconds * 1e3
 
-    async def network_for(self, name: str, request: PlanRequest) -> LoadedNetwork | None:
-        """The version that the request pins, or None for the champion. Raises ServerError 422 or RegistryError."""
+    async def _chosen(self, item: Item) -> tuple[Planner, LoadedNetwork | None]:
+        """The planner for an observation, and the version of its model if one is pinned. Raises what the contract names."""
+        observation, options = item
+        planner = self.planners[choose(options, observation, self.available())]
+        planner.check(observation, options)
+        return planner, await self._pinned(planner, options)
+
+    async def _pinned(self, planner: Planner, request: PlanRequest) -> LoadedNetwork | None:
+        """Raises ServerError 422 for a planner without a model, RegistryError for an unknown or broken version."""
         if request.model_version is None:
             return None
-        model = self.planners[name].model_name
-        if model is None:
-            raise ServerError(
-                422, "no_versions", f"planner {name!r} has no model, so model_version cannot be pinned; leave it out"
-            )
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, self.weights.pin, model, request.model_version)
+        if planner.model_name is None:
+            raise ServerError(422, "no_versions", f"planner {planner.name!r} has no model: leave model_version out")
+        return await asyncio.to_thread(self.weights.pin, planner.model_name, request.model_version)
 
     async def plan(self, call: Call, item: Item, place: Place) -> GraspPlan:
         """Plan one observation; fills in request id and timings, and remembers the plan. Raises what the contract names."""
         observation, options = item
-        planner = self.planners[choose(options, observation, self.available())]
-        planner.check(observation, options)
-        pinned = await self.network_for(planner.name, options)
+        planner, pinned = await self._chosen(item)
         # Geometry gains nothing from a batch, and the first of it would wait for the last.
         most = self.settings.max_batch if planner.model_name else 1
         group = ("plan", planner.name, pinned.version if pinned else None)
         answer = await place.ask(group, partial(self._plan_batch, planner, pinned), item, call.deadline, most)
-        plan: GraspPlan = answer.result
-        self._count(plan)
+        plan, maps = answer.result
         call.stages["queue"] = answer.queue_ms
-        plan = plan.model_copy(update={"request_id": call.id, "timings_ms": call.timings(plan.timings_ms)})
+        changes: dict[str, Any] = {"request_id": call.id}
+        if maps is not None:
+            png, call.stages["heatmap"] = await self.decode(overlay_png, observation, maps)
+            changes["heatmap_png"] = base64.b64encode(png).decode()
+        elif options.return_heatmap:
+            changes["warnings"] = [*plan.warnings, f"planner {planner.name!r} has no dense map, so there is no heatmap_png"]
+        self._count(plan)
+        plan = plan.model_copy(update={**changes, "timings_ms": call.timings(plan.timings_ms)})
         self.recent.remember(plan, observation, options)
         return plan
 
-    def _plan_batch(self, planner: Planner, pinned: LoadedNetwork | None, items: Sequence[Item]) -> list[GraspPlan]:
+    async def heatmap(self, call: Call, item: Item, place: Place) -> Heatmap:
+        """The dense map of one observation. Raises what the contract names, and PlannerError 422 for a planner without one."""
+        planner, pinned = await self._chosen(item)
+        group = ("heatmap", planner.name, pinned.version if pinned else None)
+        answer = await place.ask(group, partial(self._maps, planner, pinned), item, call.deadline, 1)
+        return answer.result
+
+    def _plan_batch(
+        self, planner: Planner, pinned: LoadedNetwork | None, items: Sequence[Item]
+    ) -> list[tuple[GraspPlan, np.ndarray | None]]:
+        """Plans, each with its dense map where that was asked for and the planner has one."""
+        network = pinned or self.network_of(planner)
         with torch.inference_mode():
-            return planner.plan_batch(items, pinned or self.network_of(planner))
+            plans = planner.plan_batch(items, network)
+            maps = [
+                planner.heatmap(*item, network) if item[1].return_heatmap and draws_maps(planner) else None for item in items
+            ]
+        return list(zip(plans, maps, strict=True))
+
+    def _maps(self, planner: Planner, pinned: LoadedNetwork | None, items: Sequence[Item]) -> list[Heatmap]:
+        network = pinned or self.network_of(planner)
+        version = network.version if network else None
+        with torch.inference_mode():
+            return [Heatmap(planner.name, version, planner.heatmap(*item, network)) for item in items]
 
     def _count(self, plan: GraspPlan) -> None:
         self.metrics.plans.labels(plan.planner, str(not plan.grasps).lower()).inc()
@@ -160,6 +200,11 @@ class Service:
         """Raises ServerError 422 for a bad X-Deadline-Ms."""
         deadline = deadline_of(request, self.settings.deadline_ms)
         return Call(client_of(request), request.scope["request_id"], request.scope["started"], deadline)
+
+
+def draws_maps(planner: Planner) -> bool:
+    """Whether a planner has a dense map of its own."""
+    return type(planner).heatmap is not Planner.heatmap
 
 
 def service_of(request: Request) -> Service:

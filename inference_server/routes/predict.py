@@ -38,7 +38,7 @@ def _json(description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": _OPTIONS, "example": _EXAMPLE}}}
 
 
-_OPENAPI: dict[str, Any] = {
+OPENAPI: dict[str, Any] = {
     "parameters": [
         {"name": "request", "in": "query", "required": False, **_json("options, for a bare image body")},
         {"name": "X-Request", "in": "header", "required": False, **_json("options, for application/octet-stream")},
@@ -73,7 +73,7 @@ _OPENAPI: dict[str, Any] = {
 }
 
 
-@router.post("/predict_grasp", response_model=GraspPlan, responses=ERRORS, openapi_extra=_OPENAPI)
+@router.post("/predict_grasp", response_model=GraspPlan, responses=ERRORS, openapi_extra=OPENAPI)
 async def predict_grasp(request: Request) -> Response:
     """Plan grasps for one depth and/or colour image.
 

@@ -1,0 +1,135 @@
+"""`/v2`: the Open Inference Protocol over the same batcher. A model is a planner; its inputs are images, its outputs grasps.
+
+Tensors travel as JSON numbers or, with the header Inference-Header-Content-Length, as raw little-endian bytes after the JSON
+(the binary tensor extension). The options of `/predict_grasp` go, as a JSON string, into `parameters.request`.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version as package_version
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request
+from starlette.responses import Response
+
+from inference_server import tensors
+from inference_server.auth import require_key
+from inference_server.errors import ServerError, documented
+from inference_server.intake import check_item
+from inference_server.planners.planner import Planner
+from inference_server.service import Service, service_of
+from inference_server.tensors import InferReply, InferRequest
+from shared.contract import PlanRequest
+from shared.imaging import ImageLimits
+from shared.planner import Observation
+
+health = APIRouter(prefix="/v2", tags=["open inference protocol"])
+router = APIRouter(prefix="/v2", tags=["open inference protocol"], dependencies=[Depends(require_key)])
+
+PlannerName = Annotated[str, Path(max_length=64, description="name of a planner")]
+Version = Annotated[int, Path(ge=1, description="version of the planner's model")]
+_ERRORS = documented(400, 401, 403, 404, 408, 413, 422, 429, 503, 504)
+_INFER: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
+}
+
+
+@health.get("/health/live")
+async def live() -> dict[str, bool]:
+    """The process answers."""
+    return {"live": True}
+
+
+@health.get("/health/ready", responses=documented(503))
+async def ready(request: Request) -> dict[str, bool]:
+    """Models are loaded and warm."""
+    if not service_of(request).ready():
+        raise ServerError(503, "not_ready", "models are not loaded and warm yet", retry_after=1)
+    return {"ready": True}
+
+
+@router.get("")
+async def server() -> dict[str, Any]:
+    """Name, version and extensions of the server."""
+    return {"name": "grasploop", "version": package_version("grasploop"), "extensions": ["binary_tensor_data"]}
+
+
+@router.get("/models/{name}", responses=documented(401, 403, 404))
+@router.get("/models/{name}/versions/{version}", responses=documented(401, 403, 404, 422))
+async def metadata(request: Request, name: PlannerName, version: Version | None = None) -> dict[str, Any]:
+    """Inputs and outputs of a planner, and the versions of its model."""
+    service = service_of(request)
+    planner = _planner(service, name)
+    versions = service.registry.versions(planner.model_name) if planner.model_name else []
+    _known(planner, versions, version)
+    return {
+        "name": name,
+        "versions": [str(each) for each in versions],
+        "platform": "grasploop_planner",
+        "inputs": [spec for spec in tensors.INPUTS if spec["name"] in planner.inputs or spec["name"] == "segmask"],
+        "outputs": list(tensors.OUTPUTS),
+    }
+
+
+@router.get("/models/{name}/ready", responses=documented(401, 403, 404, 503))
+@router.get("/models/{name}/versions/{version}/ready", responses=documented(401, 403, 404, 422, 503))
+async def model_ready(request: Request, name: PlannerName, version: Version | None = None) -> dict[str, Any]:
+    """Whether a planner can answer now (a version that is not the champion is loaded when it is first asked for)."""
+    service = service_of(request)
+    planner = _planner(service, name)
+    _known(planner, service.registry.versions(planner.model_name) if planner.model_name else [], version)
+    if version is None and name not in service.available():
+        raise ServerError(503, "no_model", f"planner {name!r} has no model loaded yet", retry_after=1)
+    return {"name": name, "ready": True}
+
+
+@router.post("/models/{name}/infer", response_model=InferReply, responses=_ERRORS, openapi_extra=_INFER)
+@router.post("/models/{name}/versions/{version}/infer", response_model=InferReply, responses=_ERRORS, openapi_extra=_INFER)
+async def infer(request: Request, name: PlannerName, version: Version | None = None) -> Response:
+    """Plan for one observation.
+
+    Inputs: `depth` (UINT16 or FP32, H x W) and/or `rgb` (UINT8, H x W x 3), `segmask` (UINT8 or BOOL, H x W).
+    Outputs: `quality` (N), `center_px` (N, 2), `angle` (N), `width` (N), and with a camera `pose_camera` (N, 4, 4).
+    """
+    service = service_of(request)
+    call = service.call_of(request)
+    _planner(service, name)
+    body = await service.bodies.read(request)
+    header = request.headers.get(tensors.LENGTH_HEADER)
+    with service.batcher.admit(call.client) as place:
+        decoded, call.stages["decode"] = await service.decode(_decode, body, header, name, version, service.limits)
+        asked, item = decoded
+        plan = await service.plan(call, item, place)
+    data, length = tensors.reply(asked, plan, name)
+    if length is None:
+        return Response(data, media_type="application/json")
+    return Response(data, media_type="application/octet-stream", headers={tensors.LENGTH_HEADER: str(length)})
+
+
+def _decode(
+    body: bytes, header: str | None, name: str, version: int | None, limits: ImageLimits
+) -> tuple[InferRequest, tuple[Observation, PlanRequest]]:
+    asked, arrays = tensors.read(body, header, limits)
+    options = tensors.options(asked, {"planner": name, **({"model_version": version} if version else {})})
+    observation = tensors.observation(arrays, options.depth_scale)
+    check_item(observation, options)
+    return asked, (observation, options)
+
+
+def _planner(service: Service, name: str) -> Planner:
+    if name not in service.planners:
+        names = ", ".join(sorted(service.planners))
+        raise ServerError(404, "unknown_planner", f"no model {json.dumps(name)}; the models of /v2 are the planners: {names}")
+    return service.planners[name]
+
+
+def _known(planner: Planner, versions: list[int], version: int | None) -> None:
+    if version is not None and version not in versions:
+        raise ServerError(404, "unknown_version", f"{planner.name} has no version {version}; there are {versions}")

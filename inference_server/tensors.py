@@ -1,0 +1,196 @@
+"""Tensors of the Open Inference Protocol v2: JSON with numbers, or JSON followed by raw bytes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from inference_server.errors import ServerError, invalid_fields
+from shared.contract import GraspPlan, PlanRequest
+from shared.imaging import ImageLimits
+from shared.planner import Observation
+
+LENGTH_HEADER = "inference-header-content-length"
+DTYPES = {"BOOL": np.dtype(bool), "UINT8": np.dtype("u1"), "UINT16": np.dtype("<u2"), "FP32": np.dtype("<f4")}
+INPUTS: tuple[dict[str, Any], ...] = (
+    {"name": "depth", "datatype": "FP32", "shape": [-1, -1]},
+    {"name": "rgb", "datatype": "UINT8", "shape": [-1, -1, 3]},
+    {"name": "segmask", "datatype": "UINT8", "shape": [-1, -1]},
+)
+OUTPUTS: tuple[dict[str, Any], ...] = (
+    {"name": "quality", "datatype": "FP32", "shape": [-1]},
+    {"name": "center_px", "datatype": "FP32", "shape": [-1, 2]},
+    {"name": "angle", "datatype": "FP32", "shape": [-1]},
+    {"name": "width", "datatype": "FP32", "shape": [-1]},
+    {"name": "pose_camera", "datatype": "FP32", "shape": [-1, 4, 4]},
+)
+_IMAGE_TYPES = {"depth": ("UINT16", "FP32"), "rgb": ("UINT8",), "segmask": ("UINT8", "BOOL")}
+
+
+class _Protocol(BaseModel):
+    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+
+class InferInput(_Protocol):
+    """`data`: flat or nested numbers; without it `parameters.binary_data_size` bytes follow the JSON."""
+
+    name: Literal["depth", "rgb", "segmask"]
+    shape: list[int] = Field(min_length=2, max_length=4)
+    datatype: Literal["BOOL", "UINT8", "UINT16", "FP32"]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    data: list[Any] | None = None
+
+
+class InferOutput(_Protocol):
+    """An output that is asked for; `parameters.binary_data` true: as raw bytes."""
+
+    name: Literal["quality", "center_px", "angle", "width", "pose_camera"]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class InferRequest(_Protocol):
+    """`parameters.request`: the options of /predict_grasp as a JSON string."""
+
+    id: str | None = Field(None, max_length=128)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    inputs: list[InferInput] = Field(min_length=1, max_length=3)
+    outputs: list[InferOutput] = Field(default_factory=list, max_length=16)
+
+
+class OutputTensor(_Protocol):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: dict[str, int] = Field(default_factory=dict)
+    data: list[float] | None = None
+
+
+class InferReply(_Protocol):
+    """`model_version` is empty for a planner without a model."""
+
+    model_name: str
+    model_version: str = ""
+    id: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    outputs: list[OutputTensor]
+
+
+def read(body: bytes, length: str | None, limits: ImageLimits) -> tuple[InferRequest, dict[str, np.ndarray]]:
+    """The request and its tensors by name. Raises ServerError 400, 413 or 422."""
+    size = len(body) if length is None else int(length) if length.isdigit() and len(length) < 12 else -1
+    if not 0 <= size <= len(body):
+        raise ServerError(422, "invalid_field", f"header {LENGTH_HEADER}: expected the bytes of the JSON, 0 to {len(body)}")
+    try:
+        asked = InferRequest.model_validate_json(body[:size])
+    except ValidationError as error:
+        raise invalid_fields("body", error) from None
+    arrays: dict[str, np.ndarray] = {}
+    rest = memoryview(body)[size:]
+    for each in asked.inputs:
+        if each.name in arrays:
+            raise ServerError(422, "repeated_input", f"input {each.name!r} was sent twice")
+        array, used = _array(each, rest, limits)
+        arrays[each.name], rest = array, rest[used:]
+    if len(rest):
+        raise ServerError(422, "wrong_shape", f"{len(rest)} bytes follow the last binary tensor")
+    return asked, arrays
+
+
+def _array(each: InferInput, rest: memoryview, limits: ImageLimits) -> tuple[np.ndarray, int]:
+    shape = each.shape[1:] if len(each.shape) > (3 if each.name == "rgb" else 2) and each.shape[0] == 1 else each.shape
+    if len(shape) != (3 if each.name == "rgb" else 2) or (each.name == "rgb" and shape[2] != 3) or min(shape) < 0:
+        raise ServerError(422, "wrong_shape", f"input {each.name}: expected {_expected(each.name)}, got shape {each.shape[:8]}")
+    if each.datatype not in _IMAGE_TYPES[each.name]:
+        raise ServerError(422, "wrong_dtype", f"input {each.name}: expected {_expected(each.name)}, got {each.datatype}")
+    limits.check_pixels(shape[0], shape[1])
+    dtype, count = DTYPES[each.datatype], int(np.prod(shape))
+    if each.data is None:
+        size = each.parameters.get("binary_data_size")
+        if size != count * dtype.itemsize or size > len(rest):
+            raise ServerError(
+                422, "wrong_shape",
+                f"input {each.name}: shape {shape} of {each.datatype} needs {count * dtype.itemsize} bytes, "
+                f"binary_data_size says {str(size)[:20]}, and {len(rest)} bytes are left",
+            )  # fmt: skip
+        return np.frombuffer(rest[:size], dtype).reshape(shape), size
+    try:
+        array = np.asarray(each.data, np.float64)
+        if array.size != count:
+            raise ValueError(f"{array.size} numbers for {count}")
+        with np.errstate(all="ignore"):
+            return array.reshape(shape).astype(dtype), 0
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ServerError(
+            422, "wrong_shape", f"input {each.name}: data does not fit shape {shape}: {str(error)[:100]}"
+        ) from None
+
+
+def _expected(name: str) -> str:
+    return f"{' or '.join(_IMAGE_TYPES[name])} of shape {'[H, W, 3]' if name == 'rgb' else '[H, W]'}"
+
+
+def options(asked: InferRequest, fixed: dict[str, Any]) -> PlanRequest:
+    """Options from `parameters.request`; the address decides planner and version. Raises ServerError 422."""
+    text = asked.parameters.get("request", "{}")
+    try:
+        sent = PlanRequest.model_validate_json(text) if isinstance(text, str) else PlanRequest.model_validate(text)
+    except ValidationError as error:
+        raise invalid_fields("parameters.request", error) from None
+    return sent.model_copy(update=fixed)
+
+
+def observation(arrays: dict[str, np.ndarray], depth_scale: float) -> Observation:
+    """Images as planners take them. Raises ServerError 422 when there is none."""
+    if not {"depth", "rgb"} & set(arrays):
+        raise ServerError(422, "no_image", "expected at least one of the inputs depth and rgb")
+    segmask = arrays.get("segmask")
+    return Observation(_metres(arrays.get("depth"), depth_scale), arrays.get("rgb"), None if segmask is None else segmask != 0)
+
+
+def _metres(depth: np.ndarray | None, scale: float) -> np.ndarray | None:
+    if depth is None:
+        return None
+    if depth.dtype.kind == "u":
+        return np.multiply(depth, np.float32(scale), dtype=np.float32)
+    return np.where((depth > 0) & (depth < np.inf), depth, np.float32(0))
+
+
+def reply(asked: InferRequest, plan: GraspPlan, name: str) -> tuple[bytes, int | None]:
+    """Body of the reply, and the length of its JSON when tensors follow it."""
+    wanted = {each.name: bool(each.parameters.get("binary_data")) for each in asked.outputs}
+    everything = bool(asked.parameters.get("binary_data_output"))
+    arrays = _outputs(plan)
+    names = list(wanted) or [spec["name"] for spec in OUTPUTS if spec["name"] in arrays]
+    outputs, raw = [], []
+    for each in names:
+        array = arrays.get(each, np.zeros((0, 4, 4), "<f4"))  # poses need a camera: without one there are none
+        output = OutputTensor(name=each, shape=list(array.shape), datatype="FP32")
+        if wanted.get(each, False) or everything:
+            raw.append(array.tobytes())
+            output.parameters = {"binary_data_size": array.nbytes}
+        else:
+            output.data = array.reshape(-1).tolist()
+        outputs.append(output)
+    parameters = {"rejections": plan.rejections, "timings_ms": plan.timings_ms, "request_id": plan.request_id}
+    version = str(plan.model.version) if plan.model else ""
+    answer = InferReply(
+        model_name=name, model_version=version, id=asked.id or plan.request_id, parameters=parameters, outputs=outputs
+    )
+    head = answer.model_dump_json(exclude_none=True).encode()
+    return head + b"".join(raw), len(head) if raw else None
+
+
+def _outputs(plan: GraspPlan) -> dict[str, np.ndarray]:
+    grasps = plan.grasps
+    arrays = {
+        "quality": np.array([grasp.quality for grasp in grasps], "<f4"),
+        "center_px": np.array([grasp.center_px for grasp in grasps], "<f4").reshape(-1, 2),
+        "angle": np.array([grasp.angle for grasp in grasps], "<f4"),
+        "width": np.array([np.nan if grasp.width is None else grasp.width for grasp in grasps], "<f4"),
+    }
+    poses = [grasp.pose_camera for grasp in grasps if grasp.pose_camera is not None]
+    if len(poses) == len(grasps):
+        arrays["pose_camera"] = np.array(poses, "<f4").reshape(-1, 4, 4)
+    return arrays
