@@ -14,12 +14,13 @@ import threading
 
 from shared.logs import setup
 from shared.settings import TrainerSettings
-from trainer_job import distributed, loop
 
 
 def main() -> None:
     settings = TrainerSettings(_cli_parse_args=True, _cli_prog_name="python -m trainer_job")
     setup("trainer_job", settings.log_level, settings.log_format)
+    from trainer_job import distributed, loop  # torch takes seconds to load: not for --help
+
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

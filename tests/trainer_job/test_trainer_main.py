@@ -174,8 +174,8 @@ def test_fit_says_when_there_is_nothing_to_learn_from(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_under_torchrun_train_one_version(redis_url: str, tmp_path: Path) -> None:
     publish(redis_url, range(60))
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0"]
-    process = start(command(redis_url, tmp_path, "--rounds", "1")[0:], launcher)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    process = start(command(redis_url, tmp_path, "--rounds", "1"), launcher)
     assert process.wait(timeout=240) == 0
     card = Registry(tmp_path / "models").card("dense", 2)
     assert card.model_dump()["training"]["world"] == 2
