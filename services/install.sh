@@ -19,10 +19,10 @@ index_answers() {
 }
 
 if [ "$extra" != sim ] && [ -n "$TORCH_INDEX" ] && index_answers "$TORCH_INDEX"; then
-    "$python" -m pip install --quiet --no-deps --index-url "$TORCH_INDEX" "$torch"
+    "$python" -m pip install --quiet --quiet --no-deps --index-url "$TORCH_INDEX" "$torch"
 fi
 case $extra in
     torch) wanted=$torch ;;
     *) wanted=$here[$extra] ;;
 esac
-"$python" -m pip install --quiet -c "$here/constraints.txt" "$@" "$wanted"
+"$python" -m pip install --quiet --quiet -c "$here/constraints.txt" "$@" "$wanted"
