@@ -33,8 +33,8 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 async def heatmap(request: Request) -> Response:
     """Qualities (0 to 1) of every pixel of the sent image for each angle of the closing axis.
 
-    `.npy` float32 (angles, H, W), where map k is for the angle k pi / angles. With `Accept: image/png`: the best over the angles,
-    drawn over the image.
+    `.npy` float32 (angles, H, W), where map k is for the angle k pi / angles. With `Accept: image/png`: the best over the
+    angles, drawn over the image.
 
     The body and options are those of `/predict_grasp`. Headers of the reply: X-Planner, X-Model-Version.
     `curl -F depth=@depth.png -H 'Accept: image/png' URL/heatmap > map.png`
