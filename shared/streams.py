@@ -19,7 +19,7 @@ from redis.retry import Retry
 
 from shared.contract import SCHEMA_VERSION, Outcome, OutcomeMeta, SceneTicket
 
-OUTCOMES, TICKETS, WORKERS = "grasp:outcomes", "grasp:tickets", "grasp:workers"
+OUTCOMES, TICKETS, WORKERS, TRAINERS = "grasp:outcomes", "grasp:tickets", "grasp:workers", "grasp:trainers"
 MAX_BLOCK_MS = 5_000
 DEAD_LETTERS_KEPT = 10_000
 DEAD_FIELD_BYTES = 65_536

@@ -23,7 +23,7 @@ from grasp_client.errors import InvalidRequest
 from shared import logs
 from shared.planner import Observation
 from shared.settings import WorkerSettings
-from shared.streams import OutcomeStream, TicketStream, WorkerBoard, connect
+from shared.streams import TRAINERS, OutcomeStream, TicketStream, WorkerBoard, connect
 from sim_worker.courier import Courier, Deliver, Refused
 from sim_worker.spool import Spool, SpooledOutcome
 from sim_worker.tickets import OwnTickets, TicketSource
@@ -90,7 +90,12 @@ def main(settings: WorkerSettings) -> int:
     queue = connect(settings.redis_url) if settings.redis_url else None
     spool = Spool(settings.spool_dir, name, settings.spool_limit_mb * 1e6)
     courier = Courier(spool, to_queue(OutcomeStream(queue)) if queue else to_server(client))
-    tickets = TicketSource(TicketStream(queue) if queue else None, name, OwnTickets(settings, name))
+    tickets = TicketSource(
+        TicketStream(queue) if queue else None,
+        name,
+        OwnTickets(settings, name),
+        WorkerBoard(queue, TRAINERS) if queue else None,
+    )
     if not wait_for_server(client, stop):
         spool.close()
         return 0

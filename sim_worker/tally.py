@@ -32,7 +32,7 @@ class Tally:
         self.successes += event.result.success
         if event.result.failure:
             self.failures[event.result.failure] += 1
-        if not event.choice.exploration:
+        if event.choice.rank == 0 and not event.choice.exploration:
             self.recent.append(event.result.success)
 
     def status(self) -> dict[str, Any]:

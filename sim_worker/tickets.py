@@ -13,14 +13,15 @@ import redis
 
 from shared.contract import SceneTicket
 from shared.settings import WorkerSettings
-from shared.streams import TicketStream
+from shared.streams import TicketStream, WorkerBoard
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 3.0
 """How long a worker waits for a first ticket before it makes its own."""
 TRAINER_GONE_SECONDS = 30.0
-"""A worker that has had tickets waits this long for more before it makes its own."""
+"""A worker that has had tickets, or word from a trainer that asks, waits this long for more before it makes its own."""
+LOOK_SECONDS = 2.0
 TAKE_OVER_SECONDS = 120.0
 """A ticket that its worker has not finished for this long is taken over."""
 RETRY_SECONDS = 5.0
@@ -65,18 +66,28 @@ class OwnTickets:
 
 
 class TicketSource:
-    """The next scene to run. Without a queue, or while nobody asks, the worker's own."""
+    """The next scene to run. Without a queue, or while nobody asks, the worker's own.
+
+    trainers: where trainers say that they are there. One that asks for scenes and has none now is behind with learning: its
+    workers wait.
+    """
 
     def __init__(
-        self, stream: TicketStream | None, consumer: str, own: OwnTickets, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: TicketStream | None,
+        consumer: str,
+        own: OwnTickets,
+        trainers: WorkerBoard | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stream = stream
+        self.trainers = trainers
         self.consumer = consumer
         self.own = own
         self.clock = clock
         self.asked_by_trainer = False
         self._own_from = clock() + PATIENCE_SECONDS
-        self._retry_from = self._claim_from = float("-inf")
+        self._retry_from = self._claim_from = self._look_from = float("-inf")
 
     def next(self, block_ms: int) -> tuple[str | None, SceneTicket] | None:
         """A ticket and its key in the stream (None for an own one); None: ask again, a trainer may be about to answer."""
@@ -89,6 +100,7 @@ class TicketSource:
             self.asked_by_trainer = True
             self._own_from = self.clock() + TRAINER_GONE_SECONDS
             return taken
+        self._look_for_trainers()
         if self.clock() < self._own_from:
             return None
         if self.asked_by_trainer or not self.own.made:
@@ -105,6 +117,24 @@ class TicketSource:
         except redis.RedisError as error:
             logger.warning("could not hand ticket %s back (%s): it will be run again", key, error)
 
+    def _look_for_trainers(self) -> None:
+        now = self.clock()
+        if self.trainers is None or now < max(self._look_from, self._retry_from):
+            return
+        self._look_from = now + LOOK_SECONDS
+        try:
+            asks = any(line.get("asks") for line in self.trainers.read(max_age_seconds=TRAINER_GONE_SECONDS).values())
+        except redis.RedisError as error:
+            self._away(error)
+            return
+        if asks:
+            self._own_from = now + TRAINER_GONE_SECONDS
+
+    def _away(self, error: redis.RedisError) -> None:
+        self._retry_from = self.clock() + RETRY_SECONDS
+        self._own_from = min(self._own_from, self.clock())
+        logger.warning("cannot take tickets (%s: %s): making scenes of its own", type(error).__name__, error)
+
     def _take(self, block_ms: int) -> tuple[str, SceneTicket] | None:
         now = self.clock()
         if self.stream is None or now < self._retry_from:
@@ -117,7 +147,5 @@ class TicketSource:
                     return claimed
             return self.stream.take(self.consumer, block_ms)
         except redis.RedisError as error:
-            self._retry_from = now + RETRY_SECONDS
-            self._own_from = min(self._own_from, now)
-            logger.warning("cannot take tickets (%s: %s): making scenes of its own", type(error).__name__, error)
+            self._away(error)
             return None

@@ -10,7 +10,7 @@ from typing import Any
 import redis
 
 from shared.registry import Registry
-from shared.streams import WorkerBoard
+from shared.streams import TRAINERS, WorkerBoard
 from trainer_job.dataset import Dataset
 from trainer_job.ingest import Ingest
 from trainer_job.registry_commands import apply_commands
@@ -21,8 +21,6 @@ log = logging.getLogger(__name__)
 TURN_SECONDS = 0.5
 REPORT_SECONDS = 2.0
 LOG_SECONDS = 10.0
-TRAINERS = "grasp:trainers"
-"""Hash of the queue in which the trainer says how far it is, for the terminal view."""
 
 
 class Attendant(threading.Thread):
@@ -78,6 +76,7 @@ class Attendant(threading.Thread):
     def status(self) -> dict[str, Any]:
         return {
             "state": self.state,
+            "asks": self.tickets.settings.outstanding_tickets > 0,
             "outcomes": len(self.ingest.known),
             "new": self.waiting_to_be_learned,
             "duplicates": self.ingest.duplicates,

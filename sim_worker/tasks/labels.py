@@ -58,11 +58,13 @@ def candidates(
     drawn = random_on_object(surface, gripper, mix.random, rng)
     found = [Candidate(grasp, "random", random_probability(surface)) for grasp in drawn]
     found += [Candidate(grasp, "edges", 0.0) for grasp in antipodal_edges(surface, gripper, mix.edges, rng)]
+    plan = None
     if feasible and mix.feasible:
         plan = _plan(feasible, view, kind, gripper, FEASIBLE_ASKED, seed)
         found += _drawn(plan, mix.feasible, len(plan.grasps), "feasible", rng)
     if on_policy and mix.on_policy:
-        plan = _plan(on_policy, view, kind, gripper, TOP, seed)
+        if plan is None or feasible is None or feasible.spec != on_policy.spec:
+            plan = _plan(on_policy, view, kind, gripper, TOP, seed)
         found += _drawn(plan, mix.on_policy, TOP, "on_policy", rng)
     return found
 

@@ -9,7 +9,7 @@ import redis
 from grasp_client.errors import InvalidRequest, ServerUnreachable
 from shared.contract import SceneTicket
 from shared.settings import WorkerSettings
-from shared.streams import OutcomeStream, TicketStream, WorkerBoard, connect
+from shared.streams import TRAINERS, OutcomeStream, TicketStream, WorkerBoard, connect
 from sim_worker.baselines import RandomEdges
 from sim_worker.courier import Courier
 from sim_worker.spool import Spool
@@ -163,6 +163,20 @@ def test_own_tickets_come_only_when_no_trainer_asks(tmp_path, redis_url):
     clock[0] = 20.0
     assert source.next(1) is None, "the trainer may be training"
     clock[0] = 40.0
+    assert source.next(1)[0] is None
+
+
+def test_a_trainer_that_is_behind_makes_its_workers_wait(tmp_path, redis_url):
+    queue, clock = connect(redis_url), [100.0]
+    board = WorkerBoard(queue, TRAINERS)
+    source = TicketSource(TicketStream(queue), "w", OwnTickets(settings(tmp_path), "w"), board, lambda: clock[0])
+    board.report("trainer", {"asks": True})
+    clock[0] = 110.0
+    assert source.next(1) is None
+    clock[0] = 120.0
+    board.report("trainer", {"asks": False})
+    assert source.next(1) is None, "asked a moment ago"
+    clock[0] = 141.0
     assert source.next(1)[0] is None
 
 
