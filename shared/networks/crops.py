@@ -50,24 +50,24 @@ def fill_holes(depth: np.ndarray) -> np.ndarray:
     return nearest[labels]
 
 
-def crop(depth: Tensor, centers: Tensor, angles: Tensor, scale: Tensor, size: int) -> Tensor:
-    """All crops of one image in one sampling pass: (H, W) -> (N, 1, size, size).
+def crop(depth: Tensor, centers: Tensor, angles: Tensor, scale: Tensor, size: tuple[int, int]) -> Tensor:
+    """All crops of one image in one sampling pass: (H, W) -> (N, 1, *size).
 
     centers (N, 2) as (u, v) pixels; angles (N,) of the closing axis from +u towards +v; scale (N,) image pixels per crop
-    pixel. Crop pixel (size/2, size/2) lies on the centre, as in the published data. Beyond the image its rim is repeated.
+    pixel. Crop pixel size / 2 lies on the centre, as in the published data. Beyond the image its rim is repeated.
     """
     shrink = max(1, int(scale.min().item())) if len(scale) else 1
     image = (
         F.avg_pool2d(depth[None, None], shrink, ceil_mode=True, count_include_pad=False) if shrink > 1 else depth[None, None]
     )
-    offsets = torch.arange(size, dtype=depth.dtype, device=depth.device) - size / 2
-    along, across = offsets[None, None, :] * scale[:, None, None], offsets[None, :, None] * scale[:, None, None]
+    down, right = (torch.arange(side, dtype=depth.dtype, device=depth.device) - side / 2 for side in size)
+    along, across = right[None, None, :] * scale[:, None, None], down[None, :, None] * scale[:, None, None]
     cosine, sine = angles.cos()[:, None, None], angles.sin()[:, None, None]
     u = centers[:, 0, None, None] + cosine * along - sine * across
     v = centers[:, 1, None, None] + sine * along + cosine * across
     # Pixel (u, v) of the image is ((u + 1/2) / shrink - 1/2) of the shrunken one; grid_sample wants -1..1 edge to edge.
     height, width = image.shape[2:]
     grid = torch.stack(((u + 0.5) * (2 / (shrink * width)) - 1, (v + 0.5) * (2 / (shrink * height)) - 1), dim=-1)
-    flat = grid.reshape(1, -1, size, 2)
+    flat = grid.reshape(1, -1, size[1], 2)
     sampled = F.grid_sample(image, flat, mode="bilinear", padding_mode="border", align_corners=False)
-    return sampled.reshape(-1, 1, size, size)
+    return sampled.reshape(-1, 1, *size)

@@ -14,7 +14,7 @@ With `angular_bins` the last layer holds a (failure, success) pair per angle; bi
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -93,16 +93,21 @@ class GQCNN4(nn.Module):
 
     def merge(self, x: Tensor, gripper_depth: Tensor | None = None) -> Tensor:
         """Image features (N, C, h, w) or (1, C, h, w) and gripper depths (N,) -> logits (N, A, h, w), A = max(1, bins)."""
-        if self.pose_stream:
-            pose = ((self._required(gripper_depth) - self.depth_mean) / self.depth_std)[:, None]
-            for layer in self.pose_stream.values():
-                pose = F.leaky_relu(layer(pose), self.leak)
-            shape = (len(pose), -1, *x.shape[2:])
-            x = torch.cat((x.expand(shape), pose[:, :, None, None].expand(shape)), dim=1)
         for index, layer in enumerate(self.merge_stream.values(), start=1):
-            x = layer(x)
+            # What the pose adds is the same everywhere: the image's share is computed once for all depths.
+            x = self._with_pose(layer, x, gripper_depth) if index == 1 and self.pose_stream else layer(x)
             x = F.leaky_relu(x, self.leak) if index < len(self.merge_stream) else x
         return x[:, 1::2] - x[:, 0::2]  # the logit of a softmax over (failure, success)
+
+    def _with_pose(self, layer: nn.Module, x: Tensor, gripper_depth: Tensor | None) -> Tensor:
+        """The first merging layer on image features beside the pose stream's output."""
+        pose = ((self._required(gripper_depth) - self.depth_mean) / self.depth_std)[:, None]
+        for linear in self.pose_stream.values():
+            pose = F.leaky_relu(linear(pose), self.leak)
+        weight, bias = cast(Tensor, layer.weight), cast(Tensor, layer.bias)
+        channels = x.shape[1]
+        added = F.linear(pose, weight[:, channels:].sum((2, 3)), bias)
+        return F.conv2d(x, weight[:, :channels]) + added[:, :, None, None]
 
     def dense(self, depth: Tensor, gripper_depth: Tensor | None = None) -> Tensor:
         """Images (N, 1, H, W) -> logits (N, A, h, w); output (i, j) scores the crop at pixel (stride i, stride j)."""

@@ -15,28 +15,34 @@ def plane(height=120, width=160):
 
 def test_an_upright_crop_is_a_slice_of_the_image():
     image = plane()
-    (patch,) = crop(image, torch.tensor([[80.0, 60.0]]), torch.zeros(1), torch.ones(1), 32)
+    (patch,) = crop(image, torch.tensor([[80.0, 60.0]]), torch.zeros(1), torch.ones(1), (32, 32))
     assert torch.allclose(patch[0], image[44:76, 64:96], atol=1e-5)
 
 
 def test_columns_run_along_the_closing_axis():
     angles = torch.tensor([0.0, 0.3, 1.2, -0.7])
-    patches = crop(plane(), torch.tensor([[80.0, 60.0]]).expand(4, 2), angles, torch.full((4,), 1.5), 24)
+    patches = crop(plane(), torch.tensor([[80.0, 60.0]]).expand(4, 2), angles, torch.full((4,), 1.5), (24, 24))
     slope = (patches[:, 0, 12, 14] - patches[:, 0, 12, 12]) / 2 / 1.5
     assert torch.allclose(slope, angles.cos() / 1000 + angles.sin() / 100, atol=1e-5)
     assert torch.allclose(patches[:, 0, 12, 12], torch.tensor(1 + 0.08 + 0.6), atol=1e-5)
 
 
+def test_a_crop_may_be_wider_than_high():
+    image = plane()
+    (patch,) = crop(image, torch.tensor([[80.0, 60.0]]), torch.zeros(1), torch.ones(1), (20, 40))
+    assert torch.allclose(patch[0], image[50:70, 60:100], atol=1e-5)
+
+
 def test_shrinking_averages_and_stays_centred():
     checks = torch.from_numpy((np.indices((200, 200)).sum(0) % 2).astype(np.float32))
-    (patch,) = crop(checks, torch.tensor([[100.0, 100.0]]), torch.zeros(1), torch.full((1,), 4.0), 32)
+    (patch,) = crop(checks, torch.tensor([[100.0, 100.0]]), torch.zeros(1), torch.full((1,), 4.0), (32, 32))
     assert torch.allclose(patch, torch.full_like(patch, 0.5))
-    (patch,) = crop(plane(200, 200), torch.tensor([[100.0, 100.0]]), torch.zeros(1), torch.full((1,), 3.0), 32)
+    (patch,) = crop(plane(200, 200), torch.tensor([[100.0, 100.0]]), torch.zeros(1), torch.full((1,), 3.0), (32, 32))
     assert patch[0, 16, 16].item() == pytest.approx(1 + 0.1 + 1.0, abs=1e-4)
 
 
 def test_beyond_the_image_its_rim_is_repeated():
-    (patch,) = crop(torch.full((40, 40), 0.7), torch.zeros(1, 2), torch.zeros(1), torch.ones(1), 32)
+    (patch,) = crop(torch.full((40, 40), 0.7), torch.zeros(1, 2), torch.zeros(1), torch.ones(1), (32, 32))
     assert torch.allclose(patch, torch.full_like(patch, 0.7))
 
 

@@ -1,0 +1,100 @@
+"""Hands of the map as image grasps and back, and their qualities by a network of the GQ-CNN family on camera-frame crops."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inference_server.planners.hands import Hands
+from inference_server.planners.planner import LoadedNetwork, PlannerError
+from inference_server.planners.scene import Scene
+from inference_server.planners.selection import placed_pixel
+from shared.networks.crops import View, crop, fill_holes
+
+BATCH = 256
+"""Most crops in one forward pass: beyond it memory grows and speed does not."""
+
+
+@dataclass(frozen=True)
+class ImageGrasps:
+    """N grasps as the GQ-CNN family writes them: centers (N, 2) as (u, v) pixels, angles (N,) of the closing axis from +u
+    towards +v, depth (N,) of the fingertips along the optical axis, m."""
+
+    centers: Tensor
+    angles: Tensor
+    depth: Tensor
+
+    def __len__(self) -> int:
+        return len(self.depth)
+
+
+def to_image(scene: Scene, hands: Hands) -> ImageGrasps:
+    """Where the fingertips of hands are seen."""
+    rotation, origin = _pose(scene, hands.x)
+    points = torch.stack([hands.x, hands.y, -hands.tip], 1) @ rotation.T + origin
+    half = 0.5 * hands.width
+    dx, dy = half * torch.cos(hands.angle), half * torch.sin(hands.angle)
+    ends = placed_pixel(scene, hands.x + dx, hands.y + dy, hands.tip) - placed_pixel(
+        scene, hands.x - dx, hands.y - dy, hands.tip
+    )
+    return ImageGrasps(placed_pixel(scene, hands.x, hands.y, hands.tip), torch.atan2(ends[:, 1], ends[:, 0]), points[:, 2])
+
+
+def to_map(scene: Scene, grasps: ImageGrasps) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x, y, angle and tip height (N,) in the map of image grasps."""
+    rotation, origin = _pose(scene, grasps.depth)
+    camera = scene.camera
+    rays = torch.stack(
+        [
+            (grasps.centers[:, 0] - camera.cx) / camera.fx,
+            (grasps.centers[:, 1] - camera.cy) / camera.fy,
+            torch.ones_like(grasps.depth),
+        ],
+        1,
+    )
+    points = (rays * grasps.depth[:, None] - origin) @ rotation
+    axis = torch.stack([torch.cos(grasps.angles) / camera.fx, torch.sin(grasps.angles) / camera.fy], 1) @ rotation[:2]
+    return points[:, 0], points[:, 1], torch.atan2(axis[:, 1], axis[:, 0]), -points[:, 2]
+
+
+def _pose(scene: Scene, like: Tensor) -> tuple[Tensor, Tensor]:
+    pose = torch.as_tensor(scene.map.pose, dtype=torch.float32, device=like.device)
+    return pose[:3, :3], pose[:3, 3]
+
+
+class CropScorer:
+    """Scores image grasps on one depth image with a network on crops. Raises PlannerError 503 for a card that tells no view."""
+
+    def __init__(self, scene: Scene, network: LoadedNetwork):
+        view = (network.card.model_extra or {}).get("view")
+        if not view:
+            message = f"the card of {network.name} version {network.version} does not say how its crops saw the world (`view`)"
+            raise PlannerError(503, "broken_model", message)
+        self.view, self.network, self.focal = View(**view), network.module, scene.camera.fx
+        self.size: int = network.module.crop_size  # type: ignore[assignment]
+        assert scene.observation.depth is not None  # `view` of the scene has checked it
+        self.depth = torch.from_numpy(fill_holes(scene.observation.depth)).to(network.device)
+        self.bins: int = getattr(network.module, "angular_bins", 0)
+
+    def __call__(self, grasps: ImageGrasps) -> Tensor:
+        """Logits (N,) of success."""
+        if not len(grasps):
+            return torch.zeros(0, device=self.depth.device)
+        brought = self.view.scale_and_shift(grasps.depth.cpu().numpy(), self.focal)
+        scale, shift = (torch.as_tensor(values, dtype=torch.float32, device=self.depth.device) for values in brought)
+        parts = torch.arange(len(grasps)).split(BATCH)
+        return torch.cat([self._score(grasps, scale, shift, part) for part in parts])
+
+    def _score(self, grasps: ImageGrasps, scale: Tensor, shift: Tensor, part: Tensor) -> Tensor:
+        turn, output = grasps.angles[part], None
+        if self.bins:  # an output per angle: the picture is turned only as far as to the nearest of them
+            output = (((math.pi / 2 - turn) * self.bins / math.pi).floor() % self.bins).long()
+            turn = turn - (math.pi / 2 - (output + 0.5) * math.pi / self.bins)
+        crops = crop(self.depth, grasps.centers[part], turn, scale[part], (self.size, self.size))
+        crops = crops + shift[part, None, None, None]
+        inputs = (crops, grasps.depth[part] + shift[part]) if self.network.takes_gripper_depth else (crops,)
+        logits = self.network(*inputs).float()
+        return logits if output is None else logits.gather(1, output[:, None])[:, 0]

@@ -1,0 +1,68 @@
+"""`fc_gqcnn`: a fully convolutional GQ-CNN scores every place under 16 angles and 16 depths (FC-GQ-CNN, Satish et al. 2019)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from inference_server.planners.antipodal import select
+from inference_server.planners.crop_scorer import CropScorer, to_image, to_map
+from inference_server.planners.dense import calibrated
+from inference_server.planners.dense_quality import ANGLES, angle_maps, best
+from inference_server.planners.grip import measure
+from inference_server.planners.placement import place
+from inference_server.planners.planner import Item, LoadedNetwork, Planner
+from inference_server.planners.scene import view
+from inference_server.planners.selection import veto
+from shared.contract import GraspPlan, ModelRef, PlanRequest
+from shared.planner import Observation
+
+PEAKS = 1024
+"""Best local maxima of the maps that geometry looks at."""
+SCORED = 128
+"""Feasible ones whose quality is asked again at the pose that will be executed: geometry moves a hand to the middle."""
+
+
+class FCGQCNNPlanner(Planner):
+    name = "fc_gqcnn"
+    description = (
+        "Fully convolutional GQ-CNN over all places, 16 angles and 16 depths; geometry fits the opening and vetoes. Depth."
+    )
+    model_name = "gqcnn-jaw"
+
+    @torch.inference_mode()
+    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
+        return [self._plan(item, self.need(network)) for item in items]
+
+    def _plan(self, item: Item, network: LoadedNetwork) -> GraspPlan:
+        started = time.perf_counter()
+        observation, request = item
+        self.check(observation, request)
+        scene = view(observation, request, network.device)
+        scorer = CropScorer(scene, network)
+        peaks, _ = best(scene, angle_maps(scene, scorer), max(PEAKS, 4 * request.n_grasps))
+        hands, _, missed = measure(scene, request.gripper, *to_map(scene, peaks))
+        hands, _, vetoed = veto(scene, request.gripper, hands)
+        hands = hands.pick(torch.arange(min(len(hands), max(SCORED, request.n_grasps)), device=scene.device))
+        quality = calibrated(scorer(to_image(scene, hands)), network.card.calibration)
+        order = torch.argsort(quality, descending=True, stable=True)
+        hands = hands.pick(order)
+        plan = select(self.name, scene, hands, place(scene, request.gripper, hands), quality[order], missed + vetoed, started)
+        return plan.model_copy(update={"model": ModelRef(name=network.name, version=network.version)})
+
+    @torch.inference_mode()
+    def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
+        """(16, H, W): quality at the best depth; 0 where nothing rises above the table."""
+        network = self.need(network)
+        self.check(observation, request)
+        scene = view(observation, request, network.device)
+        maps = np.zeros((ANGLES, *observation.size), np.float32)
+        for each in angle_maps(scene, CropScorer(scene, network)):
+            quality = calibrated(each.logits.amax(0), network.card.calibration)
+            k = math.floor(each.angle * ANGLES / math.pi + 0.25) % ANGLES  # bins may lie on multiples or between them
+            maps[k] = each.on_image(quality, observation.size).cpu().numpy()
+        return maps
