@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 
+from shared.rates import rate_with_interval
 from shared.registry import Registry
 from shared.settings import TrainerSettings
 from shared.streams import TicketStream
@@ -15,6 +16,10 @@ from trainer_job.judge import Trial, rule
 from trainer_job.publish import offline_decision, promote, reject, undecided
 
 log = logging.getLogger(__name__)
+
+MEASURE_EVERY = 20
+"""Attempts in service after which a champion's card is brought up to date."""
+PROTOCOL = "in service: best grasp of each plan in the trainer's collect tickets, strict contact rule"
 
 
 class Decisions:
@@ -36,6 +41,7 @@ class Decisions:
         self.dataset, self.tickets, self.settings = dataset, tickets, settings
         self.trial: Trial | None = None
         self._seen = 0
+        self._measured: dict[int, int] = {}
 
     def turn(self) -> None:
         """One look at what is new. Raises redis.RedisError when the queue is away."""
@@ -47,6 +53,7 @@ class Decisions:
         if self.trial:
             self._judge(self.trial, new)
         if new:
+            self._measure()
             self._guard()
 
     def decide(self, version: int) -> None:
@@ -86,6 +93,17 @@ class Decisions:
             self.registry.update(self.model, trial.candidate, simulated=measured)
             (promote if verdict else reject)(self.registry, self.model, trial.candidate, trial.record(verdict))
         self.trial = None
+
+    def _measure(self) -> None:
+        """Writes into the champion's card how its best grasps do in service."""
+        champion = self.registry.champion(self.model)
+        successes = [] if champion is None else in_service(self.dataset.records, self.model, champion)
+        if champion is None or len(successes) < self._measured.get(champion, 0) + MEASURE_EVERY:
+            return
+        self._measured[champion] = len(successes)
+        rate = {**rate_with_interval(sum(successes), len(successes)), "protocol": PROTOCOL}
+        with self.lock:
+            self.registry.update(self.model, champion, simulated=rate)
 
     def _guard(self) -> None:
         """Rolls the champion back when it does worse in service than its predecessor did."""

@@ -22,6 +22,8 @@ from trainer_job.learner import Learner
 log = logging.getLogger(__name__)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+UNDECIDED_MOST = 3
+"""Only the newest versions can be undecided: each is decided on before the next is made."""
 UNTRAINED = "random initialisation: nothing has been learned yet, version 2 is the first that has"
 
 
@@ -120,7 +122,7 @@ def publish_candidate(registry: Registry, trained: Trained, simulated: dict[str,
 
 def undecided(registry: Registry, name: str) -> list[int]:
     """Versions of which nothing was decided because the trainer died in between; their cards hold all that is needed."""
-    cards = (registry.card(name, version) for version in registry.versions(name))
+    cards = (registry.card(name, version) for version in registry.versions(name)[-UNDECIDED_MOST:])
     return [card.version for card in cards if getattr(card, "comparison", None) and not card.decisions]
 
 

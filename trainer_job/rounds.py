@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from shared.rates import rate_with_interval
 from shared.registry import Registry
 from shared.settings import TrainerSettings
-from trainer_job.dataset import in_service
 from trainer_job.distributed import SINGLE, Ranks
 from trainer_job.evaluate import assess, draw
 from trainer_job.learner import LEARNERS
@@ -101,19 +99,7 @@ def finish_round(
     assessment = assess(network, champion, library.examples(held_out), ranks.device)
     training = {"steps": curves.steps[-1], "loss": curves.loss[-1], "world": ranks.world}
     trained = Trained(network, LEARNERS[plan.name], plan.parent, assessment, outcomes, plan.seed, training)
-    service = simulated(library, plan.name, plan.parent)
-    if service:
-        registry.update(plan.name, plan.parent, simulated=service)
-    version = publish_candidate(registry, trained, service)
-    temperature = registry.card(plan.name, plan.parent).calibration.get("value", 1.0)
-    draw(runs / f"{plan.name}-{version:04d}", curves, assessment, float(temperature))
+    parent = registry.card(plan.name, plan.parent)
+    version = publish_candidate(registry, trained, parent.simulated)
+    draw(runs / f"{plan.name}-{version:04d}", curves, assessment, float(parent.calibration.get("value", 1.0)))
     return version
-
-
-def simulated(library: Library, name: str, version: int) -> dict[str, Any] | None:
-    """How a version's best grasps have done in simulated scenes of the loop; None before the first."""
-    successes = in_service(library.dataset.records, name, version)
-    if not successes:
-        return None
-    rate = rate_with_interval(sum(successes), len(successes))
-    return {**rate, "protocol": "best grasp of each plan in the trainer's collect tickets, strict contact rule"}

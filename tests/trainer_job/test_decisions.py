@@ -143,3 +143,16 @@ def test_a_champion_that_holds_stays(redis_url: str, tmp_path: Path) -> None:
     bench.serve(version, successes=90, failures=20)
     bench.turn()
     assert bench.registry.champion("dense") == version
+
+
+def test_a_champions_card_tells_how_it_does_in_service(redis_url: str, tmp_path: Path) -> None:
+    bench = Bench(redis_url, tmp_path)
+    bench.serve(1, successes=5, failures=5)
+    bench.turn()
+    assert bench.registry.card("dense", 1).simulated is None
+    bench.serve(1, successes=15, failures=5)
+    bench.turn()
+    measured = bench.registry.card("dense", 1).simulated
+    assert measured is not None
+    assert (measured["attempts"], measured["rate"]) == (30, pytest.approx(2 / 3))
+    assert "in service" in measured["protocol"]
