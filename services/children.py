@@ -46,6 +46,9 @@ class Child:
     restart_at: float = 0.0
     pause: float = field(default=FIRST_PAUSE, repr=False)
     restarts: int = 0
+    deaths: int = 0
+    log_begins: int = 0
+    """Where in the log file the present process began to write."""
     was_ready: bool = False
     ever_ready: bool = False
     finished: bool = False
@@ -62,6 +65,7 @@ class Child:
         """Start the process in a session of its own: Ctrl-C in the terminal reaches the launcher alone, which then drains."""
         self.logs_dir.mkdir(parents=True, exist_ok=True)
         with open(self.log_path, "ab") as log:
+            self.log_begins = log.tell()
             self.process = subprocess.Popen(
                 self.spec.command,
                 env=self.spec.environment,
@@ -97,6 +101,12 @@ class Child:
         status = self.process.poll()
         return None if status is None else self._died(status)
 
+    def log_tail(self, lines: int) -> str:
+        """The last lines that the present process, or the one that died, has logged."""
+        with open(self.log_path, "rb") as log:
+            log.seek(self.log_begins)
+            return "\n".join(f"  {line}" for line in log.read().decode(errors="replace").splitlines()[-lines:])
+
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the child and whatever it started."""
         if self.process is not None:
@@ -107,6 +117,7 @@ class Child:
         if status == 0 and self.spec.may_finish:
             self.finished = True
             return f"{self.spec.name} has finished"
+        self.deaths += 1
         self.signal_group(signal.SIGKILL)
         if time.monotonic() - self.started_at > STEADY_SECONDS:
             self.pause = FIRST_PAUSE

@@ -45,8 +45,9 @@ class Launcher:
         for child in self.children:
             if line := child.tend():
                 self.say(line)
-            if child.restarts >= START_TRIES and not child.ever_ready:
-                raise StartFailed(f"{child.spec.name} does not get ready; the end of its log {child.log_path}:\n{_tail(child)}")
+            if child.deaths >= START_TRIES and not child.ever_ready:
+                tail = child.log_tail(TAIL_LINES)
+                raise StartFailed(f"{child.spec.name} does not get ready; the end of its log {child.log_path}:\n{tail}")
         running = [child for stage in self.stages[: self.started] for child in stage]
         if self.started < len(self.stages) and all(child.ready() for child in running):
             for child in self.stages[self.started]:
@@ -83,8 +84,3 @@ class Launcher:
     def _work_is_done(self) -> bool:
         able = [child for child in self.children if child.spec.may_finish]
         return bool(able) and self.started == len(self.stages) and all(child.finished for child in able)
-
-
-def _tail(child: Child) -> str:
-    lines = child.log_path.read_text(errors="replace").splitlines()
-    return "\n".join(f"  {line}" for line in lines[-TAIL_LINES:])
