@@ -32,6 +32,7 @@ SLENDER = 10
 UNSEEN = np.float32(-1e9)
 COARSE = 4
 """Cells along one side of the blocks on which shadows are cast."""
+BLOCK = np.ones((COARSE, COARSE), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,8 @@ def _rays(rotation: np.ndarray, camera: CameraIntrinsics, u: np.ndarray, v: np.n
 
 
 def _sample(depth: np.ndarray, rays: list[np.ndarray], seen: np.ndarray) -> np.ndarray:
-    """About 3,000 of the points, (N, 3) as x, y, height over the camera."""
-    step = max(1, int(math.sqrt(seen.sum() / 3000)))
+    """About 1,500 of the points, (N, 3) as x, y, height over the camera."""
+    step = max(1, int(math.sqrt(seen.sum() / 1500)))
     offset = step // 2
     grid = (slice(offset, None, step), slice(offset, None, step))
     keep = seen[grid]
@@ -228,7 +229,7 @@ def _drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray) -> No
 
     height, table: (H, W), m. A lone reading has too few others of its level around it; an echo is too slender for its height.
     """
-    raised = np.where(known, height, UNSEEN)
+    raised = np.where(known, height, table)
     alone = known & (raised - cv2.morphologyEx(raised, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > SPECK_RISE)
     row, column = np.nonzero(alone)
     around = np.pad(raised, 2, constant_values=UNSEEN)
@@ -240,10 +241,13 @@ def _drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray) -> No
         above = (known & (height > table + rise)).astype(np.uint8)
         if not above.any():
             break
-        _, piece, size, _ = cv2.connectedComponentsWithStats(above)
+        left, top, width, length = cv2.boundingRect(above)
+        box = (slice(top, top + length), slice(left, left + width))
+        _, piece, size, _ = cv2.connectedComponentsWithStats(above[box])
         slender = size[:, cv2.CC_STAT_AREA] < (rise / SLENDER / RESOLUTION) ** 2
         slender[0] = False
-        known &= ~slender[piece]
+        if slender.any():
+            known[box] &= ~slender[piece]
     height[~known] = 0
 
 
@@ -253,17 +257,15 @@ def _hidden(level: HeightMap, camera_height: float) -> tuple[np.ndarray, np.ndar
     A cell without reading is hidden by something between it and the camera's foot, or the sensor failed there. Of the first
     kind it can rise to the line of sight that grazes the occluder, of the second to its surroundings.
     """
-    if level.known.all():
-        return level.height, ~level.known
     table = level.table_map()
     floor = np.where(level.known, level.height, UNSEEN)
     around = cv2.dilate(floor, np.ones((9, 9), np.uint8))
     rows, columns = floor.shape
-    padded = np.pad(floor, ((0, -rows % COARSE), (0, -columns % COARSE)), constant_values=UNSEEN)
-    blocks = padded.reshape(padded.shape[0] // COARSE, COARSE, padded.shape[1] // COARSE, COARSE).max((1, 3))
+    blocks = cv2.dilate(floor, BLOCK, anchor=(0, 0))[::COARSE, ::COARSE]
     shadow = _cast(blocks, level, camera_height)
     shadow = np.repeat(np.repeat(shadow, COARSE, 0), COARSE, 1)[:rows, :columns]
     blind = ~level.known & (around == UNSEEN) & (shadow < table + 0.002)
+    blind[0] = blind[-1] = blind[:, 0] = blind[:, -1] = True  # nobody knows what is beyond the map
     return np.where(level.known, level.height, np.maximum(np.maximum(around, shadow), table)), blind
 
 
@@ -272,19 +274,22 @@ def _cast(blocks: np.ndarray, level: HeightMap, camera_height: float) -> np.ndar
     step = COARSE * level.resolution
     rows, columns = blocks.shape
     half = (COARSE - 1) / 2 * level.resolution
-    x = level.corner[0] + half + step * np.arange(columns)
-    y = level.corner[1] + half + step * np.arange(rows)
-    distance = np.maximum(np.hypot(x[None, :], y[:, None]), 1e-6)
+    left, top = level.corner[0] + half, level.corner[1] + half
+    row, column = np.nonzero(cv2.erode(level.known.astype(np.uint8), BLOCK, anchor=(0, 0))[::COARSE, ::COARSE] == 0)
+    x, y = left + step * column, top + step * row
+    distance = np.maximum(np.hypot(x, y), 1e-6)
+    highest = np.full(len(row), UNSEEN, np.float32)
+    tallest = max(float(blocks.max()), 0.0) / max(camera_height, 1e-3)
+    reach = min(float(distance.max(initial=0.0)) * min(1.0, tallest) + 2 * step, MAX_EXTENT)
+    for away in np.arange(step, reach, step):
+        share = np.maximum(1 - away / distance, 1e-3)  # where along the way from the camera's foot to the block
+        i = np.rint((y * share - top) / step).astype(np.int32)
+        j = np.rint((x * share - left) / step).astype(np.int32)
+        occluder = blocks[np.clip(i, 0, rows - 1), np.clip(j, 0, columns - 1)]
+        valid = (i >= 0) & (i < rows) & (j >= 0) & (j < columns) & (occluder > UNSEEN) & (distance > away)
+        sight = camera_height - (camera_height - occluder) / share
+        np.maximum(highest, np.where(valid, sight, UNSEEN), out=highest)
     shadow = np.full(blocks.shape, UNSEEN, np.float32)
-    highest = float(blocks.max())
-    reach = distance.max() * min(1.0, max(highest, 0.0) / max(camera_height, 1e-3)) + 2 * step
-    for away in np.arange(step, min(reach, MAX_EXTENT), step):
-        share = 1 - away / distance  # where along the way from the camera's foot to the block
-        ahead = share > 0
-        column = np.clip(np.rint((x[None, :] * share - x[0]) / step), -1, columns).astype(int)
-        row = np.clip(np.rint((y[:, None] * share - y[0]) / step), -1, rows).astype(int)
-        valid = ahead & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
-        occluder = blocks[np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)]
-        sight = camera_height - (camera_height - occluder) / np.where(ahead, share, 1)
-        np.maximum(shadow, np.where(valid & (occluder > UNSEEN), sight, UNSEEN), out=shadow)
+    shadow[row, column] = highest
     return shadow
+

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-HYPOTHESES = 256
+HYPOTHESES = 128
 BELOW = 0.15
 """Points up to this far under a plane speak against it, m; what lies deeper may be the floor beside the table."""
 
@@ -23,23 +23,32 @@ def fit_table(points: np.ndarray, max_tilt: float, tolerance: float) -> tuple[np
     if len(points) < 12:
         return fallback, 0.0
     planes = _hypotheses(points, max_tilt)
-    design = np.column_stack([points[:, :2], np.ones(len(points))]).astype(np.float32)
-    residual = points[:, 2].astype(np.float32) - planes.astype(np.float32) @ design.T
+    x, y, heights = points.T.astype(np.float32)
+    a, b, c = planes.T.astype(np.float32)[:, :, None]
+    residual = heights - (a * x + b * y + c)
     below = (residual < -3 * tolerance) & (residual > -BELOW)
     score = (np.abs(residual) < tolerance).mean(1) - 1.5 * below.mean(1)
     best = int(np.argmax(score))
     if score[best] < 0.05:
         return fallback, 0.0
-    plane = planes[best]
+    design = np.column_stack([points[:, :2], np.ones(len(points))])
+    plane = _refine(design, points[:, 2], planes[best], tolerance, max_tilt)
+    return plane, float((np.abs(heights - design @ plane) < tolerance).mean())
+
+
+def _refine(design: np.ndarray, heights: np.ndarray, plane: np.ndarray, tolerance: float, max_tilt: float) -> np.ndarray:
+    """The plane (3,) moved to the least squares of the points near it; design (N, 3) as x, y, 1 and heights (N,)."""
     for _ in range(3):
-        near = np.abs(points[:, 2] - design @ plane) < tolerance
-        if near.sum() < 12:
-            break
-        refined = np.linalg.lstsq(design[near].astype(float), points[near, 2], rcond=None)[0]
+        near = np.abs(heights - design @ plane) < tolerance
+        rows = design[near]
+        try:
+            refined = np.linalg.solve(rows.T @ rows, rows.T @ heights[near])
+        except np.linalg.LinAlgError:  # too few points, or all on one line
+            return plane
         if math.hypot(refined[0], refined[1]) > math.tan(max_tilt):
-            break
+            return plane
         plane = refined
-    return plane, float((np.abs(points[:, 2] - design @ plane) < tolerance).mean())
+    return plane
 
 
 def _hypotheses(points: np.ndarray, max_tilt: float) -> np.ndarray:
@@ -53,5 +62,5 @@ def _hypotheses(points: np.ndarray, max_tilt: float) -> np.ndarray:
     flat = np.hypot(slopes[:, 0], slopes[:, 1]) <= math.tan(max_tilt)
     slopes, a = slopes[flat], a[flat]
     sloped = np.column_stack([slopes, a[:, 2] - (slopes * a[:, :2]).sum(1)])
-    levels = np.percentile(points[:, 2], np.linspace(2, 98, 49))
+    levels = np.percentile(points[:, 2], np.linspace(2, 98, 33))
     return np.vstack([sloped, np.column_stack([np.zeros((len(levels), 2)), levels])])

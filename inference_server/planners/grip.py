@@ -11,7 +11,7 @@ from torch import Tensor
 
 from inference_server.planners.hands import Hands
 from inference_server.planners.proposal import FLOOR, LEAST_OVERLAP
-from inference_server.planners.scene import OUTSIDE, Scene
+from inference_server.planners.scene import Scene
 from inference_server.planners.sweep import PADDING, palm_height
 from shared.contract import Gripper
 
@@ -24,7 +24,7 @@ PALM_GAP = 0.004
 EXTRA = (0.006, 0.004, 0.002)
 """Clearance added on both sides while there is room, m: a pose is never exact."""
 STEP = 0.002
-LINE = 0.003
+LINE = 0.004
 """Distance of the samples along the closing axis and across it, m."""
 SLACK = 0.014
 """How far off the middle of what it grips a candidate may be, m: it is moved to the middle."""
@@ -96,7 +96,6 @@ def _heights(scene: Scene, jaw: _Jaw, x: Tensor, y: Tensor, angle: Tensor) -> Te
         scene.bound,
         x[:, None, None] + (jaw.along * cos - across * sin),
         y[:, None, None] + (jaw.along * sin + across * cos),
-        OUTSIDE,
     )
 
 
@@ -218,9 +217,7 @@ def _off_middle(scene: Scene, x: Tensor, y: Tensor, tip: Tensor, cos: Tensor, si
     steps = step * torch.arange(1, reach + 1, device=x.device)
     ends = []
     for sign in (1, -1):
-        heights = scene.sample(
-            scene.bound, x[:, None] - sign * steps * sin[:, None], y[:, None] + sign * steps * cos[:, None], OUTSIDE
-        )
+        heights = scene.sample(scene.bound, x[:, None] - sign * steps * sin[:, None], y[:, None] + sign * steps * cos[:, None])
         solid = heights > (tip + MARGIN)[:, None]
         ends.append(torch.cumprod(solid.to(torch.int8), 1).sum(1) * step)
     return 0.5 * (ends[0] - ends[1]).abs()

@@ -11,13 +11,13 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from inference_server.planners.scene import OUTSIDE, Scene, dilate, dilate_round
+from inference_server.planners.scene import FORBIDDEN, OUTSIDE, Scene, dilate, dilate_round
 from shared.contract import Gripper
 
 ANGLES = 16
 STRIDE = 2
 """Cells between the centres that are tried."""
-MOST_CENTRES = 2200
+MOST_CENTRES = 1400
 """More raised cells than this are tried on a wider lattice, so that a full picture costs no more than a full table."""
 DEPTHS = (0.030, 0.012)
 """How far the tips reach under the top of the object, m: deep where the surroundings allow, else shallow."""
@@ -27,93 +27,96 @@ LEAST_OVERLAP = 0.005
 """Least height of the object above the tips, m."""
 TILE = 0.016
 """Candidates are taken in turn from tiles of this size, so that one easy object does not take all places, m."""
+PACE = 2
+"""Cells between the positions at which a finger is tried."""
+OFF_CENTRE = 0.012
+"""Farthest that the middle of what is gripped may be from the centre tried: a nearer centre is tried as well, m."""
 
 
 def propose(scene: Scene, gripper: Gripper, most: int) -> tuple[Tensor, Tensor, Tensor, Counter]:
     """Centres x, y (m) and angles (rad) of at most `most` candidates (N,), best first in every tile, and counted rejections."""
+    x, y, scores, rejected = survey(scene, gripper)
+    centre, turn = _in_turn(scores, x, y, most)
+    return x[centre], y[centre], turn * (math.pi / ANGLES), rejected
+
+
+def survey(scene: Scene, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor, Counter]:
+    """Centres x, y (N,), m, coarse scores (N, ANGLES) of a jaw there, -inf where it cannot close, and counted rejections."""
     rejected: Counter = Counter()
     rows, columns, top = _centres(scene, rejected)
-    if not len(rows):
-        empty = torch.zeros(0, device=scene.device)
-        return empty, empty, empty, rejected
     cells = scene.map.resolution
-    reach = math.ceil((gripper.max_width / 2 + gripper.finger_thickness / 2 + 0.012) / cells)
-    span = math.ceil(gripper.finger_width / 2 / cells)
-    pad = reach + span + 2
-    fingers = dilate_round(scene.bound, max(1, round(gripper.finger_thickness / 2 / cells)))
-    padded = torch.nn.functional.pad(fingers, (pad, pad, pad, pad), value=OUTSIDE)
-    base = (rows + pad) * padded.shape[1] + columns + pad
     x = scene.map.corner[0] + cells * columns
     y = scene.map.corner[1] + cells * rows
-    tips = _tips(top, scene.table_at(x, y))
-    flat = padded.reshape(-1)
-    scores, counts = [], []
-    for k in range(ANGLES):
-        offsets = _strip(k * math.pi / ANGLES, reach, span, padded.shape[1], scene.device)
-        heights = flat[base[:, None, None] + offsets]
-        score, feasible, wide = _judge(heights, tips, reach, gripper, cells)
-        scores.append(torch.where(feasible, score, -torch.inf))
-        counts.append(torch.stack([wide.sum(), (~feasible & ~wide).sum()]))
-    wide, blocked = torch.stack(counts).sum(0).tolist()
-    rejected.update(too_wide=wide, collision=blocked)
-    table = torch.stack(scores, 1)
-    centre, turn = _in_turn(table, x, y, most)
-    return x[centre], y[centre], turn * (math.pi / ANGLES), rejected
+    pace = PACE * cells
+    reach = math.ceil((gripper.max_width / 2 + gripper.finger_thickness / 2 + OFF_CENTRE) / pace)
+    thick = max(1, round(gripper.finger_thickness / 2 / cells))
+    span = max(gripper.finger_width / 2 / cells - thick, 0.0)
+    lines = max(2, math.ceil(span / thick) + 1)
+    pad = PACE * reach + math.ceil(span) + 2
+    fingers = torch.nn.functional.pad(dilate_round(scene.bound, thick), (pad, pad, pad, pad), value=OUTSIDE)
+    base = (rows + pad) * fingers.shape[1] + columns + pad
+    offsets = _strips(reach, torch.linspace(-span, span, lines), fingers.shape[1]).to(scene.device)
+    heights = fingers.reshape(-1)[base[:, None] + offsets]
+    depths = torch.tensor(DEPTHS, device=scene.device)
+    tips = torch.maximum(top - depths[:, None], scene.table_at(x, y) + FLOOR)
+    scores, wide = _judge(heights, tips, pace, gripper)
+    leaving = scene.leaving[rows, columns] >= top - scene.table_at(x, y) - max(DEPTHS)
+    scores -= 2.0 * leaving[:, None]
+    feasible = torch.isfinite(scores)
+    rejected.update(too_wide=int((wide & ~feasible).sum()), collision=int((~wide & ~feasible).sum()))
+    return x, y, scores, rejected
 
 
 def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor]:
     """Rows, columns and the height of the top around every centre to try, (N,)."""
     raised = scene.above_table >= FLOOR + LEAST_OVERLAP
-    count = int(raised.sum())
-    stride = max(STRIDE, math.ceil(math.sqrt(count / MOST_CENTRES)))
-    lattice = raised[::stride, ::stride]
-    rejected["below_table"] += ANGLES * int((scene.known[::stride, ::stride] & ~lattice).sum())
-    rejected["no_depth"] += ANGLES * int((~scene.known[::stride, ::stride]).sum())
+    stride = max(STRIDE, math.ceil(math.sqrt(int(raised.sum()) / MOST_CENTRES)))
+    lattice, known, blind = (
+        layer[::stride, ::stride] for layer in (raised, scene.known, dilate(scene.guarded, 4) == FORBIDDEN)
+    )
+    rejected["below_table"] += ANGLES * int((known & ~lattice).sum())
+    rejected["no_depth"] += ANGLES * int((~known | (lattice & blind)).sum())
+    lattice = lattice & ~blind
     rows, columns = (stride * index for index in torch.nonzero(lattice, as_tuple=True))
     top = dilate(torch.where(scene.known, scene.bound, OUTSIDE), 2)
     return rows, columns, top[rows, columns]
 
 
-def _tips(top: Tensor, table: Tensor) -> Tensor:
-    """Heights of the tips to try under tops (N,): (N, levels), never nearer to the table than FLOOR."""
-    depths = torch.tensor(DEPTHS, device=top.device)
-    return torch.maximum(top[:, None] - depths, table[:, None] + FLOOR)
+def _strips(reach: int, across: Tensor, row_length: int) -> Tensor:
+    """Flat index offsets (reach + 1, 2, lines, 1, ANGLES) of finger positions from the centre outwards, on both sides.
 
-
-def _strip(angle: float, reach: int, span: int, row_length: int, device: torch.device) -> Tensor:
-    """Flat index offsets (lines, 2 reach + 1) of lines along the closing axis, spread over the finger's width."""
-    along = torch.arange(-reach, reach + 1, device=device)
-    across = torch.tensor([-0.7 * span, 0.0, 0.7 * span], device=device)[:, None]
-    column = torch.round(along * math.cos(angle) - across * math.sin(angle)).to(torch.int64)
-    row = torch.round(along * math.sin(angle) + across * math.cos(angle)).to(torch.int64)
+    Lines lie `across` (lines,) cells from the closing axis.
+    """
+    angle = torch.arange(ANGLES) * (math.pi / ANGLES)
+    along = PACE * torch.arange(reach + 1)[:, None, None, None, None] * torch.tensor([1, -1])[:, None, None, None]
+    across = across[:, None, None]
+    column = torch.round(along * torch.cos(angle) - across * torch.sin(angle)).to(torch.int64)
+    row = torch.round(along * torch.sin(angle) + across * torch.cos(angle)).to(torch.int64)
     return row * row_length + column
 
 
-def _judge(heights: Tensor, tips: Tensor, reach: int, gripper: Gripper, cells: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Score (N,), feasible (N,) bool and too wide (N,) bool of strips (N, lines, positions) for tips (N, levels).
+def _judge(heights: Tensor, tips: Tensor, pace: float, gripper: Gripper) -> tuple[Tensor, Tensor]:
+    """Scores (N, ANGLES), -inf where no level fits, and whether the object alone is too wide (N, ANGLES) bool.
 
-    A finger fits at a position where the surroundings within its thickness are below the tips.
+    heights: (positions, 2 sides, lines, N, ANGLES), the highest within a finger's thickness. tips: (levels, N). A finger fits
+    where all its lines are below the tips; where each line first is tells how flat the side of the object lies to it.
     """
-    best = torch.full_like(tips[:, 0], -torch.inf)
+    best = torch.full(heights.shape[-2:], -torch.inf, device=heights.device)
     wide = torch.ones_like(best, dtype=torch.bool)
-    half = gripper.finger_thickness / 2 / cells
-    positions = torch.arange(reach + 1, device=heights.device, dtype=torch.float32)
-    right, left = heights[:, :, reach:], heights[:, :, : reach + 1].flip(2)
-    for level in range(tips.shape[1]):
-        free_right, free_left = (side < tips[:, level, None, None] for side in (right, left))
-        ends_right, ends_left = (
-            torch.where(free, positions, float(reach + 9)).amin(2) for free in (free_right, free_left)
-        )  # (N, lines): where each line first leaves the object
-        all_right = torch.where(free_right.all(1), positions, float(reach + 9)).amin(1)
-        all_left = torch.where(free_left.all(1), positions, float(reach + 9)).amin(1)
-        width = (all_right + all_left - 2 * half) * cells
-        off_centre = (all_right - all_left).abs() / 2 * cells
-        spread = (all_right[:, None] - ends_right + all_left[:, None] - ends_left).mean(1) * cells
-        score = -off_centre / 0.02 - spread / 0.02 - (width / gripper.max_width) * 0.5 - 0.3 * level
-        fits = (width <= gripper.max_width) & (off_centre <= 0.012)
+    for level, tip in enumerate(tips[:, :, None]):
+        first = torch.full_like(heights[0], 2.0 * len(heights))  # (sides, lines, N, ANGLES)
+        for position in range(len(heights) - 1, -1, -1):
+            first = torch.where(heights[position] < tip, float(position), first)
+        first *= pace
+        side = first.amax(1)
+        width = side[0] + side[1] - gripper.finger_thickness
+        off_centre = (side[0] - side[1]).abs() / 2
+        uneven = (side[:, None] - first).clamp(max=0.03).mean((0, 1))
+        score = -off_centre / 0.02 - uneven / 0.01 - 0.5 * width / gripper.max_width - 0.3 * level
+        fits = (width <= gripper.max_width + pace) & (off_centre <= OFF_CENTRE)
         best = torch.where(fits & (score > best), score, best)
-        wide &= (torch.minimum(ends_right.amin(1), ends_left.amin(1)) * cells) > gripper.max_width / 2
-    return best, torch.isfinite(best), wide & ~torch.isfinite(best)
+        wide &= first.amin((0, 1)) > gripper.max_width / 2
+    return best, wide
 
 
 def _in_turn(scores: Tensor, x: Tensor, y: Tensor, most: int) -> tuple[Tensor, Tensor]:

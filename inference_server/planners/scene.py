@@ -18,8 +18,10 @@ from shared.planner import Observation
 
 OUTSIDE = -10.0
 """Height of what lies beyond the map, m: nothing is known to be there."""
-BLUNT = 3
-"""The palm is swept over the map dilated by this many cells, so that samples 8 mm apart miss nothing."""
+FORBIDDEN = 10.0
+"""Height of what no finger may touch, m."""
+BLUNT = 4
+"""The palm is swept over the map dilated by this many cells, so that samples 10 mm apart miss nothing."""
 TYPICAL_FOCAL = 0.85
 """Focal length over the image's width of a common depth camera (61 degrees), for requests without a camera."""
 
@@ -55,12 +57,12 @@ class Scene:
     @cached_property
     def blunt(self) -> Tensor:
         """`bound` dilated by BLUNT cells, (H, W)."""
-        return dilate(self.bound, BLUNT)
+        return dilate_round(self.bound, BLUNT)
 
     @cached_property
-    def blind(self) -> Tensor:
-        """Where anything may be, (H, W) float32: 1 or 0."""
-        return torch.from_numpy(self.map.blind.astype(np.float32)).to(self.device)
+    def guarded(self) -> Tensor:
+        """`bound`, and FORBIDDEN where a finger may not go because anything may be there, (H, W), m."""
+        return torch.where(torch.from_numpy(self.map.blind).to(self.device), FORBIDDEN, self.bound)
 
     @cached_property
     def leaving(self) -> Tensor:
@@ -76,14 +78,12 @@ class Scene:
         """Height of the table at map x, y, m."""
         return float(self.map.table[0]) * x + float(self.map.table[1]) * y
 
-    def sample(self, layer: Tensor, x: Tensor, y: Tensor, outside: float) -> Tensor:
-        """Nearest cell of a layer (H, W) at map x, y (any shape), `outside` beyond the map."""
+    def sample(self, layer: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Nearest cell of a layer (H, W) at map x, y (any shape); beyond the map its edge goes on, which is blind."""
         rows, columns = layer.shape
-        column = torch.round((x - self.map.corner[0]) / self.map.resolution).to(torch.int64)
-        row = torch.round((y - self.map.corner[1]) / self.map.resolution).to(torch.int64)
-        inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
-        index = torch.where(inside, row * columns + column, 0)
-        return torch.where(inside, layer.reshape(-1)[index], outside)
+        column = ((x - self.map.corner[0]) / self.map.resolution + 0.5).clamp_(0, columns - 0.5).to(torch.int64)
+        row = ((y - self.map.corner[1]) / self.map.resolution + 0.5).clamp_(0, rows - 0.5).to(torch.int64)
+        return layer.reshape(-1)[row.mul_(columns).add_(column)]
 
 
 def view(observation: Observation, request: PlanRequest, device: torch.device) -> Scene:

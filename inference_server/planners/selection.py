@@ -13,8 +13,8 @@ from inference_server.planners.grip import MARGIN, PALM_GAP
 from inference_server.planners.hands import Hands
 from inference_server.planners.placement import Placed, place
 from inference_server.planners.proposal import FLOOR
-from inference_server.planners.scene import Scene
-from inference_server.planners.sweep import finger_height, fingers_blind, palm_height
+from inference_server.planners.scene import FORBIDDEN, Scene
+from inference_server.planners.sweep import finger_height, palm_height
 from shared.contract import Gripper
 
 LEAST_DISTANCE = 0.015
@@ -30,13 +30,14 @@ def veto(scene: Scene, gripper: Gripper, hands: Hands) -> tuple[Hands, Placed, C
     """
     placed = place(scene, gripper, hands)
     tips = hands.tip + ROUNDING
+    under_fingers = finger_height(scene, gripper, hands)
     reasons = {
-        "no_depth": ~_seen(scene, hands, placed) | fingers_blind(scene, gripper, hands),
+        "no_depth": ~_seen(scene, hands, placed) | (under_fingers == FORBIDDEN),
         "border": ~_in_view(scene, gripper, hands),
         "too_wide": hands.width > gripper.max_width + ROUNDING,
         "too_narrow": hands.grip < gripper.min_width,
         "below_table": tips < scene.table_at(hands.x, hands.y) + FLOOR,
-        "collision": (finger_height(scene, gripper, hands) > tips - MARGIN)
+        "collision": (under_fingers > tips - MARGIN)
         | (palm_height(scene, gripper, hands.x, hands.y, hands.angle) > tips + gripper.finger_depth - PALM_GAP),
         "region": ~_in_region(scene, placed),
         "segmask": ~_in_segmask(scene, placed),
@@ -56,7 +57,7 @@ def _seen(scene: Scene, hands: Hands, placed: Placed) -> Tensor:
     u, v = placed.pixel.unbind(1)
     column = torch.round(u).clamp(0, columns - 1).to(torch.int64)
     row = torch.round(v).clamp(0, rows - 1).to(torch.int64)
-    known = scene.sample(scene.known.to(torch.float32), hands.x, hands.y, 0.0) > 0.5
+    known = scene.sample(scene.known, hands.x, hands.y)
     return known & (depth[row, column] > 0)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from inference_server.planners.hands import Hands
-from inference_server.planners.scene import BLUNT, OUTSIDE, Scene
+from inference_server.planners.scene import BLUNT, Scene
 from shared.contract import Gripper
 
 PADDING = 0.002
@@ -22,34 +22,26 @@ DENSE = 0.0014
 
 
 def finger_height(scene: Scene, gripper: Gripper, hands: Hands) -> Tensor:
-    """Greatest possible height under the padded open fingers of N hands, (N,), m."""
-    return _under_fingers(scene, scene.bound, OUTSIDE, gripper, hands)
-
-
-def fingers_blind(scene: Scene, gripper: Gripper, hands: Hands) -> Tensor:
-    """Whether a finger of N hands would go where anything may be, (N,) bool."""
-    return _under_fingers(scene, scene.blind, 1.0, gripper, hands) > 0.5
-
-
-def _under_fingers(scene: Scene, layer: Tensor, outside: float, gripper: Gripper, hands: Hands) -> Tensor:
-    """Greatest value of a layer (H, W) under the padded open fingers, (N,)."""
+    """Greatest possible height under the padded open fingers of N hands, (N,), m; FORBIDDEN where anything may be."""
     thickness, width = gripper.finger_thickness + 2 * PADDING, gripper.finger_width + 2 * PADDING
     along, across = _lattice(thickness, DENSE, hands.x.device), _lattice(width, DENSE, hands.x.device)
     from_face = 0.5 * hands.width - PADDING + thickness / 2
     highest = []
     for sign in (-1, 1):
         x, y = _place(hands.x, hands.y, hands.angle, sign * from_face[:, None] + along, across)
-        highest.append(scene.sample(layer, x, y, outside).amax((1, 2)))
+        highest.append(scene.sample(scene.guarded, x, y).amax((1, 2)))
     return torch.maximum(highest[0], highest[1])
 
 
 def palm_height(scene: Scene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> Tensor:
     """Greatest possible height under the palms at N poses, (N,), m; up to a cell beyond the palm's edge counts."""
+    # Samples within `reach` of every point of the palm, however it is turned: that far apart and that far from its edge.
     reach = BLUNT * scene.map.resolution
-    along = _lattice(max(gripper.palm_width - reach, reach), reach * 1.3, x.device)
-    across = _lattice(max(gripper.palm_thickness - reach, reach), reach * 1.3, x.device)
+    inset, step = 1.3 * reach, 1.3 * reach
+    along = _lattice(max(gripper.palm_width - inset, inset), step, x.device)
+    across = _lattice(max(gripper.palm_thickness - inset, inset), step, x.device)
     px, py = _place(x, y, angle, along.expand(len(x), -1), across)
-    return scene.sample(scene.blunt, px, py, OUTSIDE).amax((1, 2))
+    return scene.sample(scene.blunt, px, py).amax((1, 2))
 
 
 def _lattice(length: float, step: float, device: torch.device) -> Tensor:
