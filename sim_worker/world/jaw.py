@@ -15,8 +15,9 @@ PALM_HEIGHT = 0.066
 """m from the palm's face backwards; the contract does not give it. That of the Franka Panda hand."""
 CLOSING_SPEED = 0.15
 """m/s per finger."""
-SPINNING_FRICTION = 0.002
-"""m: torsional resistance of a soft pad, whose contact is a patch while a simulated one is a few points."""
+PAD_RADIUS = 0.008
+"""m: a soft pad touches with a patch, a simulated one with a few points. Torsion per N of grip is friction times this.
+Without it an object turns in the jaw on a hair's breadth, and labels with it."""
 _FINGERS = (3, 4)
 
 
@@ -30,7 +31,7 @@ class Fingers:
                 body,
                 link,
                 lateralFriction=friction / OBJECT_FRICTION,
-                spinningFriction=SPINNING_FRICTION,
+                spinningFriction=PAD_RADIUS * friction / OBJECT_FRICTION,
                 jointLowerLimit=0.0,
                 jointUpperLimit=gripper.max_width / 2 + 0.001,
             )
