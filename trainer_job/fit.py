@@ -77,6 +77,7 @@ def fit(options: argparse.Namespace, ranks: Ranks) -> int | None:
     torch.manual_seed(options.seed)
     start = champion if options.warm else None
     network = learner.build() if start is None else load_network(registry, learner.name, start)
+    parameters = learner.parameters if start is None else registry.card(learner.name, start).parameters
     base = FRESH if start is None else WARM
     schedule = Schedule(options.epochs, options.batch, options.learning_rate or base.learning_rate)
     curves = train(network, learner, learned, schedule, options.seed, ranks, on_progress=Progress())
@@ -85,7 +86,12 @@ def fit(options: argparse.Namespace, ranks: Ranks) -> int | None:
     rival = None if champion is None else load_network(registry, learner.name, champion)
     assessment = assess(network, rival, test, ranks.device)
     training = {"epochs": options.epochs, "steps": curves.steps[-1], "loss": curves.loss[-1], "started_from": start}
-    version = publish_candidate(registry, Trained(network, learner, champion, assessment, outcomes, options.seed, training))
+    version = publish_candidate(
+        registry,
+        Trained(
+            network, learner.name, learner.architecture, parameters, champion, assessment, outcomes, options.seed, training
+        ),
+    )
     draw(options.cache / "runs" / f"{learner.name}-{version:04d}", curves, assessment)
     settle(registry, learner.name, version, champion)
     log.info("published", extra={"version": version, **{name: round(value, 4) for name, value in assessment.metrics.items()}})

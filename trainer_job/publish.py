@@ -29,10 +29,13 @@ UNTRAINED = "random initialisation: nothing has been learned yet, version 2 is t
 
 @dataclass(frozen=True)
 class Trained:
-    """What a round made, before it is known whether it is any good. training: how it was trained, for the card."""
+    """What a round made, before it is known whether it is any good. parent: the champion that it is
+    compared with. training: how it was trained, for the card."""
 
     network: nn.Module
-    learner: Learner
+    name: str
+    architecture: str
+    parameters: dict[str, Any]
     parent: int | None
     assessment: Assessment
     outcomes: dict[str, Any]
@@ -102,11 +105,11 @@ def _first_version(registry: Registry, name: str, weights: bytes, card: ModelCar
 
 def publish_candidate(registry: Registry, trained: Trained, simulated: dict[str, Any] | None = None) -> int:
     """Stores a round's network as the next version. simulated: how the champion has done so far, to be compared with."""
-    learner, assessment = trained.learner, trained.assessment
+    assessment = trained.assessment
     card = ModelCard(
-        name=learner.name,
-        architecture=learner.architecture,
-        parameters=learner.parameters,
+        name=trained.name,
+        architecture=trained.architecture,
+        parameters=trained.parameters,
         parent=trained.parent,
         git_commit=git_commit(),
         seeds={"round": trained.seed},
@@ -117,7 +120,7 @@ def publish_candidate(registry: Registry, trained: Trained, simulated: dict[str,
         champion_simulated=simulated,
         training=trained.training,
     )
-    return registry.publish(learner.name, weights_of(trained.network), card)
+    return registry.publish(trained.name, weights_of(trained.network), card)
 
 
 def undecided(registry: Registry, name: str) -> list[int]:

@@ -95,11 +95,11 @@ def finish_round(
         "held_out": len(held_out),
         "total": len(library),
     }
-    champion = load_network(registry, plan.name, plan.parent)
-    assessment = assess(network, champion, library.examples(held_out), ranks.device)
-    training = {"steps": curves.steps[-1], "loss": curves.loss[-1], "world": ranks.world}
-    trained = Trained(network, LEARNERS[plan.name], plan.parent, assessment, outcomes, plan.seed, training)
     parent = registry.card(plan.name, plan.parent)
+    assessment = assess(network, load_network(registry, plan.name, plan.parent), library.examples(held_out), ranks.device)
+    training = {"steps": curves.steps[-1], "loss": curves.loss[-1], "world": ranks.world}
+    made = (plan.name, parent.architecture, parent.parameters, plan.parent)
+    trained = Trained(network, *made, assessment, outcomes, plan.seed, training)
     version = publish_candidate(registry, trained, parent.simulated)
     draw(runs / f"{plan.name}-{version:04d}", curves, assessment, float(parent.calibration.get("value", 1.0)))
     return version

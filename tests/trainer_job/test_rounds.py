@@ -1,0 +1,87 @@
+"""Rounds from stored outcomes to a published candidate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from block_world import block_outcome
+
+from shared.networks import build_network
+from shared.registry import ModelCard, Registry
+from shared.settings import TrainerSettings
+from shared.shards import ShardWriter
+from trainer_job.dataset import Dataset
+from trainer_job.learner import LEARNERS
+from trainer_job.library import Library
+from trainer_job.publish import load_network, seed_registry, weights_of
+from trainer_job.rounds import FRESH, WARM, finish_round, plan_round, train_round, trained_on
+from trainer_job.views import ViewCache
+
+SETTINGS = TrainerSettings(epochs=1, least_steps=10, replay_outcomes=50)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    ShardWriter(tmp_path / "shards").write([block_outcome(i) for i in range(60)])
+    library = Library(Dataset(tmp_path / "shards"), ViewCache(tmp_path / "views", LEARNERS["dense"]))
+    library.refresh()
+    return library
+
+
+def run(library: Library, registry: Registry, runs: Path) -> int:
+    plan = plan_round(library, registry, SETTINGS, "dense")
+    network, curves = train_round(plan, registry, library.cache, library.dataset.directory)
+    return finish_round(plan, network, curves, library, registry, runs)
+
+
+def test_a_candidate_has_the_shape_of_its_parent(library: Library, tmp_path: Path) -> None:
+    shipped, registry = Registry(tmp_path / "shipped"), Registry(tmp_path / "models")
+    weights = weights_of(build_network("dense", {"width": 8}))
+    shipped.promote(
+        "dense", shipped.publish("dense", weights, ModelCard(name="dense", architecture="dense", parameters={"width": 8}))
+    )
+    seed_registry(registry, shipped.root, LEARNERS["dense"], seed=0)
+    version = run(library, registry, tmp_path / "runs")
+    card = registry.card("dense", version)
+    assert (version, card.parent, card.parameters) == (2, 1, {"width": 8})
+    assert sum(p.numel() for p in load_network(registry, "dense", 2).parameters()) < 60_000
+
+
+def test_a_round_repeats_after_a_kill_and_the_next_one_differs(library: Library, tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    seed_registry(registry, tmp_path / "none", LEARNERS["dense"], seed=0)
+    first, again = (plan_round(library, registry, SETTINGS, "dense") for _ in range(2))
+    assert first == again
+    networks = [train_round(plan, registry, library.cache, library.dataset.directory)[0] for plan in (first, again)]
+    for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        np.testing.assert_allclose(one.detach(), other.detach(), atol=1e-5)
+    run(library, registry, tmp_path / "runs")
+    assert plan_round(library, registry, SETTINGS, "dense").seed != first.seed
+
+
+def test_random_weights_are_trained_long_and_trained_ones_gently(library: Library, tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    seed_registry(registry, tmp_path / "none", LEARNERS["dense"], seed=0)
+    fresh = plan_round(library, registry, SETTINGS, "dense").schedule
+    assert (fresh.learning_rate, fresh.least_steps) == (FRESH.learning_rate, 10)
+    registry.promote("dense", run(library, registry, tmp_path / "runs"))
+    warm = plan_round(library, registry, SETTINGS, "dense").schedule
+    assert (warm.learning_rate, warm.least_steps) == (WARM.learning_rate, 2)
+
+
+def test_a_card_counts_what_was_there_when_it_was_made(library: Library, tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    seed_registry(registry, tmp_path / "none", LEARNERS["dense"], seed=0)
+    assert trained_on(registry, "dense", 60) == 0
+    version = run(library, registry, tmp_path / "runs")
+    outcomes = registry.card("dense", version).outcomes
+    assert outcomes["count"] == min(50, outcomes["total"] - outcomes["held_out"])
+    assert trained_on(registry, "dense", 60) == 60
+    assert trained_on(registry, "dense", 30) == 0  # the registry was kept, the outcomes were not
+
+
+def test_a_model_without_a_champion_cannot_be_trained(library: Library, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no champion"):
+        plan_round(library, Registry(tmp_path / "models"), SETTINGS, "dense")
