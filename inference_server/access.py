@@ -10,6 +10,7 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from inference_server.errors import CLIENT_CLOSED_REQUEST, as_server_error, error_response
 from inference_server.metrics import Metrics
 from shared.logs import request_id
 
@@ -36,7 +37,7 @@ class AccessMiddleware:
         sent = Headers(scope=scope).get(HEADER, "")
         identity = scope["request_id"] = sent if _SAFE.fullmatch(sent) else uuid.uuid4().hex
         token = request_id.set(identity)
-        status = 499  # stays when the client goes away
+        status = CLIENT_CLOSED_REQUEST  # stays when the client goes away
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -47,6 +48,10 @@ class AccessMiddleware:
 
         try:
             await self.app(scope, receive, answer)
+        except Exception as error:  # what no handler knows: answered here, so that the connection lives on
+            if status != CLIENT_CLOSED_REQUEST:
+                raise  # the reply has begun
+            await error_response(as_server_error(error))(scope, receive, answer)
         finally:
             self._note(scope, status, time.monotonic() - started)
             request_id.reset(token)

@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from inference_server import errors
 from inference_server.access import AccessMiddleware
 from inference_server.auth import require_key
-from inference_server.routes import batch, health, heatmap, models, outcomes, predict, process, v2
+from inference_server.routes import batch, gqcnn, health, heatmap, models, outcomes, predict, process, v2
 from inference_server.service import Service
 from inference_server.tensors import InferRequest
 from shared.settings import ServerSettings
@@ -38,7 +38,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.state.service = service
     for open_router in (health.router, v2.health):
         app.include_router(open_router)
-    for module in (predict, batch, heatmap, process, models, outcomes):
+    for module in (predict, batch, heatmap, gqcnn, process, models, outcomes):
         app.include_router(module.router, dependencies=[Depends(require_key)])
     app.include_router(v2.router)
     errors.install(app)
@@ -55,7 +55,7 @@ def _document(app: FastAPI) -> None:
         if not schema:
             schema.update(get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes))
             schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            for model in (*predict.SCHEMAS, *outcomes.SCHEMAS, *process.SCHEMAS, InferRequest):
+            for model in (*predict.SCHEMAS, *outcomes.SCHEMAS, *process.SCHEMAS, *gqcnn.SCHEMAS, InferRequest):
                 own = model.model_json_schema(ref_template="#/components/schemas/{model}")
                 schemas.update({**own.pop("$defs", {}), model.__name__: own})
         return schema

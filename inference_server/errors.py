@@ -102,7 +102,7 @@ def install(app: FastAPI) -> None:
     async def gone(request: Request, error: Exception) -> Response:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
 
-    for kind in (ServerError, ImageError, PlannerError, RegistryError, Exception):
+    for kind in (ServerError, ImageError, PlannerError, RegistryError):
         app.add_exception_handler(kind, known)
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, fields)

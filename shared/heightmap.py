@@ -80,6 +80,11 @@ def project(
     points, u, v = _resample(depth, camera)
     rays = _rays(rotation, camera, u, v)
     seen = points > 0
+    if not seen.any():
+        raise ValueError(
+            f"at the focal length {camera.fx:g} x {camera.fy:g} the image shows only a few millimetres: `camera` must be in "
+            "pixels of the sent image"
+        )
     sample = _sample(points, rays, seen)
     table, share = _table(sample, rotation, table_depth, TILT_FREE if camera_pose is None else TILT_KNOWN)
     x0, y0, columns, rows = _extent(sample, table, resolution)
@@ -292,4 +297,3 @@ def _cast(blocks: np.ndarray, level: HeightMap, camera_height: float) -> np.ndar
     shadow = np.full(blocks.shape, UNSEEN, np.float32)
     shadow[row, column] = highest
     return shadow
-

@@ -102,12 +102,19 @@ def wait_until(true: Any, seconds: float = 20) -> None:
 
 def publish_dense(models: Path, seed: int, *, champion: bool = True, damage: Any = None, **card: Any) -> int:
     """A version of `dense` with weights made from a seed; `damage(state)` may spoil them before they are stored."""
+    return publish(models, "dense", "dense", seed, champion=champion, damage=damage, **card)
+
+
+def publish(
+    models: Path, name: str, architecture: str, seed: int, *, champion: bool = True, damage: Any = None, **card: Any
+) -> int:
+    """A version of any model with weights made from a seed."""
     torch.manual_seed(seed)
-    state = build_network("dense", {}).state_dict()
+    state = build_network(architecture, {}).state_dict()
     if damage:
         state = damage(state)
     registry = Registry(models)
-    version = registry.publish("dense", save(state), ModelCard(**{"name": "dense", "architecture": "dense", **card}))
+    version = registry.publish(name, save(state), ModelCard(**{"name": name, "architecture": architecture, **card}))
     if champion:
-        registry.promote("dense", version)
+        registry.promote(name, version)
     return version

@@ -157,3 +157,23 @@ def test_each_wrong_field_is_named(server: Running) -> None:
     fields = {problem["field"] for problem in response.json()["error"]["detail"]}
     assert fields == {"request.n_grasps", "request.min_quality", "request.depth_scale"}
     assert json.loads(response.content)["error"]["code"] == "invalid_field"
+
+
+def test_a_fault_of_a_planner_is_a_500_without_details_and_the_connection_lives_on(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(items: Any, network: Any) -> Any:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(server.service.planners["antipodal"], "plan_batch", fails)
+    response = server.raw()
+    assert (response.status_code, response.json()["error"]["code"]) == (500, "internal")
+    assert "secret" not in response.text
+    assert response.headers["x-request-id"]
+    assert server.client.get("/live").status_code == 200
+
+
+def test_a_focal_length_of_another_unit_is_explained(server: Running) -> None:
+    response = server.raw(options={"camera": {"fx": 1e6, "fy": 1e6, "cx": 0, "cy": 0}})
+    assert response.status_code == 422
+    assert "pixels" in response.json()["error"]["message"]

@@ -53,6 +53,7 @@ def test_ready_says_what_is_loaded(server: Running) -> None:
 def test_metrics_count_requests_by_endpoint(server: Running) -> None:
     server.client.get("/models/dense")
     server.client.get("/nowhere")
+    assert server.raw().status_code == 200
     text = server.client.get("/metrics").text
     assert 'grasp_requests_total{endpoint="/models/{name}",status="200"}' in text
     assert 'grasp_requests_total{endpoint="unknown",status="404"}' in text

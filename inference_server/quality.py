@@ -1,0 +1,140 @@
+"""Grasp quality by the GQ-CNN family: of depth crops as their datasets hold them, or of grasps on a depth image."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from inference_server.errors import ServerError
+from inference_server.planners.crop_scorer import CropScorer, ImageGrasps
+from inference_server.planners.dense import calibrated
+from inference_server.planners.planner import LoadedNetwork
+from inference_server.planners.scene import view
+from shared.contract import CameraIntrinsics, ModelRef, Pixel, PlanRequest, Wire
+from shared.planner import Observation
+
+MOST_CROPS = 4096
+BATCH = 256
+"""Crops in one forward pass."""
+
+
+class ImageGrasp(Wire):
+    """A grasp on the image: its centre, the angle of the closing axis from +u towards +v, and the fingertips' depth."""
+
+    center_px: Pixel
+    angle: float = Field(ge=-10, le=10, description="rad")
+    depth: float = Field(gt=0, le=100, description="of the fingertips along the optical axis, m")
+
+
+class QualityRequest(Wire):
+    """Options of `POST /gqcnn`."""
+
+    camera: CameraIntrinsics | None = Field(None, description="of the image; none: a common depth camera is assumed")
+    depth_scale: float = Field(0.001, gt=0, le=1, description="metres per unit of an integer depth image")
+    grasps: Annotated[list[ImageGrasp], Field(max_length=1000)] | None = Field(None, description="with an image: what to score")
+    model: str = Field("gqcnn-jaw", max_length=64, description="a model of the registry that scores crops")
+    model_version: int | None = Field(None, ge=1, description="registry version; default: the champion")
+
+
+class QualityReply(Wire):
+    """Probabilities of success, in the order that the crops or grasps were sent."""
+
+    quality: list[float]
+    model: ModelRef
+    timings_ms: dict[str, float] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """crops (N, 1, S, S) and gripper depths (N,) or None, both float32 metres."""
+
+    crops: np.ndarray
+    gripper_depth: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class OnImage:
+    """Grasps on one depth image."""
+
+    observation: Observation
+    grasps: Sequence[ImageGrasp]
+    camera: CameraIntrinsics | None
+
+
+def read_floats(data: bytes, name: str) -> np.ndarray:
+    """A float32 or float64 npy array of any shape. Raises ServerError 400 or 422; nothing is unpickled."""
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, fortran, dtype = read(stream)
+    except Exception as error:  # the parser of a foreign format on foreign bytes: it may raise anything
+        raise ServerError(400, "undecodable_array", f"{name}: expected a npy file ({str(error)[:100]})") from None
+    if dtype.kind != "f" or dtype.itemsize not in (4, 8):
+        raise ServerError(422, "wrong_dtype", f"{name}: expected float32 metres, got {str(dtype)[:40]}")
+    rest = len(data) - stream.tell()
+    if rest != dtype.itemsize * int(np.prod([min(side, 2**31) for side in shape], dtype=object)):
+        raise ServerError(400, "undecodable_array", f"{name}: the header announces {shape} {dtype}, but {rest} bytes follow")
+    array = np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran else "C")
+    with np.errstate(over="ignore", invalid="ignore"):
+        floats = np.ascontiguousarray(array, np.float32)
+    if not np.isfinite(floats).all():
+        raise ServerError(422, "wrong_dtype", f"{name}: expected finite numbers, got NaN or infinity")
+    return floats
+
+
+def crops_of(crops: np.ndarray, gripper_depth: np.ndarray | None) -> Crops:
+    """Crops (N, S, S[, 1]) as networks take them. Raises ServerError 413 or 422."""
+    if crops.ndim == 4 and crops.shape[3] == 1:
+        crops = crops[..., 0]
+    if crops.ndim != 3 or crops.shape[1] != crops.shape[2] or not len(crops):
+        raise ServerError(422, "wrong_shape", f"crops: expected (N, S, S) or (N, S, S, 1) with N >= 1, got {crops.shape}")
+    if len(crops) > MOST_CROPS:
+        raise ServerError(413, "too_many_crops", f"at most {MOST_CROPS} crops are scored at once, got {len(crops)}")
+    if gripper_depth is not None and gripper_depth.size != len(crops):
+        raise ServerError(422, "wrong_shape", f"gripper_depth: expected {len(crops)} depths, got shape {gripper_depth.shape}")
+    return Crops(crops[:, None], None if gripper_depth is None else gripper_depth.reshape(-1))
+
+
+def score_crops(item: Crops, network: LoadedNetwork) -> np.ndarray:
+    """(N,) probabilities. Raises ServerError 422 for crops that do not fit the network."""
+    size, takes_depth = _crop_size(network), network.module.takes_gripper_depth
+    if item.crops.shape[2] != size:
+        got = item.crops.shape[2]
+        raise ServerError(422, "wrong_shape", f"{network.name} scores crops of {size} x {size} pixels, got {got} x {got}")
+    if takes_depth and item.gripper_depth is None:
+        raise ServerError(422, "missing_gripper_depth", f"{network.name} needs gripper_depth (N) beside the crops")
+    logits = []
+    for start in range(0, len(item.crops), BATCH):
+        part = slice(start, start + BATCH)
+        inputs = [torch.tensor(item.crops[part], device=network.device)]
+        if takes_depth and item.gripper_depth is not None:
+            inputs.append(torch.tensor(item.gripper_depth[part], device=network.device))
+        output = network.module(*inputs).float()
+        # A network with an output per angle: the closing axis lies along the crop's middle row, which is the middle output.
+        logits.append(output if output.ndim == 1 else output[:, output.shape[1] // 2])
+    return calibrated(torch.cat(logits), network.card.calibration).cpu().numpy()
+
+
+def score_on_image(item: OnImage, network: LoadedNetwork) -> np.ndarray:
+    """(N,) probabilities of grasps on an image. Raises ServerError 422 for a network that does not score crops."""
+    _crop_size(network)
+    scorer = CropScorer(view(item.observation, PlanRequest(camera=item.camera), network.device), network)
+    centers, angles, depth = (
+        torch.tensor(values, dtype=torch.float32, device=network.device)
+        for values in zip(*((grasp.center_px, grasp.angle, grasp.depth) for grasp in item.grasps), strict=True)
+    )
+    return calibrated(scorer(ImageGrasps(centers, angles, depth)), network.card.calibration).cpu().numpy()
+
+
+def _crop_size(network: LoadedNetwork) -> int:
+    size = getattr(network.module, "crop_size", None)
+    if not isinstance(size, int):
+        raise ServerError(422, "no_crops", f"model {network.name!r} ({network.card.architecture}) does not score crops")
+    return size
