@@ -157,7 +157,14 @@ class _GroupStream:
         return int(self.client.xtrim(self.stream, minid=oldest, approximate=False))
 
     def _group_info(self) -> dict[str, Any]:
-        self.create_group()
+        # Asks first: a full queue refuses to create even what is there already, and must still be read and trimmed.
+        try:
+            return self._existing_group()
+        except redis.ResponseError:
+            self.create_group()
+            return self._existing_group()
+
+    def _existing_group(self) -> dict[str, Any]:
         for info in self.client.xinfo_groups(self.stream):
             if info["name"] in (self.group, self.group.encode()):
                 return info
@@ -198,8 +205,7 @@ class OutcomeStream(_GroupStream):
 
     def deliveries(self, count: int = 1_000) -> dict[str, int]:
         """How often each pending entry was delivered: many times means that reading it kills the reader."""
-        self.create_group()
-        rows = self.client.xpending_range(self.stream, self.group, min="-", max="+", count=count)
+        rows = self._grouped(lambda: self.client.xpending_range(self.stream, self.group, min="-", max="+", count=count))
         return {row["message_id"].decode(): int(row["times_delivered"]) for row in rows}
 
     def undecoded(self, key: str) -> StreamEntry:

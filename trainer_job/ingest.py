@@ -85,11 +85,14 @@ class Ingest:
         return max(1, min(block_ms, int(left * 1000)))
 
     def _tend(self) -> None:
-        """Buries poison, takes over what a dead reader left, and drops from the queue what is stored.
+        """Drops from the queue what is stored, buries poison, and takes over what a dead reader left.
+
+        Dropping comes first: a full queue has no room for a dead letter.
 
         What this consumer itself had in hand when it was killed is written at once: waiting for more would count up
         deliveries of innocent entries when it is killed again and again.
         """
+        self.stream.trim()
         for key, deliveries in self.stream.deliveries().items():
             if deliveries > MOST_DELIVERIES and key not in self._keys:
                 self._bury(self.stream.undecoded(key), f"delivered {deliveries} times without being stored")
@@ -97,7 +100,6 @@ class Ingest:
         while claimed := self._unheld(self.stream.claim(CONSUMER, min_idle_ms=0 if first else ABANDONED_MS)):
             self._accept(claimed)
             self.flush()
-        self.stream.trim()
         self._tended = time.monotonic()
 
     def _unheld(self, entries: list[StreamEntry]) -> list[StreamEntry]:

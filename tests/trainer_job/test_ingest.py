@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -124,6 +125,29 @@ def test_stored_entries_leave_the_queue(redis_url: str, tmp_path: Path) -> None:
     drain(open_ingest(redis_url, tmp_path))
     open_ingest(redis_url, tmp_path).step(block_ms=1)
     assert stream.client.xlen(stream.stream) == 0
+
+
+def test_a_full_queue_is_emptied_without_loss(own_queue_server: Any, tmp_path: Path) -> None:
+    """At `maxmemory` with `noeviction` nothing can be added, not even a dead letter, until stored entries are dropped."""
+    shards = tmp_path / "shards"
+    stream = OutcomeStream(connect(own_queue_server.url))
+    for i in range(40):
+        stream.publish(block_outcome(i))
+    stream.client.xadd(stream.stream, {"x": "y"})
+    ingest = open_ingest(own_queue_server.url, shards)
+    stream.create_group()
+    stream.client.config_set("maxmemory", int(stream.client.info("memory")["used_memory"]) - 100_000)
+    with pytest.raises(redis.OutOfMemoryError):
+        stream.publish(block_outcome(99))
+    deadline = time.monotonic() + 60
+    while stream.lag() or stream.pending():
+        assert time.monotonic() < deadline
+        with contextlib.suppress(redis.RedisError):
+            ingest.step(block_ms=20)
+        ingest._tended = None  # as if its time had come
+    assert len(stored_ids(shards)) == 40
+    assert [reason for _, reason in stream.dead_letters()] == ["schema version is missing, this reader knows 1"]
+    assert stream.publish(block_outcome(99))
 
 
 def test_a_full_disk_leaves_outcomes_in_the_queue(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
