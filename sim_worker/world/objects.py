@@ -40,16 +40,18 @@ class ObjectModel(Protocol):
 
 @dataclass(frozen=True)
 class UrdfModel:
-    """A single-link URDF whose collision mesh is a set of convex hulls."""
+    """A single-link URDF whose collision mesh is a set of convex hulls. `own_inertia`: as in the file."""
 
     name: str
     path: Path
     scale: float = 1.0
     skin: float = HULL_SKIN
     rolls: bool = False
+    own_inertia: bool = False
 
     def spawn(self, physics: Physics, position: Vector, orientation: Vector) -> int:
-        return physics.client.loadURDF(str(self.path), position, orientation, globalScaling=self.scale)
+        flags = pybullet.URDF_USE_INERTIA_FROM_FILE if self.own_inertia else 0
+        return physics.client.loadURDF(str(self.path), position, orientation, globalScaling=self.scale, flags=flags)
 
 
 @dataclass(frozen=True)

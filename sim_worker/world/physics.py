@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pybullet
 from pybullet_utils.bullet_client import BulletClient
@@ -43,15 +44,33 @@ def quiet_stdout() -> Iterator[None]:
 
 
 class Physics:
-    """A PyBullet client: reset, step, settle. `hz` and `iterations` differ from the defaults only to measure their effect."""
+    """A PyBullet client: reset, step, settle. `hz`, `iterations` and `sleeping` differ from the defaults only to measure them.
 
-    def __init__(self, hz: int = HZ, iterations: int = SOLVER_ITERATIONS, sleeping: bool = True) -> None:
+    `renderer`: `cpu` gives the same image on every machine; `egl` is OpenGL, faster on a GPU for large images.
+    """
+
+    def __init__(
+        self,
+        hz: int = HZ,
+        iterations: int = SOLVER_ITERATIONS,
+        sleeping: bool = True,
+        renderer: Literal["cpu", "egl"] = "cpu",
+    ) -> None:
         with quiet_stdout():
             self.client: Any = BulletClient(pybullet.DIRECT)
         self.hz, self.iterations, self.sleeping = hz, iterations, sleeping
-        self.hardware_renderer = False
+        self.hardware_renderer = renderer == "egl"
+        if self.hardware_renderer:
+            self._load_egl()
         self.steps = 0
         self.reset()
+
+    def _load_egl(self) -> None:
+        plugin = importlib.util.find_spec("eglRenderer")
+        with quiet_stdout():
+            loaded = self.client.loadPlugin(plugin.origin, "_eglRendererPlugin") if plugin and plugin.origin else -1
+        if loaded < 0:
+            raise RuntimeError("renderer 'egl': no EGL driver answers here; use renderer='cpu'")
 
     def reset(self) -> None:
         """An empty world. A fresh one per scene state keeps solver and contact caches from leaking into the next."""

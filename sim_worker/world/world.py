@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 from sim_worker.world.appearance import draw_colour
 from sim_worker.world.arrange import Placed, arrange
 from sim_worker.world.catalogue import draw_names, model_named
+from sim_worker.world.folder import folder_models
+from sim_worker.world.objects import ObjectModel
 from sim_worker.world.physics import Physics
 from sim_worker.world.profiles import PROFILES, Conditions, Profile, draw_mass
 from sim_worker.world.scene import Scene, SceneError, Stage
@@ -23,6 +26,7 @@ class World:
         self.physics = physics or Physics()
         self._owner: Scene | None = None
         self._current: Stage | None = None
+        self._folders: dict[Path, dict[str, ObjectModel]] = {}
 
     @staticmethod
     def profile(spec: SceneSpec) -> Profile:
@@ -46,15 +50,24 @@ class World:
     def _draw_objects(self, spec: SceneSpec, draw: int) -> list[Placed]:
         random, profile = spec.random("objects", draw), self.profile(spec)
         low, high = DEFAULT_COUNTS[spec.kind] if spec.count is None else (spec.count, spec.count)
-        names = list(spec.objects or draw_names(spec.object_set, int(random.integers(low, high + 1)), random))
+        folder = self._folder(spec)
+        names = list(spec.objects or draw_names(spec.object_set, int(random.integers(low, high + 1)), random, folder))
         seen: Counter[str] = Counter()
         placed = []
         for index, name in enumerate(names):
             seen[name] += 1
             unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
             colour = draw_colour(profile.colours, index, random)
-            placed.append(Placed(unique, model_named(name), draw_mass(profile, random), colour))
+            placed.append(Placed(unique, model_named(name, folder), draw_mass(profile, random), colour))
         return placed
+
+    def _folder(self, spec: SceneSpec) -> dict[str, ObjectModel] | None:
+        """The user's own objects, read once per folder."""
+        if spec.objects_dir is None:
+            return None
+        if spec.objects_dir not in self._folders:
+            self._folders[spec.objects_dir] = folder_models(spec.objects_dir)
+        return self._folders[spec.objects_dir]
 
     def stage_of(self, scene: Scene) -> Stage | None:
         """The scene as it stands in the simulation; None if another one does."""
