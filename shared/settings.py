@@ -66,7 +66,7 @@ class WorkerSettings(ServiceSettings):
     worlds: int = Field(
         1, ge=1, le=64, description="simulated worlds per process, so that physics goes on while requests are in flight"
     )
-    object_set: Literal["train", "validation", "test"] = Field(
+    object_set: Literal["train", "validation", "test", "folder"] = Field(
         "train", description="objects of scenes that the worker makes itself"
     )
     scene_kind: Literal["single", "pile", "packed", "mixed"] = Field("mixed", description="scenes that the worker makes itself")
@@ -75,6 +75,9 @@ class WorkerSettings(ServiceSettings):
     )
     planner: str = Field("auto", description="planner that the worker asks for in scenes of its own")
     exploration: float = Field(0.2, ge=0, le=1, description="share of attempts below the best grasp in scenes of its own")
+    gripper: Path | None = Field(None, description="JSON file with the sizes of the hand; none: Franka Panda hand")
+    objects_dir: Path | None = Field(None, description="URDF, OBJ or STL files for the object set `folder`")
+    rgb: bool = Field(False, description="send the colour image to the planner too, and keep it with the outcome")
     attempts: int = Field(0, ge=0, description="stop after this many attempts; 0: go on")
     seed: int = Field(0, ge=0, description="seed of the scenes that the worker makes itself")
 
@@ -92,7 +95,9 @@ class TrainerSettings(ServiceSettings):
     outstanding_tickets: int = Field(32, ge=0, le=10000, description="scene tickets kept waiting for workers; 0: issue none")
     epochs: int = Field(4, ge=1, description="passes over the replayed data in a round")
     least_steps: int = Field(
-        300, ge=1, description="fewest gradient steps of a round that starts from random weights; a fifth of it from trained ones"
+        300,
+        ge=1,
+        description="fewest gradient steps of a round that starts from random weights; a fifth of it from trained ones",
     )
     replay_outcomes: int = Field(20_000, ge=1, description="most outcomes replayed in a round")
     rounds: int = Field(0, ge=0, description="stop after this many rounds; 0: go on")
@@ -101,8 +106,10 @@ class TrainerSettings(ServiceSettings):
     object_set: Literal["train", "validation", "test"] = Field("train", description="objects of collecting scenes")
     profile: Literal["clean", "standard", "hard"] = Field("standard", description="difficulty of collecting scenes")
     judge_pairs: int = Field(
-        0, ge=0, description="most scenes in which a candidate is tried against the champion before it is promoted; "
-        "0: held-out outcomes alone decide"
+        0,
+        ge=0,
+        description="most scenes in which a candidate is tried against the champion before it is promoted; "
+        "0: held-out outcomes alone decide",
     )
     exploration: float = Field(0.3, ge=0, le=1, description="share of attempts that do not take the best grasp, to learn from")
     seed: int = Field(0, ge=0, description="seed of the training rounds and of the scenes asked for")

@@ -65,7 +65,12 @@ def to_server(client: GraspClient) -> Deliver:
             outcome = entry.outcome
             said = outcome.meta.model_dump(mode="json", exclude={"success", "images"})
             depth = (outcome.images["depth"] * outcome.meta.images["depth"].scale).astype(np.float32)
-            client.report_outcome(success=outcome.meta.success, observation=Observation(depth=depth), id=outcome.id, **said)
+            client.report_outcome(
+                success=outcome.meta.success,
+                observation=Observation(depth=depth, rgb=outcome.images.get("rgb")),
+                id=outcome.id,
+                **said,
+            )
         except InvalidRequest as error:
             raise Refused(str(error)) from error
         return True
@@ -99,7 +104,13 @@ def main(settings: WorkerSettings) -> int:
     if not wait_for_server(client, stop):
         spool.close()
         return 0
-    Worker(settings, name, client, tickets, courier, WorkerBoard(queue) if queue else None, stop).run()
+    try:
+        worker = Worker(settings, name, client, tickets, courier, WorkerBoard(queue) if queue else None, stop)
+    except (OSError, ValueError) as error:
+        logger.error("cannot use the gripper of %s: %s", settings.gripper, error)
+        spool.close()
+        return 2
+    worker.run()
     return 0
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from shared.contract import Grasp, GraspPlan, Gripper, PlanRequest
 from shared.planner import Observation
 from sim_worker.grasps import jaw_grasp, top_down
-from sim_worker.samplers import Surface, antipodal_edges, random_on_object, tip_height
+from sim_worker.samplers import cup_on, promising, random_on_object, tip_height
+from sim_worker.surface import Surface
 
 WINDOW = 0.08
 """The centroid baseline looks at what lies this near the highest point, m."""
@@ -23,16 +24,14 @@ CLEARANCE = 0.02
 
 
 class Baseline(ABC):
-    """A `GraspPlanner` that proposes jaw grasps from the surface it sees."""
+    """A `GraspPlanner` that proposes grasps from the surface it sees."""
 
     name: str
 
     def plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
-        """Raises ValueError when camera or camera_pose is missing, or for a suction gripper."""
+        """Raises ValueError when camera or camera_pose is missing."""
         if request.camera is None or request.camera_pose is None:
             raise ValueError(f"{self.name} needs `camera` and `camera_pose`")
-        if request.gripper.kind != "parallel_jaw":
-            raise ValueError(f"{self.name} plans for a parallel jaw, got a gripper of kind {request.gripper.kind}")
         started = time.perf_counter()
         surface = Surface.of(observation, request.camera, np.asarray(request.camera_pose))
         rng = np.random.default_rng(request.seed)
@@ -47,7 +46,7 @@ class Baseline(ABC):
 
 
 class RandomOnObject(Baseline):
-    """A random pixel of an object at a random angle."""
+    """A random pixel of an object: a jaw at a random angle, a cup along the normal."""
 
     name = "random"
 
@@ -56,16 +55,16 @@ class RandomOnObject(Baseline):
 
 
 class RandomEdges(Baseline):
-    """Between two depth edges that face away from each other."""
+    """A jaw between two depth edges that face away from each other; a cup on the flattest of a few random patches."""
 
     name = "edges"
 
     def propose(self, surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
-        return antipodal_edges(surface, gripper, count, rng)
+        return promising(surface, gripper, count, rng)
 
 
 class CentroidMinorAxis(Baseline):
-    """Through the centroid of what lies round the highest point, closing along its minor axis. One grasp."""
+    """Through the centroid of what lies round the highest point, closing along its minor axis; a cup there. One grasp."""
 
     name = "centroid"
 
@@ -74,6 +73,8 @@ class CentroidMinorAxis(Baseline):
         if len(points) < 3:
             return []
         centre = points[:, :2].mean(axis=0)
+        if gripper.kind == "suction":
+            return [cup_on(surface, points[np.argmin(np.linalg.norm(points[:, :2] - centre, axis=1))], gripper)[0]]
         offset = points[:, :2] - centre
         _, axes = np.linalg.eigh(np.cov(offset.T))
         closing = axes[:, 0]
@@ -82,7 +83,7 @@ class CentroidMinorAxis(Baseline):
         extent = float(np.ptp(offset[middle] @ closing)) if middle.any() else gripper.max_width
         width = float(np.clip(extent + CLEARANCE, gripper.min_width, gripper.max_width))
         height = tip_height(surface, centre, yaw, width, gripper, above_fingers=True)
-        return [jaw_grasp(top_down(centre, height, yaw), width, 0.0, surface.camera, surface.camera_pose)]
+        return [jaw_grasp(top_down(centre, height, yaw), width, 0.0, surface.camera, surface.camera_pose, gripper.tcp_offset)]
 
 
 def _around_the_top(surface: Surface) -> np.ndarray:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.contract import Grasp, Gripper
-from sim_worker.samplers import Surface, random_on_object, random_probability
+from sim_worker.samplers import random_on_object, random_probability
+from sim_worker.surface import Surface
 
 STRATEGIES = ("by_quality", "by_uncertainty", "on_objects")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from shared.contract import CameraIntrinsics, Grasp
-from shared.geometry import approach_frame, invert, project, transform, wrap_angle
+from shared.geometry import approach_frame, invert, pose_from, project, transform, wrap_angle
 
 DOWN = np.array([0.0, 0.0, -1.0])
 
@@ -29,25 +30,43 @@ def top_down(xy: np.ndarray, tip_height: float, yaw: float) -> np.ndarray:
     return approach_frame(np.array([xy[0], xy[1], tip_height]), np.array([math.cos(yaw), math.sin(yaw), 0.0]), DOWN)
 
 
-def jaw_grasp(pose_base: np.ndarray, width: float, quality: float, camera: CameraIntrinsics, camera_pose: np.ndarray) -> Grasp:
-    """The wire form of a jaw pose (4, 4) in the base frame with an opening of `width` m."""
-    pose_camera = invert(camera_pose) @ pose_base
-    origin, closing = pose_camera[:3, 3], pose_camera[:3, 0]
-    half = np.stack([origin - closing * width / 2, origin + closing * width / 2])
-    ends = project(half, camera)
-    center = project(origin[None], camera)[0]
+def jaw_grasp(
+    tip: np.ndarray, width: float, quality: float, camera: CameraIntrinsics, camera_pose: np.ndarray, tcp_offset: float = 0.0
+) -> Grasp:
+    """The wire form of a jaw whose tips are at `tip` (4, 4) in the base frame, opened to `width` m.
+
+    tcp_offset: of the gripper; the poses in the grasp are those of its tool frame.
+    """
+    in_camera = invert(camera_pose) @ tip
+    origin, closing = in_camera[:3, 3], in_camera[:3, 0]
+    ends = project(np.stack([origin - closing * width / 2, origin + closing * width / 2]), camera)
     span = ends[1] - ends[0]
     return Grasp(
         kind="parallel_jaw",
         quality=quality,
-        center_px=center.tolist(),
         angle=wrap_angle(math.atan2(span[1], span[0])),
-        depth=float(origin[2]),
         width=float(width),
         width_px=float(np.hypot(*span)),
-        pose_camera=pose_camera.tolist(),
-        pose_base=np.asarray(pose_base).tolist(),
+        **_placed(tip, in_camera, camera, tcp_offset),
     )
+
+
+def suction_grasp(
+    contact: np.ndarray, quality: float, camera: CameraIntrinsics, camera_pose: np.ndarray, tcp_offset: float = 0.0
+) -> Grasp:
+    """The wire form of a cup that touches at `contact` (4, 4) in the base frame, z into the surface."""
+    in_camera = invert(camera_pose) @ contact
+    return Grasp(kind="suction", quality=quality, angle=0.0, **_placed(contact, in_camera, camera, tcp_offset))
+
+
+def _placed(tip: np.ndarray, in_camera: np.ndarray, camera: CameraIntrinsics, tcp_offset: float) -> dict[str, Any]:
+    back = pose_from(np.eye(3), np.array([0.0, 0.0, -tcp_offset]))
+    return {
+        "center_px": project(in_camera[None, :3, 3], camera)[0].tolist(),
+        "depth": float(in_camera[2, 3]),
+        "pose_camera": (in_camera @ back).tolist(),
+        "pose_base": (np.asarray(tip) @ back).tolist(),
+    }
 
 
 def points_in_base(depth: np.ndarray, camera: CameraIntrinsics, camera_pose: np.ndarray) -> np.ndarray:

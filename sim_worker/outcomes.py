@@ -12,12 +12,16 @@ from sim_worker.tasks.attempts import Attempt
 
 
 def outcome_of(attempt: Attempt, ticket: SceneTicket, outcome_id: str, source: str) -> Outcome:
-    """What happened, with the depth image as it was planned on and all that is needed to replay the scene.
+    """What happened, with the images as they were planned on and all that is needed to replay the scene.
 
     source: the simulator's id.
     """
     choice, result, view = attempt.choice, attempt.result, attempt.view
-    depth = in_depth_units(view.observation)
+    images = {"depth": in_depth_units(attempt.sent)}
+    specs = {"depth": ImageSpec(shape=list(images["depth"].shape), dtype="uint16", scale=DEPTH_UNIT)}
+    if attempt.sent.rgb is not None:
+        images["rgb"] = attempt.sent.rgb
+        specs["rgb"] = ImageSpec(shape=list(attempt.sent.rgb.shape), dtype="uint8")
     details = {"strategy": choice.strategy, "object": result.object_name, **attempt.conditions, **result.details}
     planned = choice.rank is not None
     meta = OutcomeMeta(
@@ -46,6 +50,6 @@ def outcome_of(attempt: Attempt, ticket: SceneTicket, outcome_id: str, source: s
         time=time.time(),
         duration=result.simulated_seconds,
         details=details,
-        images={"depth": ImageSpec(shape=list(depth.shape), dtype="uint16", scale=DEPTH_UNIT)},
+        images=specs,
     )
-    return Outcome(id=outcome_id, meta=meta, images={"depth": depth})
+    return Outcome(id=outcome_id, meta=meta, images=images)

@@ -1,89 +1,27 @@
-"""Jaw grasps drawn from a depth image: at random on objects, and between opposite depth edges.
+"""Grasps drawn from a depth image: at random on objects, and where edges or flatness promise more.
 
 They need no network: they give a learner the variety that a planner's own grasps lack, and a benchmark its floor.
-Both approach straight down and differ in where the jaw closes.
+A jaw approaches straight down; a cup along the surface's normal.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
 
-import cv2
 import numpy as np
 
-from shared.contract import CameraIntrinsics, Grasp, Gripper
-from shared.geometry import invert, project, transform
-from shared.planner import Observation
-from sim_worker.grasps import jaw_grasp, points_in_base, top_down
+from shared.contract import Grasp, Gripper
+from shared.geometry import approach_frame
+from sim_worker.grasps import jaw_grasp, suction_grasp, top_down
+from sim_worker.surface import Surface
 
-OBJECT_HEIGHT = 0.005
-"""What is higher above the base plane than this, m, is taken for an object."""
 INSERTION = 0.03
 """How far the tips go below the highest point near the grasp's centre, m."""
 LOWEST_TIP = 0.006
-REACH = (-0.03, 0.25)
-"""Heights between which a surface may lie that matters to a grasp, m."""
 FINGER_CLEARANCE = 0.004
-EDGE_DROP = 0.006
-"""Fall of the surface within one pixel that makes an edge, m."""
 FRICTION_ANGLE = math.radians(16)
 ANGLE_BINS = 16
-
-
-@dataclass(frozen=True)
-class Surface:
-    """What a sampler sees: base-frame points (H, W, 3), NaN without reading, and where objects are (H, W) bool."""
-
-    points: np.ndarray
-    on_object: np.ndarray
-    camera: CameraIntrinsics
-    camera_pose: np.ndarray
-
-    @classmethod
-    def of(cls, observation: Observation, camera: CameraIntrinsics, camera_pose: np.ndarray) -> Surface:
-        """Objects are what stands above the base plane z = 0, inside the segmask where there is one."""
-        if observation.depth is None:
-            raise ValueError("samplers need a depth image, got an observation without one")
-        points = points_in_base(observation.depth, camera, camera_pose)
-        on_object = np.nan_to_num(points[..., 2], nan=0.0) > OBJECT_HEIGHT
-        if observation.segmask is not None:
-            on_object &= observation.segmask
-        return cls(points, on_object, camera, np.asarray(camera_pose, dtype=float))
-
-    @cached_property
-    def heights(self) -> np.ndarray:
-        """Height above the base plane (H, W), m; 0 without reading."""
-        return np.nan_to_num(self.points[..., 2], nan=0.0).astype(np.float32)
-
-    @cached_property
-    def object_points(self) -> np.ndarray:
-        """Base-frame points (N, 3) on objects."""
-        return self.points[self.on_object]
-
-    @cached_property
-    def edges(self) -> tuple[np.ndarray, np.ndarray]:
-        """Points (N, 3) where the surface falls off and the outward direction (N, 2) in the base plane."""
-        floor = cv2.erode(self.heights, np.ones((3, 3), np.uint8))
-        is_edge = self.on_object & (self.heights - floor > EDGE_DROP)
-        smooth = cv2.GaussianBlur(self.heights, (0, 0), 1.5)
-        slope_u, slope_v = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-        rotation = self.camera_pose[:2, :2]
-        slope = np.stack([slope_u[is_edge] * self.camera.fx, slope_v[is_edge] * self.camera.fy], axis=1)
-        outward = -slope @ rotation.T
-        outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-9)
-        return self.points[is_edge], outward
-
-    def near(self, xy: np.ndarray, radius: float) -> np.ndarray:
-        """Points (N, 3) with a reading in the square of half side `radius`, m, round (x, y)."""
-        # Only the part of the image that the upright box over the square can project into is looked at.
-        corners = [(xy[0] + dx, xy[1] + dy, z) for dx in (-radius, radius) for dy in (-radius, radius) for z in REACH]
-        pixels = project(transform(invert(self.camera_pose), np.array(corners)), self.camera)
-        low, high = np.floor(pixels.min(axis=0)).astype(int), np.ceil(pixels.max(axis=0)).astype(int)
-        part = self.points[max(low[1], 0) : max(high[1] + 1, 0), max(low[0], 0) : max(high[0] + 1, 0)]
-        close = (np.abs(part[..., :2] - xy) < radius).all(axis=-1)
-        return part[close]
+CUP_DRAWS = 24
 
 
 def tip_height(surface: Surface, xy: np.ndarray, yaw: float, width: float, gripper: Gripper, above_fingers: bool) -> float:
@@ -109,10 +47,12 @@ def tip_height(surface: Surface, xy: np.ndarray, yaw: float, width: float, gripp
 
 
 def random_on_object(surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
-    """Up to `count` grasps on random object pixels at random angles; none when no object is seen."""
+    """Up to `count` grasps on random object pixels, a jaw's at random angles; none when no object is seen."""
     points = surface.object_points
     if not len(points):
         return []
+    if gripper.kind == "suction":
+        return [cup_on(surface, point, gripper)[0] for point in points[rng.integers(len(points), size=count)]]
     grasps = []
     for point in points[rng.integers(len(points), size=count)]:
         yaw = rng.integers(ANGLE_BINS) * math.pi / ANGLE_BINS
@@ -122,8 +62,33 @@ def random_on_object(surface: Surface, gripper: Gripper, count: int, rng: np.ran
 
 
 def random_probability(surface: Surface) -> float:
-    """Probability with which `random_on_object` proposes one given pixel and angle."""
+    """Probability with which `random_on_object` proposes one given pixel and angle of a jaw."""
     return 1.0 / max(len(surface.object_points) * ANGLE_BINS, 1)
+
+
+def promising(surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
+    """Up to `count` better grasps than random ones: between opposite edges for a jaw, on flat patches for a cup."""
+    if gripper.kind == "suction":
+        return flat_patches(surface, gripper, count, rng)
+    return antipodal_edges(surface, gripper, count, rng)
+
+
+def flat_patches(surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
+    """Up to `count` suction grasps: each the flattest of CUP_DRAWS random object pixels."""
+    points = surface.object_points
+    if not len(points):
+        return []
+    drawn = points[rng.integers(len(points), size=(count, CUP_DRAWS))]
+    return [min((cup_on(surface, point, gripper) for point in row), key=lambda each: each[1])[0] for row in drawn]
+
+
+def cup_on(surface: Surface, point: np.ndarray, gripper: Gripper) -> tuple[Grasp, float]:
+    """A suction grasp at `point` (3,) along the normal there, and how far from flat the patch under the cup is, m."""
+    plane = surface.plane_at(point, gripper.cup_radius)
+    normal, departure = plane if plane else (np.array([0.0, 0.0, 1.0]), math.inf)
+    closing = np.array([1.0, 0.0, 0.0]) if abs(normal[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
+    contact = approach_frame(point, closing, -normal)
+    return suction_grasp(contact, 0.0, surface.camera, surface.camera_pose, gripper.tcp_offset), departure
 
 
 def antipodal_edges(surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
@@ -156,4 +121,4 @@ def antipodal_edges(surface: Surface, gripper: Gripper, count: int, rng: np.rand
 def _grasp(surface: Surface, xy: np.ndarray, yaw: float, width: float, gripper: Gripper, rng: np.random.Generator) -> Grasp:
     width = max(width, gripper.min_width)
     height = tip_height(surface, xy, yaw, width, gripper, above_fingers=bool(rng.random() < 0.5))
-    return jaw_grasp(top_down(xy, height, yaw), width, 0.0, surface.camera, surface.camera_pose)
+    return jaw_grasp(top_down(xy, height, yaw), width, 0.0, surface.camera, surface.camera_pose, gripper.tcp_offset)

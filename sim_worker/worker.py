@@ -21,7 +21,7 @@ from shared.contract import GraspPlan, Gripper, SceneTicket
 from shared.planner import GraspPlanner
 from shared.settings import WorkerSettings
 from shared.streams import WorkerBoard
-from sim_worker.asking import PlanCall
+from sim_worker.asking import Extra, PlanCall
 from sim_worker.courier import Courier
 from sim_worker.outcomes import outcome_of
 from sim_worker.tally import Tally
@@ -75,7 +75,8 @@ class Worker:
         self.courier = courier
         self.board = board
         self.stop = stop
-        self.gripper = Gripper()
+        self.gripper = Gripper.model_validate_json(settings.gripper.read_bytes()) if settings.gripper else Gripper()
+        self.extras: list[Extra] = ["rgb"] if settings.rgb else []
         self.tally = Tally()
         self.state = "starting"
         self._episodes = 0
@@ -128,6 +129,7 @@ class Worker:
                     kind=lane.ticket.kind,
                     object_set=lane.ticket.object_set,
                     profile=lane.ticket.profile,
+                    objects_dir=self.settings.objects_dir,
                 )
             )
         except (SceneError, ValueError) as error:
@@ -136,7 +138,7 @@ class Worker:
             self._end(lane)
             return
         self.tally.scenes += 1
-        lane.task = run_ticket(scene, lane.ticket, self.gripper)
+        lane.task = run_ticket(scene, lane.ticket, self.gripper, self.extras)
         self._advance(lane)
 
     def _follow(self, lanes: list[Lane]) -> None:

@@ -6,16 +6,17 @@ whoever drives it decides how a plan is asked for: in process, or over the netwo
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from dataclasses import dataclass
 
 import numpy as np
 
 from shared.contract import GraspPlan, Gripper, SceneTicket
-from sim_worker.asking import PlanCall, plan_call
+from shared.planner import Observation
+from sim_worker.asking import Extra, PlanCall, plan_call
 from sim_worker.exploration import Choice, choose
 from sim_worker.grasps import pose_in_base
-from sim_worker.samplers import Surface
+from sim_worker.surface import Surface
 from sim_worker.world import AttemptResult, Scene, View
 
 GRASPS_ASKED = 20
@@ -25,10 +26,11 @@ GRASPS_ASKED = 20
 class Attempt:
     """One executed grasp: what was seen, planned, chosen and what came of it. number: counts a ticket's attempts from 0.
 
-    conditions: what the scene drew from its profile."""
+    sent: the images that were planned on. conditions: what the scene drew from its profile."""
 
     number: int
     view: View
+    sent: Observation
     plan: GraspPlan
     choice: Choice
     result: AttemptResult
@@ -46,14 +48,14 @@ class NoPlan:
 Task = Generator[PlanCall | Attempt | NoPlan, GraspPlan, None]
 
 
-def run_ticket(scene: Scene, ticket: SceneTicket, gripper: Gripper) -> Task:
+def run_ticket(scene: Scene, ticket: SceneTicket, gripper: Gripper, extras: Collection[Extra] = ()) -> Task:
     """Up to `ticket.attempts` attempts. A lifted object is taken away and the rest seen anew; after a failure the next
     attempt takes a grasp that was not tried yet, from the same state (the scene restores itself)."""
     rng = np.random.default_rng([ticket.seed, 1])
     number = 0
     while scene.objects:
         view = scene.observe()
-        call = plan_call(view, ticket.kind, gripper, GRASPS_ASKED, ticket.seed, ticket.planner, ticket.model_version)
+        call = plan_call(view, ticket.kind, gripper, GRASPS_ASKED, ticket.seed, ticket.planner, ticket.model_version, extras)
         plan = yield call
         surface = Surface.of(call.observation, view.camera, np.asarray(view.camera_pose))
         tried: set[int] = set()
@@ -66,7 +68,7 @@ def run_ticket(scene: Scene, ticket: SceneTicket, gripper: Gripper) -> Task:
                 return
             pose = pose_in_base(choice.grasp, np.asarray(view.camera_pose))
             result = scene.attempt(pose, choice.grasp.width or gripper.max_width, gripper)
-            yield Attempt(number, view, plan, choice, result, gripper, scene.conditions.flat())
+            yield Attempt(number, view, call.observation, plan, choice, result, gripper, scene.conditions.flat())
             number += 1
             if number == ticket.attempts:
                 return

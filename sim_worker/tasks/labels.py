@@ -12,7 +12,8 @@ from shared.contract import Grasp, GraspPlan, Gripper, ImageSpec, ModelRef, Outc
 from sim_worker.asking import DEPTH_UNIT, in_depth_units, plan_call
 from sim_worker.grasps import pose_in_base
 from sim_worker.planners import NamedPlanner
-from sim_worker.samplers import Surface, antipodal_edges, random_on_object, random_probability
+from sim_worker.samplers import promising, random_on_object, random_probability
+from sim_worker.surface import Surface
 from sim_worker.world import Scene, SceneSpec, View
 
 FEASIBLE_ASKED = 200
@@ -23,8 +24,11 @@ TOP = 20
 
 @dataclass(frozen=True)
 class Mix:
-    """Labels of each kind per scene. random: on an object. edges: between opposite depth edges. feasible: anywhere in the
-    list of the `feasible` planner. on_policy: among the best TOP of the `on_policy` planner."""
+    """Labels of each kind per scene.
+
+    random: on an object. edges: between opposite depth edges; for a cup, on flat patches. feasible: anywhere in the list of
+    the `feasible` planner. on_policy: among the best TOP of the `on_policy` planner.
+    """
 
     random: int = 10
     edges: int = 10
@@ -57,7 +61,7 @@ def candidates(
     surface = Surface.of(seen, view.camera, np.asarray(view.camera_pose))
     drawn = random_on_object(surface, gripper, mix.random, rng)
     found = [Candidate(grasp, "random", random_probability(surface)) for grasp in drawn]
-    found += [Candidate(grasp, "edges", 0.0) for grasp in antipodal_edges(surface, gripper, mix.edges, rng)]
+    found += [Candidate(grasp, "edges", 0.0) for grasp in promising(surface, gripper, mix.edges, rng)]
     plan = None
     if feasible and mix.feasible:
         plan = _plan(feasible, view, kind, gripper, FEASIBLE_ASKED, seed)

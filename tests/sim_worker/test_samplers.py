@@ -10,7 +10,8 @@ from shared.geometry import look_at
 from shared.planner import Observation
 from sim_worker.exploration import choose
 from sim_worker.grasps import jaw_grasp, points_in_base, pose_in_base, top_down
-from sim_worker.samplers import LOWEST_TIP, Surface, antipodal_edges, random_on_object, random_probability
+from sim_worker.samplers import LOWEST_TIP, antipodal_edges, flat_patches, random_on_object, random_probability
+from sim_worker.surface import Surface
 
 CAMERA = CameraIntrinsics(fx=300.0, fy=300.0, cx=119.5, cy=119.5)
 POSE = look_at(np.array([0.0, 0.0, 0.7]), np.zeros(3), np.array([0.0, 1.0, 0.0]))
@@ -83,6 +84,23 @@ def test_the_segmask_limits_where_objects_are(surface):
     limited = Surface.of(Observation(depth=depth, segmask=mask), CAMERA, POSE)
     assert len(limited.object_points) == 100
     assert random_probability(limited) == pytest.approx(1 / 1600)
+
+
+def test_a_cup_approaches_along_the_normal_of_a_flat_patch(surface):
+    cup = Gripper(kind="suction", cup_radius=0.01)
+    for grasp in flat_patches(surface, cup, 10, np.random.default_rng(0)):
+        pose = pose_in_base(grasp, POSE)
+        np.testing.assert_allclose(pose[:3, 2], [0, 0, -1], atol=0.02)
+        assert pose[2, 3] == pytest.approx(BOX[2], abs=1e-4)
+        assert grasp.kind == "suction"
+    assert len(random_on_object(surface, cup, 10, np.random.default_rng(0))) == 10
+
+
+def test_the_tool_frame_lies_behind_the_tips():
+    tip = top_down(np.array([0.03, -0.02]), 0.02, 0.7)
+    grasp = jaw_grasp(tip, 0.05, 0.5, CAMERA, POSE, tcp_offset=0.009)
+    assert pose_in_base(grasp, POSE)[2, 3] == pytest.approx(0.029)
+    assert grasp.depth == pytest.approx(0.68), "of the tips"
 
 
 def plan(*qualities: float) -> list[Grasp]:

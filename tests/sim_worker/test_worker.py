@@ -54,6 +54,16 @@ def test_without_a_queue_it_makes_its_own_scenes(tmp_path):
     assert list((tmp_path / "spool").iterdir()) == []
 
 
+def test_a_hand_and_colour_images_of_ones_own(tmp_path):
+    hand = tmp_path / "hand.json"
+    hand.write_text('{"max_width": 0.06, "finger_width": 0.015}')
+    worker, taken = make_worker(settings(tmp_path, attempts=1, gripper=hand, rgb=True), None)
+    worker.run()
+    outcome = taken[0].outcome
+    assert outcome.meta.gripper.max_width == 0.06
+    assert outcome.images["rgb"].shape == (*outcome.images["depth"].shape, 3)
+
+
 def test_tickets_are_taken_done_and_reported(tmp_path, redis_url):
     queue = connect(redis_url)
     tickets = TicketStream(queue)
