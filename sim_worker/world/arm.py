@@ -117,14 +117,14 @@ class Arm:
         paths = self.reach(tip_pose)
         if paths is None:
             return AttemptResult(False, "unreachable", details={"reason": "no path of the arm within its joint limits"})
-        start, (approach, self._lift), self._height = self.physics.steps, paths, 0.0
+        start, (approach, self._lift), self._height = self.physics.seconds, paths, 0.0
         heights = heights_of(self.physics, bodies)
         self._set_up(0.0)
         self._stand(approach[0])
         self.fingers.open(opening)
         obstacle = self._come_in(approach, {**bodies, **fixed})
         if obstacle is not None:
-            seconds = (self.physics.steps - start) / self.physics.hz
+            seconds = round(self.physics.seconds - start, 4)
             return AttemptResult(False, "collision", obstacle, seconds, {"phase": "arm"})
         least = max(self.gripper.min_width, 1e-3)
         return close_and_lift(self.physics, self, self.fingers, bodies, heights, least, force, start)

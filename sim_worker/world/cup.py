@@ -117,7 +117,7 @@ class Bond:
 
 def suck(physics: Physics, cup: Cup, bodies: Mapping[int, str], tip_pose: np.ndarray, pressure: float) -> AttemptResult:
     """Grasp with the cup pressed on at `tip_pose` (4, 4), evacuated by `pressure` Pa: seal, lift, hold."""
-    start = physics.steps
+    start = physics.seconds
     body, details = seal(physics, bodies, tip_pose, cup.gripper.cup_radius)
     if body is None:
         return AttemptResult(False, "missed", details=details)
@@ -130,4 +130,4 @@ def suck(physics: Physics, cup: Cup, bodies: Mapping[int, str], tip_pose: np.nda
     rise = physics.client.getBasePositionAndOrientation(body)[0][2] - before
     details |= {"rise": round(rise, 5), "breakaway": round(bond.force, 2)}
     failure: Failure | None = None if held and rise >= REQUIRED_RISE else "slipped"
-    return AttemptResult(failure is None, failure, bodies[body], (physics.steps - start) / physics.hz, details)
+    return AttemptResult(failure is None, failure, bodies[body], round(physics.seconds - start, 4), details)

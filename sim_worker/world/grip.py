@@ -36,7 +36,7 @@ def grip(
 
     `behind`: come in from so many m short of the pose, pushing what is in the way. `bodies`: names of what can be grasped.
     """
-    start = physics.steps
+    start = physics.seconds
     heights = heights_of(physics, bodies)
     jaw.place(pose, opening, behind)
     if behind > 0:
@@ -57,18 +57,18 @@ def close_and_lift(
     heights: Mapping[int, float],
     least: float,
     force: float,
-    start: int,
+    start: float,
 ) -> AttemptResult:
     """From the open hand in place to the outcome. `least`: m, a smaller opening after closing means nothing is held.
 
-    `heights`: m, where the centres of mass were before the hand came; `start`: the physics step at that time.
+    `heights`: m, where the centres of mass were before the hand came; `start`: the physics clock at that time.
     """
     left = fingers.close(force)
     details: dict[str, Detail] = {"opening": round(left, 5)}
 
     def result(failure: Failure | None, body: int | None) -> AttemptResult:
         name = None if body is None else bodies[body]
-        return AttemptResult(failure is None, failure, name, (physics.steps - start) / physics.hz, details)
+        return AttemptResult(failure is None, failure, name, round(physics.seconds - start, 4), details)
 
     held = fingers.holding(bodies)
     if not held or left < least:

@@ -62,7 +62,7 @@ class Physics:
         self.hardware_renderer = renderer == "egl"
         if self.hardware_renderer:
             self._load_egl()
-        self.steps = 0
+        self.seconds = 0.0
         self.reset()
 
     def _load_egl(self) -> None:
@@ -83,7 +83,18 @@ class Physics:
     def step(self, count: int = 1) -> None:
         for _ in range(count):
             self.client.stepSimulation()
-        self.steps += count
+        self.seconds += count / self.hz
+
+    @contextlib.contextmanager
+    def finer(self, hz: int) -> Iterator[None]:
+        """Step at no less than `hz` inside the block."""
+        usual, self.hz = self.hz, max(hz, self.hz)
+        self.client.setTimeStep(1.0 / self.hz)
+        try:
+            yield
+        finally:
+            self.hz = usual
+            self.client.setTimeStep(1.0 / usual)
 
     def steps_in(self, seconds: float) -> int:
         return max(1, round(seconds * self.hz))
