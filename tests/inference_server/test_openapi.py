@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
 from fastapi.openapi.models import OpenAPI
 from serving import Running
 
@@ -64,3 +68,22 @@ def test_metrics_count_requests_by_endpoint(server: Running) -> None:
         "process_resident_memory_bytes",
     ):
         assert series in text
+
+
+def explore(server: Running, folder: Path, examples: int) -> None:
+    """Requests made up from the document; every answer must be one that it declares (a 500 is not)."""
+    checks = "status_code_conformance,content_type_conformance,response_schema_conformance"
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "--checks", checks]
+    command += ["--max-examples", str(examples), "--phases", "examples,fuzzing", "--generation-database", "none", "--no-color"]
+    found = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1200, check=False)
+    assert found.returncode == 0, found.stdout[-5000:] + found.stderr[-2000:]
+    assert "passed" in found.stdout
+
+
+def test_what_is_declared_is_what_is_answered(server: Running, tmp_path: Path) -> None:
+    explore(server, tmp_path, 3)
+
+
+@pytest.mark.slow
+def test_what_is_declared_is_what_is_answered_at_length(server: Running, tmp_path: Path) -> None:
+    explore(server, tmp_path, 100)
