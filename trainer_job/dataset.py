@@ -34,6 +34,7 @@ class Record:
     planner: str
     model: str | None
     version: int | None
+    quality: float
     rank: int
     exploration: bool
     held_out: bool
@@ -105,13 +106,14 @@ def _record(shard: str, row: int, line: dict) -> Record:
         planner=meta["planner"],
         model=model.get("name"),
         version=model.get("version"),
+        quality=meta["quality"],
         rank=meta["rank"],
         exploration=meta["exploration"],
         held_out=is_held_out(scene_key(line["id"], scene)),
     )
 
 
-def in_service(records: Iterable[Record], model: str, version: int) -> list[bool]:
-    """Success of each attempt that tells how well a version does: its best grasps in simulated scenes not revisited."""
+def in_service(records: Iterable[Record], model: str, version: int) -> list[Record]:
+    """Attempts that tell how well a version does: its best grasps in simulated scenes that are not revisited."""
     mine = (r for r in records if r.model == model and r.version == version)
-    return [r.success for r in mine if r.on_policy and r.scene and not r.revisit]
+    return [r for r in mine if r.on_policy and r.scene and not r.revisit]

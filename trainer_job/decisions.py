@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Sequence
 
+import numpy as np
+
 from shared.rates import rate_with_interval
 from shared.registry import Registry
 from shared.settings import TrainerSettings
@@ -18,7 +20,8 @@ from trainer_job.publish import offline_decision, promote, reject, undecided
 log = logging.getLogger(__name__)
 
 MEASURE_EVERY = 20
-"""Attempts in service after which a champion's card is brought up to date."""
+"""Attempts in service after which a champion's card is brought up to date: success with its interval, and as `expected` the
+mean quality that was promised for the same grasps (the best of many is easily promised too much)."""
 PROTOCOL = "in service: best grasp of each plan in the trainer's collect tickets, strict contact rule"
 
 
@@ -97,21 +100,21 @@ class Decisions:
     def _measure(self) -> None:
         """Writes into the champion's card how its best grasps do in service."""
         champion = self.registry.champion(self.model)
-        successes = [] if champion is None else in_service(self.dataset.records, self.model, champion)
-        if champion is None or len(successes) < self._measured.get(champion, 0) + MEASURE_EVERY:
+        served = [] if champion is None else in_service(self.dataset.records, self.model, champion)
+        if champion is None or len(served) < self._measured.get(champion, 0) + MEASURE_EVERY:
             return
-        self._measured[champion] = len(successes)
-        rate = {**rate_with_interval(sum(successes), len(successes)), "protocol": PROTOCOL}
+        self._measured[champion] = len(served)
+        rate = rate_with_interval(sum(record.success for record in served), len(served))
+        expected = float(np.mean([record.quality for record in served]))
         with self.lock:
-            self.registry.update(self.model, champion, simulated=rate)
+            self.registry.update(self.model, champion, simulated={**rate, "expected": expected, "protocol": PROTOCOL})
 
     def _guard(self) -> None:
         """Rolls the champion back when it does worse in service than its predecessor did."""
         champion, previous = self.registry.champion(self.model), self.registry.previous(self.model)
         if champion is None or previous is None or previous == champion:
             return
-        records = self.dataset.records
-        due = look(in_service(records, self.model, champion), in_service(records, self.model, previous))
+        due = look(*([r.success for r in in_service(self.dataset.records, self.model, v)] for v in (champion, previous)))
         if due is None:
             return
         with self.lock:

@@ -123,4 +123,4 @@ def test_success_in_service_counts_only_best_grasps_of_that_version(tmp_path: Pa
         block_outcome(6, success=True, scene=SceneRef(seed=6, ticket="revisit-7")),
     ]
     library = library_of(tmp_path, outcomes)
-    assert in_service(library.dataset.records, "dense", 1) == [True, False]
+    assert [r.success for r in in_service(library.dataset.records, "dense", 1)] == [True, False]

@@ -157,4 +157,5 @@ def test_a_champions_card_tells_how_it_does_in_service(redis_url: str, tmp_path:
     measured = bench.registry.card("dense", 1).simulated
     assert measured is not None
     assert (measured["attempts"], measured["rate"]) == (30, pytest.approx(2 / 3))
+    assert measured["expected"] == 0
     assert "in service" in measured["protocol"]

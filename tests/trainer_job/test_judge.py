@@ -17,9 +17,8 @@ PAIRS = 500
 
 def outcome_of(ticket: SceneTicket, success: bool) -> Record:
     scene = SceneRef(seed=ticket.seed, kind=ticket.kind, ticket=ticket.id)
-    return Record(
-        f"w:{ticket.id}:0", "shard-000001", 0, success, 0.0, scene, "dense", "dense", ticket.model_version, 0, False, False
-    )
+    made_by = ("dense", "dense", ticket.model_version)
+    return Record(f"w:{ticket.id}:0", "shard-000001", 0, success, 0.0, scene, *made_by, 0.9, 0, False, False)
 
 
 def judge(champion: float, candidate: float, seed: int, together: float = 0.6) -> tuple[bool, Score]:

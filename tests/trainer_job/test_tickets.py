@@ -61,7 +61,7 @@ def test_no_tickets_while_the_trainer_is_behind(redis_url: str, tmp_path: Path) 
 def test_a_share_comes_back_to_scenes_that_failed(redis_url: str, tmp_path: Path) -> None:
     desk = office(redis_url, tmp_path)
     scene = SceneRef(seed=12345, kind="pile", object_set="train", profile="hard")
-    record = Record("w:0:0", "shard-000001", 0, False, 0.0, scene, "dense", "dense", 1, 0, False, False)
+    record = Record("w:0:0", "shard-000001", 0, False, 0.0, scene, "dense", "dense", 1, 0.9, 0, False, False)
     desk.learn([record])
     seeds = [desk.collect_ticket(n) for n in range(400)]
     again = [ticket for ticket in seeds if ticket.seed == 12345]
