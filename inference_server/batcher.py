@@ -122,7 +122,6 @@ class Batcher:
 
     def full(self) -> ServerError:
         """429 with an honest guess of when there will be room."""
-        self._metrics.rejected.labels("queue_full").inc()
         wait = min(30, max(1, math.ceil(len(self.queue) * self._seconds_per_job)))
         message = f"the queue is full ({self.queue.size} requests); send the request again after Retry-After seconds"
         return ServerError(429, "queue_full", message, retry_after=wait)

@@ -78,7 +78,9 @@ def install(app: FastAPI) -> None:
     """Send every exception of the app, the framework's own included, in the one shape."""
 
     async def known(request: Request, error: Exception) -> Response:
-        return error_response(as_server_error(error))
+        refused = as_server_error(error)
+        app.state.service.metrics.rejected.labels(refused.code).inc()
+        return error_response(refused)
 
     async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

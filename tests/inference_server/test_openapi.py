@@ -87,3 +87,8 @@ def test_what_is_declared_is_what_is_answered(server: Running, tmp_path: Path) -
 @pytest.mark.slow
 def test_what_is_declared_is_what_is_answered_at_length(server: Running, tmp_path: Path) -> None:
     explore(server, tmp_path, 100)
+
+
+def test_metrics_count_refusals_by_code(server: Running) -> None:
+    assert server.raw(options={"planner": "nothing"}).status_code == 404
+    assert 'grasp_rejected_total{reason="unknown_planner"}' in server.client.get("/metrics").text
