@@ -1,0 +1,199 @@
+"""Trains a network from a recipe on a published data set or on our own shards, and publishes the best epoch.
+
+    python -m trainer_job.train --recipe gqcnn-jaw-dexnet2 --data FOLDER --models-dir data/models [--promote]
+    python -m trainer_job.train --recipe mobileunet --data train.npz --validation val.npz
+
+In the run folder: loss.png, predictions.png, TensorBoard events, history.json and the recipe that was used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+
+from shared.logs import setup
+from shared.networks import build_network
+from shared.networks.crops import View
+from shared.networks.mobileunet import MobileUNet
+from shared.registry import ModelCard, Registry
+from trainer_job.crop_task import CropTask
+from trainer_job.datasets import dexnet, heat_labels, shard_crops
+from trainer_job.datasets.grasp_crops import GraspCrops
+from trainer_job.heat_task import HeatTask
+from trainer_job.pictures import draw_losses
+from trainer_job.recipe import Recipe, load, shipped
+
+log = logging.getLogger(__name__)
+
+Task = CropTask | HeatTask
+
+
+def read_crops(recipe: Recipe, folders: list[Path], cache: Path) -> GraspCrops:
+    """The data of a recipe on crops. Raises ValueError when they are not there or not of that format."""
+    if recipe.data.format == "shards":
+        size = recipe.parameters.get("crop_size", 96 if recipe.architecture == "gqcnn4" else 32)
+        return shard_crops.read(folders, recipe.kind, View(**recipe.view), size)
+    if len(folders) != 1:
+        raise ValueError(f"--data: expected one {recipe.data.format} folder, got {len(folders)}")
+    return dexnet.read(folders[0], recipe.data.format, cache)
+
+
+def open_task(recipe: Recipe, network: nn.Module, options: argparse.Namespace) -> Task:
+    if recipe.data.format != "mobileunet":
+        return CropTask(read_crops(recipe, options.data, options.cache), recipe)
+    if not isinstance(network, MobileUNet):
+        raise ValueError(f"data format mobileunet trains architecture mobileunet, got {recipe.architecture!r}")
+    training = heat_labels.read(options.data[0], network.rotations)
+    validation = heat_labels.read(options.validation, network.rotations) if options.validation else None
+    return HeatTask(training, validation, recipe, network.angles)
+
+
+def make_optimizer(network: nn.Module, recipe: Recipe, steps_per_epoch: int) -> tuple[torch.optim.Optimizer, Any]:
+    """The optimizer and a schedule that is stepped after every batch."""
+    chosen, plan = recipe.optimizer, recipe.schedule
+    optimizer: torch.optim.Optimizer
+    if chosen.name == "sgd":
+        optimizer = torch.optim.SGD(
+            network.parameters(), chosen.learning_rate, momentum=chosen.momentum, weight_decay=chosen.weight_decay
+        )
+    else:
+        kind = torch.optim.Adam if chosen.name == "adam" else torch.optim.AdamW
+        optimizer = kind(network.parameters(), chosen.learning_rate, weight_decay=chosen.weight_decay)
+    if plan.name == "one_cycle":
+        total = max(2, recipe.epochs * steps_per_epoch)
+        return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, chosen.learning_rate, total_steps=total)
+    every = max(1, round(plan.every_epochs * steps_per_epoch))
+    gamma = plan.gamma if plan.name == "exponential" else 1.0
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: gamma ** (step // every))
+
+
+def train(network: nn.Module, task: Task, recipe: Recipe, device: torch.device, folder: Path) -> list[dict[str, float]]:
+    """Trains in place, leaves the weights of the epoch with the least validation loss, and returns the history."""
+    network.to(device)
+    steps = max(1, len(task.training) // recipe.batch)
+    optimizer, schedule = make_optimizer(network, recipe, steps)
+    history: list[dict[str, float]] = []
+    best, kept = float("inf"), copy.deepcopy(network.state_dict())
+    with SummaryWriter(str(folder)) as writer:
+        for epoch in range(1, recipe.epochs + 1):
+            started = time.monotonic()
+            losses = [_step(network, task, rows, optimizer, schedule, device) for rows in _batches(task, recipe.batch)]
+            network.eval()
+            history.append({"training_loss": float(np.mean(losses)), **task.evaluate(network, device)})
+            for name, value in history[-1].items():
+                writer.add_scalar(name, value, epoch)
+            draw_losses(history, folder / "loss.png")
+            if history[-1]["loss"] < best:
+                best, kept = history[-1]["loss"], copy.deepcopy(network.state_dict())
+                task.picture(network, device, folder / "predictions.png")
+            seconds = round(time.monotonic() - started, 1)
+            log.info("epoch", extra={"epoch": epoch, "of": recipe.epochs, "seconds": seconds, **_rounded(history[-1])})
+            (folder / "history.json").write_text(json.dumps(history, indent=1))
+    network.load_state_dict(kept)
+    network.eval()
+    return history
+
+
+def _batches(task: Task, size: int) -> list[np.ndarray]:
+    """Rows of each batch of one pass; a last, smaller one is left out (batch normalisation needs company)."""
+    rows = task.epoch()
+    size = min(size, len(rows))
+    return [rows[start : start + size] for start in range(0, len(rows) - size + 1, size)]
+
+
+def _step(
+    network: nn.Module, task: Task, rows: np.ndarray, optimizer: torch.optim.Optimizer, schedule: Any, device: torch.device
+) -> float:
+    network.train()
+    inputs, targets = task.batch(rows, device)
+    loss = task.loss(task.forward(network, inputs), targets)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    schedule.step()
+    return float(loss.detach())
+
+
+def publish(network: nn.Module, task: Task, recipe: Recipe, history: list[dict[str, float]], registry: Registry) -> int:
+    """The best epoch as the next version; the card holds its validation metrics and the whole recipe."""
+    best = min(range(len(history)), key=lambda index: history[index]["loss"])
+    card = ModelCard.model_validate(
+        {
+            "name": recipe.name,
+            "architecture": recipe.architecture,
+            "parameters": recipe.parameters,
+            "parent": registry.champion(recipe.name),
+            "seeds": {"training": recipe.seed},
+            "metrics": {name: value for name, value in history[best].items() if name != "training_loss"},
+            "kind": recipe.kind,
+            "view": recipe.view,
+            "training": {"recipe": recipe.model_dump(), "epoch": best + 1, "examples": len(task.training)},
+        }
+    )
+    state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    return registry.publish(recipe.name, save(state), card)
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in values.items()}
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m trainer_job.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--recipe", required=True, help=f"YAML file, or one of {', '.join(shipped())}")
+    add("--data", type=Path, nargs="+", required=True, help="tensor folder, npz, or folders of shards")
+    add("--validation", type=Path, help="npz to validate on (MobileUNet data); none: the last share of --data")
+    add("--models-dir", type=Path, default=Path("data/models"), help="registry to publish into (default: %(default)s)")
+    add("--out", type=Path, help="run folder; none: data/runs/<name>-<time>")
+    add("--cache", type=Path, default=Path("data/cache"), help="where compressed tensors are unpacked (default: %(default)s)")
+    add("--epochs", type=int, help="instead of the recipe's")
+    add("--batch", type=int, help="instead of the recipe's")
+    add("--seed", type=int, help="instead of the recipe's")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--promote", action="store_true", help="make it the champion")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    setup("trainer_job.train", "info", "auto")
+    try:
+        recipe = load(options.recipe)
+        changes = {name: getattr(options, name) for name in ("epochs", "batch", "seed") if getattr(options, name) is not None}
+        recipe = Recipe.model_validate(recipe.model_dump() | changes)
+        torch.manual_seed(recipe.seed)
+        network = build_network(recipe.architecture, recipe.parameters)
+        task = open_task(recipe, network, options)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    folder = options.out or Path("data/runs") / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1))
+    history = train(network, task, recipe, torch.device(options.device), folder)
+    registry = Registry(options.models_dir)
+    version = publish(network, task, recipe, history, registry)
+    if options.promote:
+        registry.promote(recipe.name, version)
+    best = min(history, key=lambda each: each["loss"])
+    print(f"{recipe.name} version {version}: {_rounded(best)}; pictures and events in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
