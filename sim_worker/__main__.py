@@ -32,6 +32,8 @@ from sim_worker.worker import Worker, boot_name
 logger = logging.getLogger("sim_worker")
 
 WAIT_LOG_SECONDS = 10.0
+PLAN_SECONDS = 5.0
+"""Longest wait for one plan before it is asked for again; also about the longest that stopping takes."""
 
 
 class Settings(WorkerSettings):
@@ -91,7 +93,7 @@ def main(settings: WorkerSettings) -> int:
     name = boot_name(settings.worker_id)
     logger.info("worker %s starts", name, extra={"server": settings.server_url, "queue": settings.redis_url or "none"})
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
-    client = GraspClient(settings.server_url, api_key=api_key)
+    client = GraspClient(settings.server_url, api_key=api_key, deadline=PLAN_SECONDS)
     queue = connect(settings.redis_url) if settings.redis_url else None
     spool = Spool(settings.spool_dir, name, settings.spool_limit_mb * 1e6)
     courier = Courier(spool, to_queue(OutcomeStream(queue)) if queue else to_server(client))

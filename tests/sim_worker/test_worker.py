@@ -115,6 +115,22 @@ def test_nothing_is_lost_or_doubled_while_the_queue_is_away(tmp_path, own_queue_
     assert len(set(ids)) == len(ids) == sum(OutcomeStream(queue).sent().values()) == worker.tally.attempts
 
 
+def test_a_full_queue_is_waited_for(tmp_path, redis_url):
+    queue = connect(redis_url)
+    worker, _ = make_worker(settings(tmp_path, attempts=3), queue)
+    queue.config_set("maxmemory-policy", "noeviction")
+    queue.config_set("maxmemory", "1")
+    try:
+        worker.run()
+    finally:
+        queue.config_set("maxmemory", "0")
+    assert OutcomeStream(queue).sent() == {}
+    later, _ = make_worker(settings(tmp_path, attempts=1), queue)
+    wait_until(lambda: later.courier.spool.adopt() == 3)
+    later.run()
+    assert OutcomeStream(queue).sent() == {worker.name: 3, later.name: 1}
+
+
 def test_a_full_spool_pauses_the_worker(tmp_path):
     worker, _ = make_worker(settings(tmp_path, attempts=0, spool_limit_mb=0.2), None)
 
