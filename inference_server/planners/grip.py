@@ -116,24 +116,27 @@ def _openings(strip: Tensor, tips: Tensor, jaw: _Jaw, gripper: Gripper) -> tuple
 
     strip: (M, positions), the highest across a padded finger. Infinite where no finger fits within reach.
     """
-    window = strip.unfold(1, jaw.window, 1).amax(2)  # (M, P): highest under a padded finger that starts at the position
     first = jaw.centre - round(PADDING / STEP)  # start of the window of a finger whose inner face is at the centre
-    right = window[:, None, first:]
-    left = strip.flip(1).unfold(1, jaw.window, 1).amax(2)[:, None, first:]
-    limit = tips[:, :, None] - MARGIN
-    free_right, free_left = right <= limit, left <= limit
-    distance = STEP * torch.arange(free_right.shape[2], device=strip.device)
-    near_right = torch.where(free_right, distance, torch.inf).amin(2)
-    near_left = torch.where(free_left, distance, torch.inf).amin(2)
+    limit = (tips - MARGIN)[:, None, :]
+    free_right, free_left = (
+        side.unfold(1, jaw.window, 1)[:, first:].amax(2)[:, :, None] <= limit for side in (strip, strip.flip(1))
+    )  # (M, distances, levels)
+    near_right, near_left = (STEP * _first(free) for free in (free_right, free_left))
     extra = torch.zeros_like(near_right)
     for more in sorted(EXTRA):
         fits = near_right + near_left + 2 * more <= gripper.max_width
         steps = round(more / STEP)
         for near, free in ((near_right, free_right), (near_left, free_left)):
             index = (torch.nan_to_num(near, posinf=0.0) / STEP).round().to(torch.int64) + steps
-            fits = fits & free.gather(2, index.clamp(max=free.shape[2] - 1)[:, :, None]).squeeze(2)
+            fits = fits & free.gather(1, index.clamp(max=free.shape[1] - 1)[:, None, :]).squeeze(1)
         extra = torch.where(fits, more, extra)
     return near_right, near_left, extra
+
+
+def _first(free: Tensor) -> Tensor:
+    """Index (M, levels) of the first True along the distances of (M, distances, levels), infinite without one."""
+    blocked = torch.cumprod(~free, 1, dtype=torch.int32).sum(1)
+    return torch.where(blocked < free.shape[1], blocked.to(torch.float32), torch.inf)
 
 
 def _describe(
@@ -167,7 +170,7 @@ def _describe(
     run = 0.5 * _mean((low[0] - high[0]) + (high[1] - low[1]), both)
     slant = torch.where(both.any(1), run / rise.clamp(min=0.002), torch.ones_like(run))
     inside = solid & (jaw.along.abs() <= 0.5 * (right + left)[:, None])[:, None, :]
-    overlap = _mean(torch.where(inside, lines - tip[:, None, None], 0.0).amax(2), touched)
+    overlap = _mean((inside * (lines - tip[:, None, None])).amax(2), touched)
     shift = 0.5 * (right - left)
     cos, sin = torch.cos(angle), torch.sin(angle)
     hands = Hands(
@@ -190,9 +193,12 @@ def _describe(
 
 def _ends(solid: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
     """Right and left end (N, lines) of what is solid (N, lines, positions); infinite where nothing is."""
-    right = torch.where(solid, along, -torch.inf).amax(2)
-    left = torch.where(solid, along, torch.inf).amin(2)
-    return torch.where(torch.isfinite(right), right, torch.inf), left
+    beyond = 1.0  # farther than any position, so that the product is greatest at the end
+    weight = solid.to(torch.float32)
+    right = (weight * (along + beyond)).amax(2) - beyond
+    left = beyond - (weight * (beyond - along)).amax(2)
+    empty = right == -beyond
+    return torch.where(empty, torch.inf, right), torch.where(empty, torch.inf, left)
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:

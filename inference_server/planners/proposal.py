@@ -56,10 +56,10 @@ def survey(scene: Scene, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor, Coun
     fingers = torch.nn.functional.pad(dilate_round(scene.bound, thick), (pad, pad, pad, pad), value=OUTSIDE)
     base = (rows + pad) * fingers.shape[1] + columns + pad
     offsets = _strips(reach, torch.linspace(-span, span, lines), fingers.shape[1]).to(scene.device)
-    heights = fingers.reshape(-1)[base[:, None] + offsets]
     depths = torch.tensor(DEPTHS, device=scene.device)
     tips = torch.maximum(top - depths[:, None], scene.table_at(x, y) + FLOOR)
-    scores, wide = _judge(heights, tips, pace, gripper)
+    first = pace * _first_free(fingers.reshape(-1), base, offsets, tips)
+    scores, wide = _judge(first, pace, gripper)
     leaving = scene.leaving[rows, columns] >= top - scene.table_at(x, y) - max(DEPTHS)
     scores -= 2.0 * leaving[:, None]
     feasible = torch.isfinite(scores)
@@ -83,11 +83,11 @@ def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _strips(reach: int, across: Tensor, row_length: int) -> Tensor:
-    """Flat index offsets (reach + 1, 2, lines, 1, ANGLES) of finger positions from the centre outwards, on both sides.
+    """Flat index offsets (reach + 1, 2, lines, ANGLES, 1) of finger positions from the centre outwards, on both sides.
 
     Lines lie `across` (lines,) cells from the closing axis.
     """
-    angle = torch.arange(ANGLES) * (math.pi / ANGLES)
+    angle = torch.arange(ANGLES)[:, None] * (math.pi / ANGLES)
     along = PACE * torch.arange(reach + 1)[:, None, None, None, None] * torch.tensor([1, -1])[:, None, None, None]
     across = across[:, None, None]
     column = torch.round(along * torch.cos(angle) - across * torch.sin(angle)).to(torch.int64)
@@ -95,28 +95,37 @@ def _strips(reach: int, across: Tensor, row_length: int) -> Tensor:
     return row * row_length + column
 
 
-def _judge(heights: Tensor, tips: Tensor, pace: float, gripper: Gripper) -> tuple[Tensor, Tensor]:
+def _first_free(heights: Tensor, base: Tensor, offsets: Tensor, tips: Tensor) -> Tensor:
+    """Where each line first leaves the object, (levels, 2 sides, lines, ANGLES, N) positions; twice the reach if it never does.
+
+    heights: flat map of the highest within a finger's thickness. base (N,): index of the centres. tips: (levels, N).
+    """
+    tips = tips[:, None, None, None, :]
+    shape = (*offsets.shape[1:4], len(base))
+    blocked = torch.ones((len(tips), *shape), dtype=torch.bool, device=heights.device)
+    first = torch.zeros_like(blocked, dtype=torch.uint8)
+    for offset in offsets:  # outwards in small steps, which stay in the cache
+        index = (base + offset).reshape(-1)
+        blocked &= heights.index_select(0, index).reshape(shape) >= tips
+        first += blocked.view(torch.uint8)
+    return first + len(offsets) * blocked.view(torch.uint8)
+
+
+def _judge(first: Tensor, pace: float, gripper: Gripper) -> tuple[Tensor, Tensor]:
     """Scores (N, ANGLES), -inf where no level fits, and whether the object alone is too wide (N, ANGLES) bool.
 
-    heights: (positions, 2 sides, lines, N, ANGLES), the highest within a finger's thickness. tips: (levels, N). A finger fits
-    where all its lines are below the tips; where each line first is tells how flat the side of the object lies to it.
+    first: (levels, sides, lines, ANGLES, N), m. A finger fits where all its lines do; how far they differ tells how flat the
+    side of the object lies to it.
     """
-    best = torch.full(heights.shape[-2:], -torch.inf, device=heights.device)
-    wide = torch.ones_like(best, dtype=torch.bool)
-    for level, tip in enumerate(tips[:, :, None]):
-        first = torch.full_like(heights[0], 2.0 * len(heights))  # (sides, lines, N, ANGLES)
-        for position in range(len(heights) - 1, -1, -1):
-            first = torch.where(heights[position] < tip, float(position), first)
-        first *= pace
-        side = first.amax(1)
-        width = side[0] + side[1] - gripper.finger_thickness
-        off_centre = (side[0] - side[1]).abs() / 2
-        uneven = (side[:, None] - first).clamp(max=0.03).mean((0, 1))
-        score = -off_centre / 0.02 - uneven / 0.01 - 0.5 * width / gripper.max_width - 0.3 * level
-        fits = (width <= gripper.max_width + pace) & (off_centre <= OFF_CENTRE)
-        best = torch.where(fits & (score > best), score, best)
-        wide &= first.amin((0, 1)) > gripper.max_width / 2
-    return best, wide
+    side = first.amax(2)
+    width = side[:, 0] + side[:, 1] - gripper.finger_thickness
+    off_centre = (side[:, 0] - side[:, 1]).abs() / 2
+    uneven = (side[:, :, None] - first).clamp(max=0.03).mean((1, 2))
+    shallow = 0.3 * torch.arange(len(first), device=first.device)[:, None, None]
+    scores = -off_centre / 0.02 - uneven / 0.01 - 0.5 * width / gripper.max_width - shallow
+    fits = (width <= gripper.max_width + pace) & (off_centre <= OFF_CENTRE)
+    wide = (first.amin((1, 2)) > gripper.max_width / 2).all(0)
+    return torch.where(fits, scores, -torch.inf).amax(0).T.contiguous(), wide.T
 
 
 def _in_turn(scores: Tensor, x: Tensor, y: Tensor, most: int) -> tuple[Tensor, Tensor]:

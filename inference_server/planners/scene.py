@@ -83,7 +83,8 @@ class Scene:
         rows, columns = layer.shape
         column = ((x - self.map.corner[0]) / self.map.resolution + 0.5).clamp_(0, columns - 0.5).to(torch.int64)
         row = ((y - self.map.corner[1]) / self.map.resolution + 0.5).clamp_(0, rows - 0.5).to(torch.int64)
-        return layer.reshape(-1)[row.mul_(columns).add_(column)]
+        index = row.mul_(columns).add_(column)
+        return layer.reshape(-1).index_select(0, index.reshape(-1)).reshape(index.shape)
 
 
 def view(observation: Observation, request: PlanRequest, device: torch.device) -> Scene:
