@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from inference_server import errors
 from inference_server.access import AccessMiddleware
 from inference_server.auth import require_key
-from inference_server.routes import batch, gqcnn, health, heatmap, models, outcomes, predict, process, v2
+from inference_server.routes import batch, dashboard, gqcnn, health, heatmap, models, outcomes, predict, process, v2
 from inference_server.service import Service
 from inference_server.tensors import InferRequest
 from shared.settings import ServerSettings
@@ -36,7 +36,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
 
     app = FastAPI(title="GraspLoop", version=version("grasploop"), description=_DESCRIPTION, lifespan=lifespan)
     app.state.service = service
-    for open_router in (health.router, v2.health):
+    for open_router in (health.router, v2.health, dashboard.router):
         app.include_router(open_router)
     for module in (predict, batch, heatmap, gqcnn, process, models, outcomes):
         app.include_router(module.router, dependencies=[Depends(require_key)])
