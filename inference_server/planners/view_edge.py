@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from shared.contract import CameraIntrinsics
-from shared.heightmap import HeightMap
+from shared.heightmap import MAX_HEIGHT, HeightMap
 
 COARSE = 3
 """Cells along a side of the blocks on which structures are followed."""
@@ -31,7 +31,7 @@ def leaving_view(scene: HeightMap, camera: CameraIntrinsics, size: tuple[int, in
     above = (scene.bound - scene.table_map())[::COARSE, ::COARSE]
     edge = _edge(scene, camera, size)
     level = np.zeros(above.shape, np.float32)
-    highest = float(above[edge].max(initial=0.0))
+    highest = min(MAX_HEIGHT, float(above[edge].max(initial=0.0)))  # what stands higher must not cost a level per STEP
     for height in np.arange(LOWEST, highest, STEP):
         solid = cv2.dilate((above > height).astype(np.uint8), JOINED)
         _, piece = cv2.connectedComponents(solid, connectivity=4)
