@@ -8,13 +8,13 @@ import numpy as np
 from shared.contract import CameraIntrinsics
 from shared.heightmap import MAX_HEIGHT, HeightMap
 
-COARSE = 3
+COARSE = 2
 """Cells along a side of the blocks on which structures are followed."""
 LOWEST, STEP = 0.010, 0.012
 """Lowest level over the table at which structures are followed, and distance of the levels, m."""
-JOINED = np.ones((2, 2), np.uint8)
-"""Pieces are joined over gaps of one block: depth sensors break thin connections."""
-NEAR_BLIND = 2
+JOINED = np.ones((3, 3), np.uint8)
+"""Pieces are joined over gaps of two blocks: depth sensors break thin connections."""
+NEAR_BLIND = 3
 """A block this near to blind cells lies on the edge of view, in blocks."""
 NEAR_FRAME = 0.015
 """A block seen this near to the frame of the image lies on the edge of view, as a share of the image's width."""
