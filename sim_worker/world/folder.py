@@ -1,7 +1,7 @@
 """A folder of the user's own objects: URDF, OBJ or STL files become graspable bodies.
 
-A mesh is scaled to fit, cut into convex parts (V-HACD, in PyBullet), and given mass and inertia as of a solid. What is
-drawn is what is touched: the parts stand for the mesh in the image too. Results are kept on disk by content.
+A mesh is scaled to fit, cut into convex parts (its own pieces if they are convex, else by V-HACD, in PyBullet), and given
+mass and inertia as of a solid. What is drawn is what is touched: the parts stand for the mesh in the image too. Results are kept on disk by content.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MILLIMETRES_ABOVE = 2.0
 """Longest side, in the file's units, above which these are taken for millimetres instead of metres."""
 DENSITY = 500.0
 """kg/m3 of a solid mesh; its mass is kept between 20 g and 1 kg."""
-_VHACD = {"resolution": 100_000, "maxNumVerticesPerCH": 48, "concavity": 0.002}
+_VHACD = {"resolution": 400_000, "maxNumVerticesPerCH": 48, "concavity": 0.002}
 _FORMAT = "1"
 
 
@@ -70,8 +70,9 @@ def urdf_of_mesh(path: Path) -> Path:
     mesh = _loaded(path)
     home.mkdir(parents=True, exist_ok=True)
     parts = home / f"parts-{os.getpid()}.obj"
-    if mesh.is_convex:
-        mesh.convex_hull.export(parts)
+    bodies = mesh.split(only_watertight=False)
+    if all(body.is_convex for body in bodies):
+        parts.write_text(_grouped([body.convex_hull for body in bodies]))
     else:
         _decompose(mesh, parts)
     os.replace(parts, home / "parts.obj")
@@ -95,6 +96,17 @@ def _loaded(path: Path) -> trimesh.Trimesh:
     solid = mesh if mesh.is_watertight and mesh.volume > 0 else mesh.convex_hull
     mesh.apply_translation(-solid.center_mass)
     return mesh
+
+
+def _grouped(bodies: list[trimesh.Trimesh]) -> str:
+    """An OBJ text with one group for each body: PyBullet makes a hull of each."""
+    lines, first = [], 1
+    for index, body in enumerate(bodies):
+        lines.append(f"o part_{index}")
+        lines += [f"v {x:.8f} {y:.8f} {z:.8f}" for x, y, z in body.vertices]
+        lines += [f"f {a + first} {b + first} {c + first}" for a, b, c in body.faces]
+        first += len(body.vertices)
+    return "\n".join(lines) + "\n"
 
 
 def _decompose(mesh: trimesh.Trimesh, target: Path) -> None:

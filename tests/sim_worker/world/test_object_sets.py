@@ -1,0 +1,63 @@
+"""Object sets keep what is learned from apart from what is judged on, and every object of them can be simulated."""
+
+import numpy as np
+import pytest
+
+from sim_worker.world import SceneSpec, World
+from sim_worker.world.catalogue import HOUSEHOLD, draw_names, model_named
+from sim_worker.world.physics import Physics
+from sim_worker.world.procedural import SHAPES
+
+
+def drawn(object_set, count=3000):
+    return set(draw_names(object_set, count, np.random.default_rng(0)))
+
+
+def test_sets_share_no_object():
+    train, validation, test = drawn("train"), drawn("validation"), drawn("test")
+    assert not train & validation
+    assert not (train | validation) & test
+
+
+def test_test_shapes_are_the_last_hundred_and_broken_ones_are_never_drawn():
+    numbers = {int(name[7:]) for name in drawn("test") if name.startswith("random/")}
+    assert numbers
+    assert min(numbers) >= 900
+    assert {int(name[7:]) for name in drawn("random", 20_000)} & {168, 295} == set()
+
+
+@pytest.mark.parametrize("name", [f"household/{name}" for name in HOUSEHOLD])
+def test_household_objects_fit_a_hand_and_weigh_something(name):
+    physics = Physics()
+    body = model_named(name).spawn(physics, (0, 0, 0), (0, 0, 0, 1))
+    low, high = (np.array(corner) for corner in physics.client.getAABB(body))
+    extents = np.sort(high - low)
+    physics.close()
+    assert extents[0] < 0.078
+    assert 0.02 < extents[2] < 0.20
+
+
+@pytest.mark.parametrize("shape", list(SHAPES))
+def test_procedural_objects_come_from_their_name_alone_and_settle(shape):
+    name = f"procedural/{shape}-7"
+    assert model_named(name) == model_named(name)
+    assert model_named(name) != model_named(f"procedural/{shape}-8")
+    world = World()
+    scene = world.build(SceneSpec(seed=2, objects=(name,)))
+    seen = (scene.observe().segmentation == 1).sum()
+    world.close()
+    assert scene.objects == (name,)
+    assert seen > 100
+
+
+@pytest.mark.parametrize(
+    "name", ["random/168", "random/1000", "household/tree", "procedural/star-1", "procedural/box-x", "what"]
+)
+def test_unknown_objects_are_refused_by_name(name):
+    with pytest.raises(ValueError, match=r"unknown object|expected procedural"):
+        model_named(name)
+
+
+def test_unknown_set_names_the_known_ones():
+    with pytest.raises(ValueError, match="validation"):
+        draw_names("tset", 1, np.random.default_rng(0))

@@ -1,0 +1,99 @@
+"""Scenes of every kind are settled and in sight, and stay consistent when objects are taken out."""
+
+import numpy as np
+import pytest
+
+from shared.geometry import approach_frame
+from sim_worker.world import SceneError, SceneSpec, World
+from sim_worker.world.arrange import BIN_INNER, WORKSPACE
+
+
+@pytest.fixture(scope="module")
+def world():
+    world = World()
+    yield world
+    world.close()
+
+
+@pytest.mark.parametrize(("kind", "count"), [("single", 1), ("packed", 5), ("pile", 5), ("pile", 12), ("bin", 8)])
+def test_objects_lie_still_on_the_table_and_in_sight(world, kind, count):
+    scene = world.build(SceneSpec(seed=11, kind=kind, count=count, object_set="test"))
+    assert count >= len(scene.objects) >= 0.6 * count
+    assert len(set(scene.objects)) == len(scene.objects)
+    view = scene.observe()
+    assert set(np.unique(view.segmentation)) <= set(range(len(scene.objects) + 1))
+    assert view.objects == scene.objects
+    for placed in scene.placed:
+        assert abs(placed.position[0]) < WORKSPACE
+        assert abs(placed.position[1]) < WORKSPACE
+        assert placed.position[2] > 0
+
+
+@pytest.mark.parametrize("kind", ["single", "pile", "packed", "bin"])
+def test_nothing_sinks_explodes_or_drifts_in_two_seconds(world, kind):
+    """Penetration under 1.5 mm, and no motion to speak of, two seconds after the scene was called settled."""
+    scene = world.build(SceneSpec(seed=21, kind=kind, object_set="random"))
+    scene.observe()
+    physics, bodies = world.physics, list(world.stage_of(scene).bodies)
+    for body in bodies:
+        physics.client.changeDynamics(body, -1, activationState=2)
+    physics.step(physics.steps_in(2.0))
+    depth = min((point[8] for body in bodies for point in physics.client.getContactPoints(body)), default=0.0)
+    assert depth > -0.0015
+    for body, placed in zip(bodies, scene.placed, strict=True):
+        now = physics.client.getBasePositionAndOrientation(body)[0]
+        assert np.linalg.norm(np.subtract(now, placed.position)) < 0.004
+    world.stage_of(scene).moved = True
+
+
+def test_bin_has_walls_that_are_seen_and_felt(world):
+    scene = world.build(SceneSpec(seed=4, kind="bin"))
+    over_wall = approach_frame(np.array([BIN_INNER[0] / 2 + 0.005, 0, 0.05]), np.array([0, 1.0, 0]), np.array([0, 0, -1.0]))
+    result = scene.attempt(over_wall, 0.05)
+    assert (result.failure, result.object_name) == ("collision", "bin")
+    depth = scene.observe().observation.depth
+    assert abs(depth[depth.shape[0] // 2, 210:].min() - (0.70 - BIN_INNER[2])) < 1e-3
+
+
+def test_removing_an_object_leaves_the_others(world):
+    scene = world.build(SceneSpec(seed=5, kind="pile"))
+    names, before = scene.objects, scene.observe()
+    lost = scene.remove(names[0])
+    assert set(scene.objects) == set(names[1:]) - set(lost)
+    assert scene.observe() is not before
+    assert scene.observe().objects == scene.objects
+    with pytest.raises(SceneError, match="no object"):
+        scene.remove(names[0])
+
+
+def test_keep_takes_over_what_an_attempt_moved(world):
+    scene = world.build(SceneSpec(seed=5, kind="pile"))
+    hashes = [scene.hash()]
+    x, y, z = scene.placed[0].position
+    pose = approach_frame(np.array([x, y, max(z, 0.02)]), np.array([1.0, 0, 0]), np.array([0, 0, -1.0]))
+    scene.attempt(pose, 0.08, contact_rule="allowed")
+    hashes.append(scene.hash())
+    scene.keep()
+    hashes.append(scene.hash())
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_observation_is_cached_until_the_scene_changes(world):
+    scene = world.build(SceneSpec(seed=6))
+    assert scene.observe() is scene.observe()
+
+
+def test_clearing_all_objects_leaves_an_empty_table(world):
+    scene = world.build(SceneSpec(seed=7, kind="packed", count=3))
+    while scene.objects:
+        scene.remove(scene.objects[0])
+    view = scene.observe()
+    assert (view.segmentation == 0).all()
+    assert np.allclose(view.observation.depth, 0.70, atol=1e-3)
+
+
+def test_conditions_are_drawn_from_the_profile(world):
+    hard = [world.build(SceneSpec(seed=seed, profile="hard")).conditions for seed in range(6)]
+    assert all(0.3 <= drawn.friction <= 0.6 and 10 <= drawn.grip_force <= 20 and drawn.tilt <= 0.35 for drawn in hard)
+    assert len({drawn.friction for drawn in hard}) == 6
+    assert all(isinstance(value, float | str) for value in hard[0].flat().values())
