@@ -23,6 +23,8 @@ MAX_EXTENT = 1.28
 """Longest side of a map, m: a far wall in the picture must not make a map of ten metres."""
 MAX_HEIGHT = 0.6
 """What rises higher above the table than this does not enlarge the map, m."""
+MAX_POINTS = 4_000_000
+"""An image is interpolated to at most this many points: a wide lens on a large sensor must not take gigabytes."""
 TILT_FREE, TILT_KNOWN = math.radians(45), math.radians(3)
 """Steepest table: when only the picture tells, and when gravity is known up to the error of a camera pose."""
 SPECK_RISE, SPECK_COMPANY = 0.01, 5
@@ -133,7 +135,7 @@ def _resample(depth: np.ndarray, camera: CameraIntrinsics) -> tuple[np.ndarray, 
     if skip > 1:
         half = skip // 2
         return depth[half::skip, half::skip], np.arange(half, columns, skip), np.arange(half, rows, skip)
-    factor = min(8, math.ceil(pitch / 0.0015))
+    factor = max(1, min(8, math.ceil(pitch / 0.0015), math.isqrt(MAX_POINTS // (rows * columns))))
     u = (np.arange(columns * factor) + 0.5) / factor - 0.5
     v = (np.arange(rows * factor) + 0.5) / factor - 0.5
     if factor == 1:
