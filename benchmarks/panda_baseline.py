@@ -44,10 +44,11 @@ class PandaBaseline:
         self._picture()
         x, y, rest = client.getBasePositionAndOrientation(item)[0]
         yaw = rng.uniform(-math.pi / 2, math.pi / 2)
-        for height in (0.20, 0.06, 0.012):
+        for height in (0.20, 0.06, 0.01):
             self._move(panda, (x, y, height), yaw, opening=0.04)
-        self._move(panda, (x, y, 0.012), yaw, opening=0.0, steps=100)
-        self._move(panda, (x, y, 0.20), yaw, opening=0.0)
+        self._jaw(panda, 0.0)
+        self._step(100)
+        self._move(panda, (x, y, 0.15), yaw, opening=0.0)
         self._step(50)
         return client.getBasePositionAndOrientation(item)[0][2] > rest + 0.05
 
@@ -57,7 +58,7 @@ class PandaBaseline:
         position = (rng.uniform(x0, x1), rng.uniform(y0, y1), 0.08)
         orientation = self.client.getQuaternionFromEuler((0, 0, rng.uniform(-math.pi, math.pi)))
         item = self.client.loadURDF(f"random_urdfs/{number:03d}/{number:03d}.urdf", position, orientation)
-        self._step(240)
+        self._step(120)
         return item
 
     def _picture(self) -> None:
@@ -65,19 +66,23 @@ class PandaBaseline:
         projection = self.client.computeProjectionMatrixFOV(61.93, 1, 0.01, 1)
         self.client.getCameraImage(IMAGE, IMAGE, view, projection, renderer=pybullet.ER_TINY_RENDERER)
 
-    def _move(self, panda: int, position: tuple, yaw: float, opening: float, steps: int = 240) -> None:
+    def _move(self, panda: int, position: tuple, yaw: float, opening: float) -> None:
+        """Up to 10 rounds of inverse kinematics, each followed for up to 100 steps, until the tool is within 1 mm."""
         orientation = self.client.getQuaternionFromEuler((DOWN[0], DOWN[1], DOWN[2] + yaw))
-        for _ in range(3):  # inverse kinematics converges over a few calls, each from where the arm now is
+        self._jaw(panda, opening)
+        for _ in range(10):  # inverse kinematics converges over a few calls, each from where the arm now is
             angles = self.client.calculateInverseKinematics(panda, TOOL, position, orientation, maxNumIterations=50)
             self.client.setJointMotorControlArray(
                 panda, ARM, pybullet.POSITION_CONTROL, angles[:7], forces=[240] * 7, positionGains=[0.05] * 7
             )
-            self.client.setJointMotorControlArray(panda, FINGERS, pybullet.POSITION_CONTROL, [opening] * 2, forces=[20] * 2)
-            for _ in range(steps // 3):
+            for _ in range(100):
                 self.client.stepSimulation()
                 reached = self.client.getLinkState(panda, TOOL, computeForwardKinematics=True)[4]
-                if opening and math.dist(reached, position) < 1e-3:
+                if math.dist(reached, position) < 1e-3:
                     return
+
+    def _jaw(self, panda: int, opening: float) -> None:
+        self.client.setJointMotorControlArray(panda, FINGERS, pybullet.POSITION_CONTROL, [opening] * 2, forces=[20] * 2)
 
     def _step(self, steps: int) -> None:
         for _ in range(steps):
