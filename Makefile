@@ -4,10 +4,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.10 || command -v p
 BIN := $(VENV)/bin
 COMPOSE = docker compose -f docker-compose.yml $(shell nvidia-smi -L >/dev/null 2>&1 && echo -f docker-compose.gpu.yml)
 SCALE ?= 1
+ATTEMPTS ?= 2000
+FINETUNE = $${DATA_DIR:-data}/finetune
+COLLECT = $(BIN)/python -m sim_worker.collect $(if $(GRIPPER),--gripper "$(GRIPPER)")
 PYTEST = $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow test-docker lint bench up down logs clean help
+.PHONY: run test test-slow test-docker lint bench finetune up down logs clean help
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
@@ -28,6 +31,13 @@ lint: $(VENV)/.dev ## check style and types
 
 bench: $(VENV)/.dev ## measure planners in simulation and the server under load
 	@$(BIN)/python -m benchmarks
+
+finetune: $(VENV)/.local ## train on your objects (OBJECTS=folder) and gripper (GRIPPER=file); ATTEMPTS grasps are simulated
+	@test -n "$(OBJECTS)" || { echo "make finetune OBJECTS=folder [GRIPPER=gripper.json] [ATTEMPTS=2000]: folder of URDF, OBJ or STL files"; exit 2; }
+	@$(COLLECT) --attempts $(ATTEMPTS) --objects-dir "$(OBJECTS)" --out $(FINETUNE)/objects
+	@$(COLLECT) --attempts $$(( $(ATTEMPTS) / 2 )) --out $(FINETUNE)/ordinary
+	@$(BIN)/python -m trainer_job.fit --warm --shards $(FINETUNE)/objects $(FINETUNE)/ordinary \
+	  --models $${MODELS_DIR:-$${DATA_DIR:-data}/models} --cache $(FINETUNE)
 
 up: ## build and start the containers (SCALE=4 for four workers; adds the GPU where there is one)
 	@$(COMPOSE) up --build --detach --scale sim_worker=$(SCALE)

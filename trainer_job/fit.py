@@ -25,7 +25,16 @@ from trainer_job.distributed import Ranks
 from trainer_job.evaluate import assess, draw
 from trainer_job.learner import LEARNERS, Learner
 from trainer_job.library import Library
-from trainer_job.publish import Trained, load_network, offline_decision, promote, publish_candidate, reject
+from trainer_job.publish import (
+    REPOSITORY,
+    Trained,
+    load_network,
+    offline_decision,
+    promote,
+    publish_candidate,
+    reject,
+    seed_registry,
+)
 from trainer_job.rounds import FRESH, WARM
 from trainer_job.training import Examples, Schedule, train
 from trainer_job.views import ViewCache
@@ -56,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     add("--epochs", type=int, default=8, help="passes over the outcomes")
     add("--batch", type=int, default=128, help="outcomes per step")
     add("--learning-rate", type=float, help=f"peak; default {FRESH.learning_rate}, with --warm {WARM.learning_rate}")
-    add("--warm", action="store_true", help="start from the champion")
+    add("--warm", action="store_true", help="start from the champion, or else from the weights that ship")
     add("--seed", type=int, default=0)
     add("--torch-threads", type=int, default=0, help="threads of the network on the CPU; 0: one less than there are cores")
     add("--cache", type=Path, default=Path("data/fit"), help="where views and curves are kept")
@@ -69,7 +78,9 @@ def fit(options: argparse.Namespace, ranks: Ranks) -> int | None:
     learner, registry = LEARNERS[options.name], Registry(options.models)
     if ranks.first:  # computes the views of all shards; the others then find them
         data = load(options, learner)
-    ranks.broadcast("views are there")
+        if options.warm:
+            seed_registry(registry, REPOSITORY / "models", learner, options.seed)
+    ranks.broadcast("all is prepared")
     if not ranks.first:
         data = load(options, learner)
     learned, test, outcomes = data

@@ -55,8 +55,9 @@ def plan_round(library: Library, registry: Registry, settings: TrainerSettings, 
 
 
 def trained_on(registry: Registry, name: str, known: int) -> int:
-    """How many of the `known` stored outcomes the rounds so far have had before them: the newest version's card tells."""
-    total = int(registry.card(name, registry.versions(name)[-1]).outcomes.get("total", 0))
+    """How many of the `known` stored outcomes the rounds so far have had before them: the card of the last round tells."""
+    totals = (int(registry.card(name, version).outcomes.get("total", 0)) for version in reversed(registry.versions(name)))
+    total = next((total for total in totals if total), 0)
     return total if total <= known else 0  # a registry that was kept while the outcomes were not
 
 
