@@ -16,7 +16,7 @@ import time
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker is one core of physics; more threads only get in its way
 
 import numpy as np
-from pydantic_settings import CliApp, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from grasp_client import GraspClient, GraspServerError
 from grasp_client.errors import InvalidRequest
@@ -24,6 +24,7 @@ from shared import logs
 from shared.planner import Observation
 from shared.settings import WorkerSettings
 from shared.streams import TRAINERS, OutcomeStream, TicketStream, WorkerBoard, connect
+from sim_worker.command_line import settings_of
 from sim_worker.courier import Courier, Deliver, Refused
 from sim_worker.spool import Spool, SpooledOutcome
 from sim_worker.tickets import OwnTickets, TicketSource
@@ -117,4 +118,4 @@ def main(settings: WorkerSettings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(CliApp.run(Settings)))
+    sys.exit(main(settings_of(Settings)))

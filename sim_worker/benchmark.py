@@ -23,7 +23,7 @@ from typing import Literal
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, CliApp, CliPositionalArg, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
 from rich.console import Console
 from rich.progress import Progress
 
@@ -31,6 +31,7 @@ from shared import logs
 from shared.contract import ContactRule, Gripper
 from shared.durable import replace_file
 from sim_worker.asking import Extra
+from sim_worker.command_line import settings_of
 from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.report import write_failures, write_gif
 from sim_worker.results import as_json, print_results
@@ -166,4 +167,4 @@ def main(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(CliApp.run(Settings)))
+    sys.exit(main(settings_of(Settings)))

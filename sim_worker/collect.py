@@ -18,7 +18,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -27,6 +27,7 @@ from shared.contract import Gripper
 from shared.rates import wilson
 from shared.shards import ShardWriter, shard_folders
 from sim_worker.collection import Collector, Recipe, ShardReport, already_there, check_recipe
+from sim_worker.command_line import settings_of
 from sim_worker.export import export_mobileunet
 from sim_worker.tasks.labels import Mix
 
@@ -185,4 +186,4 @@ def main(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(CliApp.run(Settings)))
+    sys.exit(main(settings_of(Settings)))

@@ -63,6 +63,16 @@ def test_a_planner_that_does_not_exist_is_told():
     assert "nonsense" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "told"), [(["heap"], "--kind"), (["pile", "--rounds", "0"], "--rounds"), (["pile", "--hand", "claw"], "--hand")]
+)
+def test_wrong_options_are_told_in_a_line(options, told):
+    result = benchmark(*options)
+    assert result.returncode == 2
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_every_planner_gets_the_same_pose_errors(tmp_path):
     protocol = Protocol(kind="single", profile="hard", object_set="procedural", rounds=1)
     twins = [load_planner("centroid", tmp_path), load_planner("centroid", tmp_path)]
