@@ -93,8 +93,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         recipe = load(options.recipe)
-        if recipe.data.format == "mobileunet":
-            raise ValueError("analyze reads crops; heat maps are described by their training run")
         task = CropTask(read_crops(recipe, options.data, options.cache), recipe)
         options.out.mkdir(parents=True, exist_ok=True)
         report = {f"data_{name}": value for name, value in task.data.statistics().items()}

@@ -24,7 +24,7 @@ class HeatTask:
         self.data, self.recipe, self.angles = training, recipe, torch.tensor(angles)
         cut = len(training) if validation is not None else round(len(training) * (1 - recipe.data.validation_share))
         self.training = np.arange(cut)
-        self.held_out = validation or HeatLabels(training.images[cut:], training.cells[cut:], training.success[cut:])
+        self.held_out = training.pick(slice(cut, None)) if validation is None else validation
         if not len(self.held_out) or not cut:
             raise ValueError(f"{len(training)} pictures are too few to hold back {recipe.data.validation_share} of them")
         self.rng = np.random.default_rng(recipe.seed)
@@ -80,7 +80,7 @@ class HeatTask:
 
 def tensors(data: HeatLabels, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     """(N, 3, H, W) in 0..1 and targets (N, 4)."""
-    images = torch.from_numpy(data.images[rows]).permute(0, 3, 1, 2).float() / 255
+    images = torch.from_numpy(data.images[data.which[rows]]).permute(0, 3, 1, 2).float() / 255
     success = torch.from_numpy(data.success[rows].astype(np.int64))
     return images, torch.cat([torch.from_numpy(data.cells[rows]), success[:, None]], 1)
 

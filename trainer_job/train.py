@@ -29,7 +29,7 @@ from shared.networks.crops import View
 from shared.networks.mobileunet import MobileUNet
 from shared.registry import ModelCard, Registry
 from trainer_job.crop_task import CropTask
-from trainer_job.datasets import dexnet, heat_labels, shard_crops
+from trainer_job.datasets import dexnet, heat_labels, shard_crops, shard_pictures
 from trainer_job.datasets.grasp_crops import GraspCrops
 from trainer_job.heat_task import HeatTask
 from trainer_job.pictures import draw_losses
@@ -42,6 +42,8 @@ Task = CropTask | HeatTask
 
 def read_crops(recipe: Recipe, folders: list[Path], cache: Path) -> GraspCrops:
     """The data of a recipe on crops. Raises ValueError when they are not there or not of that format."""
+    if recipe.architecture == "mobileunet" or recipe.data.format == "mobileunet":
+        raise ValueError(f"{recipe.architecture!r} on {recipe.data.format!r} data: expected a network and data of depth crops")
     if recipe.data.format == "shards":
         size = recipe.parameters.get("crop_size", 96 if recipe.architecture == "gqcnn4" else 32)
         return shard_crops.read(folders, recipe.kind, View(**recipe.view), size)
@@ -51,10 +53,12 @@ def read_crops(recipe: Recipe, folders: list[Path], cache: Path) -> GraspCrops:
 
 
 def open_task(recipe: Recipe, network: nn.Module, options: argparse.Namespace) -> Task:
-    if recipe.data.format != "mobileunet":
-        return CropTask(read_crops(recipe, options.data, options.cache), recipe)
     if not isinstance(network, MobileUNet):
-        raise ValueError(f"data format mobileunet trains architecture mobileunet, got {recipe.architecture!r}")
+        return CropTask(read_crops(recipe, options.data, options.cache), recipe)
+    if recipe.data.format == "shards":
+        return HeatTask(
+            *shard_pictures.read(options.data, recipe.kind, network.image_size, network.angles), recipe, network.angles
+        )
     training = heat_labels.read(options.data[0], network.rotations)
     validation = heat_labels.read(options.validation, network.rotations) if options.validation else None
     return HeatTask(training, validation, recipe, network.angles)

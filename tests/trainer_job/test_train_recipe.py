@@ -47,7 +47,7 @@ def folders(tmp_path):
 
 
 def test_a_network_learns_from_tensors_and_is_published_and_analyzed(tmp_path, capsys):
-    data, recipe = dexnet_folder(tmp_path / "set", "dexnet-2.0", (400, 200)), recipe_file(tmp_path)
+    data, recipe = dexnet_folder(tmp_path / "set", "dexnet-2.0", (250, 150)), recipe_file(tmp_path)
     run = tmp_path / "run"
     where = ["--recipe", str(recipe), "--data", str(data), *folders(tmp_path)]
     assert train([*where, "--out", str(run), "--promote"]) == 0
@@ -55,7 +55,7 @@ def test_a_network_learns_from_tensors_and_is_published_and_analyzed(tmp_path, c
     card = registry.card("tiny", 1)
     assert registry.champion("tiny") == 1
     assert card.metrics["ap"] > 0.95 > card.metrics["base_rate"]
-    assert card.metrics["n"] == 120
+    assert card.metrics["n"] == 80
     assert card.model_extra["view"] == {"focal_px": 175.0, "near": 0.6, "far": 0.8}
     assert card.model_extra["training"]["recipe"]["optimizer"]["name"] == "adamw"
     assert len(json.loads((run / "history.json").read_text())) == 3
@@ -129,6 +129,7 @@ def test_wrong_recipes_and_data_are_explained(tmp_path, capsys):
     assert train(["--recipe", str(recipe_file(tmp_path)), "--data", str(tmp_path), *folders(tmp_path)]) == 1
     assert "robust_ferrari_canny" in capsys.readouterr().err
     assert analyze(["--recipe", "mobileunet", "--data", str(tmp_path)]) == 1
+    assert "depth crops" in capsys.readouterr().err
     data = dexnet_folder(tmp_path / "set", "dexnet-2.0", (40,))
     options = ["--recipe", str(recipe_file(tmp_path)), "--data", str(data), *folders(tmp_path), "--out", str(tmp_path / "o")]
     assert analyze([*options, "--model", "absent"]) == 1

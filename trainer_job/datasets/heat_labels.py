@@ -10,14 +10,20 @@ import numpy as np
 
 @dataclass(frozen=True)
 class HeatLabels:
-    """images (N, H, W, 3) uint8; cells (N, 3) int64 as row, column, rotation; success (N,) bool."""
+    """images (M, H, W, 3) uint8; which (N,) of them each grasp was made on; cells (N, 3) int64 as row, column, rotation;
+    success (N,) bool."""
 
     images: np.ndarray
+    which: np.ndarray
     cells: np.ndarray
     success: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.which)
+
+    def pick(self, rows: np.ndarray | slice) -> HeatLabels:
+        """These grasps on the same pictures."""
+        return HeatLabels(self.images, self.which[rows], self.cells[rows], self.success[rows])
 
 
 def read(path: Path, rotations: int) -> HeatLabels:
@@ -37,4 +43,4 @@ def read(path: Path, rotations: int) -> HeatLabels:
         raise ValueError(
             f"{path}: actions go beyond rows, columns and rotations {limits.tolist()}; check `rotations` of the recipe"
         )
-    return HeatLabels(images, cells.astype(np.int64), success)
+    return HeatLabels(images, np.arange(len(images)), cells.astype(np.int64), success)
