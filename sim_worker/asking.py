@@ -11,8 +11,7 @@ import numpy as np
 from shared.contract import Gripper, PlanRequest
 from shared.geometry import invert, project, transform
 from shared.planner import Observation
-from sim_worker.world import View
-from sim_worker.world.arrange import BIN_INNER
+from sim_worker.world import SceneSpec, View
 
 DEPTH_UNIT = 1e-4
 """Depth is sent and stored in tenths of a millimetre, as uint16: up to 6.5 m."""
@@ -36,9 +35,9 @@ def in_depth_units(observation: Observation) -> np.ndarray:
     return np.where(np.isfinite(units) & (units > 0) & (units <= 65535), units, 0).astype(np.uint16)
 
 
-def bin_region(view: View) -> list[float]:
+def bin_region(view: View, spec: SceneSpec) -> list[float]:
     """[u0, v0, u1, v1] of the bin's floor in the image: where the bin stands is part of a cell's set-up."""
-    x, y = BIN_INNER[0] / 2, BIN_INNER[1] / 2
+    x, y = spec.bin_size[0] / 2, spec.bin_size[1] / 2
     corners = np.array([(x, y, 0.0), (x, -y, 0.0), (-x, y, 0.0), (-x, -y, 0.0)])
     pixels = project(transform(invert(np.asarray(view.camera_pose)), corners), view.camera)
     return [*pixels.min(axis=0).tolist(), *pixels.max(axis=0).tolist()]
@@ -46,7 +45,7 @@ def bin_region(view: View) -> list[float]:
 
 def plan_call(
     view: View,
-    kind: str,
+    spec: SceneSpec,
     gripper: Gripper,
     count: int,
     seed: int,
@@ -61,7 +60,7 @@ def plan_call(
         camera_pose=told.tolist(),
         # The told optical axis meets the base plane z = 0 at this distance.
         table_depth=float(-told[2, 3] / told[2, 2]) if "table_depth" in extras else None,
-        region=bin_region(view) if kind == "bin" else None,
+        region=bin_region(view, spec) if spec.kind == "bin" else None,
         planner=planner,
         model_version=model_version,
         gripper=gripper,

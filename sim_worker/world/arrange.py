@@ -12,11 +12,10 @@ from scipy.spatial.transform import Rotation
 
 from sim_worker.world.objects import ObjectModel, prepare
 from sim_worker.world.physics import AWAKE, TABLE_FRICTION, Physics
+from sim_worker.world.spec import SceneSpec
 
 WORKSPACE = 0.15
 """m: half side of the square around the origin in which an object's centre must come to rest."""
-BIN_INNER = (0.30, 0.24, 0.10)
-"""m: inner length (x), width (y) and wall height of the bin."""
 WALL = 0.01
 SETTLE_SECONDS = 2.0
 LEAST_SHARE = 0.6
@@ -70,11 +69,11 @@ def walls(physics: Physics, length: float, width: float, height: float, drawn: b
     return [fixed_box(physics, half, position, drawn) for half, position in sides]
 
 
-def surroundings(physics: Physics, kind: str) -> dict[int, str]:
+def surroundings(physics: Physics, spec: SceneSpec) -> dict[int, str]:
     """Table, and the bin where the kind has one; names by body."""
     fixed = {fixed_box(physics, (1.0, 1.0, 0.05), (0, 0, -0.05), drawn=False): "table"}
-    if kind == "bin":
-        fixed |= dict.fromkeys(walls(physics, *BIN_INNER, drawn=True), "bin")
+    if spec.kind == "bin":
+        fixed |= dict.fromkeys(walls(physics, *spec.bin_size, drawn=True), "bin")
     return fixed
 
 
@@ -90,16 +89,16 @@ def settled(physics: Physics, objects: dict[int, Placed]) -> list[Placed]:
     return found
 
 
-def arrange(physics: Physics, kind: str, objects: list[Placed], random: np.random.Generator) -> list[Placed] | None:
+def arrange(physics: Physics, spec: SceneSpec, objects: list[Placed], random: np.random.Generator) -> list[Placed] | None:
     """Let the objects come to rest; None if too few of them do, in sight, for the scene to count."""
     physics.reset()
-    surroundings(physics, kind)
-    if kind == "packed":
+    surroundings(physics, spec)
+    if spec.kind == "packed":
         bodies = _set_close(physics, objects, random)
-    elif kind == "single":
+    elif spec.kind == "single":
         bodies = {_drop(physics, objects[0], random.uniform(-0.06, 0.06, 2), random): objects[0]}
     else:
-        bodies = _drop_all(physics, kind, objects, random)
+        bodies = _drop_all(physics, spec, objects, random)
     found = settled(physics, bodies)
     return found if len(found) >= max(1, math.ceil(LEAST_SHARE * len(objects))) else None
 
@@ -116,10 +115,10 @@ def _drop(physics: Physics, placed: Placed, xy: np.ndarray, random: np.random.Ge
     return body
 
 
-def _drop_all(physics: Physics, kind: str, objects: list[Placed], random: np.random.Generator) -> dict[int, Placed]:
+def _drop_all(physics: Physics, spec: SceneSpec, objects: list[Placed], random: np.random.Generator) -> dict[int, Placed]:
     """Drop one after another inside walls; those of a pile are then taken away."""
     side = min(0.22 * math.sqrt(max(1.0, len(objects) / 6)), 0.28)
-    inner = BIN_INNER[:2] if kind == "bin" else (side, side)
+    inner = spec.bin_size[:2] if spec.kind == "bin" else (side, side)
     temporary = walls(physics, *inner, height=1.0, drawn=False)
     bodies: dict[int, Placed] = {}
     for placed in objects:

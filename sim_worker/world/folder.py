@@ -1,7 +1,8 @@
 """A folder of the user's own objects: URDF, OBJ or STL files become graspable bodies.
 
 A mesh is scaled to fit, cut into convex parts (its own pieces if they are convex, else by V-HACD, in PyBullet), and given
-mass and inertia as of a solid. What is drawn is what is touched: the parts stand for the mesh in the image too. Results are kept on disk by content.
+mass and inertia as of a solid. What is
+drawn is what is touched: the parts stand for the mesh in the image too. Results are kept on disk by content.
 """
 
 from __future__ import annotations

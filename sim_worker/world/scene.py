@@ -23,7 +23,7 @@ from sim_worker.world.jaw import Jaw
 from sim_worker.world.physics import AWAKE, FAR_AWAY, SLEEP
 from sim_worker.world.profiles import Conditions
 from sim_worker.world.sensor import sense
-from sim_worker.world.spec import SceneSpec
+from sim_worker.world.spec import CameraSpec, SceneSpec
 from sim_worker.world.sweep import Probe, Sweep, below_table, cup_probes, jaw_probes
 
 if TYPE_CHECKING:
@@ -99,25 +99,23 @@ class Scene:
     def observe(self) -> View:
         """One image of the settled scene, as the sensor gives it. The same object until the scene changes."""
         if self._view is None:
-            self._view = self._look()
+            self._view = self.observe_with(self.spec.camera)
         return self._view
 
-    def _look(self) -> View:
+    def observe_with(self, camera: CameraSpec) -> View:
+        """As `observe`, through another camera: from the side, larger, or in the hand (see `eye_in_hand`)."""
         stage = self._stage(None)
         if stage.moved:
             self.restore()
-        camera = self.spec.camera
         told, true = camera_poses(camera, self.conditions)
         image = render(self.world.physics, camera.intrinsics, camera.width, camera.height, true, self._appearance.light)
         table = plane_depth(camera.intrinsics, camera.width, camera.height, true)
         bare = (image.depth <= 0) | ((table > 0) & (table < image.depth))
         exact = np.where(bare, table, image.depth)
-        numbers = np.full(max([*stage.bodies, *stage.fixed, stage.hand.body]) + 2, BACKGROUND, dtype=np.int32)
-        numbers[list(stage.fixed)] = TABLE
-        numbers[list(stage.bodies)] = np.arange(1, len(stage.bodies) + 1)
-        segmentation = np.where(bare, np.where(table > 0, TABLE, BACKGROUND), numbers[image.bodies])
         rgb = self._appearance.paint(image.rgb, bare, exact, camera.intrinsics, true)
-        depth = sense(exact, self.conditions.sensor, self.spec.random("sensor", self.changes), camera.focal)
+        random = self.spec.random("sensor", self.changes, repr(camera))
+        depth = sense(exact, self.conditions.sensor, random, camera.focal)
+        segmentation = np.where(bare, np.where(table > 0, TABLE, BACKGROUND), _numbered(image.bodies, stage))
         return View(
             Observation(depth=depth, rgb=rgb), camera.intrinsics, told, true, segmentation.astype(np.int32), self.objects
         )
@@ -242,7 +240,7 @@ class Scene:
         wanted = wanted or hand_for(Gripper(), "floating")
         physics = self.world.physics
         physics.reset()
-        fixed = surroundings(physics, self.spec.kind)
+        fixed = surroundings(physics, self.spec)
         bodies = {placed.spawn(physics): placed for placed in self.placed}
         hand = self._make_hand(wanted)
         skins = {body: placed.model.skin for body, placed in bodies.items()}
@@ -258,3 +256,11 @@ class Scene:
             return Cup(self.world.physics, gripper)
         kind = Arm if name == "arm" else Jaw
         return kind(self.world.physics, gripper, self.conditions.friction)
+
+
+def _numbered(bodies: np.ndarray, stage: Stage) -> np.ndarray:
+    """Body ids (H, W), -1 for none, as the numbers of a view's segmentation."""
+    numbers = np.full(max([*stage.bodies, *stage.fixed, stage.hand.body]) + 2, BACKGROUND, dtype=np.int32)
+    numbers[list(stage.fixed)] = TABLE
+    numbers[list(stage.bodies)] = np.arange(1, len(stage.bodies) + 1)
+    return numbers[bodies]

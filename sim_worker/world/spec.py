@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
-from shared.contract import CameraIntrinsics
+from shared.contract import CameraIntrinsics, Pose
 
 SceneKind = Literal["single", "packed", "pile", "bin"]
 ProfileName = Literal["clean", "standard", "hard"]
 
+BIN_INNER = (0.30, 0.24, 0.10)
+"""m: inner length (x), width (y) and wall height of a bin whose spec names no size."""
 DEFAULT_COUNTS: dict[str, tuple[int, int]] = {"single": (1, 1), "packed": (5, 5), "pile": (5, 5), "bin": (8, 8)}
 """Fewest and most objects of a scene whose spec names no count."""
 
 
+def _rigid(pose: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+    TypeAdapter(Pose).validate_python([list(row) for row in pose])
+    return pose
+
+
 class CameraSpec(BaseModel):
-    """An overhead camera: it looks straight down at the workspace from `height`; a profile may tilt it about `aim`.
+    """A pinhole camera. Without `pose` it looks straight down at `aim` from `distance`, and a profile may tilt it about `aim`.
 
     The default sees about 0.40 m x 0.40 m of the table, 1.7 mm per pixel.
     """
@@ -28,15 +35,21 @@ class CameraSpec(BaseModel):
 
     width: int = Field(240, ge=16, le=4096, description="pixels")
     height: int = Field(240, ge=16, le=4096, description="pixels")
-    focal: float = Field(420.0, gt=0, description="focal length, pixels")
+    focal: float = Field(420.0, gt=0, description="focal length along u, pixels")
+    focal_v: float | None = Field(None, gt=0, description="focal length along v, pixels; none: as along u")
+    centre: tuple[float, float] | None = Field(None, description="principal point (u, v), pixels; none: the image's middle")
     distance: float = Field(0.70, gt=0.1, le=5, description="from the aim point, m")
     aim: tuple[float, float, float] = Field(
         (0.0, 0.0, 0.0), description="point of the base frame that the optical axis meets, m"
     )
+    pose: Annotated[tuple[tuple[float, ...], ...], AfterValidator(_rigid)] | None = Field(
+        None, description="4x4, camera frame to base frame: anywhere, in place of distance and aim"
+    )
 
     @property
     def intrinsics(self) -> CameraIntrinsics:
-        return CameraIntrinsics(fx=self.focal, fy=self.focal, cx=(self.width - 1) / 2, cy=(self.height - 1) / 2)
+        u, v = self.centre or ((self.width - 1) / 2, (self.height - 1) / 2)
+        return CameraIntrinsics(fx=self.focal, fy=self.focal_v or self.focal, cx=u, cy=v)
 
 
 class SceneSpec(BaseModel):
@@ -53,6 +66,9 @@ class SceneSpec(BaseModel):
     count: int | None = Field(None, ge=1, le=30, description="objects; none: the usual number for the kind")
     objects_dir: Path | None = Field(None, description="URDF, OBJ or STL files for the object set `folder`")
     objects: tuple[str, ...] | None = Field(None, description="exactly these objects, by name, instead of a draw from the set")
+    bin_size: tuple[float, float, float] = Field(
+        BIN_INNER, description="inner length (x), width (y) and wall height of the bin of the kind `bin`, m"
+    )
     camera: CameraSpec = Field(default_factory=CameraSpec)
 
     def random(self, *stream: str | int) -> np.random.Generator:

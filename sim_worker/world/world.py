@@ -40,7 +40,7 @@ class World:
         conditions = Conditions.draw(self.profile(spec), spec.random("conditions"))
         for draw in range(MOST_DRAWS):
             self.forget()
-            placed = arrange(self.physics, spec.kind, self._draw_objects(spec, draw), spec.random("arrangement", draw))
+            placed = arrange(self.physics, spec, self._draw_objects(spec, draw), spec.random("arrangement", draw))
             if placed:
                 return Scene(self, spec, conditions, placed)
         raise SceneError(

@@ -116,3 +116,26 @@ def test_segmentation_and_depth_of_a_known_scene():
     assert np.allclose(on_top, 0.65, atol=1e-4)
     wanted = 0.06 * 0.04 * (420 / 0.65) ** 2
     assert abs(on_top.size - wanted) < 0.05 * wanted
+
+
+def test_any_camera_sees_the_same_scene():
+    world = World()
+    scene = world.build(SceneSpec(seed=3, kind="pile"))
+    side = look_at(np.array([0.5, 0.3, 0.35]), np.array([0.0, 0.0, 0.03]), np.array([0.0, 0.0, 1.0]))
+    camera = CameraSpec(width=320, height=200, focal=380, focal_v=390, centre=(150.0, 110.0), pose=side.tolist())
+    view = scene.observe_with(camera)
+    lowest = []
+    for number in range(1, len(scene.objects) + 1):
+        v, u = np.nonzero(view.segmentation == number)
+        points = transform(view.camera_pose, deproject(np.stack([u, v], axis=1), view.observation.depth[v, u], view.camera))
+        lowest.append(points[:, 2].min())
+        centre = np.array(scene.placed[number - 1].position)
+        assert np.linalg.norm(points.mean(axis=0) - centre) < 0.08
+    world.close()
+    assert view.observation.size == (200, 320)
+    assert min(lowest) > -0.001
+
+
+def test_camera_pose_must_be_rigid():
+    with pytest.raises(ValueError, match="rotation"):
+        CameraSpec(pose=(np.eye(4) * 2 + np.diag([0, 0, 0, -1.0])).tolist())

@@ -5,7 +5,7 @@ import pytest
 
 from shared.geometry import approach_frame
 from sim_worker.world import SceneError, SceneSpec, World
-from sim_worker.world.arrange import BIN_INNER, WORKSPACE
+from sim_worker.world.arrange import WORKSPACE
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,12 @@ def test_nothing_sinks_explodes_or_drifts_in_two_seconds(world, kind):
 
 
 def test_bin_has_walls_that_are_seen_and_felt(world):
-    scene = world.build(SceneSpec(seed=4, kind="bin"))
-    over_wall = approach_frame(np.array([BIN_INNER[0] / 2 + 0.005, 0, 0.05]), np.array([0, 1.0, 0]), np.array([0, 0, -1.0]))
+    scene = world.build(SceneSpec(seed=4, kind="bin", bin_size=(0.28, 0.26, 0.12)))
+    over_wall = approach_frame(np.array([0.145, 0, 0.05]), np.array([0, 1.0, 0]), np.array([0, 0, -1.0]))
     result = scene.attempt(over_wall, 0.05)
     assert (result.failure, result.object_name) == ("collision", "bin")
     depth = scene.observe().observation.depth
-    assert abs(depth[depth.shape[0] // 2, 210:].min() - (0.70 - BIN_INNER[2])) < 1e-3
+    assert abs(depth[depth.shape[0] // 2, 210:].min() - (0.70 - 0.12)) < 1e-3
 
 
 def test_removing_an_object_leaves_the_others(world):
