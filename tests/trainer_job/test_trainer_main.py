@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from block_world import block_outcome
@@ -121,6 +122,22 @@ def test_kills_at_any_point_end_in_the_same_dataset_and_a_new_version(redis_url:
     for version in registry.versions("dense"):
         assert registry.read_weights("dense", version)
         assert version == 1 or registry.card("dense", version).decisions
+
+
+def test_the_trainer_goes_on_after_the_queue_was_away(own_queue_server: Any, tmp_path: Path) -> None:
+    process = start(command(own_queue_server.url, tmp_path))
+    publish(own_queue_server.url, range(20))
+    wait_until(lambda: len(stored(tmp_path)) == 20, process)
+    own_queue_server.kill()
+    time.sleep(2)
+    assert process.poll() is None
+    own_queue_server.start()
+    publish(own_queue_server.url, range(20, 60))
+    registry = Registry(tmp_path / "models")
+    wait_until(lambda: registry.champion("dense") == 2, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
+    assert sorted(stored(tmp_path)) == sorted(f"w:{i}:0" for i in range(60))
 
 
 def test_without_a_queue_it_says_what_to_do(tmp_path: Path) -> None:
