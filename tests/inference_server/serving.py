@@ -37,7 +37,7 @@ OPTIONS: dict[str, Any] = {"camera": CAMERA, "planner": "antipodal"}
 
 def settings(models: Path, **changes: Any) -> ServerSettings:
     values: dict[str, Any] = {"models_dir": models, "port": 0, "reload_seconds": 0.05, "torch_threads": 1, **changes}
-    return ServerSettings(_env_file=None, **values)  # type: ignore[call-arg]
+    return ServerSettings(_env_file=None, **values)
 
 
 @dataclass
@@ -102,19 +102,17 @@ def wait_until(true: Any, seconds: float = 20) -> None:
 
 def publish_dense(models: Path, seed: int, *, champion: bool = True, damage: Any = None, **card: Any) -> int:
     """A version of `dense` with weights made from a seed; `damage(state)` may spoil them before they are stored."""
-    return publish(models, "dense", "dense", seed, champion=champion, damage=damage, **card)
+    return publish(models, "dense", seed, champion=champion, damage=damage, **{"architecture": "dense", **card})
 
 
-def publish(
-    models: Path, name: str, architecture: str, seed: int, *, champion: bool = True, damage: Any = None, **card: Any
-) -> int:
-    """A version of any model with weights made from a seed."""
+def publish(models: Path, name: str, seed: int, *, champion: bool = True, damage: Any = None, **card: Any) -> int:
+    """A version of any model; `dense` gets weights of its own architecture whatever the card says."""
     torch.manual_seed(seed)
-    state = build_network(architecture, {}).state_dict()
+    state = build_network("dense" if name == "dense" else card["architecture"], {}).state_dict()
     if damage:
         state = damage(state)
     registry = Registry(models)
-    version = registry.publish(name, save(state), ModelCard(**{"name": name, "architecture": architecture, **card}))
+    version = registry.publish(name, save(state), ModelCard(name=name, **card))
     if champion:
         registry.promote(name, version)
     return version

@@ -29,8 +29,8 @@ GRASPS = [
 @pytest.fixture(scope="module")
 def scorer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     models = tmp_path_factory.mktemp("models")
-    publish(models, "gqcnn-jaw", "gqcnn4", 0, view=VIEW)
-    publish(models, "gqcnn-jaw", "gqcnn4", 1, champion=False, view=VIEW)
+    publish(models, "gqcnn-jaw", 0, architecture="gqcnn4", view=VIEW)
+    publish(models, "gqcnn-jaw", 1, champion=False, architecture="gqcnn4", view=VIEW)
     publish_dense(models, 0)
     with serving(settings(models)) as running:
         yield running
