@@ -106,8 +106,9 @@ class Decisions:
         self._measured[champion] = len(served)
         rate = rate_with_interval(sum(record.success for record in served), len(served))
         expected = float(np.mean([record.quality for record in served]))
+        simulated = {**rate, "expected": expected, "by_kind": by_kind(served), "protocol": PROTOCOL}
         with self.lock:
-            self.registry.update(self.model, champion, simulated={**rate, "expected": expected, "protocol": PROTOCOL})
+            self.registry.update(self.model, champion, simulated=simulated)
 
     def _guard(self) -> None:
         """Rolls the champion back when it does worse in service than its predecessor did."""
@@ -126,3 +127,11 @@ class Decisions:
         log.warning(
             "rolled back", extra={"model": self.model, "from_version": champion, "to_version": back, "reason": due["reason"]}
         )
+
+
+def by_kind(records: Sequence[Record]) -> dict[str, dict[str, float]]:
+    """Success by kind of scene."""
+    kinds: dict[str, list[bool]] = {}
+    for record in records:
+        kinds.setdefault(record.scene.kind if record.scene else "", []).append(record.success)
+    return {kind: rate_with_interval(sum(successes), len(successes)) for kind, successes in sorted(kinds.items())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +32,10 @@ class Library:
         self.dataset.refresh()
         new = self.dataset.records[self._scanned :]
         self._scanned += len(new)
-        for shard in dict.fromkeys(record.shard for record in new):
+        for shard, members in groupby(new, lambda record: record.shard):
             _, rows = self.cache.load(self.dataset.directory / shard)
             view_row = {int(row): k for k, row in enumerate(rows)}
-            learnable = [r for r in new if r.shard == shard and not r.judge and r.row in view_row]
+            learnable = [r for r in members if not r.judge and r.row in view_row]
             self.records += learnable
             self._rows += [view_row[r.row] for r in learnable]
 

@@ -60,8 +60,8 @@ class ViewCache:
             try:
                 views[members] = self.learner.views(depth_metres(outcomes[0]), outcomes)
                 usable[members] = True
-            except ValueError as error:  # an image without a usable reading teaches nothing
-                log.warning("outcomes without a view", extra={"shard": reader.folder.name, "error": str(error)})
+            except Exception as error:  # whatever is odd about one image must not end the trainer, now and at each start
+                log.warning("outcomes without a view", extra={"shard": reader.folder.name, "error": repr(error)})
         self._write(folder, views[usable], rows[usable], digest)
 
     def _write(self, folder: Path, views: np.ndarray, rows: np.ndarray, digest: str) -> None:

@@ -158,4 +158,5 @@ def test_a_champions_card_tells_how_it_does_in_service(redis_url: str, tmp_path:
     assert measured is not None
     assert (measured["attempts"], measured["rate"]) == (30, pytest.approx(2 / 3))
     assert measured["expected"] == 0
+    assert measured["by_kind"]["single"]["attempts"] == 30
     assert "in service" in measured["protocol"]
