@@ -102,6 +102,13 @@ class Batcher:
     def start(self) -> None:
         self._thread.start()
 
+    def check_room(self, client: str) -> None:
+        """Raises ServerError 429 or 503 when `admit` would now, without taking a place."""
+        if self.closing:
+            raise draining()
+        if not self.queue.has_room(client):
+            raise self.full()
+
     @contextmanager
     def admit(self, client: str) -> Iterator[Place]:
         """Reserve a place in the queue, before any work is done for the request. Raises ServerError 429 or 503."""

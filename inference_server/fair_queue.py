@@ -54,6 +54,11 @@ class FairQueue(Generic[Job]):
             self._places[client] += 1
             return evicted
 
+    def has_room(self, client: str) -> bool:
+        """Whether `reserve` would find a place."""
+        with self._changed:
+            return self._places.total() < self.size or self._gives_way(client) is not None
+
     def release(self, client: str) -> None:
         """Give a place back."""
         with self._changed:
@@ -106,14 +111,19 @@ class FairQueue(Generic[Job]):
             return jobs
 
     def _make_room(self, client: str) -> Job:
-        longest = max(self._lines, key=lambda other: self._places[other], default=client)
-        if longest == client or self._places[longest] <= self._places[client] + 1:
+        longest = self._gives_way(client)
+        if longest is None:
             raise QueueFull
         job = self._lines[longest].pop()
         if not self._lines[longest]:
             del self._lines[longest]
         self._leave(longest)
         return job
+
+    def _gives_way(self, client: str) -> str | None:
+        """The client with the longest line, if it holds more than this one would."""
+        longest = max(self._lines, key=lambda other: self._places[other], default=client)
+        return None if longest == client or self._places[longest] <= self._places[client] + 1 else longest
 
     def _batch(self) -> list[Job]:
         jobs: list[Job] = []

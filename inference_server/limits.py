@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,10 @@ BODY_SECONDS = 30.0
 MAX_DEADLINE_MS = 600_000
 BODIES_AT_ONCE = 16
 """Bodies of the largest size that may be in memory while they are received."""
+READERS = 256
+"""Bodies of any size that may be arriving at once: beyond it, answering 429 is cheaper than receiving what will be late."""
+READERS_OF_ONE = 192
+"""Of these for one client, so that one that sends slowly does not keep all others out."""
 
 
 class BodyReader:
@@ -25,14 +30,19 @@ class BodyReader:
     def __init__(self, max_bytes: int, seconds: float = BODY_SECONDS):
         self.max_bytes, self._seconds = max_bytes, seconds
         self.receiving = 0
+        self._readers: Counter[str] = Counter()
 
-    async def read(self, request: Request) -> bytes:
-        """The whole body. Raises ServerError 413 as soon as it is too large, announced or not, and 408 when it is slow."""
+    async def read(self, request: Request, client: str) -> bytes:
+        """The whole body.
+
+        Raises ServerError 413 as soon as it is too large, announced or not, 408 when it is slow, and 429 before a byte is read
+        when too many are arriving.
+        """
         announced = request.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > self.max_bytes:
             raise self._too_large()
         chunks: list[bytes] = []
-        with self._counted() as add:
+        with self._reader(client), self._counted() as add:
             try:
                 with anyio.fail_after(self._seconds):
                     async for chunk in request.stream():
@@ -41,6 +51,18 @@ class BodyReader:
             except TimeoutError:
                 raise ServerError(408, "slow_body", f"the body did not arrive within {self._seconds:g} s") from None
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    @contextmanager
+    def _reader(self, client: str) -> Iterator[None]:
+        if self._readers.total() >= READERS or self._readers[client] >= READERS_OF_ONE:
+            raise busy()
+        self._readers[client] += 1
+        try:
+            yield
+        finally:
+            self._readers[client] -= 1
+            if not self._readers[client]:
+                del self._readers[client]
 
     @contextmanager
     def _counted(self) -> Iterator:
@@ -53,9 +75,7 @@ class BodyReader:
             if size > self.max_bytes:
                 raise self._too_large()
             if self.receiving > self.max_bytes * BODIES_AT_ONCE:
-                raise ServerError(
-                    429, "too_many_bodies", "too many large bodies are arriving at once; send it again", retry_after=1
-                )
+                raise busy()
 
         try:
             yield add
@@ -68,6 +88,10 @@ class BodyReader:
             "body_too_large",
             f"the body is larger than {self.max_bytes / 2**20:g} MiB; crop or resize the image, or send fewer",
         )
+
+
+def busy() -> ServerError:
+    return ServerError(429, "too_many_bodies", "too many bodies are arriving at once; send it again", retry_after=1)
 
 
 def deadline_of(request: Request, default_ms: int) -> float:

@@ -120,6 +120,11 @@ class Service:
         """Planners that can answer now."""
         return [name for name, planner in self.planners.items() if planner.model_name is None or self.network_of(planner)]
 
+    async def receive(self, request: Request, call: Call) -> bytes:
+        """The body of a request that is going to the queue; refused before it is read when the queue has no place for it."""
+        self.batcher.check_room(call.client)
+        return await self.bodies.read(request, call.client)
+
     async def decode(self, function: Callable[..., Result], *arguments: Any) -> tuple[Result, float]:
         """Run a decoder in the decoding threads; the result and the milliseconds it took, waiting for a thread included."""
         started = time.monotonic()

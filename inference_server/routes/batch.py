@@ -70,7 +70,7 @@ async def predict_batch(request: Request) -> Response:
     """
     service = service_of(request)
     call = service.call_of(request)
-    body = await service.bodies.read(request)
+    body = await service.receive(request, call)
     groups, common = (await service.decode(_grouped, body, request.headers.get("content-type", "")))[0]
     most = min(MOST, service.settings.queue_size)
     if len(groups) > most:

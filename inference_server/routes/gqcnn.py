@@ -77,7 +77,7 @@ async def gqcnn(request: Request) -> Response:
     """
     service = service_of(request)
     call = service.call_of(request)
-    body = await service.bodies.read(request)
+    body = await service.receive(request, call)
     with service.batcher.admit(call.client) as place:
         decoded, call.stages["decode"] = await service.decode(
             _read, body, request.headers, request.query_params, service.limits

@@ -42,7 +42,7 @@ async def heatmap(request: Request) -> Response:
     media_type = _accepted(request.headers.get("accept", "*/*"))
     service = service_of(request)
     call = service.call_of(request)
-    body = await service.bodies.read(request)
+    body = await service.receive(request, call)
     with service.batcher.admit(call.client) as place:
         item, _ = await service.decode(read_item, body, request.headers, request.query_params, service.limits)
         found = await service.heatmap(call, item, place)

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from inference_server.auth import client_of
 from inference_server.errors import ServerError, documented, invalid_fields
 from inference_server.intake import MULTIPART, observation_of
 from inference_server.multipart import parts_of
@@ -60,7 +61,7 @@ async def report_outcome(request: Request) -> Response:
     and the images as parts of a form beside `outcome`.
     """
     service = service_of(request)
-    body = await service.bodies.read(request)
+    body = await service.bodies.read(request, client_of(request))
     outcome, _ = await service.decode(_read, body, request.headers, service)
     await asyncio.to_thread(service.outcomes.publish, outcome)
     meta = outcome.meta

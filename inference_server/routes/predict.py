@@ -91,7 +91,7 @@ async def predict_grasp(request: Request) -> Response:
     """
     service = service_of(request)
     call = service.call_of(request)
-    body = await service.bodies.read(request)
+    body = await service.receive(request, call)
     with service.batcher.admit(call.client) as place:
         item, call.stages["decode"] = await service.decode(
             read_item, body, request.headers, request.query_params, service.limits

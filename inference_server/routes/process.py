@@ -64,7 +64,7 @@ async def process(
     """
     service = service_of(request)
     call = service.call_of(request)
-    body = await service.bodies.read(request)
+    body = await service.receive(request, call)
     with service.batcher.admit(call.client) as place:
         item, call.stages["decode"] = await service.decode(_item, body, options, service.limits)
         plan = await service.plan(call, item, place)

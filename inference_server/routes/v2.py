@@ -101,7 +101,7 @@ async def infer(request: Request, name: PlannerName, version: Version | None = N
     service = service_of(request)
     call = service.call_of(request)
     _planner(service, name)
-    body = await service.bodies.read(request)
+    body = await service.receive(request, call)
     header = request.headers.get(tensors.LENGTH_HEADER)
     with service.batcher.admit(call.client) as place:
         decoded, call.stages["decode"] = await service.decode(_decode, body, header, name, version, service.limits)

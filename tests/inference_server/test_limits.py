@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from serving import DEPTH, Running, raw_headers, serving, settings
+from serving import DEPTH, Running, raw_headers, serving, settings, wait_until
 
 from inference_server import http_limits
 
@@ -135,6 +135,30 @@ def test_what_is_being_received_is_limited_together(tight: Running, monkeypatch:
     response = tight.raw(DEPTH)
     assert (response.status_code, response.json()["error"]["code"]) == (429, "too_many_bodies")
     assert response.headers["retry-after"]
+
+
+def test_how_many_bodies_arrive_at_once_is_limited(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference_server.limits.READERS_OF_ONE", 1)
+    with connect(tight) as slow:
+        slow.sendall(b"POST /predict_grasp HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
+        wait_until(lambda: tight.service.bodies.receiving == 3)
+        refused = tight.raw(DEPTH)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_bodies")
+        assert answer(slow).startswith(b"HTTP/1.1 408")
+    assert tight.raw(DEPTH).status_code == 200
+
+
+def test_a_full_queue_refuses_before_the_body_is_read(tight: Running) -> None:
+    queue = tight.service.batcher.queue
+    for _ in range(queue.size):
+        queue.reserve("others")
+    try:
+        with connect(tight) as connection:
+            connection.sendall(b"POST /predict_grasp HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 429")
+    finally:
+        for _ in range(queue.size):
+            queue.release("others")
 
 
 def test_settings_that_cannot_be(tmp_path: Path) -> None:
