@@ -266,14 +266,15 @@ def _hidden(level: HeightMap, camera_height: float) -> tuple[np.ndarray, np.ndar
     """
     table = level.table_map()
     floor = np.where(level.known, level.height, UNSEEN)
-    around = cv2.dilate(floor, np.ones((9, 9), np.uint8))
+    beside = cv2.dilate(floor, np.ones((5, 5), np.uint8))
+    around = cv2.dilate(beside, np.ones((5, 5), np.uint8))
     rows, columns = floor.shape
     blocks = cv2.dilate(floor, BLOCK, anchor=(0, 0))[::COARSE, ::COARSE]
     shadow = _cast(blocks, level, camera_height)
     shadow = np.repeat(np.repeat(shadow, COARSE, 0), COARSE, 1)[:rows, :columns]
     blind = ~level.known & (around == UNSEEN) & (shadow < table + 0.002)
     blind[0] = blind[-1] = blind[:, 0] = blind[:, -1] = True  # nobody knows what is beyond the map
-    return np.where(level.known, level.height, np.maximum(np.maximum(around, shadow), table)), blind
+    return np.where(level.known, level.height, np.maximum(np.maximum(beside, shadow), table)), blind
 
 
 def _cast(blocks: np.ndarray, level: HeightMap, camera_height: float) -> np.ndarray:

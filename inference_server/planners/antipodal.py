@@ -20,9 +20,12 @@ from shared.contract import GraspPlan, PlanRequest
 
 CANDIDATES, REFINED = 320, 128
 """Candidates measured per observation, and those turned to fit the object's sides; more when more grasps are asked for."""
-FLAT, SLANT, LINES, OVERLAP, GRIP, OFFSET, CLEARANCE = 0.008, 0.8, 1.5, 0.020, 0.5, 0.040, 0.3
-"""Weights of the score: metres of gap or offset that cost 1, what a slant of 1 costs, what full contact, 20 mm of overlap and
-full clearance are worth, and what an opening of max_width costs."""
+FLAT, TURN, ASIDE, OFFSET = 0.008, 0.2, 0.006, 0.040
+"""Metres of gap, radians of misfit, metres off the middle along and across the closing axis that cost 1."""
+SLANT, LINES, GRIP = 0.8, 1.5, 0.5
+"""Cost of sides of 45 degrees, of no contact over the finger's width, of an object as wide as the jaw opens."""
+OVERLAP, CLEARANCE = 0.020, 0.3
+"""Metres of overlap that are worth 1, and what full clearance is worth."""
 PARTLY_SEEN = 3.0
 """What it costs that the thing held reaches out of view: a robot arm, a bin wall, half an object."""
 STEEPNESS, EVEN = 2.0, 0.4
@@ -70,6 +73,8 @@ def rate(scene: Scene, hands: Hands) -> Tensor:
         - LINES * (1 - hands.lines) ** 2
         + (hands.overlap / OVERLAP).clamp(max=1.0)
         - GRIP * hands.grip / scene.request.gripper.max_width
+        - hands.turn.abs() / TURN
+        - hands.aside / ASIDE
         - hands.offset / OFFSET
         + CLEARANCE * hands.clearance / 0.006
         - PARTLY_SEEN * partly_seen

@@ -17,8 +17,10 @@ class Hands:
     x, y: midway between the fingertips. tip: height of the tips. angle: of the closing axis, from map x to map y.
     width: opening. grip: distance between the contacts. overlap: height of the object above the tips. lines: share of the
     finger's width that touches, 0 to 1, the worse side. flat: mean gap left between the flat fingers and the object, m.
-    slant: run over rise of the gripped sides. offset: how far off the middle of the object it is across the closing axis.
-    clearance: free space beyond what a finger needs, the worse side. score: of the analytic planner.
+    slant: run over rise of the gripped sides. turn: angle by which the hand would fit them better. aside: how far the
+    middle of the contacts is from that between the fingers. offset: how far off the middle of the object the hand is
+    across the closing axis. clearance: free space beyond what a finger needs, the worse side. score: of the analytic
+    planner.
     """
 
     x: Tensor
@@ -31,6 +33,8 @@ class Hands:
     lines: Tensor
     flat: Tensor
     slant: Tensor
+    turn: Tensor
+    aside: Tensor
     offset: Tensor
     clearance: Tensor
     score: Tensor

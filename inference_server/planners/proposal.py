@@ -78,7 +78,7 @@ def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor]:
     rejected["no_depth"] += ANGLES * int((~known | (lattice & blind)).sum())
     lattice = lattice & ~blind
     rows, columns = (stride * index for index in torch.nonzero(lattice, as_tuple=True))
-    top = dilate(torch.where(scene.known, scene.bound, OUTSIDE), 2)
+    top = dilate(scene.seen, 2)
     return rows, columns, top[rows, columns]
 
 

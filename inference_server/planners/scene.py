@@ -60,6 +60,16 @@ class Scene:
         return dilate_round(self.bound, BLUNT)
 
     @cached_property
+    def seen(self) -> Tensor:
+        """Height where it is known, OUTSIDE elsewhere, (H, W), m: what a hand can count on to hold."""
+        return torch.where(self.known, self.bound, OUTSIDE)
+
+    @cached_property
+    def layers(self) -> Tensor:
+        """`bound` and `seen`, (H, W, 2), m: where a hand may not go, and what it holds."""
+        return torch.stack([self.bound, self.seen], -1)
+
+    @cached_property
     def guarded(self) -> Tensor:
         """`bound`, and FORBIDDEN where a finger may not go because anything may be there, (H, W), m."""
         return torch.where(torch.from_numpy(self.map.blind).to(self.device), FORBIDDEN, self.bound)
@@ -79,12 +89,13 @@ class Scene:
         return float(self.map.table[0]) * x + float(self.map.table[1]) * y
 
     def sample(self, layer: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Nearest cell of a layer (H, W) at map x, y (any shape); beyond the map its edge goes on, which is blind."""
-        rows, columns = layer.shape
+        """Nearest cell of a layer (H, W, ...) at map x, y (any shape); beyond the map its edge goes on, which is blind."""
+        rows, columns = layer.shape[:2]
         column = ((x - self.map.corner[0]) / self.map.resolution + 0.5).clamp_(0, columns - 0.5).to(torch.int64)
         row = ((y - self.map.corner[1]) / self.map.resolution + 0.5).clamp_(0, rows - 0.5).to(torch.int64)
         index = row.mul_(columns).add_(column)
-        return layer.reshape(-1).index_select(0, index.reshape(-1)).reshape(index.shape)
+        cells = layer.reshape(rows * columns, *layer.shape[2:])
+        return cells.index_select(0, index.reshape(-1)).reshape(*index.shape, *layer.shape[2:])
 
 
 def view(observation: Observation, request: PlanRequest, device: torch.device) -> Scene:

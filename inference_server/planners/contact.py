@@ -1,0 +1,158 @@
+"""What the fingers of N hands would touch: where, how flat, how steep, and how near to the middle of the object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inference_server.planners.hands import Hands
+from inference_server.planners.scene import Scene
+
+RISE = 0.008
+"""Height over which the slant of the gripped sides is measured, m."""
+FLUSH = 0.004
+"""A line whose contact lies this near to the first contact touches the finger as well, m."""
+
+
+@dataclass(frozen=True)
+class Fingers:
+    """Seen heights under N hands: `heights` (N, lines, positions), m, far below where nothing was read.
+
+    along, across: sample positions in the hand, m. inner: lines (bool) that a finger covers. tip: height of the tips (N,). What
+    rises more than `margin` above them is held.
+    """
+
+    along: Tensor
+    across: Tensor
+    inner: Tensor
+    heights: Tensor
+    tip: Tensor
+    margin: float
+
+
+@dataclass(frozen=True)
+class Contact:
+    """What is held between the fingers of N hands.
+
+    ends: its right and left end (N, lines), infinite on lines that hold nothing. between: (N, positions) bool, between the
+    fingers. touched: (N, lines) bool, the line holds something. held: (N,) bool, something seen is held. right, left: first
+    contacts (N,), as distances from the centre. middle: of the two (N,), along the closing axis.
+    """
+
+    ends: tuple[Tensor, Tensor]
+    between: Tensor
+    touched: Tensor
+    held: Tensor
+    right: Tensor
+    left: Tensor
+
+    @property
+    def middle(self) -> Tensor:
+        return 0.5 * (self.right - self.left)
+
+
+def touch(fingers: Fingers, right: Tensor, left: Tensor) -> Contact:
+    """Contacts of fingers that close from inner faces at distances right and left (N,) of the centre."""
+    between = (fingers.along < right[:, None]) & (fingers.along > -left[:, None])
+    ends = _ends(fingers, between, fingers.tip + fingers.margin)
+    touched = torch.isfinite(ends[0])
+    inner = touched & fingers.inner
+    contact_right, contact_left = (torch.where(inner, side, -1.0).amax(1) for side in (ends[0], -ends[1]))
+    return Contact(ends, between, touched, inner.any(1), contact_right, contact_left)
+
+
+def describe(
+    scene: Scene,
+    fingers: Fingers,
+    contact: Contact,
+    pose: tuple[Tensor, Tensor, Tensor],
+    opening: tuple[Tensor, Tensor, Tensor],
+) -> tuple[Hands, Tensor]:
+    """Hands (N,) with what they touch, and the angles (N,) that would fit the touched sides better.
+
+    pose: x, y, angle of the centres. opening: middle between the fingers, half of the opening, clearance.
+    """
+    x, y, angle = pose
+    middle, half, clearance = opening
+    inner = fingers.inner
+    touched = contact.touched[:, inner]
+    gaps = (contact.right[:, None] - contact.ends[0][:, inner], contact.left[:, None] + contact.ends[1][:, inner])
+    shares = [((gap < FLUSH) & touched).float().mean(1) for gap in gaps]
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    x, y = x + middle * cos, y + middle * sin
+    turn = _turn(contact, fingers.across)
+    hands = Hands(
+        x=x,
+        y=y,
+        tip=fingers.tip,
+        angle=angle,
+        width=2 * half,
+        grip=contact.right + contact.left + (fingers.along[1] - fingers.along[0]),
+        overlap=_overlap(fingers, contact),
+        lines=torch.minimum(*shares),
+        flat=0.5 * torch.stack([_mean(gap.clamp(max=0.02), touched) for gap in gaps]).sum(0),
+        slant=_slant(fingers, contact),
+        turn=turn,
+        aside=(middle - contact.middle).abs(),
+        offset=_off_middle(scene, (x, y), fingers.tip + fingers.margin, cos, sin),
+        clearance=clearance,
+        score=torch.zeros_like(x),
+    )
+    return hands, angle + turn
+
+
+def _ends(fingers: Fingers, between: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+    """Right and left end (N, lines) of what rises above levels (N,) between the fingers; infinite where nothing does."""
+    beyond = 1.0  # farther than any position, so that the product is greatest at the end
+    weight = (between[:, None, :] & (fingers.heights > level[:, None, None])).to(torch.float32)
+    right = (weight * (fingers.along + beyond)).amax(2) - beyond
+    left = beyond - (weight * (beyond - fingers.along)).amax(2)
+    empty = right == -beyond
+    return torch.where(empty, torch.inf, right), torch.where(empty, torch.inf, left)
+
+
+def _overlap(fingers: Fingers, contact: Contact) -> Tensor:
+    """Mean height (N,) above the tips of what is held, m."""
+    above = (fingers.heights[:, fingers.inner] - fingers.tip[:, None, None]).clamp(min=0.0)
+    return _mean((above * contact.between[:, None, :]).amax(2), contact.touched[:, fingers.inner])
+
+
+def _slant(fingers: Fingers, contact: Contact) -> Tensor:
+    """Run over rise (N,) of the sides above the contacts: 0 for upright ones."""
+    tallest = (fingers.heights * contact.between[:, None, :])[:, fingers.inner].amax((1, 2))
+    rise = (0.6 * (tallest - fingers.tip)).clamp(max=RISE)
+    low = contact.ends
+    high = _ends(fingers, contact.between, fingers.tip + fingers.margin + rise)
+    both = contact.touched & torch.isfinite(high[0]) & fingers.inner
+    run = 0.5 * _mean((low[0] - high[0]) + (high[1] - low[1]), both)
+    return torch.where(both.any(1), run / rise.clamp(min=0.002), 1.0)
+
+
+def _turn(contact: Contact, across: Tensor) -> Tensor:
+    """Angle (N,) by which the hand would have to turn for its fingers to lie flat on both sides, at most a bin."""
+    touched = contact.touched
+    centred = across - _mean(across.expand_as(touched), touched)[:, None]
+    spread = _mean(centred**2, touched).clamp(min=1e-8)
+    slopes = [_mean(centred * (end - _mean(end, touched)[:, None]), touched) / spread for end in contact.ends]
+    # Sides that lean apart (a cone, a round) ask for opposite turns: their mean is no turn.
+    return -torch.atan(0.5 * (slopes[0] + slopes[1])).clamp(-0.2, 0.2)
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    """Mean over lines (N, lines) where a mask holds; 0 where it never does."""
+    return torch.where(where, values, 0.0).sum(1) / where.sum(1).clamp(min=1)
+
+
+def _off_middle(scene: Scene, centre: tuple[Tensor, Tensor], level: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Distance (N,) across the closing axis between the hand and the middle of what it grips, looking 60 mm both ways, m."""
+    reach, step = 15, 0.004
+    steps = step * torch.arange(1, reach + 1, device=level.device)
+    ends = []
+    for sign in (1, -1):
+        heights = scene.sample(
+            scene.seen, centre[0][:, None] - sign * steps * sin[:, None], centre[1][:, None] + sign * steps * cos[:, None]
+        )
+        ends.append(torch.cumprod(heights > level[:, None], 1, dtype=torch.int32).sum(1) * step)
+    return 0.5 * (ends[0] - ends[1]).abs()
