@@ -48,7 +48,6 @@ def plan_call(
     spec: SceneSpec,
     gripper: Gripper,
     count: int,
-    seed: int,
     planner: str = "auto",
     model_version: int | None = None,
     extras: Collection[Extra] = (),
@@ -66,7 +65,7 @@ def plan_call(
         gripper=gripper,
         n_grasps=count,
         depth_scale=DEPTH_UNIT,
-        seed=seed,
+        seed=spec.seed,
     )
     observation = Observation(
         depth=(in_depth_units(view.observation) * DEPTH_UNIT).astype(np.float32),

@@ -106,10 +106,9 @@ class Collector:
 
     def _scene(self, number: int) -> list[Outcome]:
         recipe = self.recipe
-        spec = scene_spec(recipe, number)
-        scene = self.world.build(spec)
-        tried = candidates(scene.observe(), spec.kind, recipe.mix, self.feasible, self.on_policy, recipe.gripper, spec.seed)
-        return list(label_scene(scene, spec, tried, recipe.gripper, f"collect-{recipe.seed}:{number}", recipe.rgb))
+        scene = self.world.build(scene_spec(recipe, number))
+        tried = candidates(scene, recipe.mix, self.feasible, self.on_policy, recipe.gripper)
+        return list(label_scene(scene, tried, recipe.gripper, f"collect-{recipe.seed}:{number}", recipe.rgb))
 
 
 def already_there(out: Path, scenes_per_shard: int) -> tuple[set[int], int, int]:

@@ -104,9 +104,7 @@ def _trial(world: World, spec: SceneSpec, named: NamedPlanner, protocol: Protoco
     trial = Trial(named.spec, seed, number, spec.seed, scene.hash(), len(scene.objects))
     clearer = Clearer(
         scene,
-        lambda view: plan_call(
-            view, spec.kind, protocol.gripper, GRASPS_ASKED, spec.seed, named.name, named.model_version, protocol.extras
-        ),
+        lambda view: plan_call(view, spec, protocol.gripper, GRASPS_ASKED, named.name, named.model_version, protocol.extras),
         RULES[protocol.kind],
         protocol.gripper,
         protocol.hand,

@@ -55,7 +55,7 @@ def run_ticket(scene: Scene, ticket: SceneTicket, gripper: Gripper, extras: Coll
     number = 0
     while scene.objects:
         view = scene.observe()
-        call = plan_call(view, ticket.kind, gripper, GRASPS_ASKED, ticket.seed, ticket.planner, ticket.model_version, extras)
+        call = plan_call(view, scene.spec, gripper, GRASPS_ASKED, ticket.planner, ticket.model_version, extras)
         plan = yield call
         surface = Surface.of(call.observation, view.camera, np.asarray(view.camera_pose))
         tried: set[int] = set()

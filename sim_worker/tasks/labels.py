@@ -53,28 +53,29 @@ class Candidate:
 
 
 def candidates(
-    view: View, kind: str, mix: Mix, feasible: NamedPlanner | None, on_policy: NamedPlanner | None, gripper: Gripper, seed: int
+    scene: Scene, mix: Mix, feasible: NamedPlanner | None, on_policy: NamedPlanner | None, gripper: Gripper
 ) -> list[Candidate]:
     """The grasps to try in a scene; fewer than `mix.total` where a sampler finds too few."""
-    rng = np.random.default_rng([seed, 2])
-    seen = plan_call(view, kind, gripper, 1, seed, extras=["segmask"]).observation
+    view, spec = scene.observe(), scene.spec
+    rng = np.random.default_rng([spec.seed, 2])
+    seen = plan_call(view, spec, gripper, 1, extras=["segmask"]).observation
     surface = Surface.of(seen, view.camera, np.asarray(view.camera_pose))
     drawn = random_on_object(surface, gripper, mix.random, rng)
     found = [Candidate(grasp, "random", random_probability(surface)) for grasp in drawn]
     found += [Candidate(grasp, "edges", 0.0) for grasp in promising(surface, gripper, mix.edges, rng)]
     plan = None
     if feasible and mix.feasible:
-        plan = _plan(feasible, view, kind, gripper, FEASIBLE_ASKED, seed)
+        plan = _plan(feasible, view, spec, gripper, FEASIBLE_ASKED)
         found += _drawn(plan, mix.feasible, len(plan.grasps), "feasible", rng)
     if on_policy and mix.on_policy:
         if plan is None or feasible is None or feasible.spec != on_policy.spec:
-            plan = _plan(on_policy, view, kind, gripper, TOP, seed)
+            plan = _plan(on_policy, view, spec, gripper, TOP)
         found += _drawn(plan, mix.on_policy, TOP, "on_policy", rng)
     return found
 
 
-def _plan(named: NamedPlanner, view: View, kind: str, gripper: Gripper, count: int, seed: int) -> GraspPlan:
-    call = plan_call(view, kind, gripper, count, seed, named.name, named.model_version)
+def _plan(named: NamedPlanner, view: View, spec: SceneSpec, gripper: Gripper, count: int) -> GraspPlan:
+    call = plan_call(view, spec, gripper, count, named.name, named.model_version)
     return named.planner.plan(call.observation, call.request)
 
 
@@ -89,13 +90,13 @@ def _drawn(plan: GraspPlan, count: int, among: int, origin: str, rng: np.random.
 
 
 def label_scene(
-    scene: Scene, spec: SceneSpec, tried: list[Candidate], gripper: Gripper, episode: str, with_rgb: bool = False
+    scene: Scene, tried: list[Candidate], gripper: Gripper, episode: str, with_rgb: bool = False
 ) -> Iterator[Outcome]:
     """Execute every candidate from the same settled state, to which the scene returns by itself.
 
     episode: `<worker>:<episode>`, the start of the outcome ids.
     """
-    view = scene.observe()
+    view, spec = scene.observe(), scene.spec
     images = {"depth": in_depth_units(view.observation)}
     specs = {"depth": ImageSpec(shape=list(images["depth"].shape), dtype="uint16", scale=DEPTH_UNIT)}
     if with_rgb:

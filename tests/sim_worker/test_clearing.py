@@ -34,7 +34,7 @@ def beside(request) -> GraspPlan:
 
 
 def clear(scene, rules, plan) -> tuple[list[Pick], Clearer]:
-    clearer = Clearer(scene, lambda view: plan_call(view, scene.spec.kind, GRIPPER, 5, 0), rules, GRIPPER)
+    clearer = Clearer(scene, lambda view: plan_call(view, scene.spec, GRIPPER, 5), rules, GRIPPER)
     task, picks, answer = clearer.run(), [], None
     while True:
         try:
@@ -109,14 +109,15 @@ def test_rules_without_an_end_are_refused():
 
 
 def test_the_planner_is_told_no_more_than_a_robot_knows(world):
-    view = world.build(spec("bin", count=2)).observe()
-    call = plan_call(view, "bin", GRIPPER, 5, 0)
+    scene = world.build(spec("bin", count=2))
+    view = scene.observe()
+    call = plan_call(view, scene.spec, GRIPPER, 5)
     assert call.observation.rgb is None
     assert call.observation.segmask is None
     assert call.request.table_depth is None
-    assert call.request.region == bin_region(view)
+    assert call.request.region == bin_region(view, scene.spec)
     np.testing.assert_allclose(call.observation.depth, view.observation.depth, atol=0.6e-4)
-    told = plan_call(view, "pile", GRIPPER, 5, 0, extras=["rgb", "segmask", "table_depth"])
+    told = plan_call(view, spec("pile"), GRIPPER, 5, extras=["rgb", "segmask", "table_depth"])
     assert told.request.table_depth == pytest.approx(0.7, abs=0.01)
     assert told.observation.segmask.any()
     assert told.observation.rgb.dtype == np.uint8
@@ -146,7 +147,7 @@ def run(scene, ticket, plan) -> list:
 
 def test_a_ticket_tries_each_planned_grasp_once(world):
     scene = world.build(spec("single"))
-    many = [beside(plan_call(scene.observe(), "single", GRIPPER, 1, 0).request).grasps[0]] * 3
+    many = [beside(plan_call(scene.observe(), scene.spec, GRIPPER, 1).request).grasps[0]] * 3
     ticket = SceneTicket(id="t", seed=3, attempts=10)
     events = run(scene, ticket, lambda call: GraspPlan(planner="beside", grasps=many))
     assert [event.choice.rank for event in events] == [0, 1, 2]
