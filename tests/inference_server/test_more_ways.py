@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from serving import CAMERA, DEPTH, NPY, OPTIONS, PNG, RGB_PNG, Running
+from serving import CAMERA, DEPTH, NPY, OPTIONS, PNG, RGB_PNG, Running, publish, serving, settings
 
 from inference_server.routes.process import CAMERA_SIZE
 from shared.contract import GraspPlan
@@ -75,26 +76,34 @@ def test_a_planner_without_a_dense_map_says_so(server: Running) -> None:
         assert "dense map" in plan["warnings"][-1]
 
 
-def test_a_dense_map_comes_as_numbers_or_as_a_picture(server: Running) -> None:
-    from inference_server.service import draws_maps
+@pytest.fixture(scope="module")
+def colour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server with a colour network, whose dense map costs little."""
+    models = tmp_path_factory.mktemp("models")
+    publish(models, "heatmap", 0, architecture="mobileunet")
+    with serving(settings(models)) as running:
+        yield running
 
-    if not draws_maps(server.service.planners["dense"]):
-        pytest.skip("dense draws no map")
-    options = {"camera": CAMERA, "planner": "dense"}
-    numbers = server.form(options, path="/heatmap", depth=PNG)
+
+def test_a_dense_map_comes_as_numbers_or_as_a_picture(colour: Running) -> None:
+    options = {"planner": "heatmap", "camera": CAMERA}
+    numbers = colour.form(options, path="/heatmap", rgb=RGB_PNG)
     assert numbers.status_code == 200, numbers.text
-    assert (numbers.headers["x-planner"], numbers.headers["x-model-version"]) == ("dense", "1")
+    assert (numbers.headers["x-planner"], numbers.headers["x-model-version"]) == ("heatmap", "1")
     maps = np.load(io.BytesIO(numbers.content))
     assert maps.dtype == np.float32
     assert maps.shape[1:] == DEPTH.shape
     assert 0 <= maps.min() <= maps.max() <= 1
-    post = server.client.post
-    picture = post("/heatmap", files={"depth": ("d.png", PNG)}, headers={"accept": "image/png"})
+    files, data = {"rgb": ("c.png", RGB_PNG)}, {"request": json.dumps(options)}
+    picture = colour.client.post("/heatmap", files=files, data=data, headers={"accept": "image/png"})
     assert picture.headers["content-type"] == "image/png"
     assert Image.open(io.BytesIO(picture.content)).size == (320, 240)
-    assert post("/heatmap", files={"depth": ("d.png", PNG)}, headers={"accept": "text/html"}).status_code == 406
-    plan = server.raw(options={**options, "return_heatmap": True}).json()
+    assert colour.client.post("/heatmap", files=files, data=data, headers={"accept": "text/html"}).status_code == 406
+    plan = colour.form({**options, "return_heatmap": True}, rgb=RGB_PNG).json()
     assert Image.open(io.BytesIO(base64.b64decode(plan["heatmap_png"]))).size == (320, 240)
+    remembered = colour.service.recent.find(plan["request_id"])
+    assert remembered is not None
+    assert remembered.plan.heatmap_png is None
 
 
 def payload(depth: np.ndarray, **changes: Any) -> dict:
