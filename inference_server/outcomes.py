@@ -98,7 +98,7 @@ class RecentPlans:
         self._lock = threading.Lock()
 
     def remember(self, plan: GraspPlan, observation: Observation, request: PlanRequest) -> None:
-        recent = RecentPlan(observation, request, plan)
+        recent = RecentPlan(observation, request, plan.model_copy(update={"heatmap_png": None}))
         with self._lock:
             self._forget(plan.request_id)
             self._plans[plan.request_id] = recent
