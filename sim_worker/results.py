@@ -52,12 +52,14 @@ def summarise(trials: Sequence[Trial], sense_seconds: float, robot_seconds: floa
         "ended": dict(ended),
         "objects": dict(Counter(log.end for trial in trials for log in trial.log.objects.values())),
         "plan_ms": {name: 1000 * value for name, value in percentiles(plan_seconds).items()},
-        "promised_quality": {
-            "mean": sum(pick.grasp.quality for pick in picks) / max(len(picks), 1),
-            "brier": brier([pick.grasp.quality for pick in picks], successes),
-        },
+        "promised_quality": _promised([pick.grasp.quality for pick in picks], successes),
         "models": sorted({f"{pick.plan.model.name}:{pick.plan.model.version}" for pick in picks if pick.plan.model}),
     }
+
+
+def _promised(quality: Sequence[float], success: Sequence[bool]) -> dict[str, float] | None:
+    """How the executed grasps' quality compares with what came of them; None for a planner that promises nothing."""
+    return {"mean": sum(quality) / len(quality), "brier": brier(quality, success)} if any(quality) else None
 
 
 def _by_seed(trials: Sequence[Trial]) -> list[dict[str, float]]:
@@ -153,7 +155,9 @@ def print_results(console: Console, result: dict[str, Any]) -> None:
         rates = [_interval(figures["gsr"]), _interval(figures["dr"])] if clearing else []
         first = figures["first_attempt"]
         rates.append(f"{first['rate']:.3f} [{first['low']:.3f}, {first['high']:.3f}]")
-        failures = ", ".join(f"{count} {cause}" for cause, count in sorted(figures["failures"].items())) or "none"
+        causes = [f"{count} {cause}" for cause, count in sorted(figures["failures"].items())]
+        causes += [f"{figures['objects']['lost']} rolled away"] if figures["objects"].get("lost") else []
+        failures = ", ".join(causes) or "none"
         times = figures["plan_ms"]
         plan = f"{times['p50']:.0f} / {times['p95']:.0f}" if times else "-"
         table.add_row(name, *rates, str(figures["attempts"]["attempts"]), failures, f"{figures['mpph']['value']:.0f}", plan)
