@@ -55,8 +55,8 @@ class Fingers:
 
     def close(self, force: float, timeout: float = 1.5) -> float:
         """Close with `force` N per finger until the fingers stall or meet; the opening left, m."""
-        self._drive(-CLOSING_SPEED, force)
         with self.physics.finer(CLOSING_HZ):
+            self._drive(-CLOSING_SPEED, force)
             opening, stalled, stride = self.opening(), 0, self.physics.steps_in(0.025)
             for _ in range(self.physics.steps_in(timeout) // stride):
                 self.physics.step(stride)
@@ -64,6 +64,7 @@ class Fingers:
                 stalled = stalled + 1 if abs(before - opening) < 1e-4 else 0
                 if stalled == 2 or opening < 5e-4:
                     break
+        self._drive(-CLOSING_SPEED, force)
         return opening
 
     def opening(self) -> float:

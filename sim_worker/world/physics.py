@@ -87,7 +87,10 @@ class Physics:
 
     @contextlib.contextmanager
     def finer(self, hz: int) -> Iterator[None]:
-        """Step at no less than `hz` inside the block."""
+        """Step at no less than `hz` inside the block.
+
+        PyBullet turns a motor's force into an impulse with the time step of the moment: drive motors anew inside and after.
+        """
         usual, self.hz = self.hz, max(hz, self.hz)
         self.client.setTimeStep(1.0 / self.hz)
         try:

@@ -107,3 +107,19 @@ def test_tilted_approach_holds_and_lifts_straight_up(world, degrees):
     lean = math.radians(degrees)
     pose = approach_frame(np.array([0, 0, 0.02]), np.array([0, 1.0, 0]), np.array([math.sin(lean), 0, -math.cos(lean)]))
     assert block(world).attempt(pose, 0.06).success
+
+
+def test_grip_force_is_what_was_asked_for(world):
+    scene = block(world)
+    assert scene.attempt(from_above(0, 0, 0.01), 0.06).success
+    hand = world.stage_of(scene).hand
+    for link in hand.fingers.links:
+        points = world.physics.client.getContactPoints(bodyA=hand.body, linkIndexA=link)
+        assert sum(point[9] for point in points) == pytest.approx(20.0, rel=0.1)
+
+
+def test_heaviest_block_is_that_of_coulomb(world):
+    """2 mu F = m (g + a): 1.56 kg with 20 N per finger, friction 0.5, lifted at 3 m/s2."""
+    most = 2 * 0.5 * 20.0 / (9.81 + 3.0)
+    assert block(world, 0.06, mass=0.85 * most).attempt(from_above(0, 0, 0.02), 0.08).success
+    assert block(world, 0.06, mass=1.25 * most).attempt(from_above(0, 0, 0.02), 0.08).failure == "slipped"
