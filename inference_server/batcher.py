@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -25,6 +26,12 @@ logger = logging.getLogger(__name__)
 
 STUCK_SECONDS = 60.0
 """A batch that runs longer makes the server not ready."""
+
+BATCH_SECONDS = 0.1
+"""A batch is as large as lately took this long: where time grows with the batch (large inputs, a CPU), a larger one only makes
+the first wait for the last."""
+GROUPS = 64
+"""Groups whose cost is remembered."""
 
 Run = Callable[[list[Any]], list[Any]]
 
@@ -73,7 +80,7 @@ class Place:
         `run` raised for this payload.
         """
         loop = asyncio.get_running_loop()
-        job = Job(self._client, group, most, payload, run, deadline, loop.create_future())
+        job = Job(self._client, group, self._batcher.affordable(group, most), payload, run, deadline, loop.create_future())
         self.used = True
         self._batcher.queue.put(job)
         timer = loop.call_at(loop.time() + max(0.0, deadline - time.monotonic()), _fail, job.future, expired())
@@ -97,6 +104,7 @@ class Batcher:
         self._stopped = False
         self._busy_since: float | None = None
         self._seconds_per_job = 0.02
+        self._costs: OrderedDict[Hashable, float] = OrderedDict()
         metrics.queue_depth.set_function(lambda: len(self.queue))
 
     def start(self) -> None:
@@ -149,6 +157,11 @@ class Batcher:
         self.queue.call(call)
         return future
 
+    def affordable(self, group: Hashable, most: int) -> int:
+        """How many jobs of a group fit into BATCH_SECONDS by what they cost lately: 1 to `most`."""
+        cost = self._costs.get(group, 0.0)
+        return max(1, min(most, int(BATCH_SECONDS / cost))) if cost > 0 else most
+
     def alive(self) -> bool:
         """Whether the inference thread runs and is not stuck in a batch."""
         since = self._busy_since
@@ -190,7 +203,7 @@ class Batcher:
         self._metrics.batch_size.observe(len(jobs))
         results = run_all(jobs[0].run, [job.payload for job in jobs])
         took = time.monotonic() - started
-        self._seconds_per_job += 0.1 * (took / len(jobs) - self._seconds_per_job)
+        self._note_cost(jobs[0].group, took / len(jobs))
         self._metrics.seconds.labels("batch").observe(took)
         answers = []
         for job, result in zip(jobs, results, strict=True):
@@ -198,6 +211,13 @@ class Batcher:
             self._metrics.seconds.labels("queue").observe(waited)
             answers.append((job, result if isinstance(result, Exception) else Answer(result, waited * 1e3)))
         return answers
+
+    def _note_cost(self, group: Hashable, seconds: float) -> None:
+        self._seconds_per_job += 0.1 * (seconds - self._seconds_per_job)
+        before = self._costs.pop(group, seconds)
+        self._costs[group] = before + 0.3 * (seconds - before)
+        if len(self._costs) > GROUPS:
+            self._costs.popitem(last=False)
 
 
 def run_all(run: Run, payloads: list[Any]) -> list[Any]:

@@ -142,6 +142,23 @@ def test_a_run_that_loses_answers_is_an_error() -> None:
     assert all(isinstance(result, RuntimeError) for result in run_all(lambda payloads: [], [1, 2]))
 
 
+def test_a_batch_stays_short_where_time_grows_with_it(batcher: Batcher) -> None:
+    batches: list[int] = []
+
+    def slow(payloads: list[Any]) -> list[Any]:
+        batches.append(len(payloads))
+        time.sleep(0.06 * len(payloads))
+        return payloads
+
+    async def scene() -> None:
+        await ask(batcher, slow, 0)
+        await asyncio.gather(*(ask(batcher, slow, payload) for payload in range(4)))
+
+    run(scene())
+    assert batches == [1, 1, 1, 1, 1]
+    assert batcher.affordable("unknown", 8) == 8
+
+
 def test_functions_run_in_the_inference_thread(batcher: Batcher) -> None:
     assert batcher.between_batches(lambda: threading.current_thread().name).result(20) == "inference"
     with pytest.raises(ZeroDivisionError):

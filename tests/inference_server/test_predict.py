@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import httpx
@@ -99,8 +100,8 @@ def test_without_a_camera_the_reply_has_pixels_only(server: Running) -> None:
     assert all(grasp["pose_camera"] is None for grasp in response.json()["grasps"])
 
 
-def test_requests_at_the_same_time_share_a_batch(server: Running) -> None:
-    import asyncio
+def test_requests_at_the_same_time_share_a_batch(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference_server.batcher.BATCH_SECONDS", 60.0)
 
     async def together() -> list[httpx.Response]:
         headers = raw_headers(options={"camera": CAMERA, "planner": "dense"})
