@@ -9,10 +9,8 @@ import os
 import socket
 import sys
 import urllib.request
-from typing import Any
 
-from shared.streams import OutcomeStream, WorkerBoard, connect
-
+# Imports stand where they are needed: this runs often, and the server's check needs none of them.
 SILENCE_SECONDS = 90
 """Longer than the slowest scene and the longest blocking read."""
 
@@ -23,13 +21,17 @@ def inference_server() -> bool:
 
 
 def sim_worker() -> bool:
+    from shared.streams import WorkerBoard, connect
+
     board = WorkerBoard(connect(os.environ["REDIS_URL"])).read(max_age_seconds=SILENCE_SECONDS)
     return any(name.startswith(socket.gethostname()) for name in board)
 
 
 def trainer_job() -> bool:
+    from shared.streams import OutcomeStream, connect
+
     outcomes = OutcomeStream(connect(os.environ["REDIS_URL"]))
-    consumers: list[dict[str, Any]] = outcomes.client.xinfo_consumers(outcomes.stream, outcomes.group)
+    consumers = outcomes.client.xinfo_consumers(outcomes.stream, outcomes.group)
     return any(consumer["idle"] < SILENCE_SECONDS * 1000 for consumer in consumers)
 
 
