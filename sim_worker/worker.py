@@ -40,7 +40,7 @@ DRAIN_SECONDS = 5.0
 def boot_name(worker_id: str) -> str:
     """A name that no earlier or later process of this worker has: outcome ids made of it are never used twice."""
     plain = re.sub(r"[^A-Za-z0-9._-]", "-", worker_id) or "worker"
-    return f"{plain}-{int(time.time() * 1000):x}{secrets.token_hex(2)}"
+    return f"{plain}-{int(time.time() * 1000):x}{secrets.token_hex(4)}"
 
 
 @dataclass
