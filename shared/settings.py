@@ -97,7 +97,7 @@ class TrainerSettings(ServiceSettings):
     least_steps: int = Field(
         300,
         ge=1,
-        description="fewest gradient steps of a round that starts from random weights; a fifth of it from trained ones",
+        description="fewest gradient steps of a round that starts from random weights; 0.4 of them from trained ones",
     )
     replay_outcomes: int = Field(20_000, ge=1, description="most outcomes replayed in a round")
     rounds: int = Field(0, ge=0, description="stop after this many rounds; 0: go on")

@@ -28,6 +28,7 @@ from trainer_job.library import Library
 from trainer_job.publish import (
     REPOSITORY,
     Trained,
+    is_trained,
     load_network,
     offline_decision,
     promote,
@@ -36,7 +37,7 @@ from trainer_job.publish import (
     seed_registry,
 )
 from trainer_job.rounds import FRESH, WARM
-from trainer_job.training import Examples, Schedule, train
+from trainer_job.training import Examples, Schedule, blend, new_share, train
 from trainer_job.views import ViewCache
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,8 @@ def fit(options: argparse.Namespace, ranks: Ranks) -> int | None:
     curves = train(network, learner, learned, schedule, options.seed, ranks, on_progress=Progress())
     if not ranks.first:
         return None
+    if start is not None and is_trained(registry.card(learner.name, start)):
+        blend(network, load_network(registry, learner.name, start), new_share(len(learned)))
     rival = None if champion is None else load_network(registry, learner.name, champion)
     assessment = assess(network, rival, test, ranks.device)
     training = {"epochs": options.epochs, "steps": curves.steps[-1], "loss": curves.loss[-1], "started_from": start}

@@ -17,15 +17,17 @@ from trainer_job.evaluate import assess, draw
 from trainer_job.learner import LEARNERS
 from trainer_job.library import Library, Selection, examples
 from trainer_job.publish import Trained, is_trained, load_network, publish_candidate
-from trainer_job.training import Curves, Schedule, train
+from trainer_job.training import Curves, Schedule, blend, new_share, train
 from trainer_job.views import ViewCache
 
 log = logging.getLogger(__name__)
 
 FRESH = Schedule(batch=64, learning_rate=1e-3)
 """From a random initialisation."""
-WARM = Schedule(batch=128, learning_rate=3e-4)
-"""From a trained champion: gently, so that what it knows is refined and not replaced."""
+WARM = Schedule(batch=128, learning_rate=1e-3)
+"""From a trained champion, with which the result is blended."""
+WARM_STEPS = 0.4
+"""Share of the fewest steps from random weights that a trained champion needs."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def plan_round(library: Library, registry: Registry, settings: TrainerSettings, 
     next_version = registry.versions(name)[-1] + 1
     seed = int(np.random.default_rng([settings.seed, next_version]).integers(2**31))
     chosen = library.training(settings.replay_outcomes, trained_on(registry, name, len(library)), seed)
-    least = max(1, settings.least_steps // 5) if trained else settings.least_steps
+    least = max(1, int(WARM_STEPS * settings.least_steps)) if trained else settings.least_steps
     schedule = replace(base, epochs=settings.epochs, least_steps=least)
     return RoundPlan(name, parent, seed, schedule, library.select(chosen))
 
@@ -81,6 +83,8 @@ def train_round(
         stopping,
         lambda step, steps, loss: log.debug("training", extra={"step": step, "steps": steps, "loss": round(loss, 4)}),
     )
+    if is_trained(registry.card(plan.name, plan.parent)):
+        blend(network, load_network(registry, plan.name, plan.parent), new_share(len(plan.selection.labels)))
     return network, curves
 
 

@@ -13,6 +13,9 @@ from torch.nn.parallel import DistributedDataParallel
 from trainer_job.distributed import SINGLE, Ranks
 from trainer_job.learner import Learner
 
+OUTCOMES_LIKE_CHAMPION = 1_000
+"""So many outcomes weigh as much as a trained champion. Measured: docs/learning.md."""
+
 
 class Interrupted(Exception):
     """Training was told to stop; nothing of it is kept."""
@@ -92,6 +95,23 @@ def train(
             recent = []
     network.eval()
     return curves
+
+
+def new_share(outcomes: int) -> float:
+    """Weight of what was learned from so many outcomes beside a trained champion: half at OUTCOMES_LIKE_CHAMPION, towards 1."""
+    return outcomes / (outcomes + OUTCOMES_LIKE_CHAMPION)
+
+
+def blend(network: nn.Module, champion: nn.Module, share: float) -> None:
+    """Moves `network`, trained from `champion`, back towards it: weights = share new + (1 - share) old (Wortsman et al. 2022).
+
+    Keeps what the champion knows of scenes that the new outcomes do not show, and averages away some of their noise.
+    """
+    old = champion.state_dict()
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(old[name].to(value.device), 1 - share)
 
 
 class Order:

@@ -14,9 +14,10 @@ from shared.settings import TrainerSettings
 from shared.shards import ShardWriter
 from trainer_job.dataset import Dataset
 from trainer_job.learner import LEARNERS
-from trainer_job.library import Library
+from trainer_job.library import Library, examples
 from trainer_job.publish import load_network, seed_registry, weights_of
 from trainer_job.rounds import FRESH, WARM, finish_round, plan_round, train_round, trained_on
+from trainer_job.training import new_share, train
 from trainer_job.views import ViewCache
 
 SETTINGS = TrainerSettings(epochs=1, least_steps=10, replay_outcomes=50)
@@ -68,7 +69,24 @@ def test_random_weights_are_trained_long_and_trained_ones_gently(library: Librar
     assert (fresh.learning_rate, fresh.least_steps) == (FRESH.learning_rate, 10)
     registry.promote("dense", run(library, registry, tmp_path / "runs"))
     warm = plan_round(library, registry, SETTINGS, "dense").schedule
-    assert (warm.learning_rate, warm.least_steps) == (WARM.learning_rate, 2)
+    assert (warm.learning_rate, warm.least_steps) == (WARM.learning_rate, 4)
+
+
+def test_what_is_learned_from_a_trained_champion_is_blended_with_it(library: Library, tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    seed_registry(registry, tmp_path / "none", LEARNERS["dense"], seed=0)
+    registry.promote("dense", run(library, registry, tmp_path / "runs"))
+    plan = plan_round(library, registry, SETTINGS, "dense")
+    champion = load_network(registry, "dense", plan.parent)
+    alone = load_network(registry, "dense", plan.parent)
+    train(
+        alone, LEARNERS["dense"], examples(plan.selection, library.cache, library.dataset.directory), plan.schedule, plan.seed
+    )
+    blended, _ = train_round(plan, registry, library.cache, library.dataset.directory)
+    share = new_share(len(plan.selection.labels))
+    assert 0 < share < 0.1
+    for old, new, mixed in zip(champion.parameters(), alone.parameters(), blended.parameters(), strict=True):
+        np.testing.assert_allclose(mixed.detach(), (share * new + (1 - share) * old).detach(), atol=1e-4)
 
 
 def test_a_card_counts_what_was_there_when_it_was_made(library: Library, tmp_path: Path) -> None:
