@@ -98,7 +98,7 @@ const percent = (share) => (share == null ? "–" : `${(100 * share).toFixed(0)}
 
 async function models() {
   const listed = await (await ask("models")).json();
-  const entries = await Promise.all((listed.models ?? []).map(async ({ name }) => (await ask(`models/${name}`)).json()));
+  const entries = await Promise.all((listed.models ?? []).map(async ({ name }) => (await ask(`models/${name}?limit=20`)).json()));
   const row = (model) => {
     const card = model.cards.find(({ version }) => version === model.serving);
     const { rate, low, high } = card?.simulated ?? {};

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from inference_server.auth import require_admin
 from inference_server.errors import ServerError, documented
 from inference_server.service import Service, service_of
-from shared.registry import ModelCard, Registry, UnknownModel, UnknownVersion
+from shared.registry import BrokenModel, ModelCard, Registry, UnknownModel, UnknownVersion
 
 router = APIRouter(tags=["models"])
 
@@ -55,6 +55,7 @@ class ModelEntry(Pointers):
     """A model with the cards of its versions, newest first."""
 
     cards: list[ModelCard]
+    broken: list[int]
 
 
 class Planners(BaseModel):
@@ -94,12 +95,19 @@ def models(request: Request) -> Models:
 
 
 @router.get("/models/{name}", responses=READING)
-def model(request: Request, name: ModelName) -> ModelEntry:
-    """One model with the cards of its versions."""
+def model(
+    request: Request, name: ModelName, limit: Annotated[int, Query(ge=1, le=1000, description="most cards, newest first")] = 50
+) -> ModelEntry:
+    """One model with the cards of its newest versions, and the versions among these whose cards cannot be read."""
     service = service_of(request)
     pointers = _pointers(service, name)
-    cards = [service.registry.card(name, version) for version in reversed(pointers.versions)]
-    return ModelEntry(**pointers.model_dump(), cards=cards)
+    cards, broken = [], []
+    for version in pointers.versions[: -limit - 1 : -1]:
+        try:
+            cards.append(service.registry.card(name, version))
+        except BrokenModel:
+            broken.append(version)
+    return ModelEntry(**pointers.model_dump(), cards=cards, broken=broken)
 
 
 @router.post("/models/{name}/promote", responses=ADMIN, dependencies=[Depends(require_admin)])

@@ -45,6 +45,17 @@ def test_models_are_listed_with_their_cards(server: Running) -> None:
     assert len(entry["cards"][0]["sha256"]) == 64
 
 
+def test_cards_are_limited_and_an_unreadable_one_does_not_hide_the_rest(own: Running, tmp_path: Path) -> None:
+    for seed in (2, 3, 4):
+        publish_dense(tmp_path, seed, champion=False)
+    (tmp_path / "dense" / "3" / "card.json").write_text("{")
+    entry = own.client.get("/models/dense").json()
+    assert ([card["version"] for card in entry["cards"]], entry["broken"]) == ([4, 2, 1], [3])
+    few = own.client.get("/models/dense", params={"limit": 1}).json()
+    assert ([card["version"] for card in few["cards"]], few["versions"]) == ([4], [1, 2, 3, 4])
+    assert own.client.get("/models/dense", params={"limit": 0}).status_code == 422
+
+
 @pytest.mark.parametrize("name", ["nothing", "%2e%2e%2fetc", "...", "a b", "DENSE"])
 def test_unknown_and_impossible_names_are_404(server: Running, name: str) -> None:
     for response in (server.client.get(f"/models/{name}"), server.client.post(f"/models/{name}/reload")):
