@@ -79,9 +79,12 @@ class Decisions:
         candidate, champion = self.registry.candidate(self.model), self.registry.champion(self.model)
         if candidate is None or champion is None:
             self.trial = None
+        elif not self.settings.judge_pairs:  # the judge was done away with while it was at work
+            self.trial = None
+            self.decide(candidate)
         elif self.trial is None or (self.trial.candidate, self.trial.champion) != (candidate, champion):
-            most, seed, profile = self.settings.judge_pairs or 1, self.settings.seed, self.settings.profile
-            self.trial = Trial(self.model, champion, candidate, most, seed, profile)
+            settings = self.settings
+            self.trial = Trial(self.model, champion, candidate, settings.judge_pairs, settings.seed, settings.profile)
             self.trial.learn(self.dataset.records)
 
     def _judge(self, trial: Trial, new: Sequence[Record]) -> None:

@@ -121,6 +121,17 @@ def test_a_candidate_that_the_gate_refuses_does_not_trouble_the_judge(redis_url:
     assert bench.tickets.outstanding() == 0
 
 
+def test_without_its_judge_a_waiting_candidate_goes_by_the_gate(redis_url: str, tmp_path: Path) -> None:
+    bench = Bench(redis_url, tmp_path, judge_pairs=200)
+    version = bench.candidate()
+    bench.turn()
+    bench.settings = TrainerSettings(judge_pairs=0)
+    bench.restart()
+    bench.turn()
+    assert bench.registry.champion("dense") == version
+    assert bench.actions(version) == ["to be judged", "promoted"]
+
+
 def test_a_champion_that_falls_is_rolled_back_once(redis_url: str, tmp_path: Path) -> None:
     bench = Bench(redis_url, tmp_path)
     bench.serve(1, successes=85, failures=15)
