@@ -40,7 +40,9 @@ def to_image(scene: Scene, hands: Hands) -> ImageGrasps:
     ends = placed_pixel(scene, hands.x + dx, hands.y + dy, hands.tip) - placed_pixel(
         scene, hands.x - dx, hands.y - dy, hands.tip
     )
-    return ImageGrasps(placed_pixel(scene, hands.x, hands.y, hands.tip), torch.atan2(ends[:, 1], ends[:, 0]), points[:, 2])
+    # Half a turn is the same jaw but not the same crop: the angle is the one that a reply carries, in (-pi/2, pi/2].
+    angles = math.pi / 2 - (math.pi / 2 - torch.atan2(ends[:, 1], ends[:, 0])) % math.pi
+    return ImageGrasps(placed_pixel(scene, hands.x, hands.y, hands.tip), angles, points[:, 2])
 
 
 def to_map(scene: Scene, grasps: ImageGrasps) -> tuple[Tensor, Tensor, Tensor, Tensor]:

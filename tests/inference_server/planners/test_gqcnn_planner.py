@@ -1,4 +1,5 @@
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from inference_server.planners.crop_scorer import CropScorer, ImageGrasps, to_im
 from inference_server.planners.depth_edges import antipodal_pairs
 from inference_server.planners.fc_gqcnn import FCGQCNNPlanner
 from inference_server.planners.gqcnn import GQCNNPlanner
+from inference_server.planners.hands import Hands
 from inference_server.planners.mixture import Mixture
 from inference_server.planners.placement import place
 from inference_server.planners.planner import PlannerError
@@ -120,23 +122,23 @@ def test_map_and_image_agree(tilt):
     pose = look_at(np.array([0.7 * math.sin(tilt), 0.0, 0.7 * math.cos(tilt)]), np.zeros(3), np.array([0.0, 1.0, 0.0]))
     request = PlanRequest(camera=BLOCK_CAMERA, camera_pose=pose.tolist())
     scene = view(block(), request, CPU)
-    hands = hands_at(torch.tensor([[0.02, 0.03, 0.04, 0.3], [-0.05, 0.01, 0.02, -1.2]]))
+    hands = hands_at(torch.tensor([[0.02, 0.03, 0.04, 0.3], [-0.05, 0.01, 0.02, -1.2], [0.01, 0.0, 0.02, 2.5]]))
     grasps = to_image(scene, hands)
     x, y, angle, tip = to_map(scene, grasps)
     assert torch.allclose(torch.stack([x, y, tip], 1), torch.stack([hands.x, hands.y, hands.tip], 1), atol=1e-5)
-    assert torch.allclose(angle, hands.angle, atol=0.05 if tilt else 1e-3)  # level hands are foreshortened by the tilt
+    assert ((grasps.angles > -math.pi / 2) & (grasps.angles <= math.pi / 2)).all()
+    turned = torch.sin(angle - hands.angle).abs()  # half a turn is the same jaw
+    assert (turned < (0.05 if tilt else 1e-3)).all()  # level hands are foreshortened by the tilt
     placed = place(scene, request.gripper, hands)
     assert torch.allclose(placed.pixel.float(), grasps.centers, atol=1e-2)
-    assert torch.allclose(placed.angle.float(), grasps.angles, atol=1e-4)
+    assert torch.allclose(torch.sin(placed.angle.float() - grasps.angles), torch.zeros(3), atol=1e-4)
     assert torch.allclose(placed.pose[:, 2, 3].float(), grasps.depth, atol=1e-6)
 
 
 def hands_at(table):
-    from inference_server.planners.hands import Hands
-
     x, y, tip, angle = table.T
-    rest = torch.zeros_like(x)
-    return Hands(x, y, tip, angle, rest + 0.04, *[rest] * 8)
+    measured = {field.name: torch.zeros_like(x) for field in fields(Hands)}
+    return Hands(**measured | {"x": x, "y": y, "tip": tip, "angle": angle, "width": torch.full_like(x, 0.04)})
 
 
 def test_depth_edges_are_paired_across_the_block():
