@@ -73,8 +73,8 @@ class Loop:
     def environment(self, threads: int, **more: str) -> dict[str, str]:
         """What every child gets: where things are, and how many threads it may use (unless the user says otherwise)."""
         paths = {"DATA_DIR": str(self.data), "MODELS_DIR": str(self.models_dir), "REDIS_URL": self.redis_url}
-        limits = {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
-        return {"LOG_FORMAT": "text", **limits, **os.environ, **paths, **more}
+        limits = {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+        return {"LOG_FORMAT": "text", "PYTHONUNBUFFERED": "1", **limits, **os.environ, **paths, **more}
 
     @property
     def models_dir(self) -> Path:
