@@ -13,6 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 from trainer_job.distributed import SINGLE, Ranks
 from trainer_job.learner import Learner
 
+MOST_PASSES = 30
+"""More passes over a small set only teach it by heart."""
 OUTCOMES_LIKE_CHAMPION = 1_000
 """So many outcomes weigh as much as a trained champion. Measured: docs/learning.md."""
 
@@ -34,7 +36,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Schedule:
-    """AdamW with one cycle of the learning rate. A small set is passed over more often, to reach `least_steps`."""
+    """AdamW with one cycle of the learning rate; a small set is passed over up to MOST_PASSES times for `least_steps`."""
 
     epochs: int = 4
     batch: int = 128
@@ -43,7 +45,8 @@ class Schedule:
     least_steps: int = 60
 
     def steps(self, examples: int) -> int:
-        return max(self.epochs * -(-examples // self.batch), self.least_steps)
+        per_pass = -(-examples // self.batch)
+        return max(self.epochs * per_pass, min(self.least_steps, MOST_PASSES * per_pass))
 
 
 @dataclass

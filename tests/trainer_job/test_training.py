@@ -61,6 +61,7 @@ def test_it_stops_when_told(blocks: Examples) -> None:
 def test_a_small_set_is_passed_over_more_often() -> None:
     schedule = Schedule(epochs=4, batch=100, least_steps=50)
     assert schedule.steps(200) == 50
+    assert schedule.steps(90) == 30
     assert schedule.steps(10_001) == 404
 
 
