@@ -18,6 +18,8 @@ WORKSPACE = 0.15
 """m: half side of the square around the origin in which an object's centre must come to rest."""
 WALL = 0.01
 SETTLE_SECONDS = 2.0
+TOP_UPS = 3
+"""Rounds in which what rolled away is set down again beside the rest."""
 LEAST_SHARE = 0.6
 """Of the objects asked for that must end up in a pile or bin for the scene to count."""
 
@@ -100,6 +102,12 @@ def arrange(physics: Physics, spec: SceneSpec, objects: list[Placed], random: np
     else:
         bodies = _drop_all(physics, spec, objects, random)
     found = settled(physics, bodies)
+    for _ in range(TOP_UPS):
+        here = {placed.name for placed in found}
+        lost = [placed for placed in objects if placed.name not in here]
+        if not lost or spec.kind == "single":
+            break
+        found = settled(physics, _set_beside(physics, spec, found, lost, random))
     return found if len(found) >= max(1, math.ceil(LEAST_SHARE * len(objects))) else None
 
 
@@ -142,6 +150,20 @@ def _set_close(physics: Physics, objects: list[Placed], random: np.random.Genera
         low, high = (np.array(corner) for corner in physics.client.getAABB(body))
         upright = Rotation.from_euler("z", random.uniform(-math.pi, math.pi)) * _standing(high - low)
         _find_room(physics, body, upright.as_quat().tolist(), list(bodies), random)
+        bodies[body] = placed
+    return bodies
+
+
+def _set_beside(
+    physics: Physics, spec: SceneSpec, resting: list[Placed], lost: list[Placed], random: np.random.Generator
+) -> dict[int, Placed]:
+    """The scene as it rests, and the lost objects, turned at random, wherever the table is free near the middle."""
+    physics.reset()
+    fixed = [body for body, name in surroundings(physics, spec).items() if name != "table"]
+    bodies = {placed.spawn(physics): placed for placed in resting}
+    for placed in lost:
+        body = placed.spawn(physics)
+        _find_room(physics, body, Rotation.random(rng=random).as_quat().tolist(), [*bodies, *fixed], random)
         bodies[body] = placed
     return bodies
 
