@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 from python_multipart import MultipartParser
@@ -9,6 +10,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from inference_server.errors import ServerError
+
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a broken body is told to its sender, not to the log
 
 MAX_PARTS = 1024
 MAX_PART_HEADER_BYTES = 8192
