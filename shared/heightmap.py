@@ -30,10 +30,11 @@ TILT_FREE, TILT_KNOWN = math.radians(45), math.radians(3)
 SPECK_RISE, SPECK_COMPANY = 0.01, 5
 """A reading this far above its surroundings, with fewer such readings among the 24 cells around it, is a speck, m."""
 SLENDER = 10
-"""A piece over a level above the table whose side is this many times smaller than the level is an echo, not an object."""
-UNSEEN = np.float32(-1e9)
+"""A piece that rises this many times higher above the table than its side is long is an echo, not an object."""
 COARSE = 4
 """Cells along one side of the blocks on which shadows are cast."""
+UNSEEN = np.float32(-1e9)
+"""Height of cells without a reading while a map is made, m."""
 BLOCK = np.ones((COARSE, COARSE), np.uint8)
 
 
@@ -44,7 +45,8 @@ class HeightMap:
     bound (H, W) float32: the height, and where it is unknown the greatest height that something hidden there can have.
     blind (H, W) bool: unknown without a visible reason, neither hidden by an occluder nor a small hole: anything can be there.
     pose (4, 4): map frame to camera frame. corner: map x, y of the centre of cell (0, 0), m. table (2,): slopes a, b of the
-    table's height a x + b y; table_share: share of the readings that lie on it (0: assumed).
+    table's height a x + b y; table_share: share of the readings that lie on it (0: assumed);
+    table_noise: their standard deviation from it, m.
     """
 
     height: np.ndarray
@@ -55,6 +57,7 @@ class HeightMap:
     corner: tuple[float, float]
     table: np.ndarray
     table_share: float
+    table_noise: float
     resolution: float = RESOLUTION
 
     def table_height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -88,7 +91,7 @@ def project(
             "pixels of the sent image"
         )
     sample = _sample(points, rays, seen)
-    table, share = _table(sample, rotation, table_depth, TILT_FREE if camera_pose is None else TILT_KNOWN)
+    table, share, noise = _table(sample, rotation, table_depth, TILT_FREE if camera_pose is None else TILT_KNOWN)
     x0, y0, columns, rows = _extent(sample, table, resolution)
     height, known = _splat(points, rays, seen, (x0, y0, columns, rows), resolution)
     height -= np.float32(table[2])
@@ -96,7 +99,7 @@ def project(
     _close_gaps(height, known)
     _drop_specks(height, known, _plane(table[:2], (x0, y0), height.shape, resolution))
     pose = pose_from(rotation.T, rotation.T @ np.array([0, 0, -table[2]]))
-    level = HeightMap(height, known, height, ~known, pose, (x0, y0), table[:2], share, resolution)
+    level = HeightMap(height, known, height, ~known, pose, (x0, y0), table[:2], share, noise, resolution)
     bound, blind = _hidden(level, camera_height=-float(table[2]))
     return replace(level, bound=bound, blind=blind)
 
@@ -169,17 +172,19 @@ def _sample(depth: np.ndarray, rays: list[np.ndarray], seen: np.ndarray) -> np.n
     return np.column_stack([values * rays[0][grid][keep], values * rays[1][grid][keep], -values * rays[2][grid][keep]])
 
 
-def _table(sample: np.ndarray, rotation: np.ndarray, table_depth: float | None, max_tilt: float) -> tuple[np.ndarray, float]:
+def _table(
+    sample: np.ndarray, rotation: np.ndarray, table_depth: float | None, max_tilt: float
+) -> tuple[np.ndarray, float, float]:
     """Plane of the table over the camera's foot: given by its distance along the optical axis, else fitted."""
     tolerance = 0.003 + 0.002 * float(np.median(-sample[:, 2]))
-    table, share = fit_table(sample, max_tilt, tolerance)
+    table, share, noise = fit_table(sample, max_tilt, tolerance)
     if table_depth is not None:
         axis = rotation @ np.array([0.0, 0.0, table_depth])
         fitted = table[0] * axis[0] + table[1] * axis[1] + table[2]
         if share == 0 or abs(fitted + axis[2]) > 0.02:  # what was fitted is another plane
-            return np.array([0.0, 0.0, -axis[2]]), 0.0
+            return np.array([0.0, 0.0, -axis[2]]), 0.0, 0.0
         table = np.array([table[0], table[1], table[2] - axis[2] - fitted])
-    return table, share
+    return table, share, noise
 
 
 def _extent(sample: np.ndarray, table: np.ndarray, resolution: float) -> tuple[float, float, int, int]:
@@ -245,16 +250,18 @@ def _drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray) -> No
     speck = company < SPECK_COMPANY
     known[row[speck], column[speck]] = False
     for rise in (0.06, 0.12, 0.24):
-        above = (known & (height > table + rise)).astype(np.uint8)
-        if not above.any():
+        tall = known & (height > table + rise)
+        if not tall.any():
             break
+        above = (known & (height > table + 0.75 * rise)).astype(np.uint8)
         left, top, width, length = cv2.boundingRect(above)
         box = (slice(top, top + length), slice(left, left + width))
         _, piece, size, _ = cv2.connectedComponentsWithStats(above[box])
-        slender = size[:, cv2.CC_STAT_AREA] < (rise / SLENDER / RESOLUTION) ** 2
-        slender[0] = False
-        if slender.any():
-            known[box] &= ~slender[piece]
+        echo = np.zeros(len(size), bool)
+        echo[piece[tall[box]]] = True
+        echo &= size[:, cv2.CC_STAT_AREA] < (rise / SLENDER / RESOLUTION) ** 2
+        if echo.any():
+            known[box] &= ~echo[piece]
     height[~known] = 0
 
 

@@ -11,17 +11,18 @@ BELOW = 0.15
 """Points up to this far under a plane speak against it, m; what lies deeper may be the floor beside the table."""
 
 
-def fit_table(points: np.ndarray, max_tilt: float, tolerance: float) -> tuple[np.ndarray, float]:
+def fit_table(points: np.ndarray, max_tilt: float, tolerance: float) -> tuple[np.ndarray, float, float]:
     """Plane `height = a x + b y + c` that carries the scene.
 
     points: (N, 3) as x, y, height in metres, height growing away from the table. max_tilt: steepest plane allowed, rad.
-    tolerance: distance within which a point counts as on the plane, m. Returns ((3,) a, b, c; share of points on it). The
-    plane with the most points on it wins, less the points just under it (nothing lies under a table top). Where nothing is
-    flat (a full bin), it is the horizontal plane under the points and the share is 0.
+    tolerance: distance within which a point counts as on the plane, m. Returns the plane (3,) as a, b, c, the share of points
+    on it and their standard deviation from it, m. The plane with the most points on it wins, less the points just under it
+    (nothing lies under a table top). Where nothing is flat (a full bin), it is the horizontal plane under the points and the
+    share is 0.
     """
     fallback = np.array([0.0, 0.0, np.percentile(points[:, 2], 2)]) if len(points) else np.zeros(3)
     if len(points) < 12:
-        return fallback, 0.0
+        return fallback, 0.0, 0.0
     planes = _hypotheses(points, max_tilt)
     x, y, heights = points.T.astype(np.float32)
     a, b, c = planes.T.astype(np.float32)[:, :, None]
@@ -30,10 +31,13 @@ def fit_table(points: np.ndarray, max_tilt: float, tolerance: float) -> tuple[np
     score = (np.abs(residual) < tolerance).mean(1) - 1.5 * below.mean(1)
     best = int(np.argmax(score))
     if score[best] < 0.05:
-        return fallback, 0.0
+        return fallback, 0.0, 0.0
     design = np.column_stack([points[:, :2], np.ones(len(points))])
     plane = _refine(design, points[:, 2], planes[best], tolerance, max_tilt)
-    return plane, float((np.abs(heights - design @ plane) < tolerance).mean())
+    residual = np.abs(points[:, 2] - design @ plane)
+    near = residual[residual < tolerance]
+    spread = 1.48 * float(np.median(near)) if len(near) else 0.0
+    return plane, len(near) / len(points), spread
 
 
 def _refine(design: np.ndarray, heights: np.ndarray, plane: np.ndarray, tolerance: float, max_tilt: float) -> np.ndarray:

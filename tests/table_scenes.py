@@ -82,7 +82,7 @@ class Camera:
 
 
 def camera(rows: int, columns: int, focal: float, tilt: float = 0.0, turn: float = 0.0, distance: float = 0.7) -> Camera:
-    """A camera that looks at the table's origin from `distance`, tilted from straight down towards the direction `turn`, rad."""
+    """A camera that looks at the table's origin from `distance` m, tilted from straight down towards direction `turn`, rad."""
     eye = distance * np.array([math.sin(tilt) * math.cos(turn), math.sin(tilt) * math.sin(turn), math.cos(tilt)])
     up = np.array([-math.sin(turn), math.cos(turn), 0.0])
     intrinsics = CameraIntrinsics(fx=focal, fy=focal, cx=(columns - 1) / 2, cy=(rows - 1) / 2)

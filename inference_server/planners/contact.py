@@ -12,6 +12,12 @@ from inference_server.planners.scene import Scene
 
 RISE = 0.008
 """Height over which the slant of the gripped sides is measured, m."""
+MOST_TURN, SAME = 0.2, 0.0003
+"""Most that a hand is turned to fit, rad: a bin of the survey; thicknesses that differ by less are the same, m."""
+LOOK, STRIDE = 0.060, 0.002
+"""How far, and in what steps, the middle of the object is looked for across the closing axis, m."""
+SAME_SIDE = 0.008
+"""A line whose contacts lie this near to the first ones is on the same sides of the object, m."""
 FLUSH = 0.004
 """A line whose contact lies this near to the first contact touches the finger as well, m."""
 
@@ -131,13 +137,19 @@ def _slant(fingers: Fingers, contact: Contact) -> Tensor:
 
 
 def _turn(contact: Contact, across: Tensor) -> Tensor:
-    """Angle (N,) by which the hand would have to turn for its fingers to lie flat on both sides, at most a bin."""
-    touched = contact.touched
-    centred = across - _mean(across.expand_as(touched), touched)[:, None]
-    spread = _mean(centred**2, touched).clamp(min=1e-8)
-    slopes = [_mean(centred * (end - _mean(end, touched)[:, None]), touched) / spread for end in contact.ends]
-    # Sides that lean apart (a cone, a round) ask for opposite turns: their mean is no turn.
-    return -torch.atan(0.5 * (slopes[0] + slopes[1])).clamp(-0.2, 0.2)
+    """Angle (N,) by which the hand would turn for its fingers to lie flat: where the object is thinnest between them.
+
+    A closing jaw turns an object to its thinnest, too. Angles of nearly the same thickness are averaged, so that rounds ask for
+    no turn and coarse cells do not decide.
+    """
+    near = (contact.right[:, None] - contact.ends[0]).abs().maximum((contact.left[:, None] + contact.ends[1]).abs())
+    followed = contact.touched & (near < SAME_SIDE)
+    turns = torch.linspace(-MOST_TURN, MOST_TURN, 21, device=across.device)
+    right, left = (torch.where(followed, side, -1.0) for side in (contact.ends[0], -contact.ends[1]))
+    sideways = turns[:, None] * across
+    thickness = (right[:, None] + sideways).amax(2) + (left[:, None] - sideways).amax(2)
+    weight = torch.softmax(-thickness / SAME, 1)
+    return (weight * turns).sum(1)
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:
@@ -146,13 +158,14 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
 
 
 def _off_middle(scene: Scene, centre: tuple[Tensor, Tensor], level: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Distance (N,) across the closing axis between the hand and the middle of what it grips, looking 60 mm both ways, m."""
-    reach, step = 15, 0.004
-    steps = step * torch.arange(1, reach + 1, device=level.device)
+    """Where the middle of what is gripped lies across the closing axis (N,), seen from the hand, m."""
+    step = torch.linspace(STRIDE, LOOK, round(LOOK / STRIDE), device=level.device)
+    beside = torch.tensor([-0.004, 0.0, 0.004], device=level.device)[:, None]
+    cos, sin = cos[:, None, None], sin[:, None, None]
     ends = []
     for sign in (1, -1):
-        heights = scene.sample(
-            scene.seen, centre[0][:, None] - sign * steps * sin[:, None], centre[1][:, None] + sign * steps * cos[:, None]
-        )
-        ends.append(torch.cumprod(heights > level[:, None], 1, dtype=torch.int32).sum(1) * step)
-    return 0.5 * (ends[0] - ends[1]).abs()
+        x = centre[0][:, None, None] + beside * cos - sign * step * sin
+        y = centre[1][:, None, None] + beside * sin + sign * step * cos
+        solid = scene.sample(scene.seen, x, y) > level[:, None, None]
+        ends.append(STRIDE * torch.cumprod(solid, 2, dtype=torch.int32).sum(2).to(torch.float32).mean(1))
+    return 0.5 * (ends[0] - ends[1])

@@ -24,22 +24,26 @@ PALM_GAP = 0.004
 """The palm stays this far above whatever lies under it, m."""
 EXTRA = (0.006, 0.004, 0.002)
 """Clearance added on both sides while there is room, m: a pose is never exact."""
-STEP = 0.002
-LINE = 0.004
-"""Distance of the samples along the closing axis and across it, m."""
+STEP, CLOSE_STEP = 0.002, 0.001
+"""Distance of the samples along the closing axis, in a first look and in a close one, m."""
+LINE, BESIDE = 0.004, 0.008
+"""Distance of the lines of samples, and how far a close look follows the object's sides beside the fingers, m."""
 SLACK = 0.014
 """How far off the middle of what it grips a candidate may be, m: it is moved to the middle."""
 
 
 @dataclass(frozen=True)
 class _Jaw:
-    """Sample positions in the hand, m: `along` the closing axis and `across` it, the latter a padding wider than a finger.
+    """Sample positions in the hand, m: `along` the closing axis, `step` apart, and lines `across` it.
 
-    inner: lines (bool) that a finger covers. window: samples along the closing axis under a padded finger.
+    swept: the first so many lines lie under a padded finger. inner: lines (bool) that a finger itself covers. window: samples
+    along the closing axis under a padded finger.
     """
 
+    step: float
     along: Tensor
     across: Tensor
+    swept: int
     inner: Tensor
     window: int
 
@@ -49,21 +53,27 @@ class _Jaw:
 
 
 def measure(
-    scene: Scene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor, tip: Tensor | None = None
+    scene: Scene,
+    gripper: Gripper,
+    x: Tensor,
+    y: Tensor,
+    angle: Tensor,
+    tip: Tensor | None = None,
+    close: bool = False,
 ) -> tuple[Hands, Tensor, Counter]:
     """Hands at the poses that hold something, moved to its middle, and for each the angle (N,) that would fit its sides.
 
-    x, y, angle: (M,) in the map frame. tip: heights (M,) that the tips are to have; default: as deep as fits. What cannot be
-    gripped is left out and counted.
+    x, y, angle: (M,) in the map frame. tip: heights (M,) that the tips are to have; default: as deep as fits. close: look
+    closely, as it takes to turn a hand by less than a bin. What cannot be gripped is left out and counted.
     """
-    jaw = _jaw(gripper, scene.device)
+    jaw = _jaw(gripper, close, scene.device)
     bound, seen = _heights(scene, jaw, x, y, angle)
     top = bound[:, jaw.inner][:, :, jaw.along.abs() <= 0.005].amax((1, 2))
     floor = _floor(scene, gripper, x, y, angle)
     wanted = top[:, None] - _depths(gripper, scene.device) if tip is None else tip[:, None]
     tips = torch.maximum(wanted, floor[:, None])
-    free = _free(bound.amax(1), tips, jaw)
-    near = [STEP * _first(side) for side in free]
+    free = _free(bound[:, : jaw.swept].amax(1), tips, jaw)
+    near = [jaw.step * _first(side) for side in free]
     reached = torch.isfinite(near[0] + near[1])
     high = top[:, None] - tips >= LEAST_OVERLAP
     good = reached & high & (near[0] + near[1] <= gripper.max_width)
@@ -79,20 +89,24 @@ def measure(
     contact = touch(lines, right, left)
     held = contact.held
     rejected["no_depth"] += int((~held).sum())
-    middle, half, clearance = _open(free, right, left, contact.middle, gripper)
+    middle, half, clearance = _open(jaw, free, right, left, contact.middle, gripper)
     hands, fitting = describe(scene, lines, contact, (x[some], y[some], angle[some]), (middle, half, clearance))
     return hands.pick(held), fitting[held], rejected
 
 
-def _jaw(gripper: Gripper, device: torch.device) -> _Jaw:
+def _jaw(gripper: Gripper, close: bool, device: torch.device) -> _Jaw:
+    step = CLOSE_STEP if close else STEP
     reach = gripper.max_width / 2 + SLACK + gripper.finger_thickness + 2 * PADDING
-    count = math.ceil(reach / STEP)
-    along = STEP * torch.arange(-count, count + 1, device=device)
+    count = math.ceil(reach / step)
+    along = step * torch.arange(-count, count + 1, device=device)
     half = gripper.finger_width / 2 + PADDING
-    lines = max(5, math.ceil(2 * half / LINE) + 1)
-    across = torch.linspace(-half, half, lines, device=device)
-    window = math.ceil((gripper.finger_thickness + 2 * PADDING) / STEP) + 1
-    return _Jaw(along, across, across.abs() <= gripper.finger_width / 2, window)
+    swept = max(5, math.ceil(2 * half / LINE) + 1)
+    across = torch.linspace(-half, half, swept, device=device)
+    if close:
+        beside = half + LINE * torch.arange(1, round(BESIDE / LINE) + 1, device=device)
+        across = torch.cat([across, beside, -beside])
+    window = math.ceil((gripper.finger_thickness + 2 * PADDING) / step) + 1
+    return _Jaw(step, along, across, swept, across.abs() <= gripper.finger_width / 2, window)
 
 
 def _heights(scene: Scene, jaw: _Jaw, x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,7 +138,7 @@ def _free(strip: Tensor, tips: Tensor, jaw: _Jaw) -> tuple[Tensor, ...]:
 
     strip: (M, positions), the highest across a padded finger. tips: (M, levels).
     """
-    first = jaw.centre - round(PADDING / STEP)
+    first = jaw.centre - round(PADDING / jaw.step)
     limit = (tips - MARGIN)[:, None, :]
     return tuple(side.unfold(1, jaw.window, 1)[:, first:].amax(2)[:, :, None] <= limit for side in (strip, strip.flip(1)))
 
@@ -136,7 +150,7 @@ def _first(free: Tensor) -> Tensor:
 
 
 def _open(
-    free: tuple[Tensor, ...], right: Tensor, left: Tensor, middle: Tensor, gripper: Gripper
+    jaw: _Jaw, free: tuple[Tensor, ...], right: Tensor, left: Tensor, middle: Tensor, gripper: Gripper
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Middle between the fingers along the closing axis (N,), half of the opening, and the clearance added on both sides.
 
@@ -149,7 +163,7 @@ def _open(
         half = least + extra
         fits = 2 * half <= gripper.max_width
         for side, face in zip(free, (half + middle, half - middle), strict=True):
-            index = torch.ceil(face / STEP - 1e-3).to(torch.int64).clamp(0, side.shape[1] - 1)
+            index = torch.ceil(face / jaw.step - 1e-3).to(torch.int64).clamp(0, side.shape[1] - 1)
             fits = fits & side.gather(1, index[:, None]).squeeze(1)
         wider = (middle, half, torch.full_like(half, extra))
         best = [torch.where(fits, new, old) for new, old in zip(wider, best, strict=True)]

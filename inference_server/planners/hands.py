@@ -18,8 +18,8 @@ class Hands:
     width: opening. grip: distance between the contacts. overlap: height of the object above the tips. lines: share of the
     finger's width that touches, 0 to 1, the worse side. flat: mean gap left between the flat fingers and the object, m.
     slant: run over rise of the gripped sides. turn: angle by which the hand would fit them better. aside: how far the
-    middle of the contacts is from that between the fingers. offset: how far off the middle of the object the hand is
-    across the closing axis. clearance: free space beyond what a finger needs, the worse side. score: of the analytic
+    middle of the contacts is from that between the fingers. offset: where the middle of the object lies across the
+    closing axis, seen from the hand. clearance: free space beyond what a finger needs, the worse side. score: of the analytic
     planner.
     """
 

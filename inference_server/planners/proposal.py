@@ -21,10 +21,12 @@ MOST_CENTRES = 1400
 """More raised cells than this are tried on a wider lattice, so that a full picture costs no more than a full table."""
 DEPTHS = (0.030, 0.012)
 """How far the tips reach under the top of the object, m: deep where the surroundings allow, else shallow."""
-FLOOR = 0.003
+FLOOR = 0.0025
 """Tips stay this far above the table, m."""
-LEAST_OVERLAP = 0.005
+LEAST_OVERLAP = 0.0035
 """Least height of the object above the tips, m."""
+NOISE = 4.0
+"""What rises less than this many standard deviations of the table's readings is not taken for an object."""
 TILE = 0.016
 """Candidates are taken in turn from tiles of this size, so that one easy object does not take all places, m."""
 PACE = 2
@@ -69,7 +71,7 @@ def survey(scene: Scene, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor, Coun
 
 def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor]:
     """Rows, columns and the height of the top around every centre to try, (N,)."""
-    raised = scene.above_table >= FLOOR + LEAST_OVERLAP
+    raised = scene.above_table >= max(FLOOR + LEAST_OVERLAP, NOISE * scene.map.table_noise)
     stride = max(STRIDE, math.ceil(math.sqrt(int(raised.sum()) / MOST_CENTRES)))
     lattice, known, blind = (
         layer[::stride, ::stride] for layer in (raised, scene.known, dilate(scene.guarded, 4) == FORBIDDEN)

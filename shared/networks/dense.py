@@ -20,17 +20,13 @@ class DenseScorer(nn.Module):
             _unit(2 * width, 2 * width),
             _unit(2 * width, width, kernel=1),
         )
-        # Where things lie relative to the fingers decides, so the head sees positions and not only their mean.
-        self.head = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(width * (ROWS // 4) * (COLUMNS // 4), 96),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.2),
-            nn.Linear(96, 1),
-        )
+        last = nn.Linear(96, 1)
         # Untrained it finds all grasps equal, which leaves a planner's own order as it is.
-        nn.init.zeros_(self.head[-1].weight)
-        nn.init.zeros_(self.head[-1].bias)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        # Where things lie relative to the fingers decides, so the head sees positions and not only their mean.
+        positions = width * (ROWS // 4) * (COLUMNS // 4)
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(positions, 96), nn.ReLU(inplace=True), nn.Dropout(0.2), last)
 
     def forward(self, patches: Tensor) -> Tensor:
         if patches.device.type == "cpu":
