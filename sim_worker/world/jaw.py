@@ -15,8 +15,6 @@ PALM_HEIGHT = 0.066
 """m from the palm's face backwards; the contract does not give it. That of the Franka Panda hand."""
 CLOSING_SPEED = 0.15
 """m/s per finger."""
-CLOSING_HZ = 240
-"""Steps per second while closing: at 120, a finger meets an object 1 mm inside its surface, and 1 label in 80 changes."""
 PAD_RADIUS = 0.008
 """m: a soft pad touches with a patch, a simulated one with a few points. Torsion per N of grip is friction times this.
 Without it an object turns in the jaw on a hair's breadth, and labels with it."""
@@ -55,16 +53,14 @@ class Fingers:
 
     def close(self, force: float, timeout: float = 1.5) -> float:
         """Close with `force` N per finger until the fingers stall or meet; the opening left, m."""
-        with self.physics.finer(CLOSING_HZ):
-            self._drive(-CLOSING_SPEED, force)
-            opening, stalled, stride = self.opening(), 0, self.physics.steps_in(0.025)
-            for _ in range(self.physics.steps_in(timeout) // stride):
-                self.physics.step(stride)
-                before, opening = opening, self.opening()
-                stalled = stalled + 1 if abs(before - opening) < 1e-4 else 0
-                if stalled == 2 or opening < 5e-4:
-                    break
         self._drive(-CLOSING_SPEED, force)
+        opening, stalled, stride = self.opening(), 0, self.physics.steps_in(0.025)
+        for _ in range(self.physics.steps_in(timeout) // stride):
+            self.physics.step(stride)
+            before, opening = opening, self.opening()
+            stalled = stalled + 1 if abs(before - opening) < 1e-4 else 0
+            if stalled == 2 or opening < 5e-4:
+                break
         return opening
 
     def opening(self) -> float:

@@ -20,7 +20,7 @@ from sim_worker.world.camera import BACKGROUND, TABLE, View, camera_poses, plane
 from sim_worker.world.cup import Cup, suck
 from sim_worker.world.grip import grip
 from sim_worker.world.jaw import Jaw
-from sim_worker.world.physics import AWAKE, FAR_AWAY, SLEEP
+from sim_worker.world.physics import ATTEMPT_HZ, AWAKE, FAR_AWAY, SLEEP
 from sim_worker.world.profiles import Conditions
 from sim_worker.world.sensor import sense
 from sim_worker.world.spec import CameraSpec, SceneSpec
@@ -157,12 +157,13 @@ class Scene:
         return self._execute(stage, tip, width, behind)
 
     def _execute(self, stage: Stage, tip: np.ndarray, width: float, behind: float) -> AttemptResult:
-        physics, drawn = self.world.physics, self.conditions
-        if isinstance(stage.hand, Cup):
-            return suck(physics, stage.hand, stage.bodies, tip, drawn.vacuum)
-        if isinstance(stage.hand, Arm):
-            return stage.hand.execute(stage.bodies, stage.fixed, tip, width, drawn.grip_force)
-        return grip(physics, stage.hand, stage.bodies, tip, width, drawn.grip_force, behind)
+        physics, drawn, hand = self.world.physics, self.conditions, stage.hand
+        with physics.finer(ATTEMPT_HZ):
+            if isinstance(hand, Cup):
+                return suck(physics, hand, stage.bodies, tip, drawn.vacuum)
+            if isinstance(hand, Arm):
+                return hand.execute(stage.bodies, stage.fixed, tip, width, drawn.grip_force)
+            return grip(physics, hand, stage.bodies, tip, width, drawn.grip_force, behind)
 
     def _with_error(self, tip: np.ndarray, trial: int) -> np.ndarray:
         """The tip pose as the hand really reaches it."""

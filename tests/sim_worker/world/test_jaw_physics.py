@@ -10,6 +10,7 @@ from shared.geometry import approach_frame
 from sim_worker.world import Conditions, Profile, Scene, SceneSpec, World
 from sim_worker.world.arrange import Placed
 from sim_worker.world.objects import Part, PartsModel
+from sim_worker.world.physics import ATTEMPT_HZ
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +115,8 @@ def test_grip_force_is_what_was_asked_for(world):
     assert scene.attempt(from_above(0, 0, 0.01), 0.06).success
     hand = world.stage_of(scene).hand
     for link in hand.fingers.links:
-        points = world.physics.client.getContactPoints(bodyA=hand.body, linkIndexA=link)
+        with world.physics.finer(ATTEMPT_HZ):
+            points = world.physics.client.getContactPoints(bodyA=hand.body, linkIndexA=link)
         assert sum(point[9] for point in points) == pytest.approx(20.0, rel=0.1)
 
 
