@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,9 +17,11 @@ from inference_server.planners.hands import Hands
 from inference_server.planners.placement import Placed, grasps
 from inference_server.planners.planner import Item, LoadedNetwork, Planner
 from inference_server.planners.proposal import ANGLES, propose
+from inference_server.planners.quality_map import quality_map
 from inference_server.planners.scene import Scene, view
 from inference_server.planners.selection import distinct, veto
 from shared.contract import GraspPlan, PlanRequest
+from shared.planner import Observation
 
 CANDIDATES, REFINED, POLISHED = 320, 112, 32
 """Candidates measured per observation, those fitted to the object's sides, and those fitted again; more when more grasps are
@@ -53,7 +56,12 @@ class AntipodalPlanner(Planner):
     def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
         return [self._plan(*item) for item in items]
 
-    def _plan(self, observation, request: PlanRequest) -> GraspPlan:
+    def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
+        self.check(observation, request)
+        scene = view(observation, request, torch.device("cpu"))
+        return quality_map(scene, lambda hands: quality(rate(scene, hands)))
+
+    def _plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
         started = time.perf_counter()
         self.check(observation, request)
         scene = view(observation, request, torch.device("cpu"))

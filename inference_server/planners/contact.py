@@ -105,6 +105,7 @@ def describe(
         offset=_off_middle(scene, (x, y), fingers.tip + fingers.margin, cos, sin),
         clearance=clearance,
         score=torch.zeros_like(x),
+        source=torch.arange(len(x), device=x.device),
     )
     return hands, angle + turn
 

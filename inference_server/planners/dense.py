@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,10 +16,12 @@ from inference_server.planners.antipodal import predict, select
 from inference_server.planners.hands import Hands
 from inference_server.planners.placement import Placed
 from inference_server.planners.planner import Item, LoadedNetwork, Planner
+from inference_server.planners.quality_map import quality_map
 from inference_server.planners.scene import Scene, view
 from inference_server.planners.selection import distinct
-from shared.contract import GraspPlan, ModelRef
+from shared.contract import GraspPlan, ModelRef, PlanRequest
 from shared.networks.hand_frame import patches
+from shared.planner import Observation
 
 RANKED = 128
 """Candidates that the network sees per observation, at least."""
@@ -51,6 +54,17 @@ class DensePlanner(Planner):
         qualities = calibrated(logits.float(), network.card.calibration).split([len(each) for each in inputs])
         shared = (time.perf_counter() - started) / len(proposed)
         return [self._select(each, quality, network, shared) for each, quality in zip(proposed, qualities, strict=True)]
+
+    def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
+        loaded = self.need(network)
+        self.check(observation, request)
+        scene = view(observation, request, loaded.device)
+
+        def judge(hands: Hands) -> Tensor:
+            logits = loaded.module(patches(scene.map, hands.pose, request.gripper))
+            return calibrated(logits.float(), loaded.card.calibration)
+
+        return quality_map(scene, judge)
 
     def _propose(self, item: Item, network: LoadedNetwork) -> _Proposed:
         started = time.perf_counter()

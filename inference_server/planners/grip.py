@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -91,6 +91,7 @@ def measure(
     rejected["no_depth"] += int((~held).sum())
     middle, half, clearance = _open(jaw, free, right, left, contact.middle, gripper)
     hands, fitting = describe(scene, lines, contact, (x[some], y[some], angle[some]), (middle, half, clearance))
+    hands = replace(hands, source=torch.nonzero(some).squeeze(1))
     return hands.pick(held), fitting[held], rejected
 
 

@@ -20,7 +20,7 @@ class Hands:
     slant: run over rise of the gripped sides. turn: angle by which the hand would fit them better. aside: how far the
     middle of the contacts is from that between the fingers. offset: where the middle of the object lies across the
     closing axis, seen from the hand. clearance: free space beyond what a finger needs, the worse side. score: of the analytic
-    planner.
+    planner. source: index of the pose that was measured.
     """
 
     x: Tensor
@@ -38,6 +38,7 @@ class Hands:
     offset: Tensor
     clearance: Tensor
     score: Tensor
+    source: Tensor
 
     def __len__(self) -> int:
         return len(self.x)

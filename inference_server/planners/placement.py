@@ -55,6 +55,19 @@ def place(scene: Scene, gripper: Gripper, hands: Hands) -> Placed:
     return Placed(pose, _pixels(scene, middle), torch.atan2(ends[:, 1], ends[:, 0]), torch.linalg.norm(ends, dim=1))
 
 
+def image_angle(scene: Scene, angles: Tensor) -> Tensor:
+    """Angles (N,) in the image, from +u towards +v, of closing axes at map angles (N,) in the middle of the map's view."""
+    pose = torch.as_tensor(scene.map.pose, dtype=torch.float64, device=angles.device)
+    rows, columns = scene.map.height.shape
+    x = scene.map.corner[0] + scene.map.resolution * columns / 2
+    y = scene.map.corner[1] + scene.map.resolution * rows / 2
+    middle = pose[:3, :3] @ torch.tensor([x, y, 0.0], dtype=torch.float64, device=angles.device) + pose[:3, 3]
+    axes = torch.stack([torch.cos(angles), torch.sin(angles), torch.zeros_like(angles)], 1).to(torch.float64)
+    step = 0.01 * axes @ pose[:3, :3].T
+    ends = _pixels(scene, middle + step) - _pixels(scene, middle - step)
+    return torch.atan2(ends[:, 1], ends[:, 0]).to(angles.dtype)
+
+
 def _pixels(scene: Scene, points: Tensor) -> Tensor:
     camera, depth = scene.camera, points[:, 2].clamp(min=1e-4)
     return torch.stack([camera.fx * points[:, 0] / depth + camera.cx, camera.fy * points[:, 1] / depth + camera.cy], 1)
