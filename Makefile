@@ -16,7 +16,7 @@ run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, tra
 	@exec $(BIN)/python -m services.local
 
 test: $(VENV)/.dev ## run the tests
-	@$(PYTEST)
+	@$(PYTEST) -n auto --maxprocesses 4
 
 test-slow: $(VENV)/.dev ## run the tests that take minutes
 	@$(PYTEST) -m slow
