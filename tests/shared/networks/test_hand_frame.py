@@ -1,0 +1,106 @@
+"""Patches in the hand's frame: the same hand on the same thing sees the same, wherever it is and whatever the camera."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from table_scenes import Box, camera, render
+
+from shared.contract import Grasp, Gripper
+from shared.geometry import approach_frame, invert
+from shared.networks.dense import DenseScorer
+from shared.networks.hand_frame import CHANNELS, COLUMNS, ROWS, SPAN, STEP, footprint, outcome_patch, outcome_patches
+
+GRIPPER = Gripper()
+
+
+def grasp_on(box: Box, pose: np.ndarray, tip: float = 0.01, width: float = 0.05, offset: float = 0.0) -> Grasp:
+    closing = np.array([math.cos(box.yaw + math.pi / 2), math.sin(box.yaw + math.pi / 2), 0])
+    in_base = approach_frame(np.array([box.x, box.y, tip + offset]), closing, np.array([0, 0, -1.0]))
+    return Grasp(
+        kind="parallel_jaw", quality=0.5, center_px=[0, 0], angle=0, width=width, pose_camera=(invert(pose) @ in_base).tolist()
+    )
+
+
+def patch(box: Box, tilt: float = 0.0, focal: float = 525.0, turn: float = 0.0, **options: float) -> np.ndarray:
+    view = camera(480, 640, focal, tilt, turn)
+    return outcome_patch(render(view, [box]), view.intrinsics, view.pose, grasp_on(box, view.pose, **options), GRIPPER)
+
+
+def test_patch_shows_the_object_between_the_fingers() -> None:
+    seen = patch(Box(0.02, 0.01, 0.3, 0.15, 0.03, 0.04))
+    assert seen.shape == (CHANNELS, ROWS, COLUMNS)
+    assert seen.dtype == np.float32
+    middle = seen[:, ROWS // 2]
+    assert middle[0, COLUMNS // 2] == pytest.approx((0.04 - 0.01) / SPAN, abs=0.02)
+    assert middle[0, 0] == pytest.approx(-0.01 / SPAN, abs=0.02)
+    held = np.flatnonzero(middle[0] > 0.2)
+    assert len(held) * STEP == pytest.approx(0.03, abs=0.004)
+    fingers = np.flatnonzero(middle[2] > 0.5)
+    assert len(fingers) * STEP == pytest.approx(2 * GRIPPER.finger_thickness, abs=0.004)
+    assert not set(held) & set(fingers)
+
+
+@pytest.mark.parametrize(("yaw", "x", "y"), [(1.2, 0.0, 0.0), (-0.8, 0.05, -0.04)])
+def test_moving_the_scene_does_not_change_what_the_hand_sees(yaw: float, x: float, y: float) -> None:
+    first = patch(Box(0.02, 0.01, 0.3, 0.12, 0.03, 0.02))
+    moved = patch(Box(x, y, yaw, 0.12, 0.03, 0.02))
+    assert np.abs(first[0] - moved[0]).mean() < 0.02
+
+
+def test_the_camera_does_not_change_what_the_hand_sees_but_for_shadows() -> None:
+    box = Box(0.02, 0.01, 0.3, 0.12, 0.03, 0.02)
+    straight, tilted = patch(box), patch(box, tilt=0.3, focal=700.0, turn=1.0)
+    both = (straight[1] > 0.99) & (tilted[1] > 0.99)
+    assert both.mean() > 0.8
+    assert np.abs(straight[0] - tilted[0])[both].mean() < 0.02
+    assert (tilted[1] < 0.5).any()
+
+
+def test_tool_offset_does_not_change_what_the_hand_sees() -> None:
+    box = Box(0.0, 0.01, 0.3, 0.12, 0.03, 0.02)
+    view = camera(480, 640, 525.0)
+    shifted = grasp_on(box, view.pose, offset=0.02)
+    seen = outcome_patch(render(view, [box]), view.intrinsics, view.pose, shifted, Gripper(tcp_offset=0.02))
+    assert np.allclose(seen, patch(box), atol=1e-5)
+
+
+def test_many_grasps_on_one_image_equal_each_alone() -> None:
+    box = Box(0.0, 0.01, 0.3, 0.12, 0.03, 0.02)
+    view = camera(480, 640, 525.0)
+    depth = render(view, [box])
+    grasps = [grasp_on(box, view.pose, tip, width) for tip, width in ((0.01, 0.05), (0.005, 0.07))]
+    together = outcome_patches(depth, view.intrinsics, view.pose, grasps, GRIPPER)
+    alone = [outcome_patch(depth, view.intrinsics, view.pose, grasp, GRIPPER) for grasp in grasps]
+    assert np.allclose(together, np.stack(alone), atol=1e-6)
+
+
+def test_footprint_has_the_fingers_area() -> None:
+    area = footprint(torch.tensor([0.03, 0.06]), GRIPPER).sum((1, 2)) * STEP**2
+    assert torch.allclose(area, torch.tensor(2 * GRIPPER.finger_thickness * GRIPPER.finger_width), rtol=1e-3)
+
+
+def test_a_grasp_without_a_metric_pose_is_an_error() -> None:
+    view = camera(48, 64, 52.5)
+    grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[1, 1], angle=0)
+    with pytest.raises(ValueError, match="pose_camera and width"):
+        outcome_patch(render(view, []), view.intrinsics, view.pose, grasp, GRIPPER)
+
+
+def test_an_untrained_scorer_finds_all_grasps_equal_and_a_trained_one_does_not() -> None:
+    torch.manual_seed(0)
+    scorer = DenseScorer()
+    [golden] = scorer.golden_batch()
+    assert golden.shape[1:] == (CHANNELS, ROWS, COLUMNS)
+    assert torch.equal(scorer.eval()(golden), torch.zeros(3))
+    labels = torch.tensor([1.0, 0.0, 0.0])
+    optimizer = torch.optim.AdamW(scorer.parameters(), lr=3e-3)
+    scorer.train()
+    for _ in range(30):
+        optimizer.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(scorer(golden), labels).backward()
+        optimizer.step()
+    assert torch.argmax(scorer.eval()(golden)) == 0
