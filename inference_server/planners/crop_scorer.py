@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from inference_server.planners.hands import Hands
+from inference_server.planners.placement import map_pixels
 from inference_server.planners.planner import LoadedNetwork, PlannerError
 from inference_server.planners.scene import Scene
-from inference_server.planners.selection import placed_pixel
 from shared.networks.crops import View, crop, fill_holes
 
 BATCH = 256
@@ -37,12 +37,10 @@ def to_image(scene: Scene, hands: Hands) -> ImageGrasps:
     points = torch.stack([hands.x, hands.y, -hands.tip], 1) @ rotation.T + origin
     half = 0.5 * hands.width
     dx, dy = half * torch.cos(hands.angle), half * torch.sin(hands.angle)
-    ends = placed_pixel(scene, hands.x + dx, hands.y + dy, hands.tip) - placed_pixel(
-        scene, hands.x - dx, hands.y - dy, hands.tip
-    )
+    ends = map_pixels(scene, hands.x + dx, hands.y + dy, hands.tip) - map_pixels(scene, hands.x - dx, hands.y - dy, hands.tip)
     # Half a turn is the same jaw but not the same crop: the angle is the one that a reply carries, in (-pi/2, pi/2].
     angles = math.pi / 2 - (math.pi / 2 - torch.atan2(ends[:, 1], ends[:, 0])) % math.pi
-    return ImageGrasps(placed_pixel(scene, hands.x, hands.y, hands.tip), angles, points[:, 2])
+    return ImageGrasps(map_pixels(scene, hands.x, hands.y, hands.tip), angles, points[:, 2])
 
 
 def to_map(scene: Scene, grasps: ImageGrasps) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inference_server.planners.crop_scorer import CropScorer, ImageGrasps
+from inference_server.planners.placement import map_pixels
 from inference_server.planners.planner import PlannerError
 from inference_server.planners.proposal import FLOOR, LEAST_OVERLAP
 from inference_server.planners.scene import Scene
-from inference_server.planners.selection import placed_pixel
 from shared.networks.crops import crop
 from shared.networks.fc_gqcnn import FCGQCNN, convert
 from shared.networks.gqcnn import GQCNN
@@ -107,7 +107,7 @@ def _box(scene: Scene) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
     x = scene.map.corner[0] + scene.map.resolution * raised[:, 1]
     y = scene.map.corner[1] + scene.map.resolution * raised[:, 0]
     height = scene.bound[raised[:, 0], raised[:, 1]]
-    pixels = placed_pixel(scene, x, y, height)
+    pixels = map_pixels(scene, x, y, height)
     rows, columns = scene.observation.size
     low, high = pixels.amin(0).clamp(min=0), pixels.amax(0)
     high = torch.minimum(high, torch.tensor([columns - 1.0, rows - 1.0], device=high.device))

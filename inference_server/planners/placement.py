@@ -55,6 +55,12 @@ def place(scene: Scene, gripper: Gripper, hands: Hands) -> Placed:
     return Placed(pose, _pixels(scene, middle), torch.atan2(ends[:, 1], ends[:, 0]), torch.linalg.norm(ends, dim=1))
 
 
+def map_pixels(scene: Scene, x: Tensor, y: Tensor, height: Tensor) -> Tensor:
+    """Pixels (N, 2) of map points (N,); far outside the image where a point is not in front of the camera."""
+    pose = torch.as_tensor(scene.map.pose, dtype=torch.float32, device=x.device)
+    return _pixels(scene, torch.stack([x, y, -height], 1) @ pose[:3, :3].T + pose[:3, 3])
+
+
 def image_angle(scene: Scene, angles: Tensor) -> Tensor:
     """Angles (N,) in the image, from +u towards +v, of closing axes at map angles (N,) in the middle of the map's view."""
     pose = torch.as_tensor(scene.map.pose, dtype=torch.float64, device=angles.device)

@@ -11,6 +11,8 @@ from collections import Counter
 import torch
 from torch import Tensor
 
+from inference_server.planners.asked_for import outside_request
+from inference_server.planners.placement import map_pixels
 from inference_server.planners.scene import FORBIDDEN, OUTSIDE, Scene, dilate, dilate_round
 from shared.contract import Gripper
 
@@ -80,8 +82,14 @@ def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor]:
     rejected["no_depth"] += ANGLES * int((~known | (lattice & blind)).sum())
     lattice = lattice & ~blind
     rows, columns = (stride * index for index in torch.nonzero(lattice, as_tuple=True))
-    top = dilate(scene.seen, 2)
-    return rows, columns, top[rows, columns]
+    top = dilate(scene.seen, 2)[rows, columns]
+    cells = scene.map.resolution
+    pixels = map_pixels(scene, scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows, top)
+    allowed = torch.ones_like(top, dtype=torch.bool)
+    for reason, outside in outside_request(scene, pixels, near=True).items():
+        rejected[reason] += ANGLES * int((allowed & outside).sum())
+        allowed &= ~outside
+    return rows[allowed], columns[allowed], top[allowed]
 
 
 def _strips(reach: int, across: Tensor, row_length: int) -> Tensor:

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inference_server.planners.asked_for import outside_request
 from inference_server.planners.grip import MARGIN, PALM_GAP
 from inference_server.planners.hands import Hands
-from inference_server.planners.placement import Placed, place
+from inference_server.planners.placement import Placed, map_pixels, place
 from inference_server.planners.proposal import FLOOR
 from inference_server.planners.scene import FORBIDDEN, Scene
 from inference_server.planners.sweep import finger_height, palm_height
@@ -39,8 +40,7 @@ def veto(scene: Scene, gripper: Gripper, hands: Hands) -> tuple[Hands, Placed, C
         "below_table": tips < scene.table_at(hands.x, hands.y) + FLOOR,
         "collision": (under_fingers > tips - MARGIN)
         | (palm_height(scene, gripper, hands.x, hands.y, hands.angle) > tips + gripper.finger_depth - PALM_GAP),
-        "region": ~_in_region(scene, placed),
-        "segmask": ~_in_segmask(scene, placed),
+        **outside_request(scene, placed.pixel),
     }
     rejected: Counter = Counter()
     keep = torch.ones(len(hands), dtype=torch.bool, device=hands.x.device)
@@ -67,44 +67,12 @@ def _in_view(scene: Scene, gripper: Gripper, hands: Hands) -> Tensor:
     good = torch.ones(len(hands), dtype=torch.bool, device=hands.x.device)
     reach = hands.width / 2 + gripper.finger_thickness
     for sign in (-1, 1):
-        pixel = placed_pixel(
+        pixel = map_pixels(
             scene, hands.x + sign * reach * torch.cos(hands.angle), hands.y + sign * reach * torch.sin(hands.angle), hands.tip
         )
         u, v = pixel.unbind(1)
         good &= (u >= -0.5) & (u <= columns - 0.5) & (v >= -0.5) & (v <= rows - 0.5)
     return good
-
-
-def placed_pixel(scene: Scene, x: Tensor, y: Tensor, height: Tensor) -> Tensor:
-    """Pixels (N, 2) of map points; far outside the image where a point is not in front of the camera."""
-    rotation = torch.as_tensor(scene.map.pose[:3, :3], dtype=torch.float32, device=x.device)
-    origin = torch.as_tensor(scene.map.pose[:3, 3], dtype=torch.float32, device=x.device)
-    points = torch.stack([x, y, -height], 1) @ rotation.T + origin
-    depth = points[:, 2].clamp(min=1e-4)
-    camera = scene.camera
-    u = camera.fx * points[:, 0] / depth + camera.cx
-    v = camera.fy * points[:, 1] / depth + camera.cy
-    return torch.stack([u, v], 1)
-
-
-def _in_region(scene: Scene, placed: Placed) -> Tensor:
-    region = scene.request.region
-    u, v = placed.pixel.unbind(1)
-    if region is None:
-        return torch.ones_like(u, dtype=torch.bool)
-    return (u >= region[0]) & (u <= region[2]) & (v >= region[1]) & (v <= region[3])
-
-
-def _in_segmask(scene: Scene, placed: Placed) -> Tensor:
-    mask = scene.observation.segmask
-    u, v = placed.pixel.unbind(1)
-    if mask is None:
-        return torch.ones_like(u, dtype=torch.bool)
-    inside = torch.from_numpy(np.ascontiguousarray(mask, dtype=bool)).to(u.device)
-    rows, columns = inside.shape
-    column, row = torch.round(u).to(torch.int64), torch.round(v).to(torch.int64)
-    within = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
-    return within & inside[row.clamp(0, rows - 1), column.clamp(0, columns - 1)]
 
 
 def distinct(hands: Hands, most: int, distance: float = LEAST_DISTANCE, turn: float = LEAST_TURN) -> Tensor:

@@ -1,0 +1,67 @@
+"""Nine pictures of real depth cameras, without segmask or table plane: the best grasp lies on an object."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from inference_server.planners.antipodal import AntipodalPlanner
+from inference_server.planners.dense import DensePlanner
+from inference_server.planners.planner import LoadedNetwork
+from shared.contract import CameraIntrinsics, PlanRequest
+from shared.networks.dense import DenseScorer
+from shared.planner import Observation
+from shared.registry import ModelCard
+
+DATA = Path(os.environ.get("GRASP_TEST_DATA", Path(__file__).parents[4] / "shared" / "data")) / "real_depth"
+SCENES = sorted(DATA.glob("*/*_depth_*.npy"))
+
+pytestmark = pytest.mark.skipif(not SCENES, reason=f"no real depth images in {DATA}")
+
+
+def load(path: Path) -> tuple[np.ndarray, np.ndarray, CameraIntrinsics, np.ndarray]:
+    """Depth (H, W) m, segmask (H, W) bool, intrinsics, camera pose (4, 4)."""
+    depth = np.load(path)[..., 0].astype(np.float32)
+    mask = np.asarray(Image.open(path.with_name(path.name.replace("_depth_", "_segmask_")).with_suffix(".png")))
+    values = json.loads(next(path.parent.glob("*.intr")).read_text())
+    lines = [line.split() for line in (path.parent / "camera_to_world.tf").read_text().split("\n")[2:6]]
+    pose = np.eye(4)
+    pose[:3, 3], pose[:3, :3] = np.array(lines[0], float), np.array(lines[1:], float)
+    return depth, mask > 0, CameraIntrinsics(**{key: values[f"_{key}"] for key in ("fx", "fy", "cx", "cy")}), pose
+
+
+@pytest.mark.parametrize("posed", [False, True], ids=["camera", "camera and pose"])
+@pytest.mark.parametrize("path", SCENES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_best_grasp_lies_on_an_object(path: Path, posed: bool) -> None:
+    depth, mask, camera, pose = load(path)
+    request = PlanRequest(camera=camera, camera_pose=pose.tolist() if posed else None)
+    [plan] = AntipodalPlanner().plan_batch([(Observation(depth=depth), request)], None)
+    u, v = plan.grasps[0].center_px
+    assert mask[round(v), round(u)]
+
+
+@pytest.mark.parametrize("path", SCENES[::4], ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_dense_finds_an_object_before_it_has_learned_anything(path: Path) -> None:
+    depth, mask, camera, _ = load(path)
+    network = LoadedNetwork(
+        "dense", 1, DenseScorer().eval(), ModelCard(name="dense", architecture="dense"), torch.device("cpu")
+    )
+    [plan] = DensePlanner().plan_batch([(Observation(depth=depth), PlanRequest(camera=camera))], network)
+    u, v = plan.grasps[0].center_px
+    assert mask[round(v), round(u)]
+
+
+@pytest.mark.parametrize("path", SCENES[::4], ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_segmask_holds_for_every_grasp(path: Path) -> None:
+    depth, mask, camera, _ = load(path)
+    request = PlanRequest(camera=camera, n_grasps=50)
+    [plan] = AntipodalPlanner().plan_batch([(Observation(depth=depth, segmask=mask), request)], None)
+    assert plan.grasps
+    assert all(mask[round(grasp.center_px[1]), round(grasp.center_px[0])] for grasp in plan.grasps)
+    assert plan.rejections["segmask"] > 0
