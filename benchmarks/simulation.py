@@ -76,8 +76,8 @@ def labels(kind: str, models: Path) -> Callable[[int], int]:
             scene = world.build(spec)
         except SceneError:
             return 0
-        tried = candidates(scene.observe(), kind, mix, planner, planner, hand, seed)
-        return len(list(label_scene(scene, spec, tried, hand, f"benchmark:{seed}")))
+        tried = candidates(scene, mix, planner, planner, hand)
+        return len(list(label_scene(scene, tried, hand, f"benchmark:{seed}")))
 
     return attempt
 
