@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-HYPOTHESES = 128
+HYPOTHESES = 96
 BELOW = 0.15
 """Points up to this far under a plane speak against it, m; what lies deeper may be the floor beside the table."""
 

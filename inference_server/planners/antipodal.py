@@ -23,7 +23,7 @@ from inference_server.planners.selection import distinct, veto
 from shared.contract import GraspPlan, PlanRequest
 from shared.planner import Observation
 
-CANDIDATES, REFINED, POLISHED = 320, 112, 32
+CANDIDATES, REFINED, POLISHED = 320, 96, 16
 """Candidates measured per observation, those fitted to the object's sides, and those fitted again; more when more grasps are
 asked for."""
 START = 1.7
