@@ -95,8 +95,6 @@ def fitted(hands: Hands) -> tuple[Tensor, Tensor, Tensor]:
 
 def rate(scene: Scene, hands: Hands) -> Tensor:
     """Analytic score (N,) of hands: the logit of success; weights above."""
-    tips = hands.tip - scene.table_at(hands.x, hands.y)
-    partly_seen = scene.sample(scene.leaving, hands.x, hands.y) >= tips
     return (
         START
         - FLAT * hands.flat
@@ -109,8 +107,14 @@ def rate(scene: Scene, hands: Hands) -> Tensor:
         - THIN * (THICK - hands.grip).clamp(min=0.0)
         + OVERLAP * hands.overlap.clamp(max=0.02)
         + CLEARANCE * hands.clearance
-        - PARTLY_SEEN * partly_seen
+        - beyond_view(scene, hands)
     )
+
+
+def beyond_view(scene: Scene, hands: Hands) -> Tensor:
+    """What (N,) hands lose of their logit because what they grip reaches out of the picture: a robot's arm, a bin's wall."""
+    tips = hands.tip - scene.table_at(hands.x, hands.y)
+    return PARTLY_SEEN * (scene.sample(scene.leaving, hands.x, hands.y) >= tips)
 
 
 def quality(score: Tensor) -> Tensor:

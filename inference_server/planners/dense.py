@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference_server.planners.antipodal import predict, select
+from inference_server.planners.antipodal import beyond_view, predict, select
 from inference_server.planners.hands import Hands
 from inference_server.planners.placement import Placed
 from inference_server.planners.planner import Item, LoadedNetwork, Planner
@@ -51,7 +51,9 @@ class DensePlanner(Planner):
         started = time.perf_counter()
         inputs = [patches(each.scene.map, each.hands.pose, each.scene.request.gripper) for each in proposed]
         logits = network.module(torch.cat(inputs)) if any(len(each) for each in inputs) else torch.zeros(0)
-        qualities = calibrated(logits.float(), network.card.calibration).split([len(each) for each in inputs])
+        # The network sees the surroundings of the hand, not where the picture ends.
+        logits = logits.float() - torch.cat([beyond_view(each.scene, each.hands).to(logits.device) for each in proposed])
+        qualities = calibrated(logits, network.card.calibration).split([len(each) for each in inputs])
         shared = (time.perf_counter() - started) / len(proposed)
         return [self._select(each, quality, network, shared) for each, quality in zip(proposed, qualities, strict=True)]
 

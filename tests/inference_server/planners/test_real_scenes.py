@@ -13,6 +13,7 @@ from PIL import Image
 
 from inference_server.planners.antipodal import AntipodalPlanner
 from inference_server.planners.dense import DensePlanner
+from inference_server.planners.local import local_planner
 from inference_server.planners.planner import LoadedNetwork
 from shared.contract import CameraIntrinsics, PlanRequest
 from shared.networks.dense import DenseScorer
@@ -20,6 +21,7 @@ from shared.planner import Observation
 from shared.registry import ModelCard
 
 DATA = Path(os.environ.get("GRASP_TEST_DATA", Path(__file__).parents[4] / "shared" / "data")) / "real_depth"
+MODELS = Path(__file__).parents[3] / "models"
 SCENES = sorted(DATA.glob("*/*_depth_*.npy"))
 
 pytestmark = pytest.mark.skipif(not SCENES, reason=f"no real depth images in {DATA}")
@@ -53,6 +55,14 @@ def test_dense_finds_an_object_before_it_has_learned_anything(path: Path) -> Non
         "dense", 1, DenseScorer().eval(), ModelCard(name="dense", architecture="dense"), torch.device("cpu")
     )
     [plan] = DensePlanner().plan_batch([(Observation(depth=depth), PlanRequest(camera=camera))], network)
+    u, v = plan.grasps[0].center_px
+    assert mask[round(v), round(u)]
+
+
+@pytest.mark.parametrize("path", SCENES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_network_that_ships_finds_an_object(path: Path) -> None:
+    depth, mask, camera, _ = load(path)
+    plan = local_planner("dense", MODELS).plan(Observation(depth=depth), PlanRequest(camera=camera, planner="dense"))
     u, v = plan.grasps[0].center_px
     assert mask[round(v), round(u)]
 
