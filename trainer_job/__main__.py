@@ -28,10 +28,8 @@ def main() -> None:
     logging.getLogger(__name__).info(
         "trainer starts", extra={"rank": ranks.rank, "world": ranks.world, "device": str(ranks.device)}
     )
-    try:
-        loop.run(settings, ranks, stop.is_set)
-    finally:
-        distributed.leave()
+    loop.run(settings, ranks, stop.is_set)
+    distributed.leave()
 
 
 if __name__ == "__main__":

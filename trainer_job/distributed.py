@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -72,5 +73,8 @@ def join(threads: int = 0) -> Ranks:
 
 
 def leave() -> None:
+    """Leave together: a process that goes while another still talks to it takes that one down with it."""
     if dist.is_available() and dist.is_initialized():
+        gc.collect()  # what trained in parallel holds threads that must end before the group does
+        dist.barrier()
         dist.destroy_process_group()
