@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("simulation", "agreement", "planning", "networks", "serving")
+NAMES = ("simulation", "agreement", "networks", "serving")
 
 if __name__ == "__main__":
-    failed = [name for name in NAMES if subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]]).returncode]
+    failed = [name for name in NAMES if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"]).returncode]
     sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
