@@ -14,8 +14,9 @@ from shared.contract import CameraIntrinsics, Pose
 SceneKind = Literal["single", "packed", "pile", "bin"]
 ProfileName = Literal["clean", "standard", "hard"]
 
-BIN_INNER = (0.30, 0.24, 0.10)
-"""m: inner length (x), width (y) and wall height of a bin whose spec names no size."""
+BIN_INNER = (0.30, 0.24, 0.05)
+"""m: inner length (x), width (y) and wall height of a bin whose spec names no size. The walls are lower than a Panda finger is
+long: over higher ones its palm, 204 mm wide, reaches only a strip in the middle."""
 DEFAULT_COUNTS: dict[str, tuple[int, int]] = {"single": (1, 1), "packed": (5, 5), "pile": (5, 5), "bin": (8, 8)}
 """Fewest and most objects of a scene whose spec names no count."""
 
