@@ -20,6 +20,7 @@ from inference_server.planners.proposal import ANGLES, propose
 from inference_server.planners.quality_map import quality_map
 from inference_server.planners.scene import Scene, view
 from inference_server.planners.selection import distinct, veto
+from inference_server.planners.suction_cups import Cups
 from shared.contract import GraspPlan, PlanRequest
 from shared.planner import Observation
 
@@ -123,9 +124,9 @@ def quality(score: Tensor) -> Tensor:
 
 
 def select(
-    planner: str, scene: Scene, hands: Hands, placed: Placed, qualities: Tensor, rejected: Counter, started: float
+    planner: str, scene: Scene, hands: Hands | Cups, placed: Placed, qualities: Tensor, rejected: Counter, started: float
 ) -> GraspPlan:
-    """The reply: the best of hands that are sorted by quality, none repeating another."""
+    """The reply: the best of hands or cups that are sorted by quality, none repeating another."""
     request = scene.request
     enough = qualities >= request.min_quality
     rejected["low_quality"] += int((~enough).sum())
@@ -133,7 +134,7 @@ def select(
     chosen = distinct(hands, request.n_grasps)
     return GraspPlan(
         planner=planner,
-        grasps=grasps(scene, placed.pick(chosen), hands.width[chosen], qualities[chosen]),
+        grasps=grasps(scene, placed.pick(chosen), hands.pick(chosen).width, qualities[chosen]),
         rejections={reason: count for reason, count in sorted(rejected.items()) if count},
         timings_ms={"plan": 1e3 * (time.perf_counter() - started)},
         warnings=[] if scene.metric else [NO_CAMERA],

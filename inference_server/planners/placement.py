@@ -12,6 +12,7 @@ from inference_server.planners.hands import Hands
 from inference_server.planners.scene import Scene
 from shared.contract import Grasp, Gripper
 from shared.geometry import wrap_angle
+from shared.networks.cup_frame import CupPose
 
 RETREAT = 0.10
 """Distance of the pre-grasp pose before the grasp along the approach, m."""
@@ -21,8 +22,8 @@ IN_FRONT = 0.02
 
 @dataclass(frozen=True)
 class Placed:
-    """N grasps in the camera frame: poses (N, 4, 4) at the reported origin, its pixels (N, 2), the angles of the closing axis
-    in the image (N,) and the openings in pixels (N,)."""
+    """N grasps in the camera frame: poses (N, 4, 4) at the reported origin, its pixels (N, 2), the angles of the poses' x axis
+    in the image (N,) and a jaw's openings in pixels (N,)."""
 
     pose: Tensor
     pixel: Tensor
@@ -55,6 +56,24 @@ def place(scene: Scene, gripper: Gripper, hands: Hands) -> Placed:
     return Placed(pose, _pixels(scene, middle), torch.atan2(ends[:, 1], ends[:, 0]), torch.linalg.norm(ends, dim=1))
 
 
+def place_cups(scene: Scene, gripper: Gripper, cups: CupPose) -> Placed:
+    """Where cups are seen from the camera. A cup is round: the x axis of its pose is chosen to lie along the image's u."""
+    upright = cups.normal()[:, 2:]
+    approach = torch.stack([cups.slope_x, cups.slope_y, torch.ones_like(cups.x)], 1) * upright
+    contact = torch.stack([cups.x, cups.y, -cups.height], 1)
+    map_pose = torch.as_tensor(scene.map.pose, dtype=torch.float64, device=cups.x.device)
+    approach = approach.to(torch.float64) @ map_pose[:3, :3].T
+    contact = contact.to(torch.float64) @ map_pose[:3, :3].T + map_pose[:3, 3]
+    along_u = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64, device=cups.x.device) - approach[:, :1] * approach
+    along_u = along_u / torch.linalg.norm(along_u, dim=1, keepdim=True)
+    origin = contact - gripper.tcp_offset * approach
+    pose = torch.eye(4, dtype=torch.float64, device=cups.x.device).repeat(len(cups.x), 1, 1)
+    pose[:, :3] = torch.stack([along_u, torch.linalg.cross(approach, along_u), approach, origin], 2)
+    middle = torch.where((origin[:, 2:] > IN_FRONT).expand_as(origin), origin, contact)
+    ends = _pixels(scene, middle + gripper.cup_radius * along_u) - _pixels(scene, middle - gripper.cup_radius * along_u)
+    return Placed(pose, _pixels(scene, middle), torch.atan2(ends[:, 1], ends[:, 0]), torch.zeros_like(cups.x))
+
+
 def map_pixels(scene: Scene, x: Tensor, y: Tensor, height: Tensor) -> Tensor:
     """Pixels (N, 2) of map points (N,); far outside the image where a point is not in front of the camera."""
     pose = torch.as_tensor(scene.map.pose, dtype=torch.float32, device=x.device)
@@ -79,25 +98,24 @@ def _pixels(scene: Scene, points: Tensor) -> Tensor:
     return torch.stack([camera.fx * points[:, 0] / depth + camera.cx, camera.fy * points[:, 1] / depth + camera.cy], 1)
 
 
-def grasps(scene: Scene, placed: Placed, widths: Tensor, qualities: Tensor) -> list[Grasp]:
-    """The reply's grasps. Without a camera in the request they carry pixels only."""
+def grasps(scene: Scene, placed: Placed, widths: Tensor | None, qualities: Tensor) -> list[Grasp]:
+    """The reply's grasps: of a jaw with openings (N,), m, or of a cup, which has none. Without a camera in the request they
+    carry pixels only."""
     poses, pixels = placed.pose.cpu().numpy(), placed.pixel.tolist()
-    angles, widths_px = placed.angle.tolist(), placed.width_px.tolist()
-    return [
-        _grasp(scene, poses[i], (pixels[i], angles[i], widths_px[i]), width, quality)
-        for i, (width, quality) in enumerate(zip(widths.tolist(), qualities.tolist(), strict=True))
-    ]
+    found = []
+    for i, (angle, quality) in enumerate(zip(placed.angle.tolist(), qualities.tolist(), strict=True)):
+        grasp = Grasp(
+            kind="suction" if widths is None else "parallel_jaw",
+            quality=min(max(quality, 0.0), 1.0),
+            center_px=pixels[i],
+            angle=wrap_angle(angle),
+            width_px=None if widths is None else float(placed.width_px[i]),
+        )
+        found.append(_with_poses(scene, grasp, poses[i], None if widths is None else float(widths[i])))
+    return found
 
 
-def _grasp(scene: Scene, pose: np.ndarray, seen: tuple[list[float], float, float], width: float, quality: float) -> Grasp:
-    pixel, angle, width_px = seen
-    grasp = Grasp(
-        kind="parallel_jaw",
-        quality=min(max(quality, 0.0), 1.0),
-        center_px=pixel,
-        angle=wrap_angle(angle),
-        width_px=width_px,
-    )
+def _with_poses(scene: Scene, grasp: Grasp, pose: np.ndarray, width: float | None) -> Grasp:
     if not scene.metric:
         return grasp
     before = pose.copy()

@@ -78,7 +78,10 @@ class Planner(ABC):
         """The network, or PlannerError 503 while none is loaded."""
         if network is None:
             raise PlannerError(
-                503, "no_model", f"no version of model {self.model_name!r} is loaded; retry later, or ask for planner antipodal"
+                503,
+                "no_model",
+                f"no version of model {self.model_name!r} is loaded; retry later, or ask for "
+                f"{'antipodal' if 'parallel_jaw' in self.grippers else 'suction'}, which needs none",
             )
         return network
 
@@ -89,7 +92,7 @@ def discover() -> dict[str, type[Planner]]:
     return {entry.name: entry.load() for entry in entry_points(group=GROUP)}
 
 
-PREFERENCE = ("dense", "antipodal", "suction_dense", "heatmap", "fc_gqcnn", "gqcnn")
+PREFERENCE = ("dense", "antipodal", "suction_dense", "suction", "heatmap", "fc_gqcnn", "gqcnn")
 """`auto` takes the first of these that fits what was sent, then any other."""
 
 

@@ -146,14 +146,19 @@ def _in_turn(scores: Tensor, x: Tensor, y: Tensor, most: int) -> tuple[Tensor, T
     peak = (scores >= scores.roll(1, 1)) & (scores >= scores.roll(-1, 1)) & torch.isfinite(scores)
     centre, turn = torch.nonzero(peak, as_tuple=True)
     values = scores[centre, turn]
-    tile = torch.round(y[centre] / TILE) * 4096 + torch.round(x[centre] / TILE)
+    chosen = in_turn(values, x[centre], y[centre], most)
+    return centre[chosen], turn[chosen]
+
+
+def in_turn(values: Tensor, x: Tensor, y: Tensor, most: int) -> Tensor:
+    """Indices of the best `most` of values (N,), taken in turn from every tile of the map that their x, y (N,), m, lie in."""
+    tile = torch.round(y / TILE) * 4096 + torch.round(x / TILE)
     order = torch.argsort(values, descending=True)
     order = order[torch.argsort(tile[order], stable=True)]
     sorted_tile = tile[order]
     start = torch.ones_like(sorted_tile, dtype=torch.bool)
     start[1:] = sorted_tile[1:] != sorted_tile[:-1]
-    place = torch.arange(len(order), device=scores.device)
+    place = torch.arange(len(order), device=values.device)
     rank = place - torch.cummax(torch.where(start, place, 0), 0).values if len(order) else place
     key = rank.to(torch.float32) * 0.15 - values[order]
-    chosen = order[torch.argsort(key)[:most]]
-    return centre[chosen], turn[chosen]
+    return order[torch.argsort(key)[:most]]

@@ -15,6 +15,7 @@ from inference_server.planners.hands import Hands
 from inference_server.planners.placement import Placed, map_pixels, place
 from inference_server.planners.proposal import FLOOR
 from inference_server.planners.scene import FORBIDDEN, Scene
+from inference_server.planners.suction_cups import Cups
 from inference_server.planners.sweep import finger_height, palm_height
 from shared.contract import Gripper
 
@@ -75,8 +76,8 @@ def _in_view(scene: Scene, gripper: Gripper, hands: Hands) -> Tensor:
     return good
 
 
-def distinct(hands: Hands, most: int, distance: float = LEAST_DISTANCE, turn: float = LEAST_TURN) -> Tensor:
-    """Indices of at most `most` hands, which are sorted best first, of which none repeats a better one."""
+def distinct(hands: Hands | Cups, most: int, distance: float = LEAST_DISTANCE, turn: float = LEAST_TURN) -> Tensor:
+    """Indices of at most `most` hands or cups, which are sorted best first, of which none repeats a better one."""
     x, y, angle = (values.detach().cpu().numpy() for values in (hands.x, hands.y, hands.angle))
     alive = np.ones(len(x), dtype=bool)
     chosen: list[int] = []

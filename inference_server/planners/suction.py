@@ -1,0 +1,80 @@
+"""`suction`: geometry only. Every raised cell: would a cup lie flat there, all of it, and is its way in free?"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from inference_server.planners.antipodal import PARTLY_SEEN, select
+from inference_server.planners.placement import Placed
+from inference_server.planners.planner import Item, LoadedNetwork, Planner
+from inference_server.planners.scene import Scene, view
+from inference_server.planners.suction_cups import Cups
+from inference_server.planners.suction_proposal import propose
+from inference_server.planners.suction_selection import veto
+from shared.contract import GraspPlan, PlanRequest
+from shared.planner import Observation
+
+CANDIDATES, REFINED = 400, 96
+"""Contacts looked at closely per observation, and those tried beside their places; more when more grasps are asked for."""
+START = 3.0
+"""Score of a perfect contact. This and the weights below are logits of success."""
+CURVED, UNEVEN, ROUGH = 2.0 / 0.001, 1.0 / 0.001, 0.5 / 0.001
+"""Cost of a metre of departure from a plane: of the smoothed surface, of the worst part, and root mean square."""
+MARGIN = 0.1 / 0.001
+"""Worth of a metre of surface beyond the rim."""
+LEVER = 0.5 / 0.030
+"""Cost of a metre between the contact and the middle of the thing."""
+TILT = 0.5
+"""Cost of a radian of tilt."""
+LEVEL = 0.012
+"""Levels on which structures are followed to the edge of view lie this far apart, m."""
+
+
+class SuctionPlanner(Planner):
+    name = "suction"
+    description = "Analytic: flat places on the height map, a cup along their normal, its way in free. Depth; needs no weights."
+    grippers = frozenset({"suction"})
+
+    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
+        return [self._plan(*item) for item in items]
+
+    def _plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
+        started = time.perf_counter()
+        self.check(observation, request)
+        scene = view(observation, request, torch.device("cpu"))
+        cups, placed, rejected = predict(scene)
+        return select(self.name, scene, cups, placed, torch.sigmoid(cups.score), rejected, started)
+
+
+@torch.inference_mode()
+def predict(scene: Scene) -> tuple[Cups, Placed, Counter]:
+    """Feasible cups of a scene, best analytic score first, where they are seen, and counted rejections."""
+    wanted = scene.request.n_grasps
+    cups, rejected = propose(scene, rate, max(CANDIDATES, 3 * wanted), max(REFINED, wanted))
+    cups, placed, vetoed = veto(scene, cups)
+    score = rate(cups) - beyond_view(scene, cups)
+    order = torch.argsort(score, descending=True, stable=True)
+    return cups.scored(score).pick(order), placed.pick(order), rejected + vetoed
+
+
+def rate(cups: Cups) -> Tensor:
+    """Analytic score (N,) of cups: the logit of success; weights above."""
+    return (
+        START
+        - CURVED * cups.curved
+        - UNEVEN * cups.uneven
+        - ROUGH * cups.rough
+        + MARGIN * cups.margin
+        - LEVER * cups.lever
+        - TILT * cups.tilt
+    )
+
+
+def beyond_view(scene: Scene, cups: Cups) -> Tensor:
+    """What (N,) cups lose of their logit because what they stand on reaches out of the picture: a robot's arm, a bin's wall."""
+    return PARTLY_SEEN * (scene.sample(scene.leaving, cups.x, cups.y) >= cups.rise - LEVEL)

@@ -1,0 +1,174 @@
+"""How a cup would lie on what is seen at N places: the plane under it, how far the surface departs from it, where it ends."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from inference_server.planners.scene import Scene
+from inference_server.planners.suction_cups import Cups
+from shared.networks.cup_frame import CupPose
+
+STEP, CLOSE_STEP = 0.0035, 0.002
+"""Distance of the samples under a cup in a first look and in a close one, m."""
+ROUNDS = 3
+"""Times that the plane is fitted: the cup's outline on the map follows its tilt."""
+OUTLIER = 0.003
+"""Departure, m, at which a sample counts half as much for the plane: edges and flying pixels must not tilt it."""
+DROP = 0.005
+"""A sample this far off the plane is not under the lip, m."""
+BEYOND = (0.0015, 0.003, 0.0045, 0.006, 0.009, 0.012)
+"""Distances beyond the rim at which the surface is looked for, m."""
+RIM = 24
+PARTS = 8
+"""Parts of the cup's outer ring whose mean departure is taken."""
+DIRECTIONS, STRIDE, REACH = 16, 0.004, 0.120
+"""Rays along which the thing under the cup is followed, their sample distance and length, m."""
+CLIFF = 0.008
+"""Change of height between two samples of a ray at which the thing ends, m."""
+LOWEST = 0.003
+"""What rises less than this over the table is table, m."""
+
+
+@dataclass(frozen=True)
+class Disc:
+    """Sample positions in the plane of a cup, m.
+
+    along, across: (S,), the last RIM of them evenly on the rim. parts: (PARTS + 1, S), which samples make a part of the outer
+    ring, or the middle. bend: (RIM + 1, 3), departure from its best plane on the rim and in the centre of a surface with
+    unit coefficients of a^2, a b and b^2.
+    """
+
+    along: Tensor
+    across: Tensor
+    parts: Tensor
+    bend: Tensor
+
+
+@lru_cache(maxsize=16)
+def disc(radius: float, close: bool, device: torch.device) -> Disc:
+    """Samples under a cup of a radius, m: as dense as STEP or CLOSE_STEP, but never denser than it takes."""
+    step = max(CLOSE_STEP if close else STEP, radius / 8)
+    rings = max(2, round(radius / step))
+    polar = [(0.0, 0.0)]
+    for ring in range(1, rings):
+        count = max(6, round(2 * math.pi * ring))
+        polar += [(radius * ring / rings, 2 * math.pi * (k + 0.5 * ring) / count) for k in range(count)]
+    polar += [(radius, 2 * math.pi * k / RIM) for k in range(RIM)]
+    distance, angle = torch.tensor(polar).unbind(1)
+    along, across = distance * torch.cos(angle), distance * torch.sin(angle)
+    outer = distance > 0.55 * radius
+    sector = torch.floor(angle / (2 * math.pi) * PARTS + 1e-4).long() % PARTS
+    parts = torch.stack([*(outer & (sector == k) for k in range(PARTS)), ~outer]).float()
+    a, b = torch.cat([along[-RIM:], along[:1]]), torch.cat([across[-RIM:], across[:1]])
+    flat, bent = torch.stack([a, b, torch.ones_like(a)], 1), torch.stack([a * a, a * b, b * b], 1)
+    bend = bent - flat @ torch.linalg.lstsq(flat, bent).solution
+    return Disc(*(values.to(device) for values in (along, across, parts, bend)))
+
+
+def lay(scene: Scene, radius: float, x: Tensor, y: Tensor, close: bool) -> Cups:
+    """Cups of a radius (m) laid on what is seen at map x, y (N,). `margin` and the middle are only looked for when `close`."""
+    samples = disc(radius, close, scene.device)
+    pose = _fit(scene, samples, x, y)
+    heights, known = _look(scene, pose, samples.along, samples.across)
+    upright = pose.normal()[:, 2:]
+    departure = (heights - pose.plane(*pose.offsets(samples.along, samples.across))) * upright
+    held = (known & (departure.abs() < DROP)).float()
+    weighted = departure * held
+    count = held.sum(1).clamp(min=1)
+    in_part = held @ samples.parts.T
+    mean = (weighted @ samples.parts.T) / in_part.clamp(min=1)
+    nothing = torch.zeros_like(x)
+    cups = Cups(
+        pose=pose,
+        curved=_curved(samples, departure, held),
+        uneven=torch.where(in_part > 0, mean.abs(), DROP).amax(1),
+        rough=(weighted.pow(2).sum(1) / count).sqrt(),
+        margin=nothing,
+        lean_x=nothing,
+        lean_y=nothing,
+        rise=pose.height - scene.table_at(pose.x, pose.y),
+        unseen=1 - known[:, -RIM:].float().mean(1),
+        lost=(known & (departure.abs() >= DROP)).float().mean(1),
+        score=nothing,
+    )
+    return _surrounded(scene, radius, cups) if close else cups
+
+
+def _fit(scene: Scene, samples: Disc, x: Tensor, y: Tensor) -> CupPose:
+    """The plane of least squares under each cup, with what lies far from it weighed down."""
+    height = scene.sample(scene.bound, x, y)
+    pose = CupPose(x, y, height, torch.zeros_like(x), torch.zeros_like(x))
+    for turn in range(ROUNDS):
+        at_x, at_y = pose.offsets(samples.along, samples.across)
+        heights = scene.sample(scene.bound, at_x, at_y)
+        weight = scene.sample(scene.known, at_x, at_y).float()
+        # At first nothing is known of the slope: what is far from the centre's height is another thing, or a steep side.
+        off = heights - pose.plane(at_x, at_y)
+        weight = weight / (1 + (off / (OUTLIER if turn else 4 * OUTLIER)) ** 2)
+        design = torch.stack([at_x - x[:, None], at_y - y[:, None], torch.ones_like(at_x)], 2)
+        normal = (design * weight[..., None]).transpose(1, 2)
+        ridge = torch.diag(torch.tensor([1e-7, 1e-7, 1e-3], device=x.device))
+        target = normal @ heights[..., None] + ridge @ torch.stack([pose.slope_x, pose.slope_y, pose.height], 1)[..., None]
+        slope_x, slope_y, level = torch.linalg.solve(normal @ design + ridge, target)[..., 0].unbind(1)
+        pose = CupPose(x, y, level, slope_x, slope_y)
+    return pose
+
+
+def _look(scene: Scene, pose: CupPose, along: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
+    """Seen heights (N, S) at points in the plane of each cup, and where there is a reading."""
+    x, y = pose.offsets(along, across)
+    return scene.sample(scene.bound, x, y), scene.sample(scene.known, x, y)
+
+
+def _curved(samples: Disc, departure: Tensor, held: Tensor) -> Tensor:
+    """Greatest departure (N,) of a smooth surface through the samples from a plane, on the rim and in the centre, m."""
+    a, b = samples.along, samples.across
+    scale = a.abs().max()
+    design = torch.stack([torch.ones_like(a), a / scale, b / scale, (a / scale) ** 2, a * b / scale**2, (b / scale) ** 2], 1)
+    weighted = design[None] * held[..., None]
+    normal = weighted.transpose(1, 2) @ design + 1e-3 * torch.eye(6, device=a.device)
+    found = torch.linalg.solve(normal, weighted.transpose(1, 2) @ departure[..., None])[..., 0]
+    return (found[:, 3:] / scale**2 @ samples.bend.T).abs().amax(1)
+
+
+def _surrounded(scene: Scene, radius: float, cups: Cups) -> Cups:
+    """With `margin` and the middle of the thing under each cup."""
+    values = {field: getattr(cups, field) for field in cups.__dataclass_fields__}
+    lean_x, lean_y = _middle(scene, cups.pose)
+    return Cups(**{**values, "margin": _margin(scene, radius, cups.pose), "lean_x": lean_x, "lean_y": lean_y})
+
+
+def _margin(scene: Scene, radius: float, pose: CupPose) -> Tensor:
+    """How far (N,) beyond the rim all of the surface is still seen and near the plane, m."""
+    angle = 2 * math.pi * torch.arange(RIM, device=pose.x.device) / RIM
+    distance = radius + torch.tensor(BEYOND, device=pose.x.device)[:, None]
+    heights, known = _look(scene, pose, (distance * torch.cos(angle)).reshape(-1), (distance * torch.sin(angle)).reshape(-1))
+    plane = pose.plane(*pose.offsets((distance * torch.cos(angle)).reshape(-1), (distance * torch.sin(angle)).reshape(-1)))
+    on = known & (((heights - plane) * pose.normal()[:, 2:]).abs() < DROP)
+    whole = on.reshape(len(pose.x), len(BEYOND), RIM).all(2)
+    steps = torch.cumprod(whole.int(), 1).sum(1)
+    return torch.tensor((0.0, *BEYOND), device=pose.x.device)[steps]
+
+
+def _middle(scene: Scene, pose: CupPose) -> tuple[Tensor, Tensor]:
+    """Level offset (N,), (N,) from each contact to the middle of the thing under it, as far as its surface can be followed.
+
+    Rays go out in all directions until the height jumps or the table is reached; the middle is the centroid of the star that
+    they span.
+    """
+    angle = 2 * math.pi * torch.arange(DIRECTIONS, device=pose.x.device) / DIRECTIONS
+    out = STRIDE * torch.arange(round(REACH / STRIDE) + 1, device=pose.x.device)
+    x = pose.x[:, None, None] + torch.cos(angle)[:, None] * out
+    y = pose.y[:, None, None] + torch.sin(angle)[:, None] * out
+    heights = scene.sample(scene.bound, x, y)
+    steep = torch.diff(heights, dim=2).abs() > CLIFF + STRIDE * torch.hypot(pose.slope_x, pose.slope_y)[:, None, None]
+    on = ~steep & (heights - scene.table_at(x, y) > LOWEST)[..., 1:]
+    length = STRIDE * torch.cumprod(on.int(), 2).sum(2).float()
+    area = (length**2).sum(1).clamp(min=1e-6) / 2
+    third = length**3 / 3
+    return (third * torch.cos(angle)).sum(1) / area, (third * torch.sin(angle)).sum(1) / area

@@ -1,0 +1,79 @@
+"""N candidate cups and what was measured of them, as tensors of shape (N,)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from shared.networks.cup_frame import CupPose
+
+
+@dataclass(frozen=True)
+class Cups:
+    """Contacts in the map frame, metres.
+
+    pose: contact and slopes of the plane fitted under the cup. curved: departure of the smoothed surface from that plane on
+    the cup's rim. uneven: worst mean departure of a part of the cup. rough: root mean square departure. margin: how far the
+    surface goes on beyond the rim, on all sides. lean_x, lean_y: where the middle of the thing under the cup lies, level, seen
+    from the contact. rise: height over the table. unseen: share of the rim without a reading. lost: share of the cup that is
+    off the plane by more than a lip can bridge. score: of the analytic planner.
+    """
+
+    pose: CupPose
+    curved: Tensor
+    uneven: Tensor
+    rough: Tensor
+    margin: Tensor
+    lean_x: Tensor
+    lean_y: Tensor
+    rise: Tensor
+    unseen: Tensor
+    lost: Tensor
+    score: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def x(self) -> Tensor:
+        return self.pose.x
+
+    @property
+    def y(self) -> Tensor:
+        return self.pose.y
+
+    @property
+    def angle(self) -> Tensor:
+        """Zero for all: a cup is round."""
+        return torch.zeros_like(self.x)
+
+    @property
+    def width(self) -> None:
+        """A cup does not open."""
+        return None
+
+    @property
+    def tilt(self) -> Tensor:
+        """Angle of the approach from that of the map, rad."""
+        return torch.atan(torch.hypot(self.pose.slope_x, self.pose.slope_y))
+
+    @property
+    def lever(self) -> Tensor:
+        """Level distance from the contact to the middle of the thing under it, m."""
+        return torch.hypot(self.lean_x, self.lean_y)
+
+    def pick(self, which: Tensor) -> Cups:
+        """The cups at indices or where a mask (N,) is true."""
+        pose = CupPose(*(getattr(self.pose, field.name)[which] for field in fields(CupPose)))
+        return Cups(pose, *(getattr(self, field.name)[which] for field in fields(self)[1:]))
+
+    def join(self, other: Cups) -> Cups:
+        """These cups followed by the others."""
+        pose = CupPose(*(torch.cat([getattr(each.pose, field.name) for each in (self, other)]) for field in fields(CupPose)))
+        return Cups(pose, *(torch.cat([getattr(self, field.name), getattr(other, field.name)]) for field in fields(self)[1:]))
+
+    def scored(self, score: Tensor) -> Cups:
+        """The same cups with scores (N,)."""
+        return replace(self, score=score)

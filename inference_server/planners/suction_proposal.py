@@ -1,0 +1,80 @@
+"""Where a cup could seal: every raised cell of a coarse grid, the promising ones closely. Tolerant: `veto` decides."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from inference_server.planners.asked_for import outside_request
+from inference_server.planners.placement import map_pixels
+from inference_server.planners.proposal import NOISE, in_turn
+from inference_server.planners.scene import Scene
+from inference_server.planners.suction_contact import lay
+from inference_server.planners.suction_cups import Cups
+
+STRIDE = 2
+"""Cells between the centres that are tried."""
+MOST_CENTRES = 1600
+"""More raised cells than this are tried on a wider lattice, so that a full picture costs no more than a full table."""
+LEAST_RISE = 0.004
+"""A contact lies at least this far above the table, m."""
+HOPELESS_CURVE, HOPELESS_LOSS, HOPELESS_UNSEEN = 0.004, 0.25, 0.4
+"""What a first look leaves out: curved by so many metres, so much of the cup over an edge, so much of its rim unseen."""
+NUDGES = ((0.002, 0.0), (-0.002, 0.0), (0.0, 0.002), (0.0, -0.002))
+"""Moves that are tried around the better contacts, m."""
+
+
+def propose(scene: Scene, rate: Callable[[Cups], Tensor], most: int, refined: int) -> tuple[Cups, Counter]:
+    """At most about `most` cups, the best in every part of the scene by `rate`, and counted rejections.
+
+    The best `refined` are also tried a little beside their places.
+    """
+    rejected: Counter = Counter()
+    x, y = _centres(scene, rejected)
+    radius = scene.request.gripper.cup_radius
+    coarse = lay(scene, radius, x, y, close=False)
+    coarse = coarse.pick(_hopeful(coarse, rejected))
+    chosen = in_turn(rate(coarse), coarse.x, coarse.y, most)
+    cups = lay(scene, radius, coarse.x[chosen], coarse.y[chosen], close=True)
+    best = cups.pick(torch.argsort(rate(cups), descending=True)[:refined])
+    beside = torch.tensor(NUDGES, device=scene.device)
+    moved = lay(
+        scene, radius, (best.x[:, None] + beside[:, 0]).reshape(-1), (best.y[:, None] + beside[:, 1]).reshape(-1), close=True
+    )
+    return cups.join(moved), rejected
+
+
+def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor]:
+    """Map x, y (N,) of every centre to try."""
+    raised = scene.above_table >= max(LEAST_RISE, NOISE * scene.map.table_noise)
+    stride = max(STRIDE, math.ceil(math.sqrt(int(raised.sum()) / MOST_CENTRES)))
+    lattice, known = raised[::stride, ::stride], scene.known[::stride, ::stride]
+    rejected["below_table"] += int((known & ~lattice).sum())
+    rejected["no_depth"] += int((~known).sum())
+    rows, columns = (stride * index for index in torch.nonzero(lattice, as_tuple=True))
+    cells = scene.map.resolution
+    x, y = scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows
+    allowed = torch.ones_like(x, dtype=torch.bool)
+    pixels = map_pixels(scene, x, y, scene.bound[rows, columns])
+    for reason, outside in outside_request(scene, pixels, near=True).items():
+        rejected[reason] += int((allowed & outside).sum())
+        allowed &= ~outside
+    return x[allowed], y[allowed]
+
+
+def _hopeful(cups: Cups, rejected: Counter) -> Tensor:
+    """Which cups (N,) deserve a close look."""
+    reasons = {
+        "no_depth": cups.unseen > HOPELESS_UNSEEN,
+        "over_edge": cups.lost > HOPELESS_LOSS,
+        "too_curved": cups.curved > HOPELESS_CURVE,
+    }
+    keep = torch.ones(len(cups), dtype=torch.bool, device=cups.x.device)
+    for reason, refused in reasons.items():
+        rejected[reason] += int((keep & refused).sum())
+        keep &= ~refused
+    return keep

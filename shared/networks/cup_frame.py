@@ -1,0 +1,137 @@
+"""The scene as a suction cup sees it: patches around the contact, heights relative to the plane that the cup is pressed on.
+
+The server cuts the patches of all its candidates, the trainer those of executed grasps, with the same code. Position, tilt
+and height are undone, as `hand_frame` does for a jaw; how the patch is turned about the approach is arbitrary, since a cup is
+round.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from shared.contract import CameraIntrinsics, Grasp, Gripper
+from shared.geometry import invert
+from shared.heightmap import HeightMap, project
+
+CHANNELS = 4
+SIDE = 32
+"""Patches are squares of this many cells: 80 mm in the plane of the cup."""
+STEP = 0.0025
+FINE, COARSE = 0.006, 0.06
+"""Distances from the cup's plane are clipped to FINE, heights over the contact to COARSE, m; both are scaled to -1..1."""
+STEEPEST = math.radians(80)
+"""Most that the approach of a cup is seen to lean from that of the map, rad."""
+SOFT = 0.001
+"""The rim of the footprint fades over this many metres either way, so that no cell decides for itself."""
+
+
+@dataclass(frozen=True)
+class CupPose:
+    """N contacts in a map: x, y, height (m), and the slopes of the surface's height along map x and y; tensors (N,)."""
+
+    x: Tensor
+    y: Tensor
+    height: Tensor
+    slope_x: Tensor
+    slope_y: Tensor
+
+    def tangents(self) -> tuple[Tensor, Tensor]:
+        """Unit vectors (N, 3) in the plane of the cup, as x, y and height: the first without a part along map y."""
+        first = torch.stack([torch.ones_like(self.slope_x), torch.zeros_like(self.slope_x), self.slope_x], 1)
+        first = first / torch.linalg.norm(first, dim=1, keepdim=True)
+        second = torch.linalg.cross(self.normal(), first)
+        return first, second
+
+    def normal(self) -> Tensor:
+        """Unit vectors (N, 3) out of the surface, as x, y and height."""
+        normal = torch.stack([-self.slope_x, -self.slope_y, torch.ones_like(self.slope_x)], 1)
+        return normal / torch.linalg.norm(normal, dim=1, keepdim=True)
+
+    def offsets(self, along: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
+        """Map x, y (N, S) of points (S,) in the plane of each cup, m from its centre."""
+        first, second = self.tangents()
+        x = along * first[:, :1] + across * second[:, :1]
+        y = along * first[:, 1:2] + across * second[:, 1:2]
+        return self.x[:, None] + x, self.y[:, None] + y
+
+    def plane(self, x: Tensor, y: Tensor) -> Tensor:
+        """Height of each cup's plane over map points x, y (N, S), m."""
+        return (
+            self.height[:, None] + self.slope_x[:, None] * (x - self.x[:, None]) + self.slope_y[:, None] * (y - self.y[:, None])
+        )
+
+
+def patches(scene: HeightMap, cups: CupPose, gripper: Gripper) -> Tensor:
+    """What N cups see, (N, CHANNELS, SIDE, SIDE) float32 on the device of `cups`.
+
+    Channels: distance out of the cup's plane / FINE and height over the contact / COARSE (the upper bound where nothing was
+    read); 1 where a reading was, else 0; 1 under the cup, else 0.
+    """
+    device = cups.x.device
+    layers = torch.from_numpy(np.stack([scene.bound, scene.known.astype(np.float32)])).to(device)
+    line = _line(device)
+    x, y = cups.offsets(line.expand(SIDE, SIDE).reshape(-1), line[:, None].expand(SIDE, SIDE).reshape(-1))
+    rows, columns = scene.height.shape
+    column = (x - scene.corner[0]) / scene.resolution
+    row = (y - scene.corner[1]) / scene.resolution
+    grid = torch.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], dim=-1)[None].to(torch.float32)
+    sampled = F.grid_sample(layers[None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
+    inside = (grid[0].abs() <= 1).all(-1)
+    table = float(scene.table[0]) * x + float(scene.table[1]) * y
+    height = torch.where(inside, sampled[0], table.to(torch.float32))
+    upright = cups.normal()[:, 2:]
+    fine = ((height - cups.plane(x, y)) * upright / FINE).clamp(-1, 1)
+    coarse = ((height - cups.height[:, None]) / COARSE).clamp(-1, 1)
+    cup = footprint(gripper.cup_radius, device).reshape(-1).expand_as(fine)
+    stacked = torch.stack([fine, coarse, sampled[1] * inside, cup], dim=1)
+    return stacked.reshape(-1, CHANNELS, SIDE, SIDE).to(torch.float32)
+
+
+def footprint(radius: float, device: torch.device) -> Tensor:
+    """Where a cup of a radius (m) covers a patch, (SIDE, SIDE), 1 inside."""
+    line = _line(device)
+    from_centre = torch.sqrt(line**2 + line[:, None] ** 2)
+    return (0.5 + (radius - from_centre) / (2 * SOFT)).clamp(0, 1)
+
+
+def _line(device: torch.device) -> Tensor:
+    return STEP * (torch.arange(SIDE, device=device) - (SIDE - 1) / 2)
+
+
+def cups_of(scene: HeightMap, grasps: Sequence[Grasp], gripper: Gripper) -> CupPose:
+    """Executed grasps, by `pose_camera`, in the frame of a map; those that come from the side are seen at STEEPEST.
+
+    Raises ValueError for a grasp without pose_camera.
+    """
+    if any(grasp.pose_camera is None for grasp in grasps):
+        raise ValueError("expected grasps with pose_camera; a plan made without a camera has none")
+    into_map = invert(scene.pose)
+    poses = np.array([into_map @ np.asarray(grasp.pose_camera, dtype=float) for grasp in grasps]).reshape(-1, 4, 4)
+    approach = poses[:, :3, 2]
+    contact = poses[:, :3, 3] + gripper.tcp_offset * approach
+    level = np.linalg.norm(approach[:, :2], axis=1, keepdims=True)
+    slopes = approach[:, :2] / np.maximum(approach[:, 2:], level / math.tan(STEEPEST)).clip(1e-6)
+    values = (contact[:, 0], contact[:, 1], -contact[:, 2], slopes[:, 0], slopes[:, 1])
+    return CupPose(*(torch.as_tensor(np.asarray(value), dtype=torch.float32) for value in values))
+
+
+def outcome_patches(
+    depth: np.ndarray,
+    camera: CameraIntrinsics,
+    camera_pose: np.ndarray | None,
+    grasps: Sequence[Grasp],
+    gripper: Gripper,
+) -> np.ndarray:
+    """Patches (N, CHANNELS, SIDE, SIDE) float32 of executed grasps on one depth image (H, W), m, 0 = no reading.
+
+    Raises ValueError when the image has no reading, the camera looks up, or a grasp has no pose.
+    """
+    scene = project(depth, camera, camera_pose)
+    return patches(scene, cups_of(scene, grasps, gripper), gripper).numpy()
