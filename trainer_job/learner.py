@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from shared.contract import Outcome
 from shared.networks import build_network
-from shared.networks.hand_frame import CHANNELS, COLUMNS, ROWS, SPAN, outcome_patches
+from shared.networks.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN, outcome_patches
 
 WHITE_NOISE = 0.001
 """Standard deviation of independent height noise per cell, m."""
@@ -30,7 +30,7 @@ class Learner:
     architecture: str = "dense"
     parameters: dict[str, Any] = field(default_factory=dict)
     kind: str = "parallel_jaw"
-    view_name: str = "hand-frame-1"
+    view_name: str = "hand-frame-2"
     view_shape: tuple[int, ...] = (CHANNELS, ROWS, COLUMNS)
 
     def build(self) -> nn.Module:
@@ -74,8 +74,10 @@ class Learner:
         smooth = nn.functional.interpolate(coarse, size=(ROWS, COLUMNS), mode="bilinear", align_corners=False)
         amount = torch.rand((count, 1, 1, 1), generator=generator, device=device)  # from clean to noisy cameras
         noise = WHITE_NOISE * torch.randn(size, generator=generator, device=device) + SMOOTH_NOISE * smooth
-        noise = amount * noise + TIP_NOISE * torch.randn((count, 1, 1, 1), generator=generator, device=device)
-        disturbed = torch.cat([(views[:, :1] + noise / SPAN).clamp(-1, 1), views[:, 1:]], dim=1)
+        tip = TIP_NOISE * torch.randn((count, 1, 1, 1), generator=generator, device=device)
+        near = (views[:, :1] + (amount * noise + tip) / SPAN).clamp(-1, 1)
+        far = (views[:, 3:4] + tip / FAR_SPAN).clamp(-1, 1)
+        disturbed = torch.cat([near, views[:, 1:3], far, views[:, 4:]], dim=1)
         for axis in (2, 3):
             mirror = torch.rand((count, 1, 1, 1), generator=generator, device=device) < 0.5
             disturbed = torch.where(mirror, disturbed.flip(axis), disturbed)

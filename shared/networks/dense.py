@@ -41,7 +41,7 @@ class DenseScorer(nn.Module):
         bar = torch.where(columns.abs() < 0.3, 0.4, -0.5)
         table = torch.full((ROWS, COLUMNS), -0.5)
         pattern = torch.sin(3 * columns) * torch.cos(2 * torch.linspace(-1, 1, ROWS))[:, None]
-        return (torch.stack([torch.stack([height, known, fingers]) for height in (bar, table, pattern)]),)
+        return (torch.stack([torch.stack([height, known, fingers, height / 2, known]) for height in (bar, table, pattern)]),)
 
 
 def _unit(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

@@ -19,11 +19,13 @@ from shared.contract import CameraIntrinsics, Grasp, Gripper
 from shared.geometry import invert
 from shared.heightmap import HeightMap, project
 
-CHANNELS = 3
+CHANNELS = 5
 ROWS, COLUMNS = 24, 40
-"""Patch size: 72 mm across (y of the grasp frame) and 120 mm along the closing axis (x)."""
-STEP = 0.003
-SPAN = 0.06
+"""Patch size in cells: across (y of the grasp frame) and along the closing axis (x)."""
+STEP, FAR_STEP = 0.003, 0.008
+"""Cell size, m, of the near view (72 x 120 mm: what the fingers meet) and of the far one (192 x 320 mm: where the rest of the
+object lies, which decides whether it turns out of the grip)."""
+SPAN, FAR_SPAN = 0.06, 0.12
 """Heights are clipped to this far from the fingertips, m, and scaled to -1..1."""
 
 
@@ -42,11 +44,20 @@ def patches(scene: HeightMap, hands: HandPose, gripper: Gripper) -> Tensor:
     """What N hands see, (N, CHANNELS, ROWS, COLUMNS) float32 on the device of `hands`.
 
     Channels: height over the fingertips / SPAN (the upper bound where nothing was read); 1 where a reading was, else 0; 1 under
-    the two fingers at the requested opening, else 0.
+    the two fingers at the requested opening, else 0; the first two again over the far view, heights / FAR_SPAN.
     """
-    device = hands.x.device
-    layers = torch.from_numpy(np.stack([scene.bound, scene.known.astype(np.float32)])).to(device)
-    along, across = (STEP * (torch.arange(count, device=device) - (count - 1) / 2) for count in (COLUMNS, ROWS))
+    layers = torch.from_numpy(np.stack([scene.bound, scene.known.astype(np.float32)])).to(hands.x.device)[None]
+    near, near_known = _look(scene, layers, hands, STEP)
+    # Cells of the far view are larger than the map's: their mean, not a sample, keeps thin things in sight.
+    far, far_known = _look(scene, F.avg_pool2d(layers, 3, 1, 1, count_include_pad=False), hands, FAR_STEP)
+    near, far = (near / SPAN).clamp(-1, 1), (far / FAR_SPAN).clamp(-1, 1)
+    return torch.stack([near, near_known, footprint(hands.width, gripper), far, far_known], dim=1).to(torch.float32)
+
+
+def _look(scene: HeightMap, layers: Tensor, hands: HandPose, step: float) -> tuple[Tensor, Tensor]:
+    """Height over the fingertips, m, and known share, each (N, ROWS, COLUMNS), on cells of `step` m."""
+    device = layers.device
+    along, across = (step * (torch.arange(count, device=device) - (count - 1) / 2) for count in (COLUMNS, ROWS))
     cos, sin = torch.cos(hands.angle)[:, None, None], torch.sin(hands.angle)[:, None, None]
     x = hands.x[:, None, None] + along * cos - across[:, None] * sin
     y = hands.y[:, None, None] + along * sin + across[:, None] * cos
@@ -55,13 +66,12 @@ def patches(scene: HeightMap, hands: HandPose, gripper: Gripper) -> Tensor:
     row = (y - scene.corner[1]) / scene.resolution
     grid = torch.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], dim=-1)
     grid = grid.reshape(1, -1, COLUMNS, 2).to(torch.float32)
-    sampled = F.grid_sample(layers[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
+    sampled = F.grid_sample(layers, grid, mode="bilinear", padding_mode="border", align_corners=False)
     sampled = sampled[0].reshape(2, -1, ROWS, COLUMNS)
     inside = (grid.abs() <= 1).all(-1).reshape(-1, ROWS, COLUMNS)
     table = float(scene.table[0]) * x + float(scene.table[1]) * y
     height = torch.where(inside, sampled[0], table.to(torch.float32))
-    relative = ((height - hands.tip[:, None, None]) / SPAN).clamp(-1, 1)
-    return torch.stack([relative, sampled[1] * inside, footprint(hands.width, gripper)], dim=1).to(torch.float32)
+    return height - hands.tip[:, None, None], sampled[1] * inside
 
 
 def footprint(width: Tensor, gripper: Gripper) -> Tensor:

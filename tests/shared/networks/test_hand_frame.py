@@ -12,7 +12,7 @@ from table_scenes import Box, camera, render
 from shared.contract import Grasp, Gripper
 from shared.geometry import approach_frame, invert
 from shared.networks.dense import DenseScorer
-from shared.networks.hand_frame import CHANNELS, COLUMNS, ROWS, SPAN, STEP, footprint, outcome_patch, outcome_patches
+from shared.networks.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN, STEP, footprint, outcome_patch, outcome_patches
 
 GRIPPER = Gripper()
 
@@ -58,6 +58,13 @@ def test_the_camera_does_not_change_what_the_hand_sees_but_for_shadows() -> None
     assert both.mean() > 0.8
     assert np.abs(straight[0] - tilted[0])[both].mean() < 0.02
     assert (tilted[1] < 0.5).any()
+
+
+def test_the_far_view_shows_where_the_rest_of_a_long_object_lies() -> None:
+    long, short = patch(Box(0.0, 0.0, 0.0, 0.18, 0.03, 0.04)), patch(Box(0.0, 0.0, 0.0, 0.08, 0.03, 0.04))
+    assert long[3, 2, COLUMNS // 2] == pytest.approx((0.04 - 0.01) / FAR_SPAN, abs=0.02)
+    assert short[3, 2, COLUMNS // 2] == pytest.approx(-0.01 / FAR_SPAN, abs=0.02)
+    assert np.abs(long[:3] - short[:3]).max() < np.abs(long[3] - short[3]).max()
 
 
 def test_tool_offset_does_not_change_what_the_hand_sees() -> None:
