@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import ClassVar
 
 import numpy as np
@@ -16,6 +18,8 @@ from torch import nn
 from shared.contract import GraspPlan, PlanRequest
 from shared.planner import Observation
 from shared.registry import ModelCard
+
+logger = logging.getLogger(__name__)
 
 GROUP = "grasploop.planners"
 Item = tuple[Observation, PlanRequest]
@@ -88,8 +92,24 @@ class Planner(ABC):
 
 @cache
 def discover() -> dict[str, type[Planner]]:
-    """All installed planners by name; looked up once, because it reads the metadata of every installed package."""
-    return {entry.name: entry.load() for entry in entry_points(group=GROUP)}
+    """All installed planners by name; looked up once, because it reads the metadata of every installed package.
+
+    One that cannot be loaded is logged and left out: a broken package must not take the other planners down.
+    """
+    found = {entry.name: _load(entry) for entry in entry_points(group=GROUP)}
+    return {name: kind for name, kind in found.items() if kind is not None}
+
+
+def _load(entry: EntryPoint) -> type[Planner] | None:
+    try:
+        kind = entry.load()
+    except Exception:  # importing foreign code may raise anything
+        logger.exception("planner %r is left out: %s cannot be imported", entry.name, entry.value)
+        return None
+    if not (inspect.isclass(kind) and issubclass(kind, Planner)) or inspect.isabstract(kind):
+        logger.error("planner %r is left out: %s is not a subclass of Planner with a plan_batch", entry.name, entry.value)
+        return None
+    return kind
 
 
 PREFERENCE = ("dense", "antipodal", "suction_dense", "suction", "heatmap", "fc_gqcnn", "gqcnn")
