@@ -18,7 +18,7 @@ from grasp_client.errors import (
     ServerUnreachable,
 )
 from grasp_client.observe import observe
-from grasp_client.replies import ModelEntry, PlannerEntry
+from shared.contract import ModelEntry, ModelPointers, PlannerEntry
 
 __all__ = [
     "DEFAULT_URL",
@@ -28,6 +28,7 @@ __all__ = [
     "GraspServerError",
     "InvalidRequest",
     "ModelEntry",
+    "ModelPointers",
     "NotAllowed",
     "PlannerEntry",
     "ServerBusy",

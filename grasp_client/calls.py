@@ -1,4 +1,4 @@
-"""What is sent for each call, and what is made of the reply; no I/O here, so that both clients share it.
+"""What is asked, how it is sent, and what is made of the reply; no I/O here, so that both clients share it.
 
 Depth alone goes raw: encoding and decoding it takes a tenth of the time that a PNG takes. Anything more goes as multipart.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -16,7 +17,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from grasp_client.errors import GraspServerError
-from shared.contract import PlanRequest
+from grasp_client.observe import observe, request_of
+from shared.contract import GraspPlan, ModelEntry, Models, OutcomeAccepted, Planners, PlanRequest
 from shared.imaging import encode_npy, encode_raw_depth
 from shared.planner import Observation
 
@@ -32,6 +34,46 @@ class Call:
     headers: dict[str, str] = field(default_factory=dict)
     content: bytes | None = None
     files: dict[str, tuple[str | None, bytes, str]] | None = None
+
+
+@dataclass(frozen=True)
+class Question(Generic[Reply]):
+    """A call, the model of its reply, and the seconds that it may take (none: the client's own deadline)."""
+
+    call: Call
+    reply: type[Reply]
+    deadline: float | None = None
+
+
+READY = Call("GET", "/ready")
+PLANNERS = Question(Call("GET", "/planners"), Planners)
+MODELS = Question(Call("GET", "/models"), Models)
+
+
+def about_model(name: str) -> Question[ModelEntry]:
+    return Question(Call("GET", f"/models/{quote(name, safe='')}"), ModelEntry)
+
+
+def about_plan(observation: Observation, request: PlanRequest, deadline: float | None) -> Question[GraspPlan]:
+    return Question(plan_call(observation, request), GraspPlan, deadline)
+
+
+def about_images(
+    depth: np.ndarray | None,
+    rgb: np.ndarray | None,
+    segmask: np.ndarray | None,
+    options: dict[str, Any],
+    deadline: float | None,
+) -> Question[GraspPlan]:
+    """The same for arrays and options as users have them. Raises ValueError for what the server would refuse."""
+    request = request_of(**options)
+    return about_plan(observe(depth, rgb, segmask, request.depth_scale), request, deadline)
+
+
+def about_outcome(
+    report: Mapping[str, Any], observation: Observation | None, deadline: float | None
+) -> Question[OutcomeAccepted]:
+    return Question(outcome_call(report, observation), OutcomeAccepted, deadline)
 
 
 def plan_call(observation: Observation, request: PlanRequest) -> Call:

@@ -10,28 +10,31 @@ import asyncio
 import time
 import uuid
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 import numpy as np
 
-from grasp_client.calls import Call, outcome_call, parsed, plan_call
+from grasp_client.calls import (
+    MODELS,
+    PLANNERS,
+    READY,
+    Call,
+    Question,
+    Reply,
+    about_images,
+    about_model,
+    about_outcome,
+    about_plan,
+    parsed,
+)
 from grasp_client.errors import GraspServerError
-from grasp_client.observe import observe, request_of
-from grasp_client.replies import ModelEntry, Models, OutcomeAccepted, PlannerEntry, Planners
 from grasp_client.retry import Attempts
-from shared.contract import GraspPlan, PlanRequest
+from shared.contract import GraspPlan, ModelEntry, ModelPointers, PlannerEntry, PlanRequest
 from shared.planner import Observation
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_DEADLINE = 10.0
 DEFAULT_ATTEMPTS = 10
-
-_READY, _PLANNERS, _MODELS = (Call("GET", path) for path in ("/ready", "/planners", "/models"))
-
-
-def _model_call(name: str) -> Call:
-    return Call("GET", f"/models/{quote(name, safe='')}")
 
 
 class _Connection:
@@ -80,7 +83,7 @@ class GraspClient(_Connection):
 
     def plan(self, observation: Observation, request: PlanRequest, *, deadline: float | None = None) -> GraspPlan:
         """Ranked grasps for an observation. Raises GraspServerError or one of its subclasses."""
-        return parsed(self._send(plan_call(observation, request), self._attempts(deadline)), GraspPlan)
+        return self._ask(about_plan(observation, request, deadline))
 
     def predict_grasp(
         self,
@@ -95,8 +98,7 @@ class GraspClient(_Connection):
 
         Raises ValueError for what the server would refuse, else as `plan`.
         """
-        request = request_of(**options)
-        return self.plan(observe(depth, rgb, segmask, request.depth_scale), request, deadline=deadline)
+        return self._ask(about_images(depth, rgb, segmask, options, deadline))
 
     def report_outcome(
         self, *, success: bool, observation: Observation | None = None, deadline: float | None = None, **report: Any
@@ -106,32 +108,35 @@ class GraspClient(_Connection):
         After `plan`, `request_id=plan.request_id` and the `rank` of the executed grasp are enough (`failure` too if it was
         no success); later, or without it, give `id`, `grasp`, `planner`, `camera`, ... and the observation.
         """
-        call = outcome_call({"success": success, **report}, observation)
-        return parsed(self._send(call, self._attempts(deadline)), OutcomeAccepted).id
+        question = about_outcome({"success": success, **report}, observation, deadline)
+        return self._ask(question).id
 
     def planners(self) -> list[PlannerEntry]:
         """What can be asked for."""
-        return parsed(self._send(_PLANNERS, self._attempts()), Planners).planners
+        return self._ask(PLANNERS).planners
 
-    def models(self) -> list[ModelEntry]:
+    def models(self) -> list[ModelPointers]:
         """The models of the server's registry."""
-        return parsed(self._send(_MODELS, self._attempts()), Models).models
+        return self._ask(MODELS).models
 
     def model(self, name: str) -> ModelEntry:
         """One model, with the cards of its versions."""
-        return parsed(self._send(_model_call(name), self._attempts()), ModelEntry)
+        return self._ask(about_model(name))
 
     def ready(self) -> bool:
         """Whether the server has its models loaded and warm; False also when there is none."""
         try:
-            self._send(_READY, self._attempts(most=1))
+            self._send(READY, self._attempts(most=1))
         except GraspServerError:
             return False
         return True
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Returns when the server is ready. Raises GraspServerError with the last reason after `timeout` seconds."""
-        self._send(_READY, self._attempts(timeout, most=float("inf")))
+        self._send(READY, self._attempts(timeout, most=float("inf")))
+
+    def _ask(self, question: Question[Reply]) -> Reply:
+        return parsed(self._send(question.call, self._attempts(question.deadline)), question.reply)
 
     def _send(self, call: Call, attempts: Attempts) -> httpx.Response:
         request_id = uuid.uuid4().hex
@@ -171,8 +176,7 @@ class AsyncGraspClient(_Connection):
         self._http = httpx.AsyncClient(transport=transport, trust_env=self._trust_env)
 
     async def plan(self, observation: Observation, request: PlanRequest, *, deadline: float | None = None) -> GraspPlan:
-        attempts = self._attempts(deadline)
-        return parsed(await self._send(plan_call(observation, request), attempts), GraspPlan)
+        return await self._ask(about_plan(observation, request, deadline))
 
     async def predict_grasp(
         self,
@@ -183,33 +187,35 @@ class AsyncGraspClient(_Connection):
         deadline: float | None = None,
         **options: Any,
     ) -> GraspPlan:
-        request = request_of(**options)
-        return await self.plan(observe(depth, rgb, segmask, request.depth_scale), request, deadline=deadline)
+        return await self._ask(about_images(depth, rgb, segmask, options, deadline))
 
     async def report_outcome(
         self, *, success: bool, observation: Observation | None = None, deadline: float | None = None, **report: Any
     ) -> str:
-        call = outcome_call({"success": success, **report}, observation)
-        return parsed(await self._send(call, self._attempts(deadline)), OutcomeAccepted).id
+        question = about_outcome({"success": success, **report}, observation, deadline)
+        return (await self._ask(question)).id
 
     async def planners(self) -> list[PlannerEntry]:
-        return parsed(await self._send(_PLANNERS, self._attempts()), Planners).planners
+        return (await self._ask(PLANNERS)).planners
 
-    async def models(self) -> list[ModelEntry]:
-        return parsed(await self._send(_MODELS, self._attempts()), Models).models
+    async def models(self) -> list[ModelPointers]:
+        return (await self._ask(MODELS)).models
 
     async def model(self, name: str) -> ModelEntry:
-        return parsed(await self._send(_model_call(name), self._attempts()), ModelEntry)
+        return await self._ask(about_model(name))
 
     async def ready(self) -> bool:
         try:
-            await self._send(_READY, self._attempts(most=1))
+            await self._send(READY, self._attempts(most=1))
         except GraspServerError:
             return False
         return True
 
     async def wait_until_ready(self, timeout: float = 60.0) -> None:
-        await self._send(_READY, self._attempts(timeout, most=float("inf")))
+        await self._send(READY, self._attempts(timeout, most=float("inf")))
+
+    async def _ask(self, question: Question[Reply]) -> Reply:
+        return parsed(await self._send(question.call, self._attempts(question.deadline)), question.reply)
 
     async def _send(self, call: Call, attempts: Attempts) -> httpx.Response:
         request_id = uuid.uuid4().hex

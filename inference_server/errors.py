@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from difflib import get_close_matches
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -36,15 +38,41 @@ class ServerError(Exception):
         self.status, self.code, self.message, self.detail, self.retry_after = status, code, message, detail, retry_after
 
 
-def invalid_fields(where: str, error: ValidationError) -> ServerError:
-    """422 that names each wrong field of `where` (`request`, `outcome`, ...)."""
+def invalid_fields(where: str, error: ValidationError, kind: type[BaseModel]) -> ServerError:
+    """422 that names each wrong field of `where` (`request`, `outcome`, ...), which was validated as `kind`."""
     problems = [
-        {"field": ".".join(str(part) for part in (where, *item["loc"])), "message": item["msg"], "type": item["type"]}
+        {"field": ".".join(str(part) for part in (where, *item["loc"])), "message": _said(item, kind), "type": item["type"]}
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     first = problems[0]
     more = f" (and {len(problems) - 1} more, see detail)" if len(problems) > 1 else ""
     return ServerError(422, "invalid_field", f"{first['field']}: {first['message']}{more}", detail=problems)
+
+
+def _said(problem: ErrorDetails, kind: type[BaseModel]) -> str:
+    """pydantic's words, but for an unknown field the nearest name and all that are allowed."""
+    *path, name = problem["loc"] or ("",)
+    model = _model_at(path, kind)
+    if problem["type"] != "extra_forbidden" or model is None:
+        return problem["msg"]
+    near = get_close_matches(str(name), model.model_fields, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    return f"unknown field {str(name)[:40]!r}{hint} allowed: {', '.join(model.model_fields)}"
+
+
+def _model_at(path: list[int | str], kind: type[BaseModel]) -> type[BaseModel] | None:
+    """The model that a path of field names leads to, through optional fields and lists."""
+    model: type[BaseModel] | None = kind
+    for part in path:
+        if isinstance(part, str) and model is not None:
+            model = _model_in(model.model_fields[part].annotation) if part in model.model_fields else None
+    return model
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for model in map(_model_in, get_args(annotation)) if model), None)
 
 
 def as_server_error(error: Exception) -> ServerError:

@@ -67,7 +67,7 @@ def parse_options(text: str | bytes | None, kind: type[Options]) -> Options:
     try:
         return kind.model_validate_json(text or b"{}")
     except ValidationError as error:
-        raise invalid_fields("request", error) from None
+        raise invalid_fields("request", error, kind) from None
 
 
 def observation_of(parts: Mapping[str, Part], depth_scale: float, limits: ImageLimits) -> Observation:

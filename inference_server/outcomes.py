@@ -69,12 +69,6 @@ class OutcomeReport(Wire):
     details: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
 
 
-class OutcomeAccepted(Wire):
-    """Reply of `POST /outcomes`."""
-
-    id: str
-
-
 @dataclass(frozen=True)
 class RecentPlan:
     """A plan with what it was made of."""
@@ -126,7 +120,7 @@ def outcome_of(report: OutcomeReport, observation: Observation | None, recent: R
     try:
         meta = OutcomeMeta.model_validate(fields)
     except ValidationError as error:
-        raise invalid_fields("outcome", error) from None
+        raise invalid_fields("outcome", error, OutcomeMeta) from None
     return Outcome(id=_id_of(report), meta=meta, images={name: image for name, (image, _) in images.items()})
 
 

@@ -85,7 +85,7 @@ def read(body: bytes, length: str | None, limits: ImageLimits) -> tuple[InferReq
     try:
         asked = InferRequest.model_validate_json(body[:size])
     except ValidationError as error:
-        raise invalid_fields("body", error) from None
+        raise invalid_fields("body", error, InferRequest) from None
     arrays: dict[str, np.ndarray] = {}
     rest = memoryview(body)[size:]
     for each in asked.inputs:
@@ -137,7 +137,7 @@ def options(asked: InferRequest, fixed: dict[str, Any]) -> PlanRequest:
     try:
         sent = PlanRequest.model_validate_json(text) if isinstance(text, str) else PlanRequest.model_validate(text)
     except ValidationError as error:
-        raise invalid_fields("parameters.request", error) from None
+        raise invalid_fields("parameters.request", error, PlanRequest) from None
     return sent.model_copy(update=fixed)
 
 

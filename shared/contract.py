@@ -153,6 +153,56 @@ class GraspPlan(Wire):
     heatmap_png: str | None = Field(None, description="base64 PNG overlay, when return_heatmap was set")
 
 
+class PlannerEntry(Wire):
+    """A planner that can be asked for. `inputs`: of depth, rgb; `grippers`: of parallel_jaw, suction."""
+
+    name: str
+    description: str
+    inputs: list[str]
+    grippers: list[str]
+    model: str | None
+    version: int | None
+    ready: bool
+
+
+class Planners(Wire):
+    """Reply of `GET /planners`."""
+
+    planners: list[PlannerEntry]
+
+
+class ModelPointers(Wire):
+    """A model's versions and which of them plays what part; `serving` is the one that answers, `failure` why it is not the
+    champion."""
+
+    name: str
+    versions: list[int]
+    champion: int | None
+    candidate: int | None
+    previous: int | None
+    serving: int | None
+    failure: str | None = None
+
+
+class ModelEntry(ModelPointers):
+    """Reply of `GET /models/{name}`: also the cards of its versions, newest first, and those whose cards cannot be read."""
+
+    cards: list[dict] = Field(default_factory=list)
+    broken: list[int] = Field(default_factory=list)
+
+
+class Models(Wire):
+    """Reply of `GET /models`."""
+
+    models: list[ModelPointers]
+
+
+class OutcomeAccepted(Wire):
+    """Reply of `POST /outcomes`."""
+
+    id: str
+
+
 class ErrorDetail(Wire):
     code: str
     message: str

@@ -8,12 +8,12 @@ import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import BaseModel
 
 from inference_server.auth import require_admin
 from inference_server.errors import ServerError, documented
 from inference_server.service import Service, service_of
-from shared.registry import BrokenModel, ModelCard, Registry, UnknownModel, UnknownVersion
+from shared.contract import ModelEntry, ModelPointers, Models, PlannerEntry, Planners
+from shared.registry import BrokenModel, Registry, UnknownModel, UnknownVersion
 
 router = APIRouter(tags=["models"])
 
@@ -25,45 +25,6 @@ ModelName = Annotated[str, Path(max_length=64, description="name of a model in t
 Action = Literal["promote", "rollback"]
 READING = documented(401, 403, 404)
 ADMIN = documented(401, 403, 404, 422, 503)
-
-
-class PlannerEntry(BaseModel):
-    """A planner that can be asked for."""
-
-    name: str
-    description: str
-    inputs: list[str]
-    grippers: list[str]
-    model: str | None
-    version: int | None
-    ready: bool
-
-
-class Pointers(BaseModel):
-    """A model's versions and which of them plays what part; `serving` is the one that answers here."""
-
-    name: str
-    versions: list[int]
-    champion: int | None
-    candidate: int | None
-    previous: int | None
-    serving: int | None
-    failure: str | None
-
-
-class ModelEntry(Pointers):
-    """A model with the cards of its versions, newest first."""
-
-    cards: list[ModelCard]
-    broken: list[int]
-
-
-class Planners(BaseModel):
-    planners: list[PlannerEntry]
-
-
-class Models(BaseModel):
-    models: list[Pointers]
 
 
 @router.get("/planners", responses=documented(401, 403))
@@ -104,7 +65,7 @@ def model(
     cards, broken = [], []
     for version in pointers.versions[: -limit - 1 : -1]:
         try:
-            cards.append(service.registry.card(name, version))
+            cards.append(service.registry.card(name, version).model_dump())
         except BrokenModel:
             broken.append(version)
     return ModelEntry(**pointers.model_dump(), cards=cards, broken=broken)
@@ -113,7 +74,7 @@ def model(
 @router.post("/models/{name}/promote", responses=ADMIN, dependencies=[Depends(require_admin)])
 async def promote(
     request: Request, name: ModelName, version: Annotated[int, Query(ge=1, description="version to make the champion")]
-) -> Pointers:
+) -> ModelPointers:
     """Make a version the champion, and serve it."""
     service = service_of(request)
     service.registry.card(name, version)
@@ -122,7 +83,7 @@ async def promote(
 
 
 @router.post("/models/{name}/rollback", responses=ADMIN, dependencies=[Depends(require_admin)])
-async def rollback(request: Request, name: ModelName) -> Pointers:
+async def rollback(request: Request, name: ModelName) -> ModelPointers:
     """Move the champion pointer back to the champion before this one, and serve that."""
     service = service_of(request)
     champion, previous = service.registry.champion(name), service.registry.previous(name)
@@ -133,12 +94,12 @@ async def rollback(request: Request, name: ModelName) -> Pointers:
 
 
 @router.post("/models/{name}/reload", responses=ADMIN, dependencies=[Depends(require_admin)])
-async def reload(request: Request, name: ModelName) -> Pointers:
+async def reload(request: Request, name: ModelName) -> ModelPointers:
     """Look at the champion pointer now, and try again a version that failed to load."""
     return await _serve(service_of(request), name)
 
 
-async def _serve(service: Service, name: str) -> Pointers:
+async def _serve(service: Service, name: str) -> ModelPointers:
     if name in service.weights.architectures:
         await asyncio.to_thread(service.weights.look, name, insist=True)
     return await asyncio.to_thread(_pointers, service, name)
@@ -170,12 +131,12 @@ def _move_here(registry: Registry, action: Action, name: str, target: int) -> No
     registry.record(name, target, {"action": "promoted" if action == "promote" else "rolled back to", "reason": "by request"})
 
 
-def _pointers(service: Service, name: str) -> Pointers:
+def _pointers(service: Service, name: str) -> ModelPointers:
     registry = service.registry
     versions = registry.versions(name)
     if not versions:
         raise UnknownModel(f"no model {name!r}; there are {', '.join(registry.names()) or 'none'}")
-    return Pointers(
+    return ModelPointers(
         name=name,
         versions=versions,
         champion=registry.champion(name),

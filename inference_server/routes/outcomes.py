@@ -14,9 +14,9 @@ from inference_server.auth import client_of
 from inference_server.errors import ServerError, documented, invalid_fields
 from inference_server.intake import MULTIPART, observation_of
 from inference_server.multipart import parts_of
-from inference_server.outcomes import OutcomeAccepted, OutcomeReport, outcome_of
+from inference_server.outcomes import OutcomeReport, outcome_of
 from inference_server.service import Service, service_of
-from shared.contract import Outcome
+from shared.contract import Outcome, OutcomeAccepted
 from shared.imaging import ImageLimits, check_observation
 from shared.planner import Observation
 
@@ -93,4 +93,4 @@ def _report_of(body: bytes, content_type: str, limits: ImageLimits) -> tuple[Out
     try:
         return OutcomeReport.model_validate_json(body or b"{}"), observation
     except ValidationError as error:
-        raise invalid_fields("outcome", error) from None
+        raise invalid_fields("outcome", error, OutcomeReport) from None

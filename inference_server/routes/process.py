@@ -75,7 +75,7 @@ def _item(body: bytes, options: str | None, limits: ImageLimits) -> tuple[Observ
     try:
         payload = ArrayPayload.model_validate_json(body)
     except ValidationError as error:
-        raise invalid_fields("body", error) from None
+        raise invalid_fields("body", error, ArrayPayload) from None
     try:
         data = base64.b64decode(payload.data, validate=True)
     except (binascii.Error, ValueError) as error:

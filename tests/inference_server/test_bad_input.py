@@ -92,7 +92,11 @@ CASES: dict[str, tuple[Send, int, str]] = {
     "no X-Shape": (body(b"abcd", "application/octet-stream"), 422, "X-Shape"),
     "PNG as octet-stream": (body(PNG, "application/octet-stream"), 415, "image/png"),
     "100 megapixels": (form(depth=huge_png()), 413, "pixels"),
-    "unknown field": (with_options(colour="red"), 422, "request.colour"),
+    "unknown field": (with_options(colour="red"), 422, "request.colour: unknown field 'colour'; allowed: camera, "),
+    "misspelt field": (with_options(planer="dense"), 422, "unknown field 'planer'; did you mean 'planner'? allowed: camera, "),
+    "misspelt field of a field": (
+        with_options(gripper={"max_widht": 0.05}), 422, "max_widht: unknown field 'max_widht'; did you mean 'max_width'?",
+    ),
     "zero focal length": (with_options(camera={**CAMERA, "fx": 0}), 422, "request.camera.fx"),
     "infinite focal length": (raw(**{"x-request": '{"camera": {"fx": 1e999, "fy": 1, "cx": 0, "cy": 0}}'}), 422, "camera.fx"),
     "not JSON": (raw(**{"x-request": "{planner: dense}"}), 422, "JSON"),
