@@ -88,7 +88,10 @@ def decode_raw_depth(
     depth_scale: float = 0.001,
     limits: ImageLimits = DEFAULT_LIMITS,
 ) -> np.ndarray:
-    """(H, W) float32 metres from raw little-endian C-order depth, described by the headers X-Shape and X-Dtype."""
+    """(H, W) float32 metres from raw little-endian C-order depth, described by the headers X-Shape and X-Dtype.
+
+    Float metres without a NaN, infinite or negative number are not copied: the array is a read-only view of `body`.
+    """
     limits.check_bytes(body)
     height, width = _raw_shape(shape_header)
     limits.check_pixels(height, width)
@@ -102,7 +105,7 @@ def decode_raw_depth(
             "wrong_shape",
             f"X-Shape {height},{width} with X-Dtype {dtype.name} needs {expected} bytes, but the body has {len(body)}",
         )
-    return _metres(np.frombuffer(body, dtype).reshape(height, width), depth_scale)
+    return _metres(np.frombuffer(body, dtype).reshape(height, width), depth_scale, copy=False)
 
 
 def _raw_shape(header: str | None) -> tuple[int, int]:
@@ -118,20 +121,25 @@ def _quoted(header: str | None) -> str:
     return "nothing" if header is None else repr(header[:40])
 
 
-def _metres(array: np.ndarray, depth_scale: float) -> np.ndarray:
-    """A fresh (H, W) float32 array in metres; NaN, infinite and negative readings become 0."""
+def _metres(array: np.ndarray, depth_scale: float, copy: bool = True) -> np.ndarray:
+    """(H, W) float32 metres; NaN, infinite and negative readings become 0. copy: also where nothing has to change."""
     array = _one_channel(array, "depth")
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:
         return metres_of_units(array, depth_scale)
     if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
         raise ImageError(422, "wrong_dtype", f"depth of type {array.dtype.name} is not accepted; send {_DEPTH_FORMATS}")
     with np.errstate(over="ignore", invalid="ignore"):
-        metres = array.astype(np.float32, order="C")
+        metres = array.astype(np.float32, order="C", copy=copy)
+        if metres.size and metres.min() >= 0 and metres.max() < np.inf:  # False for NaN too
+            return metres
         return np.where((metres > 0) & (metres < np.inf), metres, np.float32(0))
 
 
 def metres_of_units(units: np.ndarray, depth_scale: float) -> np.ndarray:
-    """Integer depth to float32 metres, each the float32 nearest to the true product: equal to what dividing by 1000 gives."""
+    """uint16 depth to float32 metres, each the float32 nearest to the true product: equal to what dividing by 1000 gives."""
+    per_metre = 1.0 / depth_scale
+    if per_metre.is_integer() and per_metre < 2**24:  # one rounding, and no array of doubles
+        return np.divide(units, np.float32(per_metre), dtype=np.float32, order="C")
     return np.multiply(units, depth_scale, dtype=np.float64, order="C").astype(np.float32)
 
 

@@ -91,6 +91,15 @@ def test_what_is_no_reading_becomes_zero_and_the_result_can_be_written():
     decoded[0, 0] = 1
     raw = decode_raw_depth(np.full(6, np.nan, "<f4").tobytes(), "2,3", "float32")
     np.testing.assert_array_equal(raw, np.zeros((2, 3)))
+    decode_depth(encode_npy(DEPTH))[0, 0] = 1
+
+
+def test_raw_metres_are_not_copied():
+    body = DEPTH.astype("<f4").tobytes()
+    raw = decode_raw_depth(body, f"{DEPTH.shape[0]},{DEPTH.shape[1]}", "float32")
+    assert np.shares_memory(raw, np.frombuffer(body, np.uint8))
+    assert not raw.flags.writeable
+    np.testing.assert_array_equal(raw, DEPTH)
 
 
 def test_colour_comes_from_png_jpeg_and_npy():
