@@ -17,6 +17,8 @@ DEPTH_UNIT = 1e-4
 """Depth is sent and stored in tenths of a millimetre, as uint16: up to 6.5 m."""
 Extra = Literal["rgb", "segmask", "table_depth"]
 """What a planner may be told besides."""
+Withheld = Literal["depth"]
+"""What a planner may be left without."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ def plan_call(
     planner: str = "auto",
     model_version: int | None = None,
     extras: Collection[Extra] = (),
+    withheld: Collection[Withheld] = (),
 ) -> PlanCall:
-    """Ask for `count` grasps: depth, camera and its pose, the region of a bin, and the extras that are granted."""
+    """Ask for `count` grasps: camera, its pose, the region of a bin, depth unless withheld, and the granted extras."""
     told = np.asarray(view.camera_pose)
     request = PlanRequest(
         camera=view.camera,
@@ -68,7 +71,7 @@ def plan_call(
         seed=spec.seed,
     )
     observation = Observation(
-        depth=(in_depth_units(view.observation) * DEPTH_UNIT).astype(np.float32),
+        depth=None if "depth" in withheld else (in_depth_units(view.observation) * DEPTH_UNIT).astype(np.float32),
         rgb=view.observation.rgb if "rgb" in extras else None,
         segmask=view.segmentation > 0 if "segmask" in extras else None,
     )

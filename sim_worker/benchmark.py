@@ -5,7 +5,8 @@
             found, or after two failures in a row. GSR = successes / attempts, DR = removed / presented
     bin     objects in a bin; an object that fails three times is set aside
 
-Every planner meets the same scenes with the same pose errors, and is told depth, camera and camera_pose, no more.
+Every planner meets the same scenes with the same pose errors, and is told depth, camera and camera_pose, no more;
+`--give` and `--withhold` change that: `--give rgb --give table_depth --withhold depth` measures a planner on colour alone.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from rich.progress import Progress
 from shared import logs
 from shared.contract import ContactRule, Gripper
 from shared.durable import replace_file
-from sim_worker.asking import Extra
+from sim_worker.asking import Extra, Withheld
 from sim_worker.command_line import settings_of
 from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.report import write_failures, write_gif
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     give: list[Extra] = Field([], description="tell the planner more: rgb, segmask, table_depth")
     sense_seconds: float = Field(0.5, ge=0, description="declared time to take an image, for picks per hour")
     robot_seconds: float = Field(6.0, gt=0, description="declared time of a robot's motion per attempt, for picks per hour")
+    withhold: list[Withheld] = Field([], description="do not tell the planner: depth. The baselines need it and are left out")
     models_dir: Path = Field(Path("data/models"), description="registry for planners in this process")
     api_key: SecretStr | None = Field(None, description="for planners on a server")
     workers: int = Field(1, ge=1, le=256, description="processes")
@@ -96,6 +98,7 @@ class Settings(BaseSettings):
         )
 
 
+            withheld=self.withhold,
 _bench: tuple[World, list[NamedPlanner]] | None = None
 
 
@@ -113,7 +116,8 @@ def _round(specs: list[str], models_dir: Path, api_key: str | None, protocol: Pr
 def run(settings: Settings, console: Console) -> dict[str, list[Trial]]:
     """All trials by planner, in the order of seeds and rounds. Raises RuntimeError when a planner or a scene fails."""
     protocol = settings.protocol()
-    specs = list(dict.fromkeys([*settings.planner, *(("random", "centroid") if settings.baselines else ())]))
+    baselines = ("random", "centroid") if settings.baselines and not settings.withhold else ()
+    specs = list(dict.fromkeys([*settings.planner, *baselines]))
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     tasks = [(seed, number) for seed in settings.seeds for number in range(settings.rounds)]
     one = partial(_round, specs, settings.models_dir, api_key, protocol)

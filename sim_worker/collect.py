@@ -26,6 +26,7 @@ from shared import logs
 from shared.contract import Gripper
 from shared.rates import wilson
 from shared.shards import ShardWriter, shard_folders
+from sim_worker.asking import Extra, Withheld
 from sim_worker.collection import Collector, Recipe, ShardReport, already_there, check_recipe
 from sim_worker.command_line import settings_of
 from sim_worker.export import export_mobileunet
@@ -60,8 +61,11 @@ class Settings(BaseSettings):
     edges: int = Field(10, ge=0, description="labels per scene: between opposite depth edges")
     feasible: int = Field(10, ge=0, description="labels per scene: anywhere in the list of --feasible-planner")
     on_policy: int = Field(2, ge=0, description="labels per scene: among the best of --planner")
+    flat: int = Field(0, ge=0, description="labels per scene: wide open, straight down, at a few heights over the table")
     feasible_planner: str = Field("antipodal", description="planner whose list gives the feasible grasps")
     planner: str = Field("antipodal", description="planner whose best are tried: a name, name:version, URL or name@URL")
+    give: list[Extra] = Field([], description="tell --planner more: rgb, segmask, table_depth")
+    withhold: list[Withheld] = Field([], description="do not tell --planner: depth")
     models_dir: Path = Field(Path("data/models"), description="registry for planners in this process")
     api_key: SecretStr | None = Field(None, description="for planners on a server")
     rgb: bool = Field(False, description="keep the colour image too")
@@ -83,9 +87,11 @@ class Settings(BaseSettings):
             objects_dir=self.objects_dir,
             counts=(min(self.fewest, self.most), max(self.fewest, self.most)),
             scenes_per_shard=self.scenes_per_shard,
-            mix=Mix(self.random, self.edges, self.feasible, self.on_policy),
+            mix=Mix(self.random, self.edges, self.feasible, self.on_policy, self.flat),
             feasible=self.feasible_planner,
             planner=self.planner,
+            give=self.give,
+            withhold=self.withhold,
             rgb=self.rgb or self.export_mobileunet is not None,
             gripper=Gripper.model_validate_json(self.gripper.read_bytes()) if self.gripper else Gripper(),
         )

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from shared.contract import Gripper, Outcome
 from shared.durable import replace_file
 from shared.shards import ShardReader, ShardWriter, shard_folders
+from sim_worker.asking import Extra, Withheld
 from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.tasks.labels import Mix, candidates, label_scene
 from sim_worker.world import SceneError, SceneSpec, World
@@ -38,6 +39,8 @@ class Recipe(BaseModel):
     mix: Mix
     feasible: str
     planner: str
+    give: list[Extra] = []
+    withhold: list[Withheld] = []
     rgb: bool
     gripper: Gripper
 
@@ -107,7 +110,7 @@ class Collector:
     def _scene(self, number: int) -> list[Outcome]:
         recipe = self.recipe
         scene = self.world.build(scene_spec(recipe, number))
-        tried = candidates(scene, recipe.mix, self.feasible, self.on_policy, recipe.gripper)
+        tried = candidates(scene, recipe.mix, self.feasible, self.on_policy, recipe.gripper, recipe.give, recipe.withhold)
         return list(label_scene(scene, tried, recipe.gripper, f"collect-{recipe.seed}:{number}", recipe.rgb))
 
 
@@ -130,7 +133,7 @@ def check_recipe(out: Path, recipe: Recipe) -> None:
         out.mkdir(parents=True, exist_ok=True)
         replace_file(path, json.dumps(mine, indent=1).encode())
         return
-    kept = json.loads(path.read_bytes())
+    kept = json.loads(Recipe.model_validate_json(path.read_bytes()).model_dump_json())
     different = sorted(name for name in mine if kept.get(name) != mine[name])
     if different:
         told = "; ".join(f"{name}: {kept.get(name)} there, {mine[name]} asked" for name in different)

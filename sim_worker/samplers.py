@@ -11,7 +11,8 @@ import math
 import numpy as np
 
 from shared.contract import Grasp, Gripper
-from shared.geometry import approach_frame
+from shared.geometry import approach_frame, invert, project, transform
+from shared.table_grasp import TIP_HEIGHTS, table_grasp, table_up
 from sim_worker.grasps import jaw_grasp, suction_grasp, top_down
 from sim_worker.surface import Surface
 
@@ -22,6 +23,10 @@ FINGER_CLEARANCE = 0.004
 FRICTION_ANGLE = math.radians(16)
 ANGLE_BINS = 16
 CUP_DRAWS = 24
+BESIDE = 0.03
+"""Deviation per axis of grasps that are drawn beside an object, m."""
+OVER_TABLE = (0.45, 0.3, 0.25)
+"""Share of each of TIP_HEIGHTS: most objects are low."""
 
 
 def tip_height(surface: Surface, xy: np.ndarray, yaw: float, width: float, gripper: Gripper, above_fingers: bool) -> float:
@@ -64,6 +69,44 @@ def random_on_object(surface: Surface, gripper: Gripper, count: int, rng: np.ran
 def random_probability(surface: Surface) -> float:
     """Probability with which `random_on_object` proposes one given pixel and angle of a jaw."""
     return 1.0 / max(len(surface.object_points) * ANGLE_BINS, 1)
+
+
+def over_table(surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
+    """Up to `count` jaw grasps that ask nothing of depth: wide open, straight down, at one of TIP_HEIGHTS over the base plane,
+    at one of ANGLE_BINS angles in the image.
+
+    Half lie between opposite depth edges; of the rest six in ten on an object, three beside one, one anywhere in the picture.
+    None for a cup.
+    """
+    points, pose = surface.object_points, surface.camera_pose
+    if not len(points) or gripper.kind == "suction":
+        return []
+    table_depth = float(-pose[2, 3] / pose[2, 2])
+    last = np.array(surface.on_object.shape[::-1]) - 1
+    spread = BESIDE * surface.camera.fx / table_depth
+    bin_angle = math.pi / ANGLE_BINS
+    wanted = [(grasp.center_px, round(grasp.angle / bin_angle)) for grasp in antipodal_edges(surface, gripper, count // 2, rng)]
+    seen = project(transform(invert(pose), points), surface.camera)
+    while len(wanted) < count:
+        pixel, place = seen[rng.integers(len(seen))], rng.random()
+        if place > 0.6:
+            pixel = pixel + rng.normal(size=2) * spread
+        if place > 0.9:
+            pixel = rng.uniform(0, last)
+        if ((pixel >= 0) & (pixel <= last)).all():
+            wanted.append((pixel.tolist(), int(rng.integers(ANGLE_BINS))))
+    heights = rng.choice(TIP_HEIGHTS, count, p=OVER_TABLE)
+    return [
+        jaw_grasp(
+            pose @ table_grasp(pixel, angle * bin_angle, height, surface.camera, table_depth, table_up(pose)),
+            gripper.max_width,
+            0.0,
+            surface.camera,
+            pose,
+            gripper.tcp_offset,
+        )
+        for (pixel, angle), height in zip(wanted, heights, strict=True)
+    ]
 
 
 def promising(surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:

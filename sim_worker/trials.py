@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.contract import ContactRule, GraspPlan, Gripper
-from sim_worker.asking import Extra, plan_call
+from sim_worker.asking import Extra, Withheld, plan_call
 from sim_worker.planners import NamedPlanner
 from sim_worker.tasks.clearing import BIN, DECLUTTER, SINGLE, Clearer, ClearingLog, Pick, Rules
 from sim_worker.world import SceneError, SceneSpec, World
@@ -44,6 +44,7 @@ class Protocol(BaseModel):
     extras: list[Extra] = Field([], description="given to the planner besides depth, camera, camera_pose and a bin's region")
 
     def spec(self, seed: int, number: int, redraw: int = 0) -> SceneSpec:
+    withheld: list[Withheld] = Field([], description="not given to the planner")
         """Scene `number` of `seed`; a redraw replaces one that did not come to rest, for all planners alike."""
         rng = np.random.default_rng([seed, SEED_STREAM, number, redraw])
         return SceneSpec.model_validate(
@@ -104,7 +105,9 @@ def _trial(world: World, spec: SceneSpec, named: NamedPlanner, protocol: Protoco
     trial = Trial(named.spec, seed, number, spec.seed, scene.hash(), len(scene.objects))
     clearer = Clearer(
         scene,
-        lambda view: plan_call(view, spec, protocol.gripper, GRASPS_ASKED, named.name, named.model_version, protocol.extras),
+        lambda view: plan_call(
+            view, spec, protocol.gripper, GRASPS_ASKED, named.name, named.model_version, protocol.extras, protocol.withheld
+        ),
         RULES[protocol.kind],
         protocol.gripper,
         protocol.hand,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from shared.contract import Grasp, GraspPlan, Gripper, ImageSpec, ModelRef, Outcome, OutcomeMeta, SceneRef
-from sim_worker.asking import DEPTH_UNIT, in_depth_units, plan_call
+from sim_worker.asking import DEPTH_UNIT, Extra, Withheld, in_depth_units, plan_call
 from sim_worker.grasps import pose_in_base
 from sim_worker.planners import NamedPlanner
-from sim_worker.samplers import promising, random_on_object, random_probability
+from sim_worker.samplers import over_table, promising, random_on_object, random_probability
 from sim_worker.surface import Surface
 from sim_worker.world import Scene, SceneSpec, View
 
@@ -27,17 +27,18 @@ class Mix:
     """Labels of each kind per scene.
 
     random: on an object. edges: between opposite depth edges; for a cup, on flat patches. feasible: anywhere in the list of
-    the `feasible` planner. on_policy: among the best TOP of the `on_policy` planner.
+    the `feasible` planner. on_policy: among the best TOP of the `on_policy` planner. flat: over the table, without depth.
     """
 
     random: int = 10
     edges: int = 10
     feasible: int = 10
     on_policy: int = 2
+    flat: int = 0
 
     @property
     def total(self) -> int:
-        return self.random + self.edges + self.feasible + self.on_policy
+        return self.random + self.edges + self.feasible + self.on_policy + self.flat
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,18 @@ class Candidate:
 
 
 def candidates(
-    scene: Scene, mix: Mix, feasible: NamedPlanner | None, on_policy: NamedPlanner | None, gripper: Gripper
+    scene: Scene,
+    mix: Mix,
+    feasible: NamedPlanner | None,
+    on_policy: NamedPlanner | None,
+    gripper: Gripper,
+    extras: Collection[Extra] = (),
+    withheld: Collection[Withheld] = (),
 ) -> list[Candidate]:
-    """The grasps to try in a scene; fewer than `mix.total` where a sampler finds too few."""
+    """The grasps to try in a scene; fewer than `mix.total` where a sampler finds too few.
+
+    extras, withheld: what the `on_policy` planner is told besides, and what not.
+    """
     view, spec = scene.observe(), scene.spec
     rng = np.random.default_rng([spec.seed, 2])
     seen = plan_call(view, spec, gripper, 1, extras=["segmask"]).observation
@@ -63,19 +73,28 @@ def candidates(
     drawn = random_on_object(surface, gripper, mix.random, rng)
     found = [Candidate(grasp, "random", random_probability(surface)) for grasp in drawn]
     found += [Candidate(grasp, "edges", 0.0) for grasp in promising(surface, gripper, mix.edges, rng)]
+    found += [Candidate(grasp, "flat", 0.0) for grasp in over_table(surface, gripper, mix.flat, rng)]
     plan = None
     if feasible and mix.feasible:
         plan = _plan(feasible, view, spec, gripper, FEASIBLE_ASKED)
         found += _drawn(plan, mix.feasible, len(plan.grasps), "feasible", rng)
     if on_policy and mix.on_policy:
-        if plan is None or feasible is None or feasible.spec != on_policy.spec:
-            plan = _plan(on_policy, view, spec, gripper, TOP)
+        if plan is None or feasible is None or feasible.spec != on_policy.spec or extras or withheld:
+            plan = _plan(on_policy, view, spec, gripper, TOP, extras, withheld)
         found += _drawn(plan, mix.on_policy, TOP, "on_policy", rng)
     return found
 
 
-def _plan(named: NamedPlanner, view: View, spec: SceneSpec, gripper: Gripper, count: int) -> GraspPlan:
-    call = plan_call(view, spec, gripper, count, named.name, named.model_version)
+def _plan(
+    named: NamedPlanner,
+    view: View,
+    spec: SceneSpec,
+    gripper: Gripper,
+    count: int,
+    extras: Collection[Extra] = (),
+    withheld: Collection[Withheld] = (),
+) -> GraspPlan:
+    call = plan_call(view, spec, gripper, count, named.name, named.model_version, extras, withheld)
     return named.planner.plan(call.observation, call.request)
 
 

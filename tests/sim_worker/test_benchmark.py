@@ -4,13 +4,15 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from shared.contract import Grasp, GraspPlan
 from sim_worker.baselines import BASELINES
 from sim_worker.benchmark import Settings
 from sim_worker.command_line import settings_of
-from sim_worker.planners import load_planner
+from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.results import compare
 from sim_worker.trials import Protocol, run_round
 from sim_worker.world import World
@@ -57,6 +59,38 @@ def test_processes_do_not_change_the_result(tmp_path):
         assert benchmark(*options, "--workers", workers, "--json", str(path)).returncode == 0
         attempts.append(json.loads(path.read_text())["rounds"]["centroid"])
     assert attempts[0] == attempts[1]
+
+
+class ColourOnly:
+    """Grasps the middle of the picture, and remembers what it was sent."""
+
+    def __init__(self):
+        self.sent = []
+
+    def plan(self, observation, request):
+        self.sent.append((observation, request))
+        pose = np.diag([1.0, -1, -1, 1]).tolist()
+        grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[120, 120], angle=0.0, width=0.08, pose_base=pose)
+        return GraspPlan(planner="colour", grasps=[grasp])
+
+
+def test_depth_can_be_withheld():
+    protocol = Protocol(kind="single", object_set="procedural", rounds=1, extras=["rgb", "table_depth"], withheld=["depth"])
+    colour = ColourOnly()
+    [trial] = run_round(World(), [NamedPlanner("colour", colour)], protocol, 0, 0)
+    assert len(trial.picks) == 1
+    [(observation, request)] = colour.sent
+    assert observation.depth is None
+    assert observation.rgb is not None
+    assert request.table_depth == pytest.approx(0.7, abs=0.01)
+    assert request.camera_pose is not None
+
+
+def test_baselines_are_left_out_where_depth_is_withheld(tmp_path):
+    path = tmp_path / "r.json"
+    result = benchmark("single", "--planner", "edges", "--withhold", "depth", "--rounds", "1", "--json", str(path))
+    assert result.returncode == 2
+    assert "depth" in result.stderr
 
 
 def test_a_planner_that_does_not_exist_is_told():

@@ -122,6 +122,7 @@ def test_the_planner_is_told_no_more_than_a_robot_knows(world):
     assert told.observation.segmask.any()
     assert told.observation.rgb.dtype == np.uint8
     assert told.request.region is None
+    assert plan_call(view, scene.spec, GRIPPER, 5, withheld=["depth"], extras=["rgb"]).observation.depth is None
 
 
 def test_depth_units_keep_missing_readings_missing():

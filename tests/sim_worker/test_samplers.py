@@ -8,9 +8,10 @@ import pytest
 from shared.contract import CameraIntrinsics, Grasp, Gripper
 from shared.geometry import look_at
 from shared.planner import Observation
+from shared.table_grasp import TIP_HEIGHTS
 from sim_worker.exploration import choose
 from sim_worker.grasps import jaw_grasp, points_in_base, pose_in_base, top_down
-from sim_worker.samplers import LOWEST_TIP, antipodal_edges, flat_patches, random_on_object, random_probability
+from sim_worker.samplers import LOWEST_TIP, antipodal_edges, flat_patches, over_table, random_on_object, random_probability
 from sim_worker.surface import Surface
 
 CAMERA = CameraIntrinsics(fx=300.0, fy=300.0, cx=119.5, cy=119.5)
@@ -48,6 +49,21 @@ def test_a_grasp_of_a_pose_is_that_pose():
     assert grasp.angle == pytest.approx(-0.7)
     with pytest.raises(ValueError, match="camera"):
         pose_in_base(Grasp(kind="parallel_jaw", quality=1, center_px=[0, 0], angle=0), POSE)
+
+
+def test_grasps_over_the_table_are_those_of_a_network_without_depth(surface):
+    grasps = over_table(surface, GRIPPER, 200, np.random.default_rng(0))
+    poses = np.array([pose_in_base(grasp, POSE) for grasp in grasps])
+    assert len(grasps) == 200
+    assert set(poses[:, 2, 3].round(6)) == set(TIP_HEIGHTS)
+    np.testing.assert_allclose(poses[:, :3, 2], np.tile([0.0, 0.0, -1.0], (200, 1)), atol=1e-9)
+    turns = np.array([grasp.angle for grasp in grasps]) / (math.pi / 16)
+    np.testing.assert_allclose(turns, turns.round(), atol=1e-6)
+    assert len(set(turns.round() % 16)) == 16
+    assert {grasp.width for grasp in grasps} == {GRIPPER.max_width}
+    on_box = (np.abs(poses[:, :2, 3]) < np.array(BOX[:2]) / 2 + 0.005).all(axis=1)
+    assert 0.5 < on_box.mean() < 0.95  # the rest shows what lies beside
+    assert over_table(surface, Gripper(kind="suction"), 5, np.random.default_rng(0)) == []
 
 
 def test_random_grasps_lie_on_the_object(surface):
