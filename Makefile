@@ -10,7 +10,7 @@ COLLECT = $(BIN)/python -m sim_worker.collect $(if $(GRIPPER),--gripper "$(GRIPP
 PYTEST = $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow test-docker lint bench finetune up down logs clean help
+.PHONY: run test test-slow test-docker lint bench pretrain evaluate finetune up down logs clean help
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
@@ -31,6 +31,13 @@ lint: $(VENV)/.dev ## check style and types
 
 bench: $(VENV)/.dev ## measure planners in simulation and the server under load
 	@$(BIN)/python -m benchmarks
+
+pretrain: $(VENV)/.local ## make every model that ships from seeds (hours; QUICK=1: the whole path in minutes, for show; OUT, SHIP)
+	@$(BIN)/python -m services.pretrain --out "$(or $(OUT),$${DATA_DIR:-data}/pretrain$(if $(QUICK),-quick))" \
+	  $(if $(QUICK),--quick) $(if $(SHIP),--ship "$(SHIP)")
+
+evaluate: $(VENV)/.dev ## measure every model that ships and write docs/results.md (an hour; QUICK=1: a hundredth of it, elsewhere)
+	@$(BIN)/python -m benchmarks.results $(if $(QUICK),--quick --out $${DATA_DIR:-data}/evaluate-quick,--page docs)
 
 finetune: $(VENV)/.local ## train on your objects (OBJECTS=folder) and gripper (GRIPPER=file); ATTEMPTS grasps are simulated
 	@test -n "$(OBJECTS)" || { echo "make finetune OBJECTS=folder [GRIPPER=gripper.json] [ATTEMPTS=2000]: folder of URDF, OBJ or STL files"; exit 2; }

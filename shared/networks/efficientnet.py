@@ -89,19 +89,24 @@ class EfficientNetB0(nn.Module):
 
 
 class EfficientNetQuality(nn.Module):
-    """Depth crops (N, 1, 32, 32) in metres -> logits (N,). mean, std: of the training images, metres."""
+    """Depth crops (N, 1, 32, 32) in metres -> logits (N,).
+
+    mean, std: of the training images, metres. resolution: pixels per side that the crop is enlarged to; a smaller one than the
+    published 224 is what a CPU can train.
+    """
 
     crop_size = 32
     takes_gripper_depth = False
 
-    def __init__(self, mean: float = 0.59784445, std: float = 0.00770148) -> None:
+    def __init__(self, mean: float = 0.59784445, std: float = 0.00770148, resolution: int = RESOLUTION) -> None:
         super().__init__()
-        self.mean, self.std = mean, std
+        self.mean, self.std, self.resolution = mean, std, resolution
         self.efficient_net = EfficientNetB0()
         self.fc = nn.Linear(1000, 2)
 
     def forward(self, depth: Tensor) -> Tensor:
-        x = F.interpolate((depth - self.mean) / self.std, size=(RESOLUTION, RESOLUTION), mode="bilinear", antialias=True)
+        size = (self.resolution, self.resolution)
+        x = F.interpolate((depth - self.mean) / self.std, size=size, mode="bilinear", antialias=True)
         scores = self.fc(self.efficient_net(x.expand(-1, 3, -1, -1)))
         return scores[:, 0] - scores[:, 1]  # the published softmax holds success in column 0
 

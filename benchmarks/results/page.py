@@ -1,0 +1,137 @@
+"""The results as a page that people read. Pure: results in, Markdown out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results.rows import Row
+from shared.registry import ModelCard, Registry
+
+BASELINES = ("random", "centroid")
+HEAD = """# Results
+
+What the planners and the models that ship achieve in simulation, measured by `make evaluate`. Objects `test`: random shapes
+900–999 and procedural objects of other seeds, of which nothing was learned and to which nothing was tuned. Unless said
+otherwise a floating hand and the strict contact rule: whatever the open hand touches on its way in is a failure. In a row all
+planners meet identical scenes and pose errors. Intervals are 95 %: Wilson for single attempts, bootstrap over rounds for GSR
+and DR ([what they mean](simulation.md)).
+
+![success of every planner](results/success.png)
+"""
+
+
+def page(
+    rows: Sequence[Row], results: Mapping[str, dict], selected: Mapping[tuple[str, str], Mapping[str, float]], models: Path
+) -> str:
+    """docs/results.md."""
+    parts = [
+        HEAD,
+        _single([row for row in rows if row.measure == "success"], results),
+        _clearing([row for row in rows if row.measure == "gsr_dr"], results),
+        _paired(results),
+        _calibration(selected),
+        _models(models),
+        _again(rows, results),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _table(title: str, columns: Sequence[str], lines: Sequence[Sequence[str]], note: str = "") -> str:
+    """A section with one table; nothing when it has no line."""
+    if not lines:
+        return ""
+    cells = [columns, ["---"] * len(columns), *lines]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    return f"## {title}\n\n{table}\n" + (f"\n{note}\n" if note else "")
+
+
+def _single(rows: Sequence[Row], results: Mapping[str, dict]) -> str:
+    lines = []
+    for row, planner, figures in _measured(rows, results):
+        first = figures["first_attempt"]
+        rate = f"{first['rate']:.3f} [{first['low']:.3f}, {first['high']:.3f}]"
+        goal = _goal(row, planner)
+        lines.append([row.title, row.profile, f"`{planner}`", rate, str(first["attempts"]), goal, _failures(figures)])
+    return _table("One attempt per scene", ["protocol", "profile", "planner", "success", "n", "goal", "failures"], lines)
+
+
+def _clearing(rows: Sequence[Row], results: Mapping[str, dict]) -> str:
+    lines = []
+    for row, planner, figures in _measured(rows, results):
+        gsr, dr = (f"{f['value']:.3f} [{f['low']:.3f}, {f['high']:.3f}]" for f in (figures["gsr"], figures["dr"]))
+        attempts = str(figures["attempts"]["attempts"])
+        lines.append([row.title, row.profile, f"`{planner}`", gsr, dr, attempts, _goal(row, planner), _failures(figures)])
+    columns = ["protocol", "profile", "planner", "GSR", "DR", "attempts", "goal", "failures"]
+    return _table("Clearing", columns, lines)
+
+
+def _measured(rows: Sequence[Row], results: Mapping[str, dict]) -> Iterator[tuple[Row, str, dict]]:
+    for row in rows:
+        for planner, figures in results[row.name]["planners"].items():
+            yield row, planner, figures
+
+
+def _goal(row: Row, planner: str) -> str:
+    return " / ".join(f"{value:.2f}" for value in row.goal) if planner == row.planners[0] else ""
+
+
+def _failures(figures: Mapping[str, Any]) -> str:
+    return ", ".join(f"{count} {cause}" for cause, count in sorted(figures["failures"].items())) or "none"
+
+
+def _paired(results: Mapping[str, dict]) -> str:
+    lines = []
+    for name, result in results.items():
+        clearing = result["protocol"]["kind"] != "single"
+        for pair in result["comparisons"]:
+            if set(pair["planners"]) & set(BASELINES):
+                continue
+            figure = pair["removed"] if clearing else pair["first_attempt"]
+            planners = ", ".join(f"`{planner}`" for planner in pair["planners"])
+            counts = [str(figure[key]) for key in ("first_only", "second_only", "ties")]
+            lines.append([name, planners, *counts, f"{figure['p_value']:.2g}"])
+    note = "Scenes in which only one of the two succeeded (where scenes are cleared: removed more), exact sign test."
+    return _table("Paired comparisons", ["row", "planners", "only the first", "only the second", "ties", "p"], lines, note)
+
+
+def _calibration(selected: Mapping[tuple[str, str], Mapping[str, float]]) -> str:
+    lines = [
+        [name, f"`{planner}`", f"{of['n']:.0f}", *(f"{of[key]:.3f}" for key in ("promised", "achieved", "ece"))]
+        for (name, planner), of in selected.items()
+    ]
+    note = (
+        "Of the grasps that were chosen and executed: an argmax is optimistic, so this asks more than calibration on all grasps"
+        " does.\n\n![promised and achieved](results/calibration.png)"
+    )
+    return _table("Are the promises kept?", ["row", "planner", "n", "promised", "achieved", "ECE"], lines, note)
+
+
+def _models(models: Path) -> str:
+    registry = Registry(models)
+    lines = []
+    for name in registry.names():
+        version = registry.champion(name)
+        if version is not None:
+            size = registry.weights_path(name, version).stat().st_size / 1e6
+            lines.append(_model(registry.card(name, version), size))
+    columns = ["model", "architecture", "learned from", "held out", "AP", "AUC", "Brier", "ECE", "size"]
+    note = "By `make pretrain`, from seeds alone; each card (`models/<name>/<version>/card.json`) holds the full record."
+    return _table("How the models were made", columns, lines, note)
+
+
+def _model(card: ModelCard, megabytes: float) -> list[str]:
+    training: dict[str, Any] = getattr(card, "training", {})
+    learned = card.outcomes.get("count") or training.get("examples", "")
+    metrics = [f"{card.metrics[key]:.3f}" if key in card.metrics else "" for key in ("ap", "auc", "brier", "ece")]
+    held_out = f"{card.metrics['n']:.0f}" if "n" in card.metrics else ""
+    return [f"`{card.name}`", card.architecture, str(learned), held_out, *metrics, f"{megabytes:.1f} MB"]
+
+
+def _again(rows: Sequence[Row], results: Mapping[str, dict]) -> str:
+    lines = ["## Measure again", "", "`make evaluate`, or row by row with `python -m sim_worker.benchmark`:", "", "```"]
+    for row in rows:
+        cup = " --gripper cup.json" if row.cup else ""
+        lines.append(f"{' '.join(row.arguments(row.rounds))}{cup}    # {results[row.name].get('seconds', 0):.0f} s")
+    return "\n".join([*lines, "```", ""])

@@ -1,0 +1,102 @@
+"""The steps that make the models that ship: what is collected, with which seeds, and what is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+QUICK = 100
+"""A quick run makes this share of everything: 1 / QUICK."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command. `models`: those that need it, directly or on the way."""
+
+    name: str
+    models: frozenset[str]
+    module: str
+    arguments: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def command(self) -> list[str]:
+        return [self.module, *self.arguments]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where things lie and how much is made."""
+
+    out: Path
+    quick: bool
+    workers: int
+
+    @property
+    def models(self) -> str:
+        return str(self.out / "models")
+
+    def shards(self, *names: str) -> list[str]:
+        return [str(self.out / "attempts" / name) for name in names]
+
+    def collect(self, name: str, models: Iterable[str], attempts: int, seed: int, **options: str | int | bool) -> Step:
+        """Labels under `attempts/<name>`. Scenes of unseen objects are the referee's: only the set `train` is used."""
+        fewer = max(320, attempts // QUICK) if self.quick else attempts
+        named = {key.replace("_", "-"): value for key, value in options.items()}
+        flags = [f"--{key}" if value is True else f"--{key}={value}" for key, value in named.items()]
+        common = [f"--attempts={fewer}", f"--seed={seed}", f"--workers={self.workers}", f"--models-dir={self.models}"]
+        arguments = ("--out", *self.shards(name), *common, *flags)
+        return Step(f"collect {name}", frozenset(models), "sim_worker.collect", arguments, {"OMP_NUM_THREADS": "1"})
+
+    def fit(self, model: str, shards: Sequence[str], epochs: int, needed_by: Iterable[str] = ()) -> Step:
+        """A network of the loop."""
+        common = ["--models", self.models, "--name", model, "--cache", str(self.out / "fit")]
+        arguments = ("--shards", *self.shards(*shards), *common, "--epochs", str(1 if self.quick else epochs))
+        return Step(f"fit {model} on {' and '.join(shards)}", frozenset({model, *needed_by}), "trainer_job.fit", arguments)
+
+    def train(self, model: str, recipe: str, shards: Sequence[str]) -> Step:
+        """A network of a recipe."""
+        common = ["--models-dir", self.models, "--cache", str(self.out / "cache"), "--out", str(self.out / "runs" / model)]
+        quick = ["--epochs", "1"] if self.quick else []
+        arguments = ("--recipe", recipe, "--data", *self.shards(*shards), *common, "--promote", *quick)
+        return Step(f"train {model}", frozenset({model}), "trainer_job.train", arguments)
+
+
+CUP = "cup.json"
+"""Where the suction gripper is described, under the folder of the run."""
+JAW: dict[str, str | int | bool] = {"kinds": "single,pile,packed", "fewest": 2, "most": 8}
+
+
+def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence[str] | None = None) -> list[Step]:
+    """All steps in order. Raises ValueError for a model that is not made here."""
+    make = Plan(out, quick, workers)
+    gripper = str(out / CUP)
+    jaw, suction = {"dense", "gqcnn-jaw"}, {"suction-dense", "gqcnn-suction", "efficientnet-suction"}
+    steps = [
+        make.collect(
+            "jaw-start", jaw, 12_000, 100, **JAW, profiles="standard,hard", random=6, edges=8, feasible=12, on_policy=6
+        ),
+        make.fit("dense", ["jaw-start"], 8, jaw),
+        make.collect(
+            "jaw", jaw, 60_000, 101, **JAW, profiles="standard,hard,hard", random=4, edges=6, feasible=8, on_policy=10,
+            planner="dense",
+        ),
+        make.fit("dense", ["jaw-start", "jaw"], 10),
+        make.train("gqcnn-jaw", "gqcnn4-jaw-shards", ["jaw-start", "jaw"]),
+        make.collect(
+            "suction", suction, 24_000, 104, kinds="single,single,pile,packed", profiles="standard,standard,hard", random=6,
+            edges=8, feasible=8, on_policy=8, gripper=gripper, feasible_planner="suction", planner="suction",
+        ),
+        make.fit("suction-dense", ["suction"], 10),
+        make.train("gqcnn-suction", "gqcnn4-suction-shards", ["suction"]),
+        make.train("efficientnet-suction", "efficientnet-suction-shards", ["suction"]),
+    ]  # fmt: skip
+    made = frozenset().union(*(step.models for step in steps))
+    if unknown := set(only or ()) - made:
+        raise ValueError(f"no model {', '.join(sorted(unknown))} is made here; there are {', '.join(sorted(made))}")
+    wanted = set(only or made)
+    chosen = [step for step in steps if step.models & wanted]
+    if ship:
+        arguments = ("--models", make.models, "--to", str(ship), "--names", *sorted(wanted))
+        chosen.append(Step(f"ship to {ship}", frozenset(wanted), "trainer_job.ship", arguments))
+    return chosen

@@ -1,0 +1,44 @@
+"""The results page: from a real benchmark to Markdown, pictures and cards."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.results import __main__ as results
+from benchmarks.results.calibration import expected_error
+from benchmarks.results.rows import ROWS
+from shared.registry import Registry
+
+
+def test_expected_error_is_the_mean_gap_of_the_bins() -> None:
+    promised = np.array([0.95] * 10 + [0.55] * 10)
+    achieved = np.array([1.0] * 9 + [0.0] + [1.0] * 5 + [0.0] * 5)
+    assert expected_error(promised, achieved) == pytest.approx(0.05)
+    assert expected_error(achieved, achieved) == 0.0
+
+
+def test_rows_have_names_of_their_own_and_never_look_at_objects_that_are_learned_from() -> None:
+    assert len({row.name for row in ROWS}) == len(ROWS)
+    assert not any("--object-set" in row.options for row in ROWS)
+
+
+def test_a_row_becomes_a_page_with_pictures_and_a_second_run_measures_nothing(tmp_path: Path) -> None:
+    shutil.copytree(results.REPOSITORY / "models", tmp_path / "models")
+    options = ["--models", str(tmp_path / "models"), "--out", str(tmp_path / "out"), "--page", str(tmp_path / "docs")]
+    options += ["--rows", "single-clean", "--workers", "1"]
+    assert results.main([*options, "--quick"]) == 0
+    page = (tmp_path / "docs" / "results.md").read_text()
+    assert "| one object | clean | `dense` |" in page
+    assert "| `dense` | dense |" in page
+    assert (tmp_path / "docs" / "results" / "success.png").stat().st_size > 1000
+    before = (tmp_path / "out" / "single-clean.json").stat().st_mtime_ns
+    assert results.main(options) == 0
+    assert (tmp_path / "out" / "single-clean.json").stat().st_mtime_ns == before
+    registry = Registry(tmp_path / "models")
+    card = registry.card("dense", registry.champion("dense") or 0)
+    assert card.simulated is not None
+    assert "single-clean (dense)" in card.simulated["protocols"]

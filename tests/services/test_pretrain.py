@@ -1,0 +1,58 @@
+"""Making the shipped models: the plan names each of them once, and a run goes on where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services import pretrain
+from services.pretrain_plan import Step, plan
+
+
+def test_every_model_is_trained_before_it_ships_and_collects_only_learnable_objects(tmp_path: Path) -> None:
+    steps = plan(tmp_path, tmp_path / "shipped", quick=False, workers=2)
+    *making, shipping = steps
+    named = set(shipping.arguments[shipping.arguments.index("--names") + 1 :])
+    trained = [step for step in making if step.module in ("trainer_job.fit", "trainer_job.train")]
+    assert named == frozenset().union(*(step.models for step in trained))
+    for step in making:
+        assert not any("test" in word or "validation" in word for word in step.arguments if word.startswith("--object"))
+    seeds = [word for step in making for word in step.arguments if word.startswith("--seed=")]
+    assert len(seeds) == len(set(seeds))
+
+
+def test_one_model_alone_needs_only_its_own_steps(tmp_path: Path) -> None:
+    alone = plan(tmp_path, None, quick=True, workers=1, only=["suction-dense"])
+    assert {step.name for step in alone} < {step.name for step in plan(tmp_path, None, quick=True, workers=1)}
+    assert all("suction-dense" in step.models for step in alone)
+    with pytest.raises(ValueError, match="no model tense"):
+        plan(tmp_path, None, quick=True, workers=1, only=["tense"])
+
+
+def writing(name: str, text: str, path: Path) -> Step:
+    """A step that appends `text` to a file; `this` prints to standard output and is of no interest."""
+    code = path.parent / f"append_{name}.py"
+    code.write_text(f"import sys; open({str(path)!r}, 'a').write(sys.argv[1])")
+    return Step(name, frozenset({name[0]}), f"append_{name}", (text,), {"PYTHONPATH": str(path.parent)})
+
+
+def test_a_run_skips_what_is_done_and_repeats_what_follows_from_a_change(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    steps = [writing("a1", "a", log), writing("b1", "b", log), writing("a2", "c", log)]
+    assert pretrain.run(steps, tmp_path) == 0
+    assert pretrain.run(steps, tmp_path) == 0
+    assert log.read_text() == "abc"
+    changed = [writing("a1", "A", log), *steps[1:]]
+    assert pretrain.run(changed, tmp_path) == 0
+    assert log.read_text() == "abcAc"
+
+
+def test_a_failing_step_stops_the_run_and_is_tried_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "log"
+    broken = Step("b", frozenset({"b"}), "no_such_module_here")
+    assert pretrain.run([writing("a1", "a", log), broken, writing("c1", "c", log)], tmp_path) != 0
+    assert log.read_text() == "a"
+    assert "goes on from here" in capsys.readouterr().err
+    assert pretrain.run([writing("a1", "a", log), writing("b1", "b", log), writing("c1", "c", log)], tmp_path) == 0
+    assert log.read_text() == "abc"
