@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     add("--batch", type=int, default=128, help="outcomes per step")
     add("--learning-rate", type=float, help=f"peak; default {FRESH.learning_rate}, with --warm {WARM.learning_rate}")
     add("--warm", action="store_true", help="start from the champion, or else from the weights that ship")
+    add("--most", type=int, default=2**31, help="learn from so many outcomes of each folder, drawn at random; none: all")
     add("--seed", type=int, default=0)
     add("--torch-threads", type=int, default=0, help="threads of the network on the CPU; 0: one less than there are cores")
     add("--cache", type=Path, default=Path("data/fit"), help="where views and curves are kept")
@@ -92,6 +95,7 @@ def fit(options: argparse.Namespace, ranks: Ranks) -> int | None:
     parameters = learner.parameters if start is None else registry.card(learner.name, start).parameters
     base = FRESH if start is None else WARM
     schedule = Schedule(options.epochs, options.batch, options.learning_rate or base.learning_rate)
+    started = time.monotonic()
     curves = train(network, learner, learned, schedule, options.seed, ranks, on_progress=Progress())
     if not ranks.first:
         return None
@@ -99,7 +103,14 @@ def fit(options: argparse.Namespace, ranks: Ranks) -> int | None:
         blend(network, load_network(registry, learner.name, start), new_share(len(learned)))
     rival = None if champion is None else load_network(registry, learner.name, champion)
     assessment = assess(network, rival, test, ranks.device)
-    training = {"epochs": options.epochs, "steps": curves.steps[-1], "loss": curves.loss[-1], "started_from": start}
+    training = {
+        "epochs": options.epochs,
+        "steps": curves.steps[-1],
+        "loss": curves.loss[-1],
+        "started_from": start,
+        "seconds": round(time.monotonic() - started),
+        "machine": machine(ranks),
+    }
     version = publish_candidate(
         registry,
         Trained(
@@ -110,6 +121,11 @@ def fit(options: argparse.Namespace, ranks: Ranks) -> int | None:
     settle(registry, learner.name, version, champion)
     log.info("published", extra={"version": version, **{name: round(value, 4) for name, value in assessment.metrics.items()}})
     return version
+
+
+def machine(ranks: Ranks) -> str:
+    """What trained, for the card."""
+    return f"{platform.machine()}, {os.cpu_count()} cores, {ranks.device.type}"
 
 
 def settle(registry: Registry, name: str, version: int, champion: int | None) -> None:
@@ -123,11 +139,11 @@ def settle(registry: Registry, name: str, version: int, champion: int | None) ->
 def load(options: argparse.Namespace, learner: Learner) -> tuple[Examples, Examples, dict]:
     """(examples to learn from, examples to test on, what the card says of them)."""
     libraries = [open_library(folder, options.cache, learner) for folder in options.shards]
-    learned = [(library, library.training(len(library), 0, 0)) for library in libraries]
+    learned = [(library, library.training(options.most, 0, options.seed)) for library in libraries]
     test = [(library, library.held_out()) for library in libraries]
     if options.test_shards:
         unseen = [open_library(folder, options.cache, learner) for folder in options.test_shards]
-        learned = [(library, np.arange(len(library))) for library in libraries]
+        learned = [(library, np.arange(len(library))[: options.most]) for library in libraries]
         test = [(library, np.arange(len(library))) for library in unseen]
     if sum(len(places) for _, places in learned) < 2:
         raise SystemExit(

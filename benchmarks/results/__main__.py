@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pictures.mkdir(parents=True, exist_ok=True)
     draw_success(wanted, results, pictures / "success.png")
     selected = draw_selected(results, pictures / "calibration.png")
-    (folder / "results.md").write_text(page(wanted, results, selected, options.models))
+    (folder / "results.md").write_text(page(wanted, results, selected, options.models, (pictures / "curve.png").is_file()))
     if not options.quick:
         write_simulated(options.models, results)
     print(f"{folder / 'results.md'}")

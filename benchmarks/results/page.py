@@ -22,17 +22,27 @@ and DR ([what they mean](simulation.md)).
 """
 
 
+CURVE = """Success of `dense` on unseen objects against the attempts that it learned from, each time from random weights
+(`python -m benchmarks.results.curve`, figures in [curve.json](results/curve.json)):
+
+![success against attempts](results/curve.png)"""
+
+
 def page(
-    rows: Sequence[Row], results: Mapping[str, dict], selected: Mapping[tuple[str, str], Mapping[str, float]], models: Path
+    rows: Sequence[Row],
+    results: Mapping[str, dict],
+    selected: Mapping[tuple[str, str], Mapping[str, float]],
+    models: Path,
+    curve: bool = False,
 ) -> str:
-    """docs/results.md."""
+    """docs/results.md. curve: whether results/curve.png lies beside it."""
     parts = [
         HEAD,
         _single([row for row in rows if row.measure == "success"], results),
         _clearing([row for row in rows if row.measure == "gsr_dr"], results),
         _paired(results),
         _calibration(selected),
-        _models(models),
+        _models(models, curve),
         _again(rows, results),
     ]
     return "\n".join(part for part in parts if part)
@@ -108,7 +118,7 @@ def _calibration(selected: Mapping[tuple[str, str], Mapping[str, float]]) -> str
     return _table("Are the promises kept?", ["row", "planner", "n", "promised", "achieved", "ECE"], lines, note)
 
 
-def _models(models: Path) -> str:
+def _models(models: Path, curve: bool) -> str:
     registry = Registry(models)
     lines = []
     for name in registry.names():
@@ -118,6 +128,8 @@ def _models(models: Path) -> str:
             lines.append(_model(registry.card(name, version), size))
     columns = ["model", "architecture", "learned from", "held out", "AP", "AUC", "Brier", "ECE", "size"]
     note = "By `make pretrain`, from seeds alone; each card (`models/<name>/<version>/card.json`) holds the full record."
+    if curve:
+        note += "\n\n" + CURVE
     return _table("How the models were made", columns, lines, note)
 
 
