@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     add("--batch", type=int, default=128, help="outcomes per step")
     add("--learning-rate", type=float, help=f"peak; default {FRESH.learning_rate}, with --warm {WARM.learning_rate}")
     add("--warm", action="store_true", help="start from the champion, or else from the weights that ship")
-    add("--most", type=int, default=2**31, help="learn from so many outcomes of each folder, drawn at random; none: all")
+    add("--most", type=int, default=2**31, help="learn from at most so many outcomes of each folder, the newest")
     add("--seed", type=int, default=0)
     add("--torch-threads", type=int, default=0, help="threads of the network on the CPU; 0: one less than there are cores")
     add("--cache", type=Path, default=Path("data/fit"), help="where views and curves are kept")
@@ -143,7 +143,7 @@ def load(options: argparse.Namespace, learner: Learner) -> tuple[Examples, Examp
     test = [(library, library.held_out()) for library in libraries]
     if options.test_shards:
         unseen = [open_library(folder, options.cache, learner) for folder in options.test_shards]
-        learned = [(library, np.arange(len(library))[: options.most]) for library in libraries]
+        learned = [(library, np.arange(len(library))[-options.most :]) for library in libraries]
         test = [(library, np.arange(len(library))) for library in unseen]
     if sum(len(places) for _, places in learned) < 2:
         raise SystemExit(
