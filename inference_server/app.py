@@ -17,6 +17,7 @@ from inference_server.auth import require_key
 from inference_server.routes import batch, dashboard, gqcnn, health, heatmap, models, outcomes, predict, process, v2
 from inference_server.service import Service
 from inference_server.tensors import InferRequest
+from inference_server.tracing import telemetry
 from shared.settings import ServerSettings
 
 _DESCRIPTION = "Grasp planning as a service: depth or colour image in, ranked grasps out; outcomes make it better."
@@ -34,7 +35,9 @@ def create_app(settings: ServerSettings) -> FastAPI:
         finally:
             await asyncio.to_thread(service.stop)
 
-    app = FastAPI(title="GraspLoop", version=version("grasploop"), description=_DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="GraspLoop", version=version("grasploop"), description=_DESCRIPTION, lifespan=lifespan, telemetry=telemetry()
+    )
     app.state.service = service
     for open_router in (health.router, v2.health, dashboard.router):
         app.include_router(open_router)

@@ -105,7 +105,11 @@ async def require_admin(request: Request, sent: SentKey) -> None:
 
 
 def client_of(request: Request) -> str:
-    """Name of the line in the queue that a request waits in: its address, and its key where keys are used (hashed)."""
+    """Name of the line in the queue that a request waits in: its address, and its key where keys are used (hashed).
+
+    Where they are not, a header that anybody can make up must not give a flood as many lines as it likes.
+    """
+    keys: Keys = request.app.state.service.keys
     host = request.client.host if request.client else ""
-    key = request.headers.get(HEADER)
+    key = None if keys.open else request.headers.get(HEADER)
     return f"{host} {hashlib.sha256(key.encode()).hexdigest()[:12]}" if key else host

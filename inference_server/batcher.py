@@ -49,10 +49,12 @@ class Job(Entry):
 
 @dataclass(frozen=True)
 class Answer:
-    """A job's result and how long it waited in the queue."""
+    """A job's result; when it began to wait and when its batch began (time.monotonic()), and seconds that the batch took."""
 
     result: Any
-    queue_ms: float
+    queued: float
+    started: float
+    seconds: float
 
 
 def expired() -> ServerError:
@@ -207,9 +209,8 @@ class Batcher:
         self._metrics.seconds.labels("batch").observe(took)
         answers = []
         for job, result in zip(jobs, results, strict=True):
-            waited = started - job.queued
-            self._metrics.seconds.labels("queue").observe(waited)
-            answers.append((job, result if isinstance(result, Exception) else Answer(result, waited * 1e3)))
+            self._metrics.seconds.labels("queue").observe(started - job.queued)
+            answers.append((job, result if isinstance(result, Exception) else Answer(result, job.queued, started, took)))
         return answers
 
     def _note_cost(self, group: Hashable, seconds: float) -> None:

@@ -25,6 +25,8 @@ IMAGE_PARTS = ("depth", "rgb", "segmask")
 OPTIONS_HEADER = "x-request"
 RAW = "application/octet-stream"
 MULTIPART = "multipart/form-data"
+QUICK_BYTES = 2**21
+"""Raw depth up to this size, 1024 x 1024 as uint16, is read in about half a millisecond."""
 Options = TypeVar("Options", bound=BaseModel)
 Item = tuple[Observation, PlanRequest]
 
@@ -37,6 +39,11 @@ def read_item(body: bytes, headers: Mapping[str, str], query: Mapping[str, str],
     item = read_with_options(body, headers, query, limits, PlanRequest)
     check_item(*item)
     return item
+
+
+def is_quick(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether reading the observation takes less than handing it to another thread would."""
+    return len(body) <= QUICK_BYTES and headers.get("content-type", "").startswith(RAW)
 
 
 def read_with_options(

@@ -35,7 +35,9 @@ class Metrics:
         self.batch_size = Histogram("grasp_batch_size", "requests planned together", buckets=_BATCHES, registry=self.registry)
         self.rejected = self._counter("grasp_rejected", "requests refused, by error code", "reason")
         self.expired = self._counter("grasp_expired", "requests dropped from the queue because their deadline passed")
-        self.plans = self._counter("grasp_plans", "plans made", "planner", "empty")
+        self.plans = self._counter(
+            "grasp_plans", "plans made, by planner and version of its model", "planner", "version", "empty"
+        )
         self.rejections = self._counter("grasp_candidate_rejections", "candidates rejected by a filter", "planner", "reason")
         self.model_version = Gauge("grasp_model_version", "champion version that answers", ["model"], registry=self.registry)
         self.reloads = self._counter("grasp_reloads", "attempts to load weights", "model", "result")

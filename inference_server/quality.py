@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from inference_server.device import to_device
 from inference_server.errors import ServerError
 from inference_server.planners.crop_scorer import CropScorer, ImageGrasps
 from inference_server.planners.dense import calibrated
@@ -113,9 +114,9 @@ def score_crops(item: Crops, network: LoadedNetwork) -> np.ndarray:
     logits = []
     for start in range(0, len(item.crops), BATCH):
         part = slice(start, start + BATCH)
-        inputs = [torch.tensor(item.crops[part], device=network.device)]
+        inputs = [to_device(item.crops[part], network.device)]
         if takes_depth and item.gripper_depth is not None:
-            inputs.append(torch.tensor(item.gripper_depth[part], device=network.device))
+            inputs.append(to_device(item.gripper_depth[part], network.device))
         output = network.module(*inputs).float()
         # A network with an output per angle: the closing axis lies along the crop's middle row, which is the middle output.
         logits.append(output if output.ndim == 1 else output[:, output.shape[1] // 2])

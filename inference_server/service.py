@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+import os
+import warnings
+import zlib
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,16 +18,20 @@ import numpy as np
 import torch
 from fastapi import Request
 
+from inference_server import tracing
 from inference_server.auth import Keys, client_of
 from inference_server.batcher import Batcher, Place
+from inference_server.call import Call
+from inference_server.device import choose_execution
 from inference_server.errors import ServerError
 from inference_server.heatmap import overlay_png
 from inference_server.limits import BodyReader, deadline_of
+from inference_server.loading import Loader
 from inference_server.metrics import Metrics
 from inference_server.outcomes import OutcomePublisher, RecentPlans
 from inference_server.planners.planner import LoadedNetwork, Planner, choose, discover
 from inference_server.warm import warm_up
-from inference_server.weights import Weights, pick_device
+from inference_server.weights import Weights
 from shared.contract import GraspPlan, PlanRequest
 from shared.imaging import ImageLimits
 from shared.planner import Observation
@@ -34,28 +40,11 @@ from shared.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
 
+# Raw depth is a view of the request's body. Nobody writes into an observation, and torch need not say that nobody may.
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+
 Item = tuple[Observation, PlanRequest]
 Result = TypeVar("Result")
-
-
-@dataclass
-class Call:
-    """One request on its way: whose it is, its id, until when (time.monotonic()) an answer is wanted, and ms per stage."""
-
-    client: str
-    id: str
-    started: float
-    deadline: float
-    stages: dict[str, float] = field(default_factory=dict)
-
-    def timings(self, more: Mapping[str, float]) -> dict[str, float]:
-        """Milliseconds per stage; `total` counts from the moment that the request came."""
-        total = (time.monotonic() - self.started) * 1e3
-        return {name: round(value, 3) for name, value in {**self.stages, **more, "total": total}.items()}
-
-    def part(self, number: int) -> Call:
-        """The call of one of several observations in a request, with an id of its own."""
-        return replace(self, id=f"{self.id}.{number}", stages={})
 
 
 @dataclass(frozen=True)
@@ -79,12 +68,14 @@ class Service:
         self.decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self.registry = Registry(settings.models_dir)
         self.planners: dict[str, Planner] = {name: kind() for name, kind in sorted(discover().items())}
-        self.device = pick_device(settings.device)
+        self.execution = choose_execution(settings.device, settings.dtype)
+        self.threads = settings.torch_threads or os.cpu_count() or 1
         self.batcher = Batcher(settings.queue_size, self.metrics)
         architectures = {planner.model_name: planner.architecture for planner in self.planners.values() if planner.model_name}
         self.weights = Weights(
-            self.registry, architectures, self.device, self.batcher.between_batches, self.metrics, settings.reload_seconds
-        )
+            Loader(self.registry, architectures, self.execution), self.batcher.between_batches, self.metrics,
+            settings.reload_seconds, candidates=settings.candidate_share > 0,
+        )  # fmt: skip
         self.outcomes = OutcomePublisher(settings.redis_url)
         self.recent = RecentPlans()
         self.warm = False
@@ -92,15 +83,14 @@ class Service:
     def start(self) -> None:
         """Start the inference thread, load the champions and warm every planner. Blocks."""
         self.batcher.start()
-        threads = self.settings.torch_threads
-        if threads:  # per thread that computes, so set where the networks run
-            self.batcher.between_batches(partial(torch.set_num_threads, threads)).result()
+        # Per thread that computes, so set where the networks run; before any other thread sets its own.
+        self.batcher.between_batches(partial(torch.set_num_threads, self.threads)).result()
         self.weights.start()
         self.weights.looked.wait()
         for planner in self.planners.values():
             self.batcher.between_batches(partial(warm_up, planner, self.network_of(planner))).result()
         self.warm = True
-        logger.info("warm on %s with %s", self.device, self.weights.versions() or "no models yet")
+        logger.info("warm on %s with %s", self.execution.device, self.weights.versions() or "no models yet")
 
     def stop(self) -> None:
         """Drain and stop. Blocks for at most about `drain_seconds`."""
@@ -125,42 +115,62 @@ class Service:
         self.batcher.check_room(call.client)
         return await self.bodies.read(request, call.client)
 
-    async def decode(self, function: Callable[..., Result], *arguments: Any) -> tuple[Result, float]:
-        """Run a decoder in the decoding threads; the result and the milliseconds it took, waiting for a thread included."""
-        started = time.monotonic()
-        result = await asyncio.get_running_loop().run_in_executor(self.decoders, function, *arguments)
-        seconds = time.monotonic() - started
-        self.metrics.seconds.labels("decode").observe(seconds)
-        return result, seconds * 1e3
+    async def work(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Run a function in the decoding threads."""
+        return await asyncio.get_running_loop().run_in_executor(self.decoders, function, *arguments)
 
-    async def _chosen(self, item: Item) -> tuple[Planner, LoadedNetwork | None]:
-        """The planner for an observation, and the version of its model if one is pinned. Raises what the contract names."""
+    async def decode(self, call: Call, function: Callable[..., Result], *arguments: Any, quick: bool = False) -> Result:
+        """Run a decoder: in the decoding threads, unless it is so quick that handing it over would cost more."""
+        with call.stage("decode"):
+            return function(*arguments) if quick else await self.work(function, *arguments)
+
+    async def ask(self, call: Call, place: Place, group: Hashable, run: Callable, payload: Any, most: int) -> Any:
+        """What `run` makes of the payload in the inference thread; see `Place.ask`."""
+        try:
+            answer = await place.ask(group, run, payload, call.deadline, most)
+            call.stages["queue"] = answer.queued, answer.started - answer.queued
+            call.stages["plan"] = answer.started, answer.seconds
+            return answer.result
+        finally:
+            if "decode" in call.stages:
+                self.metrics.seconds.labels("decode").observe(call.stages["decode"][1])
+            tracing.record(call.stages)
+
+    async def _chosen(self, call: Call, item: Item) -> tuple[Planner, LoadedNetwork | None]:
+        """The planner for an observation, and the version of its model unless that is the champion. Raises what the contract
+        names."""
         observation, options = item
         planner = self.planners[choose(options, observation, self.available())]
         planner.check(observation, options)
-        return planner, await self._pinned(planner, options)
+        if options.model_version is not None:
+            return planner, await self._pinned(planner, options.model_version)
+        return planner, self._candidate(call, planner)
 
-    async def _pinned(self, planner: Planner, request: PlanRequest) -> LoadedNetwork | None:
+    async def _pinned(self, planner: Planner, version: int) -> LoadedNetwork:
         """Raises ServerError 422 for a planner without a model, RegistryError for an unknown or broken version."""
-        if request.model_version is None:
-            return None
         if planner.model_name is None:
             raise ServerError(422, "no_versions", f"planner {planner.name!r} has no model: leave model_version out")
-        return await asyncio.to_thread(self.weights.pin, planner.model_name, request.model_version)
+        return await asyncio.to_thread(self.weights.pin, planner.model_name, version)
+
+    def _candidate(self, call: Call, planner: Planner) -> LoadedNetwork | None:
+        """The candidate for a share of the requests, chosen by their id so that a repeated request meets the same version."""
+        share = self.settings.candidate_share
+        if not share or planner.model_name is None or zlib.crc32(call.id.encode()) >= share * 2**32:
+            return None
+        return self.weights.candidate(planner.model_name)
 
     async def plan(self, call: Call, item: Item, place: Place) -> GraspPlan:
         """Plan one observation; fills in request id and timings, and remembers the plan. Raises what the contract names."""
         observation, options = item
-        planner, pinned = await self._chosen(item)
+        planner, network = await self._chosen(call, item)
         # Geometry gains nothing from a batch, and the first of it would wait for the last.
         most = self.settings.max_batch if planner.model_name else 1
-        group = ("plan", planner.name, pinned.version if pinned else None)
-        answer = await place.ask(group, partial(self._plan_batch, planner, pinned), item, call.deadline, most)
-        plan, maps = answer.result
-        call.stages["queue"] = answer.queue_ms
+        group = ("plan", planner.name, network.version if network else None)
+        plan, maps = await self.ask(call, place, group, partial(self._plan_batch, planner, network), item, most)
         changes: dict[str, Any] = {"request_id": call.id}
         if maps is not None:
-            png, call.stages["heatmap"] = await self.decode(overlay_png, observation, maps)
+            with call.stage("heatmap"):
+                png = await self.work(overlay_png, observation, maps)
             changes["heatmap_png"] = base64.b64encode(png).decode()
         elif options.return_heatmap:
             changes["warnings"] = [*plan.warnings, f"planner {planner.name!r} has no dense map, so there is no heatmap_png"]
@@ -171,10 +181,9 @@ class Service:
 
     async def heatmap(self, call: Call, item: Item, place: Place) -> Heatmap:
         """The dense map of one observation. Raises what the contract names, and PlannerError 422 for a planner without one."""
-        planner, pinned = await self._chosen(item)
-        group = ("heatmap", planner.name, pinned.version if pinned else None)
-        answer = await place.ask(group, partial(self._maps, planner, pinned), item, call.deadline, 1)
-        return answer.result
+        planner, network = await self._chosen(call, item)
+        group = ("heatmap", planner.name, network.version if network else None)
+        return await self.ask(call, place, group, partial(self._maps, planner, network), item, 1)
 
     def _plan_batch(
         self, planner: Planner, pinned: LoadedNetwork | None, items: Sequence[Item]
@@ -195,7 +204,8 @@ class Service:
             return [Heatmap(planner.name, version, planner.heatmap(*item, network)) for item in items]
 
     def _count(self, plan: GraspPlan) -> None:
-        self.metrics.plans.labels(plan.planner, str(not plan.grasps).lower()).inc()
+        version = str(plan.model.version) if plan.model else ""
+        self.metrics.plans.labels(plan.planner, version, str(not plan.grasps).lower()).inc()
         for reason, count in plan.rejections.items():
             self.metrics.rejections.labels(plan.planner, reason).inc(count)
         if "plan" in plan.timings_ms:

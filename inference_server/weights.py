@@ -10,19 +10,16 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from torch import nn
 
+from inference_server.loading import Loader, Slot
 from inference_server.metrics import Metrics
 from inference_server.planners.planner import LoadedNetwork
-from shared.networks import build_network
-from shared.registry import BrokenModel, ModelCard, Registry, UnknownModel, UnknownVersion
+from shared.registry import BrokenModel, RegistryError, UnknownModel, UnknownVersion
 
 logger = logging.getLogger(__name__)
 
@@ -35,65 +32,23 @@ HAND_OVER_SECONDS = 60.0
 BetweenBatches = Callable[[Callable[[], Any]], "Future[Any]"]
 
 
-def pick_device(wanted: str) -> torch.device:
-    """`auto` takes the first CUDA device if there is one. Raises ValueError for a device that torch does not have."""
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"device {wanted!r} cannot be used: {str(error).splitlines()[0]}; expected auto, cpu or cuda:N"
-        ) from error
-    return device
-
-
-def load_network(registry: Registry, name: str, version: int, architecture: str | None, device: torch.device) -> LoadedNetwork:
-    """A version, checked. Raises UnknownModel, UnknownVersion, or BrokenModel that says what is wrong with it."""
-    card = registry.card(name, version)
-    if architecture is not None and card.architecture != architecture:
-        raise BrokenModel(
-            f"{name} version {version} is of architecture {card.architecture!r}, its planner needs {architecture!r}"
-        )
-    module = _filled(registry, name, version, card)
-    _try_golden_batch(module, name, version)
-    return LoadedNetwork(name, version, module.to(device), card, device)
-
-
-def _filled(registry: Registry, name: str, version: int, card: ModelCard) -> nn.Module:
-    try:
-        tensors = load_tensors(registry.read_weights(name, version))
-        module = build_network(card.architecture, card.parameters)
-        module.load_state_dict(tensors, strict=True)
-    except (SafetensorError, ValueError, RuntimeError, OSError) as error:
-        raise BrokenModel(f"{name} version {version} cannot be loaded: {' '.join(str(error).split())[:500]}") from error
-    bad = [key for key, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()]
-    if bad:
-        raise BrokenModel(f"{name} version {version} has NaN or infinite weights in {', '.join(bad[:5])}")
-    return module.eval()
-
-
-def _try_golden_batch(module: nn.Module, name: str, version: int) -> None:
-    with torch.inference_mode():
-        outputs = module(*module.golden_batch())  # type: ignore[operator]
-    for output in outputs if isinstance(outputs, tuple) else (outputs,):
-        if not torch.isfinite(output).all():
-            raise BrokenModel(f"{name} version {version} answers its golden batch with NaN or infinity")
-
-
 class Weights:
-    """The networks of the planners' models. `start` follows the champion pointers; `get` and `pin` are thread-safe."""
+    """The networks of the planners' models. `start` follows the pointers; `get` and `pin` are thread-safe.
+
+    candidates: follow the candidate pointers too.
+    """
 
     def __init__(
-        self, registry: Registry, architectures: Mapping[str, str | None], device: torch.device,
-        between_batches: BetweenBatches, metrics: Metrics, reload_seconds: float,
-    ):  # fmt: skip
-        self.registry, self.architectures, self.device = registry, dict(architectures), device
+        self, loader: Loader, between_batches: BetweenBatches, metrics: Metrics, reload_seconds: float, candidates: bool = False
+    ):
+        self._loader, self.registry, self.architectures = loader, loader.registry, loader.architectures
         self._between_batches, self._metrics, self._seconds = between_batches, metrics, reload_seconds
+        self._follow_candidates = candidates
         self._champions: dict[str, LoadedNetwork] = {}
+        self._candidates: dict[str, LoadedNetwork] = {}
         self._pinned: OrderedDict[tuple[str, int], LoadedNetwork] = OrderedDict()
         self._failed: dict[str, tuple[int, float, str]] = {}
+        self._failed_candidates: dict[str, int] = {}
         self._loading = threading.RLock()
         self._stop = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="weights", daemon=True)
@@ -111,6 +66,10 @@ class Weights:
         """The champion that serves, or None while there is none."""
         return self._champions.get(name)
 
+    def candidate(self, name: str) -> LoadedNetwork | None:
+        """The version that is being judged, when it is loaded."""
+        return self._candidates.get(name)
+
     def versions(self) -> dict[str, int]:
         """The champion version of each model that is loaded."""
         return {name: network.version for name, network in self._champions.items()}
@@ -125,14 +84,18 @@ class Weights:
         if champion is not None and champion.version == version:
             return champion
         with self._loading:
-            network = self._pinned.pop((name, version), None)
+            network = self._pinned.get((name, version))
             if network is None:
-                network = load_network(self.registry, name, version, self.architectures.get(name), self.device)
-                self._warm(network)
-            self._pinned[name, version] = network
-            while len(self._pinned) > PINNED_VERSIONS:
-                self._pinned.popitem(last=False)
+                network, slot = self._loader.load(name, version)
+                self._hand_over(slot)
+            self._keep(network)
         return network
+
+    def _keep(self, network: LoadedNetwork) -> None:
+        self._pinned[network.name, network.version] = network
+        self._pinned.move_to_end((network.name, network.version))
+        while len(self._pinned) > PINNED_VERSIONS:
+            self._pinned.popitem(last=False)
 
     def look(self, name: str, *, insist: bool = False) -> int | None:
         """Load the champion that the pointer names, if another serves; returns the version that serves then.
@@ -156,10 +119,10 @@ class Weights:
     def _replace(self, name: str, version: int, serving: LoadedNetwork | None) -> None:
         started = time.monotonic()
         try:
-            network = self._pinned.get((name, version)) or load_network(
-                self.registry, name, version, self.architectures.get(name), self.device
-            )
-            self._warm(network, swap=True)
+            network, slot = self._pinned.get((name, version)), None
+            if network is None:
+                network, slot = self._loader.load(name, version)
+            self._hand_over(slot, network)
         except Exception as error:
             self._failed[name] = (version, time.monotonic(), str(error))
             self._metrics.reloads.labels(name, "failed").inc()
@@ -168,23 +131,39 @@ class Weights:
             raise
         self._failed.pop(name, None)
         if serving is not None:  # a request that pins it, or a rollback, finds it here
-            self._pinned[name, serving.version] = serving
+            self._keep(serving)
         self._metrics.reloads.labels(name, "loaded").inc()
         self._metrics.model_version.labels(name).set(version)
         logger.info("%s version %d serves (loaded in %.0f ms)", name, version, (time.monotonic() - started) * 1e3)
 
-    def _warm(self, network: LoadedNetwork, swap: bool = False) -> None:
-        """First run on the device, in the inference thread, between batches; then the swap."""
+    def _hand_over(self, slot: Slot | None, champion: LoadedNetwork | None = None) -> None:
+        """First run, in the inference thread between batches; then the swap, if there is a new champion."""
 
         def run() -> None:
-            with torch.inference_mode():
-                network.module(*(tensor.to(self.device) for tensor in network.module.golden_batch()))  # type: ignore[operator]
-            if swap:
-                self._champions[network.name] = network
+            if slot is not None:
+                slot.prepare()
+            if champion is not None:
+                self._champions[champion.name] = champion
 
         self._between_batches(run).result(timeout=HAND_OVER_SECONDS)
 
+    def _look_at_candidate(self, name: str) -> None:
+        """Have the version loaded that the candidate pointer names; one that fails is said once and left out."""
+        version = self.registry.candidate(name)
+        current = self._candidates.get(name)
+        if version is None or version == self.registry.champion(name):
+            self._candidates.pop(name, None)
+        elif (current is None or current.version != version) and self._failed_candidates.get(name) != version:
+            self._candidates.pop(name, None)
+            try:
+                self._candidates[name] = self.pin(name, version)
+                logger.info("%s version %d is a candidate", name, version)
+            except RegistryError as error:
+                self._failed_candidates[name] = version
+                logger.error("candidate %s version %d is refused (%s): the champion answers alone", name, version, error)
+
     def _follow(self) -> None:
+        torch.set_num_threads(1)  # of this thread: checking a version must not slow down the answers
         while True:
             for name in self.architectures:
                 try:
@@ -193,6 +172,8 @@ class Weights:
                     pass  # no champion yet, or refused: `_replace` has said so once
                 except Exception:
                     logger.exception("looking for a new version of %s failed", name)
+                if self._follow_candidates:
+                    self._look_at_candidate(name)
             self.looked.set()
             if self._stop.wait(self._seconds):
                 return

@@ -51,6 +51,12 @@ class ServerSettings(ServiceSettings):
     decode_threads: int = Field(2, ge=1, le=64, description="threads that decode images")
     torch_threads: int = Field(0, ge=0, le=256, description="threads of the network on the CPU; 0: one per core")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="precision of the networks; auto: bfloat16 on a GPU that has it, else float32"
+    )
+    candidate_share: float = Field(
+        0.0, ge=0, le=1, description="share of requests answered by a model's candidate version, where there is one"
+    )
     reload_seconds: float = Field(2.0, gt=0, description="how often the champion pointers are looked at")
     drain_seconds: float = Field(10.0, ge=0, description="longest wait for accepted requests at shutdown")
 
@@ -102,6 +108,7 @@ class TrainerSettings(ServiceSettings):
     replay_outcomes: int = Field(20_000, ge=1, description="most outcomes replayed in a round")
     rounds: int = Field(0, ge=0, description="stop after this many rounds; 0: go on")
     torch_threads: int = Field(0, ge=0, le=256, description="threads of a round on the CPU; 0: one less than there are cores")
+    model: Literal["dense", "suction-dense"] = Field("dense", description="network of the registry that the loop trains")
     planner: str = Field("auto", description="planner that collecting scenes ask for")
     object_set: Literal["train", "validation", "test"] = Field("train", description="objects of collecting scenes")
     profile: Literal["clean", "standard", "hard"] = Field("standard", description="difficulty of collecting scenes")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from inference_server.device import pick_device
+from inference_server.loading import load_network
 from inference_server.planners.planner import LoadedNetwork, Planner, choose, discover
-from inference_server.weights import load_network, pick_device
 from shared.contract import GraspPlan, PlanRequest
 from shared.planner import GraspPlanner, Observation
 from shared.registry import Registry, UnknownVersion

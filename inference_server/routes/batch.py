@@ -13,11 +13,12 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from inference_server.batcher import Place
+from inference_server.call import Call
 from inference_server.errors import ServerError, as_server_error, documented, error_body
 from inference_server.intake import IMAGE_PARTS, MULTIPART, check_item, observation_of, parse_options
 from inference_server.multipart import Part, parts_of
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
-from inference_server.service import Call, Service, service_of
+from inference_server.service import Service, service_of
 from shared.contract import ErrorReply, GraspPlan, PlanRequest
 from shared.imaging import ImageLimits
 
@@ -71,7 +72,7 @@ async def predict_batch(request: Request) -> Response:
     service = service_of(request)
     call = service.call_of(request)
     body = await service.receive(request, call)
-    groups, common = (await service.decode(_grouped, body, request.headers.get("content-type", "")))[0]
+    groups, common = await service.work(_grouped, body, request.headers.get("content-type", ""))
     most = min(MOST, service.settings.queue_size)
     if len(groups) > most:
         raise ServerError(413, "too_many_observations", f"at most {most} observations are taken at once, got {len(groups)}")
@@ -87,7 +88,7 @@ async def predict_batch(request: Request) -> Response:
 
 async def _reply(service: Service, call: Call, parts: Parts, common: bytes | None, place: Place) -> GraspPlan | ErrorReply:
     try:
-        item, call.stages["decode"] = await service.decode(_item, parts, common, service.limits)
+        item = await service.decode(call, _item, parts, common, service.limits)
         return await service.plan(call, item, place)
     except Exception as error:
         return error_body(as_server_error(error))

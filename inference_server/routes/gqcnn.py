@@ -79,16 +79,12 @@ async def gqcnn(request: Request) -> Response:
     call = service.call_of(request)
     body = await service.receive(request, call)
     with service.batcher.admit(call.client) as place:
-        decoded, call.stages["decode"] = await service.decode(
-            _read, body, request.headers, request.query_params, service.limits
-        )
-        item, options = decoded
+        item, options = await service.decode(call, _read, body, request.headers, request.query_params, service.limits)
         pinned = await asyncio.to_thread(_network, service, options)
         group = ("quality", options.model, pinned.version)
-        answer = await place.ask(group, partial(_score, pinned), item, call.deadline, service.settings.max_batch)
-    call.stages["queue"] = answer.queue_ms
+        scored = await service.ask(call, place, group, partial(_score, pinned), item, service.settings.max_batch)
     model = ModelRef(name=pinned.name, version=pinned.version)
-    reply = QualityReply(quality=answer.result.quality, model=model, timings_ms=call.timings(answer.result.timings_ms))
+    reply = QualityReply(quality=scored.quality, model=model, timings_ms=call.timings(scored.timings_ms))
     return Response(reply.model_dump_json(), media_type="application/json")
 
 

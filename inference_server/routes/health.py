@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from inference_server.service import service_of
@@ -25,7 +24,9 @@ class Ready(BaseModel):
     ready: bool
     warm: bool
     device: str
+    dtype: str
     threads: int
+    batch_sizes: list[int] = Field(description="sizes that batches are padded to; empty: any size, as on the CPU")
     planners: list[str]
     models: dict[str, int]
     failures: dict[str, str]
@@ -47,8 +48,10 @@ async def ready(request: Request) -> Response:
     state = Ready(
         ready=service.ready(),
         warm=service.warm,
-        device=str(service.device),
-        threads=service.settings.torch_threads or torch.get_num_threads(),
+        device=str(service.execution.device),
+        dtype=service.execution.precision,
+        threads=service.threads,
+        batch_sizes=list(service.execution.sizes),
         planners=service.available(),
         models=service.weights.versions(),
         failures=service.weights.failures(),

@@ -44,10 +44,10 @@ async def heatmap(request: Request) -> Response:
     call = service.call_of(request)
     body = await service.receive(request, call)
     with service.batcher.admit(call.client) as place:
-        item, _ = await service.decode(read_item, body, request.headers, request.query_params, service.limits)
+        item = await service.decode(call, read_item, body, request.headers, request.query_params, service.limits)
         found = await service.heatmap(call, item, place)
     encode = (encode_npy, found.maps) if media_type == NPY else (overlay_png, item[0], found.maps)
-    data, _ = await service.decode(*encode)
+    data = await service.work(*encode)
     headers = {"X-Planner": found.planner, **({"X-Model-Version": str(found.version)} if found.version else {})}
     return Response(data, media_type=media_type, headers=headers)
 

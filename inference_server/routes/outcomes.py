@@ -62,7 +62,7 @@ async def report_outcome(request: Request) -> Response:
     """
     service = service_of(request)
     body = await service.bodies.read(request, client_of(request))
-    outcome, _ = await service.decode(_read, body, request.headers, service)
+    outcome = await service.work(_read, body, request.headers, service)
     await asyncio.to_thread(service.outcomes.publish, outcome)
     meta = outcome.meta
     version = str(meta.model.version) if meta.model else ""

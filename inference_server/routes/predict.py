@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from inference_server.errors import documented
-from inference_server.intake import read_item
+from inference_server.intake import is_quick, read_item
 from inference_server.service import service_of
 from shared.contract import GraspPlan, PlanRequest
 
@@ -93,8 +93,8 @@ async def predict_grasp(request: Request) -> Response:
     call = service.call_of(request)
     body = await service.receive(request, call)
     with service.batcher.admit(call.client) as place:
-        item, call.stages["decode"] = await service.decode(
-            read_item, body, request.headers, request.query_params, service.limits
+        item = await service.decode(
+            call, read_item, body, request.headers, request.query_params, service.limits, quick=is_quick(request.headers, body)
         )
         plan = await service.plan(call, item, place)
     return Response(plan.model_dump_json(), media_type="application/json")

@@ -66,7 +66,7 @@ async def process(
     call = service.call_of(request)
     body = await service.receive(request, call)
     with service.batcher.admit(call.client) as place:
-        item, call.stages["decode"] = await service.decode(_item, body, options, service.limits)
+        item = await service.decode(call, _item, body, options, service.limits)
         plan = await service.plan(call, item, place)
     return Response(_packed(plan).model_dump_json(), media_type="application/json")
 

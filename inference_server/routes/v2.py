@@ -104,8 +104,7 @@ async def infer(request: Request, name: PlannerName, version: Version | None = N
     body = await service.receive(request, call)
     header = request.headers.get(tensors.LENGTH_HEADER)
     with service.batcher.admit(call.client) as place:
-        decoded, call.stages["decode"] = await service.decode(_decode, body, header, name, version, service.limits)
-        asked, item = decoded
+        asked, item = await service.decode(call, _decode, body, header, name, version, service.limits)
         plan = await service.plan(call, item, place)
     data, length = tensors.reply(asked, plan, name)
     if length is None:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi import Request
 from serving import CAMERA, Running, publish_dense, serving, settings
 
-from inference_server.auth import Keys, check_exposure, is_loopback
+from inference_server.auth import Keys, check_exposure, client_of, is_loopback
 
 PROBES = ("/live", "/ready", "/metrics")
 
@@ -57,6 +58,17 @@ def test_pages_of_other_origins_are_told_nothing(server: Running) -> None:
         "/predict_grasp", headers={"origin": "https://evil.example", "access-control-request-method": "POST"}
     )
     assert "access-control-allow-origin" not in preflight.headers
+
+
+def line_of(server: Running, key: str) -> str:
+    headers = [(b"x-api-key", key.encode())]
+    return client_of(Request({"type": "http", "headers": headers, "client": ("10.0.0.8", 1), "app": server.app}))
+
+
+def test_a_made_up_key_gives_no_line_of_its_own(server: Running, locked: Running) -> None:
+    assert line_of(server, "a") == line_of(server, "b"), "no keys are used: one address is one client"
+    assert line_of(locked, "alpha") != line_of(locked, "beta")
+    assert "alpha" not in line_of(locked, "alpha")
 
 
 def test_loopback() -> None:

@@ -69,9 +69,10 @@ def test_a_planner_without_a_dense_map_says_so(server: Running) -> None:
 
     without = [name for name, planner in service.planners.items() if not draws_maps(planner) and name in service.available()]
     for name in without:
-        refused = server.form({"camera": CAMERA, "planner": name}, path="/heatmap", depth=PNG)
+        hand = {"kind": min(service.planners[name].grippers)}
+        refused = server.form({"camera": CAMERA, "planner": name, "gripper": hand}, path="/heatmap", depth=PNG)
         assert (refused.status_code, refused.json()["error"]["code"]) == (422, "no_heatmap")
-        plan = server.raw(options={"camera": CAMERA, "planner": name, "return_heatmap": True}).json()
+        plan = server.raw(options={"camera": CAMERA, "planner": name, "gripper": hand, "return_heatmap": True}).json()
         assert plan["heatmap_png"] is None
         assert "dense map" in plan["warnings"][-1]
 

@@ -11,8 +11,10 @@ import torch
 from serving import publish_dense
 
 from inference_server.batcher import Batcher
+from inference_server.device import Execution, pick_device
+from inference_server.loading import Loader
 from inference_server.metrics import Metrics
-from inference_server.weights import PINNED_VERSIONS, Weights, pick_device
+from inference_server.weights import PINNED_VERSIONS, Weights
 from shared.registry import BrokenModel, Registry, UnknownModel, UnknownVersion
 
 CPU = torch.device("cpu")
@@ -28,7 +30,8 @@ def batcher() -> Iterator[Batcher]:
 
 @pytest.fixture
 def weights(tmp_path: Path, batcher: Batcher) -> Weights:
-    return Weights(Registry(tmp_path), {"dense": "dense"}, CPU, batcher.between_batches, Metrics(), 0.02)
+    loader = Loader(Registry(tmp_path), {"dense": "dense"}, Execution(CPU))
+    return Weights(loader, batcher.between_batches, Metrics(), 0.02)
 
 
 def first_weight(weights: Weights) -> torch.Tensor:

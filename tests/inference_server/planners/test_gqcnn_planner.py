@@ -7,6 +7,7 @@ import torch
 from gqcnn_scenes import BLOCK_CAMERA, CPU, block, loaded, phoxi
 from published import published
 
+from inference_server.loading import load_network
 from inference_server.planners.crop_scorer import CropScorer, ImageGrasps, to_image, to_map
 from inference_server.planners.depth_edges import antipodal_pairs
 from inference_server.planners.fc_gqcnn import FCGQCNNPlanner
@@ -16,7 +17,6 @@ from inference_server.planners.mixture import Mixture
 from inference_server.planners.placement import place
 from inference_server.planners.planner import PlannerError
 from inference_server.planners.scene import view
-from inference_server.weights import load_network
 from shared.contract import Gripper, PlanRequest
 from shared.geometry import look_at
 from shared.networks.crops import fill_holes

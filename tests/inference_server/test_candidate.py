@@ -1,0 +1,76 @@
+"""A share of the requests meets the candidate version: off by default, chosen by the request's id, counted by version."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from serving import CAMERA, Running, publish_dense, serving, settings, wait_until
+
+from shared.registry import Registry
+
+OPTIONS = {"camera": CAMERA, "planner": "dense"}
+HALF = 0.5
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    publish_dense(tmp_path, 1)
+    publish_dense(tmp_path, 2, champion=False)
+    registry = Registry(tmp_path)
+    registry.set_candidate("dense", 2)
+    return registry
+
+
+@pytest.fixture
+def shared(registry: Registry) -> Iterator[Running]:
+    with serving(settings(registry.root, candidate_share=HALF, reload_seconds=0.02)) as running:
+        wait_until(lambda: running.service.weights.candidate("dense") is not None)
+        yield running
+
+
+def versions(server: Running, count: int) -> list[int]:
+    replies = [server.raw(options=OPTIONS, **{"x-request-id": f"r{number}"}) for number in range(count)]
+    return [reply.json()["model"]["version"] for reply in replies]
+
+
+def test_by_default_the_champion_answers_alone(registry: Registry) -> None:
+    with serving(settings(registry.root)) as running:
+        assert set(versions(running, 6)) == {1}
+        assert running.service.weights.candidate("dense") is None
+
+
+def test_a_share_of_the_requests_meets_the_candidate_always_the_same(shared: Running) -> None:
+    first = versions(shared, 24)
+    count = Counter(first)
+    assert 4 <= count[2] <= 20
+    assert versions(shared, 24) == first
+    series = shared.client.get("/metrics").text
+    for version in (1, 2):
+        assert f'grasp_plans_total{{empty="false",planner="dense",version="{version}"}}' in series
+
+
+def test_a_pinned_request_is_not_diverted(shared: Running) -> None:
+    replies = [shared.raw(options={**OPTIONS, "model_version": 1}, **{"x-request-id": f"r{k}"}) for k in range(8)]
+    assert {reply.json()["model"]["version"] for reply in replies} == {1}
+
+
+def test_a_candidate_that_is_withdrawn_or_promoted_is_no_candidate(shared: Running, registry: Registry) -> None:
+    registry.set_candidate("dense", None)
+    wait_until(lambda: shared.service.weights.candidate("dense") is None)
+    assert set(versions(shared, 8)) == {1}
+    registry.set_candidate("dense", 2)
+    wait_until(lambda: shared.service.weights.candidate("dense") is not None)
+    registry.promote("dense", 2)
+    wait_until(lambda: shared.service.weights.versions()["dense"] == 2)
+    wait_until(lambda: shared.service.weights.candidate("dense") is None)
+    assert set(versions(shared, 8)) == {2}
+
+
+def test_a_broken_candidate_is_left_out(registry: Registry) -> None:
+    registry.weights_path("dense", 2).write_bytes(b"nonsense")
+    with serving(settings(registry.root, candidate_share=1.0)) as running:
+        assert set(versions(running, 6)) == {1}
+        assert running.client.get("/ready").status_code == 200
