@@ -48,7 +48,7 @@ PROFILES: dict[str, Profile] = {
     "hard": Profile(
         friction=(0.3, 0.6),
         mass=(0.05, 1.0),
-        grip_force=(10.0, 20.0),
+        grip_force=(15.0, 20.0),
         vacuum=(30e3, 60e3),
         sensor="structured_light",
         tilt=(0.0, math.radians(20.0)),
