@@ -56,9 +56,13 @@ class CropTask:
             parts.append(self.forward(network, (images.to(device), depths.to(device))).double().cpu().numpy())
         return np.concatenate(parts)
 
+    def held_out_logits(self, network: nn.Module, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and logits (N,) of the validation rows."""
+        return self.data.labels[self.validation], self.logits(network, self.validation, device)
+
     def evaluate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """Metrics on the validation rows; `loss` is what the best epoch is chosen by."""
-        metrics = binary_metrics(self.data.labels[self.validation], self.logits(network, self.validation, device))
+        metrics = binary_metrics(*self.held_out_logits(network, device))
         return {"loss": metrics.pop("log_loss"), **metrics}
 
     def picture(self, network: nn.Module, device: torch.device, path: Path) -> None:

@@ -12,6 +12,7 @@ import argparse
 import copy
 import json
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -32,12 +33,15 @@ from trainer_job.crop_task import CropTask
 from trainer_job.datasets import dexnet, heat_labels, shard_crops, shard_pictures
 from trainer_job.datasets.grasp_crops import GraspCrops
 from trainer_job.heat_task import HeatTask
+from trainer_job.metrics import fit_temperature
 from trainer_job.pictures import draw_losses
+from trainer_job.publish import git_commit
 from trainer_job.recipe import Recipe, load, shipped
 
 log = logging.getLogger(__name__)
 
 Task = CropTask | HeatTask
+CHECKPOINT = "checkpoint.pt"
 
 
 def read_crops(recipe: Recipe, folders: list[Path], cache: Path) -> GraspCrops:
@@ -56,9 +60,8 @@ def open_task(recipe: Recipe, network: nn.Module, options: argparse.Namespace) -
     if not isinstance(network, MobileUNet):
         return CropTask(read_crops(recipe, options.data, options.cache), recipe)
     if recipe.data.format == "shards":
-        return HeatTask(
-            *shard_pictures.read(options.data, recipe.kind, network.image_size, network.angles), recipe, network.angles
-        )
+        labels = shard_pictures.read(options.data, recipe.kind, network, recipe.view.get("pixels_per_metre"), recipe.fits > 0)
+        return HeatTask(*labels, recipe, network.angles)
     training = heat_labels.read(options.data[0], network.rotations)
     validation = heat_labels.read(options.validation, network.rotations) if options.validation else None
     return HeatTask(training, validation, recipe, network.angles)
@@ -84,14 +87,24 @@ def make_optimizer(network: nn.Module, recipe: Recipe, steps_per_epoch: int) -> 
 
 
 def train(network: nn.Module, task: Task, recipe: Recipe, device: torch.device, folder: Path) -> list[dict[str, float]]:
-    """Trains in place, leaves the weights of the epoch with the least validation loss, and returns the history."""
-    network.to(device)
+    """Trains in place, leaves the weights of the epoch with the least validation loss, and returns the history.
+
+    A run that was interrupted goes on after its last whole epoch: the folder's checkpoint says where that was.
+    """
+    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = max(1, len(task.training) // recipe.batch)
     optimizer, schedule = make_optimizer(network, recipe, steps)
     history: list[dict[str, float]] = []
     best, kept = float("inf"), copy.deepcopy(network.state_dict())
+    if state := _checkpoint(folder, recipe, device):
+        history, best, kept = state["history"], state["best"], state["kept"]
+        for part, name in ((network, "network"), (optimizer, "optimizer"), (schedule, "schedule")):
+            part.load_state_dict(state[name])
+        for _ in history:
+            task.epoch()  # draws what the interrupted run drew
+        log.info("goes on", extra={"after_epoch": len(history), "of": recipe.epochs})
     with SummaryWriter(str(folder)) as writer:
-        for epoch in range(1, recipe.epochs + 1):
+        for epoch in range(len(history) + 1, recipe.epochs + 1):
             started = time.monotonic()
             losses = [_step(network, task, rows, optimizer, schedule, device) for rows in _batches(task, recipe.batch)]
             network.eval()
@@ -105,9 +118,20 @@ def train(network: nn.Module, task: Task, recipe: Recipe, device: torch.device, 
             seconds = round(time.monotonic() - started, 1)
             log.info("epoch", extra={"epoch": epoch, "of": recipe.epochs, "seconds": seconds, **_rounded(history[-1])})
             (folder / "history.json").write_text(json.dumps(history, indent=1))
+            state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+            state |= {"history": history, "best": best, "kept": kept, "recipe": recipe.model_dump_json()}
+            torch.save(state, folder / f"{CHECKPOINT}.part")
+            os.replace(folder / f"{CHECKPOINT}.part", folder / CHECKPOINT)
     network.load_state_dict(kept)
     network.eval()
     return history
+
+
+def _checkpoint(folder: Path, recipe: Recipe, device: torch.device) -> dict[str, Any] | None:
+    """What an earlier run of the same recipe left in the folder, if any."""
+    path = folder / CHECKPOINT
+    state = torch.load(path, map_location=device, weights_only=True) if path.is_file() else None
+    return state if state and state["recipe"] == recipe.model_dump_json() else None
 
 
 def _batches(task: Task, size: int) -> list[np.ndarray]:
@@ -121,6 +145,7 @@ def _step(
     network: nn.Module, task: Task, rows: np.ndarray, optimizer: torch.optim.Optimizer, schedule: Any, device: torch.device
 ) -> float:
     network.train()
+    targets: Any  # what only the task itself understands
     inputs, targets = task.batch(rows, device)
     loss = task.loss(task.forward(network, inputs), targets)
     optimizer.zero_grad(set_to_none=True)
@@ -130,8 +155,10 @@ def _step(
     return float(loss.detach())
 
 
-def publish(network: nn.Module, task: Task, recipe: Recipe, history: list[dict[str, float]], registry: Registry) -> int:
-    """The best epoch as the next version; the card holds its validation metrics and the whole recipe."""
+def publish(
+    network: nn.Module, task: Task, recipe: Recipe, history: list[dict[str, float]], registry: Registry, device: torch.device
+) -> int:
+    """The best epoch as the next version; the card holds its validation metrics, its calibration and the whole recipe."""
     best = min(range(len(history)), key=lambda index: history[index]["loss"])
     card = ModelCard.model_validate(
         {
@@ -141,6 +168,8 @@ def publish(network: nn.Module, task: Task, recipe: Recipe, history: list[dict[s
             "parent": registry.champion(recipe.name),
             "seeds": {"training": recipe.seed},
             "metrics": {name: value for name, value in history[best].items() if name != "training_loss"},
+            "calibration": calibration(network, task, recipe, device),
+            "git_commit": git_commit(),
             "kind": recipe.kind,
             "view": recipe.view,
             "training": {"recipe": recipe.model_dump(), "epoch": best + 1, "examples": len(task.training)},
@@ -148,6 +177,13 @@ def publish(network: nn.Module, task: Task, recipe: Recipe, history: list[dict[s
     )
     state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
     return registry.publish(recipe.name, save(state), card)
+
+
+def calibration(network: nn.Module, task: Task, recipe: Recipe, device: torch.device) -> dict[str, Any]:
+    """A temperature fitted on held-out grasps; none for maps whose loss makes no probabilities."""
+    if recipe.loss == "cells":
+        return {}
+    return {"kind": "temperature", "value": fit_temperature(*task.held_out_logits(network, device))}
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:
@@ -189,9 +225,10 @@ def main(arguments: list[str] | None = None) -> int:
     folder = options.out or Path("data/runs") / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1))
-    history = train(network, task, recipe, torch.device(options.device), folder)
+    device = torch.device(options.device)
+    history = train(network, task, recipe, device, folder)
     registry = Registry(options.models_dir)
-    version = publish(network, task, recipe, history, registry)
+    version = publish(network, task, recipe, history, registry, device)
     if options.promote:
         registry.promote(recipe.name, version)
     best = min(history, key=lambda each: each["loss"])

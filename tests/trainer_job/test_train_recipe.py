@@ -9,6 +9,7 @@ from published_formats import dexnet_folder, heat_file
 from shared.networks import build_network
 from shared.registry import Registry
 from trainer_job.analyze import main as analyze
+from trainer_job.crop_task import CropTask
 from trainer_job.recipe import load, shipped
 from trainer_job.train import main as train
 from trainer_job.train import make_optimizer
@@ -134,3 +135,28 @@ def test_wrong_recipes_and_data_are_explained(tmp_path, capsys):
     options = ["--recipe", str(recipe_file(tmp_path)), "--data", str(data), *folders(tmp_path), "--out", str(tmp_path / "o")]
     assert analyze([*options, "--model", "absent"]) == 1
     assert "absent" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_goes_on_after_its_last_whole_epoch(tmp_path, monkeypatch):
+    data, recipe = dexnet_folder(tmp_path / "set", "dexnet-2.0", (250, 150)), recipe_file(tmp_path)
+    command = ["--recipe", str(recipe), "--data", str(data), *folders(tmp_path), "--out", str(tmp_path / "run")]
+    whole = CropTask.evaluate
+    epochs = []
+
+    def evaluate(self, network, device):
+        epochs.append(1)
+        if len(epochs) == 3:
+            raise KeyboardInterrupt
+        return whole(self, network, device)
+
+    monkeypatch.setattr(CropTask, "evaluate", evaluate)
+    with pytest.raises(KeyboardInterrupt):
+        train(command)
+    before = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert train(command) == 0
+    after = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert len(epochs) == 4
+    assert after[:2] == before
+    assert len(after) == 3
+    card = Registry(tmp_path / "models").card("tiny", 1)
+    assert 0.2 <= card.calibration["value"] <= 10
