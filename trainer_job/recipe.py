@@ -38,7 +38,7 @@ class ScheduleRecipe(_Part):
 
 
 class AugmentRecipe(_Part):
-    """Of crops: noise in metres, before normalisation, and mirrors. Of pictures: turns with the label, mirrors, greys."""
+    """Of crops: noise in metres, before normalisation, and mirrors. Of pictures: turns with labels, mirrors, windows, hues."""
 
     noise: float = Field(0.0, ge=0, description="deviation of the smooth depth noise, m")
     noise_cells: int = Field(8, ge=1, description="cells along a side on which the smooth noise is drawn")
@@ -47,7 +47,11 @@ class AugmentRecipe(_Part):
     mirror: bool = False
     turn: bool = False
     shift: float = Field(0.0, ge=0, lt=0.5, description="greatest shift as a share of the picture")
+    window: int = Field(0, ge=0, multiple_of=16, description="side of what is cut out of a picture round a label; 0: all")
     grey: float = Field(0.0, ge=0, le=1, description="share of the pictures shown without colour")
+    colour: float = Field(
+        0.0, ge=0, lt=1, description="of pictures: any hue, and this much more or less contrast and brightness"
+    )
 
 
 class Recipe(_Part):
@@ -55,9 +59,12 @@ class Recipe(_Part):
     architecture: str
     parameters: dict[str, Any] = Field(default_factory=dict)
     kind: Literal["parallel_jaw", "suction"] = "parallel_jaw"
-    view: dict[str, float] = Field(default_factory=dict, description="focal_px, near, far of crops; kept in the card")
+    view: dict[str, float] = Field(
+        default_factory=dict, description="focal_px, near, far of crops; pixels_per_metre of pictures; kept in the card"
+    )
     data: DataRecipe
     loss: Literal["success", "cells"] = Field("success", description="cells: cross-entropy over all cells and rotations")
+    fits: float = Field(0.0, ge=0, description="first weight of what geometry says of every cell; falls to 0 over the run")
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     augment: AugmentRecipe = AugmentRecipe()

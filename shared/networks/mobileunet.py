@@ -3,6 +3,11 @@
 The trunk is MobileNetV3-small up to its sixth stage (arXiv 1905.02244), with torchvision's parameter names, so that published
 state dicts (110 tensors with two rotations) load. Those were trained behind a final ReLU, which silences most of their
 output; it is off here unless `output_relu` asks for the published forward pass.
+
+Ours differ in two more options, both off in the published network: several heights of the fingertips over the table, each
+with its own maps, and a decoder that goes on to a quarter of the picture's resolution, where the published one starts from an
+eighth. Without `squeeze` the trunk has no squeeze-and-excitation, which sees the whole picture at once: the network can then
+learn on windows cut out of pictures, at a fraction of the cost, and says the same of a place whatever lies far from it.
 """
 
 from __future__ import annotations
@@ -51,11 +56,36 @@ class _InvertedResidual(nn.Module):
         return x + self.block(x) if self.residual else self.block(x)
 
 
-class MobileUNet(nn.Module):
-    """RGB (N, 3, H, W) in [0, 1], H and W multiples of 16 -> logits (N, R, H, W).
+BIAS = -1.5
+"""Most grasps fail: maps begin at a low quality."""
 
-    angles: image angle of the closing axis of each map, radians from +u towards +v; default k pi / R. (The published
+
+class _QuarterDecoder(nn.Module):
+    """Features at 1/4, 1/8 and 1/16 of the picture -> maps at 1/4."""
+
+    def __init__(self, quarter: int, eighth: int, sixteenth: int, width: int, maps: int) -> None:
+        super().__init__()
+        self.deep, self.wide = nn.Conv2d(sixteenth, width, 1), nn.Conv2d(eighth, width, 1)
+        self.fine = nn.Conv2d(quarter, width, 1)
+        self.merge = _Unit(width, width, 3, act=nn.ReLU)
+        self.refine = nn.Sequential(_Unit(width, width, 3, act=nn.ReLU), _Unit(width, width, 3, act=nn.ReLU))
+        self.maps = nn.Conv2d(width, maps, 1)
+        nn.init.constant_(self.maps.bias, BIAS)  # type: ignore[arg-type]
+
+    def forward(self, quarter: Tensor, eighth: Tensor, sixteenth: Tensor) -> Tensor:
+        merged = self.merge(_enlarge(self.deep(sixteenth)) + self.wide(eighth))
+        return self.maps(self.refine(_enlarge(merged) + self.fine(quarter)))
+
+
+class MobileUNet(nn.Module):
+    """RGB (N, 3, H, W) in [0, 1], H and W multiples of 16 -> logits (N, R T, h, w) on a grid over the picture.
+
+    R rotations, T heights of the tips (1 when none are given): map t R + r is for height t and rotation r. The grid has the
+    picture's size, or a quarter of it with a `decoder_width`.
+    angles: image angle of the closing axis of each rotation, radians from +u towards +v; default k pi / R. (The published
     two-rotation network counts from the image rows: [pi / 2, 0].) inputs: 4 when depth is stacked behind RGB.
+    tip_heights: of the fingertips over the table, m. decoder_width: channels of the finer decoder, 0 for the published one.
+    squeeze: with squeeze-and-excitation, as published.
     """
 
     def __init__(
@@ -65,6 +95,9 @@ class MobileUNet(nn.Module):
         output_relu: bool = False,
         angles: list[float] | None = None,
         image_size: int = 64,
+        tip_heights: list[float] | None = None,
+        decoder_width: int = 0,
+        squeeze: bool = True,
     ) -> None:
         super().__init__()
         if not 2 <= rotations <= 16:
@@ -74,21 +107,28 @@ class MobileUNet(nn.Module):
         self.angles = angles or [k * math.pi / rotations for k in range(rotations)]
         if len(self.angles) != rotations:
             raise ValueError(f"angles: expected one per rotation ({rotations}), got {len(self.angles)}")
-        width = 2 * rotations
-        relu, swish = nn.ReLU, nn.Hardswish
+        self.tip_heights = tip_heights or []
+        maps = rotations * max(1, len(self.tip_heights))
+        width = 2 * maps
+        relu, swish, on = nn.ReLU, nn.Hardswish, int(squeeze)
         self.backbone1 = nn.Sequential(
             _Unit(inputs, 16, 3, 2, act=swish),
-            _InvertedResidual(16, 3, 16, 16, 8, relu, 2),
+            _InvertedResidual(16, 3, 16, 16, 8 * on, relu, 2),
             _InvertedResidual(16, 3, 72, 24, 0, relu, 2),
         )
         self.backbone2 = nn.Sequential(
             _InvertedResidual(24, 3, 88, 24, 0, relu, 1),
-            _InvertedResidual(24, 5, 96, 40, 24, swish, 2),
-            _InvertedResidual(40, 5, 240, 40, 64, swish, 1),
+            _InvertedResidual(24, 5, 96, 40, 24 * on, swish, 2),
+            _InvertedResidual(40, 5, 240, 40, 64 * on, swish, 1),
         )
         self.conv1 = nn.Conv2d(40, 128, 1)
+        self.stride = 4 if decoder_width else 1
+        self.decoder: nn.Module | None = None
+        if decoder_width:
+            self.decoder = _QuarterDecoder(16, 24, 128, decoder_width, maps)
+            return
         self.conv2 = nn.Conv2d(128, width, 1)
-        self.conv3 = nn.Conv2d(width, rotations, 1)
+        self.conv3 = nn.Conv2d(width, maps, 1)
         self.conv4 = nn.Conv2d(24, width, 1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -96,8 +136,11 @@ class MobileUNet(nn.Module):
         if height % 16 or width % 16:
             raise ValueError(f"expected sides that are multiples of 16, got {height}x{width}: pad or resize first")
         half = (height // 2, width // 2)
-        wide = self.backbone1(image)
+        quarter = self.backbone1[:2](image)
+        wide = self.backbone1[2](quarter)
         deep = F.relu(self.conv1(self.backbone2(wide)))
+        if self.decoder is not None:
+            return self.decoder(quarter, wide, deep)
         # 1x1 convolutions and bilinear resizing commute; resizing fewer channels is cheaper.
         logits = self.conv3(_resize(self.conv2(deep), half) + _resize(self.conv4(wide), half))
         return _resize(F.relu(logits) if self.output_relu else logits, (height, width))
@@ -106,6 +149,10 @@ class MobileUNet(nn.Module):
         """Fixed input for checks of loaded weights."""
         shape = (1, self.inputs, self.image_size, self.image_size)
         return (torch.rand(shape, generator=torch.Generator().manual_seed(0)),)
+
+
+def _enlarge(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -5,55 +5,119 @@ import pytest
 import torch
 
 from trainer_job.crop_task import disturb
-from trainer_job.heat_task import turn
+from trainer_job.picture_changes import Labels, change
 from trainer_job.recipe import AugmentRecipe
 
 PUBLISHED = torch.tensor([math.pi / 2, 0.0])
 
 
+def labels_of(rows, size):
+    """One label per picture: rows (N, 3) of row, column, map."""
+    rows = torch.as_tensor(rows)
+    return Labels(torch.arange(len(rows)), rows[:, :2].float(), rows[:, 2], torch.ones(len(rows)), size)
+
+
+def generator():
+    return torch.Generator().manual_seed(1)
+
+
 def test_quarter_turns_move_corner_labels_as_the_published_rule_says():
-    images = torch.zeros(400, 3, 64, 64)
-    targets = torch.tensor([[0, 63, 0, 1]]).repeat(400, 1)
-    _, turned = turn(images, targets, PUBLISHED, AugmentRecipe(turn=True), torch.Generator().manual_seed(0))
-    seen = {tuple(row[:3]) for row in turned.tolist()}
+    labels = labels_of([[0, 63, 0]] * 400, (64, 64))
+    _, turned = change(torch.zeros(400, 3, 64, 64), labels, PUBLISHED, AugmentRecipe(turn=True), generator())
+    seen = {(*place, which) for place, which in zip(map(tuple, turned.place.tolist()), turned.map.tolist(), strict=True)}
     assert seen == {(0, 63, 0), (0, 0, 1), (63, 0, 0), (63, 63, 1)}
 
 
 @pytest.mark.parametrize(
-    "options", [{"turn": True}, {"mirror": True}, {"shift": 0.2}, {"turn": True, "mirror": True, "shift": 0.1}]
+    "options",
+    [
+        {"turn": True},
+        {"mirror": True},
+        {"shift": 0.2},
+        {"turn": True, "mirror": True, "shift": 0.1},
+        {"turn": True, "mirror": True, "shift": 0.2, "window": 48},
+    ],
 )
 @pytest.mark.parametrize("rotations", [2, 16])
-def test_the_picture_turns_with_its_label(options, rotations):
-    """A short line through the label, along its axis, is still there after any change."""
-    size, count = 65, 200
+def test_the_picture_turns_with_its_labels(options, rotations):
+    """Short lines through the labels, along their axes, are still there after any change; heights of tips stay."""
+    height, width, count = 65, 81, 100
     angles = PUBLISHED if rotations == 2 else torch.arange(16) * math.pi / 16
     rng = np.random.default_rng(0)
-    images, targets = torch.zeros(count, 3, size, size), torch.zeros(count, 4, dtype=torch.int64)
-    v, u = np.mgrid[:size, :size]
-    for image, target in zip(images, targets, strict=True):
-        row, column, rotation = *rng.integers(8, size - 8, 2), rng.integers(rotations)
+    images, rows = torch.zeros(count, 3, height, width), torch.zeros(2 * count, 3, dtype=torch.int64)
+    v, u = np.mgrid[:height, :width]
+    for index in range(2 * count):  # two labels per picture, one at each of two heights
+        row, column, rotation = rng.integers(8, height - 8), rng.integers(8, width - 8), rng.integers(rotations)
         angle = float(angles[rotation])
         along = (u - column) * math.cos(angle) + (v - row) * math.sin(angle)
         across = (v - row) * math.cos(angle) - (u - column) * math.sin(angle)
-        image[:] = torch.from_numpy(((np.abs(along) <= 8) & (np.abs(across) <= 1.5)).astype(np.float32))
-        target[:] = torch.tensor([row, column, rotation, 1])
-    moved, labels = turn(images, targets, angles, AugmentRecipe(**options), torch.Generator().manual_seed(1))
-    assert not torch.equal(labels, targets)
-    for image, (row, column, rotation, _) in zip(moved, labels.tolist(), strict=True):
-        angle = float(angles[rotation])
+        images[index // 2] += torch.from_numpy(((np.abs(along) <= 8) & (np.abs(across) <= 1.5)).astype(np.float32))
+        rows[index] = torch.tensor([row, column, rotations * (index % 2) + rotation])
+    picture = torch.arange(2 * count) // 2
+    labels = Labels(picture, rows[:, :2].float(), rows[:, 2], torch.ones(2 * count), (height, width))
+    moved, found = change(images, labels, angles, AugmentRecipe(**options), generator())
+    assert moved.shape[2:] == found.size == ((48, 48) if "window" in options else (height, width))
+    assert count <= len(found.map) <= 2 * count
+    assert len(found.map) == 2 * count or not torch.equal(found.place, labels.place)
+    assert set((found.map // rotations).tolist()) == {0, 1}
+    for image, (row, column), which in zip(moved[found.picture], found.place.tolist(), found.map.tolist(), strict=True):
+        angle = float(angles[which % rotations])
         for step in (-4, 0, 4):
             at = round(row + step * math.sin(angle)), round(column + step * math.cos(angle))
-            if 0 <= at[0] < size and 0 <= at[1] < size:
-                assert image[0, at[0], at[1]] > 0.4, (options, row, column, rotation, step)
+            if 0 <= at[0] < found.size[0] and 0 <= at[1] < found.size[1]:
+                assert image[0, at[0], at[1]] > 0.4, (options, row, column, which, step)
+
+
+def test_places_on_a_coarser_grid_keep_their_place_in_the_picture():
+    labels = Labels(
+        torch.zeros(2, dtype=torch.long), torch.tensor([[0.0, 63.0], [1.5, 1.5]]), torch.zeros(2), torch.ones(2), (64, 64)
+    )
+    assert labels.place_on((16, 16)).tolist() == [[-0.375, 15.375], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    "options", [{"turn": True, "mirror": True}, {"turn": True, "mirror": True, "shift": 0.1, "window": 48}]
+)
+def test_what_geometry_says_of_every_cell_moves_with_the_labels(options):
+    """A disc of cells round each label, in its own map, is still round it and in its map."""
+    count, angles = 100, torch.arange(16) * math.pi / 16
+    rng = np.random.default_rng(0)
+    rows = [[int(rng.integers(16, 64)), int(rng.integers(16, 64)), int(rng.integers(32))] for _ in range(count)]
+    labels = labels_of(rows, (80, 80))
+    v, u = torch.meshgrid(torch.arange(20) * 4 + 1.5, torch.arange(20) * 4 + 1.5, indexing="ij")
+    fits = torch.zeros(count, 32, 20, 20)
+    for each, (row, column, which) in zip(fits, rows, strict=True):
+        each[which] = (torch.hypot(u - column, v - row) < 7).float()
+    labels = Labels(labels.picture, labels.place, labels.map, labels.success, labels.size, fits)
+    moved, found = change(torch.zeros(count, 3, 80, 80), labels, angles, AugmentRecipe(**options), generator())
+    side = moved.shape[2] // 4
+    assert found.fits.shape == (count, 32, side, side)
+    assert not torch.equal(found.map, labels.map)
+    rows_columns = found.place_on((side, side)).round().long().clamp(0, side - 1)
+    assert found.fits[found.picture, found.map, rows_columns[:, 0], rows_columns[:, 1]].min() == 1
+    assert (found.fits.sum((2, 3)) > 0).sum(1).max() == 1  # in no other map
 
 
 def test_grey_pictures_have_equal_channels():
-    images = torch.rand(50, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    targets = torch.zeros(50, 4, dtype=torch.int64)
-    grey, same = turn(images, targets, PUBLISHED, AugmentRecipe(grey=0.5), torch.Generator().manual_seed(0))
-    equal = (grey[:, :1] == grey).flatten(1).all(1)
+    images = torch.rand(50, 3, 16, 16, generator=generator())
+    labels = labels_of([[3, 4, 1]] * 50, (16, 16))
+    grey, same = change(images, labels, PUBLISHED, AugmentRecipe(grey=0.5), generator())
+    equal = torch.isclose(grey[:, :1], grey, atol=1e-6).flatten(1).all(1)
     assert 10 < int(equal.sum()) < 40
-    assert torch.equal(same, targets)
+    assert torch.equal(same.place, labels.place)
+
+
+def test_other_colours_keep_what_is_alike_alike_and_what_differs_different():
+    images = torch.zeros(200, 3, 4, 4)
+    images[:, 0, :2], images[:, 1, 2:] = 0.8, 0.8  # red above green
+    moved, _ = change(images, labels_of([[0, 0, 0]] * 200, (4, 4)), PUBLISHED, AugmentRecipe(colour=0.4), generator())
+    assert moved.min() >= 0
+    assert moved.max() <= 1
+    for half in (moved[:, :, :2], moved[:, :, 2:]):
+        assert torch.allclose(half, half[:, :, :1, :1].expand_as(half))
+    assert (moved[:, :, 0, 0] - moved[:, :, 3, 0]).abs().amax(1).min() > 0.05
+    strongest = moved[:, :, 0, 0].argmax(1)
+    assert set(strongest.tolist()) == {0, 1, 2}  # any hue
 
 
 def test_noise_is_in_metres_smooth_and_only_where_there_is_a_reading():

@@ -66,7 +66,7 @@ def test_wrong_folders_are_explained(tmp_path):
 def test_published_heat_labels_are_read():
     data = heat_labels.read(published("formats/mobileunet_val_dataset.npz"), rotations=2)
     assert data.images.shape == (200, 64, 64, 3)
-    assert np.bincount(data.cells[:, 2]).tolist() == [193, 7]
+    assert np.bincount(data.maps).tolist() == [193, 7]
     assert data.success.all()
 
 

@@ -4,6 +4,7 @@ from block_world import CAMERA, block_outcome
 
 from shared.contract import ImageSpec
 from shared.networks.crops import View
+from shared.networks.mobileunet import MobileUNet
 from shared.shards import ShardWriter
 from trainer_job.datasets import shard_crops, shard_pictures
 
@@ -53,22 +54,67 @@ def test_another_camera_is_brought_to_the_view_of_the_network(shards):
     assert data.images[0, 8, 8] == pytest.approx(middle - depth + 0.35, abs=1e-3)
 
 
-def test_pictures_hold_the_tried_cell_and_its_outcome(shards):
-    folder, _ = shards
-    training, held_out = shard_pictures.read([folder], "parallel_jaw", 48, [np.pi / 2, 0.0])
+def network(**options):
+    return MobileUNet(**{"rotations": 2, "angles": [np.pi / 2, 0.0], "image_size": 48} | options)
+
+
+def test_pictures_hold_the_tried_place_and_its_outcome(shards):
+    folder, outcomes = shards
+    training, held_out = shard_pictures.read([folder], "parallel_jaw", network())
     assert len(training) + len(held_out) == 60
     assert training.images.shape[1:] == (48, 48, 3)
-    assert set(training.cells[:, 2]) == {1}
-    by_cell = {tuple(cell): success for cell, success in zip(training.cells.tolist(), training.success, strict=True)}
-    for which, (row, column, _), success in zip(training.which, training.cells, training.success, strict=True):
+    assert set(training.maps) == {1}
+    assert training.success.sum() + held_out.success.sum() == sum(outcome.meta.success for outcome in outcomes)
+    for which, (row, column), success in zip(training.which, training.places, training.success, strict=True):
         if success:  # the tried pixel lies on the red block
-            assert training.images[which, row, column, 1] < 150
-    assert len(by_cell) > 10
+            assert training.images[which, round(row), round(column), 1] < 150
+    assert len(np.unique(training.places, axis=0)) > 10
+
+
+def test_pictures_come_at_the_scale_that_the_recipe_asks_for(tmp_path):
+    """A camera 0.7 m above the table with half the pixels per metre asked for: the picture is twice as large."""
+    outcomes = [coloured(episode) for episode in range(40)]
+    pose = np.diag([1.0, -1, -1, 1])
+    pose[2, 3] = 0.7
+    for outcome in outcomes:
+        outcome.meta.camera_pose = pose.tolist()
+    ShardWriter(tmp_path / "shards").write(outcomes)
+    training, _ = shard_pictures.read([tmp_path / "shards"], "parallel_jaw", network(), 2 * CAMERA.fx / 0.7)
+    rows, columns = outcomes[0].images["rgb"].shape[:2]
+    assert training.images.shape[1:3] == (2 * rows, 2 * columns)
+    again, _ = shard_pictures.read([tmp_path / "shards"], "parallel_jaw", network(), None)
+    assert again.images.shape[1:3] == (48, 48)
+    np.testing.assert_allclose(training.places + 0.5, (again.places + 0.5) * 2 * rows / 48, rtol=1e-4)
+
+
+def test_a_network_with_tip_heights_learns_only_from_what_it_can_propose():
+    meta = block_outcome(0).meta
+    flat = meta.grasp.model_copy(
+        update={"angle": 0.2, "width": meta.gripper.max_width, "pose_base": np.diag([1.0, -1, -1, 1]).tolist()}
+    )
+
+    def of(height, **changes):
+        pose = np.diag([1.0, -1, -1, 1])
+        pose[2, 3] = height
+        grasp = flat.model_copy(update={"pose_base": pose.tolist()} | changes)
+        return shard_pictures.map_of(meta.model_copy(update={"grasp": grasp}), sixteen)
+
+    sixteen = network(rotations=16, angles=None, tip_heights=[0.01, 0.035, 0.06])
+    assert of(0.01) == 1
+    assert of(0.037) == 17
+    assert of(0.06, angle=-np.pi / 16) == 32 + 15
+    assert of(0.02) is None
+    assert of(0.01, width=0.05) is None
+    assert of(0.01, pose_base=None) is None
+    leaning = np.eye(4)
+    leaning[:3, :3] = [[1, 0, 0], [0, -np.cos(0.2), -np.sin(0.2)], [0, np.sin(0.2), -np.cos(0.2)]]
+    leaning[2, 3] = 0.01
+    assert of(0.01, pose_base=leaning.tolist()) is None
 
 
 def test_nothing_to_use_is_explained(tmp_path):
     ShardWriter(tmp_path / "shards").write([block_outcome(0)])
     with pytest.raises(ValueError, match="colour images"):
-        shard_pictures.read([tmp_path / "shards"], "parallel_jaw", 48, [0.0, 1.0])
+        shard_pictures.read([tmp_path / "shards"], "parallel_jaw", network())
     with pytest.raises(ValueError, match="no suction outcomes"):
         shard_crops.read([tmp_path / "shards"], "suction", VIEW, 16)

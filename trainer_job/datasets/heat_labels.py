@@ -1,8 +1,9 @@
-"""MobileUNet data: pictures `imgs` (N, H, W, 3) uint8 and `actions` (N, 3) = row, column, rotation of good grasps."""
+"""Labelled places in pictures, and how they are read from MobileUNet data: `imgs` (N, H, W, 3) uint8 and `actions` (N, 3) =
+row, column, rotation of good grasps."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +11,28 @@ import numpy as np
 
 @dataclass(frozen=True)
 class HeatLabels:
-    """images (M, H, W, 3) uint8; which (N,) of them each grasp was made on; cells (N, 3) int64 as row, column, rotation;
-    success (N,) bool."""
+    """images (M, H, W, 3) uint8; which (N,) of them each grasp was made on; places (N, 2) float32 as row, column in pixels of
+    the picture; maps (N,) int64, the network's map that the grasp belongs to; success (N,) bool.
+    fits (M, maps, h, w) bool, where known: answers of geometry on the network's grid (see open_hand.py)."""
 
     images: np.ndarray
     which: np.ndarray
-    cells: np.ndarray
+    places: np.ndarray
+    maps: np.ndarray
     success: np.ndarray
+    fits: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.which)
 
     def pick(self, rows: np.ndarray | slice) -> HeatLabels:
         """These grasps on the same pictures."""
-        return HeatLabels(self.images, self.which[rows], self.cells[rows], self.success[rows])
+        return replace(self, which=self.which[rows], places=self.places[rows], maps=self.maps[rows], success=self.success[rows])
+
+    @property
+    def pictures(self) -> np.ndarray:
+        """The pictures that have labels, in rising order."""
+        return np.unique(self.which)
 
 
 def read(path: Path, rotations: int) -> HeatLabels:
@@ -43,4 +52,4 @@ def read(path: Path, rotations: int) -> HeatLabels:
         raise ValueError(
             f"{path}: actions go beyond rows, columns and rotations {limits.tolist()}; check `rotations` of the recipe"
         )
-    return HeatLabels(images, np.arange(len(images)), cells.astype(np.int64), success)
+    return HeatLabels(images, np.arange(len(images)), cells[:, :2].astype(np.float32), cells[:, 2].astype(np.int64), success)

@@ -1,12 +1,15 @@
 import math
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from gqcnn_scenes import BLOCK_CAMERA, block, loaded
 
 from inference_server.planners.heatmap import NO_HEIGHT, HeatmapPlanner
 from inference_server.planners.planner import PlannerError
 from shared.contract import PlanRequest
+from shared.geometry import look_at, project, resize_camera
 from shared.planner import Observation
 
 PARAMETERS = {"rotations": 8}
@@ -57,6 +60,68 @@ def test_on_a_table_at_a_known_distance_the_pose_lies_just_above_it():
     centers = np.array([grasp.center_px for grasp in found.grasps])
     apart = np.linalg.norm(centers[:, None] - centers[None], axis=2) + 1e9 * np.eye(4)
     assert apart.min() >= 0.02 * 320
+
+
+OURS = {"rotations": 8, "tip_heights": [0.01, 0.035, 0.06], "decoder_width": 8, "squeeze": False, "image_size": 240}
+
+
+def ours(level=None, view=None):
+    """A network that prefers a height of the tips, with random weights that tell one place from another."""
+    network = loaded("mobileunet", OURS, view)
+    head = network.module.decoder.maps
+    with torch.no_grad():
+        head.weight *= 20
+        if level is not None:
+            head.bias[8 * level : 8 * (level + 1)] += 20
+    return network
+
+
+@pytest.mark.parametrize("lean", [0.0, 0.35])
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_tips_are_at_the_height_that_the_network_chose_straight_down(lean, level):
+    pose = look_at(np.array([math.sin(lean), 0.0, math.cos(lean)]) * 0.7, np.zeros(3), np.array([0.0, 1.0, 0.0]))
+    options = {"camera": BLOCK_CAMERA, "table_depth": 0.7, "camera_pose": pose.tolist()}
+    found = plan(rgb_only(), ours(level), **options, n_grasps=10)
+    assert len(found.grasps) == 10
+    for grasp in found.grasps:
+        base = np.array(grasp.pose_base)
+        assert base[2, 3] == pytest.approx(OURS["tip_heights"][level], abs=1e-6)
+        assert base[:3, 2] == pytest.approx([0, 0, -1], abs=1e-9)
+        assert np.array(grasp.pregrasp_base)[2, 3] > base[2, 3] + 0.01
+        assert project(np.array([grasp.pose_camera])[:, :3, 3], BLOCK_CAMERA)[0] == pytest.approx(grasp.center_px)
+        assert grasp.width == 0.08
+
+
+def test_the_tool_frame_lies_behind_the_tips():
+    options = {"camera": BLOCK_CAMERA, "table_depth": 0.7, "camera_pose": np.diag([1.0, -1, -1, 1]).tolist()}
+    tips = plan(rgb_only(), **options).grasps[0]
+    tool = plan(rgb_only(), gripper={"tcp_offset": 0.1}, **options).grasps[0]
+    assert tool.pose_base[2][3] == pytest.approx(tips.pose_base[2][3] + 0.1)
+    assert tool.pose_base[0][3] == pytest.approx(tips.pose_base[0][3])
+
+
+def test_a_camera_with_more_pixels_gets_the_same_grasps():
+    network = ours(view={"pixels_per_metre": BLOCK_CAMERA.fx / 0.7})
+    rgb = block().rgb
+    fine = cv2.resize(rgb, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    options = {"table_depth": 0.7, "n_grasps": 5}
+    one = plan(Observation(rgb=rgb), network, camera=BLOCK_CAMERA, **options)
+    two = plan(Observation(rgb=fine), network, camera=resize_camera(BLOCK_CAMERA, 2, 2), **options)
+    for a, b in zip(one.grasps, two.grasps, strict=True):
+        assert np.array(b.pose_camera) == pytest.approx(np.array(a.pose_camera), abs=1e-4)
+        assert b.quality == pytest.approx(a.quality, abs=1e-4)
+    # Nearer to the table the same object takes more pixels; the picture is shrunk until a metre has as many as in training.
+    near = HeatmapPlanner().heatmap(Observation(rgb=fine), PlanRequest(camera=BLOCK_CAMERA, table_depth=0.35), network)
+    far = HeatmapPlanner().heatmap(Observation(rgb=rgb), PlanRequest(camera=BLOCK_CAMERA, table_depth=0.7), network)
+    assert near[:, 1::2, 1::2] == pytest.approx(far, abs=0.02)
+
+
+def test_a_measured_table_sets_the_scale_too():
+    network = ours(view={"pixels_per_metre": 0.5 * BLOCK_CAMERA.fx / 0.7})
+    told = HeatmapPlanner().heatmap(block(), PlanRequest(camera=BLOCK_CAMERA, table_depth=0.7), network)
+    seen = HeatmapPlanner().heatmap(block(), PlanRequest(camera=BLOCK_CAMERA), network)
+    blind = HeatmapPlanner().heatmap(rgb_only(), PlanRequest(camera=BLOCK_CAMERA), network)
+    assert np.abs(seen - told).max() < 0.1 * np.abs(blind - told).max()
 
 
 def test_without_any_height_there_are_pixels_and_a_warning():

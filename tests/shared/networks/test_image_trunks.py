@@ -20,6 +20,18 @@ def test_mobileunet_gives_a_map_per_rotation_in_the_size_of_the_image(rotations)
     assert network.angles[1] == pytest.approx(math.pi / rotations)
 
 
+@torch.inference_mode()
+def test_mobileunet_maps_heights_on_a_finer_grid_and_sees_only_what_is_near():
+    options = {"rotations": 16, "tip_heights": [0.01, 0.03, 0.06], "decoder_width": 8, "squeeze": False}
+    network = build_network("mobileunet", options).eval()
+    image = torch.rand(1, 3, 320, 320, generator=torch.Generator().manual_seed(0))
+    whole = network(image)
+    assert whole.shape == (1, 48, 80, 80)
+    # A window says the same of its middle: what lies further away than the receptive field does not matter.
+    window = network(image[:, :, 16:304, 16:304])
+    assert torch.allclose(window[:, :, 34:38, 34:38], whole[:, :, 38:42, 38:42], atol=1e-5)
+
+
 def test_mobileunet_with_two_rotations_has_the_published_size():
     network = build_network("mobileunet", {})
     assert parameters(network) == 87_362

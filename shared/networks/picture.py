@@ -1,0 +1,64 @@
+"""A colour picture in the size that a network learned from, and the way between its pixels and those that were sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from shared.contract import CameraIntrinsics
+
+STRIDE = 16
+"""Sides of pictures are multiples of it."""
+LONGEST = 1024
+"""A picture is never enlarged beyond this, pixels."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """image (H, W, 3), sides multiples of STRIDE: the sent one resized by `scale` (u, v), its right and lower rim repeated.
+
+    size: rows and columns that show the sent picture.
+    """
+
+    image: np.ndarray
+    scale: tuple[float, float]
+    size: tuple[int, int]
+
+    def to_picture(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels (N, 2) as (u, v) of the sent picture, in this one."""
+        return (np.asarray(pixels, dtype=float) + 0.5) * self.scale - 0.5
+
+    def to_sent(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels (N, 2) as (u, v) of this picture, in the sent one."""
+        return (np.asarray(pixels, dtype=float) + 0.5) / self.scale - 0.5
+
+
+def fit(image: np.ndarray, factor: float, interpolation: int = cv2.INTER_AREA) -> Picture:
+    """The image (H, W[, C]) resized by `factor`, or by less where its longer side would exceed LONGEST."""
+    factor = min(factor, LONGEST / max(image.shape[:2]))
+    rows, columns = (max(1, round(side * factor)) for side in image.shape[:2])
+    scale = columns / image.shape[1], rows / image.shape[0]
+    if interpolation == cv2.INTER_AREA and factor > 1:
+        interpolation = cv2.INTER_LINEAR
+    resized = image if (rows, columns) == image.shape[:2] else cv2.resize(image, (columns, rows), interpolation=interpolation)
+    below, beside = -rows % STRIDE, -columns % STRIDE
+    return Picture(cv2.copyMakeBorder(resized, 0, below, 0, beside, cv2.BORDER_REPLICATE), scale, (rows, columns))
+
+
+def factor_to(
+    size: tuple[int, int],
+    image_size: int,
+    pixels_per_metre: float | None,
+    camera: CameraIntrinsics | None,
+    table_depth: float | None,
+) -> float:
+    """By what to resize a picture of `size` (rows, columns) for a network.
+
+    With the camera, and for a network that knows how many pixels it saw per metre of table, to as many; else until the shorter
+    side has `image_size` pixels.
+    """
+    if pixels_per_metre and camera is not None and table_depth:
+        return pixels_per_metre * table_depth / camera.fx
+    return image_size / min(size)

@@ -1,0 +1,53 @@
+"""Where a wide open hand fits, on a drawn depth image: a bar on a table below a camera that looks straight down."""
+
+import math
+
+import numpy as np
+import pytest
+
+from shared.contract import CameraIntrinsics, Gripper
+from shared.geometry import look_at
+from trainer_job.datasets.open_hand import fits
+
+CAMERA = CameraIntrinsics(fx=420.0, fy=420.0, cx=119.5, cy=119.5)
+POSE = look_at(np.array([0.0, 0.0, 0.7]), np.zeros(3), np.array([0.0, 1.0, 0.0]))
+ANGLES = [0.0, math.pi / 4, math.pi / 2]
+HEIGHTS = [0.01, 0.035, 0.06]
+CELLS = np.stack(np.meshgrid(np.arange(60) * 4 + 1.5, np.arange(60) * 4 + 1.5), -1)
+
+
+def bar(width, length, top):
+    """Depth of a bar in the middle, `width` m along u, `length` along v, `top` m high."""
+    depth = np.full((240, 240), 0.7, np.float32)
+    rows, columns = np.mgrid[:240, :240]
+    near = 0.7 - top
+    on = (np.abs(columns - 119.5) * near / 420 < width / 2) & (np.abs(rows - 119.5) * near / 420 < length / 2)
+    depth[on] = near
+    return depth
+
+
+def fit(depth):
+    return fits(depth, CAMERA, POSE, Gripper(), ANGLES, HEIGHTS, CELLS).reshape(3, 3, 60, 60)
+
+
+def test_a_hand_fits_across_a_bar_and_not_along_it():
+    found = fit(bar(0.03, 0.16, 0.03))
+    assert found[0, 0, 30, 30]
+    assert not found[0, 2, 30, 30]  # the fingers would land on the bar
+    assert not found[1:, :, 30, 30].any()  # the tips close above it
+    assert not found[:, :, 5, 5].any()  # nothing is there
+    across = np.flatnonzero(found[0, 0, 30]) * 4 + 1.5
+    # The bar has 0.03 m between jaws of 0.08 m: 0.025 m to either side, less the margins of the cells.
+    assert across.max() - across.min() == pytest.approx(2 * 0.025 * 420 / 0.69, abs=12)
+
+
+def test_what_is_higher_than_the_fingers_are_long_meets_the_palm():
+    found = fit(bar(0.03, 0.05, 0.08))
+    assert not found[0, :, 30, 30].any()
+    assert found[1, 0, 30, 30]
+    assert found[2, 0, 30, 30]
+
+
+def test_too_wide_is_too_wide():
+    assert not fit(bar(0.1, 0.1, 0.03))[:, :, 30, 30].any()
+    assert fit(np.full((240, 240), 0.7, np.float32)).sum() == 0

@@ -1,0 +1,82 @@
+"""Where wide open jaws fit over what a depth image shows: dense first answers that a colour network learns before outcomes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from shared.contract import CameraIntrinsics, Gripper
+from shared.heightmap import HeightMap, project
+
+RESOLUTION = 0.003
+MARGIN = 0.002
+"""Fingers and palm stay this far above what lies under them, m."""
+HELD = 0.005
+"""Between the fingers something rises at least this far above their tips, m."""
+PAD = 0.008
+"""Width of the strip between the fingers in which it must, m."""
+
+
+def fits(
+    depth: np.ndarray,
+    camera: CameraIntrinsics,
+    camera_pose: np.ndarray,
+    gripper: Gripper,
+    angles: Sequence[float],
+    heights: Sequence[float],
+    pixels: np.ndarray,
+) -> np.ndarray:
+    """(T R, h, w) bool: whether a jaw that goes straight down, wide open, touches nothing on its way and has something between
+    its fingers; for T heights of the tips over the table, R image angles of the closing axis, seen at pixels (h, w, 2).
+
+    depth (H, W), m. Whether what is between the fingers can be held as well, outcomes tell.
+    """
+    map = project(depth, camera, camera_pose, resolution=RESOLUTION)
+    ground = np.array([_cells(map, camera, pixels, height) for height in heights])
+    found = np.zeros((len(heights), len(angles), *pixels.shape[:2]), bool)
+    for turn, angle in enumerate(angles):
+        axis = np.array([math.cos(angle) / camera.fx, math.sin(angle) / camera.fy, 0.0]) @ map.pose[:3, :3]
+        turned, matrix = _turned(map.height - map.table_map(), math.atan2(axis[1], axis[0]))
+        under, between = _swept(turned, gripper, map.resolution)
+        for level, height in enumerate(heights):
+            free = (under[0] < height - MARGIN) & (under[1] < height + gripper.finger_depth - MARGIN)
+            fit = (free & (between > height + HELD)).astype(np.uint8)
+            where = (ground[level] @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+            found[level, turn] = cv2.remap(fit, where[..., 0], where[..., 1], cv2.INTER_NEAREST) > 0
+    return found.reshape(-1, *pixels.shape[:2])
+
+
+def _cells(map: HeightMap, camera: CameraIntrinsics, pixels: np.ndarray, height: float) -> np.ndarray:
+    """(h, w, 2): column and row of the map under what is seen at pixels, `height` m over the table."""
+    ones = np.ones(pixels.shape[:2])
+    seen = [(pixels[..., 0] - camera.cx) / camera.fx, (pixels[..., 1] - camera.cy) / camera.fy, ones]
+    rays = np.stack(seen, -1) @ map.pose[:3, :3]
+    eye = -map.pose[:3, :3].T @ map.pose[:3, 3]
+    points = eye + rays * ((-height - eye[2]) / rays[..., 2])[..., None]
+    return (points[..., :2] - map.corner) / map.resolution
+
+
+def _turned(heights: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """The map with `angle` turned to lie along the columns, and the matrix (2, 3) that brings (column, row) there."""
+    rows, columns = heights.shape
+    side = math.ceil(math.hypot(rows, columns))
+    matrix = cv2.getRotationMatrix2D(((columns - 1) / 2, (rows - 1) / 2), math.degrees(angle), 1.0)
+    matrix[:, 2] += (side - columns) / 2, (side - rows) / 2
+    return cv2.warpAffine(heights, matrix, (side, side), flags=cv2.INTER_NEAREST), matrix
+
+
+def _swept(heights: np.ndarray, gripper: Gripper, resolution: float) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Greatest heights (under the fingers, under the palm), and between the fingers, for a hand in the middle of each cell."""
+
+    def greatest(along: float, across: float) -> np.ndarray:
+        size = max(1, round(along / resolution)), max(1, round(across / resolution))
+        return cv2.dilate(heights, np.ones(size[::-1], np.uint8))
+
+    finger = greatest(gripper.finger_thickness, gripper.finger_width)
+    aside = round((gripper.max_width + gripper.finger_thickness) / 2 / resolution)
+    padded = cv2.copyMakeBorder(finger, 0, 0, aside, aside, cv2.BORDER_CONSTANT, value=0)
+    fingers = np.maximum(padded[:, : -2 * aside], padded[:, 2 * aside :])
+    return (fingers, greatest(gripper.palm_width, gripper.palm_thickness)), greatest(gripper.max_width - 0.004, PAD)
