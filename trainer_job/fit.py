@@ -25,7 +25,8 @@ from trainer_job import distributed
 from trainer_job.dataset import Dataset
 from trainer_job.distributed import Ranks
 from trainer_job.evaluate import assess, draw
-from trainer_job.learner import LEARNERS, Learner
+from trainer_job.learner import Learner
+from trainer_job.learners import LEARNERS
 from trainer_job.library import Library
 from trainer_job.publish import (
     REPOSITORY,

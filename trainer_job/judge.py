@@ -18,6 +18,7 @@ import numpy as np
 from shared.contract import SceneTicket
 from shared.rates import rate_with_interval
 from trainer_job.dataset import JUDGE_PREFIX, Record
+from trainer_job.learners import LEARNERS
 
 BETTER_SHARE = 0.62
 """Share of the decided pairs that a candidate worth having wins: +5 points at a success rate of 80 to 90 %."""
@@ -101,7 +102,7 @@ class Trial:
             object_set="validation",
             profile=self.profile,
             purpose="judge",
-            planner=self.model,
+            planner=LEARNERS[self.model].planner,
             model_version=self.champion if arm == "champion" else self.candidate,
         )
 

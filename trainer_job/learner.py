@@ -24,14 +24,19 @@ TIP_NOISE = 0.001
 
 @dataclass(frozen=True)
 class Learner:
-    """The jaw scorer in the hand's frame. `name` is that of its model in the registry, `view_name` that of its cache."""
+    """The jaw scorer in the hand's frame. `name` is that of its model in the registry, `planner` of who serves it, `view_name`
+    of its cache."""
 
     name: str = "dense"
+    planner: str = "dense"
     architecture: str = "dense"
     parameters: dict[str, Any] = field(default_factory=dict)
     kind: str = "parallel_jaw"
     view_name: str = "hand-frame-2"
     view_shape: tuple[int, ...] = (CHANNELS, ROWS, COLUMNS)
+
+    patches = staticmethod(outcome_patches)
+    """(depth, camera, camera_pose, grasps, gripper) -> (N, *view_shape): what the network sees of grasps on one image."""
 
     def build(self) -> nn.Module:
         return build_network(self.architecture, self.parameters)
@@ -47,7 +52,7 @@ class Learner:
             and "depth" in meta["images"]
             and meta["camera"] is not None
             and grasp["pose_camera"] is not None
-            and grasp["width"] is not None
+            and (grasp["width"] is not None or self.kind == "suction")
             and meta["contact_rule"] == "strict"
             and meta["failure"] != "unreachable"
         )
@@ -61,7 +66,7 @@ class Learner:
         if meta.camera is None:
             raise ValueError("expected outcomes with a camera")
         pose = None if meta.camera_pose is None else np.asarray(meta.camera_pose, dtype=float)
-        return outcome_patches(depth, meta.camera, pose, [outcome.meta.grasp for outcome in outcomes], meta.gripper)
+        return self.patches(depth, meta.camera, pose, [outcome.meta.grasp for outcome in outcomes], meta.gripper)
 
     def augment(self, views: Tensor, generator: torch.Generator) -> Tensor:
         """Disturbs heights as a real camera does, and mirrors: a jaw and the physics know no left or right.
@@ -82,6 +87,3 @@ class Learner:
             mirror = torch.rand((count, 1, 1, 1), generator=generator, device=device) < 0.5
             disturbed = torch.where(mirror, disturbed.flip(axis), disturbed)
         return disturbed
-
-
-LEARNERS = {learner.name: learner for learner in (Learner(),)}

@@ -25,7 +25,7 @@ from trainer_job.dataset import Dataset
 from trainer_job.decisions import Decisions
 from trainer_job.distributed import Ranks
 from trainer_job.ingest import Ingest, IngestThread
-from trainer_job.learner import LEARNERS
+from trainer_job.learners import LEARNERS
 from trainer_job.library import Library, shards_folder
 from trainer_job.publish import REPOSITORY, seed_registry
 from trainer_job.rounds import RoundPlan, finish_round, plan_round, train_round, trained_on
@@ -35,7 +35,6 @@ from trainer_job.views import ViewCache
 
 log = logging.getLogger(__name__)
 
-NAME = "dense"
 TURN_SECONDS = 0.5
 
 
@@ -62,19 +61,19 @@ class Trainer:
         shards = shards_folder(settings.data_dir)
         ingest = Ingest(OutcomeStream(client), shards, settings.shard_outcomes, settings.shard_seconds)
         self.ingest = IngestThread(ingest)
-        self.library = Library(Dataset(shards), ViewCache(settings.data_dir / "views", LEARNERS[NAME]))
+        self.library = Library(Dataset(shards), ViewCache(settings.data_dir / "views", LEARNERS[settings.model]))
         self.registry = Registry(settings.models_dir)
         self.lock = threading.Lock()
         stream = TicketStream(client)
         tickets = TicketOffice(stream, settings.data_dir / "tickets.json", settings)
-        self.attendant = Attendant(client, self.registry, self.lock, tickets, self.library.dataset, ingest, NAME)
-        self.decisions = Decisions(NAME, self.registry, self.lock, self.library.dataset, stream, settings)
+        self.attendant = Attendant(client, self.registry, self.lock, tickets, self.library.dataset, ingest, settings.model)
+        self.decisions = Decisions(settings.model, self.registry, self.lock, self.library.dataset, stream, settings)
         self.rounds = 0
 
     def run(self) -> None:
         """Until told to stop, or after `settings.rounds` rounds."""
         shipped = self.settings.shipped_models_dir or REPOSITORY / "models"
-        seed_registry(self.registry, shipped, LEARNERS[NAME], self.settings.seed)
+        seed_registry(self.registry, shipped, LEARNERS[self.settings.model], self.settings.seed)
         threads: list[IngestThread | Attendant] = [self.ingest, self.attendant]
         for thread in threads:
             thread.start()
@@ -94,7 +93,7 @@ class Trainer:
     def _turn(self) -> None:
         """One look at everything; a round when it is due and no candidate is being judged."""
         self.library.refresh()
-        new = len(self.library) - trained_on(self.registry, NAME, len(self.library))
+        new = len(self.library) - trained_on(self.registry, self.settings.model, len(self.library))
         self.attendant.waiting_to_be_learned = new
         try:
             self.decisions.turn()
@@ -102,7 +101,7 @@ class Trainer:
             log.warning("the judge waits for the queue", extra={"error": str(error)})
         self.attendant.state = "judging" if self.decisions.trial else "collecting"
         if new >= self.settings.round_outcomes and not self.decisions.trial:
-            self._round(plan_round(self.library, self.registry, self.settings, NAME))
+            self._round(plan_round(self.library, self.registry, self.settings, self.settings.model))
         else:
             self.ranks.broadcast("wait")
             time.sleep(TURN_SECONDS)
@@ -116,7 +115,7 @@ class Trainer:
         network, curves = train_round(plan, self.registry, self.library.cache, shards, self.ranks, self.stopping)
         runs = self.settings.data_dir / "runs"
         version = finish_round(plan, network, curves, self.library, self.registry, runs, self.ranks)
-        card = self.registry.card(NAME, version)
+        card = self.registry.card(self.settings.model, version)
         figures = {name: round(value, 4) for name, value in card.metrics.items()}
         log.info("round ends", extra={"version": version, "seconds": round(time.monotonic() - start, 1), **figures})
         self.decisions.decide(version)
@@ -125,7 +124,7 @@ class Trainer:
 
 def follow(settings: TrainerSettings, ranks: Ranks, stopping: Callable[[], bool]) -> None:
     """Ranks other than 0: train what rank 0 plans."""
-    cache = ViewCache(settings.data_dir / "views", LEARNERS[NAME])
+    cache = ViewCache(settings.data_dir / "views", LEARNERS[settings.model])
     registry = Registry(settings.models_dir)
     plan: RoundPlan | str | None
     while (plan := ranks.broadcast("")) is not None:

@@ -14,7 +14,7 @@ from shared.registry import Registry
 from shared.settings import TrainerSettings
 from trainer_job.distributed import SINGLE, Ranks
 from trainer_job.evaluate import assess, draw
-from trainer_job.learner import LEARNERS
+from trainer_job.learners import LEARNERS
 from trainer_job.library import Library, Selection, examples
 from trainer_job.publish import Trained, is_trained, load_network, publish_candidate
 from trainer_job.training import Curves, Schedule, blend, new_share, train

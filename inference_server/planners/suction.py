@@ -20,13 +20,13 @@ from shared.contract import GraspPlan, PlanRequest
 from shared.planner import Observation
 
 CANDIDATES, REFINED = 400, 96
-"""Contacts looked at closely per observation, and those tried beside their places; more when more grasps are asked for."""
+"""Contacts looked at closely per observation, and those moved towards the middle; more when more grasps are asked for."""
 START = 3.0
 """Score of a perfect contact. This and the weights below are logits of success."""
 CURVED, UNEVEN, ROUGH = 2.0 / 0.001, 1.0 / 0.001, 0.5 / 0.001
 """Cost of a metre of departure from a plane: of the smoothed surface, of the worst part, and root mean square."""
-MARGIN = 0.1 / 0.001
-"""Worth of a metre of surface beyond the rim."""
+MARGIN, ENOUGH = 0.5 / 0.001, 0.004
+"""Worth of a metre of surface beyond the rim, and how much is enough."""
 LEVER = 0.5 / 0.030
 """Cost of a metre between the contact and the middle of the thing."""
 TILT = 0.5
@@ -69,7 +69,7 @@ def rate(cups: Cups) -> Tensor:
         - CURVED * cups.curved
         - UNEVEN * cups.uneven
         - ROUGH * cups.rough
-        + MARGIN * cups.margin
+        + MARGIN * (cups.margin.clamp(max=ENOUGH) - ENOUGH)
         - LEVER * cups.lever
         - TILT * cups.tilt
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from inference_server.planners.scene import Scene
 from inference_server.planners.suction_cups import Cups
@@ -19,10 +20,15 @@ ROUNDS = 3
 """Times that the plane is fitted: the cup's outline on the map follows its tilt."""
 OUTLIER = 0.003
 """Departure, m, at which a sample counts half as much for the plane: edges and flying pixels must not tilt it."""
-DROP = 0.005
-"""A sample this far off the plane is not under the lip, m."""
-BEYOND = (0.0015, 0.003, 0.0045, 0.006, 0.009, 0.012)
-"""Distances beyond the rim at which the surface is looked for, m."""
+DROP, SHARE_OF_RISE = 0.005, 0.6
+"""A sample this far off the plane is not under the lip, m; on low things this share of their height over the table."""
+LEAST_DROP = 0.0025
+INSIDE, BEYOND, PACE = 0.004, 0.012, 0.00075
+"""Where the end of the surface is looked for: from this far inside the rim to this far beyond it, in such steps, m."""
+NEAREST = 3
+"""The margin is the mean of so many of the nearest ends of the surface: one reading may err."""
+MOVE = 0.004
+"""Farthest that a contact is moved at once towards the middle between the ends of its surface, m."""
 RIM = 24
 PARTS = 8
 """Parts of the cup's outer ring whose mean departure is taken."""
@@ -77,7 +83,9 @@ def lay(scene: Scene, radius: float, x: Tensor, y: Tensor, close: bool) -> Cups:
     heights, known = _look(scene, pose, samples.along, samples.across)
     upright = pose.normal()[:, 2:]
     departure = (heights - pose.plane(*pose.offsets(samples.along, samples.across))) * upright
-    held = (known & (departure.abs() < DROP)).float()
+    rise = pose.height - scene.table_at(pose.x, pose.y)
+    near = departure.abs() < _drop(rise)[:, None]
+    held = (known & near).float()
     weighted = departure * held
     count = held.sum(1).clamp(min=1)
     in_part = held @ samples.parts.T
@@ -91,9 +99,9 @@ def lay(scene: Scene, radius: float, x: Tensor, y: Tensor, close: bool) -> Cups:
         margin=nothing,
         lean_x=nothing,
         lean_y=nothing,
-        rise=pose.height - scene.table_at(pose.x, pose.y),
+        rise=rise,
         unseen=1 - known[:, -RIM:].float().mean(1),
-        lost=(known & (departure.abs() >= DROP)).float().mean(1),
+        lost=(known & ~near).float().mean(1),
         score=nothing,
     )
     return _surrounded(scene, radius, cups) if close else cups
@@ -136,23 +144,55 @@ def _curved(samples: Disc, departure: Tensor, held: Tensor) -> Tensor:
     return (found[:, 3:] / scale**2 @ samples.bend.T).abs().amax(1)
 
 
+def _drop(rise: Tensor) -> Tensor:
+    """Departure (N,) from the plane at which a surface that rises so high over the table (N,) has ended, m."""
+    return (SHARE_OF_RISE * rise).clamp(LEAST_DROP, DROP)
+
+
 def _surrounded(scene: Scene, radius: float, cups: Cups) -> Cups:
     """With `margin` and the middle of the thing under each cup."""
-    values = {field: getattr(cups, field) for field in cups.__dataclass_fields__}
+    ends = surface_ends(scene, radius, cups.pose)
+    margin = ends.topk(NEAREST, dim=1, largest=False).values.mean(1) - radius
     lean_x, lean_y = _middle(scene, cups.pose)
-    return Cups(**{**values, "margin": _margin(scene, radius, cups.pose), "lean_x": lean_x, "lean_y": lean_y})
+    return replace(cups, margin=margin, lean_x=lean_x, lean_y=lean_y)
 
 
-def _margin(scene: Scene, radius: float, pose: CupPose) -> Tensor:
-    """How far (N,) beyond the rim all of the surface is still seen and near the plane, m."""
-    angle = 2 * math.pi * torch.arange(RIM, device=pose.x.device) / RIM
-    distance = radius + torch.tensor(BEYOND, device=pose.x.device)[:, None]
-    heights, known = _look(scene, pose, (distance * torch.cos(angle)).reshape(-1), (distance * torch.sin(angle)).reshape(-1))
-    plane = pose.plane(*pose.offsets((distance * torch.cos(angle)).reshape(-1), (distance * torch.sin(angle)).reshape(-1)))
-    on = known & (((heights - plane) * pose.normal()[:, 2:]).abs() < DROP)
-    whole = on.reshape(len(pose.x), len(BEYOND), RIM).all(2)
-    steps = torch.cumprod(whole.int(), 1).sum(1)
-    return torch.tensor((0.0, *BEYOND), device=pose.x.device)[steps]
+def surface_ends(scene: Scene, radius: float, pose: CupPose) -> Tensor:
+    """How far (N, RIM) the surface goes on from each contact in RIM directions, m: at least to INSIDE the rim, at most to
+    BEYOND it."""
+    angle = _rim_angles(scene.device)
+    steps = torch.arange(radius - min(INSIDE, radius / 2), radius + BEYOND, PACE, device=scene.device)
+    along, across = steps * torch.cos(angle)[:, None], steps * torch.sin(angle)[:, None]
+    x, y = pose.offsets(along.reshape(-1), across.reshape(-1))
+    departure = (_between(scene, x, y) - pose.plane(x, y)) * pose.normal()[:, 2:]
+    drop = _drop(pose.height - scene.table_at(pose.x, pose.y))
+    on = (departure.abs() < drop[:, None]) & scene.sample(scene.known, x, y)
+    count = torch.cumprod(on.reshape(len(pose.x), RIM, len(steps)).int(), 2).sum(2)
+    return steps[0] + PACE * (count - 0.5)
+
+
+def centred(scene: Scene, radius: float, cups: Cups) -> tuple[Tensor, Tensor]:
+    """Map x, y (N,) of contacts moved away from the ends of the surface that lie nearer than the others."""
+    angle = _rim_angles(scene.device)
+    tight = (radius + BEYOND / 2 - surface_ends(scene, radius, cups.pose)).clamp(min=0)
+    share = 2 / (tight > 0).sum(1).clamp(min=RIM // 4)
+    along, across = -share * (tight @ torch.cos(angle)), -share * (tight @ torch.sin(angle))
+    first, second = cups.pose.tangents()
+    move = along[:, None] * first[:, :2] + across[:, None] * second[:, :2]
+    move = move * (MOVE / torch.linalg.norm(move, dim=1, keepdim=True).clamp(min=MOVE))
+    return cups.x + move[:, 0], cups.y + move[:, 1]
+
+
+def _rim_angles(device: torch.device) -> Tensor:
+    return 2 * math.pi * torch.arange(RIM, device=device) / RIM
+
+
+def _between(scene: Scene, x: Tensor, y: Tensor) -> Tensor:
+    """Heights at map x, y (any shape), interpolated between cells: ends of surfaces lie between them."""
+    rows, columns = scene.bound.shape
+    column, row = (x - scene.map.corner[0]) / scene.map.resolution, (y - scene.map.corner[1]) / scene.map.resolution
+    grid = torch.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], -1)[None]
+    return F.grid_sample(scene.bound[None, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
 
 
 def _middle(scene: Scene, pose: CupPose) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from inference_server.planners.asked_for import outside_request
 from inference_server.planners.placement import map_pixels
 from inference_server.planners.proposal import NOISE, in_turn
 from inference_server.planners.scene import Scene
-from inference_server.planners.suction_contact import lay
+from inference_server.planners.suction_contact import centred, lay
 from inference_server.planners.suction_cups import Cups
 
 STRIDE = 2
@@ -24,14 +24,14 @@ LEAST_RISE = 0.004
 """A contact lies at least this far above the table, m."""
 HOPELESS_CURVE, HOPELESS_LOSS, HOPELESS_UNSEEN = 0.004, 0.25, 0.4
 """What a first look leaves out: curved by so many metres, so much of the cup over an edge, so much of its rim unseen."""
-NUDGES = ((0.002, 0.0), (-0.002, 0.0), (0.0, 0.002), (0.0, -0.002))
-"""Moves that are tried around the better contacts, m."""
+CENTRINGS = 3
+"""Times that the better contacts are moved towards the middle."""
 
 
 def propose(scene: Scene, rate: Callable[[Cups], Tensor], most: int, refined: int) -> tuple[Cups, Counter]:
     """At most about `most` cups, the best in every part of the scene by `rate`, and counted rejections.
 
-    The best `refined` are also tried a little beside their places.
+    The best `refined` are also tried where they lie in the middle between the ends of their surface.
     """
     rejected: Counter = Counter()
     x, y = _centres(scene, rejected)
@@ -40,12 +40,12 @@ def propose(scene: Scene, rate: Callable[[Cups], Tensor], most: int, refined: in
     coarse = coarse.pick(_hopeful(coarse, rejected))
     chosen = in_turn(rate(coarse), coarse.x, coarse.y, most)
     cups = lay(scene, radius, coarse.x[chosen], coarse.y[chosen], close=True)
-    best = cups.pick(torch.argsort(rate(cups), descending=True)[:refined])
-    beside = torch.tensor(NUDGES, device=scene.device)
-    moved = lay(
-        scene, radius, (best.x[:, None] + beside[:, 0]).reshape(-1), (best.y[:, None] + beside[:, 1]).reshape(-1), close=True
-    )
-    return cups.join(moved), rejected
+    best = cups
+    for _ in range(CENTRINGS):
+        best = best.pick(torch.argsort(rate(best), descending=True)[:refined])
+        best = lay(scene, radius, *centred(scene, radius, best), close=True)
+        cups = cups.join(best)
+    return cups, rejected
 
 
 def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor]:

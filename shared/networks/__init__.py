@@ -12,6 +12,7 @@ from torch import nn
 
 ARCHITECTURES = {
     "dense": "shared.networks.dense:DenseScorer",
+    "suction-dense": "shared.networks.suction_dense:SuctionScorer",
     "mobileunet": "shared.networks.mobileunet:MobileUNet",
     "gqcnn": "shared.networks.gqcnn:GQCNN",
     "fc-gqcnn": "shared.networks.fc_gqcnn:FCGQCNN",

@@ -20,12 +20,15 @@ from shared.contract import CameraIntrinsics, Grasp, Gripper
 from shared.geometry import invert
 from shared.heightmap import HeightMap, project
 
-CHANNELS = 4
+CHANNELS = 6
 SIDE = 32
-"""Patches are squares of this many cells: 80 mm in the plane of the cup."""
-STEP = 0.0025
-FINE, COARSE = 0.006, 0.06
-"""Distances from the cup's plane are clipped to FINE, heights over the contact to COARSE, m; both are scaled to -1..1."""
+"""Patches are squares of this many cells."""
+STEP, FAR_STEP = 0.0025, 0.008
+"""Cell size, m, of the near view (80 mm in the plane of the cup: what its lip meets) and of the far one (256 mm: what hangs on
+it)."""
+FINE, COARSE, FAR = 0.006, 0.06, 0.12
+"""Distances from the cup's plane are clipped to FINE, heights over the contact to COARSE in the near view and FAR in the far
+one, m; all are scaled to -1..1."""
 STEEPEST = math.radians(80)
 """Most that the approach of a cup is seen to lean from that of the map, rad."""
 SOFT = 0.001
@@ -72,37 +75,42 @@ def patches(scene: HeightMap, cups: CupPose, gripper: Gripper) -> Tensor:
     """What N cups see, (N, CHANNELS, SIDE, SIDE) float32 on the device of `cups`.
 
     Channels: distance out of the cup's plane / FINE and height over the contact / COARSE (the upper bound where nothing was
-    read); 1 where a reading was, else 0; 1 under the cup, else 0.
+    read); 1 where a reading was, else 0; 1 under the cup, else 0; height / FAR and reading again over the far view.
     """
-    device = cups.x.device
-    layers = torch.from_numpy(np.stack([scene.bound, scene.known.astype(np.float32)])).to(device)
-    line = _line(device)
+    layers = torch.from_numpy(np.stack([scene.bound, scene.known.astype(np.float32)])).to(cups.x.device)[None]
+    x, y, near, known = _look(scene, layers, cups, STEP)
+    # Cells of the far view are larger than the map's: their mean, not a sample, keeps thin things in sight.
+    _, _, far, far_known = _look(scene, F.avg_pool2d(layers, 3, 1, 1, count_include_pad=False), cups, FAR_STEP)
+    fine = (near - cups.plane(x, y)) * cups.normal()[:, 2:] / FINE
+    coarse, far = (near - cups.height[:, None]) / COARSE, (far - cups.height[:, None]) / FAR
+    cup = footprint(gripper.cup_radius, x.device).reshape(-1).expand_as(fine)
+    channels = (fine.clamp(-1, 1), coarse.clamp(-1, 1), known, cup, far.clamp(-1, 1), far_known)
+    return torch.stack(channels, dim=1).reshape(-1, CHANNELS, SIDE, SIDE).to(torch.float32)
+
+
+def _look(scene: HeightMap, layers: Tensor, cups: CupPose, step: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Map x, y, height, m, and known share, each (N, SIDE * SIDE), on cells of `step` m in the plane of each cup."""
+    line = _line(layers.device, step)
     x, y = cups.offsets(line.expand(SIDE, SIDE).reshape(-1), line[:, None].expand(SIDE, SIDE).reshape(-1))
     rows, columns = scene.height.shape
     column = (x - scene.corner[0]) / scene.resolution
     row = (y - scene.corner[1]) / scene.resolution
     grid = torch.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], dim=-1)[None].to(torch.float32)
-    sampled = F.grid_sample(layers[None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
+    sampled = F.grid_sample(layers, grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
     inside = (grid[0].abs() <= 1).all(-1)
     table = float(scene.table[0]) * x + float(scene.table[1]) * y
-    height = torch.where(inside, sampled[0], table.to(torch.float32))
-    upright = cups.normal()[:, 2:]
-    fine = ((height - cups.plane(x, y)) * upright / FINE).clamp(-1, 1)
-    coarse = ((height - cups.height[:, None]) / COARSE).clamp(-1, 1)
-    cup = footprint(gripper.cup_radius, device).reshape(-1).expand_as(fine)
-    stacked = torch.stack([fine, coarse, sampled[1] * inside, cup], dim=1)
-    return stacked.reshape(-1, CHANNELS, SIDE, SIDE).to(torch.float32)
+    return x, y, torch.where(inside, sampled[0], table.to(torch.float32)), sampled[1] * inside
 
 
 def footprint(radius: float, device: torch.device) -> Tensor:
     """Where a cup of a radius (m) covers a patch, (SIDE, SIDE), 1 inside."""
-    line = _line(device)
+    line = _line(device, STEP)
     from_centre = torch.sqrt(line**2 + line[:, None] ** 2)
     return (0.5 + (radius - from_centre) / (2 * SOFT)).clamp(0, 1)
 
 
-def _line(device: torch.device) -> Tensor:
-    return STEP * (torch.arange(SIDE, device=device) - (SIDE - 1) / 2)
+def _line(device: torch.device, step: float) -> Tensor:
+    return step * (torch.arange(SIDE, device=device) - (SIDE - 1) / 2)
 
 
 def cups_of(scene: HeightMap, grasps: Sequence[Grasp], gripper: Gripper) -> CupPose:

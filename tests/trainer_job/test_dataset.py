@@ -11,7 +11,7 @@ from block_world import block_outcome
 from shared.contract import Outcome, SceneRef
 from shared.shards import ShardWriter
 from trainer_job.dataset import Dataset, in_service, is_held_out, scene_key
-from trainer_job.learner import LEARNERS
+from trainer_job.learners import LEARNERS
 from trainer_job.library import Library
 from trainer_job.views import ViewCache, depth_metres
 

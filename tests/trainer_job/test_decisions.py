@@ -18,7 +18,7 @@ from trainer_job.dataset import Dataset
 from trainer_job.decisions import Decisions
 from trainer_job.evaluate import Assessment
 from trainer_job.gate import compare
-from trainer_job.learner import LEARNERS
+from trainer_job.learners import LEARNERS
 from trainer_job.publish import Trained, publish_candidate, seed_registry
 
 LEARNER = LEARNERS["dense"]

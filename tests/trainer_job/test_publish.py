@@ -11,7 +11,7 @@ import torch
 from shared.registry import ModelCard, Registry
 from trainer_job.evaluate import Assessment
 from trainer_job.gate import compare
-from trainer_job.learner import LEARNERS
+from trainer_job.learners import LEARNERS
 from trainer_job.metrics import binary_metrics
 from trainer_job.publish import (
     UNTRAINED,

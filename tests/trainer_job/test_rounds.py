@@ -13,7 +13,7 @@ from shared.registry import ModelCard, Registry
 from shared.settings import TrainerSettings
 from shared.shards import ShardWriter
 from trainer_job.dataset import Dataset
-from trainer_job.learner import LEARNERS
+from trainer_job.learners import LEARNERS
 from trainer_job.library import Library, examples
 from trainer_job.publish import load_network, seed_registry, weights_of
 from trainer_job.rounds import FRESH, WARM, finish_round, plan_round, train_round, trained_on

@@ -10,7 +10,7 @@ from block_world import block_outcome
 from shared.networks.hand_frame import SPAN
 from shared.shards import ShardWriter
 from trainer_job.dataset import Dataset
-from trainer_job.learner import LEARNERS
+from trainer_job.learners import LEARNERS
 from trainer_job.library import Library
 from trainer_job.metrics import binary_metrics
 from trainer_job.training import Examples, Interrupted, Order, Schedule, predict, train
