@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shared.networks.picture import rays
 from trainer_job.datasets.heat_labels import HeatLabels
 from trainer_job.metrics import binary_metrics
 from trainer_job.picture_changes import Labels, change
@@ -42,6 +43,7 @@ class HeatTask:
         self.data, self.held_out = _Grouped(training), _Grouped(validation)
         self.training = training.pictures
         self.epochs = 0
+        self.rays = bool(recipe.parameters.get("rays", False))
         self.rng = np.random.default_rng(recipe.seed)
         self.noise = torch.Generator().manual_seed(recipe.seed)
 
@@ -53,7 +55,16 @@ class HeatTask:
     def batch(self, pictures: np.ndarray, device: torch.device) -> tuple[tuple[Tensor, ...], Labels]:
         """Changed pictures and their labels."""
         images, labels = change(*self.data.tensors(pictures), self.angles, self.recipe.augment, self.noise)
-        return (images.to(device, memory_format=torch.channels_last),), labels.to(device)
+        return (self._inputs(images, labels, device),), labels.to(device)
+
+    def _inputs(self, images: Tensor, labels: Labels, device: torch.device) -> Tensor:
+        """Pictures, with the directions of their pixels where the network asks for them."""
+        if self.rays:
+            if labels.lenses is None:
+                raise ValueError("the network asks for `rays`: expected pictures whose camera is known, such as our own shards")
+            lenses = labels.lenses.numpy()
+            images = torch.cat([images, torch.from_numpy(rays(labels.size, lenses[:, :2], lenses[:, 2]))], 1)
+        return images.to(device, memory_format=torch.channels_last)
 
     def forward(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
         return network(*inputs)
@@ -74,7 +85,7 @@ class HeatTask:
     def held_out_logits(self, network: nn.Module, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
         """Labels and logits (N,) of all held-out grasps."""
         found = [
-            (labels.success.numpy(), at(network(images.to(device)).cpu(), labels).numpy())
+            (labels.success.numpy(), at(network(self._inputs(images, labels, device)).cpu(), labels).numpy())
             for images, labels in self.held_out.batches(EVALUATED)
         ]
         return np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found])
@@ -91,7 +102,7 @@ class HeatTask:
         """loss; median distance of the best cell from the label (pixels) and share of right rotations, of successes."""
         losses, distances, right = [], [], []
         for images, labels in self.held_out.batches(EVALUATED):
-            outputs = network(images.to(device)).cpu()
+            outputs = network(self._inputs(images, labels, device)).cpu()
             losses.append(float(self.loss(outputs, labels)) * len(labels.map))
             found = torch.stack(torch.unravel_index(outputs.flatten(1).argmax(1), outputs.shape[1:]), 1)[labels.picture]
             good = labels.success > 0
@@ -107,7 +118,7 @@ class HeatTask:
     @torch.inference_mode()
     def picture(self, network: nn.Module, device: torch.device, path: Path) -> None:
         images, labels = next(self.held_out.batches(5))
-        logits = network(images.to(device)).cpu()
+        logits = network(self._inputs(images, labels, device)).cpu()
         share = logits.flatten(1).softmax(1).reshape(logits.shape) if self.recipe.loss == "cells" else logits.sigmoid()
         first = torch.searchsorted(labels.picture, torch.arange(len(images)))
         targets = torch.cat([labels.place[first], labels.map[first, None]], 1)
@@ -133,6 +144,7 @@ class _Grouped:
             torch.from_numpy(some.success.astype(np.float32)),
             (images.shape[2], images.shape[3]),
             None if some.fits is None else torch.from_numpy(some.fits[pictures]).float(),
+            None if some.lenses is None else torch.from_numpy(some.lenses[pictures]).float(),
         )
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Labels]]:

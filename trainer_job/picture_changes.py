@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ class Labels:
     """picture (L,): place in the batch, rising. place (L, 2): row, column in pixels. map (L,). success (L,) float32.
 
     size: rows and columns of the pictures, by which places are brought to a coarser grid. fits (N, maps, h, w), where known:
-    answers of geometry, 0 or 1, on a grid over the pictures.
+    answers of geometry, 0 or 1, on a grid over the pictures. lenses (N, 3), where known: principal point (u, v), focal length.
     """
 
     picture: Tensor
@@ -28,6 +29,7 @@ class Labels:
     success: Tensor
     size: tuple[int, int]
     fits: Tensor | None = None
+    lenses: Tensor | None = None
 
     def place_on(self, grid: tuple[int, int]) -> Tensor:
         """Places (L, 2) in cells of a grid over the same picture; a cell's centre is at its integer value."""
@@ -35,11 +37,12 @@ class Labels:
         return (self.place + 0.5) * scale - 0.5
 
     def to(self, device: torch.device) -> Labels:
-        moved = [each.to(device) for each in (self.picture, self.place, self.map, self.success)]
-        return Labels(moved[0], moved[1], moved[2], moved[3], self.size, None if self.fits is None else self.fits.to(device))
+        moved: dict[str, Any] = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
     def pick(self, rows: Tensor) -> Labels:
-        return Labels(self.picture[rows], self.place[rows], self.map[rows], self.success[rows], self.size, self.fits)
+        """These labels of the same pictures."""
+        return replace(self, picture=self.picture[rows], place=self.place[rows], map=self.map[rows], success=self.success[rows])
 
 
 def change(
@@ -95,7 +98,11 @@ class _Motion:
         becomes = self.rotations(angles)
         nearest = level * len(angles) + becomes[labels.picture, rotation]
         dense = None if labels.fits is None else self._fits(labels.fits, becomes)
-        return Labels(labels.picture, new.flip(1), nearest, labels.success, self.size, dense), inside
+        lenses = labels.lenses
+        if lenses is not None:
+            principal = (self.matrix @ (lenses[:, :2] - self.about)[:, :, None])[:, :, 0] + self.to
+            lenses = torch.cat([principal, lenses[:, 2:]], 1)
+        return replace(labels, place=new.flip(1), map=nearest, size=self.size, fits=dense, lenses=lenses), inside
 
     def rotations(self, angles: Tensor) -> Tensor:
         """(N, R) what each rotation becomes."""

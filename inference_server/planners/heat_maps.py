@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from inference_server.planners.planner import LoadedNetwork, PlannerError
 from shared.contract import PlanRequest
 from shared.networks.mobileunet import MobileUNet
-from shared.networks.picture import Picture, factor_to, fit
+from shared.networks.picture import Picture, factor_to, fit, rays
 from shared.planner import Observation
 
 PEAKS = 512
@@ -89,13 +89,18 @@ def heat_maps(
         raise PlannerError(
             422, "missing_image", f"this version of {network.name} needs rgb{' and depth' * (module.inputs == 4)}"
         )
-    learned = ((network.card.model_extra or {}).get("view") or {}).get("pixels_per_metre")
-    factor = factor_to(rgb.shape[:2], module.image_size, learned, request.camera, request.table_depth or table_depth)
+    learned = (network.card.model_extra or {}).get("view") or {}
+    factor = factor_to(
+        rgb.shape[:2], module.image_size, learned.get("pixels_per_metre"), request.camera, request.table_depth or table_depth
+    )
     picture = fit(rgb, factor)
     image = _tensor(picture, network) / 255
     if module.inputs == 4:
         depth = fit(np.asarray(observation.depth), factor, cv2.INTER_NEAREST)
         image = torch.cat([image, _tensor(depth, network)], 1)
+    if module.rays:
+        lens = picture.lens(request.camera, learned.get("focal_px"))
+        image = torch.cat([image, torch.from_numpy(rays(picture.image.shape[:2], *lens)).to(network.device)], 1)
     logits = module(image)[0].unflatten(0, (-1, module.rotations))
     angles, heights = (torch.tensor(values, device=network.device) for values in (module.angles, module.tip_heights))
     return HeatMaps(logits, angles, heights, picture)

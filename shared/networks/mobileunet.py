@@ -85,7 +85,8 @@ class MobileUNet(nn.Module):
     angles: image angle of the closing axis of each rotation, radians from +u towards +v; default k pi / R. (The published
     two-rotation network counts from the image rows: [pi / 2, 0].) inputs: 4 when depth is stacked behind RGB.
     tip_heights: of the fingertips over the table, m. decoder_width: channels of the finer decoder, 0 for the published one.
-    squeeze: with squeeze-and-excitation, as published.
+    squeeze: with squeeze-and-excitation, as published. rays: two more channels behind the others, the direction in which each
+    pixel looks (`rays` in picture.py): how much is seen of a side tells the height to those who know from where they look.
     """
 
     def __init__(
@@ -98,11 +99,12 @@ class MobileUNet(nn.Module):
         tip_heights: list[float] | None = None,
         decoder_width: int = 0,
         squeeze: bool = True,
+        rays: bool = False,
     ) -> None:
         super().__init__()
         if not 2 <= rotations <= 16:
             raise ValueError(f"rotations: expected 2 to 16, got {rotations}")
-        self.rotations, self.inputs, self.output_relu = rotations, inputs, output_relu
+        self.rotations, self.inputs, self.output_relu, self.rays = rotations, inputs, output_relu, rays
         self.image_size = image_size
         self.angles = angles or [k * math.pi / rotations for k in range(rotations)]
         if len(self.angles) != rotations:
@@ -112,7 +114,7 @@ class MobileUNet(nn.Module):
         width = 2 * maps
         relu, swish, on = nn.ReLU, nn.Hardswish, int(squeeze)
         self.backbone1 = nn.Sequential(
-            _Unit(inputs, 16, 3, 2, act=swish),
+            _Unit(inputs + 2 * rays, 16, 3, 2, act=swish),
             _InvertedResidual(16, 3, 16, 16, 8 * on, relu, 2),
             _InvertedResidual(16, 3, 72, 24, 0, relu, 2),
         )
@@ -147,7 +149,7 @@ class MobileUNet(nn.Module):
 
     def golden_batch(self) -> tuple[Tensor, ...]:
         """Fixed input for checks of loaded weights."""
-        shape = (1, self.inputs, self.image_size, self.image_size)
+        shape = (1, self.inputs + 2 * self.rays, self.image_size, self.image_size)
         return (torch.rand(shape, generator=torch.Generator().manual_seed(0)),)
 
 

@@ -15,6 +15,10 @@ LONGEST = 1024
 """A picture is never enlarged beyond this, pixels."""
 
 
+RAY_SCALE = 3.0
+"""Tangents of a common field of view become as large as colours."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """image (H, W, 3), sides multiples of STRIDE: the sent one resized by `scale` (u, v), its right and lower rim repeated.
@@ -30,9 +34,30 @@ class Picture:
         """Pixels (N, 2) as (u, v) of the sent picture, in this one."""
         return (np.asarray(pixels, dtype=float) + 0.5) * self.scale - 0.5
 
+    def lens(self, camera: CameraIntrinsics | None, focal: float | None) -> tuple[np.ndarray, np.ndarray]:
+        """Principal point (1, 2) and focal length (1,) in pixels of this picture.
+
+        Without a camera: the middle, and the focal length of training, `focal` (none: half the longer side).
+        """
+        if camera is not None:
+            return self.to_picture(np.array([[camera.cx, camera.cy]])), np.array([camera.fx * self.scale[0]])
+        return (np.array([self.size[::-1]]) - 1) / 2, np.array([focal or max(self.size) / 2])
+
     def to_sent(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels (N, 2) as (u, v) of this picture, in the sent one."""
         return (np.asarray(pixels, dtype=float) + 0.5) / self.scale - 0.5
+
+
+def rays(size: tuple[int, int], principal: np.ndarray, focal: np.ndarray) -> np.ndarray:
+    """(N, 2, rows, columns) float32: tangents along u and v of the directions in which pixels look, times RAY_SCALE.
+
+    principal (N, 2) as (u, v), focal (N,): of each of N pictures, in its pixels.
+    """
+    u = (np.arange(size[1])[None] - principal[:, :1]) / focal[:, None]
+    v = (np.arange(size[0])[None] - principal[:, 1:]) / focal[:, None]
+    shape = (len(focal), *size)
+    both = [np.broadcast_to(u[:, None, :], shape), np.broadcast_to(v[:, :, None], shape)]
+    return (RAY_SCALE * np.stack(both, 1)).astype(np.float32)
 
 
 def fit(image: np.ndarray, factor: float, interpolation: int = cv2.INTER_AREA) -> Picture:

@@ -98,6 +98,29 @@ def test_what_geometry_says_of_every_cell_moves_with_the_labels(options):
     assert (found.fits.sum((2, 3)) > 0).sum(1).max() == 1  # in no other map
 
 
+@pytest.mark.parametrize("options", [{"turn": True, "mirror": True}, {"turn": True, "shift": 0.1, "window": 48}])
+def test_the_camera_turns_with_its_picture(options):
+    """A label is seen as far from the optical axis as before, at the angle to its closing axis that it had."""
+    count, angles = 100, torch.arange(16) * math.pi / 16
+    rng = np.random.default_rng(0)
+    rows = [[int(rng.integers(16, 64)), int(rng.integers(16, 64)), int(rng.integers(16))] for _ in range(count)]
+    labels = labels_of(rows, (80, 80))
+    lenses = torch.tensor([[35.0, 50.0, 300.0]]).repeat(count, 1)
+    labels = Labels(labels.picture, labels.place, labels.map, labels.success, labels.size, None, lenses)
+    _, found = change(torch.zeros(count, 3, 80, 80), labels, angles, AugmentRecipe(**options), generator())
+    assert found.lenses[:, 2].tolist() == [300.0] * count
+
+    def seen(of):
+        away = of.place.flip(1) - of.lenses[of.picture, :2]
+        axis = torch.stack([angles[of.map].cos(), angles[of.map].sin()], 1)
+        return away.norm(dim=1), (away * axis).sum(1).abs()
+
+    kept = labels.pick(found.picture)
+    for before, after in zip(seen(kept), seen(found), strict=True):
+        assert torch.allclose(before, after, atol=1e-2)
+    assert not torch.allclose(found.lenses[:, :2], lenses[:, :2])
+
+
 def test_grey_pictures_have_equal_channels():
     images = torch.rand(50, 3, 16, 16, generator=generator())
     labels = labels_of([[3, 4, 1]] * 50, (16, 16))

@@ -1,9 +1,11 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from shared.networks.picture import RAY_SCALE
 from trainer_job.datasets.heat_labels import HeatLabels
 from trainer_job.heat_task import HeatTask, at
 from trainer_job.picture_changes import Labels
@@ -31,7 +33,7 @@ def task(pictures=20, per_picture=7):
     images = np.repeat(np.arange(pictures, dtype=np.uint8)[:, None, None, None], 64, 1).repeat(64, 2).repeat(3, 3)
     places = np.stack([which, rng.integers(0, 64, len(which))], 1).astype(np.float32)  # the row tells the picture
     labels = HeatLabels(images, which, places, rng.integers(0, 4, len(which)), rng.random(len(which)) < 0.5)
-    recipe = load("heatmap16").model_copy(update={"augment": AugmentRecipe()})
+    recipe = load("heatmap16").model_copy(update={"augment": AugmentRecipe(), "parameters": {}})
     return HeatTask(labels, None, recipe, [0.0, 1.0])
 
 
@@ -53,6 +55,19 @@ def test_held_out_pictures_are_seen_once_and_never_learned_from():
     assert network.seen == 4
     held = set(learned.held_out.labels.pictures)
     assert not held & set(learned.training)
+
+
+def test_rays_go_with_the_pictures_of_a_network_that_asks_for_them():
+    learned = task()
+    learned.rays = True
+    with pytest.raises(ValueError, match="camera is known"):
+        learned.batch(learned.epoch()[:2], CPU)
+    lenses = np.tile([31.5, 20.0, 100.0], (20, 1))
+    learned.data.labels = replace(learned.data.labels, lenses=lenses)
+    (images,), _ = learned.batch(learned.epoch()[:2], CPU)
+    assert images.shape == (2, 5, 64, 64)
+    assert images[0, 3, 0, 63] == pytest.approx(RAY_SCALE * 0.315)
+    assert images[0, 4, 20, 0] == 0
 
 
 def test_logits_are_read_between_the_cells():

@@ -35,6 +35,7 @@ def read(
     """
     pictures: list[Picture] = []
     dense: list[np.ndarray] = []
+    lenses: list[np.ndarray] = []
     rows: list[tuple[int, float, float, int, bool, bool]] = []
     for shard in (shard for folder in folders for shard in shard_folders(folder)):
         reader, seen = ShardReader(shard), dict[int, int]()
@@ -54,6 +55,8 @@ def read(
             if offset not in seen:
                 seen[offset] = len(pictures)
                 pictures.append(_picture(np.asarray(outcome.images["rgb"]), meta, network, pixels_per_metre))
+                principal, focal = pictures[-1].lens(meta.camera, None)
+                lenses.append(np.append(principal[0], focal))
                 if with_fits:
                     dense.append(_fits(outcome, pictures[-1], network))
             picture = pictures[seen[offset]]
@@ -70,7 +73,7 @@ def read(
     which, maps = table[:, 0].astype(np.int64), table[:, 3].astype(np.int64)
     images = np.stack([picture.image for picture in pictures])
     answers = np.stack(dense) if dense else None
-    labels = HeatLabels(images, which, table[:, 1:3].astype(np.float32), maps, table[:, 4] > 0, answers)
+    labels = HeatLabels(images, which, table[:, 1:3].astype(np.float32), maps, table[:, 4] > 0, answers, np.stack(lenses))
     held_out = table[:, 5] > 0
     return labels.pick(~held_out), labels.pick(held_out)
 

@@ -32,6 +32,14 @@ def test_mobileunet_maps_heights_on_a_finer_grid_and_sees_only_what_is_near():
     assert torch.allclose(window[:, :, 34:38, 34:38], whole[:, :, 38:42, 38:42], atol=1e-5)
 
 
+@torch.inference_mode()
+def test_mobileunet_with_rays_takes_two_more_channels():
+    network = build_network("mobileunet", {"rays": True, "decoder_width": 8, "rotations": 4}).eval()
+    (image,) = network.golden_batch()
+    assert image.shape == (1, 5, 64, 64)
+    assert network(image).shape == (1, 4, 16, 16)
+
+
 def test_mobileunet_with_two_rotations_has_the_published_size():
     network = build_network("mobileunet", {})
     assert parameters(network) == 87_362
