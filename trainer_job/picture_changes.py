@@ -20,7 +20,7 @@ class Labels:
     """picture (L,): place in the batch, rising. place (L, 2): row, column in pixels. map (L,). success (L,) float32.
 
     size: rows and columns of the pictures, by which places are brought to a coarser grid. fits (N, maps, h, w), where known:
-    answers of geometry, 0 or 1, on a grid over the pictures. lenses (N, 3), where known: principal point (u, v), focal length.
+    answers of geometry, 0 to 1, on a grid over the pictures. lenses (N, 3), where known: principal point (u, v), focal length.
     """
 
     picture: Tensor
@@ -115,7 +115,7 @@ class _Motion:
         """Moved answers, of the rotations that they come to belong to; beyond the picture nothing fits."""
         rows, columns = (side * cells // old for side, cells, old in zip(self.size, fits.shape[2:], self.old, strict=True))
         grid = F.affine_grid(self._theta(), [len(fits), 1, rows, columns], align_corners=False)
-        moved = F.grid_sample(fits, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+        moved = F.grid_sample(fits, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         came_from = torch.argsort(becomes, 1)[:, None, :, None, None]
         by_rotation = moved.unflatten(1, (-1, becomes.shape[1]))
         return by_rotation.gather(2, came_from.expand_as(by_rotation)).flatten(1, 2)

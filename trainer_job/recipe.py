@@ -64,7 +64,7 @@ class Recipe(_Part):
     )
     data: DataRecipe
     loss: Literal["success", "cells"] = Field("success", description="cells: cross-entropy over all cells and rotations")
-    fits: float = Field(0.0, ge=0, description="first weight of what geometry says of every cell; falls to 0 over the run")
+    fits: float = Field(0.0, ge=0, description="weight of what geometry says of every cell")
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     augment: AugmentRecipe = AugmentRecipe()

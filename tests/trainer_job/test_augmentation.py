@@ -94,7 +94,7 @@ def test_what_geometry_says_of_every_cell_moves_with_the_labels(options):
     assert found.fits.shape == (count, 32, side, side)
     assert not torch.equal(found.map, labels.map)
     rows_columns = found.place_on((side, side)).round().long().clamp(0, side - 1)
-    assert found.fits[found.picture, found.map, rows_columns[:, 0], rows_columns[:, 1]].min() == 1
+    assert found.fits[found.picture, found.map, rows_columns[:, 0], rows_columns[:, 1]].min() > 0.9
     assert (found.fits.sum((2, 3)) > 0).sum(1).max() == 1  # in no other map
 
 

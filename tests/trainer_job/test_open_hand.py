@@ -7,11 +7,11 @@ import pytest
 
 from shared.contract import CameraIntrinsics, Gripper
 from shared.geometry import look_at
-from trainer_job.datasets.open_hand import fits
+from trainer_job.datasets.open_hand import AROUND, fits
 
 CAMERA = CameraIntrinsics(fx=420.0, fy=420.0, cx=119.5, cy=119.5)
 POSE = look_at(np.array([0.0, 0.0, 0.7]), np.zeros(3), np.array([0.0, 1.0, 0.0]))
-ANGLES = [0.0, math.pi / 4, math.pi / 2]
+ANGLES = [k * math.pi / 16 for k in range(16)]
 HEIGHTS = [0.01, 0.035, 0.06]
 CELLS = np.stack(np.meshgrid(np.arange(60) * 4 + 1.5, np.arange(60) * 4 + 1.5), -1)
 
@@ -27,16 +27,17 @@ def bar(width, length, top):
 
 
 def fit(depth):
-    return fits(depth, CAMERA, POSE, Gripper(), ANGLES, HEIGHTS, CELLS).reshape(3, 3, 60, 60)
+    """(heights, angles, h, w): all, some or none of the neighbours fit."""
+    return fits(depth, CAMERA, POSE, Gripper(), ANGLES, HEIGHTS, CELLS).reshape(3, 16, 60, 60)
 
 
 def test_a_hand_fits_across_a_bar_and_not_along_it():
     found = fit(bar(0.03, 0.16, 0.03))
-    assert found[0, 0, 30, 30]
-    assert not found[0, 2, 30, 30]  # the fingers would land on the bar
+    assert found.max() == found[0, 0, 30, 30] == AROUND
+    assert not found[0, 8, 30, 30]  # the fingers would land on the bar
     assert not found[1:, :, 30, 30].any()  # the tips close above it
     assert not found[:, :, 5, 5].any()  # nothing is there
-    across = np.flatnonzero(found[0, 0, 30]) * 4 + 1.5
+    across = np.flatnonzero(found[0, 0, 30] > AROUND / 2) * 4 + 1.5
     # The bar has 0.03 m between jaws of 0.08 m: 0.025 m to either side, less the margins of the cells.
     assert across.max() - across.min() == pytest.approx(2 * 0.025 * 420 / 0.69, abs=12)
 
@@ -44,8 +45,8 @@ def test_a_hand_fits_across_a_bar_and_not_along_it():
 def test_what_is_higher_than_the_fingers_are_long_meets_the_palm():
     found = fit(bar(0.03, 0.05, 0.08))
     assert not found[0, :, 30, 30].any()
-    assert found[1, 0, 30, 30]
-    assert found[2, 0, 30, 30]
+    assert found[1, 0, 30, 30] == AROUND
+    assert found[2, 0, 30, 30] == AROUND
 
 
 def test_too_wide_is_too_wide():

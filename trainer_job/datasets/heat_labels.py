@@ -13,7 +13,7 @@ import numpy as np
 class HeatLabels:
     """images (M, H, W, 3) uint8; which (N,) of them each grasp was made on; places (N, 2) float32 as row, column in pixels of
     the picture; maps (N,) int64, the network's map that the grasp belongs to; success (N,) bool.
-    fits (M, maps, h, w) bool, where known: answers of geometry on the network's grid (see open_hand.py).
+    fits (M, maps, h, w) uint8, where known: answers of geometry on the network's grid, of AROUND (see open_hand.py).
     lenses (M, 3), where known: principal point (u, v) and focal length of each picture, in its pixels."""
 
     images: np.ndarray

@@ -16,6 +16,8 @@ MARGIN = 0.002
 """Fingers and palm stay this far above what lies under them, m."""
 HELD = 0.005
 """Between the fingers something rises at least this far above their tips, m."""
+AROUND = 27
+"""Cells and angles whose answers are counted together: three by three by three."""
 PAD = 0.008
 """Width of the strip between the fingers in which it must, m."""
 
@@ -29,10 +31,11 @@ def fits(
     heights: Sequence[float],
     pixels: np.ndarray,
 ) -> np.ndarray:
-    """(T R, h, w) bool: whether a jaw that goes straight down, wide open, touches nothing on its way and has something between
-    its fingers; for T heights of the tips over the table, R image angles of the closing axis, seen at pixels (h, w, 2).
+    """(T R, h, w) uint8: in how many of AROUND neighbouring cells and angles a jaw that goes straight down, wide open, touches
+    nothing on its way and has something between its fingers; for T heights of the tips over the table, R image angles of the
+    closing axis, evenly spaced, seen at pixels (h, w, 2).
 
-    depth (H, W), m. Whether what is between the fingers can be held as well, outcomes tell.
+    depth (H, W), m. Counting neighbours prefers the middle of where a hand fits. Whether it can hold, outcomes tell.
     """
     map = project(depth, camera, camera_pose, resolution=RESOLUTION)
     ground = np.array([_cells(map, camera, pixels, height) for height in heights])
@@ -46,7 +49,16 @@ def fits(
             fit = (free & (between > height + HELD)).astype(np.uint8)
             where = (ground[level] @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
             found[level, turn] = cv2.remap(fit, where[..., 0], where[..., 1], cv2.INTER_NEAREST) > 0
-    return found.reshape(-1, *pixels.shape[:2])
+    return _counted(found).reshape(-1, *pixels.shape[:2])
+
+
+def _counted(found: np.ndarray) -> np.ndarray:
+    """(T, R, h, w) uint8 of bool: how many of the neighbours along rows, columns and angles are true."""
+    turns = np.sum([np.roll(found, step, 1) for step in (-1, 0, 1)], axis=0, dtype=np.uint8)
+    rows = np.pad(turns, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    high, wide = found.shape[2:]
+    shifted = [rows[:, :, i : i + high, j : j + wide] for i in range(3) for j in range(3)]
+    return np.add.reduce(shifted, axis=0, dtype=np.uint8)
 
 
 def _cells(map: HeightMap, camera: CameraIntrinsics, pixels: np.ndarray, height: float) -> np.ndarray:

@@ -96,7 +96,7 @@ def map_of(meta: OutcomeMeta, network: MobileUNet) -> int | None:
 
 
 def _fits(outcome: Outcome, picture: Picture, network: MobileUNet) -> np.ndarray:
-    """(maps, h, w) bool on the network's grid over the picture."""
+    """(maps, h, w) uint8 on the network's grid over the picture."""
     meta = outcome.meta
     assert meta.camera is not None  # `map_of` found a pose in the base frame
     height, width = (side // network.stride for side in picture.image.shape[:2])
