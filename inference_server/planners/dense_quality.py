@@ -23,6 +23,8 @@ from shared.networks.gqcnn import GQCNN
 from shared.networks.gqcnn4 import GQCNN4
 
 ANGLES, DEPTHS = 16, 16
+FEWER_DEPTHS = 6
+"""For a network that takes the depth off its input: each depth then costs a pass of its own."""
 DEEPEST = 0.06
 """Fingertips farther than this under the surface at the centre are not considered, m."""
 
@@ -65,7 +67,8 @@ def angle_maps(scene: Scene, scorer: CropScorer) -> Iterator[AngleMap]:
     if box is None:
         return
     center, extent, near, far = box
-    depths = near + (far - near) * (torch.arange(DEPTHS, device=scene.device) + 0.5) / DEPTHS
+    count = FEWER_DEPTHS if getattr(scorer.network, "depth_mode", "") == "im_depth_sub" else DEPTHS
+    depths = near + (far - near) * (torch.arange(count, device=scene.device) + 0.5) / count
     scale, shift = (float(value[0]) for value in scorer.view.scale_and_shift(depths.mean()[None].cpu().numpy(), scorer.focal))
     bins = getattr(scorer.network, "angular_bins", 0)
     for turn in [0.0] if bins else [k * math.pi / ANGLES for k in range(ANGLES)]:
