@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.pretrain_plan import CUP, Step, plan
+from services.pretrain_plan import CUPS, Step, plan
 from shared.durable import replace_file
 
 NOTES = "steps.json"
@@ -86,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{step.name}: python -m {' '.join(step.command())}")
         return 0
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / CUP).write_text(json.dumps({"kind": "suction"}))
+    for name, radius in CUPS.items():
+        (options.out / f"{name}.json").write_text(json.dumps({"kind": "suction", "cup_radius": radius}))
     try:
         return run(steps, options.out)
     except KeyboardInterrupt:

@@ -62,34 +62,53 @@ class Plan:
         return Step(f"train {model}", frozenset({model}), "trainer_job.train", arguments)
 
 
-CUP = "cup.json"
-"""Where the suction gripper is described, under the folder of the run."""
+CUPS = {"cup15": 0.015, "cup10": 0.010, "cup75": 0.0075}
+"""Radius (m) of the cups that suction is learned with; each is described in a file of that name in the folder of the run."""
 JAW: dict[str, str | int | bool] = {"kinds": "single,pile,packed", "fewest": 2, "most": 8}
 
 
 def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence[str] | None = None) -> list[Step]:
     """All steps in order. Raises ValueError for a model that is not made here."""
     make = Plan(out, quick, workers)
-    gripper = str(out / CUP)
     jaw, suction = {"dense", "gqcnn-jaw"}, {"suction-dense", "gqcnn-suction", "efficientnet-suction"}
+    cups = [
+        make.collect(
+            f"suction-{name}", suction, attempts, seed, kinds="single,single,pile,packed", profiles="standard,standard,hard",
+            random=6, edges=8, feasible=8, on_policy=8, gripper=str(out / f"{name}.json"),
+            feasible_planner="suction", planner="suction",
+        )
+        for name, attempts, seed in (("cup15", 9_000, 301), ("cup10", 7_000, 302), ("cup75", 5_000, 303))
+    ]  # fmt: skip
+    over_table = make.collect(
+        "over-table", {"heatmap"}, 40_000, 103, kinds="single,single,single,single,pile", profiles="standard", fewest=2, most=5,
+        random=0, edges=0, feasible=0, on_policy=0, flat=60, rgb=True,
+    )  # fmt: skip
+    more_over_table = make.collect(
+        "more-over-table", {"heatmap"}, 16_000, 104, kinds="single,single,single,single,single,pile", profiles="standard",
+        fewest=2, most=5, random=0, edges=0, feasible=0, on_policy=0, flat=20, rgb=True, scenes_per_shard=32,
+    )  # fmt: skip
     steps = [
         make.collect(
             "jaw-start", jaw, 12_000, 100, **JAW, profiles="standard,hard", random=6, edges=8, feasible=12, on_policy=6
         ),
         make.fit("dense", ["jaw-start"], 8, jaw),
         make.collect(
-            "jaw", jaw, 60_000, 101, **JAW, profiles="standard,hard,hard", random=4, edges=6, feasible=8, on_policy=10,
+            "jaw-colour", jaw, 13_000, 102, kinds="single,single,single,pile", profiles="standard", random=8, edges=8,
+            feasible=8, on_policy=8, planner="dense", rgb=True,
+        ),
+        make.collect(
+            "jaw", jaw, 41_000, 101, **JAW, profiles="standard,hard,hard", random=4, edges=6, feasible=8, on_policy=10,
             planner="dense",
         ),
-        make.fit("dense", ["jaw-start", "jaw"], 10),
-        make.train("gqcnn-jaw", "gqcnn4-jaw-shards", ["jaw-start", "jaw"]),
-        make.collect(
-            "suction", suction, 24_000, 104, kinds="single,single,pile,packed", profiles="standard,standard,hard", random=6,
-            edges=8, feasible=8, on_policy=8, gripper=gripper, feasible_planner="suction", planner="suction",
-        ),
-        make.fit("suction-dense", ["suction"], 10),
-        make.train("gqcnn-suction", "gqcnn4-suction-shards", ["suction"]),
-        make.train("efficientnet-suction", "efficientnet-suction-shards", ["suction"]),
+        make.fit("dense", ["jaw", "jaw-colour"], 10),
+        make.train("gqcnn-jaw", "gqcnn4-jaw-shards", ["jaw-colour", "jaw"]),
+        *cups,
+        make.fit("suction-dense", ["suction-cup15", "suction-cup10", "suction-cup75"], 10),
+        make.train("gqcnn-suction", "gqcnn4-suction-shards", ["suction-cup15", "suction-cup10"]),
+        make.train("efficientnet-suction", "efficientnet-suction-shards", ["suction-cup15"]),
+        over_table,
+        more_over_table,
+        make.train("heatmap", "heatmap16", ["over-table", "more-over-table"]),
     ]  # fmt: skip
     made = frozenset().union(*(step.models for step in steps))
     if unknown := set(only or ()) - made:
