@@ -10,7 +10,7 @@ COLLECT = $(BIN)/python -m sim_worker.collect $(if $(GRIPPER),--gripper "$(GRIPP
 PYTEST = $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow test-docker lint bench pretrain evaluate finetune up down logs clean help
+.PHONY: run test test-slow test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean help
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
@@ -39,6 +39,9 @@ pretrain: $(VENV)/.local ## make every model that ships from seeds (hours; QUICK
 evaluate: $(VENV)/.dev ## measure every model that ships and write docs/results.md (an hour; QUICK=1: a hundredth of it, elsewhere)
 	@$(BIN)/python -m benchmarks.results $(if $(QUICK),--quick --out $${DATA_DIR:-data}/evaluate-quick,--page docs)
 
+bench-serving: $(VENV)/.dev ## measure the server under load, beside a plain handler (and LitServe where it is installed)
+	@$(BIN)/python -m benchmarks.serving
+
 finetune: $(VENV)/.local ## train on your objects (OBJECTS=folder) and gripper (GRIPPER=file); ATTEMPTS grasps are simulated
 	@test -n "$(OBJECTS)" || { echo "make finetune OBJECTS=folder [GRIPPER=gripper.json] [ATTEMPTS=2000]: folder of URDF, OBJ or STL files"; exit 2; }
 	@$(COLLECT) --attempts $(ATTEMPTS) --objects-dir "$(OBJECTS)" --out $(FINETUNE)/objects
@@ -62,7 +65,7 @@ clean: ## remove the environment and all caches (never data/)
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.local: pyproject.toml constraints.txt services/install.sh | $(BIN)/python
 	@echo "installing what running needs (some minutes the first time) ..."

@@ -21,8 +21,6 @@ from shared.settings import ServerSettings
 
 logger = logging.getLogger("inference_server")
 
-CONNECTIONS = 4096
-"""Most connections at once; beyond it uvicorn answers 503."""
 SWITCH_SECONDS = 0.001
 """Python threads hand over at least this often (default 5 ms), so that the event loop answers while a batch is computed."""
 
@@ -46,7 +44,7 @@ def serve(settings: ServerSettings) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, http=GuardedHttp, ws="none", log_config=None, access_log=False,
-        server_header=False, proxy_headers=False, limit_concurrency=CONNECTIONS, timeout_keep_alive=30,
+        server_header=False, proxy_headers=False, timeout_keep_alive=30,
         timeout_graceful_shutdown=int(settings.drain_seconds) + 1,
     )  # fmt: skip
     # uvicorn drains, then raises the signal again: end with status 0, as after any orderly stop.

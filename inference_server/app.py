@@ -39,11 +39,10 @@ def create_app(settings: ServerSettings) -> FastAPI:
         title="GraspLoop", version=version("grasploop"), description=_DESCRIPTION, lifespan=lifespan, telemetry=telemetry()
     )
     app.state.service = service
-    for open_router in (health.router, v2.health, dashboard.router):
-        app.include_router(open_router)
-    for module in (predict, batch, heatmap, gqcnn, process, models, outcomes):
+    for module in (predict, batch, heatmap, gqcnn, process, models, outcomes):  # the most asked for is matched first
         app.include_router(module.router, dependencies=[Depends(require_key)])
-    app.include_router(v2.router)
+    for router in (v2.router, health.router, v2.health, dashboard.router):
+        app.include_router(router)
     errors.install(app)
     app.add_middleware(AccessMiddleware, metrics=service.metrics)
     _document(app)

@@ -69,6 +69,19 @@ def draining() -> ServerError:
     )
 
 
+def late(ahead: int, wait: float, left: float) -> ServerError:
+    message = (
+        f"about {ahead} requests come first, which takes about {wait:.1f} s, but the answer is wanted within {left:.1f} s; "
+        "send the request again after Retry-After seconds, or with a longer X-Deadline-Ms"
+    )
+    return ServerError(429, "would_be_late", message, retry_after=_whole(wait - left))
+
+
+def _whole(seconds: float) -> int:
+    """A Retry-After of 1 to 30."""
+    return min(30, max(1, math.ceil(seconds)))
+
+
 class Place:
     """A reserved place in the queue; `ask` uses it."""
 
@@ -105,19 +118,25 @@ class Batcher:
         self.closing = False
         self._stopped = False
         self._busy_since: float | None = None
-        self._seconds_per_job = 0.02
+        self._seconds_per_job = 0.0
         self._costs: OrderedDict[Hashable, float] = OrderedDict()
         metrics.queue_depth.set_function(lambda: len(self.queue))
 
     def start(self) -> None:
         self._thread.start()
 
-    def check_room(self, client: str) -> None:
-        """Raises ServerError 429 or 503 when `admit` would now, without taking a place."""
+    def check_room(self, client: str, deadline: float) -> None:
+        """Raises ServerError 503 or 429 when `admit` would now, and 429 when the answer would come after the deadline."""
         if self.closing:
             raise draining()
         if not self.queue.has_room(client):
             raise self.full()
+        left = deadline - time.monotonic()
+        if 0 < left < len(self.queue) * self._seconds_per_job:
+            ahead = self.queue.ahead(client)
+            wait = ahead * self._seconds_per_job
+            if wait > left:
+                raise late(ahead, wait, left)
 
     @contextmanager
     def admit(self, client: str) -> Iterator[Place]:
@@ -139,9 +158,8 @@ class Batcher:
 
     def full(self) -> ServerError:
         """429 with an honest guess of when there will be room."""
-        wait = min(30, max(1, math.ceil(len(self.queue) * self._seconds_per_job)))
         message = f"the queue is full ({self.queue.size} requests); send the request again after Retry-After seconds"
-        return ServerError(429, "queue_full", message, retry_after=wait)
+        return ServerError(429, "queue_full", message, retry_after=_whole(len(self.queue) * self._seconds_per_job))
 
     def count_expired(self, jobs: int = 1) -> None:
         self._metrics.expired.inc(jobs)
@@ -205,7 +223,7 @@ class Batcher:
         self._metrics.batch_size.observe(len(jobs))
         results = run_all(jobs[0].run, [job.payload for job in jobs])
         took = time.monotonic() - started
-        self._note_cost(jobs[0].group, took / len(jobs))
+        self._note_cost(jobs[0].group, took / len(jobs), full=len(jobs) >= jobs[0].most)
         self._metrics.seconds.labels("batch").observe(took)
         answers = []
         for job, result in zip(jobs, results, strict=True):
@@ -213,8 +231,9 @@ class Batcher:
             answers.append((job, result if isinstance(result, Exception) else Answer(result, job.queued, started, took)))
         return answers
 
-    def _note_cost(self, group: Hashable, seconds: float) -> None:
-        self._seconds_per_job += 0.1 * (seconds - self._seconds_per_job)
+    def _note_cost(self, group: Hashable, seconds: float, full: bool) -> None:
+        if full:  # what a job costs when many wait; alone it may cost much more
+            self._seconds_per_job += (0.1 if self._seconds_per_job else 1.0) * (seconds - self._seconds_per_job)
         before = self._costs.pop(group, seconds)
         self._costs[group] = before + 0.3 * (seconds - before)
         if len(self._costs) > GROUPS:

@@ -54,6 +54,12 @@ class FairQueue(Generic[Job]):
             self._places[client] += 1
             return evicted
 
+    def ahead(self, client: str) -> int:
+        """Jobs that are served before the next one of this client: lines are served in turn."""
+        with self._changed:
+            mine = self._places[client]
+            return sum(min(places, mine + 1) for places in self._places.values())
+
     def has_room(self, client: str) -> bool:
         """Whether `reserve` would find a place."""
         with self._changed:
@@ -131,8 +137,9 @@ class FairQueue(Generic[Job]):
         while found and self._lines:
             found = False
             for client in list(self._lines):
-                head = self._lines[client][0]
-                if jobs and (head.group != jobs[0].group or len(jobs) >= jobs[0].most):
+                if jobs and len(jobs) >= jobs[0].most:
+                    return jobs
+                if jobs and self._lines[client][0].group != jobs[0].group:
                     continue
                 found = True
                 jobs.append(self._lines[client].popleft())

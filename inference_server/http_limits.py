@@ -1,4 +1,4 @@
-"""Connections that send their head too slowly or too long are closed; bodies are limited in `limits`."""
+"""Connections that are too many, or send their head too slowly or too long, are closed; bodies are limited in `limits`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,22 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from inference_server.errors import ServerError, error_body
+
 HEAD_SECONDS = 10.0
 """Longest from the first byte (or from connecting) to the end of the headers."""
 HEAD_BYTES = 64 * 1024
+CONNECTIONS = 4096
+"""Most connections at once; one more is told so and closed."""
+
+
+def _too_many() -> bytes:
+    error = ServerError(
+        503, "too_many_connections", f"{CONNECTIONS} connections are open: come back later, and keep fewer open"
+    )
+    body = error_body(error).model_dump_json().encode()
+    head = f"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    return head.encode() + b"retry-after: 1\r\nconnection: close\r\n\r\n" + body
 
 
 class GuardedHttp(HttpToolsProtocol):
@@ -22,6 +35,9 @@ class GuardedHttp(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._start_timer()
+        if len(self.connections) > CONNECTIONS:
+            transport.write(_too_many())
+            transport.close()
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:

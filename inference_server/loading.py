@@ -10,7 +10,8 @@ import copy
 import json
 import weakref
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from safetensors import SafetensorError
@@ -93,7 +94,8 @@ class Loader:
             tensors = load_tensors(self.registry.read_weights(name, version))
             slot = self._spare[key].pop() if self._spare[key] else Slot(card, self.execution)
             slot.fill(tensors)
-            self._check(slot, tensors, f"{name} version {version}")
+            with one_thread():
+                self._check(slot, tensors, f"{name} version {version}")
         except (SafetensorError, ValueError, RuntimeError, OSError) as error:
             self._give_back(key, slot)
             raise BrokenModel(f"{name} version {version} cannot be loaded: {' '.join(str(error).split())[:500]}") from error
@@ -112,6 +114,17 @@ class Loader:
     def _give_back(self, key: str, slot: Slot | None) -> None:
         if slot is not None and len(self._spare[key]) < SPARE:
             self._spare[key].append(slot)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Checking a version must not take the cores from the answers that are being computed meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def load_network(registry: Registry, name: str, version: int, architecture: str | None, device: torch.device) -> LoadedNetwork:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -30,7 +31,8 @@ class ImageGrasp(Wire):
 
     center_px: Pixel
     angle: float = Field(ge=-10, le=10, description="rad")
-    depth: float = Field(gt=0, le=100, description="of the fingertips along the optical axis, m")
+    depth: float = Field(gt=0, le=100, description="of the fingertips or the cup along the optical axis, m")
+    lean: float = Field(0.0, ge=0, le=math.pi / 2, description="of a cup: angle of the approach from the optical axis, rad")
 
 
 class QualityRequest(Wire):
@@ -53,7 +55,7 @@ class QualityReply(Wire):
 
 @dataclass(frozen=True)
 class Crops:
-    """crops (N, 1, S, S) and gripper depths (N,) or None, both float32 metres."""
+    """crops (N, 1, S, S) and gripper depths (N,) or None, float32 metres; depths (N, 2) come with the lean of a cup, rad."""
 
     crops: np.ndarray
     gripper_depth: np.ndarray | None
@@ -98,9 +100,13 @@ def crops_of(crops: np.ndarray, gripper_depth: np.ndarray | None) -> Crops:
         raise ServerError(422, "wrong_shape", f"crops: expected (N, S, S) or (N, S, S, 1) with N >= 1, got {crops.shape}")
     if len(crops) > MOST_CROPS:
         raise ServerError(413, "too_many_crops", f"at most {MOST_CROPS} crops are scored at once, got {len(crops)}")
-    if gripper_depth is not None and gripper_depth.size != len(crops):
-        raise ServerError(422, "wrong_shape", f"gripper_depth: expected {len(crops)} depths, got shape {gripper_depth.shape}")
-    return Crops(crops[:, None], None if gripper_depth is None else gripper_depth.reshape(-1))
+    if gripper_depth is not None:
+        if gripper_depth.size == len(crops):
+            gripper_depth = gripper_depth.reshape(-1)
+        elif gripper_depth.shape != (len(crops), 2):
+            message = f"gripper_depth: expected {len(crops)} depths, with the lean of a cup ({len(crops)}, 2)"
+            raise ServerError(422, "wrong_shape", f"{message}, got shape {gripper_depth.shape}")
+    return Crops(crops[:, None], gripper_depth)
 
 
 def score_crops(item: Crops, network: LoadedNetwork) -> np.ndarray:
@@ -111,6 +117,10 @@ def score_crops(item: Crops, network: LoadedNetwork) -> np.ndarray:
         raise ServerError(422, "wrong_shape", f"{network.name} scores crops of {size} x {size} pixels, got {got} x {got}")
     if takes_depth and item.gripper_depth is None:
         raise ServerError(422, "missing_gripper_depth", f"{network.name} needs gripper_depth (N) beside the crops")
+    leans = getattr(network.module, "takes_lean", False)
+    if item.gripper_depth is not None and takes_depth and leans != (item.gripper_depth.ndim == 2):
+        message = f"{network.name} takes gripper_depth as {'(N, 2), depth and lean of the cup' if leans else '(N)'}"
+        raise ServerError(422, "wrong_shape", f"{message}, got {item.gripper_depth.shape}")
     logits = []
     for start in range(0, len(item.crops), BATCH):
         part = slice(start, start + BATCH)
@@ -127,11 +137,11 @@ def score_on_image(item: OnImage, network: LoadedNetwork) -> np.ndarray:
     """(N,) probabilities of grasps on an image. Raises ServerError 422 for a network that does not score crops."""
     _crop_size(network)
     scorer = CropScorer(view(item.observation, PlanRequest(camera=item.camera), network.device), network)
-    centers, angles, depth = (
+    columns = (
         torch.tensor(values, dtype=torch.float32, device=network.device)
-        for values in zip(*((grasp.center_px, grasp.angle, grasp.depth) for grasp in item.grasps), strict=True)
+        for values in zip(*((grasp.center_px, grasp.angle, grasp.depth, grasp.lean) for grasp in item.grasps), strict=True)
     )
-    return calibrated(scorer(ImageGrasps(centers, angles, depth)), network.card.calibration).cpu().numpy()
+    return calibrated(scorer(ImageGrasps(*columns)), network.card.calibration).cpu().numpy()
 
 
 def _crop_size(network: LoadedNetwork) -> int:

@@ -76,6 +76,8 @@ class Service:
             Loader(self.registry, architectures, self.execution), self.batcher.between_batches, self.metrics,
             settings.reload_seconds, candidates=settings.candidate_share > 0,
         )  # fmt: skip
+        for planner in self.planners.values():
+            planner.networks = self.weights.get
         self.outcomes = OutcomePublisher(settings.redis_url)
         self.recent = RecentPlans()
         self.warm = False
@@ -112,7 +114,7 @@ class Service:
 
     async def receive(self, request: Request, call: Call) -> bytes:
         """The body of a request that is going to the queue; refused before it is read when the queue has no place for it."""
-        self.batcher.check_room(call.client)
+        self.batcher.check_room(call.client, call.deadline)
         return await self.bodies.read(request, call.client)
 
     async def work(self, function: Callable[..., Result], *arguments: Any) -> Result:

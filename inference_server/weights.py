@@ -14,8 +14,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-import torch
-
 from inference_server.loading import Loader, Slot
 from inference_server.metrics import Metrics
 from inference_server.planners.planner import LoadedNetwork
@@ -163,7 +161,6 @@ class Weights:
                 logger.error("candidate %s version %d is refused (%s): the champion answers alone", name, version, error)
 
     def _follow(self) -> None:
-        torch.set_num_threads(1)  # of this thread: checking a version must not slow down the answers
         while True:
             for name in self.architectures:
                 try:

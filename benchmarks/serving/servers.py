@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,20 +30,13 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def rss_mb(self) -> float:
-        """Resident memory of the process, MB."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) / 1024
-        return float("nan")
-
 
 @contextmanager
 def graspserver(models: Path, **settings: object) -> Iterator[Server]:
     """The inference server with the benchmark's planner installed beside its own."""
     with tempfile.TemporaryDirectory() as folder, _plugin(Path(folder)) as site:
         environment = {name.upper(): str(value) for name, value in settings.items()}
-        environment |= {"MODELS_DIR": str(models), "PYTHONPATH": f"{ROOT}{os.pathsep}{site}", "LOG_LEVEL": "warning"}
+        environment |= {"MODELS_DIR": str(models), "PYTHONPATH": f"{ROOT}{os.pathsep}{site}", "LOG_LEVEL": "error"}
         with _started("grasploop", ["-m", "inference_server"], environment, "/ready") as server:
             yield server
 
@@ -51,7 +45,8 @@ def graspserver(models: Path, **settings: object) -> Iterator[Server]:
 def comparison(kind: str) -> Iterator[Server]:
     """`plain` (a FastAPI handler) or `litserve`."""
     port = free_port()
-    command = ["-m", "benchmarks.serving.gpu_like", kind, str(port)]
+    module = {"plain": "gpu_like", "litserve": "with_litserve"}[kind]
+    command = ["-m", f"benchmarks.serving.{module}", str(port)]
     with _started(kind, command, {"PYTHONPATH": str(ROOT)}, "/docs", port) as server:
         yield server
 
@@ -76,16 +71,16 @@ def _plugin(site: Path) -> Iterator[Path]:
 def _started(name: str, command: list[str], environment: dict[str, str], path: str, port: int = 0) -> Iterator[Server]:
     port = port or free_port()
     full = {**os.environ, **environment, "PORT": str(port), "HOST": "127.0.0.1"}
-    process = subprocess.Popen([sys.executable, *command], env=full, cwd=ROOT)
+    process = subprocess.Popen([sys.executable, *command], env=full, cwd=ROOT, start_new_session=True)
     try:
         _wait(f"http://127.0.0.1:{port}{path}", process, name)
         yield Server(name, port, process)
     finally:
         process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        with suppress(ProcessLookupError):  # LitServe leaves processes behind
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _wait(url: str, process: subprocess.Popen, name: str) -> None:

@@ -17,12 +17,13 @@ from inference_server.call import Call
 from inference_server.errors import ServerError, as_server_error, documented, error_body
 from inference_server.intake import IMAGE_PARTS, MULTIPART, check_item, observation_of, parse_options
 from inference_server.multipart import Part, parts_of
+from inference_server.routes.direct import DirectRoute
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
 from inference_server.service import Service, service_of
 from shared.contract import ErrorReply, GraspPlan, PlanRequest
 from shared.imaging import ImageLimits
 
-router = APIRouter(tags=["plan"])
+router = APIRouter(tags=["plan"], route_class=DirectRoute)
 
 MOST = 256
 """Observations in one request, where the queue is not shorter."""

@@ -26,13 +26,14 @@ from inference_server.quality import (
     score_crops,
     score_on_image,
 )
+from inference_server.routes.direct import DirectRoute
 from inference_server.routes.predict import DEADLINE_HEADER, ERRORS, REQUEST_ID_HEADER
 from inference_server.service import Service, service_of
 from shared.contract import ModelRef
 from shared.imaging import ImageLimits, check_observation
 from shared.registry import UnknownModel
 
-router = APIRouter(tags=["plan"])
+router = APIRouter(tags=["plan"], route_class=DirectRoute)
 SCHEMAS = (QualityRequest,)
 
 _OPTIONS = {"$ref": "#/components/schemas/QualityRequest"}

@@ -11,10 +11,11 @@ from inference_server.errors import ServerError, documented
 from inference_server.heatmap import overlay_png
 from inference_server.intake import read_item
 from inference_server.routes import predict
+from inference_server.routes.direct import DirectRoute
 from inference_server.service import service_of
 from shared.imaging import encode_npy
 
-router = APIRouter(tags=["plan"])
+router = APIRouter(tags=["plan"], route_class=DirectRoute)
 
 NPY, PNG = "application/x-npy", "image/png"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}

@@ -15,12 +15,13 @@ from inference_server.errors import ServerError, documented, invalid_fields
 from inference_server.intake import MULTIPART, observation_of
 from inference_server.multipart import parts_of
 from inference_server.outcomes import OutcomeReport, outcome_of
+from inference_server.routes.direct import DirectRoute
 from inference_server.service import Service, service_of
 from shared.contract import Outcome, OutcomeAccepted
 from shared.imaging import ImageLimits, check_observation
 from shared.planner import Observation
 
-router = APIRouter(tags=["outcomes"])
+router = APIRouter(tags=["outcomes"], route_class=DirectRoute)
 
 _REPORT = {"$ref": "#/components/schemas/OutcomeReport"}
 _BINARY = {"type": "string", "format": "binary"}

@@ -9,10 +9,11 @@ from starlette.responses import Response
 
 from inference_server.errors import documented
 from inference_server.intake import is_quick, read_item
+from inference_server.routes.direct import DirectRoute
 from inference_server.service import service_of
 from shared.contract import GraspPlan, PlanRequest
 
-router = APIRouter(tags=["plan"])
+router = APIRouter(tags=["plan"], route_class=DirectRoute)
 
 ERRORS = documented(400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
 _OPTIONS = {"$ref": "#/components/schemas/PlanRequest"}

@@ -34,6 +34,18 @@ def test_a_key_is_needed_and_must_be_known(locked: Running) -> None:
     assert locked.raw(options={"camera": CAMERA}, **{"x-api-key": "alpha"}).status_code == 200
 
 
+def test_everything_but_the_probes_needs_a_key(locked: Running) -> None:
+    open_paths = {*PROBES, "/v2/health/live", "/v2/health/ready"}
+    asked = 0
+    for path, methods in locked.client.get("/openapi.json").json()["paths"].items():
+        for method in methods:
+            address = path.replace("{name}", "dense").replace("{version}", "1")
+            status = locked.client.request(method, address).status_code
+            assert (status == 401) == (path not in open_paths), f"{method} {path}: {status}"
+            asked += 1
+    assert asked > 15
+
+
 def test_probes_need_no_key(locked: Running) -> None:
     assert [locked.client.get(path).status_code for path in PROBES] == [200, 200, 200]
 

@@ -66,6 +66,14 @@ def test_a_newcomer_takes_the_place_of_the_longest_lines_newest() -> None:
         queue.reserve("fourth")  # everybody holds one place: nobody has to give way
 
 
+def test_lines_in_turn_decide_how_many_come_first() -> None:
+    queue: FairQueue = FairQueue(20)
+    fill(queue, *[job("flood") for _ in range(8)], job("other"))
+    assert queue.ahead("flood") == 9
+    assert queue.ahead("other") == 3, "two of the flood and its own"
+    assert queue.ahead("new") == 2
+
+
 def test_a_withdrawn_job_is_not_taken() -> None:
     queue: FairQueue = FairQueue(4)
     first, second = job("x"), job("x")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from serving import Running
 from torch import Tensor, nn
 
 from inference_server.device import SIZES, Execution, choose_execution, to_device
@@ -125,6 +126,11 @@ def test_the_device_decides() -> None:
     assert (half.plain, half.precision) == (False, "bfloat16")
     copied = to_device(torch.ones(2).numpy(), CPU)
     assert torch.equal(copied, torch.ones(2))
+
+
+def test_a_server_says_how_it_computes(server: Running) -> None:
+    ready = server.client.get("/ready").json()
+    assert (ready["device"], ready["dtype"], ready["threads"], ready["batch_sizes"]) == ("cpu", "float32", 1, [])
 
 
 @needs_gpu

@@ -147,6 +147,17 @@ def test_the_server_lives_on(server: Running) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_ten_thousand_damaged_bodies(server: Running) -> None:
+    @settings(MANY, max_examples=10_000)
+    @given(data=st.one_of(damaged(), forms(), st.binary(max_size=100)), media_type=st.sampled_from(TYPES))
+    def send(data: bytes, media_type: str) -> None:
+        check(server.client.post("/predict_grasp", content=data, headers={"content-type": media_type}))
+
+    send()
+
+
+@pytest.mark.slow
 def test_bad_bodies_leave_no_memory_behind(server: Running) -> None:
     memory = server.service.metrics.registry.get_sample_value
 

@@ -116,6 +116,21 @@ def test_a_head_that_never_ends_is_closed(tight: Running, monkeypatch: pytest.Mo
         assert answer(halting) == b""
 
 
+def test_one_connection_too_many_is_told_so(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connect(tight) as first:
+        first.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+        while not first.recv(65536).endswith(b"}"):
+            pass
+        monkeypatch.setattr(http_limits, "CONNECTIONS", 1)
+        with connect(tight) as second:
+            reply = answer(second)
+        assert reply.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 1" in reply
+        assert b'"too_many_connections"' in reply
+        first.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert first.recv(65536).startswith(b"HTTP/1.1 200")
+
+
 def test_a_second_request_on_a_connection_has_its_own_time(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_limits, "HEAD_SECONDS", 0.1)
     with connect(tight) as connection:
