@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shared.networks.jaw_head import JawHead
+
 
 class _Unit(nn.Sequential):
     """Convolution, batch normalisation, activation."""
@@ -63,18 +65,22 @@ BIAS = -1.5
 class _QuarterDecoder(nn.Module):
     """Features at 1/4, 1/8 and 1/16 of the picture -> maps at 1/4."""
 
-    def __init__(self, quarter: int, eighth: int, sixteenth: int, width: int, maps: int) -> None:
+    def __init__(self, channels: tuple[int, int, int], width: int, angles: list[float], heights: int, jaw_reach: float) -> None:
         super().__init__()
+        (quarter, eighth, sixteenth), maps = channels, len(angles) * heights
         self.deep, self.wide = nn.Conv2d(sixteenth, width, 1), nn.Conv2d(eighth, width, 1)
         self.fine = nn.Conv2d(quarter, width, 1)
         self.merge = _Unit(width, width, 3, act=nn.ReLU)
         self.refine = nn.Sequential(_Unit(width, width, 3, act=nn.ReLU), _Unit(width, width, 3, act=nn.ReLU))
         self.maps = nn.Conv2d(width, maps, 1)
         nn.init.constant_(self.maps.bias, BIAS)  # type: ignore[arg-type]
+        self.jaw = JawHead(width, angles, heights, jaw_reach) if jaw_reach else None
 
     def forward(self, quarter: Tensor, eighth: Tensor, sixteenth: Tensor) -> Tensor:
         merged = self.merge(_enlarge(self.deep(sixteenth)) + self.wide(eighth))
-        return self.maps(self.refine(_enlarge(merged) + self.fine(quarter)))
+        features = self.refine(_enlarge(merged) + self.fine(quarter))
+        maps = self.maps(features)
+        return maps if self.jaw is None else maps + self.jaw(features)
 
 
 class MobileUNet(nn.Module):
@@ -87,6 +93,7 @@ class MobileUNet(nn.Module):
     tip_heights: of the fingertips over the table, m. decoder_width: channels of the finer decoder, 0 for the published one.
     squeeze: with squeeze-and-excitation, as published. rays: two more channels behind the others, the direction in which each
     pixel looks (`rays` in picture.py): how much is seen of a side tells the height to those who know from where they look.
+    jaw_reach: cells from the middle of the open jaw to its fingers, for a head that looks along the closing axis; 0: none.
     """
 
     def __init__(
@@ -100,6 +107,7 @@ class MobileUNet(nn.Module):
         decoder_width: int = 0,
         squeeze: bool = True,
         rays: bool = False,
+        jaw_reach: float = 0.0,
     ) -> None:
         super().__init__()
         if not 2 <= rotations <= 16:
@@ -127,7 +135,7 @@ class MobileUNet(nn.Module):
         self.stride = 4 if decoder_width else 1
         self.decoder: nn.Module | None = None
         if decoder_width:
-            self.decoder = _QuarterDecoder(16, 24, 128, decoder_width, maps)
+            self.decoder = _QuarterDecoder((16, 24, 128), decoder_width, self.angles, max(1, len(self.tip_heights)), jaw_reach)
             return
         self.conv2 = nn.Conv2d(128, width, 1)
         self.conv3 = nn.Conv2d(width, maps, 1)
