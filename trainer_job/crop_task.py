@@ -44,8 +44,10 @@ class CropTask:
         return F.binary_cross_entropy_with_logits(outputs, targets)
 
     def forward(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-        image, depth = inputs
-        return network(image, depth) if network.takes_gripper_depth else network(image)
+        image, pose = inputs
+        if not network.takes_gripper_depth:
+            return network(image)
+        return network(image, pose if getattr(network, "takes_lean", False) else pose[:, 0])
 
     @torch.inference_mode()
     def logits(self, network: nn.Module, rows: np.ndarray, device: torch.device) -> np.ndarray:
@@ -76,7 +78,8 @@ class CropTask:
         images = torch.from_numpy(np.asarray(self.data.images[order], np.float32))[:, None]
         labels = torch.from_numpy(self.data.labels[order].astype(np.float32))
         back = np.argsort(np.argsort(rows, kind="stable"), kind="stable")
-        return images[back], torch.from_numpy(self.data.depths[order])[back], labels[back]
+        leans = np.zeros(len(order), np.float32) if self.data.leans is None else self.data.leans[order]
+        return images[back], torch.from_numpy(np.stack([self.data.depths[order], leans], 1))[back], labels[back]
 
 
 def disturb(images: Tensor, augment: AugmentRecipe, generator: torch.Generator) -> Tensor:

@@ -139,15 +139,18 @@ def _tensorflow(folder: Path) -> Imported:
     return Imported("gqcnn4", parameters, _tensorflow_state(tensors, network))
 
 
-def _statistics(folder: Path) -> dict[str, float]:
-    """Means and deviations, from the files of either depth mode."""
-    found = {}
+def _statistics(folder: Path) -> dict[str, Any]:
+    """Means and deviations, from the files of either depth mode; a pose of suction is depth and lean of the approach."""
+    found: dict[str, Any] = {}
     names = {"im_": "", "im_depth_sub_": "", "pose_": "depth_"}
     for file, ours in names.items():
         for statistic in ("mean", "std"):
             path = folder / f"{file}{statistic}.npy"
             if path.is_file():
-                found[ours + statistic] = float(np.load(path, allow_pickle=False).reshape(-1)[0])
+                values = np.load(path, allow_pickle=False).reshape(-1).tolist()
+                found[ours + statistic] = values[0]
+                if file == "pose_" and len(values) == 2:
+                    found.setdefault("lean", []).append(values[1])
     return found
 
 

@@ -21,11 +21,13 @@ BATCH = 256
 @dataclass(frozen=True)
 class ImageGrasps:
     """N grasps as the GQ-CNN family writes them: centers (N, 2) as (u, v) pixels, angles (N,) of the closing axis from +u
-    towards +v, depth (N,) of the fingertips along the optical axis, m."""
+    towards +v, depth (N,) of the fingertips along the optical axis, m. Of a cup: angles of the approach's projection, depth of
+    the contact, and lean (N,), the angle of the approach from the optical axis, rad."""
 
     centers: Tensor
     angles: Tensor
     depth: Tensor
+    lean: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.depth)
@@ -95,6 +97,10 @@ class CropScorer:
             turn = turn - (math.pi / 2 - (output + 0.5) * math.pi / self.bins)
         crops = crop(self.depth, grasps.centers[part], turn, scale[part], (self.size, self.size))
         crops = crops + shift[part, None, None, None]
-        inputs = (crops, grasps.depth[part] + shift[part]) if self.network.takes_gripper_depth else (crops,)
+        pose = grasps.depth[part] + shift[part]
+        if getattr(self.network, "takes_lean", False):
+            assert grasps.lean is not None  # networks of suction are asked about cups
+            pose = torch.stack([pose, grasps.lean[part]], 1)
+        inputs = (crops, pose) if self.network.takes_gripper_depth else (crops,)
         logits = self.network(*inputs).float()
         return logits if output is None else logits.gather(1, output[:, None])[:, 0]

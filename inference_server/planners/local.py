@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
 from pathlib import Path
 
 from inference_server.device import pick_device
@@ -29,11 +30,18 @@ def local_planner(name: str, models_dir: Path | str = "models", version: int | N
     Raises PlannerError for an unknown name, RegistryError for a missing or broken model.
     """
     planner = discover()[choose(PlanRequest(planner=name), Observation(), ())]()
+    registry = Registry(models_dir)
+    planner.networks = cache(partial(_champion, registry))
     if planner.model_name is None:
         return LocalPlanner(planner, None)
-    registry = Registry(models_dir)
     version = version or registry.champion(planner.model_name)
     if version is None:
         raise UnknownVersion(f"model {planner.model_name!r} in {registry.root} has no champion; publish and promote a version")
     device = pick_device("auto")
     return LocalPlanner(planner, load_network(registry, planner.model_name, version, planner.architecture, device))
+
+
+def _champion(registry: Registry, model: str) -> LoadedNetwork | None:
+    """The champion of a model, or None without one."""
+    version = registry.champion(model)
+    return None if version is None else load_network(registry, model, version, None, pick_device("auto"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -53,6 +53,9 @@ class Planner(ABC):
     architecture: ClassVar[str | None] = None
     inputs: ClassVar[frozenset[str]] = frozenset({"depth"})
     grippers: ClassVar[frozenset[str]] = frozenset({"parallel_jaw"})
+
+    networks: Callable[[str], LoadedNetwork | None] = staticmethod(lambda model: None)
+    """The network that serves a model now, for a planner that asks others; set by whoever runs it."""
 
     @abstractmethod
     def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:

@@ -34,7 +34,7 @@ def propose(scene: Scene, rate: Callable[[Cups], Tensor], most: int, refined: in
     The best `refined` are also tried where they lie in the middle between the ends of their surface.
     """
     rejected: Counter = Counter()
-    x, y = _centres(scene, rejected)
+    x, y = centres(scene, rejected)
     radius = scene.request.gripper.cup_radius
     coarse = lay(scene, radius, x, y, close=False)
     coarse = coarse.pick(_hopeful(coarse, rejected))
@@ -48,7 +48,7 @@ def propose(scene: Scene, rate: Callable[[Cups], Tensor], most: int, refined: in
     return cups, rejected
 
 
-def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor]:
+def centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor]:
     """Map x, y (N,) of every centre to try."""
     raised = scene.above_table >= max(LEAST_RISE, NOISE * scene.map.table_noise)
     stride = max(STRIDE, math.ceil(math.sqrt(int(raised.sum()) / MOST_CENTRES)))

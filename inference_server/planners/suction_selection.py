@@ -21,6 +21,9 @@ MOST_TILT = math.radians(50)
 """Steepest surface that a cup is pressed on, against the approach of the map: a map from above knows little of steeper ones."""
 MOST_LOST = 0.02
 """Largest share of the cup's samples that may lie off its plane by more than a lip can bridge: flying pixels, not edges."""
+UNSURE, MOST_UNSURE = 1.5, 0.002
+"""The rim may reach over what seems to be an edge by so many standard deviations of the readings, and at most so far, m: noise
+frays edges."""
 MOST_CURVED, MOST_UNEVEN = 0.0025, 0.0035
 """Departures from a plane, m, at which no lip seals, whatever the noise: smoothed on the rim, and mean of a part."""
 GAP = 0.001
@@ -40,7 +43,7 @@ def veto(scene: Scene, cups: Cups) -> tuple[Cups, Placed, Counter]:
         "border": ~_in_view(scene, gripper.cup_radius, cups),
         "below_table": (cups.rise < LEAST_RISE) | (lowest(gripper.cup_radius, cups.pose) < table),
         "too_steep": cups.tilt > MOST_TILT,
-        "over_edge": cups.lost > MOST_LOST,
+        "over_edge": (cups.lost > MOST_LOST) | (cups.margin < -min(UNSURE * scene.map.table_noise, MOST_UNSURE)),
         "too_curved": (cups.curved > MOST_CURVED) | (cups.uneven > MOST_UNEVEN),
         "collision": body_overlap(scene, gripper.cup_radius, cups.pose) > -GAP,
         **outside_request(scene, contact),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -9,6 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+UPRIGHT = math.radians(1)
+"""A cup that leans less than this from the optical axis is seen unturned: noise alone would turn it."""
 
 
 @dataclass(frozen=True)
@@ -71,3 +75,13 @@ def crop(depth: Tensor, centers: Tensor, angles: Tensor, scale: Tensor, size: tu
     flat = grid.reshape(1, -1, size[1], 2)
     sampled = F.grid_sample(image, flat, mode="bilinear", padding_mode="border", align_corners=False)
     return sampled.reshape(-1, 1, *size)
+
+
+def cup_view(approach: Tensor) -> tuple[Tensor, Tensor]:
+    """How crops of cups are cut (Dex-Net 3.0, section V): angles (N,) from +u towards +v that lie along the crop's middle row,
+    those of the approach's projection, and leans (N,), the approach's angles from the optical axis; rad.
+
+    approach: (N, 3) unit vectors into the surface, camera frame.
+    """
+    lean = torch.acos(approach[:, 2].clamp(-1, 1))
+    return torch.where(lean > UPRIGHT, torch.atan2(approach[:, 1], approach[:, 0]), torch.zeros_like(lean)), lean

@@ -49,19 +49,29 @@ class GQCNNTrunk(nn.Module):
 
 
 class GripperDepth(nn.Module):
-    """The optional stream of Dex-Net 2.0: gripper depth (N,) in metres -> (N, 16)."""
+    """The optional stream of Dex-Net 2.0: gripper depth (N,) in metres -> (N, 16).
 
-    def __init__(self, mean: float, std: float) -> None:
+    lean: as in Dex-Net 3.0 for suction, mean and deviation of the approach's angle from the optical axis, rad; the input is
+    then (N, 2), depth and angle.
+    """
+
+    def __init__(self, mean: float, std: float, lean: tuple[float, float] | None = None) -> None:
         super().__init__()
-        self.mean, self.std = mean, std
-        self.linear = nn.Linear(1, 16)
+        self.mean, self.std, self.lean = mean, std, lean
+        self.linear = nn.Linear(1 if lean is None else 2, 16)
 
     def forward(self, depth: Tensor) -> Tensor:
-        return F.relu(self.linear(((depth - self.mean) / self.std)[:, None]))
+        if self.lean is None:
+            return F.relu(self.linear(((depth - self.mean) / self.std)[:, None]))
+        mean, std = (depth.new_tensor(values) for values in zip((self.mean, self.std), self.lean, strict=True))
+        return F.relu(self.linear((depth - mean) / std))
 
 
 class GQCNN(GQCNNTrunk):
-    """Depth crops (N, 1, 32, 32) in metres and, with `gripper_depth`, tip depths (N,) in metres -> logits (N,)."""
+    """Depth crops (N, 1, 32, 32) in metres and, with `gripper_depth`, tip depths (N,) in metres -> logits (N,).
+
+    lean: of the approach, for suction: see GripperDepth.
+    """
 
     crop_size = CROP
 
@@ -75,10 +85,11 @@ class GQCNN(GQCNNTrunk):
         depth_std: float = 0.03,
         lrn_size: int = 2,
         lrn_alpha: float = 2e-5,
+        lean: tuple[float, float] | None = None,
     ) -> None:
         super().__init__(padding, mean, std, lrn_size, lrn_alpha)
-        self.takes_gripper_depth = gripper_depth
-        self.pc1 = GripperDepth(depth_mean, depth_std) if gripper_depth else None
+        self.takes_gripper_depth, self.takes_lean = gripper_depth, gripper_depth and lean is not None
+        self.pc1 = GripperDepth(depth_mean, depth_std, lean) if gripper_depth else None
         self.fc = nn.Linear(64 * self.field**2, 1024)
         self.fc2 = nn.Linear(1024 + (16 if gripper_depth else 0), 1024)
         self.fc3 = nn.Linear(1024, 1)
@@ -95,4 +106,10 @@ class GQCNN(GQCNNTrunk):
         """Fixed input for checks of loaded weights."""
         noise = torch.randn(2, 1, CROP, CROP, generator=torch.Generator().manual_seed(0))
         depth = self.mean + self.std * noise
-        return (depth, depth[:, 0, CROP // 2, CROP // 2]) if self.takes_gripper_depth else (depth,)
+        return (depth, golden_pose(depth, self.takes_lean)) if self.takes_gripper_depth else (depth,)
+
+
+def golden_pose(depth: Tensor, lean: bool) -> Tensor:
+    """A fixed pose on each of some crops (N, 1, h, w): their middle depth (N,), or with a lean of the approach (N, 2)."""
+    middle = depth[:, 0, depth.shape[2] // 2, depth.shape[3] // 2]
+    return torch.stack([middle, torch.full_like(middle, 0.2)], 1) if lean else middle

@@ -47,7 +47,11 @@ def published_architecture(outputs: int = 2, pose_stream: bool = True) -> dict[s
 
 
 class GQCNN4(nn.Module):
-    """Depth crops (N, 1, 96, 96) and gripper depths (N,), metres -> logits (N,), or (N, A) with A angular bins."""
+    """Depth crops (N, 1, 96, 96) and gripper depths (N,), metres -> logits (N,), or (N, A) with A angular bins.
+
+    lean: for suction, mean and deviation of the approach's angle from the optical axis, rad; the pose stream then takes (N, 2),
+    depth and angle.
+    """
 
     def __init__(
         self,
@@ -60,15 +64,18 @@ class GQCNN4(nn.Module):
         depth_std: float = 0.06893365,
         crop_size: int = 96,
         leak: float = 0.0,
+        lean: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         architecture = architecture or published_architecture(2 * max(1, angular_bins), depth_mode == "pose_stream")
         self.depth_mode, self.angular_bins, self.crop_size, self.leak = depth_mode, angular_bins, crop_size, leak
-        self.takes_gripper_depth = depth_mode != "im_only"
+        self.takes_gripper_depth, self.takes_lean, self.lean = depth_mode != "im_only", lean is not None, lean
+        if lean is not None and depth_mode != "pose_stream":
+            raise ValueError(f"lean: only the pose stream takes the approach's angle, got depth_mode {depth_mode!r}")
         self.mean, self.std, self.depth_mean, self.depth_std = mean, std, depth_mean, depth_std
         self.im_stream, self.pools, channels, side = _image_stream(architecture["im_stream"], crop_size)
         self.stride = math.prod(self.pools.values())
-        self.pose_stream, pose_channels = _pose_stream(architecture.get("pose_stream", {}))
+        self.pose_stream, pose_channels = _pose_stream(architecture.get("pose_stream", {}), 2 if lean else 1)
         if (depth_mode == "pose_stream") != bool(self.pose_stream):
             raise ValueError(
                 f"depth_mode {depth_mode!r} does not fit an architecture with pose layers {list(self.pose_stream)}"
@@ -101,13 +108,20 @@ class GQCNN4(nn.Module):
 
     def _with_pose(self, layer: nn.Module, x: Tensor, gripper_depth: Tensor | None) -> Tensor:
         """The first merging layer on image features beside the pose stream's output."""
-        pose = ((self._required(gripper_depth) - self.depth_mean) / self.depth_std)[:, None]
+        pose = self._normalised(self._required(gripper_depth))
         for linear in self.pose_stream.values():
             pose = F.leaky_relu(linear(pose), self.leak)
         weight, bias = cast(Tensor, layer.weight), cast(Tensor, layer.bias)
         channels = x.shape[1]
         added = F.linear(pose, weight[:, channels:].sum((2, 3)), bias)
         return F.conv2d(x, weight[:, :channels]) + added[:, :, None, None]
+
+    def _normalised(self, pose: Tensor) -> Tensor:
+        """Gripper depths (N,), or poses (N, 2) with the lean, as the pose stream takes them."""
+        if self.lean is None:
+            return ((pose - self.depth_mean) / self.depth_std)[:, None]
+        mean, std = (pose.new_tensor(values) for values in zip((self.depth_mean, self.depth_std), self.lean, strict=True))
+        return (pose - mean) / std
 
     def dense(self, depth: Tensor, gripper_depth: Tensor | None = None) -> Tensor:
         """Images (N, 1, H, W) -> logits (N, A, h, w); output (i, j) scores the crop at pixel (stride i, stride j)."""
@@ -131,7 +145,8 @@ class GQCNN4(nn.Module):
         noise = torch.randn(2, 1, self.crop_size, self.crop_size, generator=torch.Generator().manual_seed(0))
         near = self.depth_mean if self.depth_mode == "im_depth_sub" else 0.0
         depth = near + self.mean + self.std * noise
-        return (depth, torch.full((2,), self.depth_mean)) if self.takes_gripper_depth else (depth,)
+        pose = torch.full((2, 2) if self.takes_lean else (2,), self.depth_mean)
+        return (depth, pose) if self.takes_gripper_depth else (depth,)
 
 
 def _image_stream(layers: Layers, size: int) -> tuple[nn.ModuleDict, dict[str, int], int, int]:
@@ -154,8 +169,8 @@ def _image_stream(layers: Layers, size: int) -> tuple[nn.ModuleDict, dict[str, i
     return modules, pools, channels, size
 
 
-def _pose_stream(layers: Layers) -> tuple[nn.ModuleDict, int]:
-    modules, channels = nn.ModuleDict(), 1
+def _pose_stream(layers: Layers, channels: int) -> tuple[nn.ModuleDict, int]:
+    modules = nn.ModuleDict()
     for name, layer in layers.items():
         if layer["out_size"]:  # the published file lists an empty second layer
             modules[name] = nn.Linear(channels, layer["out_size"])

@@ -29,6 +29,7 @@ def dexnet_folder(folder: Path, kind: str, files: tuple[int, ...] = (1000, 1000,
         images, good = bars(rows, size, rng)
         poses = np.zeros((rows, 7), np.float32)
         poses[:, 2] = 0.68 + rng.normal(0, 0.005, rows)
+        poses[:, 3] = np.arange(rows) / 100
         metric = np.where(good, 1.5, 0.5) * form.threshold
         for field, values in ((form.images, images), (form.poses, poses), (form.metric, metric)):
             np.savez_compressed(tensors / f"{field}_{number:05d}.npz", arr_0=values.astype(np.float32))

@@ -19,6 +19,13 @@ def test_tensor_folders_are_read_in_full_and_order(tmp_path, kind, size):
     assert 0 < data.labels.mean() < 1
 
 
+def test_suction_poses_bring_the_lean_of_the_approach(tmp_path):
+    suction = dexnet.read(dexnet_folder(tmp_path / "cup", "dexnet-3.0", (20, 5)), "dexnet-3.0", tmp_path / "cache")
+    assert suction.leans == pytest.approx(np.r_[np.arange(20), np.arange(5)] / 100)
+    jaw = dexnet.read(dexnet_folder(tmp_path / "jaw", "dexnet-2.0", (20,)), "dexnet-2.0", tmp_path / "cache")
+    assert jaw.leans is None
+
+
 def test_the_second_reading_uses_what_was_unpacked(tmp_path):
     folder = dexnet_folder(tmp_path / "set", "dexnet-2.0", (20,))
     first = dexnet.read(folder, "dexnet-2.0", tmp_path / "cache")

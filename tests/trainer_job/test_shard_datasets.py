@@ -3,6 +3,7 @@ import pytest
 from block_world import CAMERA, block_outcome
 
 from shared.contract import ImageSpec
+from shared.geometry import approach_frame
 from shared.networks.crops import View
 from shared.networks.mobileunet import MobileUNet
 from shared.shards import ShardWriter
@@ -42,6 +43,21 @@ def test_crops_are_centred_on_the_executed_grasps(shards):
         assert depth == pytest.approx(outcome.meta.grasp.depth)
     training, validation = data.split("random", 0.2, 0)
     assert not set(data.groups[training]) & set(data.groups[validation])
+
+
+def test_crops_of_cups_lie_along_their_lean(tmp_path):
+    writer, leaning = ShardWriter(tmp_path / "cups"), np.array([0.0, 0.3, 0.954])
+    outcome = block_outcome(1)
+    grasp = outcome.meta.grasp
+    pose = approach_frame(np.asarray(grasp.pose_camera)[:3, 3], np.array([1.0, 0, 0]), leaning)
+    outcome.meta.grasp = grasp.model_copy(update={"kind": "suction", "width": None, "pose_camera": pose.tolist()})
+    writer.write([outcome])
+    data = shard_crops.read([tmp_path / "cups"], "suction", VIEW, 16)
+    assert data.leans == pytest.approx([np.arctan2(0.3, 0.954)], abs=1e-3)
+    u, v = (round(value) for value in grasp.center_px)
+    upright = outcome.images["depth"][v - 8 : v + 9, u - 8 : u + 9]
+    # The approach leans along +v, which lies along the rows of the crop.
+    assert np.allclose(data.images[0], np.rot90(upright)[:16, :16], atol=1e-4)
 
 
 def test_another_camera_is_brought_to_the_view_of_the_network(shards):

@@ -18,6 +18,8 @@ from trainer_job.datasets.grasp_crops import GraspCrops
 
 DEPTH_COLUMN = 2
 """Distance of the gripper from the camera, m, in the pose arrays of all three."""
+LEAN_COLUMN = 3
+"""Angle of the approach from the optical axis, rad, in the pose arrays of suction."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,12 @@ class Format:
     poses: str
     metric: str
     threshold: float
+    suction: bool = False
 
 
 FORMATS = {
     "dexnet-2.0": Format("depth_ims_tf_table", "hand_poses", "robust_ferrari_canny", 0.002),
-    "dexnet-3.0": Format("depth_ims_tf_table", "hand_poses", "robust_suction_wrench_resistance", 0.2),
+    "dexnet-3.0": Format("depth_ims_tf_table", "hand_poses", "robust_suction_wrench_resistance", 0.2, suction=True),
     "dexnet-4.0": Format("tf_depth_ims", "grasps", "grasp_metrics", 0.5),
 }
 
@@ -44,7 +47,7 @@ def read(folder: Path, kind: str, cache: Path) -> GraspCrops:
     numbers = _numbers(tensors, form.metric)
     if not numbers:
         raise ValueError(f"{tensors}: expected {kind} files such as {form.metric}_00000.npz, found none")
-    store = cache / f"{folder.resolve().name}-{kind}-{len(numbers)}"
+    store = cache / f"{folder.resolve().name}-{kind}-{len(numbers)}-2"
     if not store.is_dir():
         _unpack(tensors, form, numbers, store)
     metric = np.load(store / "metric.npy")
@@ -55,6 +58,7 @@ def read(folder: Path, kind: str, cache: Path) -> GraspCrops:
         metric=metric,
         named=_splits(folder),
         groups=np.full(len(metric), -1),
+        leans=np.load(store / "leans.npy") if form.suction else None,
     )
 
 
@@ -73,14 +77,14 @@ def _load(tensors: Path, field: str, number: str) -> np.ndarray:
 
 
 def _unpack(tensors: Path, form: Format, numbers: list[str], store: Path) -> None:
-    """Write images.npy, depths.npy and metric.npy into a temporary folder, then rename it."""
+    """Write images.npy, depths.npy, metric.npy and leans.npy into a temporary folder, then rename it."""
     metrics = [_load(tensors, form.metric, number).reshape(-1) for number in numbers]
     rows = sum(len(metric) for metric in metrics)
     first = _load(tensors, form.images, numbers[0])
     temporary = store.with_name(f".{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
     images = np.lib.format.open_memmap(temporary / "images.npy", "w+", np.float32, (rows, *first.shape[1:3]))
-    depths = np.zeros(rows, np.float32)
+    depths, leans = np.zeros(rows, np.float32), np.zeros(rows, np.float32)
     at = 0
     for number, metric in zip(numbers, metrics, strict=True):
         picture, pose = _load(tensors, form.images, number), _load(tensors, form.poses, number)
@@ -88,9 +92,11 @@ def _unpack(tensors: Path, form: Format, numbers: list[str], store: Path) -> Non
             raise ValueError(f"{tensors}, file {number}: {len(picture)} images, {len(pose)} poses, {len(metric)} labels")
         images[at : at + len(metric)] = picture.reshape(len(metric), *first.shape[1:3])
         depths[at : at + len(metric)] = pose[:, DEPTH_COLUMN]
+        leans[at : at + len(metric)] = pose[:, LEAN_COLUMN] if form.suction else 0
         at += len(metric)
     images.flush()
     np.save(temporary / "depths.npy", depths)
+    np.save(temporary / "leans.npy", leans)
     np.save(temporary / "metric.npy", np.concatenate(metrics).astype(np.float32))
     try:
         temporary.rename(store)

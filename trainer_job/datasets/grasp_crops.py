@@ -14,7 +14,8 @@ Split = Literal["ordered", "random"] | str
 class GraspCrops:
     """images (N, h, w) float32 m (may be memory-mapped); depths (N,) of the gripper, m; labels (N,) bool; metric (N,) the
     number behind the label; named: index sets that the data bring along (`<split>/train`, `<split>/val`); groups (N,): rows of
-    one group must stay on one side of a split (-1 throughout: not known)."""
+    one group must stay on one side of a split (-1 throughout: not known); leans (N,): of suction, the angle of the
+    approach from the optical axis, rad."""
 
     images: np.ndarray
     depths: np.ndarray
@@ -22,6 +23,7 @@ class GraspCrops:
     metric: np.ndarray
     named: dict[str, np.ndarray]
     groups: np.ndarray
+    leans: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -11,7 +11,7 @@ import torch
 
 from shared.contract import Outcome
 from shared.geometry import project
-from shared.networks.crops import View, crop, fill_holes
+from shared.networks.crops import View, crop, cup_view, fill_holes
 from shared.shards import ShardReader, shard_folders
 from trainer_job.dataset import scene_key
 from trainer_job.datasets.grasp_crops import GraspCrops
@@ -25,13 +25,15 @@ def read(folders: Sequence[Path], kind: str, view: View, size: int) -> GraspCrop
     ]
     if not rows:
         raise ValueError(f"{', '.join(map(str, folders))}: no {kind} outcomes with depth, camera and pose in shards here")
-    images, depths, labels, groups = zip(*rows, strict=True)
+    images, poses, labels, groups = zip(*rows, strict=True)
     success = np.array(labels, bool)
-    return GraspCrops(np.stack(images), np.array(depths, np.float32), success, success.astype(np.float32), {}, np.array(groups))
+    depths, leans = np.array(poses, np.float32).T
+    metric = success.astype(np.float32)
+    return GraspCrops(np.stack(images), depths, success, metric, {}, np.array(groups), leans if kind == "suction" else None)
 
 
 def _crops(reader: ShardReader, kind: str, view: View, size: int):
-    """(crop, gripper depth, success, scene) of each usable outcome of a shard."""
+    """(crop, gripper depth and lean, success, scene) of each usable outcome of a shard."""
     for outcome in reader:
         meta = outcome.meta
         if meta.grasp.kind != kind or "depth" not in outcome.images or not meta.camera or not meta.grasp.pose_camera:
@@ -39,13 +41,14 @@ def _crops(reader: ShardReader, kind: str, view: View, size: int):
         if meta.contact_rule != "strict" or meta.failure == "unreachable":
             continue
         try:
-            image, depth = _crop(outcome, view, size)
+            image, pose = _crop(outcome, view, size)
         except ValueError:  # no reading at all
             continue
-        yield image, depth, meta.success, zlib.crc32(scene_key(outcome.id, meta.scene).encode())
+        yield image, pose, meta.success, zlib.crc32(scene_key(outcome.id, meta.scene).encode())
 
 
-def _crop(outcome: Outcome, view: View, size: int) -> tuple[np.ndarray, float]:
+def _crop(outcome: Outcome, view: View, size: int) -> tuple[np.ndarray, tuple[float, float]]:
+    """The crop, and the depth of the tips or the cup (m) and the angle of the approach from the optical axis (rad)."""
     meta = outcome.meta
     assert meta.camera is not None
     pose = np.asarray(meta.grasp.pose_camera, dtype=float)
@@ -54,8 +57,11 @@ def _crop(outcome: Outcome, view: View, size: int) -> tuple[np.ndarray, float]:
         raise ValueError("the grasp is behind the camera")
     ends = project(tips + 0.01 * np.array([[0.0], [1.0], [-1.0]]) * pose[:3, 0], meta.camera)
     angle = np.arctan2(*(ends[1] - ends[2])[::-1])
+    lean = float(np.arccos(np.clip(pose[2, 2], -1, 1)))
+    if meta.grasp.kind == "suction":
+        angle = float(cup_view(torch.tensor(pose[None, :3, 2]))[0])
     scale, shift = view.scale_and_shift(tips[2:3], meta.camera.fx)
     depth = torch.from_numpy(fill_holes(depth_metres(outcome)))
     center, turn, zoom = (torch.tensor(np.asarray(values), dtype=torch.float32) for values in (ends[:1], [angle], scale))
     image = crop(depth, center, turn, zoom, (size, size))[0, 0].numpy() + np.float32(shift[0])
-    return image, float(tips[2] + shift[0])
+    return image, (float(tips[2] + shift[0]), lean)

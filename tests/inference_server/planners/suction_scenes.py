@@ -12,6 +12,8 @@ from shared.contract import Grasp, Gripper, PlanRequest
 from shared.planner import Observation
 
 CUP = Gripper(kind="suction", cup_radius=0.012)
+CELL = 0.002
+"""Edges are known to a cell of the height map, m."""
 
 
 @dataclass(frozen=True)

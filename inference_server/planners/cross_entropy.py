@@ -1,0 +1,121 @@
+"""The cross-entropy method on the quality of depth crops (Dex-Net 2.0, section V), for whatever gripper."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from inference_server.planners.antipodal import select
+from inference_server.planners.crop_scorer import CropScorer, ImageGrasps
+from inference_server.planners.dense import calibrated
+from inference_server.planners.hands import Hands
+from inference_server.planners.mixture import Mixture
+from inference_server.planners.placement import Placed
+from inference_server.planners.planner import Item, LoadedNetwork, Planner
+from inference_server.planners.scene import Scene, view
+from inference_server.planners.suction_cups import Cups
+from shared.contract import GraspPlan, ModelRef
+
+SEEDS, RESAMPLED, ITERATIONS = 128, 64, 3
+ELITE, COMPONENTS = 32, 8
+"""Best poses so far to which the mixture is fitted, and its components."""
+TRIED = 6
+"""Poses measured and vetoed for each that the network sees: geometry is cheaper than a forward pass."""
+FLOOR = 0.002
+"""Least standard deviation of the mixture's components, m."""
+
+Poses = tuple[Tensor, ...]
+"""Map x, y (N,), and what else a pose of the gripper has."""
+Candidates = TypeVar("Candidates", Hands, Cups)
+
+
+@dataclass
+class _Found(Generic[Candidates]):
+    """What was scored so far."""
+
+    candidates: list[Candidates] = field(default_factory=list)
+    logits: list[Tensor] = field(default_factory=list)
+    rejected: Counter = field(default_factory=Counter)
+
+    def best_first(self) -> tuple[Candidates, Tensor]:
+        """All candidates and their logits (N,)."""
+        found, logits = self.candidates[0], torch.cat(self.logits)
+        for more in self.candidates[1:]:
+            found = found.join(more)
+        order = torch.argsort(logits, descending=True, stable=True)
+        return found.pick(order), logits[order]
+
+
+class CrossEntropyPlanner(Planner, Generic[Candidates]):
+    """Seeds, then rounds of samples from a mixture fitted to the best so far; geometry refuses before the network ranks."""
+
+    dimensions: ClassVar[int]
+    """Of the points that the mixture is fitted to."""
+
+    @torch.inference_mode()
+    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
+        return [self._plan(item, self.need(network)) for item in items]
+
+    @abstractmethod
+    def seeds(self, scene: Scene, scorer: CropScorer, generator: torch.Generator) -> Poses:
+        """Up to TRIED * SEEDS poses to begin with."""
+
+    @abstractmethod
+    def feasible(self, scene: Scene, poses: Poses) -> tuple[Candidates, Counter]:
+        """What of the poses may be returned, and counted rejections."""
+
+    @abstractmethod
+    def seen(self, scene: Scene, candidates: Candidates) -> ImageGrasps:
+        """How the network sees the candidates."""
+
+    @abstractmethod
+    def points(self, candidates: Candidates) -> Tensor:
+        """(N, dimensions), in metres, in which near means alike."""
+
+    @abstractmethod
+    def poses(self, points: Tensor) -> Poses:
+        """The reverse of `points`."""
+
+    @abstractmethod
+    def placed(self, scene: Scene, candidates: Candidates) -> Placed:
+        """Where the candidates are seen from the camera."""
+
+    def _plan(self, item: Item, network: LoadedNetwork) -> GraspPlan:
+        started = time.perf_counter()
+        observation, request = item
+        self.check(observation, request)
+        scene = view(observation, request, network.device)
+        scorer = CropScorer(scene, network)
+        generator = torch.Generator().manual_seed(secrets.randbits(31) if request.seed is None else request.seed % 2**63)
+        found: _Found[Candidates] = _Found()
+        self._score(scene, scorer, self.seeds(scene, scorer, generator), SEEDS, found)
+        candidates, logits = found.best_first()
+        for _ in range(ITERATIONS if len(candidates) else 0):
+            self._score(scene, scorer, self._resample(candidates, generator), RESAMPLED, found)
+            candidates, logits = found.best_first()
+        placed = self.placed(scene, candidates)
+        qualities = calibrated(logits, network.card.calibration)
+        plan = select(self.name, scene, candidates, placed, qualities, found.rejected, started)
+        return plan.model_copy(update={"model": ModelRef(name=network.name, version=network.version)})
+
+    def _score(self, scene: Scene, scorer: CropScorer, poses: Poses, most: int, found: _Found[Candidates]) -> None:
+        """Refuse poses by geometry, and score at most `most` of what is left."""
+        candidates, rejected = self.feasible(scene, poses)
+        candidates = candidates.pick(torch.arange(min(len(candidates), most), device=scene.device))
+        found.rejected += rejected
+        found.candidates.append(candidates)
+        found.logits.append(scorer(self.seen(scene, candidates)))
+
+    def _resample(self, candidates: Candidates, generator: torch.Generator) -> Poses:
+        """Poses drawn from a mixture fitted to the best of the candidates, which are sorted best first."""
+        best = candidates.pick(torch.arange(min(len(candidates), ELITE), device=candidates.x.device))
+        mixture = Mixture(self.points(best).cpu(), COMPONENTS, torch.full((self.dimensions,), FLOOR), generator)
+        return self.poses(mixture.sample(TRIED * RESAMPLED, generator).to(candidates.x.device))
