@@ -72,7 +72,7 @@ def plan_call(
     )
     observation = Observation(
         depth=None if "depth" in withheld else (in_depth_units(view.observation) * DEPTH_UNIT).astype(np.float32),
-        rgb=view.observation.rgb if "rgb" in extras else None,
+        rgb=view.rgb if "rgb" in extras else None,
         segmask=view.segmentation > 0 if "segmask" in extras else None,
     )
     return PlanCall(observation, request)

@@ -15,9 +15,8 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -34,11 +33,13 @@ from shared.durable import replace_file
 from sim_worker.asking import Extra, Withheld
 from sim_worker.command_line import settings_of
 from sim_worker.planners import NamedPlanner, load_planner
+from sim_worker.processes import exit_status, process_pool
 from sim_worker.report import write_failures, write_gif
 from sim_worker.results import as_json, print_results
 from sim_worker.trials import Protocol, Trial, run_round
 from sim_worker.world import World
 from sim_worker.world.scene import HandName
+from sim_worker.world.spec import BIN_INNER
 
 
 class Settings(BaseSettings):
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     object_set: str = Field("test", description="objects: test (never learned from), validation, train, household, procedural")
     objects: Path | None = Field(None, description="folder of URDF, OBJ or STL files of your own, instead of --object-set")
     count: int | None = Field(None, ge=1, le=30, description="objects per scene; none: 1, 5, 5 and 8")
+    bin_size: tuple[float, float, float] = Field(BIN_INNER, description="inner length, width and wall height of the bin, m")
     rounds: int = Field(50, ge=1, description="rounds per seed")
     seeds: list[int] = Field([0], description="seeds of the scenes; repeat for several")
     hand: HandName = Field("floating", description="floating jaw, or the whole arm with IK")
@@ -72,9 +74,9 @@ class Settings(BaseSettings):
     )
     gripper: Path | None = Field(None, description="JSON file with the gripper's sizes; none: Franka Panda hand")
     give: list[Extra] = Field([], description="tell the planner more: rgb, segmask, table_depth")
+    withhold: list[Withheld] = Field([], description="do not tell the planner: depth. The baselines need it and are left out")
     sense_seconds: float = Field(0.5, ge=0, description="declared time to take an image, for picks per hour")
     robot_seconds: float = Field(6.0, gt=0, description="declared time of a robot's motion per attempt, for picks per hour")
-    withhold: list[Withheld] = Field([], description="do not tell the planner: depth. The baselines need it and are left out")
     models_dir: Path = Field(Path("data/models"), description="registry for planners in this process")
     api_key: SecretStr | None = Field(None, description="for planners on a server")
     workers: int = Field(1, ge=1, le=256, description="processes")
@@ -89,28 +91,34 @@ class Settings(BaseSettings):
             object_set=self.object_set,
             objects_dir=self.objects,
             count=self.count,
+            bin_size=self.bin_size,
             rounds=self.rounds,
             seeds=self.seeds,
             hand=self.hand,
             contact_rule=self.contact,
             gripper=Gripper.model_validate_json(self.gripper.read_bytes()) if self.gripper else Gripper(),
             extras=self.give,
+            withheld=self.withhold,
         )
 
 
-            withheld=self.withhold,
 _bench: tuple[World, list[NamedPlanner]] | None = None
 
 
-def _round(specs: list[str], models_dir: Path, api_key: str | None, protocol: Protocol, task: tuple[int, int]) -> list[Trial]:
+def _round(
+    specs: list[str], models_dir: Path, api_key: str | None, protocol: Protocol, pictures: bool, task: tuple[int, int]
+) -> list[Trial]:
     """Runs in a process of the pool, whose world and planners are kept from round to round."""
     global _bench
     try:
         if _bench is None:
             _bench = World(), [load_planner(spec, models_dir, api_key) for spec in specs]
-        return run_round(*_bench, protocol, *task)
+        trials = run_round(*_bench, protocol, *task)
     except Exception as error:  # not every error survives the way back between processes; its words do
         raise RuntimeError(f"seed {task[0]}, round {task[1]}: {type(error).__name__}: {error}") from None
+    for trial in trials if not pictures else []:
+        trial.forget_views()
+    return trials
 
 
 def run(settings: Settings, console: Console) -> dict[str, list[Trial]]:
@@ -120,7 +128,8 @@ def run(settings: Settings, console: Console) -> dict[str, list[Trial]]:
     specs = list(dict.fromkeys([*settings.planner, *baselines]))
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     tasks = [(seed, number) for seed in settings.seeds for number in range(settings.rounds)]
-    one = partial(_round, specs, settings.models_dir, api_key, protocol)
+    pictures = settings.report is not None or settings.gif is not None
+    one = partial(_round, specs, settings.models_dir, api_key, protocol, pictures)
     done: dict[tuple[int, int], list[Trial]] = {}
     with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("rounds", total=len(tasks))
@@ -136,12 +145,9 @@ def _in_processes(
     if workers == 1:
         yield from ((task, one(task)) for task in tasks)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with process_pool(workers) as pool:
         futures = {pool.submit(one, task): task for task in tasks}
-        try:
-            yield from ((futures[future], future.result()) for future in as_completed(futures))
-        finally:
-            pool.shutdown(cancel_futures=True)
+        yield from ((futures[future], future.result()) for future in as_completed(futures))
 
 
 def main(settings: Settings) -> int:
@@ -165,8 +171,8 @@ def main(settings: Settings) -> int:
     except (ValueError, RuntimeError, OSError) as error:
         Console(stderr=True).print(f"benchmark: {error}", style="red", markup=False)
         return 2
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as stopped:
+        return exit_status(stopped)
     return 0
 
 

@@ -10,9 +10,8 @@ import logging
 import os
 import sys
 from collections import Counter
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,6 +29,7 @@ from sim_worker.asking import Extra, Withheld
 from sim_worker.collection import Collector, Recipe, ShardReport, already_there, check_recipe
 from sim_worker.command_line import settings_of
 from sim_worker.export import export_mobileunet
+from sim_worker.processes import exit_status, process_pool
 from sim_worker.tasks.labels import Mix
 
 logger = logging.getLogger(__name__)
@@ -124,29 +124,25 @@ def collect(settings: Settings, console: Console) -> int:
     origins: Counter[tuple[str, bool]] = Counter()
     empty_in_a_row, expected = 0, recipe.mix.total * recipe.scenes_per_shard
     shard = partial(_shard, recipe, settings.out, settings.models_dir, api_key)
-    pool = ProcessPoolExecutor(settings.workers, get_context("spawn"))
-    with pool, _progress(console) as progress:
+    with process_pool(settings.workers) as pool, _progress(console) as progress:
         bar = progress.add_task("labels", total=max(settings.attempts, labels), completed=labels, rate="")
         pending: set[Future[ShardReport]] = set()
-        try:
-            while True:
-                while len(pending) < settings.workers and labels + len(pending) * expected < settings.attempts:
-                    pending.add(pool.submit(shard, next(numbers)))
-                if not pending:
-                    break
-                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for report in (future.result() for future in finished):
-                    labels, successes = labels + report.labels, successes + report.successes
-                    origins.update(report.by_origin)
-                    empty_in_a_row = 0 if report.labels else empty_in_a_row + 1
-                rate = f"{successes / max(labels, 1):.1%} succeed"
-                progress.update(bar, completed=min(labels, settings.attempts), rate=rate)
-                if not console.is_terminal:
-                    console.print(f"{labels} labels, {rate}")
-                if empty_in_a_row >= 10:
-                    raise ValueError("ten shards in a row came without a label: are there objects in this object set?")
-        finally:
-            pool.shutdown(cancel_futures=True)
+        while True:
+            while len(pending) < settings.workers and labels + len(pending) * expected < settings.attempts:
+                pending.add(pool.submit(shard, next(numbers)))
+            if not pending:
+                break
+            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for report in (future.result() for future in finished):
+                labels, successes = labels + report.labels, successes + report.successes
+                origins.update(report.by_origin)
+                empty_in_a_row = 0 if report.labels else empty_in_a_row + 1
+            rate = f"{successes / max(labels, 1):.1%} succeed"
+            progress.update(bar, completed=min(labels, settings.attempts), rate=rate)
+            if not console.is_terminal:
+                console.print(f"{labels} labels, {rate}")
+            if empty_in_a_row >= 10:
+                raise ValueError("ten shards in a row came without a label: are there objects in this object set?")
     _summary(console, settings.out, origins)
     return labels
 
@@ -185,9 +181,9 @@ def main(settings: Settings) -> int:
     except (ValueError, RuntimeError, OSError) as error:
         Console(stderr=True).print(f"collect: {error}", style="red", markup=False)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         console.print("stopped; the same command continues")
-        return 130
+        return exit_status(stopped)
     return 0
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from shared.contract import Gripper
+from shared.contract import Grasp, Gripper
 from shared.drawing import depth_picture, draw_grasps
-from sim_worker.tasks.clearing import Pick
+from sim_worker.tasks.clearing import NO_PLAN, Pick
 from sim_worker.trials import Trial
+from sim_worker.world import View
 
 ZOOM = 2
 CAPTION_HEIGHT = 18
@@ -24,27 +25,32 @@ img{{image-rendering:pixelated;display:block}} figcaption{{max-width:960px;paddi
 <h1>{title}</h1><p>Left: colour. Right: the depth that was planned on, with the executed grasp (black: no reading).</p>{body}"""
 
 
-def pick_picture(pick: Pick, gripper: Gripper, zoom: int = ZOOM) -> np.ndarray:
-    """Colour and depth side by side with the executed grasp: (H, W, 3) uint8."""
-    observation, camera = pick.view.observation, pick.view.camera
-    pictures = [depth_picture(np.asarray(observation.depth))]
-    if observation.rgb is not None:
-        pictures.insert(0, observation.rgb)
-    return np.hstack([draw_grasps(picture, [pick.grasp], gripper, camera, zoom=zoom) for picture in pictures])
+def picture(view: View, tried: Sequence[Grasp], gripper: Gripper, zoom: int = ZOOM) -> np.ndarray:
+    """Colour and depth side by side with the grasps that were tried: (H, W, 3) uint8."""
+    pictures = [view.rgb, depth_picture(np.asarray(view.observation.depth))]
+    return np.hstack([draw_grasps(each, tried, gripper, view.camera, zoom=zoom) for each in pictures])
 
 
 def write_failures(folder: Path, trials: Iterable[Trial], gripper: Gripper, title: str, most: int = 200) -> int:
-    """Write `index.html` and a picture of each failed attempt (at most `most`) into `folder`; returns how many."""
+    """Write `index.html` and a picture of each failed attempt and of each scene without a plan (at most `most`) into `folder`;
+    returns how many."""
     folder.mkdir(parents=True, exist_ok=True)
-    failed = [(trial, pick) for trial in trials for pick in trial.picks if not pick.result.success]
-    failed.sort(key=lambda each: (each[0].planner, each[1].result.failure or ""))
+    found: list[tuple[str, str, View, list[Grasp], str]] = [
+        (trial.planner, pick.result.failure or "", pick.view, [pick.grasp], _caption(trial, pick))
+        for trial in trials
+        for pick in trial.picks
+        if pick.view and not pick.result.success
+    ]
+    found += [
+        (trial.planner, NO_PLAN, trial.log.unplanned, [], _no_plan_caption(trial)) for trial in trials if trial.log.unplanned
+    ]
+    found.sort(key=lambda each: each[:2])
     figures = []
-    for index, (trial, pick) in enumerate(failed[:most]):
+    for index, (_, _, view, tried, caption) in enumerate(found[:most]):
         name = f"{index:03d}.png"
-        Image.fromarray(pick_picture(pick, gripper)).save(folder / name)
-        caption = html.escape(_caption(trial, pick))
-        figures.append(f'<figure><img src="{name}" loading="lazy"><figcaption>{caption}</figcaption></figure>')
-    note = f"<p>{len(failed)} failed attempts, {len(figures)} shown.</p>"
+        Image.fromarray(picture(view, tried, gripper)).save(folder / name)
+        figures.append(f'<figure><img src="{name}" loading="lazy"><figcaption>{html.escape(caption)}</figcaption></figure>')
+    note = f"<p>{len(found)} failures, {len(figures)} shown.</p>"
     (folder / "index.html").write_text(_PAGE.format(title=html.escape(title), body=note + "".join(figures)), encoding="utf-8")
     return len(figures)
 
@@ -54,7 +60,11 @@ def write_gif(path: Path, trials: Sequence[Trial], gripper: Gripper, most: int =
     shown = [(trial, pick) for trial in trials for pick in trial.picks][:most]
     if not shown:
         return 0
-    frames = [_captioned(pick_picture(pick, gripper, 1), _caption(trial, pick), pick.result.success) for trial, pick in shown]
+    frames = [
+        _captioned(picture(pick.view, [pick.grasp], gripper, 1), _caption(trial, pick), pick.result.success)
+        for trial, pick in shown
+        if pick.view
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
     return len(frames)
@@ -68,6 +78,12 @@ def _caption(trial: Trial, pick: Pick) -> str:
         f"{trial.planner}: {outcome}{met} on {pick.object or 'nothing'}, quality {pick.grasp.quality:.2f}{width}, "
         f"scene {trial.scene_seed}, attempt {pick.number + 1}"
     )
+
+
+def _no_plan_caption(trial: Trial) -> str:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(trial.log.rejections.items()) if count)
+    left = f"{trial.log.count('left')} objects ({reasons or 'no reason given'})"
+    return f"{trial.planner}: no plan for {left}, scene {trial.scene_seed}"
 
 
 def _captioned(picture: np.ndarray, text: str, success: bool) -> Image.Image:

@@ -23,9 +23,8 @@ from sim_worker.statistics import (
     percentiles,
     sign_test,
 )
+from sim_worker.tasks.clearing import NO_PLAN
 from sim_worker.trials import Protocol, Trial
-
-NO_PLAN = "no_plan"
 
 
 def summarise(trials: Sequence[Trial], sense_seconds: float, robot_seconds: float) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ from sim_worker.planners import NamedPlanner
 from sim_worker.tasks.clearing import BIN, DECLUTTER, SINGLE, Clearer, ClearingLog, Pick, Rules
 from sim_worker.world import SceneError, SceneSpec, World
 from sim_worker.world.scene import HandName
+from sim_worker.world.spec import BIN_INNER
 
 SEED_STREAM = 30
 """Keeps these scenes apart from those that other programs draw from the same seed."""
@@ -36,15 +37,16 @@ class Protocol(BaseModel):
     object_set: str = "test"
     objects_dir: Path | None = None
     count: int | None = None
+    bin_size: tuple[float, float, float] = BIN_INNER
     rounds: int = Field(50, description="rounds per seed")
     seeds: list[int] = Field([0])
     hand: HandName = "floating"
     contact_rule: ContactRule = "strict"
     gripper: Gripper = Field(default_factory=Gripper)
     extras: list[Extra] = Field([], description="given to the planner besides depth, camera, camera_pose and a bin's region")
+    withheld: list[Withheld] = Field([], description="not given to the planner")
 
     def spec(self, seed: int, number: int, redraw: int = 0) -> SceneSpec:
-    withheld: list[Withheld] = Field([], description="not given to the planner")
         """Scene `number` of `seed`; a redraw replaces one that did not come to rest, for all planners alike."""
         rng = np.random.default_rng([seed, SEED_STREAM, number, redraw])
         return SceneSpec.model_validate(
@@ -54,6 +56,7 @@ class Protocol(BaseModel):
                 "object_set": "folder" if self.objects_dir else self.object_set,
                 "profile": self.profile,
                 "count": self.count,
+                "bin_size": self.bin_size,
                 "objects_dir": self.objects_dir,
             }
         )
@@ -76,6 +79,11 @@ class Trial:
     @property
     def removed(self) -> int:
         return sum(pick.result.success for pick in self.picks)
+
+    def forget_views(self) -> None:
+        """Drop the images, about a megabyte per attempt, where nobody wants pictures of them."""
+        self.picks = [replace(pick, view=None) for pick in self.picks]
+        self.log.unplanned = None
 
     @property
     def first_success(self) -> bool:

@@ -6,6 +6,7 @@ whoever drives it decides how a plan is asked for: in process, or over the netwo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Generator
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from sim_worker.asking import Extra, PlanCall, plan_call
 from sim_worker.exploration import Choice, choose
 from sim_worker.grasps import pose_in_base
 from sim_worker.surface import Surface
+from sim_worker.tasks.aim import object_at
+from sim_worker.tasks.clearing import SET_ASIDE_AFTER
 from sim_worker.world import AttemptResult, Scene, View
 
 GRASPS_ASKED = 20
@@ -50,8 +53,10 @@ Task = Generator[PlanCall | Attempt | NoPlan, GraspPlan, None]
 
 def run_ticket(scene: Scene, ticket: SceneTicket, gripper: Gripper, extras: Collection[Extra] = ()) -> Task:
     """Up to `ticket.attempts` attempts. A lifted object is taken away and the rest seen anew; after a failure the next
-    attempt takes a grasp that was not tried yet, from the same state (the scene restores itself)."""
+    attempt takes a grasp that was not tried yet, from the same state (the scene restores itself). An object at which
+    SET_ASIDE_AFTER attempts failed is taken away too, unless it is the last."""
     rng = np.random.default_rng([ticket.seed, 1])
+    failures: Counter[str] = Counter()
     number = 0
     while scene.objects:
         view = scene.observe()
@@ -72,7 +77,11 @@ def run_ticket(scene: Scene, ticket: SceneTicket, gripper: Gripper, extras: Coll
             number += 1
             if number == ticket.attempts:
                 return
-            taken = result.object_name if result.success else None
             if choice.rank is not None:
                 tried.add(choice.rank)
+            if result.success:
+                taken = result.object_name
+            elif meant := object_at(view, pose):
+                failures[meant] += 1
+                taken = meant if failures[meant] >= SET_ASIDE_AFTER and len(scene.objects) > 1 else None
         scene.remove(taken)

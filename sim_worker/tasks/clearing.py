@@ -15,6 +15,7 @@ import numpy as np
 from shared.contract import ContactRule, Grasp, GraspPlan, Gripper
 from sim_worker.asking import PlanCall
 from sim_worker.grasps import pose_in_base
+from sim_worker.tasks.aim import object_at
 from sim_worker.world import AttemptResult, Scene, View
 from sim_worker.world.scene import HandName
 
@@ -50,15 +51,19 @@ class Rules:
 
 SINGLE = Rules(attempts=1)
 DECLUTTER = Rules(failures_in_a_row=2)
-BIN = Rules(failures_in_a_row=10, set_aside_after=3)
+SET_ASIDE_AFTER = 3
+"""Failed attempts at an object after which it is put aside, so that it does not hold up the rest."""
+BIN = Rules(failures_in_a_row=10, set_aside_after=SET_ASIDE_AFTER)
+NO_PLAN = "no_plan"
 
 
 @dataclass(frozen=True)
 class Pick:
-    """One executed grasp. object: which it was meant for, by where it lies in the image; None if that is no object."""
+    """One executed grasp. object: which it was meant for, by where it lies in the image; None if that is no object. view: what
+    was seen, None once it is forgotten."""
 
     number: int
-    view: View
+    view: View | None
     plan: GraspPlan
     grasp: Grasp
     result: AttemptResult
@@ -77,11 +82,13 @@ class ObjectLog:
 
 @dataclass
 class ClearingLog:
-    """A round as it went on. ended: cleared, no_plan, failures_in_a_row or attempts."""
+    """A round as it went on. ended: cleared, no_plan, failures_in_a_row or attempts. unplanned: the view without a plan, and
+    rejections its reasons."""
 
     objects: dict[str, ObjectLog] = field(default_factory=dict)
     ended: str = ""
     rejections: dict[str, int] = field(default_factory=dict)
+    unplanned: View | None = None
 
     def count(self, end: str) -> int:
         return sum(log.end == end for log in self.objects.values())
@@ -117,7 +124,7 @@ class Clearer:
             view = self.scene.observe()
             plan = yield self.ask(view)
             if plan is None or not plan.grasps:
-                self.log.ended = "no_plan"
+                self.log.ended, self.log.unplanned = NO_PLAN, view
                 self.log.rejections = dict(plan.rejections) if plan else {}
                 return
             pick = self._execute(view, plan)
@@ -145,7 +152,7 @@ class Clearer:
             states = [*states[: states.index(REACHED[result.failure]) + 1], State.RECOVER]
         else:
             states.append(State.PLACE)
-        meant = result.object_name if result.success else self._meant(view, pose)
+        meant = result.object_name if result.success else object_at(view, pose)
         pick = Pick(self.attempts, view, plan, grasp, result, meant, tuple(states))
         self.attempts += 1
         if meant in self.log.objects:
@@ -174,18 +181,3 @@ class Clearer:
     def _lost(self, names: list[str]) -> None:
         for name in names:
             self.log.objects[name].end = "lost"
-
-    def _meant(self, view: View, pose: np.ndarray) -> str | None:
-        """The object whose visible part lies nearest to the grasp."""
-        depth = view.observation.depth
-        if depth is None or not (view.segmentation > 0).any():
-            return None
-        rows, columns = np.nonzero((view.segmentation > 0) & (depth > 0))
-        if not len(rows):
-            return None
-        z = depth[rows, columns]
-        camera = view.camera
-        points = np.stack([(columns - camera.cx) * z / camera.fx, (rows - camera.cy) * z / camera.fy, z], axis=1)
-        origin = np.linalg.inv(np.asarray(view.camera_pose)) @ pose[:, 3]
-        nearest = int(np.argmin(np.linalg.norm(points - origin[:3], axis=1)))
-        return view.objects[view.segmentation[rows[nearest], columns[nearest]] - 1]

@@ -119,8 +119,7 @@ def label_scene(
     images = {"depth": in_depth_units(view.observation)}
     specs = {"depth": ImageSpec(shape=list(images["depth"].shape), dtype="uint16", scale=DEPTH_UNIT)}
     if with_rgb:
-        assert view.observation.rgb is not None
-        images["rgb"] = view.observation.rgb
+        images["rgb"] = view.rgb
         specs["rgb"] = ImageSpec(shape=list(images["rgb"].shape), dtype="uint8")
     conditions = scene.conditions.flat()
     for number, candidate in enumerate(tried):

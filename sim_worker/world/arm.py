@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from shared.geometry import invert, pose_from
 from sim_worker.world.attempt import LIFT_HEIGHT, AttemptResult
 from sim_worker.world.grip import close_and_lift, heights_of
 from sim_worker.world.jaw import Fingers
-from sim_worker.world.kinematics import HOME, MOST_JOINT_SPEED, inverse, inverse_from_anywhere
+from sim_worker.world.kinematics import HOME, MOST_JOINT_SPEED, TIP_FROM_FLANGE, inverse, inverse_from_anywhere
+from sim_worker.world.mounted_jaw import arm_with, tip_from_flange
 from sim_worker.world.physics import FAR_AWAY, Physics
 
 BASE = pose_from(np.eye(3), np.array([-0.5, 0.0, 0.0]))
@@ -30,16 +32,25 @@ HALF_TURN = pose_from(np.diag([-1.0, -1.0, 1.0]), np.zeros(3))
 _JOINTS, _FINGERS, _HAND_LINKS = tuple(range(7)), (9, 10), (7, 8, 9, 10, 11)
 
 
+PANDA = Gripper()
+PANDA_SIZES = ("finger_width", "finger_thickness", "finger_depth", "palm_width", "palm_thickness")
+
+
+def carries_own_hand(gripper: Gripper) -> bool:
+    """Whether a jaw is the Panda hand, as far as its sizes say: it may open less wide."""
+    return gripper.max_width <= PANDA.max_width and all(getattr(gripper, size) == getattr(PANDA, size) for size in PANDA_SIZES)
+
+
 class Arm:
-    """The arm in the world of `physics`. `gripper` must be the Panda hand: its sizes are those of the model."""
+    """The arm in the world of `physics`, with its own hand where `gripper` has its sizes, else with a jaw of other sizes."""
 
     lift_acceleration = 1.0
     """m/s2; joint speeds allow no more."""
 
     def __init__(self, physics: Physics, gripper: Gripper, friction: float) -> None:
         self.physics, self.gripper = physics, gripper
-        path = Path(pybullet_data.getDataPath()) / "franka_panda" / "panda.urdf"
-        self.body: int = physics.client.loadURDF(str(path), BASE[:3, 3].tolist(), [0, 0, 0, 1], useFixedBase=True)
+        self.body, longer = _load(physics, gripper)
+        self._as_panda = pose_from(np.eye(3), np.array([0.0, 0.0, -longer]))
         self.fingers = Fingers(physics, self.body, _FINGERS, gripper, friction)
         self._lift: list[np.ndarray] = []
         self._height = 0.0
@@ -78,6 +89,7 @@ class Arm:
 
         The jaw is symmetric: the pose turned by half a turn about the approach is the same grasp.
         """
+        tip_pose = tip_pose @ self._as_panda
         for pose in (tip_pose, tip_pose @ HALF_TURN):
             grasp = inverse_from_anywhere(invert(BASE) @ pose)
             if grasp is None:
@@ -140,6 +152,18 @@ class Arm:
             if point[2] in names and point[3] not in _HAND_LINKS and point[3] >= 0 and point[8] < -0.001:
                 return names[point[2]]
         return None
+
+
+def _load(physics: Physics, gripper: Gripper) -> tuple[int, float]:
+    """The arm's body with the hand, and how much longer than the Panda hand that hand is, m."""
+    panda = Path(pybullet_data.getDataPath()) / "franka_panda" / "panda.urdf"
+    where = {"basePosition": BASE[:3, 3].tolist(), "useFixedBase": True}
+    if carries_own_hand(gripper):
+        return physics.client.loadURDF(str(panda), **where), 0.0
+    with tempfile.NamedTemporaryFile("w", suffix=".urdf") as file:
+        file.write(arm_with(gripper, panda))
+        file.flush()
+        return physics.client.loadURDF(file.name, **where), tip_from_flange(gripper) - TIP_FROM_FLANGE
 
 
 def _along(path: list[np.ndarray], distance: float) -> np.ndarray:

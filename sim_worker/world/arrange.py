@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pybullet
 from scipy.spatial.transform import Rotation
 
+from sim_worker.world.furniture import surroundings, walls
 from sim_worker.world.objects import ObjectModel, prepare
-from sim_worker.world.physics import AWAKE, TABLE_FRICTION, Physics
+from sim_worker.world.physics import AWAKE, Physics
 from sim_worker.world.spec import SceneSpec
 
-WORKSPACE = 0.15
-"""m: half side of the square around the origin in which an object's centre must come to rest."""
-WALL = 0.01
 SETTLE_SECONDS = 2.0
-TOP_UPS = 3
-"""Rounds in which what rolled away is set down again beside the rest."""
+TOP_UPS = 10
+"""Rounds in which what rolled away, or finds no rest, is set down again."""
+PATIENCE = 3
+"""After so many rounds, what is still lost is replaced by another object."""
 LEAST_SHARE = 0.6
-"""Of the objects asked for that must end up in a pile or bin for the scene to count."""
+"""Of the objects asked for that must lie after PATIENCE rounds: a scene that lost more is drawn anew."""
+BIN_SPREAD = 0.5
+"""Share of a bin's inner size over which objects are dropped, around its middle: they settle as a heap that runs out to the
+walls, as parts poured from a box do."""
 
 
 @dataclass(frozen=True)
@@ -46,69 +48,47 @@ class Placed:
         return Placed(self.name, self.model, self.mass, self.colour, position, orientation)
 
 
-def fixed_box(physics: Physics, half: Sequence[float], position: Sequence[float], drawn: bool) -> int:
-    """A box that never moves. Not drawn: a speck out of sight stands for it, the camera computes the table itself."""
-    client = physics.client
-    collision = client.createCollisionShape(pybullet.GEOM_BOX, halfExtents=list(half))
-    if drawn:
-        visual = client.createVisualShape(pybullet.GEOM_BOX, halfExtents=list(half), rgbaColor=[0.45, 0.5, 0.6, 1])
-    else:
-        visual = client.createVisualShape(pybullet.GEOM_SPHERE, radius=1e-4, visualFramePosition=[0, 0, -1])
-    body = client.createMultiBody(0, collision, visual, list(position))
-    client.changeDynamics(body, -1, lateralFriction=TABLE_FRICTION)
-    return body
-
-
-def walls(physics: Physics, length: float, width: float, height: float, drawn: bool) -> list[int]:
-    """Four walls around an inner rectangle `length` (x) by `width` (y) m, standing on the table."""
-    x, y, t = length / 2, width / 2, WALL / 2
-    sides = (
-        ((t, y + WALL, height / 2), (x + t, 0, height / 2)),
-        ((t, y + WALL, height / 2), (-x - t, 0, height / 2)),
-        ((x, t, height / 2), (0, y + t, height / 2)),
-        ((x, t, height / 2), (0, -y - t, height / 2)),
-    )
-    return [fixed_box(physics, half, position, drawn) for half, position in sides]
-
-
-def surroundings(physics: Physics, spec: SceneSpec) -> dict[int, str]:
-    """Table, and the bin where the kind has one; names by body."""
-    fixed = {fixed_box(physics, (1.0, 1.0, 0.05), (0, 0, -0.05), drawn=False): "table"}
-    if spec.kind == "bin":
-        fixed |= dict.fromkeys(walls(physics, *spec.bin_size, drawn=True), "bin")
-    return fixed
-
-
-def settled(physics: Physics, objects: dict[int, Placed]) -> list[Placed]:
-    """Where the objects rest inside the workspace; strays, sunken and restless ones are left out."""
+def settled(physics: Physics, objects: dict[int, Placed], within: tuple[float, float]) -> list[Placed]:
+    """Where the objects rest; those that do not, sank, or lie outside the half sides `within` (x, y), m, are left out."""
     physics.settle(list(objects), SETTLE_SECONDS)
     found = []
     for (body, placed), (linear, angular) in zip(objects.items(), physics.speeds(list(objects)), strict=True):
         now = placed.moved_to(physics, body)
         x, y, z = now.position
-        if abs(x) < WORKSPACE and abs(y) < WORKSPACE and z > -0.01 and linear < 0.02 and angular < 0.5:
+        # What is round may spin in its place for long; nothing but its look turns.
+        rests = linear < 0.02 and (angular < 0.5 or placed.model.rolls)
+        if rests and abs(x) < within[0] and abs(y) < within[1] and z > -0.01:
             found.append(now)
     return found
 
 
-def arrange(physics: Physics, spec: SceneSpec, objects: list[Placed], random: np.random.Generator) -> list[Placed] | None:
-    """Let the objects come to rest; None if too few of them do, in sight, for the scene to count."""
+def arrange(
+    physics: Physics, spec: SceneSpec, objects: list[Placed], spares: Iterator[Placed], random: np.random.Generator
+) -> list[Placed] | None:
+    """Let the objects come to rest; None if too few of them do, in sight, for the scene to count.
+
+    What is lost is set down again, and, if it is lost again and again, replaced by one of `spares`.
+    """
     physics.reset()
     surroundings(physics, spec)
     if spec.kind == "packed":
-        bodies = _set_close(physics, objects, random)
+        bodies = _set_close(physics, spec, objects, random)
     elif spec.kind == "single":
         bodies = {_drop(physics, objects[0], random.uniform(-0.06, 0.06, 2), random): objects[0]}
     else:
         bodies = _drop_all(physics, spec, objects, random)
-    found = settled(physics, bodies)
-    for _ in range(TOP_UPS):
+    found, wanted = settled(physics, bodies, spec.workspace), objects
+    least = max(1, math.ceil(LEAST_SHARE * len(objects)))
+    for number in range(TOP_UPS if spec.kind != "single" else 0):
         here = {placed.name for placed in found}
-        lost = [placed for placed in objects if placed.name not in here]
-        if not lost or spec.kind == "single":
+        lost = [placed for placed in wanted if placed.name not in here]
+        if not lost or (number >= PATIENCE and len(found) < least):
             break
-        found = settled(physics, _set_beside(physics, spec, found, lost, random))
-    return found if len(found) >= max(1, math.ceil(LEAST_SHARE * len(objects))) else None
+        if number >= PATIENCE:
+            lost = [next(spares, placed) for placed in lost]
+            wanted = [*found, *lost]
+        found = settled(physics, _set_down_again(physics, spec, found, lost, random), spec.workspace)
+    return found if len(found) >= least else None
 
 
 def _drop(physics: Physics, placed: Placed, xy: np.ndarray, random: np.random.Generator, floor: float = 0.0) -> int:
@@ -125,13 +105,17 @@ def _drop(physics: Physics, placed: Placed, xy: np.ndarray, random: np.random.Ge
 
 def _drop_all(physics: Physics, spec: SceneSpec, objects: list[Placed], random: np.random.Generator) -> dict[int, Placed]:
     """Drop one after another inside walls; those of a pile are then taken away."""
-    side = min(0.22 * math.sqrt(max(1.0, len(objects) / 6)), 0.28)
-    inner = spec.bin_size[:2] if spec.kind == "bin" else (side, side)
-    temporary = walls(physics, *inner, height=1.0, drawn=False)
+    if spec.kind == "bin":
+        inner = np.array(spec.bin_size[:2])
+        spread = BIN_SPREAD * inner / 2
+    else:
+        side = min(0.22 * math.sqrt(max(1.0, len(objects) / 6)), 2 * spec.workspace[0] - 0.02)
+        inner = np.array([side, side])
+        spread = np.maximum(inner / 2 - 0.07, 0.01)
+    temporary = walls(physics, float(inner[0]), float(inner[1]), height=1.0, drawn=False)
     bodies: dict[int, Placed] = {}
     for placed in objects:
         top = max((physics.client.getAABB(body)[1][2] for body in bodies), default=0.0)
-        spread = np.array([max(inner[0] / 2 - 0.07, 0.01), max(inner[1] / 2 - 0.07, 0.01)])
         bodies[_drop(physics, placed, random.uniform(-spread, spread), random, floor=top)] = placed
         physics.step(physics.steps_in(0.4))
     physics.settle(list(bodies), 1.0)
@@ -142,28 +126,28 @@ def _drop_all(physics: Physics, spec: SceneSpec, objects: list[Placed], random: 
     return bodies
 
 
-def _set_close(physics: Physics, objects: list[Placed], random: np.random.Generator) -> dict[int, Placed]:
+def _set_close(physics: Physics, spec: SceneSpec, objects: list[Placed], random: np.random.Generator) -> dict[int, Placed]:
     """Stand each object, longest side up if that is stable enough, as near to the middle as 5 mm of air allow."""
     bodies: dict[int, Placed] = {}
     for placed in objects:
         body = placed.spawn(physics)
         low, high = (np.array(corner) for corner in physics.client.getAABB(body))
         upright = Rotation.from_euler("z", random.uniform(-math.pi, math.pi)) * _standing(high - low)
-        _find_room(physics, body, upright.as_quat().tolist(), list(bodies), random)
+        _find_room(physics, spec, body, upright.as_quat().tolist(), list(bodies), random)
         bodies[body] = placed
     return bodies
 
 
-def _set_beside(
+def _set_down_again(
     physics: Physics, spec: SceneSpec, resting: list[Placed], lost: list[Placed], random: np.random.Generator
 ) -> dict[int, Placed]:
-    """The scene as it rests, and the lost objects, turned at random, wherever the table is free near the middle."""
+    """The scene as it rests, and the lost objects, turned at random: on the table near the middle, or on the heap."""
     physics.reset()
     fixed = [body for body, name in surroundings(physics, spec).items() if name != "table"]
     bodies = {placed.spawn(physics): placed for placed in resting}
     for placed in lost:
         body = placed.spawn(physics)
-        _find_room(physics, body, Rotation.random(rng=random).as_quat().tolist(), [*bodies, *fixed], random)
+        _find_room(physics, spec, body, Rotation.random(rng=random).as_quat().tolist(), [*bodies, *fixed], random)
         bodies[body] = placed
     return bodies
 
@@ -175,15 +159,22 @@ def _standing(extents: np.ndarray) -> Rotation:
     return (Rotation.from_euler("y", -math.pi / 2), Rotation.from_euler("x", math.pi / 2), Rotation.identity())[up]
 
 
-def _find_room(physics: Physics, body: int, turn: list[float], others: list[int], random: np.random.Generator) -> None:
-    """Move the body outwards from the middle until it has 5 mm of air around it."""
-    client = physics.client
+def _find_room(
+    physics: Physics, spec: SceneSpec, body: int, turn: list[float], others: list[int], random: np.random.Generator
+) -> None:
+    """Move the body outwards from the middle until it has 5 mm of air around it; without such a place, above all others."""
+    client, half = physics.client, np.array(spec.workspace)
     client.resetBasePositionAndOrientation(body, [0, 0, 0], turn)
     low, high = (np.array(corner) for corner in client.getAABB(body))
     rest, centre = 0.001 - low[2], (low + high) / 2
-    for radius in np.arange(0.0, WORKSPACE, 0.01):
+    for radius in np.arange(0.0, half.max(), 0.01):
         for angle in random.uniform(-math.pi, math.pi, 6):
-            xy = radius * np.array([math.cos(angle), math.sin(angle)]) - centre[:2]
-            client.resetBasePositionAndOrientation(body, [*xy.tolist(), rest], turn)
+            middle = radius * np.array([math.cos(angle), math.sin(angle)])
+            if (np.abs(middle) >= half).any():
+                continue
+            client.resetBasePositionAndOrientation(body, [*(middle - centre[:2]).tolist(), rest], turn)
             if not any(client.getClosestPoints(body, other, 0.005) for other in others):
                 return
+    top = max(client.getAABB(other)[1][2] for other in others)
+    middle = random.uniform(-half, half) / 3
+    client.resetBasePositionAndOrientation(body, [*(middle - centre[:2]).tolist(), top + 0.01 - low[2]], turn)

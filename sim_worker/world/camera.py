@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pybullet
@@ -16,6 +17,7 @@ import pybullet
 from shared.contract import CameraIntrinsics
 from shared.geometry import approach_frame, look_at, pose_from
 from shared.planner import Observation
+from sim_worker.world.appearance import Painting
 from sim_worker.world.physics import Physics
 from sim_worker.world.profiles import Conditions
 from sim_worker.world.spec import CameraSpec
@@ -29,7 +31,8 @@ OPENGL_TO_OPTICAL = np.diag([1.0, -1.0, -1.0, 1.0])
 
 @dataclass(frozen=True)
 class View:
-    """One look at the scene. `segmentation` (H, W) int32: 0 table and bin, i + 1 object i of `objects`, -1 nothing."""
+    """One look at the scene. `observation`: depth, as the sensor gives it. `segmentation` (H, W) int32: 0 table and bin, i + 1
+    object i of `objects`, -1 nothing."""
 
     observation: Observation
     camera: CameraIntrinsics
@@ -37,12 +40,12 @@ class View:
     true_camera_pose: np.ndarray
     segmentation: np.ndarray
     objects: tuple[str, ...]
+    painting: Painting
 
-    @property
+    @cached_property
     def rgb(self) -> np.ndarray:
         """(H, W, 3) uint8."""
-        assert self.observation.rgb is not None
-        return self.observation.rgb
+        return self.painting.colours()
 
 
 def camera_poses(spec: CameraSpec, conditions: Conditions) -> tuple[np.ndarray, np.ndarray]:

@@ -13,8 +13,10 @@ HOME = np.array([0.0, -0.3, 0.0, -2.2, 0.0, 1.95, math.pi / 4])
 """rad; hand over the workspace, pointing down."""
 MOST_JOINT_SPEED = np.array([2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61])
 """rad/s"""
-TIP_FROM_FLANGE = 0.107 + 0.0584 + 0.0538
-"""m along the flange's z: flange, hand, fingers; to the outermost ends of the fingertips."""
+FLANGE_FROM_JOINT = 0.107
+"""m along the last joint's z."""
+TIP_FROM_FLANGE = 0.0584 + 0.0538
+"""m along the flange's z: hand, fingers; to the outermost ends of the fingertips."""
 _POSITION_TOLERANCE, _TURN_TOLERANCE = 1e-4, 1e-3
 
 _JOINTS = (
@@ -41,12 +43,12 @@ def _fixed_frames() -> list[np.ndarray]:
 
 
 def _tool_frame() -> np.ndarray:
-    """Jaw grasp frame in the flange's link frame: the hand is turned by -45 degrees, its fingers move along its y."""
+    """Jaw grasp frame in the last joint's frame: the hand is turned by -45 degrees, its fingers move along its y."""
     c = math.sqrt(0.5)
     hand = np.array([[c, c, 0.0], [-c, c, 0.0], [0.0, 0.0, 1.0]])
     tool = np.eye(4)
     tool[:3, :3] = hand @ np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    tool[2, 3] = TIP_FROM_FLANGE
+    tool[2, 3] = FLANGE_FROM_JOINT + TIP_FROM_FLANGE
     return tool
 
 

@@ -11,8 +11,9 @@ import pybullet
 
 from sim_worker.world.physics import CAN_SLEEP, HULL_SKIN, OBJECT_FRICTION, Physics, Vector
 
-ROLLING_FRICTION = 2e-4
-"""m, for round things only: it lets a ball come to rest on a table, and doubles the cost of a contact."""
+ROLLING_FRICTION = 1e-3
+"""m, for round things only, as on a rubber mat: a can that comes free rolls a hand's breadth and not off the table. Doubles the
+cost of a contact."""
 PartShape = Literal["box", "cylinder", "capsule", "sphere"]
 _GEOMETRY = {
     "box": pybullet.GEOM_BOX,

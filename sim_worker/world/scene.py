@@ -12,12 +12,13 @@ from scipy.spatial.transform import Rotation
 from shared.contract import ContactRule, Gripper
 from shared.geometry import pose_from
 from shared.planner import Observation
-from sim_worker.world.appearance import Appearance
+from sim_worker.world.appearance import Appearance, Painting
 from sim_worker.world.arm import Arm
-from sim_worker.world.arrange import Placed, settled, surroundings
+from sim_worker.world.arrange import Placed, settled
 from sim_worker.world.attempt import AttemptResult
 from sim_worker.world.camera import BACKGROUND, TABLE, View, camera_poses, plane_depth, render
 from sim_worker.world.cup import Cup, suck
+from sim_worker.world.furniture import surroundings
 from sim_worker.world.grip import grip
 from sim_worker.world.jaw import Jaw
 from sim_worker.world.physics import ATTEMPT_HZ, AWAKE, FAR_AWAY, SLEEP
@@ -35,7 +36,6 @@ FORGET_ROUNDS = 10
 
 
 HandKey = tuple[Gripper, HandName]
-PANDA_SIZES = ("finger_width", "finger_thickness", "finger_depth", "palm_width", "palm_thickness")
 
 
 class SceneError(RuntimeError):
@@ -43,15 +43,11 @@ class SceneError(RuntimeError):
 
 
 def hand_for(gripper: Gripper, name: HandName) -> HandKey:
-    """Which simulated hand executes for this gripper. Raises SceneError for an arm with another hand than its own."""
-    if name == "arm":
-        panda = Gripper()
-        other = [size for size in PANDA_SIZES if getattr(gripper, size) != getattr(panda, size)]
-        if gripper.kind != "parallel_jaw" or other or gripper.max_width > panda.max_width:
-            raise SceneError(
-                f"the arm carries the Panda hand: expected its {', '.join(PANDA_SIZES)} and a max_width "
-                f"up to {panda.max_width}, got {gripper.kind} with other {', '.join(other) or 'max_width'}; use hand='floating'"
-            )
+    """Which simulated hand executes for this gripper. Raises SceneError for an arm with a suction cup."""
+    if name == "arm" and gripper.kind != "parallel_jaw":
+        raise SceneError(
+            f"the arm carries jaws: expected a gripper of kind parallel_jaw, got {gripper.kind}; use hand='floating'"
+        )
     return gripper.model_copy(update={"tcp_offset": 0.0}), name
 
 
@@ -112,12 +108,12 @@ class Scene:
         table = plane_depth(camera.intrinsics, camera.width, camera.height, true)
         bare = (image.depth <= 0) | ((table > 0) & (table < image.depth))
         exact = np.where(bare, table, image.depth)
-        rgb = self._appearance.paint(image.rgb, bare, exact, camera.intrinsics, true)
         random = self.spec.random("sensor", self.changes, repr(camera))
         depth = sense(exact, self.conditions.sensor, random, camera.focal)
         segmentation = np.where(bare, np.where(table > 0, TABLE, BACKGROUND), _numbered(image.bodies, stage))
+        painting = Painting(self._appearance, image.rgb, bare, exact, camera.intrinsics, true)
         return View(
-            Observation(depth=depth, rgb=rgb), camera.intrinsics, told, true, segmentation.astype(np.int32), self.objects
+            Observation(depth=depth), camera.intrinsics, told, true, segmentation.astype(np.int32), self.objects, painting
         )
 
     # -- acting
@@ -225,7 +221,7 @@ class Scene:
         for body in by_name.values():
             physics.client.changeDynamics(body, -1, activationState=AWAKE)
         before = [placed for placed in self.placed if placed.name != taken]
-        self.placed = settled(physics, {by_name[placed.name]: placed for placed in before})
+        self.placed = settled(physics, {by_name[placed.name]: placed for placed in before}, self.spec.in_sight)
         self.changes += 1
         self._view = None
         self.world.forget()

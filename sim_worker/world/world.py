@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from sim_worker.world.appearance import draw_colour
 from sim_worker.world.arrange import Placed, arrange
@@ -40,26 +43,36 @@ class World:
         conditions = Conditions.draw(self.profile(spec), spec.random("conditions"))
         for draw in range(MOST_DRAWS):
             self.forget()
-            placed = arrange(self.physics, spec, self._draw_objects(spec, draw), spec.random("arrangement", draw))
+            objects, spares = self._draw_objects(spec, draw)
+            placed = arrange(self.physics, spec, objects, spares, spec.random("arrangement", draw))
             if placed:
                 return Scene(self, spec, conditions, placed)
         raise SceneError(
             f"no {spec.kind} scene of seed {spec.seed} came to rest in {MOST_DRAWS} draws of {spec.object_set!r} objects"
         )
 
-    def _draw_objects(self, spec: SceneSpec, draw: int) -> list[Placed]:
-        random, profile = spec.random("objects", draw), self.profile(spec)
+    def _draw_objects(self, spec: SceneSpec, draw: int) -> tuple[list[Placed], Iterator[Placed]]:
+        """The scene's objects, and more of its set to replace some by; none where the spec names its objects."""
+        random, folder = spec.random("objects", draw), self._folder(spec)
         low, high = DEFAULT_COUNTS[spec.kind] if spec.count is None else (spec.count, spec.count)
-        folder = self._folder(spec)
         names = list(spec.objects or draw_names(spec.object_set, int(random.integers(low, high + 1)), random, folder))
         seen: Counter[str] = Counter()
-        placed = []
-        for index, name in enumerate(names):
-            seen[name] += 1
-            unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
-            colour = draw_colour(profile.colours, index, random)
-            placed.append(Placed(unique, model_named(name, folder), draw_mass(profile, random), colour))
-        return placed
+        objects = [self._drawn(spec, name, index, seen, random) for index, name in enumerate(names)]
+        return objects, iter(()) if spec.objects else self._spares(spec, draw, len(objects), seen)
+
+    def _spares(self, spec: SceneSpec, draw: int, index: int, seen: Counter[str]) -> Iterator[Placed]:
+        random, folder = spec.random("spares", draw), self._folder(spec)
+        while True:
+            yield self._drawn(spec, draw_names(spec.object_set, 1, random, folder)[0], index, seen, random)
+            index += 1
+
+    def _drawn(self, spec: SceneSpec, name: str, index: int, seen: Counter[str], random: np.random.Generator) -> Placed:
+        """Object `index` of the scene, with a name of its own, a colour and a mass."""
+        profile = self.profile(spec)
+        seen[name] += 1
+        unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
+        colour = draw_colour(profile.colours, index, random)
+        return Placed(unique, model_named(name, self._folder(spec)), draw_mass(profile, random), colour)
 
     def _folder(self, spec: SceneSpec) -> dict[str, ObjectModel] | None:
         """The user's own objects, read once per folder."""

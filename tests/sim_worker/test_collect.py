@@ -1,7 +1,10 @@
 """Collection: shards through the real command, resumed, the same with more processes; export; what it refuses."""
 
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,6 +50,44 @@ def test_an_interrupted_collection_goes_on_and_gives_the_same(tmp_path):
     assert exported["imgs"].dtype == np.uint8
     assert exported["actions"].shape == (count, 3)
     assert exported["actions"].dtype == np.int64
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_collection_leaves_no_process_and_goes_on(tmp_path, number):
+    command = [sys.executable, "-m", "sim_worker.collect", "--attempts", "100000", "--out", str(tmp_path), "--workers", "2"]
+    running = subprocess.Popen(
+        [*command, "--scenes-per-shard", "2", *OPTIONS], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not shard_folders(tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert len(members(running.pid)) >= 3
+    running.send_signal(number)
+    output, _ = running.communicate(timeout=60)
+    if number != signal.SIGKILL:
+        assert "stopped; the same command continues" in output
+        assert running.returncode == 128 + number
+    while members(running.pid):
+        assert time.monotonic() < deadline, members(running.pid)
+        time.sleep(0.05)
+    kept = outcomes(tmp_path)
+    assert kept
+    assert collect(tmp_path, len(kept) + 1).returncode == 0
+    assert kept.keys() < outcomes(tmp_path).keys()
+
+
+def members(session: int) -> list[str]:
+    """Command lines of the processes of a session that have not ended."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, leader = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(leader) == session and state != "Z":
+                found.append((folder / "cmdline").read_text())
+        except OSError:
+            continue  # it ended meanwhile
+    return found
 
 
 def test_other_options_for_the_same_folder_are_refused(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shared.contract import Gripper
-from shared.geometry import approach_frame, invert
+from shared.geometry import approach_frame, invert, transform
 from sim_worker.world import Conditions, Profile, Scene, SceneError, SceneSpec, World
 from sim_worker.world.arm import BASE, Arm
 from sim_worker.world.arrange import Placed
@@ -83,6 +83,35 @@ def test_grasp_out_of_reach_is_unreachable(world):
     assert cube(world, 0.0, 0.0, 0.0).attempt(down(0.9, 0.0, 0.05), 0.06, hand="arm").failure == "unreachable"
 
 
-def test_arm_refuses_a_hand_that_it_does_not_carry(world):
-    with pytest.raises(SceneError, match="Panda hand"):
-        cube(world, 0.0, 0.0, 0.0).attempt(down(0, 0, 0.01), 0.06, Gripper(finger_depth=0.08), hand="arm")
+LONG_JAW = Gripper(max_width=0.11, finger_depth=0.08, finger_width=0.012, finger_thickness=0.008, palm_width=0.14)
+
+
+@pytest.mark.parametrize("gripper", [Gripper(), Gripper(max_width=0.06), LONG_JAW, Gripper(finger_depth=0.04)])
+def test_tips_of_any_jaw_come_to_the_grasp_pose(world, gripper):
+    """Seen along the closing axis from between the tips: just above their ends a finger on either side, just below none."""
+    world.forget()
+    world.physics.reset()
+    arm, client, pose = Arm(world.physics, gripper, 0.5), world.physics.client, down(0.05, 0.03, 0.02, 0.4)
+    arm._set_up(0.0)
+    arm._stand(arm.reach(pose)[0][-1])
+    arm.fingers.open(0.05)
+    client.performCollisionDetection()
+    for height, hit in ((0.003, True), (-0.003, False)):
+        for side in (-0.05, 0.05):
+            ends = transform(pose, np.array([[0.0, 0.0, -height], [side, 0.0, -height]]))
+            body, _, share, *_ = client.rayTest(*ends.tolist())[0]
+            assert (body == arm.body) == hit
+            assert not hit or share * 0.05 == pytest.approx(0.025, abs=0.002)
+
+
+def test_a_mounted_jaw_grasps_what_the_panda_hand_cannot(world):
+    wide = PartsModel("wide", (Part("box", (0.095, 0.04, 0.04)),))
+    spec = SceneSpec(seed=0)
+    scene = Scene(world, spec, cube(world, 0, 0, 0).conditions, [Placed("wide", wide, 0.1, None, (0, 0, 0.02))])
+    assert scene.attempt(down(0, 0, 0.01), 0.105, LONG_JAW, hand="arm").success
+    assert not scene.attempt(down(0, 0, 0.01), 0.08, Gripper(), hand="arm").success
+
+
+def test_arm_refuses_a_cup(world):
+    with pytest.raises(SceneError, match="parallel_jaw"):
+        cube(world, 0.0, 0.0, 0.0).attempt(down(0, 0, 0.04), 0.0, Gripper(kind="suction"), hand="arm")

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from shared.geometry import approach_frame
-from sim_worker.world import SceneError, SceneSpec, World
-from sim_worker.world.arrange import WORKSPACE
+from shared.geometry import approach_frame, invert, project, transform
+from sim_worker.world import CameraSpec, SceneError, SceneSpec, World, arrange
 
 
 @pytest.fixture(scope="module")
@@ -15,18 +14,58 @@ def world():
     world.close()
 
 
-@pytest.mark.parametrize(("kind", "count"), [("single", 1), ("packed", 5), ("pile", 5), ("pile", 12), ("bin", 8)])
-def test_objects_lie_still_on_the_table_and_in_sight(world, kind, count):
+CROWDS = [pytest.param(kind, 30, marks=pytest.mark.slow) for kind in ("packed", "pile", "bin")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"), [("single", 1), ("packed", 5), ("pile", 5), ("pile", 15), ("bin", 8), ("bin", 15), *CROWDS]
+)
+def test_all_objects_lie_on_the_table_and_in_sight(world, kind, count):
     scene = world.build(SceneSpec(seed=11, kind=kind, count=count, object_set="test"))
-    assert count >= len(scene.objects) >= 0.6 * count
-    assert len(set(scene.objects)) == len(scene.objects)
+    assert len(scene.objects) == len(set(scene.objects)) == count
     view = scene.observe()
     assert set(np.unique(view.segmentation)) <= set(range(len(scene.objects) + 1))
     assert view.objects == scene.objects
     for placed in scene.placed:
-        assert abs(placed.position[0]) < WORKSPACE
-        assert abs(placed.position[1]) < WORKSPACE
+        assert (np.abs(placed.position[:2]) < scene.spec.workspace).all()
         assert placed.position[2] > 0
+    rows, columns = project(transform(invert(view.camera_pose), [p.position for p in scene.placed]), view.camera).T[::-1]
+    assert ((rows > 0) & (rows < view.segmentation.shape[0])).all()
+    assert ((columns > 0) & (columns < view.segmentation.shape[1])).all()
+
+
+def test_what_never_comes_to_rest_is_replaced_by_another_object(world, monkeypatch):
+    first = world.build(SceneSpec(seed=3, kind="pile", count=4, object_set="procedural"))
+    restless, usual = first.objects[0], arrange.settled
+
+    def settled(physics, objects, within):
+        return [placed for placed in usual(physics, objects, within) if placed.name != restless]
+
+    monkeypatch.setattr(arrange, "settled", settled)
+    scene = world.build(SceneSpec(seed=3, kind="pile", count=4, object_set="procedural"))
+    assert restless not in scene.objects
+    assert len(set(scene.objects)) == 4
+    assert set(first.objects) - {restless} <= set(scene.objects)
+
+
+def test_named_objects_are_never_replaced(world, monkeypatch):
+    usual, names = arrange.settled, ("procedural/box-1", "procedural/bar-2", "procedural/box-3")
+    monkeypatch.setattr(arrange, "settled", lambda *args: [p for p in usual(*args) if p.name != names[2]])
+    scene = world.build(SceneSpec(seed=3, kind="pile", objects=names))
+    assert set(scene.objects) == set(names[:2])
+
+
+def test_camera_and_workspace_follow_the_size_of_bin_and_crowd():
+    usual, few = SceneSpec(seed=0, kind="pile"), SceneSpec(seed=0, kind="pile", count=12)
+    assert usual.camera == few.camera == CameraSpec()
+    assert usual.workspace == few.workspace
+    crowd, tote = SceneSpec(seed=0, kind="pile", count=30), SceneSpec(seed=0, kind="bin", bin_size=(0.56, 0.36, 0.1))
+    assert crowd.camera.width == crowd.camera.height > 1.5 * usual.camera.width
+    assert tote.workspace == (0.28, 0.18)
+    for spec in (crowd, tote):
+        seen = np.array([spec.camera.width, spec.camera.height]) / spec.camera.focal * spec.camera.distance / 2
+        assert (seen > 1.25 * np.array(spec.workspace)).all()
+    assert SceneSpec(seed=0, kind="bin", camera=CameraSpec(width=100)).camera.width == 100
 
 
 @pytest.mark.parametrize("kind", ["single", "pile", "packed", "bin"])

@@ -1,0 +1,58 @@
+"""A pool of processes of which none stays behind, however the command that started it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
+from types import FrameType
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: as Ctrl-C, but another exit status."""
+
+
+def exit_status(stopped: KeyboardInterrupt) -> int:
+    """Of a command that was stopped, as shells have it: 128 plus the number of the signal."""
+    return 128 + (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT)
+
+
+@contextmanager
+def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool for the block. Left by an error or a signal, the processes are ended at once and what they do is lost.
+
+    SIGTERM raises Terminated inside the block. Use it in the main thread.
+    """
+    others = set(active_children())
+    usual = signal.signal(signal.SIGTERM, _terminated)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_parent)
+    try:
+        yield pool
+    except BaseException:
+        for process in set(active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        signal.signal(signal.SIGTERM, usual)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _end_with_parent() -> None:
+    """Leave Ctrl-C to the parent, which the terminal tells as well; follow it when it goes, even if it was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
