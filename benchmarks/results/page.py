@@ -127,7 +127,10 @@ def _models(models: Path, curve: bool) -> str:
             size = registry.weights_path(name, version).stat().st_size / 1e6
             lines.append(_model(registry.card(name, version), size))
     columns = ["model", "architecture", "learned from", "held out", "AP", "AUC", "Brier", "ECE", "size"]
-    note = "By `make pretrain`, from seeds alone; each card (`models/<name>/<version>/card.json`) holds the full record."
+    note = (
+        "By the steps of `make pretrain`; each card (`models/<name>/<version>/card.json`) holds the full record. A share of the"
+        " attempts of `dense` was proposed by the version before it. Of `heatmap`, the number is of pictures."
+    )
     if curve:
         note += "\n\n" + CURVE
     return _table("How the models were made", columns, lines, note)
