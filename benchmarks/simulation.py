@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,6 +28,8 @@ from shared.contract import Gripper, PlanRequest
 from sim_worker.planners import load_planner
 from sim_worker.tasks.labels import Mix, candidates, label_scene
 from sim_worker.world import SceneError, SceneSpec, World
+
+WORLDS = (1, 2, 3)
 
 
 class Settings(BaseSettings):
@@ -106,6 +110,16 @@ def wall_rate(processes: int, seconds: float) -> float:
     return sum(rates)
 
 
+def worker_rate(url: str, worlds: int, attempts: int) -> float:
+    """Attempts per second of wall time of one worker process with that many worlds, start-up included, plans over HTTP."""
+    with tempfile.TemporaryDirectory() as spool:
+        command = [sys.executable, "-m", "sim_worker", "--server-url", url, "--spool-dir", spool, "--log-level", "error"]
+        command += ["--scene-kind", "single", "--planner", "antipodal", "--attempts", str(attempts), "--worlds", str(worlds)]
+        start = time.monotonic()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return attempts / (time.monotonic() - start)
+
+
 def main(settings: Settings) -> dict[str, dict[str, float]]:
     """Measure, print, and write the figures."""
     console, rows = Console(), {}
@@ -120,6 +134,7 @@ def main(settings: Settings) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         with graspserver(Path(folder)) as server:
             measure("fresh single-object attempt, image, HTTP plan", fresh_attempt(server.url))
+            rates = [worker_rate(server.url, worlds, max(20, round(10 * settings.seconds))) for worlds in WORLDS]
         measure("labels on settled single scenes", labels("single", Path(folder)))
         measure("labels on settled 5-object scenes", labels("pile", Path(folder)))
     plain = next(iter(rows.values()))["per_core_second"]
@@ -127,6 +142,9 @@ def main(settings: Settings) -> dict[str, dict[str, float]]:
         row["times_plain"] = row["per_core_second"] / plain
     one, two = wall_rate(1, settings.seconds), wall_rate(2, settings.seconds)
     rows["two processes against one, labels per second"] = {"one": one, "two": two, "ratio": two / one}
+    for worlds, rate in zip(WORLDS[1:], rates[1:], strict=True):
+        compared = {"one": rates[0], "two": rate, "ratio": rate / rates[0]}
+        rows[f"{worlds} worlds in a worker against one, attempts per second over HTTP"] = compared
     _print(console, rows)
     settings.json_file.parent.mkdir(parents=True, exist_ok=True)
     settings.json_file.write_text(json.dumps(rows, indent=1))
