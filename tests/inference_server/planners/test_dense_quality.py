@@ -29,7 +29,7 @@ def test_maps_agree_with_the_score_of_a_crop_at_the_same_place(architecture, par
     assert len(maps) == 16
     for each in maps[3::5]:
         pixel = each.pixels()[each.logits.shape[1] // 2, each.logits.shape[2] // 2]
-        level = 8
+        level = len(each.depths) // 2
         grasp = ImageGrasps(pixel[None], torch.tensor([each.angle]), each.depths[level][None])
         expected = scorer(grasp).item()
         found = each.logits[level, each.logits.shape[1] // 2, each.logits.shape[2] // 2].item()
