@@ -53,7 +53,7 @@ class Settings(BaseSettings):
 
 def main(settings: Settings) -> dict[str, Any]:
     """Run the parts and return the figures."""
-    console = Console()
+    console = Console(width=max(170, Console().width))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     figures: dict[str, Any] = {
         "machine": machine,

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks.serving.watch import family
+
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120
 
@@ -71,16 +73,18 @@ def _plugin(site: Path) -> Iterator[Path]:
 def _started(name: str, command: list[str], environment: dict[str, str], path: str, port: int = 0) -> Iterator[Server]:
     port = port or free_port()
     full = {**os.environ, **environment, "PORT": str(port), "HOST": "127.0.0.1"}
-    process = subprocess.Popen([sys.executable, *command], env=full, cwd=ROOT, start_new_session=True)
+    process = subprocess.Popen([sys.executable, *command], env=full, cwd=ROOT)
     try:
         _wait(f"http://127.0.0.1:{port}{path}", process, name)
         yield Server(name, port, process)
     finally:
+        members = family(process.pid)
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(20)
-        with suppress(ProcessLookupError):  # LitServe leaves processes behind
-            os.killpg(process.pid, signal.SIGKILL)
+        for member in members:  # LitServe leaves processes behind
+            with suppress(ProcessLookupError):
+                os.kill(member, signal.SIGKILL)
 
 
 def _wait(url: str, process: subprocess.Popen, name: str) -> None:
