@@ -62,7 +62,14 @@ def test_on_a_table_at_a_known_distance_the_pose_lies_just_above_it():
     assert apart.min() >= 0.02 * 320
 
 
-OURS = {"rotations": 8, "tip_heights": [0.01, 0.035, 0.06], "decoder_width": 8, "squeeze": False, "rays": True, "image_size": 240}
+OURS = {
+    "rotations": 8,
+    "tip_heights": [0.01, 0.035, 0.06],
+    "decoder_width": 8,
+    "squeeze": False,
+    "rays": True,
+    "image_size": 240,
+}
 
 
 def ours(level=None, view=None):
