@@ -132,7 +132,7 @@ def test_the_log_of_a_child_stays_bounded(nursery: Nursery, monkeypatch: pytest.
     monkeypatch.setattr("services.children.LOG_BYTES", 1000)
     child = nursery.child("chatty", "print('x' * 5000, flush=True); import time; time.sleep(600)")
     child.start()
-    wait_for(lambda: child.log_path.stat().st_size > 1000)
+    wait_for(lambda: child.log_path.stat().st_size == 5001)
     child.tend()
     assert child.log_path.stat().st_size == 0
     assert child.log_path.with_suffix(".log.1").stat().st_size == 5001
