@@ -19,6 +19,13 @@ def test_sets_share_no_object():
     assert not (train | validation) & test
 
 
+@pytest.mark.parametrize("object_set", ["train", "validation", "random"])
+def test_the_last_hundred_shapes_are_never_learned_from(object_set):
+    numbers = {int(name[7:]) for name in drawn(object_set, 20_000) if name.startswith("random/")}
+    assert len(numbers) > 80
+    assert max(numbers) < 900
+
+
 def test_test_shapes_are_the_last_hundred_and_broken_ones_are_never_drawn():
     numbers = {int(name[7:]) for name in drawn("test") if name.startswith("random/")}
     assert numbers
