@@ -14,9 +14,7 @@ MEMBERS: dict[GraspKind, tuple[str, ...]] = {"parallel_jaw": ("dense", "antipoda
 
 class EnsemblePlanner(Planner):
     name = "ensemble"
-    description = (
-        "Jaw and suction grasps ranked together by probability of success; reads the gripper's sizes of both. Depth."
-    )
+    description = "Jaw and suction grasps ranked together by probability of success; reads the gripper's sizes of both. Depth."
     grippers = frozenset({"parallel_jaw", "suction"})
 
     def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
