@@ -26,6 +26,7 @@ from rich.console import Console
 from benchmarks.serving import parts
 from benchmarks.serving.cost import ITEM_MS, LAUNCH_MS
 from benchmarks.serving.gpu_like import SIZE
+from benchmarks.serving.reload import RELOADED, fill, reloads
 from benchmarks.serving.report import OURS, draw, show
 from benchmarks.serving.servers import ROOT, Server, comparison, graspserver
 from benchmarks.serving.watch import Memory
@@ -62,7 +63,7 @@ def main(settings: Settings) -> dict[str, Any]:
     }
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        registry = parts.fill(Path(folder), ROOT / "models")
+        registry = fill(Path(folder), ROOT / "models")
         for name, start in _contestants(registry, settings.servers).items():
             with start as server:
                 console.print(f"{name} answers; {time.monotonic() - started:.0f} s")
@@ -106,10 +107,7 @@ def _alone(server: Server, registry: Registry, settings: Settings, figures: dict
     seconds = settings.seconds
     if "reload" in settings.parts:
         memory.part("reload")
-        figures["reload"] = {
-            planner: parts.reloads(server, registry, model, planner, settings.reloads, clients, 2 * seconds)
-            for planner, model, clients in (("gpu_like", "gpu-like", 16), ("dense", "dense", 2))
-        }
+        figures["reload"] = {planner: reloads(server, registry, planner, settings.reloads, 2 * seconds) for planner in RELOADED}
     if "flood" in settings.parts:
         memory.part("flood")
         figures["flood"] = {planner: parts.flood(server, planner, seconds, settings.flood) for planner in ("dense",)}

@@ -6,18 +6,14 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 import numpy as np
-from safetensors.torch import load, save
 
 from benchmarks.serving.gpu_like import SIZE
 from benchmarks.serving.load import Load, closed_loop, fleet, one_by_one, open_loop, post, run
 from benchmarks.serving.servers import Server
 from benchmarks.serving.watch import batch_histogram, cpu_seconds, queue_depth, series
-from shared.networks import build_network
-from shared.registry import ModelCard, Registry
 
 CALM_CLIENTS = 4
 TRICKLE_PER_SECOND = 5.0
@@ -93,30 +89,6 @@ def flood(server: Server, planner: str, seconds: float, times: float) -> dict:
     }  # fmt: skip
 
 
-def reloads(server: Server, registry: Registry, model: str, planner: str, count: int, clients: int, seconds: float) -> dict:
-    """Latency without reloads, and with `count` of them, one after the other, under the same load."""
-    asking = request(planner)
-    calm = run(closed_loop(server.port, asking, clients, seconds))
-    versions = registry.versions(model)
-    done = 0
-
-    async def under_load() -> Load:
-        nonlocal done
-        loading = asyncio.create_task(closed_loop(server.port, asking, clients, 0.0, more=lambda: done < count))
-        with httpx.Client(base_url=server.url, timeout=60) as client:
-            while done < count:
-                version = versions[(done + 1) % len(versions)]
-                registry.promote(model, version)
-                reply = await asyncio.to_thread(client.post, f"/models/{model}/reload")
-                assert reply.json()["serving"] == version, reply.text
-                await asyncio.sleep(seconds / count)
-                done += 1
-        return await loading
-
-    busy = run(under_load())
-    return {"reloads": done, "clients": clients, "calm": calm.everything(), "busy": busy.everything()}
-
-
 def fleet_of(server: Server, size: tuple[int, int], clients: int, seconds: float) -> dict:
     """Clients with an address each, one request per second each: what is answered, and how evenly."""
     with queue_depth(server.url) as depth:
@@ -132,26 +104,6 @@ def fleet_of(server: Server, size: tuple[int, int], clients: int, seconds: float
 
         row |= _measured(server, load)
     return {**row, "clients": clients, "image": f"{size[1]}x{size[0]}", "queue_most": depth.most}
-
-
-def fill(folder: Path, shipped: Path) -> Registry:
-    """A registry with the stand-in's model (its network is not used) and three versions of every model that ships."""
-    registry = Registry(folder)
-    module = build_network("dense", {})
-    card = ModelCard(name="gpu-like", architecture="dense", note="benchmark")
-    for _ in range(3):
-        registry.publish("gpu-like", save(module.state_dict()), card)
-    source = Registry(shipped)
-    for name in source.names():
-        version = source.champion(name)
-        if version is None:
-            continue
-        tensors, card = load(source.read_weights(name, version)), source.card(name, version)
-        for _ in range(3):
-            registry.publish(name, save(tensors), card)
-    for name in registry.names():
-        registry.promote(name, 1)
-    return registry
 
 
 def _look(server: Server) -> dict[str, float]:

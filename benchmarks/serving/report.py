@@ -50,6 +50,11 @@ def _reload(console: Console, rows: dict[str, dict]) -> None:
         tail = f"{calm['p99']:.1f}", f"{busy['p99']:.1f}", f"{busy['p99'] / calm['p99']:.2f}"
         table.add_row(planner, str(row["reloads"]), str(row["clients"]), str(failed), str(busy["n"]), *tail)
     console.print(table)
+    for planner, row in rows.items():
+        bad = row["refusing"]
+        for what, message in row["refused"].items():
+            console.print(f"{planner}: {what} weights are refused: {message}")
+        console.print(f"{planner}: meanwhile {bad['n']} requests answered, {bad['statuses']}, broken {bad['broken']}")
 
 
 def _flood(console: Console, rows: dict[str, dict]) -> None:

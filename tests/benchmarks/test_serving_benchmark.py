@@ -71,6 +71,9 @@ def test_the_whole_benchmark_with_tiny_numbers(tmp_path: Path) -> None:
     assert found["overhead"]["grasploop dense"]["n"] > 0
     assert sum(found["closed"]["grasploop"]["8"]["batches"].values()) > 0
     assert found["reload"]["gpu_like"]["busy"]["statuses"].keys() == {"200"}
+    for row in found["reload"].values():
+        assert set(row["refused"]) == {"corrupt", "wrong shape", "NaN"}
+        assert row["refusing"]["statuses"].keys() == {"200"}
     assert found["flood"]["dense"]["accepted"]["n"] > 0
     assert found["fleet"]["160x120"]["fairness"] > 0.5
     assert found["memory"]["samples"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from serving import Running
+from serving import CAMERA, Running, publish_dense, serving, settings
 from torch import Tensor, nn
 
 from inference_server.device import SIZES, Execution, choose_execution, to_device
@@ -131,6 +132,26 @@ def test_the_device_decides() -> None:
 def test_a_server_says_how_it_computes(server: Running) -> None:
     ready = server.client.get("/ready").json()
     assert (ready["device"], ready["dtype"], ready["threads"], ready["batch_sizes"]) == ("cpu", "float32", 1, [])
+
+
+def with_a_say(state: dict) -> dict:
+    """Weights whose last layer is not zero, as it is before training."""
+    *_, name = (name for name in state if name.startswith("head.") and name.endswith(".weight"))
+    return {**state, name: torch.randn(state[name].shape, generator=torch.Generator().manual_seed(0)) * 0.3}
+
+
+def test_a_server_in_half_precision_plans_the_same_and_says_so(tmp_path: Path) -> None:
+    publish_dense(tmp_path, 0, damage=with_a_say)
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        with serving(settings(tmp_path, dtype=dtype, device="cpu")) as running:
+            assert running.client.get("/ready").json()["dtype"] == dtype
+            reply = running.raw(options={"camera": CAMERA, "planner": "dense", "n_grasps": 5}).json()
+            found[dtype] = np.array([grasp["quality"] for grasp in reply["grasps"]])
+    full, half = found.values()
+    assert len(full) == len(half) > 1
+    assert np.ptp(full) > 0
+    assert 0 < np.abs(full - half).max() <= PARITY
 
 
 @needs_gpu

@@ -64,6 +64,19 @@ def test_a_damaged_version_leaves_a_module_that_can_be_filled_again(loader: Load
     assert all(torch.isfinite(parameter).all() for parameter in network.module.parameters())
 
 
+def test_checking_a_version_leaves_the_threads_of_others_alone(loader: Loader) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        loader.load("dense", 1)
+        loader.registry.weights_path("dense", 2).write_bytes(b"nonsense")
+        with pytest.raises(BrokenModel):
+            loader.load("dense", 2)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_few_modules_stay_behind(loader: Loader) -> None:
     held = [loader.load("dense", 1) for _ in range(6)]
     modules = [weakref.ref(slot.module) for _, slot in held]
