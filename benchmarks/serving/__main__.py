@@ -65,12 +65,11 @@ def main(settings: Settings) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         registry = fill(Path(folder), ROOT / "models")
         for name, start in _contestants(registry, settings.servers).items():
-            with start as server:
+            with start as server, Memory(server.process.pid) as memory:
                 console.print(f"{name} answers; {time.monotonic() - started:.0f} s")
-                _compared(server, name, settings, figures)
+                _compared(server, name, settings, figures, memory)
                 if name == OURS:
-                    with Memory(server.process.pid) as memory:
-                        _alone(server, registry, settings, figures, memory)
+                    _alone(server, registry, settings, figures, memory)
                     figures["memory"] = {"samples": memory.samples, "parts": memory.parts}
     show(console, figures)
     settings.json_file.parent.mkdir(parents=True, exist_ok=True)
@@ -89,16 +88,19 @@ def _contestants(registry: Registry, wanted: list[str]) -> dict[str, AbstractCon
     return {name: found[name] for name in wanted if name in found}
 
 
-def _compared(server: Server, name: str, settings: Settings, figures: dict[str, Any]) -> None:
+def _compared(server: Server, name: str, settings: Settings, figures: dict[str, Any], memory: Memory) -> None:
     """What is measured of every server."""
     seconds = settings.seconds
     if "overhead" in settings.parts:
+        memory.part("overhead")
         for planner in ("gpu_like", "antipodal", "dense") if name == OURS else ("gpu_like",):
             figures.setdefault("overhead", {})[f"{name} {planner}"] = parts.overhead(server, planner, seconds)
     if "closed" in settings.parts:
+        memory.part("closed")
         rows = {str(clients): parts.closed(server, clients, seconds) for clients in settings.clients}
         figures.setdefault("closed", {})[name] = rows
     if "open" in settings.parts:
+        memory.part("open")
         figures.setdefault("open", {})[name] = {f"{rate:g}": parts.opened(server, rate, seconds) for rate in settings.rates}
 
 

@@ -56,7 +56,7 @@ def reloads(server: Server, registry: Registry, planner: str, count: int, second
     async def change(client: httpx.AsyncClient) -> None:
         for number in range(1, count + 1):
             version = versions[number % len(versions)]
-            registry.promote(model, version)
+            await asyncio.to_thread(registry.promote, model, version)  # it waits for the disk, and the load must not
             reply = await client.post(f"/models/{model}/reload")
             assert reply.json()["serving"] == version, reply.text
             await asyncio.sleep(seconds / count)
@@ -66,13 +66,14 @@ def reloads(server: Server, registry: Registry, planner: str, count: int, second
     async def damage(client: httpx.AsyncClient) -> None:
         good = registry.champion(model)
         for what, publish in DAMAGES.items():
-            registry.promote(model, publish(registry, model))
+            version = await asyncio.to_thread(publish, registry, model)
+            await asyncio.to_thread(registry.promote, model, version)
             reply = await client.post(f"/models/{model}/reload")
             serving = (await client.get(f"/models/{model}")).json()["serving"]
             assert (reply.status_code, serving) == (404, good), f"{what} weights serve: {reply.text}"
             refused[what] = reply.json()["error"]["message"]
             await asyncio.sleep(seconds / count)
-        registry.promote(model, good or 1)
+        await asyncio.to_thread(registry.promote, model, good or 1)
         await client.post(f"/models/{model}/reload")
 
     busy, bad = run(_under_load(server, asking, clients, change)), run(_under_load(server, asking, clients, damage))
