@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared.networks.gqcnn import CROP, GQCNNTrunk, GripperDepth, Padding
+from shared.networks.wide_convolution import WideConv2d
 
 
 class FCGQCNN(GQCNNTrunk):
@@ -41,12 +42,13 @@ class FCGQCNN(GQCNNTrunk):
         self.high_resolution, self.takes_gripper_depth = high_resolution, gripper_depth
         self.stride = 1 if high_resolution else 2
         self.pc1 = GripperDepth(depth_mean, depth_std) if gripper_depth else None
-        self.conv5 = nn.Conv2d(64, 1024, self.field)
+        self.conv5 = WideConv2d(64, 1024, self.field)
         self.conv6 = nn.Conv2d(1024 + (16 if gripper_depth else 0), 1024, 1)
         self.conv7 = nn.Conv2d(1024, 1, 1)
 
-    def _head(self, x: Tensor, pose: Tensor | None) -> Tensor:
-        x = F.relu(self.conv5(self.deep(x)))
+    def _head(self, features: Tensor, pose: Tensor | None) -> Tensor:
+        """Logits (N, h, w) of conv4's map (N, 64, h', w')."""
+        x = F.relu(self.conv5(features))
         if pose is not None:
             x = torch.cat((x, pose[:, :, None, None].expand(-1, -1, *x.shape[2:])), dim=1)
         return self.conv7(F.relu(self.conv6(x)))[:, 0]
@@ -62,12 +64,15 @@ class FCGQCNN(GQCNNTrunk):
             pose = self.pc1(gripper_depth)
         shallow = self.shallow(depth)
         if not self.high_resolution:
-            return self._head(shallow, pose)
-        logits = depth.new_empty(len(depth), height - CROP + 1, width - CROP + 1)
-        for row in range(min(2, height - CROP + 1)):
-            for column in range(min(2, width - CROP + 1)):
-                logits[:, row::2, column::2] = self._head(shallow[:, :, row:, column:], pose)
-        return logits
+            return self._head(self.deep(shallow), pose)
+        phases = [self.deep(shallow[:, :, row:, column:]) for row in (0, 1) for column in (0, 1)]
+        rows, columns = phases[0].shape[2:]  # the widest; what the others are padded with, their outputs are cut off with
+        padded = [F.pad(phase, (0, columns - phase.shape[3], 0, rows - phase.shape[2])) for phase in phases]
+        found = self._head(torch.cat(padded), None if pose is None else pose.repeat(4, 1)).split(len(depth))
+        logits = depth.new_empty(len(depth), 2 * found[0].shape[1], 2 * found[0].shape[2])
+        for index, phase in enumerate(found):
+            logits[:, index // 2 :: 2, index % 2 :: 2] = phase
+        return logits[:, : height - CROP + 1, : width - CROP + 1]
 
     def golden_batch(self) -> tuple[Tensor, ...]:
         """Fixed input for checks of loaded weights."""
