@@ -11,7 +11,6 @@ import logging
 import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -20,18 +19,13 @@ from typing import Any
 
 from inference_server.errors import ServerError
 from inference_server.fair_queue import Entry, FairQueue, QueueFull
+from inference_server.forecast import Forecast
 from inference_server.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 STUCK_SECONDS = 60.0
 """A batch that runs longer makes the server not ready."""
-
-BATCH_SECONDS = 0.1
-"""A batch is as large as lately took this long: where time grows with the batch (large inputs, a CPU), a larger one only makes
-the first wait for the last."""
-GROUPS = 64
-"""Groups whose cost is remembered."""
 
 Run = Callable[[list[Any]], list[Any]]
 
@@ -95,16 +89,23 @@ class Place:
         `run` raised for this payload.
         """
         loop = asyncio.get_running_loop()
-        job = Job(self._client, group, self._batcher.affordable(group, most), payload, run, deadline, loop.create_future())
+        forecast, queue = self._batcher.forecast, self._batcher.queue
+        job = Job(self._client, group, forecast.affordable(group, most), payload, run, deadline, loop.create_future())
         self.used = True
-        self._batcher.queue.put(job)
+        places = queue.places(self._client)
+        queue.put(job)
         timer = loop.call_at(loop.time() + max(0.0, deadline - time.monotonic()), _fail, job.future, expired())
+        answered = False
         try:
-            return await job.future
+            answer = await job.future
+            answered = True
+            return answer
         finally:
             timer.cancel()
             job.future.cancel()  # if the handler was cancelled, the thread must not work for nobody
-            if self._batcher.queue.withdraw(job):
+            if places > job.most:  # else it was the next batch that it waited for, not its line
+                forecast.note_wait(self._client, places, time.monotonic() - job.queued, answered)
+            if queue.withdraw(job):
                 self._batcher.count_expired()
 
 
@@ -113,36 +114,38 @@ class Batcher:
 
     def __init__(self, queue_size: int, metrics: Metrics):
         self.queue: FairQueue[Job] = FairQueue(queue_size)
+        self.forecast = Forecast()
         self._metrics = metrics
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
         self.closing = False
         self._stopped = False
         self._busy_since: float | None = None
-        self._seconds_per_job = 0.0
-        self._costs: OrderedDict[Hashable, float] = OrderedDict()
         metrics.queue_depth.set_function(lambda: len(self.queue))
 
     def start(self) -> None:
         self._thread.start()
 
     def check_room(self, client: str, deadline: float) -> None:
-        """Raises ServerError 503 or 429 when `admit` would now, and 429 when the answer would come after the deadline."""
+        """Raises ServerError 503 or 429 when `admit` would now."""
         if self.closing:
             raise draining()
         if not self.queue.has_room(client):
             raise self.full()
         left = deadline - time.monotonic()
-        if 0 < left < len(self.queue) * self._seconds_per_job:
+        waiting = len(self.queue)
+        if left > 0 and waiting and not self.forecast.surely_within(client, waiting, left):
             ahead = self.queue.ahead(client)
-            wait = ahead * self._seconds_per_job
+            wait = self.forecast.wait(client, ahead, self.queue.places(client))
             if wait > left:
                 raise late(ahead, wait, left)
 
     @contextmanager
-    def admit(self, client: str) -> Iterator[Place]:
-        """Reserve a place in the queue, before any work is done for the request. Raises ServerError 429 or 503."""
-        if self.closing:
-            raise draining()
+    def admit(self, client: str, deadline: float) -> Iterator[Place]:
+        """Reserve a place in the queue, before any work is done for the request.
+
+        Raises ServerError 429 when the queue is full or the answer would be late, 503 when the server shuts down.
+        """
+        self.check_room(client, deadline)  # again: many bodies may have arrived meanwhile
         try:
             evicted = self.queue.reserve(client)
         except QueueFull:
@@ -159,7 +162,7 @@ class Batcher:
     def full(self) -> ServerError:
         """429 with an honest guess of when there will be room."""
         message = f"the queue is full ({self.queue.size} requests); send the request again after Retry-After seconds"
-        return ServerError(429, "queue_full", message, retry_after=_whole(len(self.queue) * self._seconds_per_job))
+        return ServerError(429, "queue_full", message, retry_after=_whole(len(self.queue) * self.forecast.seconds_per_job))
 
     def count_expired(self, jobs: int = 1) -> None:
         self._metrics.expired.inc(jobs)
@@ -176,11 +179,6 @@ class Batcher:
 
         self.queue.call(call)
         return future
-
-    def affordable(self, group: Hashable, most: int) -> int:
-        """How many jobs of a group fit into BATCH_SECONDS by what they cost lately: 1 to `most`."""
-        cost = self._costs.get(group, 0.0)
-        return max(1, min(most, int(BATCH_SECONDS / cost))) if cost > 0 else most
 
     def alive(self) -> bool:
         """Whether the inference thread runs and is not stuck in a batch."""
@@ -223,21 +221,13 @@ class Batcher:
         self._metrics.batch_size.observe(len(jobs))
         results = run_all(jobs[0].run, [job.payload for job in jobs])
         took = time.monotonic() - started
-        self._note_cost(jobs[0].group, took / len(jobs), full=len(jobs) >= jobs[0].most)
+        self.forecast.note_batch(jobs[0].group, took / len(jobs), full=len(jobs) >= jobs[0].most)
         self._metrics.seconds.labels("batch").observe(took)
         answers = []
         for job, result in zip(jobs, results, strict=True):
             self._metrics.seconds.labels("queue").observe(started - job.queued)
             answers.append((job, result if isinstance(result, Exception) else Answer(result, job.queued, started, took)))
         return answers
-
-    def _note_cost(self, group: Hashable, seconds: float, full: bool) -> None:
-        if full:  # what a job costs when many wait; alone it may cost much more
-            self._seconds_per_job += (0.1 if self._seconds_per_job else 1.0) * (seconds - self._seconds_per_job)
-        before = self._costs.pop(group, seconds)
-        self._costs[group] = before + 0.3 * (seconds - before)
-        if len(self._costs) > GROUPS:
-            self._costs.popitem(last=False)
 
 
 def run_all(run: Run, payloads: list[Any]) -> list[Any]:

@@ -54,6 +54,10 @@ class FairQueue(Generic[Job]):
             self._places[client] += 1
             return evicted
 
+    def places(self, client: str) -> int:
+        """Places that a client holds."""
+        return self._places.get(client, 0)
+
     def ahead(self, client: str) -> int:
         """Jobs that are served before the next one of this client: lines are served in turn."""
         with self._changed:

@@ -78,7 +78,7 @@ async def predict_batch(request: Request) -> Response:
     if len(groups) > most:
         raise ServerError(413, "too_many_observations", f"at most {most} observations are taken at once, got {len(groups)}")
     with ExitStack() as places:
-        admitted = [places.enter_context(service.batcher.admit(call.client)) for _ in groups]
+        admitted = [places.enter_context(service.batcher.admit(call.client, call.deadline)) for _ in groups]
         jobs = (
             _reply(service, call.part(number), parts, common, place)
             for number, (parts, place) in enumerate(zip(groups, admitted, strict=True))

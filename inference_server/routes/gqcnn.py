@@ -79,7 +79,7 @@ async def gqcnn(request: Request) -> Response:
     service = service_of(request)
     call = service.call_of(request)
     body = await service.receive(request, call)
-    with service.batcher.admit(call.client) as place:
+    with service.batcher.admit(call.client, call.deadline) as place:
         item, options = await service.decode(call, _read, body, request.headers, request.query_params, service.limits)
         pinned = await asyncio.to_thread(_network, service, options)
         group = ("quality", options.model, pinned.version)

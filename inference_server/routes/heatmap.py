@@ -44,7 +44,7 @@ async def heatmap(request: Request) -> Response:
     service = service_of(request)
     call = service.call_of(request)
     body = await service.receive(request, call)
-    with service.batcher.admit(call.client) as place:
+    with service.batcher.admit(call.client, call.deadline) as place:
         item = await service.decode(call, read_item, body, request.headers, request.query_params, service.limits)
         found = await service.heatmap(call, item, place)
     encode = (encode_npy, found.maps) if media_type == NPY else (overlay_png, item[0], found.maps)

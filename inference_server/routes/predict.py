@@ -93,7 +93,7 @@ async def predict_grasp(request: Request) -> Response:
     service = service_of(request)
     call = service.call_of(request)
     body = await service.receive(request, call)
-    with service.batcher.admit(call.client) as place:
+    with service.batcher.admit(call.client, call.deadline) as place:
         item = await service.decode(
             call, read_item, body, request.headers, request.query_params, service.limits, quick=is_quick(request.headers, body)
         )

@@ -65,7 +65,7 @@ async def process(
     service = service_of(request)
     call = service.call_of(request)
     body = await service.receive(request, call)
-    with service.batcher.admit(call.client) as place:
+    with service.batcher.admit(call.client, call.deadline) as place:
         item = await service.decode(call, _item, body, options, service.limits)
         plan = await service.plan(call, item, place)
     return Response(_packed(plan).model_dump_json(), media_type="application/json")

@@ -103,7 +103,7 @@ async def infer(request: Request, name: PlannerName, version: Version | None = N
     _planner(service, name)
     body = await service.receive(request, call)
     header = request.headers.get(tensors.LENGTH_HEADER)
-    with service.batcher.admit(call.client) as place:
+    with service.batcher.admit(call.client, call.deadline) as place:
         asked, item = await service.decode(call, _decode, body, header, name, version, service.limits)
         plan = await service.plan(call, item, place)
     data, length = tensors.reply(asked, plan, name)

@@ -37,9 +37,10 @@ def batcher() -> Iterator[Batcher]:
     made.close(0)
 
 
-async def ask(batcher: Batcher, run: Any, payload: Any, client: str = "x", seconds: float = 20, group: str = "g") -> Answer:
-    with batcher.admit(client) as place:
-        return await place.ask(group, run, payload, time.monotonic() + seconds, 8)
+async def ask(batcher: Batcher, run: Any, payload: Any, client: str = "x", seconds: float = 20, most: int = 8) -> Answer:
+    deadline = time.monotonic() + seconds
+    with batcher.admit(client, deadline) as place:
+        return await place.ask("g", run, payload, deadline, most)
 
 
 async def held(batcher: Batcher, gate: Gate) -> asyncio.Task:
@@ -115,7 +116,7 @@ def test_what_would_be_late_is_refused_at_once(batcher: Batcher) -> None:
         soon = time.monotonic() + 0.15
         batcher.check_room("x", soon)  # nothing is known yet of what a job costs
         for _ in range(3):
-            with batcher.admit("x") as place:
+            with batcher.admit("x", time.monotonic() + 20) as place:
                 await place.ask("g", lambda payloads: time.sleep(0.1) or payloads, 0, time.monotonic() + 20, 1)
         gate = Gate()
         first = await held(batcher, gate)
@@ -129,6 +130,40 @@ def test_what_would_be_late_is_refused_at_once(batcher: Batcher) -> None:
         batcher.check_room("trickle", time.monotonic() + 0.15)  # its turn comes after one of the flood
         gate.opened.set()
         await asyncio.gather(first, *waiting)
+
+    run(scene())
+
+
+def test_what_became_late_while_its_body_arrived_is_refused_too(batcher: Batcher) -> None:
+    async def scene() -> None:
+        for _ in range(3):
+            with batcher.admit("x", time.monotonic() + 20) as place:
+                await place.ask("g", lambda payloads: time.sleep(0.1) or payloads, 0, time.monotonic() + 20, 1)
+        gate = Gate()
+        first = await held(batcher, gate)
+        soon = time.monotonic() + 0.2
+        batcher.check_room("flood", soon)
+        waiting = [asyncio.create_task(ask(batcher, gate, payload, "flood")) for payload in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(ServerError) as refused, batcher.admit("flood", soon):
+            pass
+        assert refused.value.code == "would_be_late"
+        gate.opened.set()
+        await asyncio.gather(first, *waiting)
+
+    run(scene())
+
+
+def test_a_line_slowed_down_by_others_is_refused_earlier(batcher: Batcher) -> None:
+    async def scene() -> None:
+        gate = Gate()
+        first = await held(batcher, gate)
+        waiting = [asyncio.create_task(ask(batcher, gate, payload, "flood", most=1)) for payload in range(3)]
+        await asyncio.sleep(0.3)  # whatever keeps the machine busy
+        gate.opened.set()
+        await asyncio.gather(first, *waiting)
+        assert batcher.forecast.wait("flood", 1, 2) >= 0.3
+        assert batcher.forecast.wait("trickle", 1, 0) < 0.3
 
     run(scene())
 
@@ -179,7 +214,6 @@ def test_a_batch_stays_short_where_time_grows_with_it(batcher: Batcher) -> None:
 
     run(scene())
     assert batches == [1, 1, 1, 1, 1]
-    assert batcher.affordable("unknown", 8) == 8
 
 
 def test_functions_run_in_the_inference_thread(batcher: Batcher) -> None:

@@ -101,7 +101,7 @@ def test_without_a_camera_the_reply_has_pixels_only(server: Running) -> None:
 
 
 def test_requests_at_the_same_time_share_a_batch(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference_server.batcher.BATCH_SECONDS", 60.0)
+    monkeypatch.setattr("inference_server.forecast.BATCH_SECONDS", 60.0)
 
     async def together() -> list[httpx.Response]:
         headers = raw_headers(options={"camera": CAMERA, "planner": "dense"})
