@@ -55,7 +55,9 @@ def run(steps: Sequence[Step], folder: Path) -> int:
         if status:
             print(f"{title}: ended with status {status}; the same command goes on from here", file=sys.stderr)
             return status
-        notes.write(step, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        print(f"{title}: done in {seconds:.0f} s", flush=True)
+        notes.write(step, seconds)
         renewed |= step.models
     return 0
 

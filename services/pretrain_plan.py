@@ -8,6 +8,8 @@ from pathlib import Path
 
 QUICK = 100
 """A quick run makes this share of everything: 1 / QUICK."""
+LEAST = 320
+"""Labels of a quick collection, at least: fewer leave nothing to hold out."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Plan:
 
     def collect(self, name: str, models: Iterable[str], attempts: int, seed: int, **options: str | int | bool) -> Step:
         """Labels under `attempts/<name>`. Scenes of unseen objects are the referee's: only the set `train` is used."""
-        fewer = max(320, attempts // QUICK) if self.quick else attempts
+        fewer = max(LEAST, attempts // QUICK) if self.quick else attempts
         named = {key.replace("_", "-"): value for key, value in options.items()}
         flags = [f"--{key}" if value is True else f"--{key}={value}" for key, value in named.items()]
         common = [f"--attempts={fewer}", f"--seed={seed}", f"--workers={self.workers}", f"--models-dir={self.models}"]
@@ -113,9 +115,9 @@ def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence
     made = frozenset().union(*(step.models for step in steps))
     if unknown := set(only or ()) - made:
         raise ValueError(f"no model {', '.join(sorted(unknown))} is made here; there are {', '.join(sorted(made))}")
-    wanted = set(only or made)
-    chosen = [step for step in steps if step.models & wanted]
+    wanted = frozenset(only or made)
+    chosen, names = [step for step in steps if step.models & wanted], ("--names", *sorted(wanted))
     if ship:
-        arguments = ("--models", make.models, "--to", str(ship), "--names", *sorted(wanted))
-        chosen.append(Step(f"ship to {ship}", frozenset(wanted), "trainer_job.ship", arguments))
-    return chosen
+        chosen.append(Step(f"ship to {ship}", wanted, "trainer_job.ship", ("--models", make.models, "--to", str(ship), *names)))
+    asked = str(ship or make.models)
+    return [*chosen, Step("ask every model", wanted, "services.answers", ("--models", asked, *names))]

@@ -110,7 +110,7 @@ def fit(options: argparse.Namespace, ranks: Ranks) -> int | None:
         "loss": curves.loss[-1],
         "started_from": start,
         "seconds": round(time.monotonic() - started),
-        "machine": machine(ranks),
+        "machine": machine(ranks.device),
     }
     version = publish_candidate(
         registry,
@@ -124,9 +124,9 @@ def fit(options: argparse.Namespace, ranks: Ranks) -> int | None:
     return version
 
 
-def machine(ranks: Ranks) -> str:
+def machine(device: torch.device) -> str:
     """What trained, for the card."""
-    return f"{platform.machine()}, {os.cpu_count()} cores, {ranks.device.type}"
+    return f"{platform.machine()}, {os.cpu_count()} cores, {device.type}"
 
 
 def settle(registry: Registry, name: str, version: int, champion: int | None) -> None:

@@ -32,6 +32,7 @@ from shared.registry import ModelCard, Registry
 from trainer_job.crop_task import CropTask
 from trainer_job.datasets import dexnet, heat_labels, shard_crops, shard_pictures
 from trainer_job.datasets.grasp_crops import GraspCrops
+from trainer_job.fit import machine
 from trainer_job.heat_task import HeatTask
 from trainer_job.metrics import fit_temperature
 from trainer_job.pictures import draw_losses
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 Task = CropTask | HeatTask
 CHECKPOINT = "checkpoint.pt"
+PROGRESS_SECONDS = 10.0
 
 
 def read_crops(recipe: Recipe, folders: list[Path], cache: Path) -> GraspCrops:
@@ -96,7 +98,8 @@ def train(network: nn.Module, task: Task, recipe: Recipe, device: torch.device, 
     optimizer, schedule = make_optimizer(network, recipe, steps)
     history: list[dict[str, float]] = []
     best, kept = float("inf"), copy.deepcopy(network.state_dict())
-    if state := _checkpoint(folder, recipe, device):
+    made = {"recipe": recipe.model_dump_json(), "examples": len(task.training)}
+    if state := _checkpoint(folder, made, device):
         history, best, kept = state["history"], state["best"], state["kept"]
         for part, name in ((network, "network"), (optimizer, "optimizer"), (schedule, "schedule")):
             part.load_state_dict(state[name])
@@ -106,20 +109,23 @@ def train(network: nn.Module, task: Task, recipe: Recipe, device: torch.device, 
     with SummaryWriter(str(folder)) as writer:
         for epoch in range(len(history) + 1, recipe.epochs + 1):
             started = time.monotonic()
-            losses = [_step(network, task, rows, optimizer, schedule, device) for rows in _batches(task, recipe.batch)]
+            progress, losses = Progress(epoch, steps), []
+            for rows in _batches(task, recipe.batch):
+                losses.append(_step(network, task, rows, optimizer, schedule, device))
+                progress(losses)
             network.eval()
             history.append({"training_loss": float(np.mean(losses)), **task.evaluate(network, device)})
+            history[-1]["seconds"] = round(time.monotonic() - started, 1)
             for name, value in history[-1].items():
                 writer.add_scalar(name, value, epoch)
             draw_losses(history, folder / "loss.png")
             if history[-1]["loss"] < best:
                 best, kept = history[-1]["loss"], copy.deepcopy(network.state_dict())
                 task.picture(network, device, folder / "predictions.png")
-            seconds = round(time.monotonic() - started, 1)
-            log.info("epoch", extra={"epoch": epoch, "of": recipe.epochs, "seconds": seconds, **_rounded(history[-1])})
+            log.info("epoch", extra={"epoch": epoch, "of": recipe.epochs, **_rounded(history[-1])})
             (folder / "history.json").write_text(json.dumps(history, indent=1))
             state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-            state |= {"history": history, "best": best, "kept": kept, "recipe": recipe.model_dump_json()}
+            state |= {"history": history, "best": best, "kept": kept, "made": made}
             torch.save(state, folder / f"{CHECKPOINT}.part")
             os.replace(folder / f"{CHECKPOINT}.part", folder / CHECKPOINT)
     network.load_state_dict(kept)
@@ -127,11 +133,23 @@ def train(network: nn.Module, task: Task, recipe: Recipe, device: torch.device, 
     return history
 
 
-def _checkpoint(folder: Path, recipe: Recipe, device: torch.device) -> dict[str, Any] | None:
-    """What an earlier run of the same recipe left in the folder, if any."""
+class Progress:
+    """Logs the training loss every few seconds."""
+
+    def __init__(self, epoch: int, steps: int):
+        self._place, self._logged = {"epoch": epoch, "of": steps}, time.monotonic()
+
+    def __call__(self, losses: list[float]) -> None:
+        if time.monotonic() - self._logged > PROGRESS_SECONDS:
+            self._logged = time.monotonic()
+            log.info("training", extra={"step": len(losses), **self._place, "loss": round(float(np.mean(losses)), 4)})
+
+
+def _checkpoint(folder: Path, made: dict[str, Any], device: torch.device) -> dict[str, Any] | None:
+    """What an earlier run of the same recipe on as many examples left in the folder, if any."""
     path = folder / CHECKPOINT
     state = torch.load(path, map_location=device, weights_only=True) if path.is_file() else None
-    return state if state and state["recipe"] == recipe.model_dump_json() else None
+    return state if state and state.get("made") == made else None
 
 
 def _batches(task: Task, size: int) -> list[np.ndarray]:
@@ -167,12 +185,18 @@ def publish(
             "parameters": recipe.parameters,
             "parent": registry.champion(recipe.name),
             "seeds": {"training": recipe.seed},
-            "metrics": {name: value for name, value in history[best].items() if name != "training_loss"},
+            "metrics": {name: value for name, value in history[best].items() if name not in ("training_loss", "seconds")},
             "calibration": calibration(network, task, recipe, device),
             "git_commit": git_commit(),
             "kind": recipe.kind,
             "view": recipe.view,
-            "training": {"recipe": recipe.model_dump(), "epoch": best + 1, "examples": len(task.training)},
+            "training": {
+                "recipe": recipe.model_dump(),
+                "epoch": best + 1,
+                "examples": len(task.training),
+                "seconds": round(sum(each["seconds"] for each in history)),
+                "machine": machine(device),
+            },
         }
     )
     state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
