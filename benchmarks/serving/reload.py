@@ -93,7 +93,7 @@ async def _under_load(server: Server, asking: bytes, clients: int, work: Callabl
 
 
 def _corrupt(registry: Registry, model: str) -> int:
-    version = _changed(registry, model, lambda first: first)
+    version = _changed(registry, model, lambda tensor: tensor)
     path = registry.weights_path(model, version)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -102,14 +102,14 @@ def _corrupt(registry: Registry, model: str) -> int:
 
 
 def _changed(registry: Registry, model: str, change: Callable[[Tensor], Tensor]) -> int:
-    """A version whose first tensor is another."""
+    """A version whose largest tensor is another."""
     tensors, card = load(registry.read_weights(model, 1)), registry.card(model, 1)
-    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    name = max(tensors, key=lambda name: tensors[name].numel())
     return registry.publish(model, save({**tensors, name: change(tensors[name]).clone()}), card)
 
 
 DAMAGES: dict[str, Callable[[Registry, str], int]] = {
     "corrupt": _corrupt,
-    "wrong shape": lambda registry, model: _changed(registry, model, lambda first: first[:1]),
-    "NaN": lambda registry, model: _changed(registry, model, lambda first: torch.full_like(first, float("nan"))),
+    "wrong shape": lambda registry, model: _changed(registry, model, lambda tensor: tensor[:1]),
+    "NaN": lambda registry, model: _changed(registry, model, lambda tensor: torch.full_like(tensor, float("nan"))),
 }
