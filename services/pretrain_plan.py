@@ -8,8 +8,10 @@ from pathlib import Path
 
 QUICK = 100
 """A quick run makes this share of everything: 1 / QUICK."""
-LEAST = 320
-"""Labels of a quick collection, at least: fewer leave nothing to hold out."""
+LEAST_SCENES = 12
+"""Scenes of a quick collection, at least: fewer leave nothing to hold out."""
+SOURCES = ("random", "edges", "feasible", "on_policy", "flat")
+"""Options of a collection that say how many labels a scene gets, by where its grasps come from."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Plan:
 
     def collect(self, name: str, models: Iterable[str], attempts: int, seed: int, **options: str | int | bool) -> Step:
         """Labels under `attempts/<name>`. Scenes of unseen objects are the referee's: only the set `train` is used."""
-        fewer = max(LEAST, attempts // QUICK) if self.quick else attempts
+        per_scene = sum(int(options.get(source, 0)) for source in SOURCES)
+        fewer = max(LEAST_SCENES * per_scene, attempts // QUICK) if self.quick else attempts
         named = {key.replace("_", "-"): value for key, value in options.items()}
         flags = [f"--{key}" if value is True else f"--{key}={value}" for key, value in named.items()]
         common = [f"--attempts={fewer}", f"--seed={seed}", f"--workers={self.workers}", f"--models-dir={self.models}"]
