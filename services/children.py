@@ -18,8 +18,16 @@ STEADY_SECONDS = 60.0
 """A child that ran this long before it died is restarted at once; one that dies sooner waits longer each time."""
 LOG_BYTES = 20 * 2**20
 _SET_PARENT_DEATH_SIGNAL = 1
-_LAUNCHER = os.getpid()
+_PARENT = os.getpid()
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def die_with_parent(number: signal.Signals) -> None:
+    """To be called in a child of this process before its program starts: it gets the signal when its parent is killed."""
+    if _libc is not None:
+        _libc.prctl(_SET_PARENT_DEATH_SIGNAL, int(number))
+        if os.getppid() != _PARENT:  # killed in between: the signal will not come any more
+            os._exit(1)
 
 
 @dataclass(frozen=True)
@@ -134,9 +142,6 @@ class Child:
 
     def _prepare(self) -> None:
         """Runs in the child before its program does."""
-        if _libc is not None:
-            _libc.prctl(_SET_PARENT_DEATH_SIGNAL, int(self.spec.death_signal))
-            if os.getppid() != _LAUNCHER:  # killed in between: the signal will not come any more
-                os._exit(1)
+        die_with_parent(self.spec.death_signal)
         if self.spec.niceness:
             os.nice(self.spec.niceness)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from services.children import die_with_parent
 from services.pretrain_plan import CUPS, Step, plan
 from shared.durable import replace_file
 
@@ -51,7 +54,10 @@ def run(steps: Sequence[Step], folder: Path) -> int:
             continue
         print(f"{title}: python -m {' '.join(step.command())}", flush=True)
         started = time.monotonic()
-        status = subprocess.run([sys.executable, "-m", *step.command()], env=os.environ | step.environment).returncode
+        command = [sys.executable, "-m", *step.command()]
+        # A step that outlived its run would write beside that of the next.
+        end = partial(die_with_parent, signal.SIGTERM)
+        status = subprocess.run(command, env=os.environ | step.environment, preexec_fn=end).returncode
         if status:
             print(f"{title}: ended with status {status}; the same command goes on from here", file=sys.stderr)
             return status

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,3 +60,30 @@ def test_a_failing_step_stops_the_run_and_is_tried_again(tmp_path: Path, capsys:
     assert "goes on from here" in capsys.readouterr().err
     assert pretrain.run([writing("a1", "a", log), writing("b1", "b", log), writing("c1", "c", log)], tmp_path) == 0
     assert log.read_text() == "abc"
+
+
+def running(process: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
+def test_a_step_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "slow_step.py").write_text("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
+    code = f"""
+from pathlib import Path
+from services import pretrain
+from services.pretrain_plan import Step
+pretrain.run([Step("slow", frozenset("s"), "slow_step", (), {{"PYTHONPATH": {str(tmp_path)!r}}})], Path({str(tmp_path)!r}))
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = next(int(line) for line in parent.stdout if line.strip().isdigit())
+    parent.kill()
+    parent.wait()
+    until = time.monotonic() + 10
+    while running(child):
+        assert time.monotonic() < until, "the step outlived its run"
+        time.sleep(0.05)
