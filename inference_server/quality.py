@@ -14,8 +14,8 @@ from pydantic import Field
 
 from inference_server.device import to_device
 from inference_server.errors import ServerError
+from inference_server.planners.calibration import calibrated
 from inference_server.planners.crop_scorer import CropScorer, ImageGrasps
-from inference_server.planners.dense import calibrated
 from inference_server.planners.planner import LoadedNetwork
 from inference_server.planners.scene import view
 from shared.contract import CameraIntrinsics, ModelRef, Pixel, PlanRequest, Wire

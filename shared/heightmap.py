@@ -226,14 +226,13 @@ def _plane(slopes: np.ndarray, corner: tuple[float, float], shape: tuple[int, ..
 
 def _close_gaps(height: np.ndarray, known: np.ndarray) -> None:
     """Fill, in place, single empty cells between two readings of one surface: gaps between splats, not holes."""
-    h, k = np.pad(height, 1), np.pad(known, 1)
+    h = np.pad(np.where(known, height, np.nan), 1, constant_values=np.nan)  # nothing is near to nan
     rows, columns = height.shape
-    at = lambda array, i, j: array[1 + i : 1 + i + rows, 1 + j : 1 + j + columns]  # noqa: E731
     for i, j in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        first, second = at(h, i, j), at(h, -i, -j)
-        fill = ~known & at(k, i, j) & at(k, -i, -j) & (np.abs(first - second) < 0.01)
-        height[fill] = (0.5 * (first + second))[fill]
-        known |= fill
+        first, second = (h[1 + s * i : 1 + s * i + rows, 1 + s * j : 1 + s * j + columns] for s in (1, -1))
+        fill = np.nonzero(~known & (np.abs(first - second) < 0.01))
+        height[fill] = 0.5 * (first[fill] + second[fill])
+        known[fill] = True
 
 
 def _drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray) -> None:

@@ -7,6 +7,8 @@ import math
 import numpy as np
 
 HYPOTHESES = 96
+CHUNK = 16
+"""Planes that are tried together: their residuals stay in the cache."""
 BELOW = 0.15
 """Points up to this far under a plane speak against it, m; what lies deeper may be the floor beside the table."""
 
@@ -24,11 +26,7 @@ def fit_table(points: np.ndarray, max_tilt: float, tolerance: float) -> tuple[np
     if len(points) < 12:
         return fallback, 0.0, 0.0
     planes = _hypotheses(points, max_tilt)
-    x, y, heights = points.T.astype(np.float32)
-    a, b, c = planes.T.astype(np.float32)[:, :, None]
-    residual = heights - (a * x + b * y + c)
-    below = (residual < -3 * tolerance) & (residual > -BELOW)
-    score = (np.abs(residual) < tolerance).mean(1) - 1.5 * below.mean(1)
+    score = np.concatenate([_score(points, some, tolerance) for some in np.split(planes, range(CHUNK, len(planes), CHUNK))])
     best = int(np.argmax(score))
     if score[best] < 0.05:
         return fallback, 0.0, 0.0
@@ -38,6 +36,15 @@ def fit_table(points: np.ndarray, max_tilt: float, tolerance: float) -> tuple[np
     near = residual[residual < tolerance]
     spread = 1.48 * float(np.median(near)) if len(near) else 0.0
     return plane, len(near) / len(points), spread
+
+
+def _score(points: np.ndarray, planes: np.ndarray, tolerance: float) -> np.ndarray:
+    """Share of points (N, 3) on each plane (M, 3), less one and a half times that of the points just under it, (M,)."""
+    x, y, heights = points.T.astype(np.float32)
+    a, b, c = planes.T.astype(np.float32)[:, :, None]
+    residual = heights - (a * x + b * y + c)
+    below = (residual < -3 * tolerance) & (residual > -BELOW)
+    return (np.abs(residual, out=residual) < tolerance).mean(1) - 1.5 * below.mean(1)
 
 
 def _refine(design: np.ndarray, heights: np.ndarray, plane: np.ndarray, tolerance: float, max_tilt: float) -> np.ndarray:

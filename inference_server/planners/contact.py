@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inference_server.planners.hands import Hands
-from inference_server.planners.scene import Scene
+from inference_server.planners.scene import OUTSIDE, Scene
 
 RISE = 0.008
 """Height over which the slant of the gripped sides is measured, m."""
@@ -16,23 +16,24 @@ MOST_TURN, SAME = 0.2, 0.0003
 """Most that a hand is turned to fit, rad: a bin of the survey; thicknesses that differ by less are the same, m."""
 LOOK, STRIDE = 0.060, 0.002
 """How far, and in what steps, the middle of the object is looked for across the closing axis, m."""
-SAME_SIDE = 0.008
+SAME_SIDE = 0.0075
 """A line whose contacts lie this near to the first ones is on the same sides of the object, m."""
-FLUSH = 0.004
-"""A line whose contact lies this near to the first contact touches the finger as well, m."""
+FLUSH = 0.0035
+"""A line whose contact lies this near to the first contact touches the finger as well, m. Like SAME_SIDE it lies between the
+steps of the samples, so that rounding does not decide."""
 
 
 @dataclass(frozen=True)
 class Fingers:
     """Seen heights under N hands: `heights` (N, lines, positions), m, far below where nothing was read.
 
-    along, across: sample positions in the hand, m. inner: lines (bool) that a finger covers. tip: height of the tips (N,). What
+    along, across: sample positions in the hand, m. inner: the lines that a finger covers. tip: height of the tips (N,). What
     rises more than `margin` above them is held.
     """
 
     along: Tensor
     across: Tensor
-    inner: Tensor
+    inner: slice
     heights: Tensor
     tip: Tensor
     margin: float
@@ -42,13 +43,14 @@ class Fingers:
 class Contact:
     """What is held between the fingers of N hands.
 
-    ends: its right and left end (N, lines), infinite on lines that hold nothing. between: (N, positions) bool, between the
-    fingers. touched: (N, lines) bool, the line holds something. held: (N,) bool, something seen is held. right, left: first
-    contacts (N,), as distances from the centre. middle: of the two (N,), along the closing axis.
+    inside: heights (N, lines, positions) between the fingers, far below elsewhere. ends: right and left end (N, lines) of what
+    is held, infinite on lines that hold nothing. touched: (N, lines) bool, the line holds something. held: (N,) bool,
+    something seen is held. right, left: first contacts (N,), as distances from the centre. middle: of the two (N,), along the
+    closing axis.
     """
 
+    inside: Tensor
     ends: tuple[Tensor, Tensor]
-    between: Tensor
     touched: Tensor
     held: Tensor
     right: Tensor
@@ -62,11 +64,12 @@ class Contact:
 def touch(fingers: Fingers, right: Tensor, left: Tensor) -> Contact:
     """Contacts of fingers that close from inner faces at distances right and left (N,) of the centre."""
     between = (fingers.along < right[:, None]) & (fingers.along > -left[:, None])
-    ends = _ends(fingers, between, fingers.tip + fingers.margin)
+    inside = torch.where(between[:, None, :], fingers.heights, OUTSIDE)
+    ends = _ends(inside, fingers.along, fingers.tip + fingers.margin)
     touched = torch.isfinite(ends[0])
-    inner = touched & fingers.inner
-    contact_right, contact_left = (torch.where(inner, side, -1.0).amax(1) for side in (ends[0], -ends[1]))
-    return Contact(ends, between, touched, inner.any(1), contact_right, contact_left)
+    inner = touched[:, fingers.inner]
+    first_right, first_left = (torch.where(inner, side[:, fingers.inner], -1.0).amax(1) for side in (ends[0], -ends[1]))
+    return Contact(inside, ends, touched, inner.any(1), first_right, first_left)
 
 
 def describe(
@@ -89,6 +92,8 @@ def describe(
     cos, sin = torch.cos(angle), torch.sin(angle)
     x, y = x + middle * cos, y + middle * sin
     turn = _turn(contact, fingers.across)
+    tops = contact.inside[:, inner].amax(2)
+    above = (tops - fingers.tip[:, None]).clamp(min=0.0)
     hands = Hands(
         x=x,
         y=y,
@@ -96,10 +101,10 @@ def describe(
         angle=angle,
         width=2 * half,
         grip=contact.right + contact.left + (fingers.along[1] - fingers.along[0]),
-        overlap=_overlap(fingers, contact),
+        overlap=_mean(above, touched),
         lines=torch.minimum(*shares),
         flat=0.5 * torch.stack([_mean(gap.clamp(max=0.02), touched) for gap in gaps]).sum(0),
-        slant=_slant(fingers, contact),
+        slant=_slant(fingers, contact, tops.amax(1).clamp(min=0.0)),
         turn=turn,
         aside=(middle - contact.middle).abs(),
         offset=_off_middle(scene, (x, y), fingers.tip + fingers.margin, cos, sin),
@@ -110,29 +115,19 @@ def describe(
     return hands, angle + turn
 
 
-def _ends(fingers: Fingers, between: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+def _ends(inside: Tensor, along: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
     """Right and left end (N, lines) of what rises above levels (N,) between the fingers; infinite where nothing does."""
-    beyond = 1.0  # farther than any position, so that the product is greatest at the end
-    weight = (between[:, None, :] & (fingers.heights > level[:, None, None])).to(torch.float32)
-    right = (weight * (fingers.along + beyond)).amax(2) - beyond
-    left = beyond - (weight * (beyond - fingers.along)).amax(2)
-    empty = right == -beyond
-    return torch.where(empty, torch.inf, right), torch.where(empty, torch.inf, left)
+    solid = inside > level[:, None, None]
+    right, left = torch.where(solid, along, -torch.inf).amax(2), torch.where(solid, along, torch.inf).amin(2)
+    return torch.where(right == -torch.inf, torch.inf, right), left
 
 
-def _overlap(fingers: Fingers, contact: Contact) -> Tensor:
-    """Mean height (N,) above the tips of what is held, m."""
-    above = (fingers.heights[:, fingers.inner] - fingers.tip[:, None, None]).clamp(min=0.0)
-    return _mean((above * contact.between[:, None, :]).amax(2), contact.touched[:, fingers.inner])
-
-
-def _slant(fingers: Fingers, contact: Contact) -> Tensor:
-    """Run over rise (N,) of the sides above the contacts: 0 for upright ones."""
-    tallest = (fingers.heights * contact.between[:, None, :])[:, fingers.inner].amax((1, 2))
+def _slant(fingers: Fingers, contact: Contact, tallest: Tensor) -> Tensor:
+    """Run over rise (N,) of the sides above the contacts: 0 for upright ones. tallest: height (N,) of what is held."""
     rise = (0.6 * (tallest - fingers.tip)).clamp(max=RISE)
-    low = contact.ends
-    high = _ends(fingers, contact.between, fingers.tip + fingers.margin + rise)
-    both = contact.touched & torch.isfinite(high[0]) & fingers.inner
+    low = [end[:, fingers.inner] for end in contact.ends]
+    high = _ends(contact.inside[:, fingers.inner], fingers.along, fingers.tip + fingers.margin + rise)
+    both = contact.touched[:, fingers.inner] & torch.isfinite(high[0])
     run = 0.5 * _mean((low[0] - high[0]) + (high[1] - low[1]), both)
     return torch.where(both.any(1), run / rise.clamp(min=0.002), 1.0)
 
@@ -160,13 +155,14 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
 
 def _off_middle(scene: Scene, centre: tuple[Tensor, Tensor], level: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Where the middle of what is gripped lies across the closing axis (N,), seen from the hand, m."""
-    step = torch.linspace(STRIDE, LOOK, round(LOOK / STRIDE), device=level.device)
+    count = round(LOOK / STRIDE)
+    step = torch.linspace(STRIDE, LOOK, count, device=level.device)
+    both = torch.cat([step, -step])
     beside = torch.tensor([-0.004, 0.0, 0.004], device=level.device)[:, None]
     cos, sin = cos[:, None, None], sin[:, None, None]
-    ends = []
-    for sign in (1, -1):
-        x = centre[0][:, None, None] + beside * cos - sign * step * sin
-        y = centre[1][:, None, None] + beside * sin + sign * step * cos
-        solid = scene.sample(scene.seen, x, y) > level[:, None, None]
-        ends.append(STRIDE * torch.cumprod(solid, 2, dtype=torch.int32).sum(2).to(torch.float32).mean(1))
-    return 0.5 * (ends[0] - ends[1])
+    x, y = centre[0][:, None, None] - both * sin, centre[1][:, None, None] + both * cos
+    solid = scene.sample(scene.seen, x, y, (beside * cos, beside * sin)) > level[:, None, None]
+    place = torch.arange(count, dtype=torch.float32, device=level.device).repeat(2)
+    first = torch.where(solid, float(count), place)  # the steps before the first that is not solid
+    ahead, behind = (side.amin(2).mean(1) for side in first.split(count, 2))
+    return 0.5 * STRIDE * (ahead - behind)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from inference_server.planners.antipodal import select
+from inference_server.planners.calibration import calibrated
 from inference_server.planners.crop_scorer import CropScorer, ImageGrasps
-from inference_server.planners.dense import calibrated
 from inference_server.planners.hands import Hands
 from inference_server.planners.mixture import Mixture
 from inference_server.planners.placement import Placed

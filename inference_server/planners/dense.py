@@ -6,13 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from inference_server.planners.antipodal import beyond_view, predict, select
+from inference_server.planners.calibration import calibrated
 from inference_server.planners.hands import Hands
 from inference_server.planners.placement import Placed
 from inference_server.planners.planner import Item, LoadedNetwork, Planner
@@ -86,13 +86,3 @@ class DensePlanner(Planner):
             proposed.rejected, started,
         )  # fmt: skip
         return plan.model_copy(update={"model": ModelRef(name=network.name, version=network.version)})
-
-
-def calibrated(logits: Tensor, calibration: dict[str, Any]) -> Tensor:
-    """Probabilities (N,) of logits (N,) with the calibration of a model card: none, or a temperature."""
-    kind = calibration.get("kind", "none")
-    if kind == "temperature":
-        return torch.sigmoid(logits / float(calibration["value"]))
-    if kind == "none":
-        return torch.sigmoid(logits)
-    raise ValueError(f"unknown calibration {kind!r} in the model card; expected none or temperature")

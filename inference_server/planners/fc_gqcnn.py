@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from inference_server.planners.antipodal import select
+from inference_server.planners.calibration import calibrated
 from inference_server.planners.crop_scorer import CropScorer, to_image, to_map
-from inference_server.planners.dense import calibrated
 from inference_server.planners.dense_quality import ANGLES, angle_maps, best
 from inference_server.planners.grip import measure
 from inference_server.planners.placement import place

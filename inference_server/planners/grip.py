@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from inference_server.planners.contact import Fingers, describe, touch
 from inference_server.planners.hands import Hands
@@ -22,12 +24,16 @@ MARGIN = 0.002
 """Fingers stay this far above whatever lies under them, m."""
 PALM_GAP = 0.004
 """The palm stays this far above whatever lies under it, m."""
-EXTRA = (0.006, 0.004, 0.002)
-"""Clearance added on both sides while there is room, m: a pose is never exact."""
+EXTRA = (0.006, 0.004, 0.002, 0.0)
+"""Clearance added on both sides, the first for which there is room, m: a pose is never exact."""
 STEP, CLOSE_STEP = 0.002, 0.001
 """Distance of the samples along the closing axis, in a first look and in a close one, m."""
 LINE, BESIDE = 0.004, 0.008
 """Distance of the lines of samples, and how far a close look follows the object's sides beside the fingers, m."""
+MIDDLE = 0.004
+"""The top of the object is looked for so near to the centre, m."""
+ROUNDING = 1e-6
+"""An opening may be this much too wide: positions are sums of steps, m."""
 SLACK = 0.014
 """How far off the middle of what it grips a candidate may be, m: it is moved to the middle."""
 
@@ -36,7 +42,7 @@ SLACK = 0.014
 class _Jaw:
     """Sample positions in the hand, m: `along` the closing axis, `step` apart, and lines `across` it.
 
-    swept: the first so many lines lie under a padded finger. inner: lines (bool) that a finger itself covers. window: samples
+    swept: the first so many lines lie under a padded finger. inner: those of them that a finger itself covers. window: samples
     along the closing axis under a padded finger.
     """
 
@@ -44,7 +50,7 @@ class _Jaw:
     along: Tensor
     across: Tensor
     swept: int
-    inner: Tensor
+    inner: slice
     window: int
 
     @property
@@ -66,26 +72,27 @@ def measure(
     x, y, angle: (M,) in the map frame. tip: heights (M,) that the tips are to have; default: as deep as fits. close: look
     closely, as it takes to turn a hand by less than a bin. What cannot be gripped is left out and counted.
     """
-    jaw = _jaw(gripper, close, scene.device)
+    jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, close, scene.device)
     bound, seen = _heights(scene, jaw, x, y, angle)
-    top = bound[:, jaw.inner][:, :, jaw.along.abs() <= 0.005].amax((1, 2))
+    near = round(MIDDLE / jaw.step)
+    top = bound[:, jaw.inner, jaw.centre - near : jaw.centre + near + 1].amax((1, 2))
     floor = _floor(scene, gripper, x, y, angle)
     wanted = top[:, None] - _depths(gripper, scene.device) if tip is None else tip[:, None]
     tips = torch.maximum(wanted, floor[:, None])
-    free = _free(bound[:, : jaw.swept].amax(1), tips, jaw)
-    near = [jaw.step * _first(side) for side in free]
-    reached = torch.isfinite(near[0] + near[1])
+    free = _free(bound.amax(1), tips, jaw)
+    faces = [jaw.step * _first(side) for side in free]
+    reached = torch.isfinite(faces[0] + faces[1])
     high = top[:, None] - tips >= LEAST_OVERLAP
-    good = reached & high & (near[0] + near[1] <= gripper.max_width)
+    good = reached & high & (faces[0] + faces[1] <= gripper.max_width + ROUNDING)
     some, level = good.any(1), torch.argmax(good.to(torch.uint8), 1)
     rejected = Counter(
         below_table=int((~high.any(1)).sum()),
         too_wide=int((high.any(1) & ~some & reached.any(1)).sum()),
         collision=int((high.any(1) & ~some & ~reached.any(1)).sum()),
     )
-    tip, right, left = (table[some].gather(1, level[some, None]).squeeze(1) for table in (tips, *near))
-    free = tuple(side[some, :, level[some]] for side in free)
-    lines = Fingers(jaw.along, jaw.across, jaw.inner, seen[some], tip, MARGIN)
+    tip, right, left = (table[some].gather(1, level[some, None]).squeeze(1) for table in (tips, *faces))
+    free = tuple(side[some, level[some]] for side in free)
+    lines = Fingers(jaw.along, jaw.across, jaw.inner, seen if some.all() else seen[some], tip, MARGIN)
     contact = touch(lines, right, left)
     held = contact.held
     rejected["no_depth"] += int((~held).sum())
@@ -95,31 +102,29 @@ def measure(
     return hands.pick(held), fitting[held], rejected
 
 
-def _jaw(gripper: Gripper, close: bool, device: torch.device) -> _Jaw:
+@lru_cache(maxsize=64)
+def _jaw(max_width: float, finger_width: float, finger_thickness: float, close: bool, device: torch.device) -> _Jaw:
     step = CLOSE_STEP if close else STEP
-    reach = gripper.max_width / 2 + SLACK + gripper.finger_thickness + 2 * PADDING
+    reach = max_width / 2 + SLACK + finger_thickness + 2 * PADDING
     count = math.ceil(reach / step)
     along = step * torch.arange(-count, count + 1, device=device)
-    half = gripper.finger_width / 2 + PADDING
+    half = finger_width / 2 + PADDING
     swept = max(5, math.ceil(2 * half / LINE) + 1)
     across = torch.linspace(-half, half, swept, device=device)
+    beyond = int((across < -finger_width / 2).sum())
     if close:
         beside = half + LINE * torch.arange(1, round(BESIDE / LINE) + 1, device=device)
         across = torch.cat([across, beside, -beside])
-    window = math.ceil((gripper.finger_thickness + 2 * PADDING) / step) + 1
-    return _Jaw(step, along, across, swept, across.abs() <= gripper.finger_width / 2, window)
+    window = math.ceil((finger_thickness + 2 * PADDING) / step) + 1
+    return _Jaw(step, along, across, swept, slice(beyond, swept - beyond), window)
 
 
 def _heights(scene: Scene, jaw: _Jaw, x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
-    """Greatest possible and seen heights (M, lines, positions) in the hands' frames."""
+    """Greatest possible heights (M, swept lines, positions) and seen ones (M, lines, positions) in the hands' frames."""
     cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
     across = jaw.across[:, None]
-    sampled = scene.sample(
-        scene.layers,
-        x[:, None, None] + (jaw.along * cos - across * sin),
-        y[:, None, None] + (jaw.along * sin + across * cos),
-    )
-    return sampled[..., 0], sampled[..., 1]
+    cells = scene.cells(x[:, None, None] + jaw.along * cos, y[:, None, None] + jaw.along * sin, (-across * sin, across * cos))
+    return scene.read(scene.bound, cells[:, : jaw.swept]), scene.read(scene.seen, cells)
 
 
 def _depths(gripper: Gripper, device: torch.device) -> Tensor:
@@ -135,19 +140,20 @@ def _floor(scene: Scene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) 
 
 
 def _free(strip: Tensor, tips: Tensor, jaw: _Jaw) -> tuple[Tensor, ...]:
-    """Whether a padded finger fits with its inner face at a distance from the centre, (M, distances, levels), right and left.
+    """Whether a padded finger fits with its inner face at a distance from the centre, (M, levels, distances), right and left.
 
     strip: (M, positions), the highest across a padded finger. tips: (M, levels).
     """
     first = jaw.centre - round(PADDING / jaw.step)
-    limit = (tips - MARGIN)[:, None, :]
-    return tuple(side.unfold(1, jaw.window, 1)[:, first:].amax(2)[:, :, None] <= limit for side in (strip, strip.flip(1)))
+    limit = (tips - MARGIN)[:, :, None]
+    highest = (F.max_pool1d(side[:, None], jaw.window, 1)[:, :, first:] for side in (strip, strip.flip(1)))
+    return tuple(side <= limit for side in highest)
 
 
 def _first(free: Tensor) -> Tensor:
-    """Index (M, levels) of the first True along the distances of (M, distances, levels), infinite without one."""
-    blocked = torch.cumprod(~free, 1, dtype=torch.int32).sum(1)
-    return torch.where(blocked < free.shape[1], blocked.to(torch.float32), torch.inf)
+    """Index (M, levels) of the first True along the distances of (M, levels, distances), infinite without one."""
+    index = torch.arange(free.shape[2], dtype=torch.float32, device=free.device)
+    return torch.where(free, index, torch.inf).amin(2)
 
 
 def _open(
@@ -158,14 +164,15 @@ def _open(
     free: (N, distances) right and left. right, left: nearest inner faces. middle: of what is held. The fingers close on its
     middle with as much clearance as there is; where only the nearest faces fit, whatever the middle, they are taken.
     """
-    best = [0.5 * (right - left), 0.5 * (right + left), torch.zeros_like(right)]
-    least = torch.maximum(right - middle, left + middle)
-    for extra in (0.0, *sorted(EXTRA)):
-        half = least + extra
-        fits = 2 * half <= gripper.max_width
-        for side, face in zip(free, (half + middle, half - middle), strict=True):
-            index = torch.ceil(face / jaw.step - 1e-3).to(torch.int64).clamp(0, side.shape[1] - 1)
-            fits = fits & side.gather(1, index[:, None]).squeeze(1)
-        wider = (middle, half, torch.full_like(half, extra))
-        best = [torch.where(fits, new, old) for new, old in zip(wider, best, strict=True)]
-    return best[0], best[1], best[2]
+    extra = torch.tensor(EXTRA, device=right.device)
+    half = torch.maximum(right - middle, left + middle)[:, None] + extra
+    fits = 2 * half <= gripper.max_width + ROUNDING
+    for side, face in zip(free, (half + middle[:, None], half - middle[:, None]), strict=True):
+        index = torch.ceil(face / jaw.step - 1e-3).to(torch.int64).clamp(0, side.shape[1] - 1)
+        fits &= side.gather(1, index)
+    some, widest = fits.any(1), fits.to(torch.uint8).argmax(1)  # the first that fits
+    return (
+        torch.where(some, middle, 0.5 * (right - left)),
+        torch.where(some, half.gather(1, widest[:, None]).squeeze(1), 0.5 * (right + left)).clamp(max=gripper.max_width / 2),
+        torch.where(some, extra[widest], 0.0),
+    )

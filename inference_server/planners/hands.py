@@ -44,7 +44,9 @@ class Hands:
         return len(self.x)
 
     def pick(self, which: Tensor) -> Hands:
-        """The hands at indices or where a mask (N,) is true."""
+        """The hands at indices or where a mask (N,) is true; these themselves where it is true for all."""
+        if which.dtype == torch.bool and which.all():
+            return self
         return Hands(*(getattr(self, field.name)[which] for field in fields(self)))
 
     def join(self, other: Hands) -> Hands:

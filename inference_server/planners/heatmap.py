@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from inference_server.planners.antipodal import select
+from inference_server.planners.calibration import calibrated
 from inference_server.planners.crop_scorer import ImageGrasps, to_image, to_map
-from inference_server.planners.dense import calibrated
 from inference_server.planners.grip import measure
 from inference_server.planners.heat_maps import HeatMaps, Peaks, find_peaks, heat_maps
 from inference_server.planners.placement import RETREAT, place

@@ -58,7 +58,7 @@ def survey(scene: Scene, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor, Coun
     lines = max(2, math.ceil(span / thick) + 1)
     pad = PACE * reach + math.ceil(span) + 2
     fingers = torch.nn.functional.pad(dilate_round(scene.bound, thick), (pad, pad, pad, pad), value=OUTSIDE)
-    base = (rows + pad) * fingers.shape[1] + columns + pad
+    base = ((rows + pad) * fingers.shape[1] + columns + pad).to(torch.int32)
     offsets = _strips(reach, torch.linspace(-span, span, lines), fingers.shape[1]).to(scene.device)
     depths = torch.tensor(DEPTHS, device=scene.device)
     tips = torch.maximum(top - depths[:, None], scene.table_at(x, y) + FLOOR)
@@ -100,8 +100,8 @@ def _strips(reach: int, across: Tensor, row_length: int) -> Tensor:
     angle = torch.arange(ANGLES)[:, None] * (math.pi / ANGLES)
     along = PACE * torch.arange(reach + 1)[:, None, None, None, None] * torch.tensor([1, -1])[:, None, None, None]
     across = across[:, None, None]
-    column = torch.round(along * torch.cos(angle) - across * torch.sin(angle)).to(torch.int64)
-    row = torch.round(along * torch.sin(angle) + across * torch.cos(angle)).to(torch.int64)
+    column = torch.round(along * torch.cos(angle) - across * torch.sin(angle)).to(torch.int32)
+    row = torch.round(along * torch.sin(angle) + across * torch.cos(angle)).to(torch.int32)
     return row * row_length + column
 
 

@@ -65,11 +65,6 @@ class Scene:
         return torch.where(self.known, self.bound, OUTSIDE)
 
     @cached_property
-    def layers(self) -> Tensor:
-        """`bound` and `seen`, (H, W, 2), m: where a hand may not go, and what it holds."""
-        return torch.stack([self.bound, self.seen], -1)
-
-    @cached_property
     def guarded(self) -> Tensor:
         """`bound`, and FORBIDDEN where a finger may not go because anything may be there, (H, W), m."""
         return torch.where(torch.from_numpy(self.map.blind).to(self.device), FORBIDDEN, self.bound)
@@ -88,14 +83,29 @@ class Scene:
         """Height of the table at map x, y, m."""
         return float(self.map.table[0]) * x + float(self.map.table[1]) * y
 
-    def sample(self, layer: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Nearest cell of a layer (H, W, ...) at map x, y (any shape); beyond the map its edge goes on, which is blind."""
-        rows, columns = layer.shape[:2]
-        column = ((x - self.map.corner[0]) / self.map.resolution + 0.5).clamp_(0, columns - 0.5).to(torch.int64)
-        row = ((y - self.map.corner[1]) / self.map.resolution + 0.5).clamp_(0, rows - 0.5).to(torch.int64)
-        index = row.mul_(columns).add_(column)
-        cells = layer.reshape(rows * columns, *layer.shape[2:])
-        return cells.index_select(0, index.reshape(-1)).reshape(*index.shape, *layer.shape[2:])
+    def sample(self, layer: Tensor, x: Tensor, y: Tensor, beside: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Nearest cell of a layer (H, W) at map x, y (any shape); beyond the map its edge goes on, which is blind.
+
+        beside: see `cells`.
+        """
+        return self.read(layer, self.cells(x, y, beside))
+
+    def cells(self, x: Tensor, y: Tensor, beside: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Index, int32, of the nearest cell in a flat layer at map x, y (any shape), or at the edge that is nearest to it.
+
+        beside: added to x and to y; a lattice is cheapest as its columns in x, y and its rows here, which broadcast.
+        """
+        rows, columns = self.map.height.shape
+        scale, (left, top) = 1 / self.map.resolution, self.map.corner
+        column, row = x * scale + (0.5 - left * scale), y * scale + (0.5 - top * scale)
+        if beside is not None:
+            column, row = column + beside[0] * scale, row + beside[1] * scale
+        row = row.clamp_(0, rows - 0.5).to(torch.int32)
+        return row.mul_(columns).add_(column.clamp_(0, columns - 0.5).to(torch.int32))
+
+    def read(self, layer: Tensor, cells: Tensor) -> Tensor:
+        """Values of a layer (H, W) at flat indices (any shape)."""
+        return layer.reshape(-1).index_select(0, cells.reshape(-1)).reshape(cells.shape)
 
 
 def view(observation: Observation, request: PlanRequest, device: torch.device) -> Scene:

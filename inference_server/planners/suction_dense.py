@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from inference_server.planners.antipodal import select
-from inference_server.planners.dense import calibrated
+from inference_server.planners.calibration import calibrated
 from inference_server.planners.placement import Placed
 from inference_server.planners.planner import Item, LoadedNetwork, Planner
 from inference_server.planners.scene import Scene, view

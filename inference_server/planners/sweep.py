@@ -28,8 +28,8 @@ def finger_height(scene: Scene, gripper: Gripper, hands: Hands) -> Tensor:
     from_face = 0.5 * hands.width - PADDING + thickness / 2
     highest = []
     for sign in (-1, 1):
-        x, y = _place(hands.x, hands.y, hands.angle, sign * from_face[:, None] + along, across)
-        highest.append(scene.sample(scene.guarded, x, y).amax((1, 2)))
+        cells = _cells(scene, hands.x, hands.y, hands.angle, sign * from_face[:, None] + along, across)
+        highest.append(scene.read(scene.guarded, cells).amax((1, 2)))
     return torch.maximum(highest[0], highest[1])
 
 
@@ -40,8 +40,8 @@ def palm_height(scene: Scene, gripper: Gripper, x: Tensor, y: Tensor, angle: Ten
     inset, step = 1.3 * reach, 1.3 * reach
     along = _lattice(max(gripper.palm_width - inset, inset), step, x.device)
     across = _lattice(max(gripper.palm_thickness - inset, inset), step, x.device)
-    px, py = _place(x, y, angle, along.expand(len(x), -1), across)
-    return scene.sample(scene.blunt, px, py).amax((1, 2))
+    cells = _cells(scene, x, y, angle, along.expand(len(x), -1), across)
+    return scene.read(scene.blunt, cells).amax((1, 2))
 
 
 def _lattice(length: float, step: float, device: torch.device) -> Tensor:
@@ -49,8 +49,8 @@ def _lattice(length: float, step: float, device: torch.device) -> Tensor:
     return torch.linspace(-length / 2, length / 2, max(2, math.ceil(length / step) + 1), device=device)
 
 
-def _place(x: Tensor, y: Tensor, angle: Tensor, along: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
-    """Map x, y (N, across, along) of hand positions: along (N, A) the closing axis and across (B,) it."""
+def _cells(scene: Scene, x: Tensor, y: Tensor, angle: Tensor, along: Tensor, across: Tensor) -> Tensor:
+    """Cells (N, across, along) under hand positions: along (N, A) the closing axis and across (B,) it."""
     cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
     along, across = along[:, None, :], across[None, :, None]
-    return x[:, None, None] + along * cos - across * sin, y[:, None, None] + along * sin + across * cos
+    return scene.cells(x[:, None, None] + along * cos, y[:, None, None] + along * sin, (-across * sin, across * cos))

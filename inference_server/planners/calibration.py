@@ -1,0 +1,18 @@
+"""From a network's logits to probabilities, by what its model card says of its calibration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def calibrated(logits: Tensor, calibration: dict[str, Any]) -> Tensor:
+    """Probabilities (N,) of logits (N,) with the calibration of a model card: none, or a temperature."""
+    kind = calibration.get("kind", "none")
+    if kind == "temperature":
+        return torch.sigmoid(logits / float(calibration["value"]))
+    if kind == "none":
+        return torch.sigmoid(logits)
+    raise ValueError(f"unknown calibration {kind!r} in the model card; expected none or temperature")
