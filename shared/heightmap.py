@@ -9,13 +9,14 @@ intrinsics.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from shared.contract import CameraIntrinsics
 from shared.geometry import pose_from
+from shared.occlusion import UNSEEN, hidden
 from shared.table_plane import fit_table
 
 RESOLUTION = 0.002
@@ -31,11 +32,6 @@ SPECK_RISE, SPECK_COMPANY = 0.01, 5
 """A reading this far above its surroundings, with fewer such readings among the 24 cells around it, is a speck, m."""
 SLENDER = 10
 """A piece that rises this many times higher above the table than its side is long is an echo, not an object."""
-COARSE = 4
-"""Cells along one side of the blocks on which shadows are cast."""
-UNSEEN = np.float32(-1e9)
-"""Height of cells without a reading while a map is made, m."""
-BLOCK = np.ones((COARSE, COARSE), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -97,11 +93,11 @@ def project(
     height -= np.float32(table[2])
     height[~known] = 0
     _close_gaps(height, known)
-    _drop_specks(height, known, _plane(table[:2], (x0, y0), height.shape, resolution))
+    plane = _plane(table[:2], (x0, y0), height.shape, resolution)
+    _drop_specks(height, known, plane)
     pose = pose_from(rotation.T, rotation.T @ np.array([0, 0, -table[2]]))
-    level = HeightMap(height, known, height, ~known, pose, (x0, y0), table[:2], share, noise, resolution)
-    bound, blind = _hidden(level, camera_height=-float(table[2]))
-    return replace(level, bound=bound, blind=blind)
+    bound, blind = hidden(height, known, plane, (x0, y0), resolution, camera_height=-float(table[2]))
+    return HeightMap(height, known, bound, blind, pose, (x0, y0), table[:2], share, noise, resolution)
 
 
 def approach_rotation(camera_pose: np.ndarray | None) -> np.ndarray:
@@ -208,8 +204,9 @@ def _splat(
     """Highest reading per cell, relative to the camera, and where there is one."""
     x0, y0, columns, rows = box
     scaled = depth * np.float32(1 / resolution)
-    column = np.rint(scaled * rays[0] - np.float32(x0 / resolution)).astype(np.int32)
-    row = np.rint(scaled * rays[1] - np.float32(y0 / resolution)).astype(np.int32)
+    # Held just beyond the map before the cast: with a wild focal length a point can lie farther away than an integer counts.
+    column = np.rint(np.clip(scaled * rays[0] - np.float32(x0 / resolution), -1, columns)).astype(np.int32)
+    row = np.rint(np.clip(scaled * rays[1] - np.float32(y0 / resolution), -1, rows)).astype(np.int32)
     inside = seen & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
     cells = np.full(rows * columns, UNSEEN, np.float32)
     np.maximum.at(cells, (row * columns + column)[inside], (-depth * rays[2])[inside])
@@ -262,47 +259,3 @@ def _drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray) -> No
         if echo.any():
             known[box] &= ~echo[piece]
     height[~known] = 0
-
-
-def _hidden(level: HeightMap, camera_height: float) -> tuple[np.ndarray, np.ndarray]:
-    """Upper bound of the height at every cell, the reading or the line of sight over what hides the cell, and the blind cells.
-
-    A cell without reading is hidden by something between it and the camera's foot, or the sensor failed there. Of the first
-    kind it can rise to the line of sight that grazes the occluder, of the second to its surroundings.
-    """
-    table = level.table_map()
-    floor = np.where(level.known, level.height, UNSEEN)
-    beside = cv2.dilate(floor, np.ones((5, 5), np.uint8))
-    around = cv2.dilate(beside, np.ones((5, 5), np.uint8))
-    rows, columns = floor.shape
-    blocks = cv2.dilate(floor, BLOCK, anchor=(0, 0))[::COARSE, ::COARSE]
-    shadow = _cast(blocks, level, camera_height)
-    shadow = np.repeat(np.repeat(shadow, COARSE, 0), COARSE, 1)[:rows, :columns]
-    blind = ~level.known & (around == UNSEEN) & (shadow < table + 0.002)
-    blind[0] = blind[-1] = blind[:, 0] = blind[:, -1] = True  # nobody knows what is beyond the map
-    return np.where(level.known, level.height, np.maximum(np.maximum(beside, shadow), table)), blind
-
-
-def _cast(blocks: np.ndarray, level: HeightMap, camera_height: float) -> np.ndarray:
-    """Height of the highest line of sight over each block, from blocks (h, w) of greatest heights (UNSEEN: no reading)."""
-    step = COARSE * level.resolution
-    rows, columns = blocks.shape
-    half = (COARSE - 1) / 2 * level.resolution
-    left, top = level.corner[0] + half, level.corner[1] + half
-    row, column = np.nonzero(cv2.erode(level.known.astype(np.uint8), BLOCK, anchor=(0, 0))[::COARSE, ::COARSE] == 0)
-    x, y = left + step * column, top + step * row
-    distance = np.maximum(np.hypot(x, y), 1e-6)
-    highest = np.full(len(row), UNSEEN, np.float32)
-    tallest = max(float(blocks.max()), 0.0) / max(camera_height, 1e-3)
-    reach = min(float(distance.max(initial=0.0)) * min(1.0, tallest) + 2 * step, MAX_EXTENT)
-    for away in np.arange(step, reach, step):
-        share = np.maximum(1 - away / distance, 1e-3)  # where along the way from the camera's foot to the block
-        i = np.rint((y * share - top) / step).astype(np.int32)
-        j = np.rint((x * share - left) / step).astype(np.int32)
-        occluder = blocks[np.clip(i, 0, rows - 1), np.clip(j, 0, columns - 1)]
-        valid = (i >= 0) & (i < rows) & (j >= 0) & (j < columns) & (occluder > UNSEEN) & (distance > away)
-        sight = camera_height - (camera_height - occluder) / share
-        np.maximum(highest, np.where(valid, sight, UNSEEN), out=highest)
-    shadow = np.full(blocks.shape, UNSEEN, np.float32)
-    shadow[row, column] = highest
-    return shadow

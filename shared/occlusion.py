@@ -1,0 +1,67 @@
+"""What may be hidden where a height map has no reading: how high it can rise, and where nobody knows."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+COARSE = 4
+"""Cells along one side of the blocks on which shadows are cast."""
+UNSEEN = np.float32(-1e9)
+"""Height of cells without a reading while a map is made, m."""
+BLOCK = np.ones((COARSE, COARSE), np.uint8)
+
+
+def hidden(
+    height: np.ndarray,
+    known: np.ndarray,
+    table: np.ndarray,
+    corner: tuple[float, float],
+    resolution: float,
+    camera_height: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Upper bound of the height at every cell, the reading or the line of sight over what hides the cell, and the blind cells.
+
+    height, known, table: (H, W), m, bool and m, of cells `resolution` m wide, the first at `corner` (x, y). camera_height: over
+    the map's origin, which lies at the camera's foot.
+
+    A cell without reading is hidden by something between it and the camera's foot, or the sensor failed there. Of the first
+    kind it can rise to the line of sight that grazes the occluder, of the second to its surroundings.
+    """
+    floor = np.where(known, height, UNSEEN)
+    beside = cv2.dilate(floor, np.ones((5, 5), np.uint8))
+    around = cv2.dilate(beside, np.ones((5, 5), np.uint8))
+    rows, columns = floor.shape
+    blocks = cv2.dilate(floor, BLOCK, anchor=(0, 0))[::COARSE, ::COARSE]
+    shadow = _cast(blocks, known, corner, resolution, camera_height)
+    shadow = np.repeat(np.repeat(shadow, COARSE, 0), COARSE, 1)[:rows, :columns]
+    blind = ~known & (around == UNSEEN) & (shadow < table + 0.002)
+    blind[0] = blind[-1] = blind[:, 0] = blind[:, -1] = True  # nobody knows what is beyond the map
+    return np.where(known, height, np.maximum(np.maximum(beside, shadow), table)), blind
+
+
+def _cast(
+    blocks: np.ndarray, known: np.ndarray, corner: tuple[float, float], resolution: float, camera_height: float
+) -> np.ndarray:
+    """Height of the highest line of sight over each block, from blocks (h, w) of greatest heights (UNSEEN: no reading)."""
+    step = COARSE * resolution
+    rows, columns = blocks.shape
+    half = (COARSE - 1) / 2 * resolution
+    left, top = corner[0] + half, corner[1] + half
+    row, column = np.nonzero(cv2.erode(known.astype(np.uint8), BLOCK, anchor=(0, 0))[::COARSE, ::COARSE] == 0)
+    x, y = left + step * column, top + step * row
+    distance = np.maximum(np.hypot(x, y), 1e-6)
+    highest = np.full(len(row), UNSEEN, np.float32)
+    tallest = max(float(blocks.max()), 0.0) / max(camera_height, 1e-3)
+    reach = min(float(distance.max(initial=0.0)) * min(1.0, tallest) + 2 * step, step * max(rows, columns))
+    for away in np.arange(step, reach, step):
+        share = np.maximum(1 - away / distance, 1e-3)  # where along the way from the camera's foot to the block
+        i = np.rint((y * share - top) / step).astype(np.int32)
+        j = np.rint((x * share - left) / step).astype(np.int32)
+        occluder = blocks[np.clip(i, 0, rows - 1), np.clip(j, 0, columns - 1)]
+        valid = (i >= 0) & (i < rows) & (j >= 0) & (j < columns) & (occluder > UNSEEN) & (distance > away)
+        sight = camera_height - (camera_height - occluder) / share
+        np.maximum(highest, np.where(valid, sight, UNSEEN), out=highest)
+    shadow = np.full(blocks.shape, UNSEEN, np.float32)
+    shadow[row, column] = highest
+    return shadow
