@@ -19,7 +19,7 @@ from typing import Any
 
 from inference_server.errors import ServerError
 from inference_server.fair_queue import Entry, FairQueue, QueueFull
-from inference_server.forecast import Forecast
+from inference_server.forecast import CAUTION, Forecast
 from inference_server.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -65,10 +65,10 @@ def draining() -> ServerError:
 
 def late(ahead: int, wait: float, left: float) -> ServerError:
     message = (
-        f"about {ahead} requests come first, which takes about {wait:.1f} s, but the answer is wanted within {left:.1f} s; "
-        "send the request again after Retry-After seconds, or with a longer X-Deadline-Ms"
+        f"about {ahead} requests come first, which takes {wait:.1f} to {CAUTION * wait:.1f} s, but the answer is wanted within "
+        f"{left:.1f} s; send the request again after Retry-After seconds, or with a longer X-Deadline-Ms"
     )
-    return ServerError(429, "would_be_late", message, retry_after=_whole(wait - left))
+    return ServerError(429, "would_be_late", message, retry_after=_whole(CAUTION * wait - left))
 
 
 def _whole(seconds: float) -> int:
@@ -136,7 +136,7 @@ class Batcher:
         if left > 0 and waiting and not self.forecast.surely_within(client, waiting, left):
             ahead = self.queue.ahead(client)
             wait = self.forecast.wait(client, ahead, self.queue.places(client))
-            if wait > left:
+            if CAUTION * wait > left:
                 raise late(ahead, wait, left)
 
     @contextmanager

@@ -8,8 +8,9 @@ from collections.abc import Hashable
 BATCH_SECONDS = 0.1
 """A batch is as large as lately took this long: where time grows with the batch (large inputs, a CPU), a larger one only makes
 the first wait for the last."""
-CAUTION = 1.5
-"""What is forecast is multiplied by this: a request that is refused comes back, one that is late was work for nobody."""
+CAUTION = 2.0
+"""Waiting may take this many times what is forecast, when others come that are served first: a request that is refused comes
+back, one that is late was work for nobody."""
 REMEMBERED = 1024
 """Groups and clients of whom something is remembered."""
 NEWEST = 0.3
@@ -51,10 +52,10 @@ class Forecast:
         A client of whom nothing waits is judged by the cost of a job alone: it must be let in to be measured again.
         """
         line = (places + 1) * self._paces.get(client, 0.0) if places else 0.0
-        return CAUTION * max(ahead * self.seconds_per_job, line)
+        return max(ahead * self.seconds_per_job, line)
 
     def surely_within(self, client: str, waiting: int, seconds: float) -> bool:
-        """Whether `wait` must be less than `seconds` when so many jobs wait altogether; quicker to know than the wait."""
+        """Whether CAUTION times `wait` must be less than `seconds` when so many jobs wait altogether; quicker than the wait."""
         return CAUTION * (waiting + 1) * max(self.seconds_per_job, self._paces.get(client, 0.0)) < seconds
 
 

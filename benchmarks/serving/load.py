@@ -99,14 +99,18 @@ class Connection:
 
 
 async def closed_loop(port: int, request: bytes, clients: int, seconds: float, more: Callable[[], bool] = bool) -> Load:
-    """Every client sends its next request when it has the answer to the last: for `seconds`, and on while `more()`."""
-    load, started = Load(seconds), time.perf_counter()
+    """Every client sends its next request when it has the answer to the last: for `seconds`, and on while `more()`.
+
+    What is measured begins when each has opened its connection and had a first answer.
+    """
+    load, connections = Load(seconds), [Connection(port) for _ in range(clients)]
+    await asyncio.gather(*(timed(connection, request, Load(0)) for connection in connections))
+    started = time.perf_counter()
 
     async def client(number: int) -> None:
-        connection = Connection(port)
         while time.perf_counter() < started + seconds or more():
-            await timed(connection, request, load, number)
-        connection.close()
+            await timed(connections[number], request, load, number)
+        connections[number].close()
 
     await asyncio.gather(*(client(number) for number in range(clients)))
     load.seconds = time.perf_counter() - started

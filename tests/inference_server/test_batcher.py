@@ -113,7 +113,7 @@ def test_a_full_queue_refuses_with_a_time_to_come_back(batcher: Batcher) -> None
 
 def test_what_would_be_late_is_refused_at_once(batcher: Batcher) -> None:
     async def scene() -> None:
-        soon = time.monotonic() + 0.25
+        soon = time.monotonic() + 0.4
         batcher.check_room("x", soon)  # nothing is known yet of what a job costs
         for _ in range(3):
             with batcher.admit("x", time.monotonic() + 20) as place:
@@ -123,11 +123,11 @@ def test_what_would_be_late_is_refused_at_once(batcher: Batcher) -> None:
         waiting = [asyncio.create_task(ask(batcher, gate, payload, "flood")) for payload in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(ServerError) as refused:
-            batcher.check_room("flood", time.monotonic() + 0.25)
+            batcher.check_room("flood", time.monotonic() + 0.4)
         assert (refused.value.status, refused.value.code) == (429, "would_be_late")
         assert "3 requests come first" in refused.value.message
         batcher.check_room("flood", time.monotonic() + 20)
-        batcher.check_room("trickle", time.monotonic() + 0.25)  # its turn comes after one of the flood
+        batcher.check_room("trickle", time.monotonic() + 0.4)  # its turn comes after one of the flood
         gate.opened.set()
         await asyncio.gather(first, *waiting)
 
