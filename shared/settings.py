@@ -84,6 +84,7 @@ class WorkerSettings(ServiceSettings):
     gripper: Path | None = Field(None, description="JSON file with the sizes of the hand; none: Franka Panda hand")
     objects_dir: Path | None = Field(None, description="URDF, OBJ or STL files for the object set `folder`")
     rgb: bool = Field(False, description="send the colour image to the planner too, and keep it with the outcome")
+    depth: bool = Field(True, description="send the depth image; without: colour and the table's distance alone (needs rgb)")
     attempts: int = Field(0, ge=0, description="stop after this many attempts; 0: go on")
     seed: int = Field(0, ge=0, description="seed of the scenes that the worker makes itself")
 
@@ -108,12 +109,19 @@ class TrainerSettings(ServiceSettings):
     replay_outcomes: int = Field(20_000, ge=1, description="most outcomes replayed in a round")
     rounds: int = Field(0, ge=0, description="stop after this many rounds; 0: go on")
     torch_threads: int = Field(0, ge=0, le=256, description="threads of a round on the CPU; 0: one less than there are cores")
-    model: Literal["dense", "suction-dense"] = Field("dense", description="network of the registry that the loop trains")
-    planner: str = Field("auto", description="planner that collecting scenes ask for")
-    object_set: Literal["train", "validation", "test"] = Field("train", description="objects of collecting scenes")
+    model: Literal["dense", "suction-dense", "gqcnn-jaw", "heatmap"] = Field(
+        "dense", description="network of the registry that the loop trains"
+    )
+    planner: str = Field(
+        "auto", description="planner that collecting scenes ask for; auto: the server's choice, or who serves another model"
+    )
+    object_set: Literal["train", "validation", "test", "procedural", "household", "folder"] = Field(
+        "train", description="objects of collecting scenes; folder: those of the workers' objects_dir"
+    )
+    scene_kind: Literal["single", "pile", "packed", "mixed"] = Field("mixed", description="collecting and judging scenes")
     profile: Literal["clean", "standard", "hard"] = Field("standard", description="difficulty of collecting scenes")
     judge_pairs: int = Field(
-        0,
+        400,
         ge=0,
         description="most scenes in which a candidate is tried against the champion before it is promoted; "
         "0: held-out outcomes alone decide",

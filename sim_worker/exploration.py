@@ -31,30 +31,32 @@ class Choice:
 def choose(
     grasps: Sequence[Grasp],
     share: float,
-    surface: Surface,
+    surface: Surface | None,
     gripper: Gripper,
     rng: np.random.Generator,
     tried: Collection[int] = (),
 ) -> Choice | None:
     """One grasp: the best left with probability 1 - share, else by a STRATEGY at random; None when nothing is left.
 
-    grasps: best first. tried: places in the plan that are not to be chosen again. The probability that comes back is that of
-    this grasp under the whole rule, so that a learner can weigh it.
+    grasps: best first. surface: what the depth image shows; without one nothing is drawn on objects. tried: places in the plan
+    that are not to be chosen again. The probability that comes back is that of this grasp under the whole rule, so that a
+    learner can weigh it.
     """
     left = [rank for rank in range(len(grasps)) if rank not in tried]
     if not left:
         return None
-    strategy = str(rng.choice(STRATEGIES)) if rng.random() < share else "best"
-    if strategy == "on_objects":
+    strategies = STRATEGIES if surface else STRATEGIES[:2]
+    strategy = str(rng.choice(strategies)) if rng.random() < share else "best"
+    if strategy == "on_objects" and surface:
         drawn = random_on_object(surface, gripper, 1, rng)
         if drawn:
-            probability = share / len(STRATEGIES) * random_probability(surface)
+            probability = share / len(strategies) * random_probability(surface)
             return Choice(drawn[0], None, probability, strategy)
         strategy = "by_quality"
     by_quality, by_uncertainty = _weights(np.array([grasps[rank].quality for rank in left]))
     weights = {"best": np.eye(len(left))[0], "by_quality": by_quality, "by_uncertainty": by_uncertainty}[strategy]
     place = int(rng.choice(len(left), p=weights))
-    probability = (1 - share) * (place == 0) + share / len(STRATEGIES) * (by_quality[place] + by_uncertainty[place])
+    probability = (1 - share) * (place == 0) + share / len(strategies) * (by_quality[place] + by_uncertainty[place])
     return Choice(grasps[left[place]], left[place], float(probability), strategy)
 
 

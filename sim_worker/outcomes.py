@@ -17,8 +17,11 @@ def outcome_of(attempt: Attempt, ticket: SceneTicket, outcome_id: str, source: s
     source: the simulator's id.
     """
     choice, result, view = attempt.choice, attempt.result, attempt.view
-    images = {"depth": in_depth_units(attempt.sent)}
-    specs = {"depth": ImageSpec(shape=list(images["depth"].shape), dtype="uint16", scale=DEPTH_UNIT)}
+    images: dict[str, np.ndarray] = {}
+    specs: dict[str, ImageSpec] = {}
+    if attempt.sent.depth is not None:
+        images["depth"] = in_depth_units(attempt.sent)
+        specs["depth"] = ImageSpec(shape=list(images["depth"].shape), dtype="uint16", scale=DEPTH_UNIT)
     if attempt.sent.rgb is not None:
         images["rgb"] = attempt.sent.rgb
         specs["rgb"] = ImageSpec(shape=list(attempt.sent.rgb.shape), dtype="uint8")

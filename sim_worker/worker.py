@@ -21,7 +21,7 @@ from shared.contract import GraspPlan, Gripper, SceneTicket
 from shared.planner import GraspPlanner
 from shared.settings import WorkerSettings
 from shared.streams import WorkerBoard
-from sim_worker.asking import Extra, PlanCall
+from sim_worker.asking import Extra, PlanCall, Withheld
 from sim_worker.courier import Courier
 from sim_worker.outcomes import outcome_of
 from sim_worker.tally import Tally
@@ -77,6 +77,11 @@ class Worker:
         self.stop = stop
         self.gripper = Gripper.model_validate_json(settings.gripper.read_bytes()) if settings.gripper else Gripper()
         self.extras: list[Extra] = ["rgb"] if settings.rgb else []
+        self.withheld: list[Withheld] = []
+        if not settings.depth:
+            if not settings.rgb:
+                raise ValueError("without depth the planner needs colour: set rgb as well")
+            self.extras, self.withheld = ["rgb", "table_depth"], ["depth"]
         self.tally = Tally()
         self.state = "starting"
         self._episodes = 0
@@ -138,7 +143,7 @@ class Worker:
             self._end(lane)
             return
         self.tally.scenes += 1
-        lane.task = run_ticket(scene, lane.ticket, self.gripper, self.extras)
+        lane.task = run_ticket(scene, lane.ticket, self.gripper, self.extras, self.withheld)
         self._advance(lane)
 
     def _follow(self, lanes: list[Lane]) -> None:

@@ -87,20 +87,20 @@ def disturb(images: Tensor, augment: AugmentRecipe, generator: torch.Generator) 
 
     images: (N, 1, H, W) m. Smooth noise is drawn on a coarse grid and interpolated (Dex-Net 2.0, section IV-C).
     """
-    count = len(images)
+    count, device = len(images), images.device
     seen = images > 0
     if augment.gamma_shape:
-        shape = torch.full((count, 1, 1, 1), augment.gamma_shape)
+        shape = torch.full((count, 1, 1, 1), augment.gamma_shape, device=device)
         images = images * torch._standard_gamma(shape, generator=generator) / augment.gamma_shape
     if augment.noise:
         cells = (count, 1, augment.noise_cells, augment.noise_cells)
-        coarse = augment.noise * torch.randn(cells, generator=generator)
+        coarse = augment.noise * torch.randn(cells, generator=generator, device=device)
         smooth = F.interpolate(coarse, size=images.shape[2:], mode="bicubic", align_corners=False)
-        chosen = torch.rand((count, 1, 1, 1), generator=generator) < augment.noise_share
+        chosen = torch.rand((count, 1, 1, 1), generator=generator, device=device) < augment.noise_share
         images = torch.where(seen & chosen, images + smooth, images)
     if augment.mirror:
         for axis in (2, 3):
-            flip = torch.rand((count, 1, 1, 1), generator=generator) < 0.5
+            flip = torch.rand((count, 1, 1, 1), generator=generator, device=device) < 0.5
             # The grasp is at size / 2, between two pixels of the flipped picture: one step brings it back there.
             images = torch.where(flip, images.flip(axis).roll(1, axis), images)
     return images

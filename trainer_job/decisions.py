@@ -84,7 +84,9 @@ class Decisions:
             self.decide(candidate)
         elif self.trial is None or (self.trial.candidate, self.trial.champion) != (candidate, champion):
             settings = self.settings
-            self.trial = Trial(self.model, champion, candidate, settings.judge_pairs, settings.seed, settings.profile)
+            unseen = "folder" if settings.object_set == "folder" else "validation"
+            scenes = (settings.seed, settings.profile, settings.scene_kind, unseen)
+            self.trial = Trial(self.model, champion, candidate, settings.judge_pairs, *scenes)
             self.trial.learn(self.dataset.records)
 
     def _judge(self, trial: Trial, new: Sequence[Record]) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from trainer_job.gate import Comparison, compare
+from trainer_job.learner import Learner
 from trainer_job.metrics import binary_metrics, fit_temperature, sigmoid
 from trainer_job.plots import draw_loss, draw_reliability, write_tensorboard
 from trainer_job.training import Curves, Examples, predict
@@ -27,14 +28,16 @@ class Assessment:
     comparison: Comparison | None = None
 
 
-def assess(network: nn.Module, champion: nn.Module | None, test: Examples, device: torch.device | None = None) -> Assessment:
+def assess(
+    network: nn.Module, champion: nn.Module | None, learner: Learner, test: Examples, device: torch.device | None = None
+) -> Assessment:
     """Tests a candidate, and the champion on the same outcomes."""
-    logits = predict(network, test, device)
+    logits = predict(network, learner, test, device)
     temperature = fit_temperature(test.labels, logits)
     metrics = binary_metrics(test.labels, logits, temperature)
     if champion is None:
         return Assessment(test.labels, logits, temperature, metrics)
-    rival = predict(champion, test, device)
+    rival = predict(champion, learner, test, device)
     return Assessment(test.labels, logits, temperature, metrics, rival, compare(test.labels, rival, logits))
 
 

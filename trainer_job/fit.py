@@ -39,7 +39,7 @@ from trainer_job.publish import (
     reject,
     seed_registry,
 )
-from trainer_job.rounds import FRESH, WARM
+from trainer_job.rounds import FRESH, WARM, learner_of
 from trainer_job.training import Examples, Schedule, blend, new_share, train
 from trainer_job.views import ViewCache
 
@@ -80,20 +80,26 @@ def parser() -> argparse.ArgumentParser:
 
 def fit(options: argparse.Namespace, ranks: Ranks) -> int | None:
     """Trains, publishes and decides; the version, or None on ranks other than 0."""
-    learner, registry = LEARNERS[options.name], Registry(options.models)
+    registry = Registry(options.models)
+    if options.warm and ranks.first:
+        seed_registry(registry, REPOSITORY / "models", LEARNERS[options.name], options.seed)
+    ranks.broadcast("there is a champion to start from")
+    champion = registry.champion(options.name)
+    start = champion if options.warm else None
+    learner = learner_of(registry, options.name, start)
+    if learner_of(registry, options.name, champion).view_name != learner.view_name:
+        raise SystemExit(
+            f"the champion of {options.name} in {options.models} sees the world in another way than a new one: nothing would "
+            "tell which is better. Publish into an empty registry, or start from the champion with --warm"
+        )
     if ranks.first:  # computes the views of all shards; the others then find them
         data = load(options, learner)
-        if options.warm:
-            seed_registry(registry, REPOSITORY / "models", learner, options.seed)
     ranks.broadcast("all is prepared")
     if not ranks.first:
         data = load(options, learner)
     learned, test, outcomes = data
-    champion = registry.champion(learner.name)
     torch.manual_seed(options.seed)
-    start = champion if options.warm else None
     network = learner.build() if start is None else load_network(registry, learner.name, start)
-    parameters = learner.parameters if start is None else registry.card(learner.name, start).parameters
     base = FRESH if start is None else WARM
     schedule = Schedule(options.epochs, options.batch, options.learning_rate or base.learning_rate)
     started = time.monotonic()
@@ -103,7 +109,7 @@ def fit(options: argparse.Namespace, ranks: Ranks) -> int | None:
     if start is not None and is_trained(registry.card(learner.name, start)):
         blend(network, load_network(registry, learner.name, start), new_share(len(learned)))
     rival = None if champion is None else load_network(registry, learner.name, champion)
-    assessment = assess(network, rival, test, ranks.device)
+    assessment = assess(network, rival, learner, test, ranks.device)
     training = {
         "epochs": options.epochs,
         "steps": curves.steps[-1],
@@ -114,9 +120,7 @@ def fit(options: argparse.Namespace, ranks: Ranks) -> int | None:
     }
     version = publish_candidate(
         registry,
-        Trained(
-            network, learner.name, learner.architecture, parameters, champion, assessment, outcomes, options.seed, training
-        ),
+        Trained(network, learner, champion, assessment, outcomes, options.seed, training),
     )
     draw(options.cache / "runs" / f"{learner.name}-{version:04d}", curves, assessment)
     settle(registry, learner.name, version, champion)
@@ -165,7 +169,8 @@ def open_library(folder: Path, cache: Path, learner: Learner) -> Library:
 
 def gather(parts: Sequence[tuple[Library, np.ndarray]]) -> Examples:
     examples = [library.examples(places) for library, places in parts]
-    return Examples(np.concatenate([e.views for e in examples]), np.concatenate([e.labels for e in examples]))
+    arrays = zip(*((each.views, each.labels, each.facts) for each in examples), strict=True)
+    return Examples(*(np.concatenate(parts) for parts in arrays))
 
 
 class Progress:

@@ -85,10 +85,13 @@ class Trial:
         most_pairs: int,
         seed: int,
         profile: str = "standard",
+        kind: str = "mixed",
+        object_set: str = "validation",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model, self.champion, self.candidate, self.most_pairs = model, champion, candidate, most_pairs
-        self.seed, self.profile, self.clock = seed, profile, clock
+        self.seed, self.profile, self.object_set, self.clock = seed, profile, object_set, clock
+        self.kinds = KINDS if kind == "mixed" else (kind,)
         self._success: dict[str, bool] = {}
         self._asked: dict[str, tuple[float, int]] = {}
 
@@ -98,8 +101,8 @@ class Trial:
         return SceneTicket(
             id=self._name(pair, arm),
             seed=int(rng.integers(2**31)),
-            kind=KINDS[pair % len(KINDS)],
-            object_set="validation",
+            kind=self.kinds[pair % len(self.kinds)],
+            object_set=self.object_set,
             profile=self.profile,
             purpose="judge",
             planner=LEARNERS[self.model].planner,
@@ -156,12 +159,13 @@ class Trial:
         """The decision for the card."""
         score = self.score()
         rates = score.rates()
+        where = {"profile": self.profile, "kinds": list(self.kinds), "object_set": self.object_set}
         figures = f"{rates['candidate']['rate']:.1%} against {rates['champion']['rate']:.1%}"
         return {
             "action": "promoted" if promoted else "rejected",
             "reason": f"{figures}: won {score.wins}, lost {score.losses} of {score.pairs} pairs",
             "rule": rule(self.most_pairs),
-            "trial": {"champion_version": self.champion, "seed": self.seed, "profile": self.profile, **rates},
+            "trial": {"champion_version": self.champion, "seed": self.seed, **where, **rates},
         }
 
     def _exhausted(self) -> bool:

@@ -33,7 +33,7 @@ class Library:
         new = self.dataset.records[self._scanned :]
         self._scanned += len(new)
         for shard, members in groupby(new, lambda record: record.shard):
-            _, rows = self.cache.load(self.dataset.directory / shard)
+            _, _, rows = self.cache.load(self.dataset.directory / shard)
             view_row = {int(row): k for k, row in enumerate(rows)}
             learnable = [r for r in members if not r.judge and r.row in view_row]
             self.records += learnable
@@ -83,14 +83,16 @@ class Selection:
 
 def examples(selection: Selection, cache: ViewCache, shards: Path) -> Examples:
     """Views and labels of a selection, read shard by shard: an open memory map costs a file descriptor."""
-    views = np.zeros((len(selection.shards), *cache.learner.view_shape), np.float16)
+    views = np.zeros((len(selection.shards), *cache.learner.view_shape), cache.learner.view_dtype)
+    facts = np.zeros((len(selection.shards), cache.learner.facts), np.float32)
     members: dict[str, list[int]] = {}
     for k, shard in enumerate(selection.shards):
         members.setdefault(shard, []).append(k)
     for shard, mine in members.items():
-        stored, _ = cache.load(shards / shard)
-        views[mine] = stored[[selection.rows[k] for k in mine]]
-    return Examples(views, np.array(selection.labels, np.float32))
+        stored, beside, _ = cache.load(shards / shard)
+        rows = [selection.rows[k] for k in mine]
+        views[mine], facts[mine] = stored[rows], beside[rows]
+    return Examples(views, np.array(selection.labels, np.float32), facts)
 
 
 def shards_folder(data_dir: Path) -> Path:

@@ -28,7 +28,7 @@ from trainer_job.ingest import Ingest, IngestThread
 from trainer_job.learners import LEARNERS
 from trainer_job.library import Library, shards_folder
 from trainer_job.publish import REPOSITORY, seed_registry
-from trainer_job.rounds import RoundPlan, finish_round, plan_round, train_round, trained_on
+from trainer_job.rounds import RoundPlan, finish_round, learner_of, plan_round, train_round, trained_on
 from trainer_job.tickets import TicketOffice
 from trainer_job.training import Interrupted
 from trainer_job.views import ViewCache
@@ -61,8 +61,10 @@ class Trainer:
         shards = shards_folder(settings.data_dir)
         ingest = Ingest(OutcomeStream(client), shards, settings.shard_outcomes, settings.shard_seconds)
         self.ingest = IngestThread(ingest)
-        self.library = Library(Dataset(shards), ViewCache(settings.data_dir / "views", LEARNERS[settings.model]))
         self.registry = Registry(settings.models_dir)
+        shipped = settings.shipped_models_dir or REPOSITORY / "models"
+        seed_registry(self.registry, shipped, LEARNERS[settings.model], settings.seed)
+        self.library = Library(Dataset(shards), view_cache(settings, self.registry))
         self.lock = threading.Lock()
         stream = TicketStream(client)
         tickets = TicketOffice(stream, settings.data_dir / "tickets.json", settings)
@@ -72,8 +74,6 @@ class Trainer:
 
     def run(self) -> None:
         """Until told to stop, or after `settings.rounds` rounds."""
-        shipped = self.settings.shipped_models_dir or REPOSITORY / "models"
-        seed_registry(self.registry, shipped, LEARNERS[self.settings.model], self.settings.seed)
         threads: list[IngestThread | Attendant] = [self.ingest, self.attendant]
         for thread in threads:
             thread.start()
@@ -111,8 +111,8 @@ class Trainer:
         self.attendant.state = "training"
         log.info("round begins", extra={"from_version": plan.parent, "outcomes": len(plan.selection.labels)})
         self.ranks.broadcast(plan)
-        shards = self.library.dataset.directory
-        network, curves = train_round(plan, self.registry, self.library.cache, shards, self.ranks, self.stopping)
+        cache, shards = self.library.cache, self.library.dataset.directory
+        network, curves = train_round(plan, self.registry, cache, shards, self.ranks, self.stopping, self._progress)
         runs = self.settings.data_dir / "runs"
         version = finish_round(plan, network, curves, self.library, self.registry, runs, self.ranks)
         card = self.registry.card(self.settings.model, version)
@@ -121,14 +121,23 @@ class Trainer:
         self.decisions.decide(version)
         self.rounds += 1
 
+    def _progress(self, step: int, steps: int, loss: float) -> None:
+        self.attendant.state = f"training, step {step} of {steps}"
+        log.debug("training", extra={"step": step, "steps": steps, "loss": round(loss, 4)})
+
+
+def view_cache(settings: TrainerSettings, registry: Registry) -> ViewCache:
+    """Views as the champion sees the world."""
+    return ViewCache(settings.data_dir / "views", learner_of(registry, settings.model, registry.champion(settings.model)))
+
 
 def follow(settings: TrainerSettings, ranks: Ranks, stopping: Callable[[], bool]) -> None:
     """Ranks other than 0: train what rank 0 plans."""
-    cache = ViewCache(settings.data_dir / "views", LEARNERS[settings.model])
     registry = Registry(settings.models_dir)
     plan: RoundPlan | str | None
     while (plan := ranks.broadcast("")) is not None:
         if isinstance(plan, RoundPlan):
+            cache = view_cache(settings, registry)  # rank 0 has filled the registry before it plans
             train_round(plan, registry, cache, shards_folder(settings.data_dir), ranks, stopping)
 
 

@@ -54,22 +54,21 @@ def change(
     window is cut out, about one of the labels, which comes to lie in the window's middle before the shift. A picture that all
     labels would leave stays as it was.
     """
-    count, (height, width) = len(images), labels.size
-    drawn = lambda: torch.rand(count, generator=generator)  # noqa: E731
-    by = torch.floor(drawn() * 2 * len(angles)) * math.pi / len(angles) if augment.turn else torch.zeros(count)
-    flip = torch.where(drawn() < 0.5, -1.0, 1.0) if augment.mirror else torch.ones(count)
+    count, (height, width), device = len(images), labels.size, images.device
+    drawn = lambda: torch.rand(count, generator=generator, device=device)  # noqa: E731
+    by = torch.floor(drawn() * 2 * len(angles)) * math.pi / len(angles) if augment.turn else images.new_zeros(count)
+    flip = torch.where(drawn() < 0.5, -1.0, 1.0) if augment.mirror else images.new_ones(count)
     size = (augment.window, augment.window) if augment.window else labels.size
-    shift = (2 * torch.stack([drawn(), drawn()], 1) - 1) * augment.shift * torch.tensor(size[::-1])
-    about = torch.tensor([(width - 1) / 2, (height - 1) / 2]).expand(count, 2)
+    shift = (2 * torch.stack([drawn(), drawn()], 1) - 1) * augment.shift * images.new_tensor(size[::-1])
+    about = images.new_tensor([(width - 1) / 2, (height - 1) / 2]).expand(count, 2)
     if augment.window:
         about = _one_each(labels, drawn())
-    motion = _Motion(
-        _matrix(by, flip), about, shift.round() + torch.tensor([(size[1] - 1) / 2, (size[0] - 1) / 2]), size, labels.size
-    )
+    middle = images.new_tensor([(size[1] - 1) / 2, (size[0] - 1) / 2])
+    motion = _Motion(_matrix(by, flip), about, shift.round() + middle, size, labels.size)
     moved, inside = motion.labels(labels, angles)
     if not augment.window:
-        leaves = torch.zeros(count).index_add_(0, labels.picture, inside.float()) == 0
-        motion.matrix[leaves], motion.to[leaves] = torch.eye(2), about[leaves]
+        leaves = images.new_zeros(count).index_add_(0, labels.picture, inside.float()) == 0
+        motion.matrix[leaves], motion.to[leaves] = torch.eye(2, device=device), about[leaves]
         moved, inside = motion.labels(labels, angles)
     if augment.turn or augment.mirror or augment.shift or augment.window:
         images = motion.pictures(images)
@@ -93,7 +92,7 @@ class _Motion:
         matrix = self.matrix[labels.picture]
         new = (matrix @ (labels.place.flip(1) - self.about[labels.picture])[:, :, None])[:, :, 0] + self.to[labels.picture]
         new = torch.where((new - new.round()).abs() < 1e-3, new.round(), new)  # quarter turns are exact
-        inside = ((new >= 0) & (new <= torch.tensor([self.size[1] - 1, self.size[0] - 1]))).all(1)
+        inside = ((new >= 0) & (new <= new.new_tensor([self.size[1] - 1, self.size[0] - 1]))).all(1)
         rotation, level = labels.map % len(angles), labels.map // len(angles)
         becomes = self.rotations(angles)
         nearest = level * len(angles) + becomes[labels.picture, rotation]
@@ -127,7 +126,7 @@ class _Motion:
 
     def _theta(self) -> Tensor:
         """(N, 2, 3): for each new place in units of half the new picture, where it came from in units of half the old one."""
-        old, new = torch.tensor(self.old[::-1]), torch.tensor(self.size[::-1])
+        old, new = (self.to.new_tensor(size[::-1]) for size in (self.old, self.size))
         back = self.matrix.transpose(1, 2)  # orthogonal
         linear = back * new[None, None, :] / old[None, :, None]
         source = self.about + (back @ ((new - 1) / 2 - self.to)[:, :, None])[:, :, 0]
@@ -142,7 +141,7 @@ def _matrix(by: Tensor, flip: Tensor) -> Tensor:
 
 def _one_each(labels: Labels, drawn: Tensor) -> Tensor:
     """(N, 2) as (u, v): one label of each picture, by numbers drawn from 0..1."""
-    starts = torch.searchsorted(labels.picture, torch.arange(len(drawn)))
+    starts = torch.searchsorted(labels.picture, torch.arange(len(drawn), device=drawn.device))
     counts = torch.bincount(labels.picture, minlength=len(drawn))
     return labels.place[starts + (drawn * counts).long().clamp(max=counts - 1)].flip(1)
 
@@ -152,11 +151,11 @@ def recolour(images: Tensor, augment: AugmentRecipe, generator: torch.Generator)
 
     The hue turns all the way round: colours say nothing about what can be grasped.
     """
-    count = len(images)
-    drawn = lambda low, high: low + (high - low) * torch.rand(count, generator=generator)  # noqa: E731
-    luma = torch.tensor(LUMA).expand(3, 3)
+    count, device = len(images), images.device
+    drawn = lambda low, high: low + (high - low) * torch.rand(count, generator=generator, device=device)  # noqa: E731
+    luma = images.new_tensor(LUMA).expand(3, 3)
     grey = (drawn(0, 1) < augment.grey).float()[:, None, None]
-    matrix = grey * luma + (1 - grey) * torch.eye(3)
+    matrix = grey * luma + (1 - grey) * torch.eye(3, device=device)
     if augment.colour:
         hue, strength = drawn(-math.pi, math.pi), augment.colour
         saturation, contrast = drawn(1 - strength, 1 + strength)[:, None, None], drawn(1 - strength, 1 + strength)
@@ -168,8 +167,8 @@ def recolour(images: Tensor, augment: AugmentRecipe, generator: torch.Generator)
 
 def _hue(angle: Tensor) -> Tensor:
     """(N, 3, 3): rotation of (r, g, b) about the grey axis (Rodrigues)."""
-    axis = torch.full((3,), 1 / math.sqrt(3))
-    cross = torch.linalg.cross(torch.eye(3), axis.expand(3, 3)).T
+    axis, unit = angle.new_full((3,), 1 / math.sqrt(3)), torch.eye(3, device=angle.device)
+    cross = torch.linalg.cross(unit, axis.expand(3, 3)).T
     outer = torch.outer(axis, axis)
     cosine, sine = angle.cos()[:, None, None], angle.sin()[:, None, None]
-    return cosine * torch.eye(3) + sine * cross + (1 - cosine) * outer
+    return cosine * unit + sine * cross + (1 - cosine) * outer

@@ -29,13 +29,11 @@ UNTRAINED = "random initialisation: nothing has been learned yet, version 2 is t
 
 @dataclass(frozen=True)
 class Trained:
-    """What a round made, before it is known whether it is any good. parent: the champion that it is
+    """What a round made, before it is known whether it is any good. learner: of this network. parent: the champion that it is
     compared with. training: how it was trained, for the card."""
 
     network: nn.Module
-    name: str
-    architecture: str
-    parameters: dict[str, Any]
+    learner: Learner
     parent: int | None
     assessment: Assessment
     outcomes: dict[str, Any]
@@ -90,6 +88,7 @@ def seed_registry(registry: Registry, shipped: Path, learner: Learner, seed: int
             seeds={"initialisation": seed},
             outcomes={"first": None, "last": None, "count": 0, "total": 0},
             note=UNTRAINED,
+            **sight(learner),
         )
         _first_version(registry, learner.name, weights_of(learner.build()), card)
         log.info("registry starts from a random initialisation", extra={"model": learner.name})
@@ -105,11 +104,11 @@ def _first_version(registry: Registry, name: str, weights: bytes, card: ModelCar
 
 def publish_candidate(registry: Registry, trained: Trained, simulated: dict[str, Any] | None = None) -> int:
     """Stores a round's network as the next version. simulated: how the champion has done so far, to be compared with."""
-    assessment = trained.assessment
+    assessment, learner = trained.assessment, trained.learner
     card = ModelCard(
-        name=trained.name,
-        architecture=trained.architecture,
-        parameters=trained.parameters,
+        name=learner.name,
+        architecture=learner.architecture,
+        parameters=learner.parameters,
         parent=trained.parent,
         git_commit=git_commit(),
         seeds={"round": trained.seed},
@@ -119,8 +118,14 @@ def publish_candidate(registry: Registry, trained: Trained, simulated: dict[str,
         comparison=assessment.comparison and assessment.comparison.as_json(),
         champion_simulated=simulated,
         training=trained.training,
+        **sight(learner),
     )
-    return registry.publish(trained.name, weights_of(trained.network), card)
+    return registry.publish(learner.name, weights_of(trained.network), card)
+
+
+def sight(learner: Learner) -> dict[str, Any]:
+    """What the card says of how the network sees the world: whoever serves it needs it."""
+    return {"kind": learner.kind, "view": learner.view} if learner.view else {}
 
 
 def undecided(registry: Registry, name: str) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +13,12 @@ from shared.registry import Registry
 from shared.settings import TrainerSettings
 from trainer_job.distributed import SINGLE, Ranks
 from trainer_job.evaluate import assess, draw
+from trainer_job.learner import Learner
 from trainer_job.learners import LEARNERS
 from trainer_job.library import Library, Selection, examples
 from trainer_job.publish import Trained, is_trained, load_network, publish_candidate
 from trainer_job.training import Curves, Schedule, blend, new_share, train
 from trainer_job.views import ViewCache
-
-log = logging.getLogger(__name__)
 
 FRESH = Schedule(batch=64, learning_rate=1e-3)
 """From a random initialisation."""
@@ -28,6 +26,11 @@ WARM = Schedule(batch=128, learning_rate=1e-3)
 """From a trained champion, with which the result is blended."""
 WARM_STEPS = 0.4
 """Share of the fewest steps from random weights that a trained champion needs."""
+
+
+def learner_of(registry: Registry, name: str, version: int | None) -> Learner:
+    """The learner of a version's network; without a version, of a new one. Raises ValueError for one that cannot be trained."""
+    return LEARNERS[name] if version is None else LEARNERS[name].of(registry.card(name, version))
 
 
 @dataclass(frozen=True)
@@ -70,19 +73,17 @@ def train_round(
     shards: Path,
     ranks: Ranks = SINGLE,
     stopping: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
 ) -> tuple[Any, Curves]:
     """The part that all ranks run: (network, curves). Raises Interrupted."""
-    network = load_network(registry, plan.name, plan.parent)
-    curves = train(
-        network,
-        LEARNERS[plan.name],
-        examples(plan.selection, cache, shards),
-        plan.schedule,
-        plan.seed,
-        ranks,
-        stopping,
-        lambda step, steps, loss: log.debug("training", extra={"step": step, "steps": steps, "loss": round(loss, 4)}),
-    )
+    network, learner = load_network(registry, plan.name, plan.parent), learner_of(registry, plan.name, plan.parent)
+    if learner.view_name != cache.learner.view_name:
+        raise ValueError(
+            f"{plan.name} version {plan.parent} sees the world in another way than the version that this trainer began with: "
+            "start the trainer again"
+        )
+    seen = examples(plan.selection, cache, shards)
+    curves = train(network, learner, seen, plan.schedule, plan.seed, ranks, stopping, on_progress)
     if is_trained(registry.card(plan.name, plan.parent)):
         blend(network, load_network(registry, plan.name, plan.parent), new_share(len(plan.selection.labels)))
     return network, curves
@@ -100,11 +101,11 @@ def finish_round(
         "held_out": len(held_out),
         "total": len(library),
     }
-    parent = registry.card(plan.name, plan.parent)
-    assessment = assess(network, load_network(registry, plan.name, plan.parent), library.examples(held_out), ranks.device)
+    parent, learner = registry.card(plan.name, plan.parent), learner_of(registry, plan.name, plan.parent)
+    champion = load_network(registry, plan.name, plan.parent)
+    assessment = assess(network, champion, learner, library.examples(held_out), ranks.device)
     training = {"steps": curves.steps[-1], "loss": curves.loss[-1], "world": ranks.world}
-    made = (plan.name, parent.architecture, parent.parameters, plan.parent)
-    trained = Trained(network, *made, assessment, outcomes, plan.seed, training)
+    trained = Trained(network, learner, plan.parent, assessment, outcomes, plan.seed, training)
     version = publish_candidate(registry, trained, parent.simulated)
     draw(runs / f"{plan.name}-{version:04d}", curves, assessment, float(parent.calibration.get("value", 1.0)))
     return version

@@ -33,7 +33,7 @@ class SuctionLearner(Learner):
 
     patches = staticmethod(outcome_patches)
 
-    def augment(self, views: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(self, views: Tensor, facts: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Turns and mirrors, since a cup is round, and disturbs the fine heights as a real camera does.
 
         views: (N, CHANNELS, SIDE, SIDE), the cup in the middle. A third of them keep the grid that they were read on, turned by
@@ -53,4 +53,4 @@ class SuctionLearner(Learner):
         white = torch.randn((count, 1, SIDE, SIDE), generator=generator, device=device)
         amount = torch.rand((count, 1, 1, 1), generator=generator, device=device)  # from clean to noisy cameras
         noise = amount * (WHITE_NOISE * white + SMOOTH_NOISE * smooth)
-        return torch.cat([(views[:, :1] + noise / FINE).clamp(-1, 1), views[:, 1:]], dim=1)
+        return torch.cat([(views[:, :1] + noise / FINE).clamp(-1, 1), views[:, 1:]], dim=1), facts

@@ -15,6 +15,7 @@ from shared.durable import replace_file
 from shared.settings import TrainerSettings
 from shared.streams import TicketStream
 from trainer_job.dataset import REVISIT_PREFIX, Record
+from trainer_job.learners import LEARNERS
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,9 @@ class TicketOffice:
         self.stream, self.counter, self.settings = stream, counter, settings
         self.issued: int = json.loads(counter.read_bytes())["issued"] if counter.exists() else 0
         self._failed: deque[SceneRef] = deque(maxlen=FAILED_KEPT)
+        # `auto` is `dense` wherever that can plan: another model must be asked for to gain experience of its own.
+        serving = settings.planner == "auto" and settings.model != "dense"
+        self.planner = LEARNERS[settings.model].planner if serving else settings.planner
 
     def learn(self, records: Iterable[Record]) -> None:
         """Remembers scenes in which the best grasp failed, to come back to a share of them."""
@@ -61,8 +65,9 @@ class TicketOffice:
     def collect_ticket(self, number: int) -> SceneTicket:
         """Ticket `number`: the same scene for the same trainer seed, but for a share that revisits failures."""
         rng = np.random.default_rng([self.settings.seed, number])
-        kind = str(rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
         settings = self.settings
+        drawn = str(rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
+        kind = drawn if settings.scene_kind == "mixed" else settings.scene_kind
         scene = SceneRef(seed=int(rng.integers(2**31)), kind=kind, object_set=settings.object_set, profile=settings.profile)
         name = f"collect-{number}"
         if self._failed and rng.random() < REVISIT_SHARE:
@@ -74,7 +79,7 @@ class TicketOffice:
             kind=scene.kind,
             object_set=scene.object_set,
             profile=scene.profile,
-            planner=settings.planner,
+            planner=self.planner,
             exploration=settings.exploration,
             attempts=ATTEMPTS.get(scene.kind, 1),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,16 +19,22 @@ OUTCOMES_LIKE_CHAMPION = 1_000
 """So many outcomes weigh as much as a trained champion. Measured: docs/learning.md."""
 
 
+FAST_MOMENTUM = 0.1
+"""Running means of batch normalisation with at least this momentum keep up with a round."""
+STATISTICS_BATCHES = 10
+
+
 class Interrupted(Exception):
     """Training was told to stop; nothing of it is kept."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """views (N, ...) float16 as the learner sees them; labels (N,) float32, 1 for success."""
+    """views (N, ...) as the learner sees them, and facts (N, F) float32; labels (N,) float32, 1 for success."""
 
     views: np.ndarray
     labels: np.ndarray
+    facts: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -84,8 +90,10 @@ def train(
     for step in range(1, steps + 1):
         if ranks.any(stopping()):
             raise Interrupted(f"stopped at step {step} of {steps}")
-        views, labels = _batch(examples, ranks.slice(order.next()), ranks.device)
-        loss = nn.functional.binary_cross_entropy_with_logits(model(learner.augment(views, noise)), labels)
+        places = ranks.slice(order.next())
+        logits = learner.logits(model, *learner.augment(*_seen(examples, places, ranks.device), noise))
+        labels = torch.from_numpy(examples.labels[places].astype(np.float32)).to(ranks.device)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -96,8 +104,24 @@ def train(
             curves.loss.append(float(np.mean(recent)))
             on_progress(step, steps, curves.loss[-1])
             recent = []
+    with torch.no_grad():
+        for _ in slowly_averaged(network):
+            learner.logits(network, *learner.augment(*_seen(examples, order.next(), ranks.device), noise))
     network.eval()
     return curves
+
+
+def slowly_averaged(network: nn.Module) -> Iterator[int]:
+    """Begins anew what batch normalisation knows of its inputs, where its running means are slower than a round is long, and
+    averages over the batches that are shown at each turn (Izmailov et al. 2018, section 3.2, for averaged weights)."""
+    slow = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and (m.momentum or 1) < FAST_MOMENTUM]
+    kept = [module.momentum for module in slow]
+    for module in slow:
+        module.reset_running_stats()
+        module.momentum = None  # the mean over all batches since
+    yield from range(STATISTICS_BATCHES if slow else 0)
+    for module, momentum in zip(slow, kept, strict=True):
+        module.momentum = momentum
 
 
 def new_share(outcomes: int) -> float:
@@ -135,18 +159,21 @@ class Order:
         return drawn
 
 
-def _batch(examples: Examples, places: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-    views = torch.from_numpy(examples.views[places].astype(np.float32)).to(device)
-    return views, torch.from_numpy(examples.labels[places].astype(np.float32)).to(device)
+def _seen(examples: Examples, places: np.ndarray | slice, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Views and facts as float32."""
+    views, facts = (torch.from_numpy(array[places].astype(np.float32)) for array in (examples.views, examples.facts))
+    return views.to(device), facts.to(device)
 
 
 @torch.inference_mode()
-def predict(network: nn.Module, examples: Examples, device: torch.device | None = None, batch: int = 512) -> np.ndarray:
+def predict(
+    network: nn.Module, learner: Learner, examples: Examples, device: torch.device | None = None, batch: int = 256
+) -> np.ndarray:
     """Logits (N,) float64 of a network in evaluation mode."""
     device = device or torch.device("cpu")
     network.to(device).eval()
     logits = np.zeros(len(examples))
     for start in range(0, len(examples), batch):
-        views = torch.from_numpy(np.asarray(examples.views[start : start + batch], np.float32)).to(device)
-        logits[start : start + batch] = network(views).double().cpu().numpy()
+        part = slice(start, start + batch)
+        logits[part] = learner.logits(network, *_seen(examples, part, device)).double().cpu().numpy()
     return logits

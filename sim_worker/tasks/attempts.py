@@ -14,7 +14,7 @@ import numpy as np
 
 from shared.contract import GraspPlan, Gripper, SceneTicket
 from shared.planner import Observation
-from sim_worker.asking import Extra, PlanCall, plan_call
+from sim_worker.asking import Extra, PlanCall, Withheld, plan_call
 from sim_worker.exploration import Choice, choose
 from sim_worker.grasps import pose_in_base
 from sim_worker.surface import Surface
@@ -51,7 +51,9 @@ class NoPlan:
 Task = Generator[PlanCall | Attempt | NoPlan, GraspPlan, None]
 
 
-def run_ticket(scene: Scene, ticket: SceneTicket, gripper: Gripper, extras: Collection[Extra] = ()) -> Task:
+def run_ticket(
+    scene: Scene, ticket: SceneTicket, gripper: Gripper, extras: Collection[Extra] = (), withheld: Collection[Withheld] = ()
+) -> Task:
     """Up to `ticket.attempts` attempts. A lifted object is taken away and the rest seen anew; after a failure the next
     attempt takes a grasp that was not tried yet, from the same state (the scene restores itself). An object at which
     SET_ASIDE_AFTER attempts failed is taken away too, unless it is the last."""
@@ -60,9 +62,9 @@ def run_ticket(scene: Scene, ticket: SceneTicket, gripper: Gripper, extras: Coll
     number = 0
     while scene.objects:
         view = scene.observe()
-        call = plan_call(view, scene.spec, gripper, GRASPS_ASKED, ticket.planner, ticket.model_version, extras)
+        call = plan_call(view, scene.spec, gripper, GRASPS_ASKED, ticket.planner, ticket.model_version, extras, withheld)
         plan = yield call
-        surface = Surface.of(call.observation, view.camera, np.asarray(view.camera_pose))
+        surface = None if withheld else Surface.of(call.observation, view.camera, np.asarray(view.camera_pose))
         tried: set[int] = set()
         taken = None
         while taken is None:

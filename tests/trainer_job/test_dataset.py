@@ -11,9 +11,10 @@ from block_world import block_outcome
 from shared.contract import Outcome, SceneRef
 from shared.shards import ShardWriter
 from trainer_job.dataset import Dataset, in_service, is_held_out, scene_key
+from trainer_job.learner import depth_metres
 from trainer_job.learners import LEARNERS
 from trainer_job.library import Library
-from trainer_job.views import ViewCache, depth_metres
+from trainer_job.views import ViewCache
 
 LEARNER = LEARNERS["dense"]
 
@@ -69,11 +70,12 @@ def test_views_are_computed_once_and_again_when_the_shard_is_another(tmp_path: P
     library = library_of(tmp_path, [block_outcome(0, 0), block_outcome(1, 0)])
     stored = tmp_path / "views" / LEARNER.view_name / "shard-000001" / "views.npy"
     before = stored.stat().st_mtime_ns
-    views, rows = library.cache.load(tmp_path / "shards" / "shard-000001")
+    views, facts, rows = library.cache.load(tmp_path / "shards" / "shard-000001")
     assert (views.shape, views.dtype, rows.tolist()) == ((2, *LEARNER.view_shape), np.float16, [0, 1])
     assert stored.stat().st_mtime_ns == before
     other = ShardWriter(tmp_path / "others").write([block_outcome(9)])
-    views, rows = library.cache.load(other)
+    views, facts, rows = library.cache.load(other)
+    assert facts.shape == (1, 0)
     assert (len(views), rows.tolist()) == (1, [0])
 
 

@@ -49,9 +49,7 @@ class Bench:
         logits = skill * (2 * labels - 1)
         assessment = Assessment(labels, logits, 1.0, {}, 0 * logits, compare(labels, 0 * logits, logits))
         parent = self.registry.champion("dense")
-        return publish_candidate(
-            self.registry, Trained(LEARNER.build(), "dense", "dense", {}, parent, assessment, {"total": 1}, 0, {})
-        )
+        return publish_candidate(self.registry, Trained(LEARNER.build(), LEARNER, parent, assessment, {"total": 1}, 0, {}))
 
     def serve(self, version: int, successes: int, failures: int) -> None:
         """Attempts of a version in collect tickets."""

@@ -43,7 +43,7 @@ def candidate(parent: int, skill: float) -> Trained:
     assessment = Assessment(
         LABELS, logits, 1.0, binary_metrics(LABELS, logits), 0 * logits, compare(LABELS, 0 * logits, logits)
     )
-    return Trained(LEARNER.build(), "dense", "dense", {}, parent, assessment, {"total": 100, "count": 90}, 7, {"steps": 3})
+    return Trained(LEARNER.build(), LEARNER, parent, assessment, {"total": 100, "count": 90}, 7, {"steps": 3})
 
 
 def test_an_empty_registry_gets_a_version_that_says_it_has_learned_nothing(registry: Registry) -> None:

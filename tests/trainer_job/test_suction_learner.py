@@ -49,7 +49,7 @@ def test_outcomes_of_cups_teach_and_those_of_jaws_do_not() -> None:
 
 def test_views_are_what_the_cup_sees() -> None:
     outcome = cup_outcome(1)
-    views = LEARNER.views(outcome.images["depth"], [outcome])
+    views, _ = LEARNER.views([outcome])
     assert views.shape == (1, *LEARNER.view_shape) == (1, CHANNELS, SIDE, SIDE)
     assert np.isfinite(views).all()
 
@@ -60,7 +60,7 @@ def turned() -> torch.Tensor:
     views = torch.zeros(600, CHANNELS, SIDE, SIDE)
     views[:, 1, 6:9, 14:17] = 1.0
     views[:, 3] = footprint(0.015, views.device)
-    return LEARNER.augment(views, torch.Generator().manual_seed(0))
+    return LEARNER.augment(views, torch.zeros(600, 0), torch.Generator().manual_seed(0))[0]
 
 
 def test_turns_go_all_the_way_round_and_leave_the_cup_in_the_middle(turned: torch.Tensor) -> None:
@@ -93,5 +93,6 @@ def test_fit_trains_and_publishes_it(tmp_path) -> None:
 def test_every_learner_names_the_planner_that_serves_it() -> None:
     for learner in LEARNERS.values():
         kind = discover()[learner.planner]
-        assert (kind.model_name, kind.architecture) == (learner.name, learner.architecture)
+        assert kind.model_name == learner.name
+        assert kind.architecture in (None, learner.architecture)  # none: any of the GQ-CNN family
         assert learner.kind in kind.grippers

@@ -32,6 +32,8 @@ TINY = [
     "1",
     "--least-steps",
     "12",
+    "--judge-pairs",
+    "0",
 ]
 
 

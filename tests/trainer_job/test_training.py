@@ -34,13 +34,19 @@ def build(seed: int = 0) -> torch.nn.Module:
     return LEARNER.build()
 
 
+def augmented(views: torch.Tensor) -> torch.Tensor:
+    return LEARNER.augment(views, torch.zeros(len(views), 0), torch.Generator().manual_seed(0))[0]
+
+
 def test_it_learns_where_the_block_must_be(blocks: Examples) -> None:
-    learned, test = (Examples(blocks.views[part], blocks.labels[part]) for part in (slice(60), slice(60, 80)))
+    learned, test = (
+        Examples(blocks.views[part], blocks.labels[part], blocks.facts[part]) for part in (slice(60), slice(60, 80))
+    )
     network = build()
     curves = train(network, LEARNER, learned, Schedule(batch=16, least_steps=40), seed=0)
     assert curves.loss[-1] < 0.5 * curves.loss[0]
     assert curves.steps[-1] == 40
-    assert binary_metrics(test.labels, predict(network, test))["auc"] > 0.9
+    assert binary_metrics(test.labels, predict(network, LEARNER, test))["auc"] > 0.9
     assert not network.training
 
 
@@ -48,7 +54,7 @@ def test_the_same_seed_gives_the_same_weights(blocks: Examples) -> None:
     networks = [build() for _ in range(3)]
     for network, seed in zip(networks, (1, 1, 2), strict=True):
         train(network, LEARNER, blocks, TINY, seed)
-    logits = [predict(network, blocks) for network in networks]
+    logits = [predict(network, LEARNER, blocks) for network in networks]
     np.testing.assert_allclose(logits[0], logits[1], atol=1e-5)
     assert np.abs(logits[0] - logits[2]).max() > 1e-3
 
@@ -75,10 +81,10 @@ def test_batches_cover_the_set_before_they_repeat() -> None:
 
 def test_noise_is_of_millimetres_and_leaves_the_other_channels(blocks: Examples) -> None:
     views = torch.from_numpy(blocks.views.astype(np.float32))
-    disturbed = LEARNER.augment(views, torch.Generator().manual_seed(0))
+    disturbed = augmented(views)
     assert disturbed.shape == views.shape
     flat = torch.zeros(200, *LEARNER.view_shape)
-    noise = LEARNER.augment(flat, torch.Generator().manual_seed(0))[:, 0] * SPAN
+    noise = augmented(flat)[:, 0] * SPAN
     assert 0.0005 < float(noise.std()) < 0.003
     assert float(disturbed[:, 0].abs().max()) <= 1
     np.testing.assert_allclose(disturbed[:, 2].sum((1, 2)), views[:, 2].sum((1, 2)), rtol=1e-3)
@@ -87,10 +93,10 @@ def test_noise_is_of_millimetres_and_leaves_the_other_channels(blocks: Examples)
 def test_mirrored_views_are_as_likely_as_plain_ones() -> None:
     half = torch.zeros(400, *LEARNER.view_shape)
     half[:, 0, :, 30:] = 0.5
-    mirrored = LEARNER.augment(half, torch.Generator().manual_seed(0))[:, 0, :, :10].mean((1, 2)) > 0.2
+    mirrored = augmented(half)[:, 0, :, :10].mean((1, 2)) > 0.2
     assert 0.4 < float(mirrored.float().mean()) < 0.6
 
 
 def test_predicting_nothing_gives_nothing() -> None:
-    empty = Examples(np.zeros((0, *LEARNER.view_shape), np.float16), np.zeros(0, np.float32))
-    assert predict(build(), empty).shape == (0,)
+    empty = Examples(np.zeros((0, *LEARNER.view_shape), np.float16), np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
+    assert predict(build(), LEARNER, empty).shape == (0,)

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shared.contract import Outcome
+from shared.contract import OutcomeMeta
 from shared.geometry import project
 from shared.networks.crops import View, crop, cup_view, fill_holes
 from shared.shards import ShardReader, shard_folders
 from trainer_job.dataset import scene_key
 from trainer_job.datasets.grasp_crops import GraspCrops
-from trainer_job.views import depth_metres
+from trainer_job.learner import depth_metres
 
 
 def read(folders: Sequence[Path], kind: str, view: View, size: int) -> GraspCrops:
@@ -41,15 +41,17 @@ def _crops(reader: ShardReader, kind: str, view: View, size: int):
         if meta.contact_rule != "strict" or meta.failure == "unreachable":
             continue
         try:
-            image, pose = _crop(outcome, view, size)
+            image, pose = crop_of(torch.from_numpy(fill_holes(depth_metres(outcome))), meta, view, size)
         except ValueError:  # no reading at all
             continue
         yield image, pose, meta.success, zlib.crc32(scene_key(outcome.id, meta.scene).encode())
 
 
-def _crop(outcome: Outcome, view: View, size: int) -> tuple[np.ndarray, tuple[float, float]]:
-    """The crop, and the depth of the tips or the cup (m) and the angle of the approach from the optical axis (rad)."""
-    meta = outcome.meta
+def crop_of(depth: torch.Tensor, meta: OutcomeMeta, view: View, size: int) -> tuple[np.ndarray, tuple[float, float]]:
+    """The crop (size, size), m, and the depth of the tips or the cup, m, with the approach's angle from the optical axis, rad.
+
+    depth: (H, W) float32 metres without holes. Raises ValueError for a grasp behind the camera.
+    """
     assert meta.camera is not None
     pose = np.asarray(meta.grasp.pose_camera, dtype=float)
     tips = pose[:3, 3] + meta.gripper.tcp_offset * pose[:3, 2]
@@ -61,7 +63,6 @@ def _crop(outcome: Outcome, view: View, size: int) -> tuple[np.ndarray, tuple[fl
     if meta.grasp.kind == "suction":
         angle = float(cup_view(torch.tensor(pose[None, :3, 2]))[0])
     scale, shift = view.scale_and_shift(tips[2:3], meta.camera.fx)
-    depth = torch.from_numpy(fill_holes(depth_metres(outcome)))
     center, turn, zoom = (torch.tensor(np.asarray(values), dtype=torch.float32) for values in (ends[:1], [angle], scale))
     image = crop(depth, center, turn, zoom, (size, size))[0, 0].numpy() + np.float32(shift[0])
     return image, (float(tips[2] + shift[0]), lean)

@@ -54,7 +54,7 @@ def read(
             offset = reader.image_offset(index, "rgb")
             if offset not in seen:
                 seen[offset] = len(pictures)
-                pictures.append(_picture(np.asarray(outcome.images["rgb"]), meta, network, pixels_per_metre))
+                pictures.append(picture_of(np.asarray(outcome.images["rgb"]), meta, network, pixels_per_metre))
                 principal, focal = pictures[-1].lens(meta.camera, None)
                 lenses.append(np.append(principal[0], focal))
                 if with_fits:
@@ -106,7 +106,8 @@ def _fits(outcome: Outcome, picture: Picture, network: MobileUNet) -> np.ndarray
     return fits(depth, meta.camera, np.asarray(meta.camera_pose), meta.gripper, network.angles, network.tip_heights, pixels)
 
 
-def _picture(rgb: np.ndarray, meta: OutcomeMeta, network: MobileUNet, pixels_per_metre: float | None) -> Picture:
+def picture_of(rgb: np.ndarray, meta: OutcomeMeta, network: MobileUNet, pixels_per_metre: float | None) -> Picture:
+    """A colour image (H, W, 3) in the size that the network learns from."""
     pose = meta.camera_pose
     table_depth = -pose[2][3] / pose[2][2] if pose is not None and pose[2][2] else None
     return fit(rgb, factor_to(rgb.shape[:2], network.image_size, pixels_per_metre, meta.camera, table_depth))

@@ -1,0 +1,186 @@
+"""Networks on crops and heat maps learn from the outcomes of the loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from block_world import CAMERA, TABLE_DEPTH, block_outcome
+
+from shared.contract import ImageSpec, Outcome
+from shared.networks import build_network
+from shared.networks.crops import View
+from shared.registry import ModelCard, Registry
+from shared.settings import TrainerSettings
+from shared.shards import ShardWriter
+from trainer_job.crop_learner import CropLearner
+from trainer_job.dataset import Dataset
+from trainer_job.datasets import shard_crops, shard_pictures
+from trainer_job.heat_learner import HeatLearner
+from trainer_job.learners import LEARNERS
+from trainer_job.library import Library
+from trainer_job.publish import UNTRAINED, load_network, weights_of
+from trainer_job.rounds import finish_round, learner_of, plan_round, train_round
+from trainer_job.views import ViewCache
+
+LAYERS = {
+    "conv1": {"type": "conv", "filt_dim": 5, "num_filt": 8, "pool_size": 2, "pool_stride": 2, "pad": "VALID"},
+    "fc2": {"type": "fc", "out_size": 16},
+    "fc3": {"type": "fc", "out_size": 2},
+}
+SMALL_CROPS = (
+    "gqcnn4",
+    {"architecture": {"im_stream": LAYERS}, "depth_mode": "im_depth_sub", "mean": 0.0, "std": 0.02, "crop_size": 32},
+    {"focal_px": CAMERA.fx, "near": 0.5, "far": 0.7},
+)
+PUBLISHED_CROPS = ("gqcnn", {"mean": 0.6, "std": 0.05}, SMALL_CROPS[2])
+SMALL_MAPS = (
+    "mobileunet",
+    {"rotations": 2, "image_size": 96, "decoder_width": 8, "squeeze": False, "rays": True},
+    {"focal_px": 100.0},
+)
+
+
+def coloured(episode: int) -> Outcome:
+    """A red block on a light table, seen from above; the grasp holds near its middle."""
+    outcome = block_outcome(episode)
+    rgb = np.full((96, 96, 3), 200, np.uint8)
+    rgb[outcome.images["depth"] < TABLE_DEPTH - 0.01] = (255, 0, 0)
+    outcome.images["rgb"] = rgb
+    outcome.meta.images["rgb"] = ImageSpec(shape=list(rgb.shape), dtype="uint8")
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> list[Outcome]:
+    return [coloured(episode) for episode in range(300)]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory, outcomes: list[Outcome]) -> Path:
+    folder = tmp_path_factory.mktemp("coloured") / "shards"
+    ShardWriter(folder).write(outcomes)
+    return folder
+
+
+def with_champion(folder: Path, name: str, made: tuple) -> Registry:
+    """A registry with an untrained version of a small network."""
+    registry, (architecture, parameters, view) = Registry(folder / "models"), made
+    torch.manual_seed(0)
+    weights = weights_of(build_network(architecture, parameters))
+    card = ModelCard.model_validate(
+        {"name": name, "architecture": architecture, "parameters": parameters, "view": view, "note": UNTRAINED}
+    )
+    registry.promote(name, registry.publish(name, weights, card))
+    return registry
+
+
+def library_of(shards: Path, folder: Path, registry: Registry, name: str) -> Library:
+    library = Library(Dataset(shards), ViewCache(folder / "views", learner_of(registry, name, 1)))
+    library.refresh()
+    return library
+
+
+@pytest.mark.parametrize(("name", "made"), [("gqcnn-jaw", SMALL_CROPS), ("heatmap", SMALL_MAPS)])
+def test_rounds_learn_and_go_on_from_what_was_learned(shards: Path, tmp_path: Path, name: str, made: tuple) -> None:
+    registry = with_champion(tmp_path, name, made)
+    library = library_of(shards, tmp_path, registry, name)
+    assert len(library) == 300
+    settings = TrainerSettings(epochs=1, least_steps=60)
+    for parent in (1, 2):
+        plan = plan_round(library, registry, settings, name)
+        network, curves = train_round(plan, registry, library.cache, shards)
+        version = finish_round(plan, network, curves, library, registry, tmp_path / "runs")
+        card = registry.card(name, version)
+        assert (card.parent, card.architecture, card.view) == (parent, made[0], made[2])  # type: ignore[attr-defined]
+        compared = card.comparison  # type: ignore[attr-defined]
+        if parent == 1:
+            assert curves.loss[-1] < 0.8 * curves.loss[0]
+            assert compared["candidate"]["log_loss"] < compared["champion"]["log_loss"] - 0.05
+            assert card.metrics["auc"] > 0.8
+        registry.promote(name, version)
+    assert curves.loss[-1] < np.log(2)
+    again, _ = train_round(plan, registry, library.cache, shards)  # as after a kill
+    for one, other in zip(again.parameters(), load_network(registry, name, version).parameters(), strict=True):
+        np.testing.assert_allclose(one.detach(), other.detach(), atol=1e-4)
+
+
+def test_crops_are_those_of_the_recipes(outcomes: list[Outcome], shards: Path, tmp_path: Path) -> None:
+    registry = with_champion(tmp_path, "gqcnn-jaw", SMALL_CROPS)
+    learner = learner_of(registry, "gqcnn-jaw", 1)
+    data = shard_crops.read([shards], "parallel_jaw", View(**SMALL_CROPS[2]), 32)
+    views, facts = learner.views([outcomes[3]])
+    assert views.shape == (1, *learner.view_shape) == (1, 1, 32, 32)
+    np.testing.assert_allclose(views[0, 0] + facts[0, 0], data.images[3], atol=1e-5)
+    assert facts[0] == pytest.approx([data.depths[3], 0.0])
+
+
+def test_windows_hold_the_grasp_where_the_facts_say(outcomes: list[Outcome], shards: Path, tmp_path: Path) -> None:
+    registry = with_champion(tmp_path, "heatmap", SMALL_MAPS)
+    learner = learner_of(registry, "heatmap", 1)
+    assert isinstance(learner, HeatLearner)
+    training, held_out = shard_pictures.read([shards], "parallel_jaw", learner.network)
+    assert {int(k) for k in (*training.maps, *held_out.maps)} == {0}
+    for outcome in outcomes[:10]:
+        views, facts = learner.views([outcome])
+        assert views.dtype == np.uint8
+        (row, column, which, u, v, focal), side = facts[0], learner.view_shape[1]
+        assert which == 0
+        assert (row, column) == pytest.approx(((side - 1) / 2, (side - 1) / 2), abs=1)
+        place = outcome.meta.grasp.center_px
+        assert (place[0] - column, place[1] - row) == pytest.approx((CAMERA.cx - u, CAMERA.cy - v))
+        assert focal == pytest.approx(CAMERA.fx)
+        here = outcome.images["rgb"][round(place[1]), round(place[0])]
+        assert views[0, :, round(float(row)), round(float(column))].tolist() == here.tolist()
+
+
+def test_turned_windows_keep_their_grasp(outcomes: list[Outcome]) -> None:
+    learner = LEARNERS["heatmap"]
+    assert isinstance(learner, HeatLearner)
+    side, window = learner.view_shape[1], learner.changes.window
+    assert window * np.sqrt(2) < side + 8
+    views = torch.zeros(64, 3, side, side)
+    middle = (side - 1) / 2
+    views[:, :, side // 2 - 3 : side // 2 + 3, side // 2 - 3 : side // 2 + 3] = 255.0
+    facts = torch.tensor([[middle, middle, 5.0, middle, middle, 336.0]]).expand(64, 6)
+    moved, where = learner.augment(views, facts, torch.Generator().manual_seed(0))
+    assert moved.shape == (64, 3, window, window)
+    assert len(where[:, 2].unique()) > 5
+    assert where[:, 2].max() < 16  # the same height of the tips
+    places = [(round(float(row)), round(float(column))) for row, column, *_ in where]
+    middle_of = [image[:, row, column] for image, (row, column) in zip(moved, places, strict=True)]
+    edges = [image[:, 0, 0] for image in moved]
+    assert all((inside - outside).abs().sum() > 20 for inside, outside in zip(middle_of, edges, strict=True))
+
+
+def test_a_network_with_heights_learns_only_from_what_it_can_propose(outcomes: list[Outcome]) -> None:
+    learner, meta = LEARNERS["heatmap"], outcomes[0].meta.model_dump(mode="json")
+    assert not learner.learnable(meta)  # no pose in the base frame
+    down = [[1.0, 0, 0, 0.1], [0, -1.0, 0, 0.0], [0, 0, -1.0, 0.010 + meta["gripper"]["tcp_offset"]], [0, 0, 0, 1.0]]
+    wide = {**meta, "grasp": {**meta["grasp"], "pose_base": down, "width": meta["gripper"]["max_width"]}}
+    assert learner.learnable(wide)
+    assert not learner.learnable({**wide, "contact_rule": "allowed"})
+    assert not learner.learnable({**wide, "grasp": {**wide["grasp"], "width": 0.03}})
+    assert not learner.learnable({**wide, "grasp": {**wide["grasp"], "center_px": [500.0, 3.0]}})
+    high = [*down[:2], [0, 0, -1.0, 0.022 + meta["gripper"]["tcp_offset"]], down[3]]
+    assert not learner.learnable({**wide, "grasp": {**wide["grasp"], "pose_base": high}})
+
+
+def test_noise_on_crops_is_of_millimetres(shards: Path, outcomes: list[Outcome]) -> None:
+    learner = LEARNERS["gqcnn-jaw"]
+    views, facts = learner.views(outcomes[:1])
+    many = torch.from_numpy(views).expand(64, -1, -1, -1), torch.from_numpy(facts).expand(64, -1)
+    disturbed, same = learner.augment(*many, torch.Generator().manual_seed(0))
+    assert torch.equal(same, many[1])
+    assert 0.0003 < float((disturbed - disturbed.mean(0)).std()) < 0.02
+
+
+def test_another_architecture_is_refused_by_name(tmp_path: Path) -> None:
+    registry = with_champion(tmp_path, "heatmap", PUBLISHED_CROPS)
+    with pytest.raises(ValueError, match="heatmap version 1 is a network 'gqcnn': expected mobileunet"):
+        learner_of(registry, "heatmap", 1)
+    published = learner_of(with_champion(tmp_path, "gqcnn-jaw", PUBLISHED_CROPS), "gqcnn-jaw", 1)
+    assert isinstance(published, CropLearner)
+    assert published.view_shape == (1, 32, 32)
