@@ -17,27 +17,35 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-SIZES = (500, 2_000, 8_000, 32_000)
+from shared.registry import Registry
+
+SIZES = (1_000, 3_000, 10_000, 30_000)
 PROFILES = ("standard", "hard")
 
 
 def point(size: int, options: argparse.Namespace) -> dict[str, Any]:
-    """{attempts, profile: {rate, low, high, attempts}, antipodal: ...} of a network that learned from `size` attempts."""
+    """{attempts, auc, seconds, profile: {rate, low, high, attempts}} of a network that learned from `size` attempts of each
+    folder."""
     folder = options.out / f"curve-{size}"
-    models = folder / "models"
-    if not (models / "dense" / "champion").is_file():
-        learn = ["--shards", *map(str, options.shards), "--models", str(models), "--most", str(size), "--epochs", "8"]
+    registry = Registry(folder / "models")
+    if registry.champion("dense") is None:
+        learn = ["--shards", *map(str, options.shards), "--models", str(registry.root), "--most", str(size), "--epochs", "8"]
         _run("trainer_job.fit", *learn, "--cache", str(options.out / "fit"))
-    found: dict[str, Any] = {"attempts": size}
-    for profile in PROFILES:
-        result = folder / f"{profile}.json"
-        if not result.is_file():
-            scenes = ["single", "--profile", profile, "--rounds", str(options.rounds), "--no-baselines"]
-            planners = ["--planner", "dense", "--planner", "antipodal", "--models-dir", str(models)]
-            _run("sim_worker.benchmark", *scenes, *planners, "--json", str(result), "--workers", str(options.workers))
-        planners_of = json.loads(result.read_bytes())["planners"]
-        found[profile] = {name: figures["first_attempt"] for name, figures in planners_of.items()}
-    return found
+    card = registry.card("dense", registry.champion("dense") or 0)
+    found: dict[str, Any] = {"attempts": card.outcomes["count"], "auc": card.metrics["auc"], "held_out": card.metrics["n"]}
+    found["seconds"] = (card.model_extra or {})["training"]["seconds"]
+    return found | {profile: measured("dense", profile, folder, registry.root, options) for profile in PROFILES}
+
+
+def measured(planner: str, profile: str, folder: Path, models: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """First attempts of a planner on single unseen objects: rate, interval, number. Kept in `folder`."""
+    result = folder / f"{planner}-{profile}.json"
+    if not result.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        scenes = ["single", "--profile", profile, "--rounds", str(options.rounds), "--no-baselines"]
+        which = ["--planner", planner, "--models-dir", str(models), "--workers", str(options.workers)]
+        _run("sim_worker.benchmark", *scenes, *which, "--json", str(result))
+    return json.loads(result.read_bytes())["planners"][planner]["first_attempt"]
 
 
 def _run(module: str, *arguments: str) -> None:
@@ -45,19 +53,24 @@ def _run(module: str, *arguments: str) -> None:
     subprocess.run([sys.executable, "-m", module, *arguments], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
-def draw(points: Sequence[dict[str, Any]], path: Path) -> None:
-    """Success of the first attempt against attempts learned from, with 95 % intervals; dashed: geometry alone."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="attempts learned from", ylabel="success on unseen objects", xscale="log")
+def draw(points: Sequence[dict[str, Any]], geometry: dict[str, dict[str, Any]], path: Path) -> None:
+    """Success of the first attempt against attempts learned from, with 95 % intervals; dashed: geometry alone. Beside it the
+    area under the ROC curve on held-out attempts."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes, ranking = figure.subplots(1, 2)
     sizes = [each["attempts"] for each in points]
     for profile, colour in zip(PROFILES, ("tab:blue", "tab:orange"), strict=True):
-        learned = [each[profile]["dense"] for each in points]
+        learned = [each[profile] for each in points]
         rates = [figures["rate"] for figures in learned]
         span = [[f["rate"] - f["low"] for f in learned], [f["high"] - f["rate"] for f in learned]]
         axes.errorbar(sizes, rates, yerr=span, marker="o", color=colour, capsize=3, label=f"dense, {profile}")
-        axes.axhline(points[-1][profile]["antipodal"]["rate"], color=colour, linestyle="--", label=f"antipodal, {profile}")
-    axes.grid(alpha=0.3)
+        axes.axhline(geometry[profile]["rate"], color=colour, linestyle="--", label=f"antipodal, {profile}")
+    ranking.plot(sizes, [each["auc"] for each in points], marker="o", color="tab:blue")
+    axes.set(xlabel="attempts learned from", ylabel="success on unseen objects", xscale="log")
+    ranking.set(xlabel="attempts learned from", ylabel="AUC on held-out attempts", xscale="log")
     axes.legend(fontsize=8)
+    for each in (axes, ranking):
+        each.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
 
 
@@ -67,16 +80,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("--shards", type=Path, nargs="+", required=True, help="folders of collected attempts")
-    add("--sizes", type=int, nargs="+", default=list(SIZES), help="attempts to learn from (default: %(default)s)")
+    add(
+        "--sizes", type=int, nargs="+", default=list(SIZES), help="attempts of each folder to learn from (default: %(default)s)"
+    )
     add("--rounds", type=int, default=300, help="scenes per point and profile (default: %(default)s)")
     add("--out", type=Path, default=Path("data/evaluate"), help="networks and results (default: %(default)s)")
     add("--page", type=Path, default=Path("docs/results"), help="where the picture and its figures go (default: %(default)s)")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
     options = parser.parse_args(arguments)
     points = [point(size, options) for size in options.sizes]
+    geometry = {profile: measured("antipodal", profile, options.out / "curve", options.out, options) for profile in PROFILES}
     options.page.mkdir(parents=True, exist_ok=True)
-    draw(points, options.page / "curve.png")
-    (options.page / "curve.json").write_text(json.dumps(points, indent=1) + "\n")
+    draw(points, geometry, options.page / "curve.png")
+    (options.page / "curve.json").write_text(json.dumps({"dense": points, "antipodal": geometry}, indent=1) + "\n")
     print(options.page / "curve.png")
     return 0
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.results import __main__ as results
+from benchmarks.results import curve
 from benchmarks.results.calibration import expected_error
 from benchmarks.results.rows import ROWS
 from shared.registry import Registry
@@ -42,3 +46,16 @@ def test_a_row_becomes_a_page_with_pictures_and_a_second_run_measures_nothing(tm
     card = registry.card("dense", registry.champion("dense") or 0)
     assert card.simulated is not None
     assert "single-clean (dense)" in card.simulated["protocols"]
+
+
+@pytest.mark.slow
+def test_a_learning_curve_goes_from_attempts_to_a_picture(tmp_path: Path) -> None:
+    collect = ["sim_worker.collect", "--attempts", "400", "--out", str(tmp_path / "shards")]
+    subprocess.run([sys.executable, "-m", *collect], check=True)
+    where = ["--out", str(tmp_path / "out"), "--page", str(tmp_path / "page"), "--workers", "1"]
+    assert curve.main(["--shards", str(tmp_path / "shards"), "--sizes", "100", "200", "--rounds", "2", *where]) == 0
+    figures = json.loads((tmp_path / "page" / "curve.json").read_text())
+    assert [point["attempts"] for point in figures["dense"]] == [100, 200]
+    assert all(point[profile]["attempts"] <= 2 for point in figures["dense"] for profile in curve.PROFILES)
+    assert set(figures["antipodal"]) == set(curve.PROFILES)
+    assert (tmp_path / "page" / "curve.png").stat().st_size > 1000
