@@ -38,6 +38,6 @@ def test_an_outcome_holds_the_colours_that_were_planned_on_and_no_depth() -> Non
 
 def test_a_worker_without_depth_needs_colour(tmp_path: Path) -> None:
     settings = WorkerSettings(depth=False, spool_dir=tmp_path)
+    source = TicketSource(None, "w", OwnTickets(settings, "w"))
     with pytest.raises(ValueError, match="set rgb as well"):
-        source = TicketSource(None, "w", OwnTickets(settings, "w"))
         Worker(settings, "w", BASELINES["random"](), source, None, None, threading.Event())  # type: ignore[arg-type]
