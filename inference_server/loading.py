@@ -32,7 +32,9 @@ class Slot:
     """A module on its device whose tensors are filled with one version after the other."""
 
     def __init__(self, card: ModelCard, execution: Execution):
-        self.module = build_network(card.architecture, card.parameters).to(execution.device).eval()
+        module = build_network(card.architecture, card.parameters).eval()
+        # Convolutions of few channels run up to twice as fast with the channels of a pixel side by side.
+        self.module = module.to(execution.device, memory_format=torch.channels_last)
         self._forward = None if execution.plain else Forward(self.module, execution)
         self._prepared = False
 
