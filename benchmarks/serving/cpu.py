@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     __doc__ = __doc__
 
     model_config = SettingsConfigDict(cli_kebab_case=True)
-    seconds: float = Field(0.5, gt=0, description="least time spent on each figure")
+    seconds: float = Field(0.5, gt=0, description="time spent on each figure")
     models_dir: Path = Field(Path("models"), description="registry of the planners' models")
 
 
@@ -76,11 +76,11 @@ def batch(module: nn.Module, rows: int) -> tuple[torch.Tensor, ...]:
 
 
 def milliseconds(run: Callable[[], object], seconds: float) -> float:
-    """Median of as many runs as fit into `seconds`, at least five."""
+    """Median of as many runs as fit into `seconds`, at least one after the first, which does not count."""
     run()
     took: list[float] = []
     until = time.perf_counter() + seconds
-    while len(took) < 5 or time.perf_counter() < until:
+    while not took or time.perf_counter() < until:
         started = time.perf_counter()
         run()
         took.append(time.perf_counter() - started)
