@@ -1,0 +1,56 @@
+"""`python -m benchmarks.learning`: how the loop learns, through its real services.
+
+    scratch --seed 0    from random weights: success on unseen objects against attempts
+    hard --seed 0       from the shipped weights, on objects that the shipped model does badly on
+    plot                PNG of what has been measured
+
+Each goes on where it was stopped: call it again until it says that it is whole. All follows from the seeds, but for the order
+in which the services happen to run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m benchmarks.learning", description=__doc__, formatter_class=raw)
+    add = parser.add_argument
+    add("what", choices=("scratch", "hard", "plot"))
+    add("--seed", type=int, default=0)
+    add(
+        "--out",
+        type=Path,
+        default=Path("data/benchmarks/learning"),
+        help="where runs and reports are kept (default: %(default)s)",
+    )
+    add("--attempts", type=int, default=2_000, help="attempts of the loop, trials of the judge included")
+    add("--minutes", type=float, default=10.0, help="stop the loop after so long; call again to go on")
+    add("--models", type=Path, default=ROOT / "models", help="hard: registry whose champion it starts from")
+    add("--pictures", type=Path, default=ROOT / "docs" / "learning", help="plot: folder of the PNG")
+    return parser
+
+
+def main() -> int:
+    options = parser().parse_args()
+    from benchmarks.learning import hard, plots, scratch  # torch takes seconds to load: not for --help
+
+    if options.what == "plot":
+        print(plots.draw(options.out, options.pictures))
+        return 0
+    if options.what == "scratch":
+        whole = scratch.run(options.out, options.seed, options.attempts, options.minutes)
+    else:
+        whole = hard.run(options.out, options.seed, options.attempts, options.models, options.minutes)
+    report = options.out / f"{options.what}-{options.seed}.json"
+    print(report.read_text() if whole else "not whole yet: call again to go on")
+    return 0 if whole else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""From the shipped weights: objects that the shipped model does badly on, and what the loop gains there and loses elsewhere.
+
+The objects are chosen by measurement among those that learners may see (random shapes below 900 that are not of the
+validation set): every object that fails once in a first pass is tried `TRIES` times, and stays when at most `MOST` of these
+succeed. What is reported comes from other scenes than those that chose.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pybullet_data
+
+from benchmarks.learning.running import attempts, run_until, seconds, stored
+from benchmarks.learning.success import by_object, gain, rate, results
+from shared.durable import replace_file
+from shared.registry import Registry
+from sim_worker.trials import Protocol
+
+PROFILE = "hard"
+FIRST_SCENES, TRIES, MOST = 1_500, 6, 4
+VARIABLES = {
+    "PROFILE": PROFILE, "SCENE_KIND": "single", "PLANNER": "dense", "OBJECT_SET": "folder", "ROUND_OUTCOMES": "400",
+    "SHARD_OUTCOMES": "32", "WORKERS": "1", "WORLDS": "2", "TORCH_THREADS": "1",
+}  # fmt: skip
+OLD = Protocol(kind="single", profile="standard", object_set="test", rounds=500, seeds=[7])
+
+
+def choose(out: Path, models: Path) -> Path:
+    """The folder of hard objects; chosen once and kept, stage by stage."""
+    version = Registry(models).champion("dense")
+    assert version is not None
+    suspects, hard = out / "suspects", out / "hard-objects"
+    if not suspects.exists():
+        first = by_object(models, version, Protocol(kind="single", profile=PROFILE, object_set="train", rounds=FIRST_SCENES))
+        _write(out / "first-pass.json", first)
+        _copy(sorted({name for name, success in first if name.startswith("random/") and not success}), suspects)
+    if not hard.exists():
+        count = len(list(suspects.iterdir()))
+        protocol = Protocol(kind="single", profile=PROFILE, objects_dir=suspects, rounds=TRIES * count, seeds=[1])
+        tried = defaultdict(list)
+        for name, success in by_object(models, version, protocol):
+            tried[name].append(success)
+        _write(out / "second-pass.json", {name: [sum(each), len(each)] for name, each in sorted(tried.items())})
+        bad = [name for name, each in sorted(tried.items()) if sum(each) <= MOST / TRIES * len(each)]
+        _copy([f"random/{Path(name).parent.name}" for name in bad], hard)
+    return hard
+
+
+def _copy(names: list[str], target: Path) -> None:
+    """The shapes' files, whole or not at all."""
+    draft = target.with_name(f".{target.name}")
+    shutil.rmtree(draft, ignore_errors=True)
+    source = Path(pybullet_data.getDataPath()) / "random_urdfs"
+    for name in names:
+        shutil.copytree(source / name.split("/")[1], draft / name.split("/")[1])
+    draft.rename(target)
+
+
+def run(out: Path, seed: int, wanted: int, models: Path, minutes: float) -> bool:
+    """One seed, as far as the time allows; writes hard-<seed>.json when it is whole."""
+    objects, data = choose(out, models), out / f"hard-{seed}"
+    variables = {
+        **VARIABLES,
+        "OBJECTS_DIR": str(objects.resolve()),
+        "SEED": str(seed),
+        "SHIPPED_MODELS_DIR": str(models.resolve()),
+    }
+    if not run_until(data, wanted, variables, minutes):
+        return False
+    registry = Registry(data / "models")
+    last = registry.champion("dense")
+    assert last is not None
+    fresh = Protocol(kind="single", profile=PROFILE, objects_dir=objects, rounds=400, seeds=[7])
+    new = results(data / "models", [1, last], fresh, data / "success.json")
+    old = results(data / "models", [1, last], OLD, data / "success.json")
+    times = np.array([time for time, _ in stored(data)])
+    promoted = [
+        {"version": version, "attempts": int((times <= seconds(decision["time"])).sum()), "reason": decision.get("reason")}
+        for version in registry.versions("dense")
+        for decision in registry.card("dense", version).decisions
+        if decision["action"] in ("promoted", "rejected")
+    ]
+    report = {
+        "seed": seed,
+        "attempts": attempts(data),
+        "objects": len(list(objects.iterdir())),
+        "settings": VARIABLES,
+        "decisions": promoted,
+        "champion": last,
+        "hard": {"before": rate(new[1]), "after": rate(new[last]), "gain": gain(new[1], new[last])},
+        "old": {"before": rate(old[1]), "after": rate(old[last]), "gain": gain(old[1], old[last])},
+    }
+    replace_file(out / f"hard-{seed}.json", json.dumps(report, indent=1).encode())
+    return True
+
+
+def _write(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, json.dumps(value).encode())
