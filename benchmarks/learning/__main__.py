@@ -2,6 +2,8 @@
 
     scratch --seed 0    from random weights: success on unseen objects against attempts
     hard --seed 0       from the shipped weights, on objects that the shipped model does badly on
+    judge --seed 0      how often the judge is right: with known rates, and on executed pairs of versions of `scratch`
+    rollback            a bad champion put into the running loop by hand, and how it goes out again
     plot                PNG of what has been measured
 
 Each goes on where it was stopped: call it again until it says that it is whole. All follows from the seeds, but for the order
@@ -11,8 +13,11 @@ in which the services happen to run.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
+
+from shared.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m benchmarks.learning", description=__doc__, formatter_class=raw)
     add = parser.add_argument
-    add("what", choices=("scratch", "hard", "plot"))
+    add("what", choices=("scratch", "hard", "judge", "rollback", "plot"))
     add("--seed", type=int, default=0)
     add(
         "--out",
@@ -38,10 +43,21 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     options = parser().parse_args()
-    from benchmarks.learning import hard, plots, scratch  # torch takes seconds to load: not for --help
+    from benchmarks.learning import hard, judging, plots, scratch  # torch takes seconds to load: not for --help
 
     if options.what == "plot":
         print(plots.draw(options.out, options.pictures))
+        return 0
+    if options.what == "rollback":
+        print(json.dumps(judging.rollback(options.out, options.models, options.seed), indent=1))
+        return 0
+    if options.what == "judge":
+        models = options.out / f"scratch-{options.seed}" / "models"
+        good = Registry(models).champion("dense")
+        if good in (None, 1):
+            print(f"expected a champion in {models} that has learned: run scratch first", file=sys.stderr)
+            return 1
+        print(judging.report(options.out, models, int(good or 0), 1, options.seed).read_text())
         return 0
     if options.what == "scratch":
         whole = scratch.run(options.out, options.seed, options.attempts, options.minutes)

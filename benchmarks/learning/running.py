@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +22,34 @@ class LoopFailed(RuntimeError):
     """The launcher ended by itself."""
 
 
+@dataclass(frozen=True)
+class Loop:
+    """The launcher, and what it says."""
+
+    process: subprocess.Popen
+    said: Path
+
+    def poll(self) -> None:
+        """Raises LoopFailed with what the launcher said when it has ended by itself."""
+        if self.process.poll() is not None:
+            raise LoopFailed(f"the launcher ended:\n{self.said.read_text()[-2000:]}")
+
+    @property
+    def url(self) -> str:
+        """Of the server that it started last."""
+        return re.findall(r"server at (\S+),", self.said.read_text())[-1]
+
+
+def start(data: Path, variables: dict[str, str]) -> Loop:
+    """The loop on `data`, which it goes on from."""
+    data.mkdir(parents=True, exist_ok=True)
+    said = data / "launcher.txt"
+    environment = {**os.environ, "PORT": "0", "DATA_DIR": str(data.resolve()), **variables}
+    with open(said, "ab") as output:
+        command = [sys.executable, "-m", "services.local"]
+        return Loop(subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True), said)
+
+
 def stored(data: Path) -> list[tuple[float, dict]]:
     """(time, meta) of every stored attempt, in order of time."""
     rows = (row["meta"] for folder in shard_folders(data / "shards") for row in ShardReader(folder).rows)
@@ -31,29 +61,21 @@ def attempts(data: Path) -> int:
 
 
 def run_until(data: Path, wanted: int, variables: dict[str, str], minutes: float) -> bool:
-    """Runs the launcher on `data` until `wanted` attempts are stored (True) or the time is up (False); goes on where it was.
+    """Runs the loop until `wanted` attempts are stored (True) or the time is up (False); a later call goes on from there.
 
-    Raises LoopFailed with what the launcher said when it ends by itself.
+    Raises LoopFailed when the launcher ends by itself.
     """
     if attempts(data) >= wanted:
         return True
-    data.mkdir(parents=True, exist_ok=True)
-    said = data / "launcher.txt"
-    environment = {**os.environ, "PORT": "0", "DATA_DIR": str(data.resolve()), **variables}
-    with open(said, "ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "services.local"], env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-    deadline = time.monotonic() + 60 * minutes
+    loop, deadline = start(data, variables), time.monotonic() + 60 * minutes
     try:
-        while (done := attempts(data)) < wanted and time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise LoopFailed(f"the launcher ended after {done} attempts:\n{said.read_text()[-2000:]}")
+        while attempts(data) < wanted and time.monotonic() < deadline:
+            loop.poll()
             time.sleep(LOOK_SECONDS)
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=STOP_SECONDS)
+        if loop.process.poll() is None:
+            loop.process.send_signal(signal.SIGINT)
+            loop.process.wait(timeout=STOP_SECONDS)
     return attempts(data) >= wanted
 
 
