@@ -5,8 +5,11 @@ BIN := $(VENV)/bin
 COMPOSE = docker compose -f docker-compose.yml $(shell nvidia-smi -L >/dev/null 2>&1 && echo -f docker-compose.gpu.yml)
 SCALE ?= 1
 ATTEMPTS ?= 2000
-FINETUNE = $${DATA_DIR:-data}/finetune
-COLLECT = $(BIN)/python -m sim_worker.collect $(if $(GRIPPER),--gripper "$(GRIPPER)")
+MODEL ?= dense
+FINETUNE = $${DATA_DIR:-data}/finetune$(if $(filter-out dense,$(MODEL)),-$(MODEL))
+COLLECT_FOR_heatmap = --rgb --flat 20 --random 0 --edges 0 --feasible 0 --on-policy 0
+COLLECT_FOR_suction-dense = --planner suction --feasible-planner suction
+COLLECT = $(BIN)/python -m sim_worker.collect $(if $(GRIPPER),--gripper "$(GRIPPER)") $(COLLECT_FOR_$(MODEL))
 PYTEST = $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
@@ -42,11 +45,11 @@ evaluate: $(VENV)/.dev ## measure every model that ships and write docs/results.
 bench-serving: $(VENV)/.dev ## measure the server under load, beside a plain handler (and LitServe where it is installed)
 	@$(BIN)/python -m benchmarks.serving
 
-finetune: $(VENV)/.local ## train on your objects (OBJECTS=folder) and gripper (GRIPPER=file); ATTEMPTS grasps are simulated
-	@test -n "$(OBJECTS)" || { echo "make finetune OBJECTS=folder [GRIPPER=gripper.json] [ATTEMPTS=2000]: folder of URDF, OBJ or STL files"; exit 2; }
+finetune: $(VENV)/.local ## train MODEL (dense) on your objects (OBJECTS=folder) and gripper (GRIPPER=file); ATTEMPTS grasps are simulated
+	@test -n "$(OBJECTS)" || { echo "make finetune OBJECTS=folder [GRIPPER=gripper.json] [ATTEMPTS=2000] [MODEL=dense]: folder of URDF, OBJ or STL files"; exit 2; }
 	@$(COLLECT) --attempts $(ATTEMPTS) --objects-dir "$(OBJECTS)" --out $(FINETUNE)/objects
 	@$(COLLECT) --attempts $$(( $(ATTEMPTS) / 2 )) --out $(FINETUNE)/ordinary
-	@$(BIN)/python -m trainer_job.fit --warm --shards $(FINETUNE)/objects $(FINETUNE)/ordinary \
+	@$(BIN)/python -m trainer_job.fit --name $(MODEL) --warm --shards $(FINETUNE)/objects $(FINETUNE)/ordinary \
 	  --models $${MODELS_DIR:-$${DATA_DIR:-data}/models} --cache $(FINETUNE)
 
 up: ## build and start the containers (SCALE=4 for four workers; adds the GPU where there is one)
