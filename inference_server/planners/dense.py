@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference_server.planners.antipodal import beyond_view, predict, select
-from inference_server.planners.calibration import calibrated
+from inference_server.planners.antipodal import beyond_view, predict, rate, select
+from inference_server.planners.calibration import calibrated_logits
 from inference_server.planners.hands import Hands
 from inference_server.planners.placement import Placed
 from inference_server.planners.planner import Item, LoadedNetwork, Planner
@@ -25,6 +25,12 @@ from shared.planner import Observation
 
 RANKED = 128
 """Candidates that the network sees per observation, at least."""
+SURE = 6.0
+"""The network's calibrated logit counts almost fully up to here and less beyond: nobody knows 99.8 % from 99.9 %."""
+TIDY, TYPICAL = 0.3, 1.5
+"""What a unit of the analytic score adds to that logit, and the score that adds nothing. Chosen on 23,797 grasps tried in 1,218
+scenes of validation objects: in 814 hard ones the best grasp of the network alone holds in 90.2 %, of the analytic score in
+86.2 %, of both in 91.8 %. Among grasps that the network takes for equal the tidy one wins."""
 APART, TURNED = 0.006, 0.17
 """Candidates nearer than both to a better one are not worth the network's time, m and rad."""
 
@@ -52,8 +58,12 @@ class DensePlanner(Planner):
         inputs = [patches(each.scene.map, each.hands.pose, each.scene.request.gripper) for each in proposed]
         logits = network.module(torch.cat(inputs)) if any(len(each) for each in inputs) else torch.zeros(0)
         # The network sees the surroundings of the hand, not where the picture ends.
-        logits = logits.float() - torch.cat([beyond_view(each.scene, each.hands).to(logits.device) for each in proposed])
-        qualities = calibrated(logits, network.card.calibration).split([len(each) for each in inputs])
+        parts = calibrated_logits(logits.float(), network.card.calibration).split([len(each) for each in inputs])
+        # The network sees the surroundings of the hand, not where the picture ends.
+        qualities = [
+            blend(part - beyond_view(each.scene, each.hands), each.hands.score)
+            for each, part in zip(proposed, parts, strict=True)
+        ]
         shared = (time.perf_counter() - started) / len(proposed)
         return [self._select(each, quality, network, shared) for each, quality in zip(proposed, qualities, strict=True)]
 
@@ -64,7 +74,7 @@ class DensePlanner(Planner):
 
         def judge(hands: Hands) -> Tensor:
             logits = loaded.module(patches(scene.map, hands.pose, request.gripper))
-            return calibrated(logits.float(), loaded.card.calibration)
+            return blend(calibrated_logits(logits.float(), loaded.card.calibration), rate(scene, hands))
 
         return quality_map(scene, judge)
 
@@ -78,7 +88,6 @@ class DensePlanner(Planner):
         return _Proposed(scene, hands.pick(kept), placed.pick(kept), rejected, time.perf_counter() - started)
 
     def _select(self, proposed: _Proposed, quality: Tensor, network: LoadedNetwork, shared: float) -> GraspPlan:
-        # Stable: where the network cannot tell two grasps apart, the analytic order stays.
         order = torch.argsort(quality, descending=True, stable=True)
         started = time.perf_counter() - proposed.seconds - shared
         plan = select(
@@ -86,3 +95,8 @@ class DensePlanner(Planner):
             proposed.rejected, started,
         )  # fmt: skip
         return plan.model_copy(update={"model": ModelRef(name=network.name, version=network.version)})
+
+
+def blend(logits: Tensor, scores: Tensor) -> Tensor:
+    """Probability of success (N,) from the network's calibrated logits (N,) and analytic scores (N,)."""
+    return torch.sigmoid(SURE * torch.tanh(logits / SURE) + TIDY * (scores.to(logits.device) - TYPICAL))

@@ -12,7 +12,8 @@ from safetensors.torch import save
 from table_scenes import Box, camera, render
 
 from inference_server.planners.antipodal import AntipodalPlanner
-from inference_server.planners.dense import DensePlanner, calibrated
+from inference_server.planners.calibration import calibrated
+from inference_server.planners.dense import DensePlanner, blend
 from inference_server.planners.local import local_planner
 from inference_server.planners.planner import LoadedNetwork, PlannerError, choose, discover
 from shared.contract import Gripper, PlanRequest
@@ -51,7 +52,16 @@ def test_an_untrained_network_keeps_the_analytic_order() -> None:
     [dense] = DensePlanner().plan_batch([ITEM], network(trained=False))
     [antipodal] = AntipodalPlanner().plan_batch([ITEM], None)
     assert np.allclose(dense.grasps[0].pose_base, antipodal.grasps[0].pose_base, atol=1e-6)
-    assert all(grasp.quality == 0.5 for grasp in dense.grasps)
+    assert all(0.0 < grasp.quality < 0.7 for grasp in dense.grasps)
+
+
+def test_among_grasps_that_the_network_takes_for_equal_the_tidy_one_wins_and_else_the_network_decides() -> None:
+    scores = torch.tensor([0.0, 2.0])
+    assert blend(torch.tensor([6.5, 6.2]), scores).argmax() == 1
+    assert blend(torch.tensor([2.0, 0.5]), scores).argmax() == 0
+    assert torch.allclose(
+        blend(torch.tensor([-1.0, 1.0]), torch.full((2,), 1.5)), torch.sigmoid(torch.tensor([-1.0, 1.0])), atol=0.01
+    )
 
 
 def test_a_batch_equals_its_parts_and_may_hold_an_empty_scene() -> None:

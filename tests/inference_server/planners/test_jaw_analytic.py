@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from table_scenes import Box, Camera, Cylinder, Solid, camera, collides, render
 
 from inference_server.planners.antipodal import AntipodalPlanner
+from inference_server.planners.local import local_planner
 from shared.contract import Grasp, GraspPlan, Gripper, PlanRequest
 from shared.geometry import project
-from shared.planner import Observation
+from shared.planner import GraspPlanner, Observation
 
+SHIPPED = Path(__file__).parents[3] / "models"
 CAMERAS = {"640x480": (480, 640, 525.0), "240x240": (240, 240, 420.0), "1280x720": (720, 1280, 1050.0)}
 SOLIDS: dict[str, Solid] = {
     "cube": Box(0.02, -0.03, 0.5, 0.04, 0.04, 0.04),
@@ -46,12 +49,22 @@ def error(grasp: Grasp, solid: Solid, finger_width: float = 0.02) -> tuple[float
     return min(errors, key=lambda pair: pair[0] / 0.003 + pair[1] / math.radians(5))
 
 
+@pytest.fixture(scope="module")
+def planners() -> dict[str, GraspPlanner]:
+    """The analytic planner, and the network that ships."""
+    return {name: local_planner(name, SHIPPED) for name in ("antipodal", "dense")}
+
+
+@pytest.mark.parametrize("planner", ["antipodal", "dense"])
 @pytest.mark.parametrize("size", CAMERAS)
 @pytest.mark.parametrize("tilt", [0, 15, 30])
 @pytest.mark.parametrize("name", SOLIDS)
-def test_best_grasp_is_near_a_perfect_one(name: str, tilt: int, size: str) -> None:
+def test_best_grasp_is_near_a_perfect_one(
+    planners: dict[str, GraspPlanner], name: str, tilt: int, size: str, planner: str
+) -> None:
     view = camera(*CAMERAS[size], tilt=math.radians(tilt), turn=0.8)
-    answer = plan(view, [SOLIDS[name]])
+    request = PlanRequest(camera=view.intrinsics, camera_pose=view.pose.tolist())
+    answer = planners[planner].plan(Observation(depth=render(view, [SOLIDS[name]])), request)
     distance, angle = error(answer.grasps[0], SOLIDS[name])
     assert distance <= 0.003
     assert angle <= math.radians(5)
