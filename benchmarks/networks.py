@@ -69,19 +69,23 @@ def crops_per_second(device: torch.device, batches: list[int], least: float) -> 
 
 def dense_against_crops(device: torch.device, least: float) -> list[dict]:
     """Every 32x32 window of a picture: one fully convolutional pass against one forward pass per window."""
-    alone = make("gqcnn", device, padding="valid")
     picture = 0.7 + 0.02 * torch.randn(1, 1, SIDE, SIDE, device=device)
-    one = seconds(lambda: [alone(picture[:, :, k : k + 32, k : k + 32]) for k in range(ALONE)], device, least)
     rows = []
-    for fine in (False, True):
-        dense = make("fc-gqcnn", device, padding="valid", high_resolution=fine)
-        dense.load_state_dict(convert(alone.state_dict()))
-        outputs = dense(picture)[0].numel()
-        whole = seconds(lambda net=dense: net(picture), device, least)  # type: ignore[misc]
-        by_crop = one / ALONE * outputs
-        rows.append(
-            {"high_resolution": fine, "windows": outputs, "dense_s": whole, "by_crop_s": by_crop, "ratio": by_crop / whole}
+    for padding in ("same", "valid"):
+        alone = make("gqcnn", device, padding=padding)
+        one = seconds(
+            lambda net=alone: [net(picture[:, :, k : k + 32, k : k + 32]) for k in range(ALONE)],  # type: ignore[misc]
+            device,
+            least,
         )
+        for fine in (False, True):
+            dense = make("fc-gqcnn", device, padding=padding, high_resolution=fine)
+            dense.load_state_dict(convert(alone.state_dict()))
+            outputs = dense(picture)[0].numel()
+            whole = seconds(lambda net=dense: net(picture), device, least)  # type: ignore[misc]
+            by_crop = one / ALONE * outputs
+            row = {"padding": padding, "high_resolution": fine, "windows": outputs}
+            rows.append({**row, "dense_s": whole, "by_crop_s": by_crop, "ratio": by_crop / whole})
     return rows
 
 

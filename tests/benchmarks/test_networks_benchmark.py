@@ -13,5 +13,5 @@ def test_the_cost_of_networks_is_measured(tmp_path):
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text())
     assert {row["network"] for row in report["crops"]} == {"gqcnn", "gqcnn4", "efficientnet"}
-    assert [row["windows"] for row in report["dense"]] == [400, 1521]
+    assert [row["windows"] for row in report["dense"]] == [400, 1521] * 2
     assert all(row["ratio"] > 0 for row in report["dense"] + report["policy"])
