@@ -31,7 +31,6 @@ from trainer_job.library import Library
 from trainer_job.publish import (
     REPOSITORY,
     Trained,
-    is_trained,
     load_network,
     offline_decision,
     promote,
@@ -39,8 +38,8 @@ from trainer_job.publish import (
     reject,
     seed_registry,
 )
-from trainer_job.rounds import FRESH, WARM, learner_of
-from trainer_job.training import Examples, Schedule, blend, new_share, train
+from trainer_job.rounds import FRESH, WARM, blend_with, learner_of
+from trainer_job.training import Examples, Schedule, train
 from trainer_job.views import ViewCache
 
 log = logging.getLogger(__name__)
@@ -106,8 +105,8 @@ def fit(options: argparse.Namespace, ranks: Ranks) -> int | None:
     curves = train(network, learner, learned, schedule, options.seed, ranks, on_progress=Progress())
     if not ranks.first:
         return None
-    if start is not None and is_trained(registry.card(learner.name, start)):
-        blend(network, load_network(registry, learner.name, start), new_share(len(learned)))
+    if start is not None:
+        blend_with(registry, learner.name, start, network, len(learned))
     rival = None if champion is None else load_network(registry, learner.name, champion)
     assessment = assess(network, rival, learner, test, ranks.device)
     training = {

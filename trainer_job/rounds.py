@@ -84,9 +84,16 @@ def train_round(
         )
     seen = examples(plan.selection, cache, shards)
     curves = train(network, learner, seen, plan.schedule, plan.seed, ranks, stopping, on_progress)
-    if is_trained(registry.card(plan.name, plan.parent)):
-        blend(network, load_network(registry, plan.name, plan.parent), new_share(len(plan.selection.labels)))
+    blend_with(registry, plan.name, plan.parent, network, len(plan.selection.labels))
     return network, curves
+
+
+def blend_with(registry: Registry, name: str, champion: int, network: Any, outcomes: int) -> None:
+    """Blends what was learned from so many outcomes with the champion that it began from, if that is trained."""
+    card = registry.card(name, champion)
+    if is_trained(card):
+        share = new_share(outcomes, int(card.outcomes.get("count") or 0))
+        blend(network, load_network(registry, name, champion), share)
 
 
 def finish_round(

@@ -16,7 +16,7 @@ from trainer_job.learner import Learner
 MOST_PASSES = 30
 """More passes over a small set only teach it by heart."""
 OUTCOMES_LIKE_CHAMPION = 1_000
-"""So many outcomes weigh as much as a trained champion. Measured: docs/learning.md."""
+"""So many outcomes weigh as much as a champion that has learned from at least as many. Measured: docs/learning.md."""
 
 
 FAST_MOMENTUM = 0.1
@@ -124,9 +124,12 @@ def slowly_averaged(network: nn.Module) -> Iterator[int]:
         module.momentum = momentum
 
 
-def new_share(outcomes: int) -> float:
-    """Weight of what was learned from so many outcomes beside a trained champion: half at OUTCOMES_LIKE_CHAMPION, towards 1."""
-    return outcomes / (outcomes + OUTCOMES_LIKE_CHAMPION)
+def new_share(outcomes: int, champion: int) -> float:
+    """Weight of what was learned from so many outcomes beside a champion that learned from `champion` (0: not known, many).
+
+    Half at as many as the champion's, but at OUTCOMES_LIKE_CHAMPION at the latest; towards 1 with more.
+    """
+    return outcomes / (outcomes + min(champion or OUTCOMES_LIKE_CHAMPION, OUTCOMES_LIKE_CHAMPION))
 
 
 def blend(network: nn.Module, champion: nn.Module, share: float) -> None:

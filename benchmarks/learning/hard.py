@@ -24,7 +24,7 @@ from sim_worker.trials import Protocol
 PROFILE = "hard"
 FIRST_SCENES, TRIES, MOST = 1_500, 6, 4
 VARIABLES = {
-    "PROFILE": PROFILE, "SCENE_KIND": "single", "PLANNER": "dense", "OBJECT_SET": "folder", "ROUND_OUTCOMES": "400",
+    "PROFILE": PROFILE, "SCENE_KIND": "single", "PLANNER": "dense", "OBJECT_SET": "folder", "ROUND_OUTCOMES": "600",
     "SHARD_OUTCOMES": "32", "WORKERS": "1", "WORLDS": "2", "TORCH_THREADS": "1",
 }  # fmt: skip
 OLD = Protocol(kind="single", profile="standard", object_set="test", rounds=500, seeds=[7])

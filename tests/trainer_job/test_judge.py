@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from shared.contract import SceneRef, SceneTicket
+from shared.settings import TrainerSettings
 from trainer_job.dataset import Record
 from trainer_job.guard import LOOKS, fell, look
 from trainer_job.judge import LOST_SECONDS, LOWER, MOST_ASKED, UPPER, Score, Trial, verdict
 
-PAIRS = 500
+PAIRS = TrainerSettings.model_fields["judge_pairs"].default
 
 
 def outcome_of(ticket: SceneTicket, success: bool) -> Record:
@@ -62,8 +63,8 @@ def test_the_bounds_are_those_of_wald() -> None:
     assert verdict(Score(50, 20, 14, 0), PAIRS) is True
     assert verdict(Score(50, 20, 0, 9), PAIRS) is False
     assert verdict(Score(50, 20, 5, 5), PAIRS) is None
-    assert verdict(Score(PAIRS, 480, 12, 5), PAIRS) is False
-    assert verdict(Score(PAIRS, 480, 14, 3), PAIRS) is True
+    assert verdict(Score(PAIRS, 380, 12, 5), PAIRS) is False
+    assert verdict(Score(PAIRS, 380, 14, 3), PAIRS) is True
 
 
 def test_both_versions_meet_the_same_scenes_and_nothing_is_explored() -> None:
@@ -76,6 +77,11 @@ def test_both_versions_meet_the_same_scenes_and_nothing_is_explored() -> None:
         assert champion.exploration == candidate.exploration == 0
         assert champion.object_set == "validation"
     assert len({champion.seed for champion, _ in pairs}) == 10
+
+
+def test_scenes_can_be_of_one_kind_and_of_ones_own_objects() -> None:
+    tickets = Trial("gqcnn-jaw", 1, 2, 10, seed=0, profile="hard", kind="single", object_set="folder").missing(20)
+    assert {(t.kind, t.object_set, t.profile, t.planner) for t in tickets} == {("single", "folder", "hard", "gqcnn")}
 
 
 def test_a_restart_goes_on_where_it_was() -> None:

@@ -83,8 +83,8 @@ def test_what_is_learned_from_a_trained_champion_is_blended_with_it(library: Lib
         alone, LEARNERS["dense"], examples(plan.selection, library.cache, library.dataset.directory), plan.schedule, plan.seed
     )
     blended, _ = train_round(plan, registry, library.cache, library.dataset.directory)
-    share = new_share(len(plan.selection.labels))
-    assert 0 < share < 0.1
+    share = new_share(len(plan.selection.labels), registry.card("dense", 2).outcomes["count"])
+    assert share == 0.5
     for old, new, mixed in zip(champion.parameters(), alone.parameters(), blended.parameters(), strict=True):
         np.testing.assert_allclose(mixed.detach(), (share * new + (1 - share) * old).detach(), atol=1e-4)
 

@@ -58,6 +58,15 @@ def test_no_tickets_while_the_trainer_is_behind(redis_url: str, tmp_path: Path) 
     assert office(redis_url, tmp_path).top_up(10 * BACKLOG_ROUNDS) == 5
 
 
+def test_scenes_are_asked_of_whom_the_model_serves_and_of_one_kind_if_wanted(redis_url: str, tmp_path: Path) -> None:
+    mixed = office(redis_url, tmp_path, model="dense")
+    assert {mixed.collect_ticket(number).planner for number in range(20)} == {"auto"}
+    assert len({mixed.collect_ticket(number).kind for number in range(40)}) == 3
+    own = office(redis_url, tmp_path, model="heatmap", scene_kind="single")
+    assert {(t.planner, t.kind) for t in map(own.collect_ticket, range(20))} == {("heatmap", "single")}
+    assert office(redis_url, tmp_path, model="heatmap", planner="dense").collect_ticket(0).planner == "dense"
+
+
 def test_a_share_comes_back_to_scenes_that_failed(redis_url: str, tmp_path: Path) -> None:
     desk = office(redis_url, tmp_path)
     scene = SceneRef(seed=12345, kind="pile", object_set="train", profile="hard")

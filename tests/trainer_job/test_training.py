@@ -13,7 +13,7 @@ from trainer_job.dataset import Dataset
 from trainer_job.learners import LEARNERS
 from trainer_job.library import Library
 from trainer_job.metrics import binary_metrics
-from trainer_job.training import Examples, Interrupted, Order, Schedule, predict, train
+from trainer_job.training import Examples, Interrupted, Order, Schedule, new_share, predict, train
 from trainer_job.views import ViewCache
 
 LEARNER = LEARNERS["dense"]
@@ -69,6 +69,12 @@ def test_a_small_set_is_passed_over_more_often() -> None:
     assert schedule.steps(200) == 50
     assert schedule.steps(90) == 30
     assert schedule.steps(10_001) == 404
+
+
+def test_a_champion_weighs_as_much_as_it_has_learned_from() -> None:
+    assert new_share(300, 300) == new_share(1_000, 50_000) == new_share(1_000, 0) == 0.5
+    assert new_share(300, 100) == 0.75
+    assert new_share(100, 50_000) == pytest.approx(100 / 1_100)
 
 
 def test_batches_cover_the_set_before_they_repeat() -> None:

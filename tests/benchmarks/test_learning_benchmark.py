@@ -1,0 +1,67 @@
+"""Figures of the learning benchmark from made runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.learning.judging import judged
+from benchmarks.learning.plots import draw
+from benchmarks.learning.running import attempts, seconds, stored
+from benchmarks.learning.success import gain, rate
+from shared.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
+from shared.shards import ShardWriter
+
+
+def test_a_trial_ends_as_soon_as_the_judge_knows() -> None:
+    assert judged(repeat((False, True)), 400) == (True, 14)
+    assert judged(repeat((True, False)), 400) == (False, 9)
+    assert judged(repeat((True, True)), 30) == (False, 30)
+    with pytest.raises(ValueError, match="at least 30 pairs, got 5"):
+        judged(iter([(True, True)] * 5), 30)
+
+
+def test_gains_are_paired_and_in_points() -> None:
+    before, after = [True] * 80 + [False] * 20, [True] * 90 + [False] * 10
+    found = gain(before, after)
+    assert (found["points"], found["n"]) == (10.0, 100)
+    assert 3 < found["low"] < 10 < found["high"] < 17
+    assert gain(before, before) == {"points": 0.0, "low": 0.0, "high": 0.0, "n": 100}
+
+
+def outcome(time: float) -> Outcome:
+    grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[1.0, 2.0], angle=0.0)
+    spec = {"depth": ImageSpec(shape=[4, 4], dtype="float32")}
+    meta = OutcomeMeta(grasp=grasp, planner="dense", success=True, time=time, images=spec)
+    return Outcome(id=f"w:{time}:0", meta=meta, images={"depth": np.ones((4, 4), np.float32)})
+
+
+def test_attempts_are_counted_in_the_order_of_their_time(tmp_path: Path) -> None:
+    writer = ShardWriter(tmp_path / "shards")
+    writer.write([outcome(1003.0), outcome(1001.0)])
+    writer.write([outcome(1002.0)])
+    assert attempts(tmp_path) == 3
+    assert [time for time, _ in stored(tmp_path)] == [1001.0, 1002.0, 1003.0]
+    assert seconds("1970-01-01T00:16:41+00:00") == 1001.0
+
+
+def test_curves_are_drawn_from_the_reports_of_all_seeds(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        served = [{"attempts": 0, "version": 1, **rate([True, False])}, {"attempts": 500, "version": 2, **rate([True] * 9)}]
+        versions = [{"version": 1, "learned_from": 0, "auc": 0.5}, {"version": 2, "learned_from": 400, "auc": 0.8}]
+        report = {"seed": seed, "attempts": 900, "served": served, "versions": versions}
+        (tmp_path / f"scratch-{seed}.json").write_text(json.dumps(report))
+    assert draw(tmp_path, tmp_path / "pictures").stat().st_size > 10_000
+    with pytest.raises(SystemExit, match="no scratch-"):
+        draw(tmp_path / "empty", tmp_path)
+
+
+def test_the_command_explains_itself() -> None:
+    shown = subprocess.run([sys.executable, "-m", "benchmarks.learning", "--help"], capture_output=True, text=True, check=True)
+    assert "from random weights" in shown.stdout
