@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from inference_server.planners.local import local_planner
-from shared.contract import PlanRequest
+from shared.contract import Gripper, PlanRequest
 from shared.planner import Observation
 from sim_worker.world import SceneSpec, World
 from sim_worker.world.spec import CameraSpec
@@ -56,6 +56,9 @@ def yardstick() -> float:
 def measure(name: str, models: Path, seen: list[tuple[Observation, PlanRequest]], repeats: int) -> dict:
     """Percentiles of the time of a plan, ms."""
     planner = local_planner(name, models)
+    if "suction" in name:
+        cup = Gripper(kind="suction", cup_radius=0.015)
+        seen = [(observation, request.model_copy(update={"gripper": cup})) for observation, request in seen]
     for observation, request in seen[:WARM]:
         planner.plan(observation, request)
     times, answered = [], 0
@@ -72,7 +75,7 @@ def measure(name: str, models: Path, seen: list[tuple[Observation, PlanRequest]]
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m benchmarks.planners", description=__doc__, formatter_class=raw)
-    parser.add_argument("--planners", nargs="+", default=["antipodal", "dense", "gqcnn", "suction", "suction_dense"])
+    parser.add_argument("--planners", nargs="+", default=["antipodal", "dense", "suction", "suction_dense", "gqcnn"])
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
     parser.add_argument("--size", type=int, nargs=2, default=(640, 480), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--profile", default="standard")
