@@ -120,13 +120,13 @@ def draw(figures: dict[str, Any], path: Path) -> None:
 
     figure, axes = plt.subplots(2, 3, figsize=(13, 7), layout="constrained")
     _lines(axes[0, 0], figures.get("closed", {}), "per_second", "answered per second", "clients", log_y=False)
-    _lines(axes[0, 1], figures.get("closed", {}), "p99", "p99, ms", "clients")
-    _lines(axes[0, 2], figures.get("open", {}), "p99", "p99, ms", "requests per second asked")
+    _lines(axes[0, 1], figures.get("closed", {}), "p99", "p99 of a closed loop, ms", "clients")
+    _lines(axes[0, 2], figures.get("open", {}), "p99", "p99 of an open loop, ms", "requests per second asked")
     _batches(axes[1, 0], figures.get("closed", {}).get(OURS, {}))
     _tails(axes[1, 1], figures)
     _resident(axes[1, 2], figures.get("memory", {}))
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=80)
     plt.close(figure)
 
 
@@ -136,6 +136,9 @@ def _lines(axis: Any, servers: dict, key: str, title: str, below: str, log_y: bo
         if points:
             axis.plot(*zip(*points, strict=True), marker="o", label=name)
     axis.set(xscale="log", xlabel=below, title=title, **({"yscale": "log"} if log_y else {"ylim": (0, None)}))
+    loads = sorted({float(load) for rows in servers.values() for load in rows})
+    axis.set_xticks(loads, [f"{load:g}" for load in loads])
+    axis.minorticks_off()
     axis.grid(alpha=0.3)
     if servers:
         axis.legend()
@@ -163,7 +166,7 @@ def _tails(axis: Any, figures: dict) -> None:
             f"{planner}\nrefused": row["refused"].get("p99", 0.0),
         }
     axis.bar(list(bars), list(bars.values()))
-    axis.set(title="p99, ms", yscale="log")
+    axis.set(title="p99 under reloads and in a flood, ms", yscale="log")
     axis.tick_params(axis="x", labelsize=7)
     axis.grid(alpha=0.3, axis="y")
 
