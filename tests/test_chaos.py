@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="finds the launcher's children in /proc"),
 ]
 CHILDREN = ("queue", "inference_server", "sim_worker", "trainer_job")
-ROUNDS_PER_START = 6
+ROUNDS_PER_START = 5
 """Kills of each child between two starts: the launcher makes a child that dies young wait longer each time."""
 OUT_SECONDS, FULL_SECONDS = 60.0, 15.0
 VARIABLES = {
