@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inference_server.planners.asked_for import outside_request
 from inference_server.planners.grip import measure
 from inference_server.planners.hands import Hands
-from inference_server.planners.placement import Placed, grasps
+from inference_server.planners.placement import Placed, grasps, map_pixels
 from inference_server.planners.planner import Item, LoadedNetwork, Planner
 from inference_server.planners.proposal import ANGLES, propose
 from inference_server.planners.quality_map import quality_map
@@ -47,6 +48,8 @@ OVERLAP, CLEARANCE = 0.020, 0.3
 """Metres of overlap that are worth 1, and what full clearance is worth."""
 PARTLY_SEEN = 3.0
 """What it costs that the thing held reaches out of view: a robot arm, a bin wall, half an object."""
+OUTSIDE = 10.0
+"""More than any score: these hands come last, since they may yet move to where grasps are asked for."""
 NO_CAMERA = "no camera was sent: a field of view of 61 degrees was assumed, and the reply carries pixels only"
 
 
@@ -76,7 +79,7 @@ def predict(scene: Scene) -> tuple[Hands, Placed, Counter]:
     gripper, wanted = scene.request.gripper, scene.request.n_grasps
     x, y, angle, rejected = propose(scene, gripper, max(CANDIDATES, 3 * wanted))
     hands, _, missed = measure(scene, gripper, x, y, angle)
-    kept = torch.argsort(rate(scene, hands), descending=True)[: max(REFINED, 2 * wanted)]
+    kept = torch.argsort(rate(scene, hands) - elsewhere(scene, hands), descending=True)[: max(REFINED, 2 * wanted)]
     hands = hands.pick(kept)
     fine, _, _ = measure(scene, gripper, *fitted(hands), close=True)
     best = fine.pick(torch.argsort(rate(scene, fine), descending=True)[: max(POLISHED, wanted)])
@@ -116,6 +119,12 @@ def beyond_view(scene: Scene, hands: Hands) -> Tensor:
     """What (N,) hands lose of their logit because what they grip reaches out of the picture: a robot's arm, a bin's wall."""
     tips = hands.tip - scene.table_at(hands.x, hands.y)
     return PARTLY_SEEN * (scene.sample(scene.leaving, hands.x, hands.y) >= tips)
+
+
+def elsewhere(scene: Scene, hands: Hands) -> Tensor:
+    """What (N,) hands lose in the choice of those worth a closer look because they lie where no grasp is asked for."""
+    outside = outside_request(scene, map_pixels(scene, hands.x, hands.y, hands.tip))
+    return OUTSIDE * torch.stack(list(outside.values())).any(0)
 
 
 def quality(score: Tensor) -> Tensor:

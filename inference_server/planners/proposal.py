@@ -47,7 +47,7 @@ def propose(scene: Scene, gripper: Gripper, most: int) -> tuple[Tensor, Tensor, 
 def survey(scene: Scene, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor, Counter]:
     """Centres x, y (N,), m, coarse scores (N, ANGLES) of a jaw there, -inf where it cannot close, and counted rejections."""
     rejected: Counter = Counter()
-    rows, columns, top = _centres(scene, rejected)
+    rows, columns, top, inside = _centres(scene, rejected)
     cells = scene.map.resolution
     x = scene.map.corner[0] + cells * columns
     y = scene.map.corner[1] + cells * rows
@@ -65,14 +65,15 @@ def survey(scene: Scene, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor, Coun
     first = pace * _first_free(fingers.reshape(-1), base, offsets, tips)
     scores, wide = _judge(first, pace, gripper)
     leaving = scene.leaving[rows, columns] >= top - scene.table_at(x, y) - max(DEPTHS)
-    scores -= 2.0 * leaving[:, None]
+    scores -= (2.0 * leaving + 2.0 * ~inside)[:, None]
     feasible = torch.isfinite(scores)
     rejected.update(too_wide=int((wide & ~feasible).sum()), collision=int((~wide & ~feasible).sum()))
     return x, y, scores, rejected
 
 
-def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows, columns and the height of the top around every centre to try, (N,)."""
+def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Rows, columns and the height of the top around every centre to try, (N,), and whether it lies where grasps are asked for;
+    one beside may yet move there, but must not take the place of others: a bin has more wall than things in it."""
     raised = scene.above_table >= max(FLOOR + LEAST_OVERLAP, NOISE * scene.map.table_noise)
     stride = max(STRIDE, math.ceil(math.sqrt(int(raised.sum()) / MOST_CENTRES)))
     lattice, known, blind = (
@@ -89,7 +90,8 @@ def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor]:
     for reason, outside in outside_request(scene, pixels, near=True).items():
         rejected[reason] += ANGLES * int((allowed & outside).sum())
         allowed &= ~outside
-    return rows[allowed], columns[allowed], top[allowed]
+    inside = ~torch.stack(list(outside_request(scene, pixels).values())).any(0)
+    return rows[allowed], columns[allowed], top[allowed], inside[allowed]
 
 
 def _strips(reach: int, across: Tensor, row_length: int) -> Tensor:

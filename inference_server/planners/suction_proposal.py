@@ -60,7 +60,7 @@ def centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor]:
     x, y = scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows
     allowed = torch.ones_like(x, dtype=torch.bool)
     pixels = map_pixels(scene, x, y, scene.bound[rows, columns])
-    for reason, outside in outside_request(scene, pixels, near=True).items():
+    for reason, outside in outside_request(scene, pixels).items():
         rejected[reason] += int((allowed & outside).sum())
         allowed &= ~outside
     return x[allowed], y[allowed]
