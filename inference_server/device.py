@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,11 @@ def pick_device(wanted: str) -> torch.device:
             f"device {wanted!r} cannot be used: {str(error).splitlines()[0]}; expected auto, cpu or cuda:N"
         ) from error
     return device
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, which may be fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def to_device(array: np.ndarray, device: torch.device) -> Tensor:

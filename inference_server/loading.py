@@ -32,9 +32,9 @@ class Slot:
     """A module on its device whose tensors are filled with one version after the other."""
 
     def __init__(self, card: ModelCard, execution: Execution):
-        module = build_network(card.architecture, card.parameters).eval()
+        self.module = build_network(card.architecture, card.parameters).to(execution.device).eval()
         # Convolutions of few channels run up to twice as fast with the channels of a pixel side by side.
-        self.module = module.to(execution.device, memory_format=torch.channels_last)
+        self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._forward = None if execution.plain else Forward(self.module, execution)
         self._prepared = False
 

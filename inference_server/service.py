@@ -6,7 +6,6 @@ import asyncio
 import base64
 import gc
 import logging
-import os
 import warnings
 import zlib
 from collections.abc import Callable, Hashable, Sequence
@@ -23,7 +22,7 @@ from inference_server import tracing
 from inference_server.auth import Keys, client_of
 from inference_server.batcher import Batcher, Place
 from inference_server.call import Call
-from inference_server.device import choose_execution
+from inference_server.device import choose_execution, usable_cores
 from inference_server.errors import ServerError
 from inference_server.heatmap import overlay_png
 from inference_server.limits import BodyReader, deadline_of
@@ -70,7 +69,7 @@ class Service:
         self.registry = Registry(settings.models_dir)
         self.planners: dict[str, Planner] = {name: kind() for name, kind in sorted(discover().items())}
         self.execution = choose_execution(settings.device, settings.dtype)
-        self.threads = settings.torch_threads or os.cpu_count() or 1
+        self.threads = settings.torch_threads or usable_cores()
         self.batcher = Batcher(settings.queue_size, self.metrics)
         architectures = {planner.model_name: planner.architecture for planner in self.planners.values() if planner.model_name}
         self.weights = Weights(

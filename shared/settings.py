@@ -49,7 +49,12 @@ class ServerSettings(ServiceSettings):
     max_body_mb: float = Field(64, gt=0, description="largest request body, MiB; beyond it 413")
     max_pixels: int = Field(16_000_000, ge=1, description="most pixels in one image, read from its header; beyond it 413")
     decode_threads: int = Field(2, ge=1, le=64, description="threads that decode images")
-    torch_threads: int = Field(0, ge=0, le=256, description="threads of the network on the CPU; 0: one per core")
+    torch_threads: int = Field(
+        1,
+        ge=0,
+        le=256,
+        description="threads of planning on the CPU, whose steps are too small for more; 0: one per core",
+    )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="precision of the networks; auto: bfloat16 on a GPU that has it, else float32"

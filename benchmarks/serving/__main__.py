@@ -80,8 +80,7 @@ def main(settings: Settings) -> dict[str, Any]:
 
 
 def _contestants(registry: Registry, wanted: list[str]) -> dict[str, AbstractContextManager[Server]]:
-    # One thread for the network: the load and the event loop need the other cores.
-    ours = graspserver(registry.root, queue_size=512, max_batch=32, torch_threads=1, reload_seconds=0.5)
+    ours = graspserver(registry.root, queue_size=512, max_batch=32, reload_seconds=0.5)
     found = {OURS: ours, "plain": comparison("plain"), "litserve": comparison("litserve")}
     if not find_spec("litserve"):
         del found["litserve"]

@@ -36,7 +36,7 @@ OPTIONS: dict[str, Any] = {"camera": CAMERA, "planner": "antipodal"}
 
 
 def settings(models: Path, **changes: Any) -> ServerSettings:
-    values: dict[str, Any] = {"models_dir": models, "port": 0, "reload_seconds": 0.05, "torch_threads": 1, **changes}
+    values: dict[str, Any] = {"models_dir": models, "port": 0, "reload_seconds": 0.05, **changes}
     return ServerSettings(_env_file=None, **values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from inference_server.device import SIZES, Execution, choose_execution, to_device
 from inference_server.forward import PARITY, Forward, largest_change
+from inference_server.service import Service
 from shared.networks import ARCHITECTURES, build_network
 from shared.registry import Registry
 
@@ -127,6 +129,17 @@ def test_the_device_decides() -> None:
     assert (half.plain, half.precision) == (False, "bfloat16")
     copied = to_device(torch.ones(2).numpy(), CPU)
     assert torch.equal(copied, torch.ones(2))
+
+
+def test_planning_takes_one_thread_or_every_core_that_it_may_use(tmp_path: Path) -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert Service(settings(tmp_path, torch_threads=0)).threads == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert Service(settings(tmp_path, torch_threads=0)).threads == len(before)
+    assert Service(settings(tmp_path)).threads == 1
 
 
 def test_a_server_says_how_it_computes(server: Running) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -47,7 +46,7 @@ class Process:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         command = [*SERVER, "--port", "0", "--models-dir", str(folder), "--log-format", "json", *arguments]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TORCH_THREADS": "1"})
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.log: list[str] = []
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
