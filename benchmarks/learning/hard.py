@@ -22,12 +22,12 @@ from shared.registry import Registry
 from sim_worker.trials import Protocol
 
 PROFILE = "hard"
-FIRST_SCENES, TRIES, MOST = 1_500, 6, 4
+FIRST_SCENES, TRIES, MOST = 1_000, 5, 3
 VARIABLES = {
     "PROFILE": PROFILE, "SCENE_KIND": "single", "PLANNER": "dense", "OBJECT_SET": "folder", "ROUND_OUTCOMES": "600",
     "SHARD_OUTCOMES": "32", "WORKERS": "1", "WORLDS": "2", "TORCH_THREADS": "1",
 }  # fmt: skip
-OLD = Protocol(kind="single", profile="standard", object_set="test", rounds=500, seeds=[7])
+OLD = Protocol(kind="single", profile="standard", object_set="test", rounds=400, seeds=[7])
 
 
 def choose(out: Path, models: Path) -> Path:

@@ -35,7 +35,7 @@ VARIABLES = {
     "WORKERS": "1", "WORLDS": "2", "TORCH_THREADS": "1",
 }  # fmt: skip
 UNSEEN = Protocol(kind="single", profile=PROFILE, object_set="test", rounds=200, seeds=[7])
-LABELS = 1_500
+LABELS = 1_000
 
 
 def random_weights(models: Path, seed: int) -> None:
