@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -140,7 +141,7 @@ def _turn(contact: Contact, across: Tensor) -> Tensor:
     """
     near = (contact.right[:, None] - contact.ends[0]).abs().maximum((contact.left[:, None] + contact.ends[1]).abs())
     followed = contact.touched & (near < SAME_SIDE)
-    turns = torch.linspace(-MOST_TURN, MOST_TURN, 21, device=across.device)
+    turns = _turns(across.device)
     right, left = (torch.where(followed, side, -1.0) for side in (contact.ends[0], -contact.ends[1]))
     sideways = turns[:, None] * across
     thickness = (right[:, None] + sideways).amax(2) + (left[:, None] - sideways).amax(2)
@@ -155,14 +156,26 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
 
 def _off_middle(scene: Scene, centre: tuple[Tensor, Tensor], level: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Where the middle of what is gripped lies across the closing axis (N,), seen from the hand, m."""
-    count = round(LOOK / STRIDE)
-    step = torch.linspace(STRIDE, LOOK, count, device=level.device)
-    both = torch.cat([step, -step])
-    beside = torch.tensor([-0.004, 0.0, 0.004], device=level.device)[:, None]
+    both, beside, place = _paces(level.device)
+    count = len(place) // 2
     cos, sin = cos[:, None, None], sin[:, None, None]
     x, y = centre[0][:, None, None] - both * sin, centre[1][:, None, None] + both * cos
     solid = scene.sample(scene.seen, x, y, (beside * cos, beside * sin)) > level[:, None, None]
-    place = torch.arange(count, dtype=torch.float32, device=level.device).repeat(2)
     first = torch.where(solid, float(count), place)  # the steps before the first that is not solid
     ahead, behind = (side.amin(2).mean(1) for side in first.split(count, 2))
     return 0.5 * STRIDE * (ahead - behind)
+
+
+@lru_cache
+def _turns(device: torch.device) -> Tensor:
+    """Turns that are tried, rad."""
+    return torch.linspace(-MOST_TURN, MOST_TURN, 21, device=device)
+
+
+@lru_cache
+def _paces(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Steps across the closing axis ahead and behind (2 S,), lines beside it (3, 1), m, and the number of each step (2 S,)."""
+    count = round(LOOK / STRIDE)
+    step = torch.linspace(STRIDE, LOOK, count, device=device)
+    beside = torch.tensor([-0.004, 0.0, 0.004], device=device)[:, None]
+    return torch.cat([step, -step]), beside, torch.arange(count, dtype=torch.float32, device=device).repeat(2)

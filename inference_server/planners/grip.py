@@ -77,7 +77,7 @@ def measure(
     near = round(MIDDLE / jaw.step)
     top = bound[:, jaw.inner, jaw.centre - near : jaw.centre + near + 1].amax((1, 2))
     floor = _floor(scene, gripper, x, y, angle)
-    wanted = top[:, None] - _depths(gripper, scene.device) if tip is None else tip[:, None]
+    wanted = top[:, None] - _depths(gripper.finger_depth, scene.device) if tip is None else tip[:, None]
     tips = torch.maximum(wanted, floor[:, None])
     free = _free(bound.amax(1), tips, jaw)
     faces = [jaw.step * _first(side) for side in free]
@@ -127,9 +127,15 @@ def _heights(scene: Scene, jaw: _Jaw, x: Tensor, y: Tensor, angle: Tensor) -> tu
     return scene.read(scene.bound, cells[:, : jaw.swept]), scene.read(scene.seen, cells)
 
 
-def _depths(gripper: Gripper, device: torch.device) -> Tensor:
-    deepest = max(gripper.finger_depth - PALM_GAP, LEAST_OVERLAP)
+@lru_cache(maxsize=64)
+def _depths(finger_depth: float, device: torch.device) -> Tensor:
+    deepest = max(finger_depth - PALM_GAP, LEAST_OVERLAP)
     return torch.tensor(DEPTHS, device=device).clamp(max=deepest)
+
+
+@lru_cache
+def _clearances(device: torch.device) -> Tensor:
+    return torch.tensor(EXTRA, device=device)
 
 
 def _floor(scene: Scene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> Tensor:
@@ -164,7 +170,7 @@ def _open(
     free: (N, distances) right and left. right, left: nearest inner faces. middle: of what is held. The fingers close on its
     middle with as much clearance as there is; where only the nearest faces fit, whatever the middle, they are taken.
     """
-    extra = torch.tensor(EXTRA, device=right.device)
+    extra = _clearances(right.device)
     half = torch.maximum(right - middle, left + middle)[:, None] + extra
     fits = 2 * half <= gripper.max_width + ROUNDING
     for side, face in zip(free, (half + middle[:, None], half - middle[:, None]), strict=True):

@@ -45,9 +45,13 @@ class Hands:
 
     def pick(self, which: Tensor) -> Hands:
         """The hands at indices or where a mask (N,) is true; these themselves where it is true for all."""
-        if which.dtype == torch.bool and which.all():
-            return self
-        return Hands(*(getattr(self, field.name)[which] for field in fields(self)))
+        if which.dtype == torch.bool:
+            if which.all():
+                return self
+            which = torch.nonzero(which).squeeze(1)
+        measured = torch.stack([getattr(self, name) for name in MEASURED])  # one copy instead of one per field
+        picked = dict(zip(MEASURED, measured.index_select(1, which).unbind(), strict=True))
+        return Hands(**picked, source=self.source.index_select(0, which))
 
     def join(self, other: Hands) -> Hands:
         """These hands followed by the others."""
@@ -60,3 +64,7 @@ class Hands:
     @property
     def pose(self) -> HandPose:
         return HandPose(self.x, self.y, self.tip, self.angle, self.width)
+
+
+MEASURED = [field.name for field in fields(Hands) if field.name != "source"]
+"""All fields but `source`, which is a whole number: real numbers of one type."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ def survey(scene: Scene, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor, Coun
     pad = PACE * reach + math.ceil(span) + 2
     fingers = torch.nn.functional.pad(dilate_round(scene.bound, thick), (pad, pad, pad, pad), value=OUTSIDE)
     base = ((rows + pad) * fingers.shape[1] + columns + pad).to(torch.int32)
-    offsets = _strips(reach, torch.linspace(-span, span, lines), fingers.shape[1]).to(scene.device)
+    offsets = _strips(reach, span, lines, fingers.shape[1], scene.device)
     depths = torch.tensor(DEPTHS, device=scene.device)
     tips = torch.maximum(top - depths[:, None], scene.table_at(x, y) + FLOOR)
     first = pace * _first_free(fingers.reshape(-1), base, offsets, tips)
@@ -94,17 +95,18 @@ def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor, T
     return rows[allowed], columns[allowed], top[allowed], inside[allowed]
 
 
-def _strips(reach: int, across: Tensor, row_length: int) -> Tensor:
+@lru_cache(maxsize=64)
+def _strips(reach: int, span: float, lines: int, row_length: int, device: torch.device) -> Tensor:
     """Flat index offsets (reach + 1, 2, lines, ANGLES, 1) of finger positions from the centre outwards, on both sides.
 
-    Lines lie `across` (lines,) cells from the closing axis.
+    Lines lie up to `span` cells from the closing axis on both sides.
     """
     angle = torch.arange(ANGLES)[:, None] * (math.pi / ANGLES)
     along = PACE * torch.arange(reach + 1)[:, None, None, None, None] * torch.tensor([1, -1])[:, None, None, None]
-    across = across[:, None, None]
+    across = torch.linspace(-span, span, lines)[:, None, None]
     column = torch.round(along * torch.cos(angle) - across * torch.sin(angle)).to(torch.int32)
     row = torch.round(along * torch.sin(angle) + across * torch.cos(angle)).to(torch.int32)
-    return row * row_length + column
+    return (row * row_length + column).to(device)
 
 
 def _first_free(heights: Tensor, base: Tensor, offsets: Tensor, tips: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ highest cell under each finger and under the palm.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -44,6 +45,7 @@ def palm_height(scene: Scene, gripper: Gripper, x: Tensor, y: Tensor, angle: Ten
     return scene.read(scene.blunt, cells).amax((1, 2))
 
 
+@lru_cache(maxsize=256)
 def _lattice(length: float, step: float, device: torch.device) -> Tensor:
     """Positions from -length/2 to length/2, at most a step apart."""
     return torch.linspace(-length / 2, length / 2, max(2, math.ceil(length / step) + 1), device=device)

@@ -13,7 +13,7 @@ from table_scenes import Box, camera, render
 
 from inference_server.planners.antipodal import AntipodalPlanner
 from inference_server.planners.calibration import calibrated
-from inference_server.planners.dense import DensePlanner, blend
+from inference_server.planners.dense import TYPICAL, DensePlanner, blend
 from inference_server.planners.local import local_planner
 from inference_server.planners.planner import LoadedNetwork, PlannerError, choose, discover
 from shared.contract import Gripper, PlanRequest
@@ -60,7 +60,7 @@ def test_among_grasps_that_the_network_takes_for_equal_the_tidy_one_wins_and_els
     assert blend(torch.tensor([6.5, 6.2]), scores).argmax() == 1
     assert blend(torch.tensor([2.0, 0.5]), scores).argmax() == 0
     assert torch.allclose(
-        blend(torch.tensor([-1.0, 1.0]), torch.full((2,), 1.5)), torch.sigmoid(torch.tensor([-1.0, 1.0])), atol=0.01
+        blend(torch.tensor([-1.0, 1.0]), torch.full((2,), TYPICAL)), torch.sigmoid(torch.tensor([-1.0, 1.0])), atol=0.01
     )
 
 
