@@ -223,13 +223,16 @@ def _plane(slopes: np.ndarray, corner: tuple[float, float], shape: tuple[int, ..
 
 def _close_gaps(height: np.ndarray, known: np.ndarray) -> None:
     """Fill, in place, single empty cells between two readings of one surface: gaps between splats, not holes."""
-    h = np.pad(np.where(known, height, np.nan), 1, constant_values=np.nan)  # nothing is near to nan
-    rows, columns = height.shape
-    for i, j in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        first, second = (h[1 + s * i : 1 + s * i + rows, 1 + s * j : 1 + s * j + columns] for s in (1, -1))
-        fill = np.nonzero(~known & (np.abs(first - second) < 0.01))
-        height[fill] = 0.5 * (first[fill] + second[fill])
-        known[fill] = True
+    width = height.shape[1] + 2
+    h = np.pad(np.where(known, height, np.nan), 1, constant_values=np.nan).ravel()  # nothing is near to nan
+    row, column = np.nonzero(~known & (cv2.dilate(known.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0))
+    for step in (1, width, width + 1, width - 1):
+        cell = (row + 1) * width + column + 1
+        first, second = h[cell + step], h[cell - step]
+        close = np.abs(first - second) < 0.01
+        height[row[close], column[close]] = (0.5 * (first + second))[close]
+        known[row[close], column[close]] = True
+        row, column = row[~close], column[~close]
 
 
 def _drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from inference_server.planners.asked_for import outside_request
 from inference_server.planners.placement import map_pixels
-from inference_server.planners.scene import FORBIDDEN, OUTSIDE, Scene, dilate, dilate_round
+from inference_server.planners.scene import OUTSIDE, Scene, dilate, dilate_round
 from shared.contract import Gripper
 
 ANGLES = 16
@@ -77,9 +77,7 @@ def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor, T
     one beside may yet move there, but must not take the place of others: a bin has more wall than things in it."""
     raised = scene.above_table >= max(FLOOR + LEAST_OVERLAP, NOISE * scene.map.table_noise)
     stride = max(STRIDE, math.ceil(math.sqrt(int(raised.sum()) / MOST_CENTRES)))
-    lattice, known, blind = (
-        layer[::stride, ::stride] for layer in (raised, scene.known, dilate(scene.guarded, 4) == FORBIDDEN)
-    )
+    lattice, known, blind = (layer[::stride, ::stride] for layer in (raised, scene.known, scene.near_blind))
     rejected["below_table"] += ANGLES * int((known & ~lattice).sum())
     rejected["no_depth"] += ANGLES * int((~known | (lattice & blind)).sum())
     lattice = lattice & ~blind

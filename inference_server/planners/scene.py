@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ FORBIDDEN = 10.0
 """Height of what no finger may touch, m."""
 BLUNT = 4
 """The palm is swept over the map dilated by this many cells, so that samples 10 mm apart miss nothing."""
+NEAR_BLIND = 4
+"""No centre is tried this near to cells where anything may be."""
 TYPICAL_FOCAL = 0.85
 """Focal length over the image's width of a common depth camera (61 degrees), for requests without a camera."""
 
@@ -68,6 +71,12 @@ class Scene:
     def guarded(self) -> Tensor:
         """`bound`, and FORBIDDEN where a finger may not go because anything may be there, (H, W), m."""
         return torch.where(torch.from_numpy(self.map.blind).to(self.device), FORBIDDEN, self.bound)
+
+    @cached_property
+    def near_blind(self) -> Tensor:
+        """Cells within NEAR_BLIND cells of blind ones, along both axes, (H, W) bool."""
+        square = np.ones((2 * NEAR_BLIND + 1,) * 2, np.uint8)
+        return torch.from_numpy(cv2.dilate(self.map.blind.astype(np.uint8), square) > 0).to(self.device)
 
     @cached_property
     def leaving(self) -> Tensor:
