@@ -1,0 +1,48 @@
+"""Cups ranked by a network: what it says does not depend on how a round cup is turned by half."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from suction_scenes import CUP, LeaningBox, item
+from table_scenes import Box, camera
+
+from inference_server.planners.planner import LoadedNetwork
+from inference_server.planners.suction_dense import SuctionDensePlanner, seen_both_ways
+from shared.networks.suction_dense import SuctionScorer
+from shared.registry import ModelCard
+
+VIEW = camera(240, 320, 262.5)
+
+
+def opinionated() -> LoadedNetwork:
+    """A network that has learned nothing, but is not indifferent."""
+    torch.manual_seed(0)
+    network = SuctionScorer().eval()
+    torch.nn.init.normal_(network.head[-1].weight)
+    card = ModelCard(name="suction-dense", architecture="suction-dense")
+    return LoadedNetwork("suction-dense", 1, network, card, torch.device("cpu"))
+
+
+@torch.inference_mode()
+def test_a_view_and_the_same_turned_by_half_are_one() -> None:
+    network = opinionated()
+    [seen] = network.module.golden_batch()  # type: ignore[operator]
+    turned = torch.rot90(seen, 2, (2, 3))
+    assert not torch.allclose(network.module(seen), network.module(turned), atol=1e-3)
+    torch.testing.assert_close(seen_both_ways(network, seen), seen_both_ways(network, turned))
+
+
+def test_answers_are_sorted_and_name_their_model_in_every_scene_of_a_batch() -> None:
+    solids = [
+        [Box(-0.05, 0.0, 0.5, 0.1, 0.08, 0.03)],
+        [],
+        [LeaningBox(0.07, 0.01, 0.05, 0.7, math.radians(25), 0.08, 0.07, 0.05)],
+    ]
+    plans = SuctionDensePlanner().plan_batch([item(VIEW, each, CUP) for each in solids], opinionated())
+    assert [bool(plan.grasps) for plan in plans] == [True, False, True]
+    for plan in plans:
+        assert plan.model is not None
+        assert (plan.model.name, plan.model.version) == ("suction-dense", 1)
+        assert [grasp.quality for grasp in plan.grasps] == sorted((grasp.quality for grasp in plan.grasps), reverse=True)
