@@ -18,6 +18,7 @@ from trainer_job.tickets import TicketOffice
 
 log = logging.getLogger(__name__)
 
+COLLECTING, JUDGING = "collecting", "judging"
 TURN_SECONDS = 0.5
 REPORT_SECONDS = 2.0
 LOG_SECONDS = 10.0
@@ -41,7 +42,7 @@ class Attendant(threading.Thread):
         self.tickets, self.dataset, self.ingest, self.model = tickets, dataset, ingest, name
         self.board = WorkerBoard(client, TRAINERS)
         self.waiting_to_be_learned = 0
-        self.state = "collecting"
+        self.state = COLLECTING
         self._learned = 0
         self._reported = self._logged = float("-inf")
         self._stopping = threading.Event()
@@ -64,7 +65,7 @@ class Attendant(threading.Thread):
         records = self.dataset.records[self._learned :]
         self.tickets.learn(records)
         self._learned += len(records)
-        self.tickets.top_up(self.waiting_to_be_learned)
+        self.tickets.top_up(self.waiting_to_be_learned, judging=self.state == JUDGING)
         now = time.monotonic()
         if now - self._reported > REPORT_SECONDS:
             self._reported = now

@@ -20,7 +20,7 @@ import redis
 from shared.registry import Registry
 from shared.settings import TrainerSettings
 from shared.streams import OutcomeStream, TicketStream, connect
-from trainer_job.attendant import Attendant
+from trainer_job.attendant import COLLECTING, JUDGING, Attendant
 from trainer_job.dataset import Dataset
 from trainer_job.decisions import Decisions
 from trainer_job.distributed import Ranks
@@ -99,7 +99,7 @@ class Trainer:
             self.decisions.turn()
         except redis.RedisError as error:
             log.warning("the judge waits for the queue", extra={"error": str(error)})
-        self.attendant.state = "judging" if self.decisions.trial else "collecting"
+        self.attendant.state = JUDGING if self.decisions.trial else COLLECTING
         if new >= self.settings.round_outcomes and not self.decisions.trial:
             self._round(plan_round(self.library, self.registry, self.settings, self.settings.model))
         else:

@@ -45,11 +45,16 @@ class TicketOffice:
             if record.scene and record.on_policy and not record.success and not record.held_out:
                 self._failed.append(record.scene)
 
-    def top_up(self, waiting_to_be_learned: int) -> int:
-        """Issues as many collect tickets as are missing and returns how many; none while the trainer is behind."""
-        if waiting_to_be_learned > BACKLOG_ROUNDS * self.settings.round_outcomes:
+    def top_up(self, waiting_to_be_learned: int, judging: bool = False) -> int:
+        """Issues as many collect tickets as are missing and returns how many; none while the trainer is behind.
+
+        While a candidate is being judged the workers run trials, and collect only when none wait: a decision comes sooner, and
+        what is then collected shows the better version.
+        """
+        outstanding = self.stream.outstanding()
+        if waiting_to_be_learned > BACKLOG_ROUNDS * self.settings.round_outcomes or (judging and outstanding):
             return 0
-        missing = self.settings.outstanding_tickets - self.stream.outstanding()
+        missing = self.settings.outstanding_tickets - outstanding
         for number in self.reserve(missing):
             self.stream.issue(self.collect_ticket(number))
         return max(missing, 0)

@@ -1,8 +1,8 @@
 """From the shipped weights: objects that the shipped model does badly on, and what the loop gains there and loses elsewhere.
 
 The objects are chosen by measurement among those that learners may see (random shapes below 900 that are not of the
-validation set): every object that fails once in a first pass is tried `TRIES` times, and stays when at most `MOST` of these
-succeed. What is reported comes from other scenes than those that chose.
+validation set): every object that fails once in a first pass is tried again, and what stays once more and longer. What is
+reported comes from other scenes than those that chose.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from shared.registry import Registry
 from sim_worker.trials import Protocol
 
 PROFILE = "hard"
-FIRST_SCENES, TRIES, MOST = 1_000, 5, 3
+FIRST_SCENES = 1_000
+TRIES, MOST = (5, 25), (0.6, 0.7)
+"""Tries per object of the second and the third pass, and the greatest rate of success of an object that stays."""
 VARIABLES = {
-    "PROFILE": PROFILE, "SCENE_KIND": "single", "PLANNER": "dense", "OBJECT_SET": "folder", "ROUND_OUTCOMES": "600",
+    "PROFILE": PROFILE, "SCENE_KIND": "single", "PLANNER": "dense", "OBJECT_SET": "folder", "ROUND_OUTCOMES": "1000",
     "SHARD_OUTCOMES": "32", "WORKERS": "1", "WORLDS": "2", "TORCH_THREADS": "1",
 }  # fmt: skip
 OLD = Protocol(kind="single", profile="standard", object_set="test", rounds=400, seeds=[7])
@@ -34,21 +36,24 @@ def choose(out: Path, models: Path) -> Path:
     """The folder of hard objects; chosen once and kept, stage by stage."""
     version = Registry(models).champion("dense")
     assert version is not None
-    suspects, hard = out / "suspects", out / "hard-objects"
-    if not suspects.exists():
+    passes = [out / "suspects", out / "second-pass", out / "hard-objects"]
+    if not passes[0].exists():
         first = by_object(models, version, Protocol(kind="single", profile=PROFILE, object_set="train", rounds=FIRST_SCENES))
         _write(out / "first-pass.json", first)
-        _copy(sorted({name for name, success in first if name.startswith("random/") and not success}), suspects)
-    if not hard.exists():
-        count = len(list(suspects.iterdir()))
-        protocol = Protocol(kind="single", profile=PROFILE, objects_dir=suspects, rounds=TRIES * count, seeds=[1])
+        _copy(sorted({name for name, success in first if name.startswith("random/") and not success}), passes[0])
+    for seed, (before, after, tries, most) in enumerate(zip(passes, passes[1:], TRIES, MOST, strict=False), 1):
+        if after.exists():
+            continue
+        rounds = tries * len(list(before.iterdir()))
         tried = defaultdict(list)
-        for name, success in by_object(models, version, protocol):
+        for name, success in by_object(
+            models, version, Protocol(kind="single", profile=PROFILE, objects_dir=before, rounds=rounds, seeds=[seed])
+        ):
             tried[name].append(success)
-        _write(out / "second-pass.json", {name: [sum(each), len(each)] for name, each in sorted(tried.items())})
-        bad = [name for name, each in sorted(tried.items()) if sum(each) <= MOST / TRIES * len(each)]
-        _copy([f"random/{Path(name).parent.name}" for name in bad], hard)
-    return hard
+        _write(out / f"{after.name}.json", {name: [sum(each), len(each)] for name, each in sorted(tried.items())})
+        bad = [name for name, each in sorted(tried.items()) if sum(each) <= most * len(each)]
+        _copy([f"random/{Path(name).parent.name}" for name in bad], after)
+    return passes[-1]
 
 
 def _copy(names: list[str], target: Path) -> None:

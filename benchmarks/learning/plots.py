@@ -19,7 +19,7 @@ def draw(out: Path, target: Path) -> Path:
     left, right = figure.subplots(1, 2)
     for report in reports:
         served, label = report["served"], f"seed {report['seed']}"
-        counts = [point["attempts"] for point in served]
+        counts = [point["after"] for point in served]
         line = left.step([*counts, report["attempts"]], [*(p["rate"] for p in served), served[-1]["rate"]], where="post")[0]
         errors = [[p["rate"] - p["low"] for p in served], [p["high"] - p["rate"] for p in served]]
         left.errorbar(counts, [p["rate"] for p in served], errors, fmt="o", capsize=3, color=line.get_color(), label=label)

@@ -87,7 +87,7 @@ def run(out: Path, seed: int, wanted: int, minutes: float) -> bool:
         "attempts": attempts(data),
         "settings": VARIABLES,
         "protocol": UNSEEN.model_dump(mode="json"),
-        "served": [{"attempts": count, "version": version, **rate(tested[version])} for count, version in served],
+        "served": [{"after": count, "version": version, **rate(tested[version])} for count, version in served],
         "versions": versions,
     }
     replace_file(out / f"scratch-{seed}.json", json.dumps(report, indent=1).encode())

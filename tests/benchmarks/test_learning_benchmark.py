@@ -53,7 +53,7 @@ def test_attempts_are_counted_in_the_order_of_their_time(tmp_path: Path) -> None
 
 def test_curves_are_drawn_from_the_reports_of_all_seeds(tmp_path: Path) -> None:
     for seed in (0, 1):
-        served = [{"attempts": 0, "version": 1, **rate([True, False])}, {"attempts": 500, "version": 2, **rate([True] * 9)}]
+        served = [{"after": 0, "version": 1, **rate([True, False])}, {"after": 500, "version": 2, **rate([True] * 9)}]
         versions = [{"version": 1, "learned_from": 0, "auc": 0.5}, {"version": 2, "learned_from": 400, "auc": 0.8}]
         report = {"seed": seed, "attempts": 900, "served": served, "versions": versions}
         (tmp_path / f"scratch-{seed}.json").write_text(json.dumps(report))

@@ -58,6 +58,19 @@ def test_no_tickets_while_the_trainer_is_behind(redis_url: str, tmp_path: Path) 
     assert office(redis_url, tmp_path).top_up(10 * BACKLOG_ROUNDS) == 5
 
 
+def test_trials_of_a_judge_go_before_collecting(redis_url: str, tmp_path: Path) -> None:
+    stream = TicketStream(connect(redis_url))
+    waiting = office(redis_url, tmp_path)
+    stream.issue(waiting.collect_ticket(100))
+    assert waiting.top_up(0, judging=True) == 0
+    assert waiting.top_up(0) == 4
+    key_and_ticket = [stream.take("w", 10) for _ in range(5)]
+    for taken in key_and_ticket:
+        assert taken
+        stream.done(taken[0])
+    assert waiting.top_up(0, judging=True) == 5
+
+
 def test_scenes_are_asked_of_whom_the_model_serves_and_of_one_kind_if_wanted(redis_url: str, tmp_path: Path) -> None:
     mixed = office(redis_url, tmp_path, model="dense")
     assert {mixed.collect_ticket(number).planner for number in range(20)} == {"auto"}
