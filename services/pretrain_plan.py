@@ -82,7 +82,7 @@ def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence
             random=6, edges=8, feasible=8, on_policy=8, gripper=str(out / f"{name}.json"),
             feasible_planner="suction", planner="suction",
         )
-        for name, attempts, seed in (("cup15", 9_000, 301), ("cup10", 7_000, 302), ("cup75", 5_000, 303))
+        for name, attempts, seed in (("cup15", 9_000, 301), ("cup10", 7_000, 302), ("cup75", 14_000, 303))
     ]  # fmt: skip
     over_table = make.collect(
         "over-table", {"heatmap"}, 40_000, 103, kinds="single,single,single,single,pile", profiles="standard", fewest=2, most=5,
