@@ -33,7 +33,9 @@ from shared.planner import Observation
 from shared.streams import OutcomeStream, connect
 
 RECENT_BYTES = 128 * 2**20
-"""Memory for images of recent plans: about 200 of 640 x 480."""
+"""Memory for recent plans: about 100 of 640 x 480, whose images are most of it."""
+PLAN_BYTES, GRASP_BYTES = 6000, 5000
+"""What a plan and its request take, and each grasp more (measured, rounded up)."""
 DEPTH_SCALE = 1e-4
 """Metres per unit of a depth image that is stored as uint16: up to 6.5 m, finer than any depth camera."""
 RETRY_AFTER = 5
@@ -79,8 +81,9 @@ class RecentPlan:
 
     @property
     def size(self) -> int:
-        images = (self.observation.depth, self.observation.rgb)
-        return sum(image.nbytes for image in images if image is not None) + 1000 * len(self.plan.grasps)
+        images = (self.observation.depth, self.observation.rgb, self.observation.segmask)
+        pixels = sum(image.nbytes for image in images if image is not None)
+        return pixels + PLAN_BYTES + GRASP_BYTES * len(self.plan.grasps)
 
 
 class RecentPlans:

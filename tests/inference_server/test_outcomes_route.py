@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,10 +143,30 @@ def test_while_the_queue_is_away_it_is_503_and_then_it_is_taken(tmp_path: Path, 
 
 
 def test_recent_plans_stay_within_their_memory() -> None:
-    recent = RecentPlans(most_bytes=10_000)
+    recent = RecentPlans(most_bytes=20_000)
     observation = Observation(depth=np.zeros((25, 40), np.float32))
     for number in range(5):
         recent.remember(GraspPlan(request_id=str(number), planner="antipodal"), observation, PlanRequest())
     assert [recent.find(str(number)) is not None for number in range(5)] == [False, False, False, True, True]
     recent.remember(GraspPlan(request_id="4", planner="antipodal"), observation, PlanRequest())
     assert recent.find("3") is not None, "the same plan again takes no more memory"
+
+
+def test_recent_plans_of_tiny_images_stay_within_it_too() -> None:
+    most, image = 2**20, np.zeros((9, 7), np.float32)
+    recent = RecentPlans(most)
+    pose = np.eye(4).tolist()
+    request = json.dumps({"camera": CAMERA, "camera_pose": pose})
+    grasp = {**GRASP, "pose_camera": pose, "pose_base": pose}
+    plan = json.dumps({"planner": "antipodal", "grasps": [grasp] * 3})
+    tracemalloc.start()
+    try:
+        for number in range(400):
+            made = GraspPlan.model_validate_json(plan).model_copy(update={"request_id": str(number)})
+            recent.remember(made, Observation(depth=image.copy()), PlanRequest.model_validate_json(request))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert recent.find("0") is None
+    assert recent.find("399") is not None
+    assert taken < 1.1 * most
