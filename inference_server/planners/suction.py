@@ -21,15 +21,17 @@ from shared.planner import Observation
 
 CANDIDATES, REFINED = 400, 96
 """Contacts looked at closely per observation, and those moved towards the middle; more when more grasps are asked for."""
-START = 3.0
-"""Score of a perfect contact. This and the weights below are logits of success."""
-CURVED, UNEVEN, ROUGH = 2.0 / 0.001, 1.0 / 0.001, 0.5 / 0.001
-"""Cost of a metre of departure from a plane: of the smoothed surface, of the worst part, and root mean square."""
-MARGIN, ENOUGH = 0.5 / 0.001, 0.004
-"""Worth of a metre of surface beyond the rim, and how much is enough."""
+START = 1.8
+"""Score of a perfect contact with a rim that just lies on its surface. This and the weights below are the logits of a logistic
+regression on 13,000 attempts with cups of 15 and 30 mm, simulated with sensor noise and pose error. On 8,788 others, in 660
+scenes of validation objects, they rank with an AUC of 0.847."""
+CURVED, ROUGH = 0.55 / 0.001, 1.25 / 0.001
+"""Cost of a metre of departure from a plane: of the smoothed surface under the cup, and root mean square around it."""
+MARGIN, LEAST, ENOUGH = 0.1 / 0.001, -0.003, 0.006
+"""Worth of a metre of surface beyond the rim, and between what margins it counts, m."""
 LEVER = 0.5 / 0.030
 """Cost of a metre between the contact and the middle of the thing."""
-TILT = 0.5
+TILT = 0.2
 """Cost of a radian of tilt."""
 LEVEL = 0.012
 """Levels on which structures are followed to the edge of view lie this far apart, m."""
@@ -67,9 +69,8 @@ def rate(cups: Cups) -> Tensor:
     return (
         START
         - CURVED * cups.curved
-        - UNEVEN * cups.uneven
         - ROUGH * cups.rough
-        + MARGIN * (cups.margin.clamp(max=ENOUGH) - ENOUGH)
+        + MARGIN * cups.margin.clamp(LEAST, ENOUGH)
         - LEVER * cups.lever
         - TILT * cups.tilt
     )

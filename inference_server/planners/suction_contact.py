@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inference_server.planners.scene import Scene
+from inference_server.planners.scene import OUTSIDE, Scene
 from inference_server.planners.suction_cups import Cups
 from shared.networks.cup_frame import CupPose
 
 STEP, CLOSE_STEP = 0.0035, 0.002
 """Distance of the samples under a cup in a first look and in a close one, m."""
-ROUNDS = 3
+ROUNDS, CLOSE_ROUNDS = 2, 3
 """Times that the plane is fitted: the cup's outline on the map follows its tilt."""
+RIDGE = (1e-3, 0.0, 0.0, 1e-7, 0.0, 1e-7)
+"""Added to the sums of the fit, so that cups without a reading have a plane, too."""
 OUTLIER = 0.003
 """Departure, m, at which a sample counts half as much for the plane: edges and flying pixels must not tilt it."""
 DROP, SHARE_OF_RISE = 0.005, 0.6
@@ -29,6 +31,9 @@ NEAREST = 3
 """The margin is the mean of so many of the nearest ends of the surface: one reading may err."""
 MOVE = 0.004
 """Farthest that a contact is moved at once towards the middle between the ends of its surface, m."""
+AROUND, SENSOR = 1.5, 0.75
+"""Radii of the cup within which roughness is measured: under a small cup alone noise hides it. And the share of the table's
+noise that a smooth surface shows there."""
 RIM = 24
 PARTS = 8
 """Parts of the cup's outer ring whose mean departure is taken."""
@@ -77,84 +82,92 @@ def disc(radius: float, close: bool, device: torch.device) -> Disc:
 
 
 def lay(scene: Scene, radius: float, x: Tensor, y: Tensor, close: bool) -> Cups:
-    """Cups of a radius (m) laid on what is seen at map x, y (N,). `margin` and the middle are only looked for when `close`."""
+    """Cups of a radius (m) laid on what is seen at map x, y (N,). The ends of the surface and the middle of the thing under the
+    cup are only looked for when `close`."""
     samples = disc(radius, close, scene.device)
-    pose = _fit(scene, samples, x, y)
-    heights, known = _look(scene, pose, samples.along, samples.across)
-    upright = pose.normal()[:, 2:]
-    departure = (heights - pose.plane(*pose.offsets(samples.along, samples.across))) * upright
+    pose = _fit(scene, samples, x, y, CLOSE_ROUNDS if close else ROUNDS)
+    departure, known = _departure(scene, pose, samples.along, samples.across)
     rise = pose.height - scene.table_at(pose.x, pose.y)
     near = departure.abs() < _drop(rise)[:, None]
     held = (known & near).float()
     weighted = departure * held
-    count = held.sum(1).clamp(min=1)
     in_part = held @ samples.parts.T
     mean = (weighted @ samples.parts.T) / in_part.clamp(min=1)
-    nothing = torch.zeros_like(x)
-    cups = Cups(
+    ends = surface_ends(scene, radius, pose) if close else torch.full((len(x), RIM), radius, device=scene.device)
+    lean_x, lean_y = _middle(scene, pose) if close else (torch.zeros_like(x), torch.zeros_like(x))
+    return Cups(
         pose=pose,
-        curved=_curved(samples, departure, held),
+        curved=_curved(samples, weighted, held),
         uneven=torch.where(in_part > 0, mean.abs(), DROP).amax(1),
-        rough=(weighted.pow(2).sum(1) / count).sqrt(),
-        margin=nothing,
-        lean_x=nothing,
-        lean_y=nothing,
+        rough=_rough(scene, disc(AROUND * radius, close, scene.device), x, y),
+        ends=ends,
+        margin=ends.topk(NEAREST, dim=1, largest=False).values.mean(1) - radius,
+        lean_x=lean_x,
+        lean_y=lean_y,
         rise=rise,
         unseen=1 - known[:, -RIM:].float().mean(1),
         lost=(known & ~near).float().mean(1),
-        score=nothing,
+        score=torch.zeros_like(x),
     )
-    return _surrounded(scene, radius, cups) if close else cups
 
 
-def _fit(scene: Scene, samples: Disc, x: Tensor, y: Tensor) -> CupPose:
+def _fit(scene: Scene, samples: Disc, x: Tensor, y: Tensor, rounds: int) -> CupPose:
     """The plane of least squares under each cup, with what lies far from it weighed down."""
-    height = scene.sample(scene.bound, x, y)
-    pose = CupPose(x, y, height, torch.zeros_like(x), torch.zeros_like(x))
-    for turn in range(ROUNDS):
-        at_x, at_y = pose.offsets(samples.along, samples.across)
-        heights = scene.sample(scene.bound, at_x, at_y)
-        weight = scene.sample(scene.known, at_x, at_y).float()
+    a, b = samples.along, samples.across
+    squares = torch.stack([torch.ones_like(a), a, b, a * a, a * b, b * b], 1)
+    pose = CupPose(x, y, scene.sample(scene.bound, x, y), torch.zeros_like(x), torch.zeros_like(x))
+    for turn in range(rounds):
+        first, second = pose.tangents()
+        departure, known = _departure(scene, pose, a, b, upright=False)
         # At first nothing is known of the slope: what is far from the centre's height is another thing, or a steep side.
-        off = heights - pose.plane(at_x, at_y)
-        weight = weight / (1 + (off / (OUTLIER if turn else 4 * OUTLIER)) ** 2)
-        design = torch.stack([at_x - x[:, None], at_y - y[:, None], torch.ones_like(at_x)], 2)
-        normal = (design * weight[..., None]).transpose(1, 2)
-        ridge = torch.diag(torch.tensor([1e-7, 1e-7, 1e-3], device=x.device))
-        target = normal @ heights[..., None] + ridge @ torch.stack([pose.slope_x, pose.slope_y, pose.height], 1)[..., None]
-        slope_x, slope_y, level = torch.linalg.solve(normal @ design + ridge, target)[..., 0].unbind(1)
-        pose = CupPose(x, y, level, slope_x, slope_y)
+        weight = known / (1 + (departure / (OUTLIER if turn else 4 * OUTLIER)) ** 2)
+        n, sa, sb, saa, sab, sbb = (weight @ squares + squares.new_tensor(RIDGE)).unbind(1)
+        normal = torch.stack([n, sa, sb, sa, saa, sab, sb, sab, sbb], 1).reshape(-1, 3, 3)
+        level, along, across = torch.linalg.solve(normal, (weight * departure) @ squares[:, :3]).unbind(1)
+        # From slopes along the tangents to slopes along map x and y.
+        scale = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
+        steeper_x = (along * second[:, 1] - across * first[:, 1]) / scale
+        steeper_y = (across * first[:, 0] - along * second[:, 0]) / scale
+        pose = CupPose(x, y, pose.height + level, pose.slope_x + steeper_x, pose.slope_y + steeper_y)
     return pose
 
 
-def _look(scene: Scene, pose: CupPose, along: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
-    """Seen heights (N, S) at points in the plane of each cup, and where there is a reading."""
+def _departure(scene: Scene, pose: CupPose, along: Tensor, across: Tensor, upright: bool = True) -> tuple[Tensor, Tensor]:
+    """How far (N, S) what is seen lies out of the plane of each cup, across it or upright, m, and where there is a reading."""
     x, y = pose.offsets(along, across)
-    return scene.sample(scene.bound, x, y), scene.sample(scene.known, x, y)
+    seen = scene.sample(scene.seen, x, y)
+    known = seen > OUTSIDE
+    departure = torch.where(known, seen - pose.plane(x, y), 0.0)
+    return (departure * pose.normal()[:, 2:] if upright else departure), known
 
 
-def _curved(samples: Disc, departure: Tensor, held: Tensor) -> Tensor:
-    """Greatest departure (N,) of a smooth surface through the samples from a plane, on the rim and in the centre, m."""
+def _curved(samples: Disc, weighted: Tensor, held: Tensor) -> Tensor:
+    """Greatest departure (N,) of a smooth surface through the held samples from a plane, on the rim and in the centre, m.
+
+    weighted: departures (N, S) of the samples that are held (N, S), else 0.
+    """
     a, b = samples.along, samples.across
     scale = a.abs().max()
     design = torch.stack([torch.ones_like(a), a / scale, b / scale, (a / scale) ** 2, a * b / scale**2, (b / scale) ** 2], 1)
-    weighted = design[None] * held[..., None]
-    normal = weighted.transpose(1, 2) @ design + 1e-3 * torch.eye(6, device=a.device)
-    found = torch.linalg.solve(normal, weighted.transpose(1, 2) @ departure[..., None])[..., 0]
+    squares = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
+    normal = (held @ squares).reshape(-1, 6, 6) + 1e-3 * torch.eye(6, device=a.device)
+    found = torch.linalg.solve(normal, weighted @ design)
     return (found[:, 3:] / scale**2 @ samples.bend.T).abs().amax(1)
+
+
+def _rough(scene: Scene, samples: Disc, x: Tensor, y: Tensor) -> Tensor:
+    """Root mean square departure (N,) of what is seen under and around each cup from a plane of its own, less noise, m."""
+    pose = _fit(scene, samples, x, y, ROUNDS)
+    departure, known = _departure(scene, pose, samples.along, samples.across)
+    drop = _drop(pose.height - scene.table_at(pose.x, pose.y))[:, None]
+    held = (known & (departure.abs() < drop)).float()
+    mean = (held * departure**2).sum(1) / held.sum(1).clamp(min=1)
+    return (mean - (SENSOR * scene.map.table_noise) ** 2).clamp(min=0).sqrt()
 
 
 def _drop(rise: Tensor) -> Tensor:
     """Departure (N,) from the plane at which a surface that rises so high over the table (N,) has ended, m."""
     return (SHARE_OF_RISE * rise).clamp(LEAST_DROP, DROP)
-
-
-def _surrounded(scene: Scene, radius: float, cups: Cups) -> Cups:
-    """With `margin` and the middle of the thing under each cup."""
-    ends = surface_ends(scene, radius, cups.pose)
-    margin = ends.topk(NEAREST, dim=1, largest=False).values.mean(1) - radius
-    lean_x, lean_y = _middle(scene, cups.pose)
-    return replace(cups, margin=margin, lean_x=lean_x, lean_y=lean_y)
 
 
 def surface_ends(scene: Scene, radius: float, pose: CupPose) -> Tensor:
@@ -171,10 +184,10 @@ def surface_ends(scene: Scene, radius: float, pose: CupPose) -> Tensor:
     return steps[0] + PACE * (count - 0.5)
 
 
-def centred(scene: Scene, radius: float, cups: Cups) -> tuple[Tensor, Tensor]:
+def centred(radius: float, cups: Cups) -> tuple[Tensor, Tensor]:
     """Map x, y (N,) of contacts moved away from the ends of the surface that lie nearer than the others."""
-    angle = _rim_angles(scene.device)
-    tight = (radius + BEYOND / 2 - surface_ends(scene, radius, cups.pose)).clamp(min=0)
+    angle = _rim_angles(cups.x.device)
+    tight = (radius + BEYOND / 2 - cups.ends).clamp(min=0)
     share = 2 / (tight > 0).sum(1).clamp(min=RIM // 4)
     along, across = -share * (tight @ torch.cos(angle)), -share * (tight @ torch.sin(angle))
     first, second = cups.pose.tangents()

@@ -15,16 +15,18 @@ class Cups:
     """Contacts in the map frame, metres.
 
     pose: contact and slopes of the plane fitted under the cup. curved: departure of the smoothed surface from that plane on
-    the cup's rim. uneven: worst mean departure of a part of the cup. rough: root mean square departure. margin: how far the
-    surface goes on beyond the rim where it ends first, negative over an edge. lean_x, lean_y: where the middle of the thing
-    under the cup lies, level, seen from the contact. rise: height over the table. unseen: share of the rim without a reading.
-    lost: share of the cup that is off the plane by more than a lip can bridge. score: of the analytic planner.
+    the cup's rim. uneven: worst mean departure of a part of the cup. rough: root mean square departure under and around the
+    cup. ends (N, directions): how far the surface goes on from the contact. margin: how far beyond the rim where it ends
+    first, negative over an edge. lean_x, lean_y: where the middle of the thing under the cup lies, level, seen from the
+    contact. rise: height over the table. unseen: share of the rim without a reading. lost: share of the cup that is off the
+    plane by more than a lip can bridge. score: of the analytic planner.
     """
 
     pose: CupPose
     curved: Tensor
     uneven: Tensor
     rough: Tensor
+    ends: Tensor
     margin: Tensor
     lean_x: Tensor
     lean_y: Tensor

@@ -43,7 +43,7 @@ def propose(scene: Scene, rate: Callable[[Cups], Tensor], most: int, refined: in
     best = cups
     for _ in range(CENTRINGS):
         best = best.pick(torch.argsort(rate(best), descending=True)[:refined])
-        best = lay(scene, radius, *centred(scene, radius, best), close=True)
+        best = lay(scene, radius, *centred(radius, best), close=True)
         cups = cups.join(best)
     return cups, rejected
 
