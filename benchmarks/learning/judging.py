@@ -78,11 +78,13 @@ def real_pairs(models: Path, good: int, bad: int, kept: Path, most: int, seed: i
     return {"good": rate(tried[good]), "bad": rate(tried[bad]), **counts}
 
 
-def report(out: Path, models: Path, good: int, bad: int, seed: int) -> Path:
-    """judge.json: both tables for the default number of pairs."""
+def report(out: Path, models: Path, champion: int | None, seed: int) -> Path:
+    """judge.json, for the default number of pairs: known rates, and a champion that has learned against version 1."""
     most = TrainerSettings.model_fields["judge_pairs"].default
     tables = {"most_pairs": most, "known": known_rates(most, seed)}
-    tables["real"] = real_pairs(models, good, bad, out / "pairs.json", most, seed)
+    if champion is not None and champion > 1:
+        tables["real"] = real_pairs(models, champion, 1, out / "pairs.json", most, seed)
+    out.mkdir(parents=True, exist_ok=True)
     replace_file(out / "judge.json", json.dumps(tables, indent=1, default=float).encode())
     return out / "judge.json"
 
