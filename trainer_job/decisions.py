@@ -93,7 +93,9 @@ class Decisions:
         trial.learn(new)
         verdict = trial.decided()
         if verdict is None:
-            for ticket in trial.missing(self.settings.outstanding_tickets):
+            # As many as the workers have room for, whatever is done and not stored yet: else they would collect meanwhile.
+            room = max(0, self.settings.outstanding_tickets - self.tickets.outstanding())
+            for ticket in trial.missing(trial.under_way() + room):
                 self.tickets.issue(ticket)
             return
         with self.lock:

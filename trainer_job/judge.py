@@ -129,6 +129,12 @@ class Trial:
             losses += champion and not candidate
         return Score(pairs, both, wins, losses)
 
+    def under_way(self) -> int:
+        """Trials that were asked for and not heard of yet; some are done, but not stored."""
+        now = self.clock()
+        asked = ((name, since) for name, (since, _) in self._asked.items())
+        return sum(name not in self._success and now - since < LOST_SECONDS for name, since in asked)
+
     def missing(self, most: int) -> list[SceneTicket]:
         """Up to `most` trials to ask for now, beside those that are under way."""
         now, under_way = self.clock(), 0

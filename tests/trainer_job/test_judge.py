@@ -119,8 +119,13 @@ def test_a_trial_without_an_answer_is_asked_for_again_and_then_void() -> None:
 
 def test_no_more_than_wanted_are_under_way() -> None:
     trial = Trial("dense", 1, 2, 100, seed=0)
-    assert len(trial.missing(8)) == 8
+    assert trial.under_way() == 0
+    tickets = trial.missing(8)
+    assert len(tickets) == trial.under_way() == 8
     assert trial.missing(8) == []
+    trial.learn([outcome_of(ticket, True) for ticket in tickets[:3]])
+    assert trial.under_way() == 5
+    assert len(trial.missing(8)) == 3
 
 
 def test_the_guard_sees_a_fall_and_leaves_equals_alone() -> None:
