@@ -45,6 +45,7 @@ def page(
     """docs/results.md. curve: whether results/curve.png lies beside it."""
     parts = [
         HEAD,
+        _earlier(results, Registry(models)),
         _single([row for row in rows if row.measure == "success"], results),
         _clearing([row for row in rows if row.measure == "gsr_dr"], results),
         _paired(results),
@@ -88,6 +89,14 @@ def _measured(rows: Sequence[Row], results: Mapping[str, dict]) -> Iterator[tupl
     for row in rows:
         for planner, figures in results[row.name]["planners"].items():
             yield row, planner, figures
+
+
+def _earlier(results: Mapping[str, dict], registry: Registry) -> str:
+    """Says which rows were measured with other versions than ship; nothing when none was."""
+    ships = {f"{name}:{registry.champion(name)}" for name in registry.names()}
+    planners = ((row, figures) for row, result in results.items() for figures in result["planners"].values())
+    rows = [f"`{row}` ({', '.join(figures['models'])})" for row, figures in planners if set(figures["models"]) - ships]
+    return f"Measured with other versions than those that ship now: {', '.join(rows)}.\n" if rows else ""
 
 
 def _goal(row: Row, planner: str) -> str:

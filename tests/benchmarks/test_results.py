@@ -46,6 +46,11 @@ def test_a_row_becomes_a_page_with_pictures_and_a_second_run_measures_nothing(tm
     card = registry.card("dense", registry.champion("dense") or 0)
     assert card.simulated is not None
     assert "single-clean (dense)" in card.simulated["protocols"]
+    assert "other versions" not in page
+    newer = registry.publish("dense", registry.read_weights("dense", card.version), card)
+    registry.promote("dense", newer)
+    assert results.main(options) == 0
+    assert f"`single-clean` (dense:{card.version})" in (tmp_path / "docs" / "results.md").read_text()
 
 
 @pytest.mark.slow
