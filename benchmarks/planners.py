@@ -7,6 +7,7 @@ Ratios are against one forward pass of MobileNet-like work in the same run: a 3x
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import time
 from pathlib import Path
@@ -61,6 +62,8 @@ def measure(name: str, models: Path, seen: list[tuple[Observation, PlanRequest]]
         seen = [(observation, request.model_copy(update={"gripper": cup})) for observation, request in seen]
     for observation, request in seen[:WARM]:
         planner.plan(observation, request)
+    gc.collect()
+    gc.freeze()  # as the server does when it is ready
     times, answered = [], 0
     for _ in range(repeats):
         for observation, request in seen:

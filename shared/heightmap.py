@@ -204,9 +204,9 @@ def _splat(
     """Highest reading per cell, relative to the camera, and where there is one."""
     x0, y0, columns, rows = box
     scaled = depth * np.float32(1 / resolution)
-    # Held just beyond the map before the cast: with a wild focal length a point can lie farther away than an integer counts.
-    column = np.rint(np.clip(scaled * rays[0] - np.float32(x0 / resolution), -1, columns)).astype(np.int32)
-    row = np.rint(np.clip(scaled * rays[1] - np.float32(y0 / resolution), -1, rows)).astype(np.int32)
+    with np.errstate(invalid="ignore"):  # with a wild focal length a point lies farther away than an integer counts: outside
+        column = np.rint(scaled * rays[0] - np.float32(x0 / resolution)).astype(np.int32)
+        row = np.rint(scaled * rays[1] - np.float32(y0 / resolution)).astype(np.int32)
     inside = seen & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
     cells = np.full(rows * columns, UNSEEN, np.float32)
     np.maximum.at(cells, (row * columns + column)[inside], (-depth * rays[2])[inside])

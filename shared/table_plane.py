@@ -43,8 +43,9 @@ def _score(points: np.ndarray, planes: np.ndarray, tolerance: float) -> np.ndarr
     x, y, heights = points.T.astype(np.float32)
     a, b, c = planes.T.astype(np.float32)[:, :, None]
     residual = heights - (a * x + b * y + c)
-    below = (residual < -3 * tolerance) & (residual > -BELOW)
-    return (np.abs(residual, out=residual) < tolerance).mean(1) - 1.5 * below.mean(1)
+    below = np.count_nonzero((residual < -3 * tolerance) & (residual > -BELOW), axis=1)
+    on = np.count_nonzero(np.abs(residual, out=residual) < tolerance, axis=1)
+    return (on - 1.5 * below) / len(points)
 
 
 def _refine(design: np.ndarray, heights: np.ndarray, plane: np.ndarray, tolerance: float, max_tilt: float) -> np.ndarray:

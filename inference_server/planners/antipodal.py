@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference_server.planners.asked_for import outside_request
+from inference_server.planners.asked_for import limited, outside_request
 from inference_server.planners.grip import measure
 from inference_server.planners.hands import Hands
 from inference_server.planners.placement import Placed, grasps, map_pixels
@@ -123,6 +123,8 @@ def beyond_view(scene: Scene, hands: Hands) -> Tensor:
 
 def elsewhere(scene: Scene, hands: Hands) -> Tensor:
     """What (N,) hands lose in the choice of those worth a closer look because they lie where no grasp is asked for."""
+    if not limited(scene):
+        return torch.zeros_like(hands.x)
     outside = outside_request(scene, map_pixels(scene, hands.x, hands.y, hands.tip))
     return OUTSIDE * torch.stack(list(outside.values())).any(0)
 

@@ -13,6 +13,11 @@ NEAR = 0.030
 """A centre tried in the survey may move this far before it is returned, m."""
 
 
+def limited(scene: Scene) -> bool:
+    """Whether the request asks for a part of the scene only."""
+    return scene.request.region is not None or scene.observation.segmask is not None
+
+
 def outside_request(scene: Scene, pixels: Tensor, near: bool = False) -> dict[str, Tensor]:
     """By reason, which pixels (N, 2) the request does not allow, (N,) bool; `near`: allow those that may yet move inside."""
     region, mask = scene.request.region, scene.observation.segmask

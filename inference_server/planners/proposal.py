@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from inference_server.planners.asked_for import outside_request
+from inference_server.planners.asked_for import limited, outside_request
 from inference_server.planners.placement import map_pixels
 from inference_server.planners.scene import OUTSIDE, Scene, dilate, dilate_round
 from shared.contract import Gripper
@@ -83,12 +83,15 @@ def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor, T
     lattice = lattice & ~blind
     rows, columns = (stride * index for index in torch.nonzero(lattice, as_tuple=True))
     top = dilate(scene.seen, 2)[rows, columns]
+    inside = torch.ones_like(top, dtype=torch.bool)
+    if not limited(scene):
+        return rows, columns, top, inside
     cells = scene.map.resolution
     pixels = map_pixels(scene, scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows, top)
-    allowed = torch.ones_like(top, dtype=torch.bool)
+    allowed = inside
     for reason, outside in outside_request(scene, pixels, near=True).items():
         rejected[reason] += ANGLES * int((allowed & outside).sum())
-        allowed &= ~outside
+        allowed = allowed & ~outside
     inside = ~torch.stack(list(outside_request(scene, pixels).values())).any(0)
     return rows[allowed], columns[allowed], top[allowed], inside[allowed]
 
