@@ -23,7 +23,7 @@ from trainer_job.publish import load_network, weights_of
 
 ALIKE = 0.6
 """Share of the scenes that treat both versions alike."""
-TRIALS = 1_000
+TRIALS = 300
 RATES = tuple((champion, champion + more) for champion in (0.6, 0.8, 0.88) for more in (-0.05, -0.02, 0.0, 0.02, 0.05))
 REAL = Protocol(kind="single", profile="hard", object_set="validation", rounds=400, seeds=[11])
 LEAST_BEFORE, PATIENCE_SECONDS = 60, 540.0
