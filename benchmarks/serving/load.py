@@ -30,7 +30,7 @@ class Reply:
 
 @dataclass
 class Load:
-    """What came back within `seconds` of load; broken: connections that ended without an answer."""
+    """What came back of a load that took `seconds`; broken: connections that ended without an answer."""
 
     seconds: float
     replies: list[Reply] = field(default_factory=list)
@@ -134,6 +134,7 @@ async def open_loop(port: int, request: bytes, rate: float, seconds: float, sour
         tasks.append(asyncio.create_task(one()))
         at += rng.expovariate(rate)
     await asyncio.gather(*tasks)
+    load.seconds = time.perf_counter() - start  # until the last was answered
     for connection in idle:
         connection.close()
     return load
