@@ -18,6 +18,7 @@ from shared.shards import ShardWriter
 from trainer_job.crop_learner import CropLearner
 from trainer_job.dataset import Dataset
 from trainer_job.datasets import shard_crops, shard_pictures
+from trainer_job.fit import main as fit
 from trainer_job.heat_learner import HeatLearner
 from trainer_job.learners import LEARNERS
 from trainer_job.library import Library
@@ -105,6 +106,17 @@ def test_rounds_learn_and_go_on_from_what_was_learned(shards: Path, tmp_path: Pa
     again, _ = train_round(plan, registry, library.cache, shards)  # as after a kill
     for one, other in zip(again.parameters(), load_network(registry, name, version).parameters(), strict=True):
         np.testing.assert_allclose(one.detach(), other.detach(), atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "made"), [("gqcnn-jaw", SMALL_CROPS), ("heatmap", SMALL_MAPS)])
+def test_fit_goes_on_from_their_champions(shards: Path, tmp_path: Path, name: str, made: tuple) -> None:
+    registry = with_champion(tmp_path, name, made)
+    where = ["--shards", str(shards), "--models", str(registry.root), "--cache", str(tmp_path / "fit")]
+    fit([*where, "--name", name, "--warm", "--epochs", "1", "--torch-threads", "1"])
+    card = registry.card(name, 2)
+    assert (card.parent, card.view, card.training["started_from"]) == (1, made[2], 1)  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit, match="sees the world in another way"):
+        fit([*where, "--name", name])
 
 
 def test_crops_are_those_of_the_recipes(outcomes: list[Outcome], shards: Path, tmp_path: Path) -> None:
