@@ -248,10 +248,11 @@ def _drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray) -> No
     company = sum((around[row + i, column + j] > level).astype(int) for i in range(5) for j in range(5)) - 1
     speck = company < SPECK_COMPANY
     known[row[speck], column[speck]] = False
+    peak = float((raised - table).max())
     for rise in (0.06, 0.12, 0.24):
-        tall = known & (height > table + rise)
-        if not tall.any():
+        if peak <= rise:
             break
+        tall = known & (height > table + rise)
         above = (known & (height > table + 0.75 * rise)).astype(np.uint8)
         left, top, width, length = cv2.boundingRect(above)
         box = (slice(top, top + length), slice(left, left + width))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from inference_server.planners.asked_for import limited, outside_request
 from inference_server.planners.placement import map_pixels
-from inference_server.planners.scene import OUTSIDE, Scene, dilate, dilate_round
+from inference_server.planners.scene import OUTSIDE, Scene, dilate_round
 from shared.contract import Gripper
 
 ANGLES = 16
@@ -58,7 +58,8 @@ def survey(scene: Scene, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor, Coun
     span = max(gripper.finger_width / 2 / cells - thick, 0.0)
     lines = max(2, math.ceil(span / thick) + 1)
     pad = PACE * reach + math.ceil(span) + 2
-    fingers = torch.nn.functional.pad(dilate_round(scene.bound, thick), (pad, pad, pad, pad), value=OUTSIDE)
+    above = torch.from_numpy(dilate_round(scene.map.bound, thick)).to(scene.device)
+    fingers = torch.nn.functional.pad(above, (pad, pad, pad, pad), value=OUTSIDE)
     base = ((rows + pad) * fingers.shape[1] + columns + pad).to(torch.int32)
     offsets = _strips(reach, span, lines, fingers.shape[1], scene.device)
     depths = torch.tensor(DEPTHS, device=scene.device)
@@ -82,7 +83,7 @@ def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor, T
     rejected["no_depth"] += ANGLES * int((~known | (lattice & blind)).sum())
     lattice = lattice & ~blind
     rows, columns = (stride * index for index in torch.nonzero(lattice, as_tuple=True))
-    top = dilate(scene.seen, 2)[rows, columns]
+    top = scene.top[rows, columns]
     inside = torch.ones_like(top, dtype=torch.bool)
     if not limited(scene):
         return rows, columns, top, inside

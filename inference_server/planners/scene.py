@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from inference_server.planners.planner import PlannerError
 from inference_server.planners.view_edge import leaving_view
@@ -23,6 +22,9 @@ FORBIDDEN = 10.0
 """Height of what no finger may touch, m."""
 BLUNT = 4
 """The palm is swept over the map dilated by this many cells, so that samples 10 mm apart miss nothing."""
+TOP = 2
+"""The top of what lies around a centre is looked for so near to it, cells."""
+CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 NEAR_BLIND = 4
 """No centre is tried this near to cells where anything may be."""
 TYPICAL_FOCAL = 0.85
@@ -60,7 +62,7 @@ class Scene:
     @cached_property
     def blunt(self) -> Tensor:
         """`bound` dilated by BLUNT cells, (H, W)."""
-        return dilate_round(self.bound, BLUNT)
+        return torch.from_numpy(dilate_round(self.map.bound, BLUNT)).to(self.device)
 
     @cached_property
     def seen(self) -> Tensor:
@@ -71,6 +73,12 @@ class Scene:
     def guarded(self) -> Tensor:
         """`bound`, and FORBIDDEN where a finger may not go because anything may be there, (H, W), m."""
         return torch.where(torch.from_numpy(self.map.blind).to(self.device), FORBIDDEN, self.bound)
+
+    @cached_property
+    def top(self) -> Tensor:
+        """Greatest seen height within TOP cells along both axes, (H, W), m."""
+        seen = np.where(self.map.known, self.map.bound, np.float32(OUTSIDE))
+        return torch.from_numpy(cv2.dilate(seen, np.ones((2 * TOP + 1,) * 2, np.uint8))).to(self.device)
 
     @cached_property
     def near_blind(self) -> Tensor:
@@ -133,33 +141,8 @@ def view(observation: Observation, request: PlanRequest, device: torch.device) -
     return Scene(height_map, camera, pose, observation, request, device)
 
 
-def dilate(layer: Tensor, radius: int) -> Tensor:
-    """Greatest value within a square of 2 radius + 1 cells, (H, W); cells beyond the edge count as OUTSIDE."""
-    for axis in (0, 1):
-        layer = _dilate_axis(layer, radius, axis)
-    return layer
-
-
-def dilate_round(layer: Tensor, radius: int) -> Tensor:
-    """Greatest value within an octagon of the radius in cells, (H, W)."""
+def dilate_round(layer: np.ndarray, radius: int) -> np.ndarray:
+    """Greatest value within an octagon of the radius in cells, (H, W) float32; nothing is beyond the edge."""
     square = round(radius * 0.4)
-    layer = dilate(layer, square)
-    for _ in range(radius - square):
-        layer = torch.maximum(_dilate_axis(layer, 1, 0), _dilate_axis(layer, 1, 1))
-    return layer
-
-
-def _dilate_axis(layer: Tensor, radius: int, axis: int) -> Tensor:
-    """Running maximum over 2 radius + 1 cells by doubling windows: a few passes whatever the radius."""
-    if radius <= 0:
-        return layer
-    length = layer.shape[axis]
-    padding = (0, 0, radius, radius) if axis == 0 else (radius, radius)
-    window = F.pad(layer, padding, value=OUTSIDE)
-    size, target = 1, 2 * radius + 1
-    while size < target:
-        step = min(size, target - size)
-        count = window.shape[axis] - step
-        window = torch.maximum(window.narrow(axis, 0, count), window.narrow(axis, step, count))
-        size += step
-    return window.narrow(axis, 0, length)
+    layer = cv2.dilate(layer, np.ones((2 * square + 1,) * 2, np.uint8))
+    return cv2.dilate(layer, CROSS, iterations=radius - square) if radius > square else layer
