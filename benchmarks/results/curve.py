@@ -67,6 +67,8 @@ def draw(points: Sequence[dict[str, Any]], geometry: dict[str, dict[str, Any]], 
         axes.axhline(geometry[profile]["rate"], color=colour, linestyle="--", label=f"antipodal, {profile}")
     ranking.plot(sizes, [each["auc"] for each in points], marker="o", color="tab:blue")
     axes.set(xlabel="attempts learned from", ylabel="success on unseen objects", xscale="log")
+    axes.set_title(f"{points[-1][PROFILES[0]]['attempts']} scenes per point, 95 % intervals", fontsize=8)
+    ranking.set_title(f"{points[-1]['held_out']:.0f} attempts of other scenes", fontsize=8)
     ranking.set(xlabel="attempts learned from", ylabel="AUC on held-out attempts", xscale="log")
     axes.legend(fontsize=8)
     for each in (axes, ranking):
