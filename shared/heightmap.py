@@ -243,11 +243,12 @@ def _drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray) -> No
     raised = np.where(known, height, table)
     alone = known & (raised - cv2.morphologyEx(raised, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > SPECK_RISE)
     row, column = np.nonzero(alone)
-    around = np.pad(raised, 2, constant_values=UNSEEN)
-    level = raised[row, column] - SPECK_RISE
-    company = sum((around[row + i, column + j] > level).astype(int) for i in range(5) for j in range(5)) - 1
-    speck = company < SPECK_COMPANY
-    known[row[speck], column[speck]] = False
+    if len(row):
+        around = np.pad(raised, 2, constant_values=UNSEEN)
+        level = raised[row, column] - SPECK_RISE
+        company = sum((around[row + i, column + j] > level).astype(int) for i in range(5) for j in range(5)) - 1
+        speck = company < SPECK_COMPANY
+        known[row[speck], column[speck]] = False
     peak = float((raised - table).max())
     for rise in (0.06, 0.12, 0.24):
         if peak <= rise:

@@ -47,7 +47,9 @@ MOVE = 0.012
 OVERLAP, CLEARANCE = 0.020, 0.3
 """Metres of overlap that are worth 1, and what full clearance is worth."""
 PARTLY_SEEN = 3.0
-"""What it costs that the thing held reaches out of view: a robot arm, a bin wall, half an object."""
+"""What it costs that the thing held reaches out of the view or the region: a robot arm, a bin wall, half an object."""
+BESIDE = 0.004
+"""A contact may lie this far out of the region, m: less than a wall is thick."""
 OUTSIDE = 10.0
 """More than any score: these hands come last, since they may yet move to where grasps are asked for."""
 NO_CAMERA = "no camera was sent: a field of view of 61 degrees was assumed, and the reply carries pixels only"
@@ -116,9 +118,15 @@ def rate(scene: Scene, hands: Hands) -> Tensor:
 
 
 def beyond_view(scene: Scene, hands: Hands) -> Tensor:
-    """What (N,) hands lose of their logit because what they grip reaches out of the picture: a robot's arm, a bin's wall."""
+    """What (N,) hands lose of their logit because what they grip reaches out of the picture or the region: a robot's arm, an
+    object together with the wall of its bin."""
     tips = hands.tip - scene.table_at(hands.x, hands.y)
-    return PARTLY_SEEN * (scene.sample(scene.leaving, hands.x, hands.y) >= tips)
+    out = scene.sample(scene.leaving, hands.x, hands.y) >= tips
+    if scene.request.region is not None:
+        for half in (0.5 * hands.grip, -0.5 * hands.grip):
+            x, y = hands.x + half * torch.cos(hands.angle), hands.y + half * torch.sin(hands.angle)
+            out = out | outside_request(scene, map_pixels(scene, x, y, hands.tip), BESIDE)["region"]
+    return PARTLY_SEEN * out
 
 
 def elsewhere(scene: Scene, hands: Hands) -> Tensor:

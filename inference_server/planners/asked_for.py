@@ -9,20 +9,17 @@ from torch import Tensor
 
 from inference_server.planners.scene import Scene
 
-NEAR = 0.030
-"""A centre tried in the survey may move this far before it is returned, m."""
-
 
 def limited(scene: Scene) -> bool:
     """Whether the request asks for a part of the scene only."""
     return scene.request.region is not None or scene.observation.segmask is not None
 
 
-def outside_request(scene: Scene, pixels: Tensor, near: bool = False) -> dict[str, Tensor]:
-    """By reason, which pixels (N, 2) the request does not allow, (N,) bool; `near`: allow those that may yet move inside."""
+def outside_request(scene: Scene, pixels: Tensor, beside: float = 0.0) -> dict[str, Tensor]:
+    """By reason, which pixels (N, 2) the request does not allow, (N,) bool, nor what lies so far beside, m at the table."""
     region, mask = scene.request.region, scene.observation.segmask
     u, v = pixels.unbind(1)
-    margin = _margin(scene) if near else 0
+    margin = _margin(scene, beside) if beside else 0
     outside = {"region": torch.zeros_like(u, dtype=torch.bool), "segmask": torch.zeros_like(u, dtype=torch.bool)}
     if region is not None:
         low_u, low_v, high_u, high_v = region
@@ -32,9 +29,9 @@ def outside_request(scene: Scene, pixels: Tensor, near: bool = False) -> dict[st
     return outside
 
 
-def _margin(scene: Scene) -> int:
-    """NEAR in pixels at the table."""
-    return max(1, round(NEAR * max(scene.camera.fx, scene.camera.fy) / max(float(scene.map.pose[2, 3]), 0.05)))
+def _margin(scene: Scene, beside: float) -> int:
+    """A distance in pixels at the table."""
+    return max(1, round(beside * max(scene.camera.fx, scene.camera.fy) / max(float(scene.map.pose[2, 3]), 0.05)))
 
 
 def _grown(mask: np.ndarray, margin: int) -> np.ndarray:

@@ -30,6 +30,8 @@ LEAST_OVERLAP = 0.0035
 """Least height of the object above the tips, m."""
 NOISE = 4.0
 """What rises less than this many standard deviations of the table's readings is not taken for an object."""
+NEAR = 0.030
+"""A centre tried in the survey may move this far before it is returned, m."""
 TILE = 0.016
 """Candidates are taken in turn from tiles of this size, so that one easy object does not take all places, m."""
 PACE = 2
@@ -90,7 +92,7 @@ def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor, T
     cells = scene.map.resolution
     pixels = map_pixels(scene, scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows, top)
     allowed = inside
-    for reason, outside in outside_request(scene, pixels, near=True).items():
+    for reason, outside in outside_request(scene, pixels, NEAR).items():
         rejected[reason] += ANGLES * int((allowed & outside).sum())
         allowed = allowed & ~outside
     inside = ~torch.stack(list(outside_request(scene, pixels).values())).any(0)

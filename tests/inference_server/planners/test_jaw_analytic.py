@@ -148,16 +148,32 @@ def test_twice_the_resolution_changes_the_answer_by_less_than_two_millimetres() 
         assert np.linalg.norm(fine[:3, 3] - coarse[:3, 3]) < 0.002
 
 
+WALLS: list[Solid] = [Box(0.0, side * 0.135, 0.0, 0.38, 0.01, 0.05) for side in (-1, 1)]
+WALLS += [Box(side * 0.185, 0.0, 0.0, 0.01, 0.26, 0.05) for side in (-1, 1)]
+BIN_VIEW = camera(480, 640, 525.0)
+
+
+def in_the_bin() -> list[float]:
+    """The bottom of the bin as a region of the image."""
+    corners = np.array([[x, y, 0.0, 1.0] for x in (-0.18, 0.18) for y in (-0.13, 0.13)])
+    pixels = project((np.linalg.inv(BIN_VIEW.pose) @ corners.T).T[:, :3], BIN_VIEW.intrinsics)
+    return [float(value) for value in (*pixels.min(0), *pixels.max(0))]
+
+
 def test_walls_around_the_region_take_no_place_from_what_lies_in_it() -> None:
     """The walls of a bin are the easiest thing to grasp in the picture, and the last thing that is wanted."""
-    view = camera(480, 640, 525.0)
-    walls: list[Solid] = [Box(0.0, side * 0.135, 0.0, 0.38, 0.01, 0.05) for side in (-1, 1)]
-    walls += [Box(side * 0.185, 0.0, 0.0, 0.01, 0.26, 0.05) for side in (-1, 1)]
-    corners = np.array([[x, y, 0.0, 1.0] for x in (-0.18, 0.18) for y in (-0.13, 0.13)])
-    pixels = project((np.linalg.inv(view.pose) @ corners.T).T[:, :3], view.intrinsics)
-    low, high = pixels.min(0), pixels.max(0)
-    region = [float(low[0]), float(low[1]), float(high[0]), float(high[1])]
     bar = Box(0.05, 0.03, 0.6, 0.10, 0.03, 0.03)
-    distance, angle = error(plan(view, [*walls, bar], region=region).grasps[0], bar)
+    distance, angle = error(plan(BIN_VIEW, [*WALLS, bar], region=in_the_bin()).grasps[0], bar)
     assert distance <= 0.003
     assert angle <= math.radians(5)
+
+
+def test_what_lies_at_a_wall_is_not_gripped_together_with_it() -> None:
+    """Box and wall are 60 mm thick together and would be the better grip; the box alone is 50 mm long."""
+    box = Box(0.0, 0.105, 0.0, 0.05, 0.05, 0.05)
+    together = plan(BIN_VIEW, [*WALLS, box]).grasps[0]
+    alone = plan(BIN_VIEW, [*WALLS, box], region=in_the_bin()).grasps[0]
+    along_wall = abs(np.asarray(alone.pose_base)[0, 0])
+    assert along_wall > math.cos(math.radians(10))
+    assert abs(np.asarray(alone.pose_base)[0, 3]) < 0.005
+    assert together != alone
