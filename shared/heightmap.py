@@ -251,9 +251,8 @@ def _drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray) -> No
         known[row[speck], column[speck]] = False
     peak = float((raised - table).max())
     for rise in (0.06, 0.12, 0.24):
-        if peak <= rise:
+        if peak <= rise or not (tall := known & (height > table + rise)).any():
             break
-        tall = known & (height > table + rise)
         above = (known & (height > table + 0.75 * rise)).astype(np.uint8)
         left, top, width, length = cv2.boundingRect(above)
         box = (slice(top, top + length), slice(left, left + width))
