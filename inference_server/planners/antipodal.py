@@ -143,9 +143,17 @@ def quality(score: Tensor) -> Tensor:
 
 
 def select(
-    planner: str, scene: Scene, hands: Hands | Cups, placed: Placed, qualities: Tensor, rejected: Counter, started: float
+    planner: str,
+    scene: Scene,
+    hands: Hands | Cups,
+    placed: Placed,
+    qualities: Tensor,
+    rejected: Counter,
+    started: float,
+    network: LoadedNetwork | None = None,
 ) -> GraspPlan:
-    """The reply: the best of hands or cups that are sorted by quality, none repeating another."""
+    """The reply: the best of hands or cups that are sorted by quality, none repeating another. network: whose qualities they
+    are, if any's."""
     request = scene.request
     enough = qualities >= request.min_quality
     rejected["low_quality"] += int((~enough).sum())
@@ -153,6 +161,7 @@ def select(
     chosen = distinct(hands, request.n_grasps)
     return GraspPlan(
         planner=planner,
+        model=network and network.ref,
         grasps=grasps(scene, placed.pick(chosen), hands.pick(chosen).width, qualities[chosen]),
         rejections={reason: count for reason, count in sorted(rejected.items()) if count},
         timings_ms={"plan": 1e3 * (time.perf_counter() - started)},

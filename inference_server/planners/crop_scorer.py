@@ -10,8 +10,8 @@ from torch import Tensor
 
 from inference_server.planners.hands import Hands
 from inference_server.planners.placement import map_pixels
-from inference_server.planners.planner import LoadedNetwork, PlannerError
-from inference_server.planners.scene import Scene
+from inference_server.planners.planner import Item, LoadedNetwork, Planner, PlannerError
+from inference_server.planners.scene import Scene, view
 from shared.networks.crops import View, crop, fill_holes
 
 BATCH = {"cpu": 64, "cuda": 1024}
@@ -71,11 +71,11 @@ class CropScorer:
     """Scores image grasps on one depth image with a network on crops. Raises PlannerError 503 for a card that tells no view."""
 
     def __init__(self, scene: Scene, network: LoadedNetwork):
-        view = (network.card.model_extra or {}).get("view")
-        if not view:
+        seen = (network.card.model_extra or {}).get("view")
+        if not seen:
             message = f"the card of {network.name} version {network.version} does not say how its crops saw the world (`view`)"
             raise PlannerError(503, "broken_model", message)
-        self.view, self.network, self.focal = View(**view), network.module, scene.camera.fx
+        self.scene, self.view, self.network, self.focal = scene, View(**seen), network.module, scene.camera.fx
         self.size: int = network.module.crop_size  # type: ignore[assignment]
         assert scene.observation.depth is not None  # `view` of the scene has checked it
         self.depth = torch.from_numpy(fill_holes(scene.observation.depth)).to(network.device)
@@ -104,3 +104,10 @@ class CropScorer:
         inputs = (crops, pose) if self.network.takes_gripper_depth else (crops,)
         logits = self.network(*inputs).float()
         return logits if output is None else logits.gather(1, output[:, None])[:, 0]
+
+
+def look(planner: Planner, item: Item, network: LoadedNetwork) -> CropScorer:
+    """What a planner on crops looks at: the scene of an observation that it can use, and the network on its crops."""
+    observation, request = item
+    planner.check(observation, request)
+    return CropScorer(view(observation, request, network.device), network)

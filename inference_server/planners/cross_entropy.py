@@ -15,14 +15,14 @@ from torch import Tensor
 
 from inference_server.planners.antipodal import select
 from inference_server.planners.calibration import calibrated
-from inference_server.planners.crop_scorer import CropScorer, ImageGrasps
+from inference_server.planners.crop_scorer import CropScorer, ImageGrasps, look
 from inference_server.planners.hands import Hands
 from inference_server.planners.mixture import Mixture
 from inference_server.planners.placement import Placed
 from inference_server.planners.planner import Item, LoadedNetwork, Planner
-from inference_server.planners.scene import Scene, view
+from inference_server.planners.scene import Scene
 from inference_server.planners.suction_cups import Cups
-from shared.contract import GraspPlan, ModelRef
+from shared.contract import GraspPlan
 
 SEEDS, RESAMPLED, ITERATIONS = 128, 64, 3
 ELITE, COMPONENTS = 32, 8
@@ -90,10 +90,9 @@ class CrossEntropyPlanner(Planner, Generic[Candidates]):
 
     def _plan(self, item: Item, network: LoadedNetwork) -> GraspPlan:
         started = time.perf_counter()
-        observation, request = item
-        self.check(observation, request)
-        scene = view(observation, request, network.device)
-        scorer = CropScorer(scene, network)
+        request = item[1]
+        scorer = look(self, item, network)
+        scene = scorer.scene
         generator = torch.Generator().manual_seed(secrets.randbits(31) if request.seed is None else request.seed % 2**63)
         found: _Found[Candidates] = _Found()
         self._score(scene, scorer, self.seeds(scene, scorer, generator), SEEDS, found)
@@ -103,8 +102,7 @@ class CrossEntropyPlanner(Planner, Generic[Candidates]):
             candidates, logits = found.best_first()
         placed = self.placed(scene, candidates)
         qualities = calibrated(logits, network.card.calibration)
-        plan = select(self.name, scene, candidates, placed, qualities, found.rejected, started)
-        return plan.model_copy(update={"model": ModelRef(name=network.name, version=network.version)})
+        return select(self.name, scene, candidates, placed, qualities, found.rejected, started, network)
 
     def _score(self, scene: Scene, scorer: CropScorer, poses: Poses, most: int, found: _Found[Candidates]) -> None:
         """Refuse poses by geometry, and score at most `most` of what is left."""

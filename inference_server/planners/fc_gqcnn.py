@@ -11,14 +11,13 @@ import torch
 
 from inference_server.planners.antipodal import select
 from inference_server.planners.calibration import calibrated
-from inference_server.planners.crop_scorer import CropScorer, to_image, to_map
+from inference_server.planners.crop_scorer import look, to_image, to_map
 from inference_server.planners.dense_quality import ANGLES, angle_maps, best
 from inference_server.planners.grip import measure
 from inference_server.planners.placement import place
 from inference_server.planners.planner import Item, LoadedNetwork, Planner
-from inference_server.planners.scene import view
 from inference_server.planners.selection import veto
-from shared.contract import GraspPlan, ModelRef, PlanRequest
+from shared.contract import GraspPlan, PlanRequest
 from shared.planner import Observation
 
 PEAKS = 1024
@@ -40,10 +39,9 @@ class FCGQCNNPlanner(Planner):
 
     def _plan(self, item: Item, network: LoadedNetwork) -> GraspPlan:
         started = time.perf_counter()
-        observation, request = item
-        self.check(observation, request)
-        scene = view(observation, request, network.device)
-        scorer = CropScorer(scene, network)
+        request = item[1]
+        scorer = look(self, item, network)
+        scene = scorer.scene
         peaks, _ = best(scene, angle_maps(scene, scorer), max(PEAKS, 4 * request.n_grasps))
         hands, _, missed = measure(scene, request.gripper, *to_map(scene, peaks))
         hands, _, vetoed = veto(scene, request.gripper, hands)
@@ -51,17 +49,16 @@ class FCGQCNNPlanner(Planner):
         quality = calibrated(scorer(to_image(scene, hands)), network.card.calibration)
         order = torch.argsort(quality, descending=True, stable=True)
         hands = hands.pick(order)
-        plan = select(self.name, scene, hands, place(scene, request.gripper, hands), quality[order], missed + vetoed, started)
-        return plan.model_copy(update={"model": ModelRef(name=network.name, version=network.version)})
+        placed = place(scene, request.gripper, hands)
+        return select(self.name, scene, hands, placed, quality[order], missed + vetoed, started, network)
 
     @torch.inference_mode()
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
         """(16, H, W): quality at the best depth; 0 where nothing rises above the table."""
         network = self.need(network)
-        self.check(observation, request)
-        scene = view(observation, request, network.device)
+        scorer = look(self, (observation, request), network)
         maps = np.zeros((ANGLES, *observation.size), np.float32)
-        for each in angle_maps(scene, CropScorer(scene, network)):
+        for each in angle_maps(scorer.scene, scorer):
             quality = calibrated(each.logits.amax(0), network.card.calibration)
             k = math.floor(each.angle * ANGLES / math.pi + 0.25) % ANGLES  # bins may lie on multiples or between them
             maps[k] = each.on_image(quality, observation.size).cpu().numpy()

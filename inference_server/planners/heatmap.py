@@ -20,7 +20,7 @@ from inference_server.planners.planner import Item, LoadedNetwork, Planner
 from inference_server.planners.proposal import FLOOR, LEAST_OVERLAP
 from inference_server.planners.scene import Scene, view
 from inference_server.planners.selection import veto
-from shared.contract import Grasp, GraspPlan, ModelRef, PlanRequest
+from shared.contract import Grasp, GraspPlan, PlanRequest
 from shared.geometry import pose_from, wrap_angle
 from shared.planner import Observation
 from shared.table_grasp import TIP_HEIGHTS, table_grasp, table_up
@@ -58,8 +58,7 @@ class HeatmapPlanner(Planner):
         started = time.perf_counter()
         self.check(*item)
         how = self._flat if item[0].depth is None else self._with_depth
-        plan = how(item, network, started)
-        return plan.model_copy(update={"model": ModelRef(name=network.name, version=network.version)})
+        return how(item, network, started)
 
     def _with_depth(self, item: Item, network: LoadedNetwork, started: float) -> GraspPlan:
         """Peaks on what rises above the table, fitted to what is there, vetoed, and rated where the hand will be."""
@@ -77,7 +76,7 @@ class HeatmapPlanner(Planner):
         order = torch.argsort(logits, descending=True, stable=True)
         hands, quality = hands.pick(order), calibrated(logits[order], network.card.calibration)
         placed = place(scene, request.gripper, hands)
-        return select(self.name, scene, hands, placed, quality, rejected + missed + vetoed, started)
+        return select(self.name, scene, hands, placed, quality, rejected + missed + vetoed, started, network)
 
     def _flat(self, item: Item, network: LoadedNetwork, started: float) -> GraspPlan:
         """Peaks on a table of which at most the distance is known."""
@@ -102,6 +101,7 @@ class HeatmapPlanner(Planner):
                 rejected["off_table"] += 1
         return GraspPlan(
             planner=self.name,
+            model=network.ref,
             grasps=grasps,
             rejections={reason: count for reason, count in sorted(rejected.items()) if count},
             timings_ms={"plan": 1e3 * (time.perf_counter() - started)},

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from shared.contract import GraspPlan, PlanRequest
+from shared.contract import GraspPlan, ModelRef, PlanRequest
 from shared.planner import Observation
 from shared.registry import ModelCard
 
@@ -42,6 +42,11 @@ class LoadedNetwork:
     module: nn.Module
     card: ModelCard
     device: torch.device
+
+    @property
+    def ref(self) -> ModelRef:
+        """What a reply says of it."""
+        return ModelRef(name=self.name, version=self.version)
 
 
 class Planner(ABC):

@@ -18,7 +18,7 @@ from inference_server.planners.scene import Scene, view
 from inference_server.planners.selection import distinct
 from inference_server.planners.suction import beyond_view, predict
 from inference_server.planners.suction_cups import Cups
-from shared.contract import GraspPlan, ModelRef
+from shared.contract import GraspPlan
 from shared.networks.cup_frame import patches
 
 RANKED = 192
@@ -69,11 +69,10 @@ class SuctionDensePlanner(Planner):
         # Stable: where the network cannot tell two cups apart, the analytic order stays.
         order = torch.argsort(quality, descending=True, stable=True)
         started = time.perf_counter() - proposed.seconds - shared
-        plan = select(
+        return select(
             self.name, proposed.scene, proposed.cups.pick(order), proposed.placed.pick(order), quality[order],
-            proposed.rejected, started,
+            proposed.rejected, started, network,
         )  # fmt: skip
-        return plan.model_copy(update={"model": ModelRef(name=network.name, version=network.version)})
 
 
 def seen_both_ways(network: LoadedNetwork, seen: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -43,6 +44,25 @@ grippers = st.builds(
     tcp_offset=metres(-0.01, 0.1),
 )
 quick = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(params=[Box(0.0, 0.0, 0.4, 0.10, 0.03, 0.04), Cylinder(0.02, 0.01, 0.025, 0.06)], ids=["box", "cylinder"])
+def easy(request: pytest.FixtureRequest) -> Solid:
+    return request.param
+
+
+def test_there_are_grasps_to_check(easy: Solid) -> None:
+    """The properties below say nothing of an empty plan: on an easy thing there must be one to look at."""
+    view = camera(240, 320, 262.5)
+    depth = render(view, [easy])
+    [plan] = AntipodalPlanner().plan_batch(
+        [(Observation(depth=depth), PlanRequest(camera=view.intrinsics, camera_pose=view.pose.tolist()))], None
+    )
+    assert len(plan.grasps) > 3
+    check(plan, view, depth, Gripper(), [easy])
+    wrong = plan.grasps[0].model_copy(update={"width": 0.2})
+    with pytest.raises(AssertionError):
+        check(plan.model_copy(update={"grasps": [wrong]}), view, depth, Gripper(), [easy])
 
 
 def check(plan: GraspPlan, view: Camera, depth: np.ndarray, gripper: Gripper, solids: list[Solid]) -> None:
