@@ -67,7 +67,7 @@ class Scene:
     @cached_property
     def seen(self) -> Tensor:
         """Height where it is known, OUTSIDE elsewhere, (H, W), m: what a hand can count on to hold."""
-        return torch.where(self.known, self.bound, OUTSIDE)
+        return torch.from_numpy(self._seen).to(self.device)
 
     @cached_property
     def guarded(self) -> Tensor:
@@ -77,8 +77,11 @@ class Scene:
     @cached_property
     def top(self) -> Tensor:
         """Greatest seen height within TOP cells along both axes, (H, W), m."""
-        seen = np.where(self.map.known, self.map.bound, np.float32(OUTSIDE))
-        return torch.from_numpy(cv2.dilate(seen, np.ones((2 * TOP + 1,) * 2, np.uint8))).to(self.device)
+        return torch.from_numpy(cv2.dilate(self._seen, np.ones((2 * TOP + 1,) * 2, np.uint8))).to(self.device)
+
+    @cached_property
+    def _seen(self) -> np.ndarray:
+        return np.where(self.map.known, self.map.bound, np.float32(OUTSIDE))
 
     @cached_property
     def near_blind(self) -> Tensor:
