@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from shared.streams import decode_outcome, encode_outcome
 
 SUFFIX = ".outcome"
 ASIDE = ".aside"
+OWN_TRIES, OWN_PAUSE = 20, 0.02
 
 
 class SpoolError(ValueError):
@@ -64,6 +66,9 @@ def decode(data: bytes) -> SpooledOutcome:
 class Spool:
     """First in, first out, on disk. One process writes a folder; `adopt` takes over those of the dead.
 
+    Any thread may look while another delivers, and other processes discard folders under our eyes: a file or folder that is
+    seen may be gone a moment later, which only means that it was delivered.
+
     root: holds one folder per worker process. worker: unique to this process (see `sim_worker.worker.boot_name`).
     """
 
@@ -73,7 +78,7 @@ class Spool:
         self.root = Path(root)
         self.folder = self.root / worker
         self._locks = {self.folder: _own(self.folder)}
-        self._sequence = max((_sequence(path) for path in self.folder.glob(f"*{SUFFIX}")), default=0)
+        self._sequence = max((_sequence(path) for path in _outcomes(self.folder)), default=0)
 
     def put(self, outcome: Outcome) -> SpooledOutcome:
         """Keep an outcome; when this returns, only a lost disk can lose it."""
@@ -91,10 +96,13 @@ class Spool:
         for folder in sorted(self.root.iterdir()):
             if folder in self._locks or not folder.is_dir():
                 continue
-            lock = _lock(folder)
+            try:
+                lock = _lock(folder)
+            except FileNotFoundError:
+                continue  # another process has just emptied it
             if lock is None:
                 continue
-            left = len(list(folder.glob(f"*{SUFFIX}")))
+            left = len(_outcomes(folder))
             if left:
                 self._locks[folder] = lock
                 found += left
@@ -105,13 +113,15 @@ class Spool:
     def waiting(self) -> list[Path]:
         """Files not delivered yet, adopted ones first, each folder in order."""
         folders = sorted(self._locks, key=lambda folder: folder == self.folder)
-        return [path for folder in folders for path in sorted(folder.glob(f"*{SUFFIX}"))]
+        return [path for folder in folders for path in _outcomes(folder)]
 
     def entries(self) -> Iterator[tuple[Path, SpooledOutcome]]:
         """What waits, oldest first; a file that cannot be read is set aside."""
         for path in self.waiting():
             try:
                 yield path, decode(path.read_bytes())
+            except FileNotFoundError:
+                continue
             except SpoolError:
                 self.set_aside(path)
 
@@ -123,11 +133,11 @@ class Spool:
         """The outcome in `path` was delivered; an adopted folder that is empty now goes."""
         path.unlink(missing_ok=True)
         folder = path.parent
-        if folder != self.folder and not any(folder.glob(f"*{SUFFIX}")):
+        if folder != self.folder and not _outcomes(folder):
             _discard(folder, self._locks.pop(folder))
 
     def size_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.waiting() if path.exists())
+        return sum(_size(path) for path in self.waiting())
 
     def full(self) -> bool:
         return self.size_bytes() >= self.limit_bytes
@@ -135,11 +145,27 @@ class Spool:
     def close(self) -> None:
         """Give the folders back; an empty one of our own is removed."""
         for folder, lock in list(self._locks.items()):
-            if any(folder.glob(f"*{SUFFIX}")):
+            if _outcomes(folder):
                 os.close(lock)
             else:
                 _discard(folder, lock)
         self._locks.clear()
+
+
+def _outcomes(folder: Path) -> list[Path]:
+    """The outcomes in a folder, oldest first; none when it is gone."""
+    try:
+        return sorted(folder / name for name in os.listdir(folder) if name.endswith(SUFFIX))
+    except FileNotFoundError:
+        return []
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, 0 when it is gone."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _sequence(path: Path) -> int:
@@ -158,15 +184,19 @@ def _lock(folder: Path) -> int | None:
 
 
 def _own(folder: Path) -> int:
-    """Make the folder and lock it. A neighbour that looks for the dead may remove it in between: then once more."""
-    for _ in range(10):
+    """Make the folder and lock it. A neighbour that looks for the dead may hold or remove it in between: then once more."""
+    for _ in range(OWN_TRIES):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             lock = _lock(folder)
         except FileNotFoundError:
             continue
-        if lock is not None and (folder / "lock").exists():
+        if lock is None:
+            time.sleep(OWN_PAUSE)
+        elif (folder / "lock").exists():
             return lock
+        else:
+            os.close(lock)
     raise RuntimeError(f"spool folder {folder} is in use by another process: worker names must be unique")
 
 

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -54,6 +56,52 @@ def test_the_limit_is_in_bytes_on_disk(tmp_path):
     spool.put(outcome(1))
     assert spool.full()
     assert spool.size_bytes() > 1
+
+
+def test_one_thread_may_look_while_another_delivers(tmp_path):
+    spool = Spool(tmp_path, "w", limit_bytes=1e9)
+    finished = threading.Event()
+
+    def deliver() -> None:
+        while not finished.is_set() or spool.waiting():
+            for path, _ in spool.entries():
+                spool.done(path)
+
+    courier = threading.Thread(target=deliver)
+    courier.start()
+    looks = 0
+    try:
+        for number in range(600):
+            spool.put(outcome(number))
+            for _ in range(5):
+                looks += spool.size_bytes() >= 0 and not spool.full()
+    finally:
+        finished.set()
+        courier.join(timeout=30)
+    assert looks == 3000
+    assert spool.waiting() == []
+
+
+def test_workers_that_come_and_go_at_once_disturb_nobody(tmp_path):
+    """Each opens a folder while its neighbours look for the dead; none fails, and every outcome is seen by somebody."""
+
+    def live(name: str) -> int:
+        seen = 0
+        for boot in range(15):
+            spool = Spool(tmp_path, f"{name}-{boot}")
+            spool.put(outcome(boot))
+            spool.adopt()
+            for path in spool.waiting()[: 1 + boot % 2]:
+                spool.done(path)
+                seen += 1
+            spool.close()
+        return seen
+
+    with ThreadPoolExecutor(8) as pool:
+        seen = sum(pool.map(live, [f"w{number}" for number in range(8)]))
+    last = Spool(tmp_path, "last")
+    last.adopt()
+    assert seen + len(last.waiting()) == 8 * 15
 
 
 def test_a_broken_file_is_set_aside_and_stops_nothing(tmp_path):
