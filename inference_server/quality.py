@@ -18,6 +18,7 @@ from inference_server.planners.calibration import calibrated
 from inference_server.planners.crop_scorer import CropScorer, ImageGrasps
 from inference_server.planners.planner import LoadedNetwork
 from inference_server.planners.scene import view
+from inference_server.planners.together import finish
 from shared.contract import CameraIntrinsics, ModelRef, Pixel, PlanRequest, Wire
 from shared.planner import Observation
 
@@ -141,7 +142,8 @@ def score_on_image(item: OnImage, network: LoadedNetwork) -> np.ndarray:
         torch.tensor(values, dtype=torch.float32, device=network.device)
         for values in zip(*((grasp.center_px, grasp.angle, grasp.depth, grasp.lean) for grasp in item.grasps), strict=True)
     )
-    return calibrated(scorer(ImageGrasps(*columns)), network.card.calibration).cpu().numpy()
+    [(logits, _)] = finish([scorer(ImageGrasps(*columns))])
+    return calibrated(logits, network.card.calibration).cpu().numpy()
 
 
 def _crop_size(network: LoadedNetwork) -> int:

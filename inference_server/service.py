@@ -30,6 +30,7 @@ from inference_server.loading import Loader
 from inference_server.metrics import Metrics
 from inference_server.outcomes import OutcomePublisher, RecentPlans
 from inference_server.planners.planner import LoadedNetwork, Planner, choose, discover
+from inference_server.planners.together import plan_together
 from inference_server.warm import warm_up
 from inference_server.weights import Weights
 from shared.contract import GraspPlan, PlanRequest
@@ -168,10 +169,11 @@ class Service:
         """Plan one observation; fills in request id and timings, and remembers the plan. Raises what the contract names."""
         observation, options = item
         planner, network = await self._chosen(call, item)
-        # Geometry gains nothing from a batch, and the first of it would wait for the last.
-        most = self.settings.max_batch if planner.model_name else 1
-        group = ("plan", planner.name, network.version if network else None)
-        plan, maps = await self.ask(call, place, group, partial(self._plan_batch, planner, network), item, most)
+        # Planners that share a network share its batches. Geometry gains nothing from one: the first would wait for the last.
+        model = planner.batched_with or planner.model_name
+        most = self.settings.max_batch if model else 1
+        group = ("plan", model or planner.name, network.version if network else None)
+        plan, maps = await self.ask(call, place, group, self._plan_batch, (planner, network, item), most)
         changes: dict[str, Any] = {"request_id": call.id}
         if maps is not None:
             with call.stage("heatmap"):
@@ -191,16 +193,16 @@ class Service:
         return await self.ask(call, place, group, partial(self._maps, planner, network), item, 1)
 
     def _plan_batch(
-        self, planner: Planner, pinned: LoadedNetwork | None, items: Sequence[Item]
+        self, asked: Sequence[tuple[Planner, LoadedNetwork | None, Item]]
     ) -> list[tuple[GraspPlan, np.ndarray | None]]:
         """Plans, each with its dense map where that was asked for and the planner has one."""
-        network = pinned or self.network_of(planner)
+        pinned = [(planner, network or self.network_of(planner), item) for planner, network, item in asked]
         with torch.inference_mode():
-            plans = planner.plan_batch(items, network)
             maps = [
-                planner.heatmap(*item, network) if item[1].return_heatmap and draws_maps(planner) else None for item in items
+                planner.heatmap(*item, network) if item[1].return_heatmap and draws_maps(planner) else None
+                for planner, network, item in pinned
             ]
-        return list(zip(plans, maps, strict=True))
+        return list(zip(plan_together(pinned), maps, strict=True))
 
     def _maps(self, planner: Planner, pinned: LoadedNetwork | None, items: Sequence[Item]) -> list[Heatmap]:
         network = pinned or self.network_of(planner)

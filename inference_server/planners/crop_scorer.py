@@ -12,6 +12,7 @@ from inference_server.planners.hands import Hands
 from inference_server.planners.placement import map_pixels
 from inference_server.planners.planner import Item, LoadedNetwork, Planner, PlannerError
 from inference_server.planners.scene import Scene, view
+from inference_server.planners.together import Ask, Steps
 from shared.networks.crops import View, crop, fill_holes
 
 BATCH = {"cpu": 64, "cuda": 1024}
@@ -75,34 +76,31 @@ class CropScorer:
         if not seen:
             message = f"the card of {network.name} version {network.version} does not say how its crops saw the world (`view`)"
             raise PlannerError(503, "broken_model", message)
-        self.scene, self.view, self.network, self.focal = scene, View(**seen), network.module, scene.camera.fx
+        self.scene, self.view, self.focal = scene, View(**seen), scene.camera.fx
+        self.loaded, self.network = network, network.module
         self.size: int = network.module.crop_size  # type: ignore[assignment]
         assert scene.observation.depth is not None  # `view` of the scene has checked it
         self.depth = torch.from_numpy(fill_holes(scene.observation.depth)).to(network.device)
         self.bins: int = getattr(network.module, "angular_bins", 0)
 
-    def __call__(self, grasps: ImageGrasps) -> Tensor:
+    def __call__(self, grasps: ImageGrasps) -> Steps[Tensor]:
         """Logits (N,) of success."""
         if not len(grasps):
             return torch.zeros(0, device=self.depth.device)
         brought = self.view.scale_and_shift(grasps.depth.cpu().numpy(), self.focal)
         scale, shift = (torch.as_tensor(values, dtype=torch.float32, device=self.depth.device) for values in brought)
-        parts = torch.arange(len(grasps)).split(BATCH[self.depth.device.type])
-        return torch.cat([self._score(grasps, scale, shift, part) for part in parts])
-
-    def _score(self, grasps: ImageGrasps, scale: Tensor, shift: Tensor, part: Tensor) -> Tensor:
-        turn, output = grasps.angles[part], None
+        turn, output = grasps.angles, None
         if self.bins:  # an output per angle: the picture is turned only as far as to the nearest of them
             output = (((math.pi / 2 - turn) * self.bins / math.pi).floor() % self.bins).long()
             turn = turn - (math.pi / 2 - (output + 0.5) * math.pi / self.bins)
-        crops = crop(self.depth, grasps.centers[part], turn, scale[part], (self.size, self.size))
-        crops = crops + shift[part, None, None, None]
-        pose = grasps.depth[part] + shift[part]
+        crops = crop(self.depth, grasps.centers, turn, scale, (self.size, self.size))
+        crops = crops + shift[:, None, None, None]
+        pose = grasps.depth + shift
         if getattr(self.network, "takes_lean", False):
             assert grasps.lean is not None  # networks of suction are asked about cups
-            pose = torch.stack([pose, grasps.lean[part]], 1)
+            pose = torch.stack([pose, grasps.lean], 1)
         inputs = (crops, pose) if self.network.takes_gripper_depth else (crops,)
-        logits = self.network(*inputs).float()
+        logits = yield Ask(self.loaded, inputs, BATCH[self.depth.device.type])
         return logits if output is None else logits.gather(1, output[:, None])[:, 0]
 
 

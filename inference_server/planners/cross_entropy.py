@@ -6,7 +6,6 @@ import secrets
 import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
@@ -19,9 +18,10 @@ from inference_server.planners.crop_scorer import CropScorer, ImageGrasps, look
 from inference_server.planners.hands import Hands
 from inference_server.planners.mixture import Mixture
 from inference_server.planners.placement import Placed
-from inference_server.planners.planner import Item, LoadedNetwork, Planner
+from inference_server.planners.planner import Item, LoadedNetwork
 from inference_server.planners.scene import Scene
 from inference_server.planners.suction_cups import Cups
+from inference_server.planners.together import StepPlanner, Steps
 from shared.contract import GraspPlan
 
 SEEDS, RESAMPLED, ITERATIONS = 128, 64, 3
@@ -54,15 +54,11 @@ class _Found(Generic[Candidates]):
         return found.pick(order), logits[order]
 
 
-class CrossEntropyPlanner(Planner, Generic[Candidates]):
+class CrossEntropyPlanner(StepPlanner, Generic[Candidates]):
     """Seeds, then rounds of samples from a mixture fitted to the best so far; geometry refuses before the network ranks."""
 
     dimensions: ClassVar[int]
     """Of the points that the mixture is fitted to."""
-
-    @torch.inference_mode()
-    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
-        return [self._plan(item, self.need(network)) for item in items]
 
     @abstractmethod
     def seeds(self, scene: Scene, scorer: CropScorer, generator: torch.Generator) -> Poses:
@@ -88,29 +84,29 @@ class CrossEntropyPlanner(Planner, Generic[Candidates]):
     def placed(self, scene: Scene, candidates: Candidates) -> Placed:
         """Where the candidates are seen from the camera."""
 
-    def _plan(self, item: Item, network: LoadedNetwork) -> GraspPlan:
+    def steps(self, item: Item, network: LoadedNetwork | None) -> Steps[GraspPlan]:
         started = time.perf_counter()
-        request = item[1]
+        request, network = item[1], self.need(network)
         scorer = look(self, item, network)
         scene = scorer.scene
         generator = torch.Generator().manual_seed(secrets.randbits(31) if request.seed is None else request.seed % 2**63)
         found: _Found[Candidates] = _Found()
-        self._score(scene, scorer, self.seeds(scene, scorer, generator), SEEDS, found)
+        yield from self._score(scene, scorer, self.seeds(scene, scorer, generator), SEEDS, found)
         candidates, logits = found.best_first()
         for _ in range(ITERATIONS if len(candidates) else 0):
-            self._score(scene, scorer, self._resample(candidates, generator), RESAMPLED, found)
+            yield from self._score(scene, scorer, self._resample(candidates, generator), RESAMPLED, found)
             candidates, logits = found.best_first()
         placed = self.placed(scene, candidates)
         qualities = calibrated(logits, network.card.calibration)
         return select(self.name, scene, candidates, placed, qualities, found.rejected, started, network)
 
-    def _score(self, scene: Scene, scorer: CropScorer, poses: Poses, most: int, found: _Found[Candidates]) -> None:
+    def _score(self, scene: Scene, scorer: CropScorer, poses: Poses, most: int, found: _Found[Candidates]) -> Steps[None]:
         """Refuse poses by geometry, and score at most `most` of what is left."""
         candidates, rejected = self.feasible(scene, poses)
         candidates = candidates.pick(torch.arange(min(len(candidates), most), device=scene.device))
         found.rejected += rejected
         found.candidates.append(candidates)
-        found.logits.append(scorer(self.seen(scene, candidates)))
+        found.logits.append((yield from scorer(self.seen(scene, candidates))))
 
     def _resample(self, candidates: Candidates, generator: torch.Generator) -> Poses:
         """Poses drawn from a mixture fitted to the best of the candidates, which are sorted best first."""

@@ -5,34 +5,38 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from inference_server.planners.planner import Item, LoadedNetwork, Planner, discover
+from inference_server.planners.planner import Item, LoadedNetwork, discover
+from inference_server.planners.together import StepPlanner, Steps
 from shared.contract import GraspKind, GraspPlan, PlanRequest
 
 MEMBERS: dict[GraspKind, tuple[str, ...]] = {"parallel_jaw": ("dense", "antipodal"), "suction": ("suction_dense", "suction")}
 """Planners asked for each kind of gripper: the first whose network is loaded or that needs none."""
 
 
-class EnsemblePlanner(Planner):
+class EnsemblePlanner(StepPlanner):
     name = "ensemble"
     description = "Jaw and suction grasps ranked together by probability of success; reads the gripper's sizes of both. Depth."
     grippers = frozenset({"parallel_jaw", "suction"})
 
-    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
-        for item in items:
-            self.check(*item)
-        plans = zip(*(self._plan_kind(kind, items) for kind in MEMBERS), strict=True)
-        return [merged(self.name, request, each) for (_, request), each in zip(items, plans, strict=True)]
+    batched_with = "dense"
 
-    def _plan_kind(self, kind: GraspKind, items: Sequence[Item]) -> list[GraspPlan]:
-        """Plans for one kind of gripper, by its best planner that can answer now."""
-        asked = [
-            (observation, request.model_copy(update={"gripper": request.gripper.model_copy(update={"kind": kind})}))
-            for observation, request in items
-        ]
+    def steps(self, item: Item, network: LoadedNetwork | None) -> Steps[GraspPlan]:
+        self.check(*item)
+        plans = []
+        for kind in MEMBERS:
+            plans.append((yield from self._plan_kind(kind, item)))
+        return merged(self.name, item[1], plans)
+
+    def _plan_kind(self, kind: GraspKind, item: Item) -> Steps[GraspPlan]:
+        """The plan for one kind of gripper, by its best planner that can answer now."""
+        observation, request = item
+        asked = observation, request.model_copy(update={"gripper": request.gripper.model_copy(update={"kind": kind})})
         members = [discover()[name]() for name in MEMBERS[kind]]
         able = ((each, self.networks(each.model_name) if each.model_name else None) for each in members)
         planner, network = next((each, found) for each, found in able if found or each.model_name is None)
-        return planner.plan_batch(asked, network)
+        if isinstance(planner, StepPlanner):
+            return (yield from planner.steps(asked, network))
+        return planner.plan_batch([asked], network)[0]
 
 
 def merged(planner: str, request: PlanRequest, plans: Sequence[GraspPlan]) -> GraspPlan:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,8 +14,9 @@ from inference_server.planners.crop_scorer import look, to_image, to_map
 from inference_server.planners.dense_quality import ANGLES, angle_maps, best
 from inference_server.planners.grip import measure
 from inference_server.planners.placement import place
-from inference_server.planners.planner import Item, LoadedNetwork, Planner
+from inference_server.planners.planner import Item, LoadedNetwork
 from inference_server.planners.selection import veto
+from inference_server.planners.together import StepPlanner, Steps
 from shared.contract import GraspPlan, PlanRequest
 from shared.planner import Observation
 
@@ -26,27 +26,23 @@ SCORED = 128
 """Feasible ones whose quality is asked again at the pose that will be executed: geometry moves a hand to the middle."""
 
 
-class FCGQCNNPlanner(Planner):
+class FCGQCNNPlanner(StepPlanner):
     name = "fc_gqcnn"
     description = (
         "Fully convolutional GQ-CNN over all places, 16 angles and 16 depths; geometry fits the opening and vetoes. Depth."
     )
     model_name = "gqcnn-jaw"
 
-    @torch.inference_mode()
-    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
-        return [self._plan(item, self.need(network)) for item in items]
-
-    def _plan(self, item: Item, network: LoadedNetwork) -> GraspPlan:
+    def steps(self, item: Item, network: LoadedNetwork | None) -> Steps[GraspPlan]:
         started = time.perf_counter()
-        request = item[1]
+        request, network = item[1], self.need(network)
         scorer = look(self, item, network)
         scene = scorer.scene
         peaks, _ = best(scene, angle_maps(scene, scorer), max(PEAKS, 4 * request.n_grasps))
         hands, _, missed = measure(scene, request.gripper, *to_map(scene, peaks))
         hands, _, vetoed = veto(scene, request.gripper, hands)
         hands = hands.pick(torch.arange(min(len(hands), max(SCORED, request.n_grasps)), device=scene.device))
-        quality = calibrated(scorer(to_image(scene, hands)), network.card.calibration)
+        quality = calibrated((yield from scorer(to_image(scene, hands))), network.card.calibration)
         order = torch.argsort(quality, descending=True, stable=True)
         hands = hands.pick(order)
         placed = place(scene, request.gripper, hands)

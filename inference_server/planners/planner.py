@@ -59,6 +59,9 @@ class Planner(ABC):
     inputs: ClassVar[frozenset[str]] = frozenset({"depth"})
     grippers: ClassVar[frozenset[str]] = frozenset({"parallel_jaw"})
 
+    batched_with: ClassVar[str | None] = None
+    """Name of the model whose passes it shares where that is not `model_name`."""
+
     networks: Callable[[str], LoadedNetwork | None] = staticmethod(lambda model: None)
     """The network that serves a model now, for a planner that asks others; set by whoever runs it."""
 

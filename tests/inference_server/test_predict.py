@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 
 import httpx
 import numpy as np
@@ -100,24 +101,34 @@ def test_without_a_camera_the_reply_has_pixels_only(server: Running) -> None:
     assert all(grasp["pose_camera"] is None for grasp in response.json()["grasps"])
 
 
-def test_requests_at_the_same_time_share_a_batch(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("planners", [["dense"] * 6, ["dense", "ensemble"] * 3])
+def test_requests_for_one_network_at_the_same_time_share_a_batch(
+    server: Running, monkeypatch: pytest.MonkeyPatch, planners: list[str]
+) -> None:
     monkeypatch.setattr("inference_server.forecast.BATCH_SECONDS", 60.0)
+    batcher, sample = server.service.batcher, server.service.metrics.registry.get_sample_value
+    before = [sample("grasp_batch_size_count") or 0, sample("grasp_batch_size_sum") or 0]
+    all_wait = threading.Event()
 
     async def together() -> list[httpx.Response]:
-        headers = raw_headers(options={"camera": CAMERA, "planner": "dense"})
+        batcher.between_batches(lambda: all_wait.wait(timeout=30))
         async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
-            return await asyncio.gather(
-                *(client.post("/predict_grasp", content=DEPTH.tobytes(), headers=headers) for _ in range(6))
-            )
+            headers = [raw_headers(options={"camera": CAMERA, "planner": planner}) for planner in planners]
+            sent = [
+                asyncio.create_task(client.post("/predict_grasp", content=DEPTH.tobytes(), headers=each)) for each in headers
+            ]
+            while len(batcher.queue) < len(sent):
+                await asyncio.sleep(0.01)
+            all_wait.set()
+            return await asyncio.gather(*sent)
 
     answers = asyncio.run(together())
-    assert {response.status_code for response in answers} == {200}
-    assert len({json.dumps(response.json()["grasps"]) for response in answers}) == 1, "the batch must not change an answer"
-    batches = server.service.metrics.registry.get_sample_value("grasp_batch_size_count")
-    jobs = server.service.metrics.registry.get_sample_value("grasp_batch_size_sum")
-    assert batches is not None
-    assert jobs is not None
-    assert jobs > batches
+    assert [response.json()["planner"] for response in answers] == planners
+    for planner in set(planners):
+        plans = {json.dumps(grasps(each)) for each, asked in zip(answers, planners, strict=True) if asked == planner}
+        assert len(plans) == 1, "the batch must not change an answer"
+    after = [sample("grasp_batch_size_count") or 0, sample("grasp_batch_size_sum") or 0]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, len(planners)]
 
 
 @pytest.mark.parametrize("planner", ["antipodal", "dense"])

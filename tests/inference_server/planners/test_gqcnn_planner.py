@@ -17,6 +17,7 @@ from inference_server.planners.mixture import Mixture
 from inference_server.planners.placement import place
 from inference_server.planners.planner import PlannerError
 from inference_server.planners.scene import view
+from inference_server.planners.together import finish
 from shared.contract import Gripper, PlanRequest
 from shared.geometry import look_at
 from shared.networks.crops import fill_holes
@@ -37,13 +38,12 @@ def qualities(observation, camera, network, grasps, turn):
     """The network's quality of planned grasps, turned in place."""
     scorer = CropScorer(view(observation, PlanRequest(camera=camera), CPU), network)
     with torch.inference_mode():
-        logits = scorer(
-            ImageGrasps(
-                torch.tensor([grasp.center_px for grasp in grasps]),
-                torch.tensor([grasp.angle + turn for grasp in grasps]),
-                torch.tensor([grasp.depth for grasp in grasps]),
-            )
+        asked = ImageGrasps(
+            torch.tensor([grasp.center_px for grasp in grasps]),
+            torch.tensor([grasp.angle + turn for grasp in grasps]),
+            torch.tensor([grasp.depth for grasp in grasps]),
         )
+        [(logits, _)] = finish([scorer(asked)])
     return torch.sigmoid(logits).numpy()
 
 

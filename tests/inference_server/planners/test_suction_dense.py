@@ -10,6 +10,7 @@ from table_scenes import Box, camera
 
 from inference_server.planners.planner import LoadedNetwork
 from inference_server.planners.suction_dense import SuctionDensePlanner, seen_both_ways
+from inference_server.planners.together import finish
 from shared.networks.suction_dense import SuctionScorer
 from shared.registry import ModelCard
 
@@ -31,7 +32,8 @@ def test_a_view_and_the_same_turned_by_half_are_one() -> None:
     [seen] = network.module.golden_batch()  # type: ignore[operator]
     turned = torch.rot90(seen, 2, (2, 3))
     assert not torch.allclose(network.module(seen), network.module(turned), atol=1e-3)
-    torch.testing.assert_close(seen_both_ways(network, seen), seen_both_ways(network, turned))
+    [(one, _), (other, _)] = finish([seen_both_ways(network, seen), seen_both_ways(network, turned)])
+    torch.testing.assert_close(one, other)
 
 
 def test_answers_are_sorted_and_name_their_model_in_every_scene_of_a_batch() -> None:
