@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shared.networks.batch_convolution import BatchConv2d
+from shared.networks.response_norm import ResponseNorm
+
 Padding = Literal["same", "valid"]
 CROP = 32
 
@@ -31,10 +34,10 @@ class GQCNNTrunk(nn.Module):
         self.padding, self.mean, self.std = padding, mean, std
         same = padding == "same"
         self.conv1 = nn.Conv2d(1, 64, 7, padding=3 * same)
-        self.conv2 = nn.Conv2d(64, 64, 5, padding=2 * same)
+        self.conv2 = BatchConv2d(64, 64, 5, padding=2 * same)
         self.conv3 = nn.Conv2d(64, 64, 3, padding=1 * same)
         self.conv4 = nn.Conv2d(64, 64, 3, padding=1 * same)
-        self.lrn = nn.LocalResponseNorm(lrn_size, alpha=lrn_alpha, beta=0.75, k=1.0)
+        self.lrn = ResponseNorm(lrn_size, lrn_alpha)
         self.field = 16 if same else 7  # side of conv4's map over one crop
 
     def shallow(self, depth: Tensor) -> Tensor:
