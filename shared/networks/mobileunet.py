@@ -8,6 +8,7 @@ Ours differ in two more options, both off in the published network: several heig
 with its own maps, and a decoder that goes on to a quarter of the picture's resolution, where the published one starts from an
 eighth. Without `squeeze` the trunk has no squeeze-and-excitation, which sees the whole picture at once: the network can then
 learn on windows cut out of pictures, at a fraction of the cost, and says the same of a place whatever lies far from it.
+A `relief` is a network of its own beside the maps, which tells how high things are; the maps' forward pass leaves it aside.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.networks.jaw_head import JawHead
+from shared.networks.relief import Relief
 
 
 class _Unit(nn.Sequential):
@@ -65,22 +66,19 @@ BIAS = -1.5
 class _QuarterDecoder(nn.Module):
     """Features at 1/4, 1/8 and 1/16 of the picture -> maps at 1/4."""
 
-    def __init__(self, channels: tuple[int, int, int], width: int, angles: list[float], heights: int, jaw_reach: float) -> None:
+    def __init__(self, channels: tuple[int, int, int], width: int, maps: int) -> None:
         super().__init__()
-        (quarter, eighth, sixteenth), maps = channels, len(angles) * heights
+        quarter, eighth, sixteenth = channels
         self.deep, self.wide = nn.Conv2d(sixteenth, width, 1), nn.Conv2d(eighth, width, 1)
         self.fine = nn.Conv2d(quarter, width, 1)
         self.merge = _Unit(width, width, 3, act=nn.ReLU)
         self.refine = nn.Sequential(_Unit(width, width, 3, act=nn.ReLU), _Unit(width, width, 3, act=nn.ReLU))
         self.maps = nn.Conv2d(width, maps, 1)
         nn.init.constant_(self.maps.bias, BIAS)  # type: ignore[arg-type]
-        self.jaw = JawHead(width, angles, heights, jaw_reach) if jaw_reach else None
 
     def forward(self, quarter: Tensor, eighth: Tensor, sixteenth: Tensor) -> Tensor:
         merged = self.merge(_enlarge(self.deep(sixteenth)) + self.wide(eighth))
-        features = self.refine(_enlarge(merged) + self.fine(quarter))
-        maps = self.maps(features)
-        return maps if self.jaw is None else maps + self.jaw(features)
+        return self.maps(self.refine(_enlarge(merged) + self.fine(quarter)))
 
 
 class MobileUNet(nn.Module):
@@ -93,7 +91,7 @@ class MobileUNet(nn.Module):
     tip_heights: of the fingertips over the table, m. decoder_width: channels of the finer decoder, 0 for the published one.
     squeeze: with squeeze-and-excitation, as published. rays: two more channels behind the others, the direction in which each
     pixel looks (`rays` in picture.py): how much is seen of a side tells the height to those who know from where they look.
-    jaw_reach: cells from the middle of the open jaw to its fingers, for a head that looks along the closing axis; 0: none.
+    relief: pixels per metre of table at which a Relief sees the same pictures, which is trained apart; 0: none.
     """
 
     def __init__(
@@ -107,7 +105,7 @@ class MobileUNet(nn.Module):
         decoder_width: int = 0,
         squeeze: bool = True,
         rays: bool = False,
-        jaw_reach: float = 0.0,
+        relief: float = 0.0,
     ) -> None:
         super().__init__()
         if not 2 <= rotations <= 16:
@@ -132,10 +130,12 @@ class MobileUNet(nn.Module):
             _InvertedResidual(40, 5, 240, 40, 64 * on, swish, 1),
         )
         self.conv1 = nn.Conv2d(40, 128, 1)
+        # What is learned from outcomes must not move it, nor wait for its gradients where several processes train.
+        self.relief = Relief(relief, inputs + 2 * rays).requires_grad_(False) if relief else None
         self.stride = 4 if decoder_width else 1
         self.decoder: nn.Module | None = None
         if decoder_width:
-            self.decoder = _QuarterDecoder((16, 24, 128), decoder_width, self.angles, max(1, len(self.tip_heights)), jaw_reach)
+            self.decoder = _QuarterDecoder((16, 24, 128), decoder_width, maps)
             return
         self.conv2 = nn.Conv2d(128, width, 1)
         self.conv3 = nn.Conv2d(width, maps, 1)

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from shared.networks import ARCHITECTURES, build_network
-from shared.networks.jaw_head import JawHead
 
 torch.set_num_threads(1)
 
@@ -95,24 +94,3 @@ def test_golden_batch_runs_and_repeats(architecture):
     first = network(*network.golden_batch())
     assert first.isfinite().all()
     assert torch.equal(first, network(*network.golden_batch()))
-
-
-@torch.inference_mode()
-def test_the_jaw_head_looks_along_the_closing_axis_alike_for_all_rotations():
-    angles = [k * math.pi / 4 for k in range(4)]
-    torch.manual_seed(0)
-    head = JawHead(8, angles, 2, reach=4.0).eval()
-    assert head(torch.zeros(1, 8, 21, 21)).shape == (1, 8, 21, 21)
-    scene = torch.zeros(1, 8, 21, 21)
-    scene[:, :, 10, 10] = torch.rand(8)
-    changed = (head(scene) - head(torch.zeros_like(scene))).abs() > 1e-6
-    for turn, angle in enumerate(angles):
-        found = {(int(row) - 10, int(column) - 10) for _, row, column in torch.nonzero(changed[0, [turn, 4 + turn]])}
-        steps = [round(4 * step / 3 * math.cos(angle)) for step in range(-3, 4)]
-        rises = [round(4 * step / 3 * math.sin(angle)) for step in range(-3, 4)]
-        assert found <= set(zip(rises, steps, strict=True))
-        assert len(found) > 3
-    # Turned by a quarter, the scene gets the same answers in the map that lies a quarter further.
-    scene = torch.rand(1, 8, 21, 21)
-    turned = head(scene.rot90(-1, (2, 3)))
-    assert torch.allclose(turned[:, [2, 3, 0, 1]], head(scene).rot90(-1, (2, 3))[:, [0, 1, 2, 3]], atol=1e-5)
