@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LEAST_BATCH, AT_ONCE = 8, 16
-"""Fewer maps than the first are convolved directly: reading the kernel's spectrum would cost more. Larger batches than the
-second leave the cache and are taken in parts."""
+LEAST_BATCH = 8
+"""Fewer maps are convolved directly: reading the kernel's spectrum would cost more."""
 LARGEST = 40
 """Widest map, cells: wider ones are few, and have a spectrum of their own per size."""
 LEAST_WORK = 25 * 32 * 32
@@ -39,7 +38,7 @@ class BatchConv2d(nn.Conv2d):
         wanted = batch >= LEAST_BATCH and height == width <= LARGEST and self.weight.numel() >= LEAST_WORK
         if not wanted or x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled():
             return super().forward(x)
-        return torch.cat([self._by_spectrum(part) for part in x.split(AT_ONCE)])
+        return self._by_spectrum(x)
 
     def _by_spectrum(self, x: Tensor) -> Tensor:
         """Values of the direct sum for x (N, C, size, size), channels last."""
