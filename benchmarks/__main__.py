@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("simulation", "agreement", "networks", "planners", "serving")
+NAMES = ("simulation", "agreement", "networks", "policy", "planners", "serving")
 
 if __name__ == "__main__":
     failed = [name for name in NAMES if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"]).returncode]

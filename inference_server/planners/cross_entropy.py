@@ -38,8 +38,8 @@ Candidates = TypeVar("Candidates", Hands, Cups)
 
 
 @dataclass
-class _Found(Generic[Candidates]):
-    """What was scored so far."""
+class Found(Generic[Candidates]):
+    """Candidates that were scored so far, their logits, and counted rejections."""
 
     candidates: list[Candidates] = field(default_factory=list)
     logits: list[Tensor] = field(default_factory=list)
@@ -90,7 +90,7 @@ class CrossEntropyPlanner(StepPlanner, Generic[Candidates]):
         scorer = look(self, item, network)
         scene = scorer.scene
         generator = torch.Generator().manual_seed(secrets.randbits(31) if request.seed is None else request.seed % 2**63)
-        found: _Found[Candidates] = _Found()
+        found: Found[Candidates] = Found()
         yield from self._score(scene, scorer, self.seeds(scene, scorer, generator), SEEDS, found)
         candidates, logits = found.best_first()
         for _ in range(ITERATIONS if len(candidates) else 0):
@@ -100,7 +100,7 @@ class CrossEntropyPlanner(StepPlanner, Generic[Candidates]):
         qualities = calibrated(logits, network.card.calibration)
         return select(self.name, scene, candidates, placed, qualities, found.rejected, started, network)
 
-    def _score(self, scene: Scene, scorer: CropScorer, poses: Poses, most: int, found: _Found[Candidates]) -> Steps[None]:
+    def _score(self, scene: Scene, scorer: CropScorer, poses: Poses, most: int, found: Found[Candidates]) -> Steps[None]:
         """Refuse poses by geometry, and score at most `most` of what is left."""
         candidates, rejected = self.feasible(scene, poses)
         candidates = candidates.pick(torch.arange(min(len(candidates), most), device=scene.device))
