@@ -24,7 +24,7 @@ RANKED = 128
 """Candidates that the network sees per observation, at least."""
 APART, TURNED = 0.006, 0.17
 """Candidates nearer than both to a better one are not worth the network's time, m and rad."""
-AGAIN = 24
+AGAIN = 16
 """So many of the best are shown to the network mirrored, too, along, across and both, and its four opinions are averaged: to a
 jaw left and right are the same, to a network almost."""
 SURE = 6.0
