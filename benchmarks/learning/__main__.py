@@ -1,7 +1,8 @@
 """`python -m benchmarks.learning`: how the loop learns, through its real services.
 
     scratch --seed 0    from random weights: success on unseen objects against attempts
-    hard --seed 0       from the shipped weights, on objects that the shipped model does badly on
+    tools --seed 0      from the shipped weights, on hammers, which the shipped model does badly on
+    hard --seed 0       the same on random shapes that were chosen because the shipped model does badly on them
     judge --seed 0      how often the judge is right: with known rates, and on executed pairs where `scratch` has a champion
     rollback            a bad champion put into the running loop by hand, and how it goes out again
     plot                PNG of what has been measured
@@ -26,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m benchmarks.learning", description=__doc__, formatter_class=raw)
     add = parser.add_argument
-    add("what", choices=("scratch", "hard", "judge", "rollback", "plot"))
+    add("what", choices=("scratch", "tools", "hard", "judge", "rollback", "plot"))
     add("--seed", type=int, default=0)
     add(
         "--out",
@@ -36,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--attempts", type=int, default=2_000, help="attempts of the loop, trials of the judge included")
     add("--minutes", type=float, default=10.0, help="stop the loop after so long; call again to go on")
-    add("--models", type=Path, default=ROOT / "models", help="hard: registry whose champion it starts from")
+    add("--models", type=Path, default=ROOT / "models", help="tools, hard: registry whose champion it starts from")
     add("--pictures", type=Path, default=ROOT / "docs" / "learning", help="plot: folder of the PNG")
     return parser
 
@@ -58,7 +59,8 @@ def main() -> int:
     if options.what == "scratch":
         whole = scratch.run(options.out, options.seed, options.attempts, options.minutes)
     else:
-        whole = hard.run(options.out, options.seed, options.attempts, options.models, options.minutes)
+        run = hard.run_tools if options.what == "tools" else hard.run_chosen
+        whole = run(options.out, options.seed, options.attempts, options.models, options.minutes)
     report = options.out / f"{options.what}-{options.seed}.json"
     print(report.read_text() if whole else "not whole yet: call again to go on")
     return 0 if whole else 1

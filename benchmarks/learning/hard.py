@@ -1,8 +1,8 @@
 """From the shipped weights: objects that the shipped model does badly on, and what the loop gains there and loses elsewhere.
 
-The objects are chosen by measurement among those that learners may see (random shapes below 900 that are not of the
-validation set): every object that fails once in a first pass is tried again, and what stays once more and longer. What is
-reported comes from other scenes than those that chose.
+`tools`: hammers, which the model has never met. `hard`: objects chosen by measurement among those that learners may see
+(random shapes below 900 that are not of the validation set): every object that fails once in a first pass is tried again, and
+what stays once more and longer. What is reported comes from other scenes than those that chose or taught.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pybullet_data
 
+from benchmarks.learning import tools
 from benchmarks.learning.running import attempts, run_until, seconds, stored
 from benchmarks.learning.success import by_object, gain, rate, results
 from shared.durable import replace_file
@@ -26,9 +27,10 @@ FIRST_SCENES = 1_000
 TRIES, MOST = (5, 25), (0.6, 0.7)
 """Tries per object of the second and the third pass, and the greatest rate of success of an object that stays."""
 VARIABLES = {
-    "PROFILE": PROFILE, "SCENE_KIND": "single", "PLANNER": "dense", "OBJECT_SET": "folder", "ROUND_OUTCOMES": "1000",
+    "PROFILE": PROFILE, "SCENE_KIND": "single", "PLANNER": "dense", "OBJECT_SET": "folder",
     "SHARD_OUTCOMES": "32", "WORKERS": "1", "WORLDS": "2", "TORCH_THREADS": "1",
 }  # fmt: skip
+TOOLS = 12
 OLD = Protocol(kind="single", profile="standard", object_set="test", rounds=400, seeds=[7])
 
 
@@ -66,11 +68,32 @@ def _copy(names: list[str], target: Path) -> None:
     draft.rename(target)
 
 
-def run(out: Path, seed: int, wanted: int, models: Path, minutes: float) -> bool:
-    """One seed, as far as the time allows; writes hard-<seed>.json when it is whole."""
-    objects, data = choose(out, models), out / f"hard-{seed}"
+def run_chosen(out: Path, seed: int, wanted: int, models: Path, minutes: float) -> bool:
+    """One seed on the chosen shapes, as far as the time allows; writes hard-<seed>.json when it is whole."""
+    return _run(out, f"hard-{seed}", seed, wanted, models, minutes, choose(out, models), None, {"ROUND_OUTCOMES": "1000"})
+
+
+def run_tools(out: Path, seed: int, wanted: int, models: Path, minutes: float) -> bool:
+    """The same on hammers, tested on others as well; writes tools-<seed>.json."""
+    met, others = tools.write(out / "hammers", TOOLS, 0), tools.write(out / "other-hammers", TOOLS, 1)
+    return _run(out, f"tools-{seed}", seed, wanted, models, minutes, met, others, {"ROUND_OUTCOMES": "500"})
+
+
+def _run(
+    out: Path,
+    name: str,
+    seed: int,
+    wanted: int,
+    models: Path,
+    minutes: float,
+    objects: Path,
+    others: Path | None,
+    changes: dict[str, str],
+) -> bool:
+    data = out / name
     variables = {
         **VARIABLES,
+        **changes,
         "OBJECTS_DIR": str(objects.resolve()),
         "SEED": str(seed),
         "SHIPPED_MODELS_DIR": str(models.resolve()),
@@ -83,6 +106,11 @@ def run(out: Path, seed: int, wanted: int, models: Path, minutes: float) -> bool
     fresh = Protocol(kind="single", profile=PROFILE, objects_dir=objects, rounds=400, seeds=[7])
     new = results(data / "models", [1, last], fresh, data / "success.json")
     old = results(data / "models", [1, last], OLD, data / "success.json")
+    tested = {"hard": new, "old": old}
+    if others is not None:
+        tested["unseen"] = results(
+            data / "models", [1, last], fresh.model_copy(update={"objects_dir": others}), data / "success.json"
+        )
     times = np.array([time for time, _ in stored(data)])
     promoted = [
         {"version": version, "attempts": int((times <= seconds(decision["time"])).sum()), "reason": decision.get("reason")}
@@ -94,13 +122,15 @@ def run(out: Path, seed: int, wanted: int, models: Path, minutes: float) -> bool
         "seed": seed,
         "attempts": attempts(data),
         "objects": len(list(objects.iterdir())),
-        "settings": VARIABLES,
+        "settings": {**VARIABLES, **changes},
         "decisions": promoted,
         "champion": last,
-        "hard": {"before": rate(new[1]), "after": rate(new[last]), "gain": gain(new[1], new[last])},
-        "old": {"before": rate(old[1]), "after": rate(old[last]), "gain": gain(old[1], old[last])},
+        **{
+            kind: {"before": rate(found[1]), "after": rate(found[last]), "gain": gain(found[1], found[last])}
+            for kind, found in tested.items()
+        },
     }
-    replace_file(out / f"hard-{seed}.json", json.dumps(report, indent=1).encode())
+    replace_file(out / f"{name}.json", json.dumps(report, indent=1).encode())
     return True
 
 

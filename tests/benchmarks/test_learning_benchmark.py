@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from itertools import repeat
@@ -15,8 +16,10 @@ from benchmarks.learning.judging import judged
 from benchmarks.learning.plots import draw
 from benchmarks.learning.running import attempts, seconds, stored
 from benchmarks.learning.success import gain, rate
+from benchmarks.learning.tools import write
 from shared.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
 from shared.shards import ShardWriter
+from sim_worker.world import SceneSpec, World
 
 
 def test_a_trial_ends_as_soon_as_the_judge_knows() -> None:
@@ -65,3 +68,16 @@ def test_curves_are_drawn_from_the_reports_of_all_seeds(tmp_path: Path) -> None:
 def test_the_command_explains_itself() -> None:
     shown = subprocess.run([sys.executable, "-m", "benchmarks.learning", "--help"], capture_output=True, text=True, check=True)
     assert "from random weights" in shown.stdout
+
+
+def test_hammers_are_heavy_at_the_head_and_follow_from_the_seed(tmp_path: Path) -> None:
+    folder, again = write(tmp_path / "a", 3, 0), write(tmp_path / "b", 3, 0)
+    texts = [path.read_text() for path in sorted(folder.iterdir())]
+    assert texts == [path.read_text() for path in sorted(again.iterdir())]
+    assert len(set(texts)) == 3
+    for text in texts:
+        head = max(float(x) for x in re.findall(r'<origin xyz="(\S+) 0 0"/><geometry>', text))
+        [centre] = (float(x) for x in re.findall(r'<origin xyz="(\S+) 0 0"/>\n', text))
+        assert 0.75 * head < centre < head
+    scene = World().build(SceneSpec(seed=3, kind="single", object_set="folder", objects_dir=folder))
+    assert [name.startswith("folder/hammer-0-") for name in scene.objects] == [True]
