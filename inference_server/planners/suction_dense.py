@@ -13,6 +13,7 @@ from inference_server.planners.planner import Item, LoadedNetwork
 from inference_server.planners.scene import view
 from inference_server.planners.selection import distinct
 from inference_server.planners.suction import beyond_view, predict
+from inference_server.planners.suction_cups import Cups
 from inference_server.planners.together import Ask, StepPlanner, Steps
 from shared.contract import GraspPlan
 from shared.networks.cup_frame import patches
@@ -21,6 +22,10 @@ RANKED = 192
 """Candidates that the network sees per observation, at least."""
 APART = 0.003
 """Candidates nearer than this to a better one are not worth the network's time, m."""
+LEVER, FREE, SMALL = 50.0, 0.008, 0.0075
+"""What a metre between the contact and the middle of the thing costs a cup of radius SMALL (m), in logits, and the distance (m)
+that costs nothing. A weight that hangs beside a cup peels it off with a moment of weight times distance against one that grows
+with the cube of the radius; of weights a network learns little, because no picture shows them."""
 
 
 class SuctionDensePlanner(StepPlanner):
@@ -43,11 +48,17 @@ class SuctionDensePlanner(StepPlanner):
         if len(cups):
             logits = yield from seen_both_ways(network, patches(scene.map, cups.pose, request.gripper))
         # The network sees the surroundings of the cup, not where the picture ends.
-        quality = calibrated(logits - beyond_view(scene, cups).to(logits.device), network.card.calibration)
+        logits = logits - (beyond_view(scene, cups) + peeled(cups, request.gripper.cup_radius)).to(logits.device)
+        quality = calibrated(logits, network.card.calibration)
         # Stable: where the network cannot tell two cups apart, the analytic order stays.
         order = torch.argsort(quality, descending=True, stable=True)
         cups, placed, quality = cups.pick(order), placed.pick(order), quality[order]
         return select(self.name, scene, cups, placed, quality, rejected, started, network)
+
+
+def peeled(cups: Cups, radius: float) -> Tensor:
+    """What (N,) cups of a radius (m) lose of their logit because what they hold hangs beside them."""
+    return LEVER * (SMALL / radius) ** 3 * (cups.lever - FREE)
 
 
 def seen_both_ways(network: LoadedNetwork, seen: Tensor) -> Steps[Tensor]:

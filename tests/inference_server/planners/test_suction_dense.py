@@ -48,3 +48,21 @@ def test_answers_are_sorted_and_name_their_model_in_every_scene_of_a_batch() -> 
         assert plan.model is not None
         assert (plan.model.name, plan.model.version) == ("suction-dense", 1)
         assert [grasp.quality for grasp in plan.grasps] == sorted((grasp.quality for grasp in plan.grasps), reverse=True)
+
+
+def test_a_small_cup_is_sent_to_the_middle_where_a_large_one_may_hold_anywhere() -> None:
+    """The network finds all contacts on a plate equal; a weight beside a cup peels off a small one only."""
+    torch.manual_seed(0)
+    indifferent = SuctionScorer().eval()
+    card = ModelCard(name="suction-dense", architecture="suction-dense")
+    network = LoadedNetwork("suction-dense", 1, indifferent, card, torch.device("cpu"))
+    spread = {}
+    for radius in (0.0075, 0.03):
+        cup = CUP.model_copy(update={"cup_radius": radius})
+        [plan] = SuctionDensePlanner().plan_batch([item(VIEW, [Box(0.0, 0.0, 0.0, 0.16, 0.12, 0.03)], cup)], network)
+        away = [math.hypot(grasp.pose_base[0][3], grasp.pose_base[1][3]) for grasp in plan.grasps]
+        assert max(away) > min(away) + 0.015
+        assert radius > 0.01 or away[0] == min(away)
+        spread[radius] = max(grasp.quality for grasp in plan.grasps) - min(grasp.quality for grasp in plan.grasps)
+    assert spread[0.0075] > 0.1
+    assert spread[0.03] < 0.02
