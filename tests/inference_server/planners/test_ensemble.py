@@ -84,6 +84,8 @@ def test_loaded_networks_rank_in_place_of_geometry(tmp_path: Path) -> None:
     registry.promote("suction-dense", registry.publish("suction-dense", save(SuctionScorer().state_dict()), card))
     answer = local_planner("ensemble", tmp_path).plan(*item(VIEW, [BAR, SLAB], BOTH, n_grasps=50))
     of_cups = [grasp.quality for grasp in answer.grasps if grasp.kind == "suction"]
-    assert of_cups == pytest.approx([0.5] * len(of_cups))
+    alone = BOTH.model_copy(update={"kind": "suction"})
+    ranked = local_planner("suction_dense", tmp_path).plan(*item(VIEW, [BAR, SLAB], alone, n_grasps=50))
+    assert of_cups == pytest.approx([grasp.quality for grasp in ranked.grasps][: len(of_cups)])
     assert len(of_cups) > 3
     assert {grasp.quality for grasp in answer.grasps if grasp.kind == "parallel_jaw"} != {0.5}
