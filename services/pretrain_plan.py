@@ -59,13 +59,12 @@ class Plan:
         arguments = ("--shards", *self.shards(*shards), *common, "--epochs", str(1 if self.quick else epochs))
         return Step(f"fit {model} on {' and '.join(shards)}", frozenset({model, *needed_by}), "trainer_job.fit", arguments)
 
-    def train(self, model: str, recipe: str, shards: Sequence[str], part: str = "") -> Step:
-        """A network of a recipe, or a part that is added to it."""
-        run = f"{model}-{part}" if part else model
-        common = ["--models-dir", self.models, "--cache", str(self.out / "cache"), "--out", str(self.out / "runs" / run)]
+    def train(self, model: str, recipe: str, shards: Sequence[str]) -> Step:
+        """A network of a recipe."""
+        common = ["--models-dir", self.models, "--cache", str(self.out / "cache"), "--out", str(self.out / "runs" / model)]
         quick = ["--epochs", "1"] if self.quick else []
         arguments = ("--recipe", recipe, "--data", *self.shards(*shards), *common, "--promote", *quick)
-        return Step(f"train {' '.join([part, model]).strip()}", frozenset({model}), "trainer_job.train", arguments)
+        return Step(f"train {model}", frozenset({model}), "trainer_job.train", arguments)
 
 
 CUPS = {"cup15": 0.015, "cup10": 0.010, "cup75": 0.0075}
@@ -85,19 +84,14 @@ def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence
         )
         for name, attempts, seed in (("cup15", 9_000, 301), ("cup10", 7_000, 302), ("cup75", 14_000, 303))
     ]  # fmt: skip
-    # For `heatmap`: many attempts per picture for the maps, many pictures for the relief.
-    over_table = [
-        make.collect(
-            name, {"heatmap"}, attempts, seed, kinds=kinds, profiles="standard", fewest=2, most=5,
-            random=0, edges=0, feasible=0, on_policy=0, flat=flat, rgb=True, scenes_per_shard=scenes,
-        )
-        for name, attempts, seed, flat, scenes, kinds in (
-            ("over-table-60", 40_000, 103, 60, 8, "single,single,single,single,pile"),
-            ("over-table-20", 16_000, 104, 20, 32, "single,single,single,single,single,pile"),
-            ("over-table-6", 10_000, 105, 6, 32, "single,single,single,single,single,pile"),
-            ("over-table-1", 5_600, 107, 1, 64, "single,single,single,single,single,pile"),
-        )
-    ]  # fmt: skip
+    over_table = make.collect(
+        "over-table", {"heatmap"}, 40_000, 103, kinds="single,single,single,single,pile", profiles="standard", fewest=2, most=5,
+        random=0, edges=0, feasible=0, on_policy=0, flat=60, rgb=True,
+    )  # fmt: skip
+    more_over_table = make.collect(
+        "more-over-table", {"heatmap"}, 16_000, 104, kinds="single,single,single,single,single,pile", profiles="standard",
+        fewest=2, most=5, random=0, edges=0, feasible=0, on_policy=0, flat=20, rgb=True, scenes_per_shard=32,
+    )  # fmt: skip
     steps = [
         make.collect(
             "jaw-start", jaw, 12_000, 100, **JAW, profiles="standard,hard", random=6, edges=8, feasible=12, on_policy=6
@@ -117,9 +111,9 @@ def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence
         make.fit("suction-dense", ["suction-cup15", "suction-cup10", "suction-cup75"], 10),
         make.train("gqcnn-suction", "gqcnn4-suction-shards", ["suction-cup15", "suction-cup10"]),
         make.train("efficientnet-suction", "efficientnet-suction-shards", ["suction-cup15"]),
-        *over_table,
-        make.train("heatmap", "heatmap16", ["over-table-60", "over-table-20"]),
-        make.train("heatmap", "heatmap-relief", ["over-table-60", "over-table-20", "over-table-6", "over-table-1"], "relief"),
+        over_table,
+        more_over_table,
+        make.train("heatmap", "heatmap16", ["over-table", "more-over-table"]),
     ]  # fmt: skip
     made = frozenset().union(*(step.models for step in steps))
     if unknown := set(only or ()) - made:

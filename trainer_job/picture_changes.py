@@ -21,7 +21,6 @@ class Labels:
 
     size: rows and columns of the pictures, by which places are brought to a coarser grid. fits (N, maps, h, w), where known:
     answers of geometry, 0 to 1, on a grid over the pictures. lenses (N, 3), where known: principal point (u, v), focal length.
-    layers (N, C, H, W), where given: of the pixels, such as heights, NaN where unknown.
     """
 
     picture: Tensor
@@ -31,7 +30,6 @@ class Labels:
     size: tuple[int, int]
     fits: Tensor | None = None
     lenses: Tensor | None = None
-    layers: Tensor | None = None
 
     def place_on(self, grid: tuple[int, int]) -> Tensor:
         """Places (L, 2) in cells of a grid over the same picture; a cell's centre is at its integer value."""
@@ -74,8 +72,6 @@ def change(
         moved, inside = motion.labels(labels, angles)
     if augment.turn or augment.mirror or augment.shift or augment.window:
         images = motion.pictures(images)
-        if labels.layers is not None:
-            moved = replace(moved, layers=motion.layers(labels.layers))
     return recolour(images, augment, generator), moved.pick(inside)
 
 
@@ -106,13 +102,6 @@ class _Motion:
             principal = (self.matrix @ (lenses[:, :2] - self.about)[:, :, None])[:, :, 0] + self.to
             lenses = torch.cat([principal, lenses[:, 2:]], 1)
         return replace(labels, place=new.flip(1), map=nearest, size=self.size, fits=dense, lenses=lenses), inside
-
-    def layers(self, layers: Tensor) -> Tensor:
-        """The moved layers (N, C, *size), unmixed; unknown (NaN) beyond the old ones."""
-        grid = F.affine_grid(self._theta(), [len(layers), 1, *self.size], align_corners=False)
-        beyond = (grid.abs() > 1).any(-1)[:, None]
-        nearest = F.grid_sample(layers, grid, mode="nearest", padding_mode="border", align_corners=False)
-        return torch.where(beyond, torch.nan, nearest)
 
     def rotations(self, angles: Tensor) -> Tensor:
         """(N, R) what each rotation becomes."""

@@ -58,18 +58,6 @@ def draw_heatmaps(images: np.ndarray, maps: np.ndarray, targets: np.ndarray, pat
     figure.savefig(path, dpi=100)
 
 
-def draw_relief(images: np.ndarray, truth: np.ndarray, found: np.ndarray, path: Path) -> None:
-    """One row per picture (N, H, W, 3): the picture, true heights, m, NaN where unknown, and told ones."""
-    figure = new_figure(5.2, 1.8 * len(images))
-    grid = figure.subplots(len(images), 3, squeeze=False)
-    for row, *shown in zip(grid, images, truth, found, strict=True):
-        for axes, each, title in zip(row, shown, ("picture", "true", "told"), strict=True):
-            axes.imshow(each, vmin=0, vmax=max(0.02, float(np.nanmax(shown[1]))))
-            axes.set_title(title, fontsize=7)
-            axes.set(xticks=[], yticks=[])
-    figure.savefig(path, dpi=100)
-
-
 def draw_precision_recall(labels: np.ndarray, quality: np.ndarray, path: Path) -> None:
     """Precision against recall, with the base rate that guessing would reach."""
     precision, recall, _ = precision_recall_curve(labels, quality)

@@ -64,10 +64,6 @@ class Recipe(_Part):
     )
     data: DataRecipe
     loss: Literal["success", "cells"] = Field("success", description="cells: cross-entropy over all cells and rotations")
-    part: Literal["maps", "relief"] = Field(
-        "maps",
-        description="of a heat map network: relief leaves the champion's maps as they are and learns how high things are",
-    )
     fits: float = Field(0.0, ge=0, description="weight of what geometry says of every cell")
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()

@@ -30,7 +30,7 @@ from shared.networks.crops import View
 from shared.networks.mobileunet import MobileUNet
 from shared.registry import ModelCard, Registry
 from trainer_job.crop_task import CropTask
-from trainer_job.datasets import dexnet, heat_labels, relief_pictures, shard_crops, shard_pictures
+from trainer_job.datasets import dexnet, heat_labels, shard_crops, shard_pictures
 from trainer_job.datasets.grasp_crops import GraspCrops
 from trainer_job.fit import machine
 from trainer_job.heat_task import HeatTask
@@ -38,11 +38,10 @@ from trainer_job.metrics import fit_temperature
 from trainer_job.pictures import draw_losses
 from trainer_job.publish import git_commit
 from trainer_job.recipe import Recipe, load, shipped
-from trainer_job.relief_task import ReliefTask, beside_maps, take_maps
 
 log = logging.getLogger(__name__)
 
-Task = CropTask | HeatTask | ReliefTask
+Task = CropTask | HeatTask
 CHECKPOINT = "checkpoint.pt"
 PROGRESS_SECONDS = 10.0
 
@@ -62,9 +61,6 @@ def read_crops(recipe: Recipe, folders: list[Path], cache: Path) -> GraspCrops:
 def open_task(recipe: Recipe, network: nn.Module, options: argparse.Namespace) -> Task:
     if not isinstance(network, MobileUNet):
         return CropTask(read_crops(recipe, options.data, options.cache), recipe)
-    if recipe.part == "relief":
-        take_maps(network, Registry(options.models_dir), recipe.name)
-        return ReliefTask(*relief_pictures.read(options.data, network), recipe, network)
     if recipe.data.format == "shards":
         labels = shard_pictures.read(options.data, recipe.kind, network, recipe.view.get("pixels_per_metre"), recipe.fits > 0)
         return HeatTask(*labels, recipe, network.angles)
@@ -203,15 +199,13 @@ def publish(
             },
         }
     )
-    if isinstance(task, ReliefTask):
-        card = beside_maps(card, registry)
     state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
     return registry.publish(recipe.name, save(state), card)
 
 
 def calibration(network: nn.Module, task: Task, recipe: Recipe, device: torch.device) -> dict[str, Any]:
-    """A temperature fitted on held-out grasps; none where no probabilities are learned."""
-    if recipe.loss == "cells" or isinstance(task, ReliefTask):
+    """A temperature fitted on held-out grasps; none for maps whose loss makes no probabilities."""
+    if recipe.loss == "cells":
         return {}
     return {"kind": "temperature", "value": fit_temperature(*task.held_out_logits(network, device))}
 

@@ -94,12 +94,13 @@ def heat_maps(
         rgb.shape[:2], module.image_size, learned.get("pixels_per_metre"), request.camera, request.table_depth or table_depth
     )
     picture = fit(rgb, factor)
-    image = as_tensor(picture, network.device) / 255
+    image = _tensor(picture, network) / 255
     if module.inputs == 4:
         depth = fit(np.asarray(observation.depth), factor, cv2.INTER_NEAREST)
-        image = torch.cat([image, as_tensor(depth, network.device)], 1)
+        image = torch.cat([image, _tensor(depth, network)], 1)
     if module.rays:
-        image = torch.cat([image, directions(picture, request, learned.get("focal_px"), network.device)], 1)
+        lens = picture.lens(request.camera, learned.get("focal_px"))
+        image = torch.cat([image, torch.from_numpy(rays(picture.image.shape[:2], *lens)).to(network.device)], 1)
     logits = module(image)[0].unflatten(0, (-1, module.rotations))
     angles, heights = (torch.tensor(values, device=network.device) for values in (module.angles, module.tip_heights))
     return HeatMaps(logits, angles, heights, picture)
@@ -152,11 +153,6 @@ def _middles(cells: int, pixels: int) -> np.ndarray:
     return (np.arange(cells) + 0.5) * pixels / cells - 0.5
 
 
-def as_tensor(picture: Picture, device: torch.device) -> Tensor:
-    """(1, channels, H, W) float32."""
-    return torch.from_numpy(np.atleast_3d(picture.image)).to(device).permute(2, 0, 1)[None].float()
-
-
-def directions(picture: Picture, request: PlanRequest, focal: float | None, device: torch.device) -> Tensor:
-    """(1, 2, H, W): in which direction each pixel of the picture looks. focal: assumed where no camera was sent."""
-    return torch.from_numpy(rays(picture.image.shape[:2], *picture.lens(request.camera, focal))).to(device)
+def _tensor(picture: Picture, network: LoadedNetwork) -> Tensor:
+    image = torch.from_numpy(np.atleast_3d(picture.image)).to(network.device)
+    return image.permute(2, 0, 1)[None].float()

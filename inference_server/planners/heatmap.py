@@ -5,24 +5,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from inference_server.planners.antipodal import predict, select
+from inference_server.planners.antipodal import select
 from inference_server.planners.calibration import calibrated
 from inference_server.planners.crop_scorer import ImageGrasps, to_image, to_map
 from inference_server.planners.grip import measure
-from inference_server.planners.heat_maps import HeatMaps, Peaks, find_peaks, heat_maps, the_network
+from inference_server.planners.heat_maps import HeatMaps, Peaks, find_peaks, heat_maps
 from inference_server.planners.placement import RETREAT, place
 from inference_server.planners.planner import Item, LoadedNetwork, Planner
 from inference_server.planners.proposal import FLOOR, LEAST_OVERLAP
-from inference_server.planners.relief import ToldRelief, seen_depth, told_relief
 from inference_server.planners.scene import Scene, view
 from inference_server.planners.selection import veto
-from inference_server.planners.uncertain_height import well_deep, wide_open
 from shared.contract import Grasp, GraspPlan, PlanRequest
 from shared.geometry import pose_from, wrap_angle
 from shared.planner import Observation
@@ -30,11 +27,7 @@ from shared.table_grasp import TIP_HEIGHTS, table_grasp, table_up
 
 LEAST_DISTANCE = 0.02
 """Grasps nearer to each other than this share of the image's longer side are one grasp, when there is no depth."""
-BIAS, ANALYTIC, MAPS, CHANCE = -1.0, 0.5, 0.2, 0.7
-SURE = 0.01
-MOST = 48
 NO_DEPTH = "no depth was sent: nothing was checked for width or collision, and the opening is the gripper's largest"
-TOLD_DEPTH = "no depth was sent: heights, openings and the way in were judged by what the colours tell"
 NO_HEIGHT = "neither depth nor table_depth (with camera) was sent: the grasps carry pixels only"
 
 
@@ -64,7 +57,7 @@ class HeatmapPlanner(Planner):
     def _plan(self, item: Item, network: LoadedNetwork) -> GraspPlan:
         started = time.perf_counter()
         self.check(*item)
-        how = self._without_depth if item[0].depth is None else self._with_depth
+        how = self._flat if item[0].depth is None else self._with_depth
         return how(item, network, started)
 
     def _with_depth(self, item: Item, network: LoadedNetwork, started: float) -> GraspPlan:
@@ -85,39 +78,10 @@ class HeatmapPlanner(Planner):
         placed = place(scene, request.gripper, hands)
         return select(self.name, scene, hands, placed, quality, rejected + missed + vetoed, started, network)
 
-    def _without_depth(self, item: Item, network: LoadedNetwork, started: float) -> GraspPlan:
-        """On the heights that colours tell, by geometry and maps; without such heights, or where nothing rises, by the maps."""
-        observation, request = item
-        maps, relief = heat_maps(observation, request, network), the_network(network).relief
-        if relief is not None and request.camera is not None and request.table_depth is not None:
-            told = told_relief(relief, observation, request)
-            depth = seen_depth(told.heights(observation.size), request)
-            scene = view(replace(observation, depth=depth), request, network.device)
-            if (plan := self._on_relief(scene, told, maps, network, started)) is not None:
-                return plan
-        return self._flat(item, maps, network, started)
-
-    def _on_relief(
-        self, scene: Scene, told: ToldRelief, maps: HeatMaps, network: LoadedNetwork, started: float
-    ) -> GraspPlan | None:
-        """Hands that geometry proposes and vetoes on likely heights, ranked with the maps; None where it finds none."""
-        hands, _, rejected = predict(scene)
-        if not len(hands):
-            return None
-        hands, chance = well_deep(scene, told, hands.pick(torch.arange(min(len(hands), MOST))), maps.heights)
-        hands = wide_open(scene, hands)
-        seen = to_image(scene, hands)
-        logits = maps.at(seen.centers, seen.angles, hands.tip - scene.table_at(hands.x, hands.y))
-        quality = torch.sigmoid(BIAS + ANALYTIC * hands.score + MAPS * logits + CHANCE * torch.logit(chance, SURE))
-        order = torch.argsort(quality, descending=True, stable=True)
-        hands, quality = hands.pick(order), quality[order]
-        placed = place(scene, scene.request.gripper, hands)
-        plan = select(self.name, scene, hands, placed, quality, rejected, started, network)
-        return plan.model_copy(update={"warnings": [TOLD_DEPTH, *plan.warnings]})
-
-    def _flat(self, item: Item, maps: HeatMaps, network: LoadedNetwork, started: float) -> GraspPlan:
+    def _flat(self, item: Item, network: LoadedNetwork, started: float) -> GraspPlan:
         """Peaks on a table of which at most the distance is known."""
         observation, request = item
+        maps = heat_maps(observation, request, network)
         peaks, rejected = find_peaks(maps, observation, request)
         quality = calibrated(peaks.logits, network.card.calibration)
         enough = quality >= request.min_quality

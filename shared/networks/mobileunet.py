@@ -8,7 +8,6 @@ Ours differ in two more options, both off in the published network: several heig
 with its own maps, and a decoder that goes on to a quarter of the picture's resolution, where the published one starts from an
 eighth. Without `squeeze` the trunk has no squeeze-and-excitation, which sees the whole picture at once: the network can then
 learn on windows cut out of pictures, at a fraction of the cost, and says the same of a place whatever lies far from it.
-A `relief` is a network of its own beside the maps, which tells how high things are; the maps' forward pass leaves it aside.
 """
 
 from __future__ import annotations
@@ -18,8 +17,6 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from shared.networks.relief import Relief
 
 
 class _Unit(nn.Sequential):
@@ -91,7 +88,6 @@ class MobileUNet(nn.Module):
     tip_heights: of the fingertips over the table, m. decoder_width: channels of the finer decoder, 0 for the published one.
     squeeze: with squeeze-and-excitation, as published. rays: two more channels behind the others, the direction in which each
     pixel looks (`rays` in picture.py): how much is seen of a side tells the height to those who know from where they look.
-    relief: pixels per metre of table at which a Relief sees the same pictures, which is trained apart; 0: none.
     """
 
     def __init__(
@@ -105,7 +101,6 @@ class MobileUNet(nn.Module):
         decoder_width: int = 0,
         squeeze: bool = True,
         rays: bool = False,
-        relief: float = 0.0,
     ) -> None:
         super().__init__()
         if not 2 <= rotations <= 16:
@@ -130,8 +125,6 @@ class MobileUNet(nn.Module):
             _InvertedResidual(40, 5, 240, 40, 64 * on, swish, 1),
         )
         self.conv1 = nn.Conv2d(40, 128, 1)
-        # What is learned from outcomes must not move it, nor wait for its gradients where several processes train.
-        self.relief = Relief(relief, inputs + 2 * rays).requires_grad_(False) if relief else None
         self.stride = 4 if decoder_width else 1
         self.decoder: nn.Module | None = None
         if decoder_width:
