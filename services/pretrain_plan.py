@@ -53,10 +53,11 @@ class Plan:
         arguments = ("--out", *self.shards(name), *common, *flags)
         return Step(f"collect {name}", frozenset(models), "sim_worker.collect", arguments, {"OMP_NUM_THREADS": "1"})
 
-    def fit(self, model: str, shards: Sequence[str], epochs: int, needed_by: Iterable[str] = ()) -> Step:
-        """A network of the loop."""
+    def fit(self, model: str, shards: Sequence[str], epochs: int, needed_by: Iterable[str] = (), warm: bool = False) -> Step:
+        """A network of the loop, from random weights or, `warm`, from its champion."""
         common = ["--models", self.models, "--name", model, "--cache", str(self.out / "fit")]
-        arguments = ("--shards", *self.shards(*shards), *common, "--epochs", str(1 if self.quick else epochs))
+        start = ["--warm"] if warm else []
+        arguments = ("--shards", *self.shards(*shards), *common, "--epochs", str(1 if self.quick else epochs), *start)
         return Step(f"fit {model} on {' and '.join(shards)}", frozenset({model, *needed_by}), "trainer_job.fit", arguments)
 
     def train(self, model: str, recipe: str, shards: Sequence[str]) -> Step:
@@ -84,6 +85,12 @@ def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence
         )
         for name, attempts, seed in (("cup15", 9_000, 301), ("cup10", 7_000, 302), ("cup75", 14_000, 303))
     ]  # fmt: skip
+    cup_shards = [f"suction-{name}" for name in ("cup15", "cup10", "cup75")]
+    best_cups = make.collect(
+        "suction-best", {"suction-dense"}, 23_700, 305, kinds="single,single,single,pile", profiles="standard,standard,hard",
+        random=2, edges=4, feasible=0, on_policy=18, gripper=str(out / "cup75.json"), feasible_planner="suction",
+        planner="suction_dense",
+    )  # fmt: skip
     over_table = make.collect(
         "over-table", {"heatmap"}, 40_000, 103, kinds="single,single,single,single,pile", profiles="standard", fewest=2, most=5,
         random=0, edges=0, feasible=0, on_policy=0, flat=60, rgb=True,
@@ -108,7 +115,9 @@ def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence
         make.fit("dense", ["jaw", "jaw-colour"], 10),
         make.train("gqcnn-jaw", "gqcnn4-jaw-shards", ["jaw-colour", "jaw"]),
         *cups,
-        make.fit("suction-dense", ["suction-cup15", "suction-cup10", "suction-cup75"], 10),
+        make.fit("suction-dense", cup_shards, 10),
+        best_cups,
+        make.fit("suction-dense", [*cup_shards, "suction-best"], 2, warm=True),
         make.train("gqcnn-suction", "gqcnn4-suction-shards", ["suction-cup15", "suction-cup10"]),
         make.train("efficientnet-suction", "efficientnet-suction-shards", ["suction-cup15"]),
         over_table,
