@@ -42,7 +42,7 @@ RGB_ONLY = ("--give", "rgb", "--give", "table_depth", "--withhold", "depth")
 ROWS = (
     Row("single-clean", "one object", "single", "clean", GEOMETRY, 300),
     Row("single-standard", "one object", "single", "standard", GEOMETRY, 520, (0.97,), baselines=True),
-    Row("single-hard", "one object", "single", "hard", GEOMETRY, 1500, (0.90,)),
+    Row("single-hard", "one object", "single", "hard", GEOMETRY, 520, (0.90,)),
     Row("single-arm", "one object, whole Panda arm", "single", "standard", ("dense",), 520, (0.95,), ("--hand", "arm")),
     Row("single-allowed", "one object, the hand may push", "single", "standard", GEOMETRY, 300, (), ("--contact", "allowed")),
     Row("single-rgb", "one object, RGB only", "single", "standard", ("heatmap",), 520, (0.88,), RGB_ONLY),
@@ -51,7 +51,7 @@ ROWS = (
     Row("single-suction", "one object, 15 mm cup", "single", "standard", ("suction_dense", "suction"), 520, (0.94,), cup=True),
     Row("single-suction-gqcnn", "one object, 15 mm cup", "single", "standard", ("suction_gqcnn",), 300, (), cup=True),
     Row("pile-standard", "pile of 5", "pile", "standard", GEOMETRY, 110, (0.95, 0.96), baselines=True),
-    Row("pile-hard", "pile of 5", "pile", "hard", GEOMETRY, 220, (0.86, 0.88)),
+    Row("pile-hard", "pile of 5", "pile", "hard", GEOMETRY, 120, (0.86, 0.88)),
     Row("packed-standard", "packed 5", "packed", "standard", GEOMETRY, 110, (0.93, 0.94)),
     Row("bin-standard", "bin of 15", "bin", "standard", GEOMETRY, 36, (0.93, 0.97), ("--count", "15")),
 )  # fmt: skip

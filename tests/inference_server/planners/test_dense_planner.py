@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 from safetensors.torch import save
 from table_scenes import Box, camera, render
 
-from inference_server.planners import dense
 from inference_server.planners.antipodal import AntipodalPlanner
 from inference_server.planners.calibration import calibrated
 from inference_server.planners.dense import TYPICAL, DensePlanner, blend
@@ -64,23 +62,6 @@ def test_among_grasps_that_the_network_takes_for_equal_the_tidy_one_wins_and_els
     assert torch.allclose(
         blend(torch.tensor([-1.0, 1.0]), torch.full((2,), TYPICAL)), torch.sigmoid(torch.tensor([-1.0, 1.0])), atol=0.01
     )
-
-
-def test_left_and_right_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that only tells what lies to the left from what lies to the right has nothing to say."""
-
-    class Lopsided(torch.nn.Module):
-        def forward(self, views: torch.Tensor) -> torch.Tensor:
-            return 30 * (views[..., :20] - views[..., 20:]).mean((1, 2, 3)) + 30 * (views[:, :, :12] - views[:, :, 12:]).mean(
-                (1, 2, 3)
-            )
-
-    monkeypatch.setattr(dense, "AGAIN", 1000)
-    lopsided = replace(network(trained=False), module=Lopsided())
-    [plan] = DensePlanner().plan_batch([ITEM], lopsided)
-    [without] = DensePlanner().plan_batch([ITEM], network(trained=False))
-    assert [grasp.quality for grasp in plan.grasps] == pytest.approx([grasp.quality for grasp in without.grasps], abs=1e-4)
-    assert [grasp.center_px for grasp in plan.grasps] == [grasp.center_px for grasp in without.grasps]
 
 
 def test_a_batch_equals_its_parts_and_may_hold_an_empty_scene() -> None:
