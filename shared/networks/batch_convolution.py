@@ -1,4 +1,4 @@
-"""Convolution of many small maps at once: on a CPU by spectra, with a tenth of the direct sum's multiplications, transforms apart.
+"""Convolution of many small maps at once: on a CPU by spectra, with a tenth of the products of the direct sum.
 
 The transforms are matrix products, because maps of a few dozen cells are too small for a fast Fourier transform to pay, and
 with cells first and channels last nothing has to be moved between the four products and the one per frequency.
