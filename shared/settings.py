@@ -123,6 +123,12 @@ class TrainerSettings(ServiceSettings):
     object_set: Literal["train", "validation", "test", "procedural", "household", "folder"] = Field(
         "train", description="objects of collecting scenes; folder: those of the workers' objects_dir"
     )
+    rehearsal: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="with object_set folder: share of collecting scenes that show ordinary objects, to forget none",
+    )
     scene_kind: Literal["single", "pile", "packed", "mixed"] = Field("mixed", description="collecting and judging scenes")
     profile: Literal["clean", "standard", "hard"] = Field("standard", description="difficulty of collecting scenes")
     judge_pairs: int = Field(

@@ -73,7 +73,10 @@ class TicketOffice:
         settings = self.settings
         drawn = str(rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
         kind = drawn if settings.scene_kind == "mixed" else settings.scene_kind
-        scene = SceneRef(seed=int(rng.integers(2**31)), kind=kind, object_set=settings.object_set, profile=settings.profile)
+        objects = settings.object_set
+        if objects == "folder" and rng.random() < settings.rehearsal:
+            objects = "train"
+        scene = SceneRef(seed=int(rng.integers(2**31)), kind=kind, object_set=objects, profile=settings.profile)
         name = f"collect-{number}"
         if self._failed and rng.random() < REVISIT_SHARE:
             name = f"{REVISIT_PREFIX}{number}"

@@ -106,7 +106,8 @@ def _run(
     fresh = Protocol(kind="single", profile=PROFILE, objects_dir=objects, rounds=400, seeds=[7])
     new = results(data / "models", [1, last], fresh, data / "success.json")
     old = results(data / "models", [1, last], OLD, data / "success.json")
-    tested = {"hard": new, "old": old}
+    same_profile = results(data / "models", [1, last], OLD.model_copy(update={"profile": PROFILE}), data / "success.json")
+    tested = {"hard": new, "old": old, f"old_{PROFILE}": same_profile}
     if others is not None:
         tested["unseen"] = results(
             data / "models", [1, last], fresh.model_copy(update={"objects_dir": others}), data / "success.json"

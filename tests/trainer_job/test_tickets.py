@@ -53,6 +53,19 @@ def test_numbers_go_on_after_a_restart_and_scenes_can_be_asked_for_again(redis_u
     assert tickets[0].seed != office(redis_url, tmp_path, seed=4).collect_ticket(0).seed
 
 
+def test_a_share_of_the_scenes_keeps_ordinary_objects_in_mind_while_others_are_learned(redis_url: str, tmp_path: Path) -> None:
+    def sets(**settings: object) -> list[str]:
+        desk = office(redis_url, tmp_path, **settings)
+        return [desk.collect_ticket(number).object_set for number in range(400)]
+
+    assert set(sets()) == {"train"}
+    assert set(sets(object_set="folder", rehearsal=0)) == {"folder"}
+    mixed = sets(object_set="folder", rehearsal=0.25)
+    assert set(mixed) == {"folder", "train"}
+    assert 70 < mixed.count("train") < 130
+    assert mixed == sets(object_set="folder", rehearsal=0.25)
+
+
 def test_no_tickets_while_the_trainer_is_behind(redis_url: str, tmp_path: Path) -> None:
     assert office(redis_url, tmp_path).top_up(10 * BACKLOG_ROUNDS + 1) == 0
     assert office(redis_url, tmp_path).top_up(10 * BACKLOG_ROUNDS) == 5
