@@ -89,7 +89,11 @@ class Courier(threading.Thread):
     def _adopt(self) -> None:
         if time.monotonic() - self._adopted_at >= ADOPT_SECONDS:
             self._adopted_at = time.monotonic()
-            found = self.spool.adopt()
+            try:
+                found = self.spool.adopt()
+            except OSError as error:  # our own outcomes must not wait for somebody else's folder
+                logger.warning("cannot look for what stopped workers left in %s: %s", self.spool.root, error)
+                return
             if found:
                 logger.info("sending %d outcomes that a stopped worker left in %s", found, self.spool.root)
 

@@ -95,6 +95,10 @@ class Worker:
         lanes = [Lane(World()) for _ in range(self.settings.worlds)]
         try:
             while not self._finished():
+                if not self.courier.is_alive():
+                    raise RuntimeError(
+                        "the thread that sends outcomes has died; what it left is in the spool, see the log above"
+                    )
                 for lane in lanes:
                     if lane.task is None and not self._finished():
                         self._begin(lane, waiting=any(other.task for other in lanes))

@@ -197,3 +197,14 @@ def test_the_courier_thread_delivers_and_stops(tmp_path):
     assert courier.stop(10) == 0
     assert taken == list(range(1, 21))
     assert not courier.is_alive()
+
+
+def test_a_folder_that_cannot_be_looked_at_keeps_no_outcome_waiting(tmp_path, caplog):
+    root, taken = tmp_path / "spool", []
+    courier = Courier(Spool(root, "w"), lambda entry: taken.append(entry.sequence) is None)
+    (root / "odd" / "lock").mkdir(parents=True)  # a lock that cannot be opened for writing
+    courier.start()
+    courier.put(outcome(1))
+    assert courier.stop(10) == 0
+    assert taken == [1]
+    assert "cannot look for what stopped workers left" in caplog.text
