@@ -7,16 +7,14 @@ batches against one forward pass per grasp. On a GPU all times are taken after a
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 
+from benchmarks.tables import keep, show
 from shared.networks import build_network
 from shared.networks.crops import crop
 from shared.networks.fc_gqcnn import convert
@@ -113,15 +111,6 @@ def batched_against_alone(device: torch.device, least: float) -> list[dict]:
     return rows
 
 
-def show(title: str, rows: list[dict]) -> None:
-    table = Table(title=title)
-    for name in rows[0]:
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console().print(table)
-
-
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m benchmarks.networks", description=__doc__, formatter_class=raw)
@@ -143,8 +132,7 @@ def main() -> None:
     show(f"Crops per second ({where})", report["crops"])
     show(f"All windows of {SIDE} x {SIDE} pixels, gqcnn ({where})", report["dense"])
     show(f"The {POLICY_GRASPS} crops of one plan ({where})", report["policy"])
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"where": where, **report}, indent=1))
+    keep(options.out, {"where": where, **report})
 
 
 if __name__ == "__main__":

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.tables import keep, show
 from inference_server.planners.local import local_planner
 from shared.contract import Gripper, PlanRequest
 from shared.planner import Observation
@@ -95,14 +93,8 @@ def main() -> None:
         for name in options.planners:
             row = {"threads": threads, **measure(name, options.models_dir, seen, options.repeats)}
             rows.append({**row, "yardsticks": row["p50_ms"] / unit})
-    table = Table(title=f"A plan on {options.size[0]} x {options.size[1]} pixels, {options.profile}")
-    for column in rows[0]:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console().print(table)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(rows, indent=1))
+    show(f"A plan on {options.size[0]} x {options.size[1]} pixels, {options.profile}", rows)
+    keep(options.out, rows)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,15 @@ decide between equals. Weights are random: the numbers do not change the time.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.networks import make
 from benchmarks.planners import scenes
+from benchmarks.tables import keep, show
 from inference_server.planners.crop_scorer import CropScorer
 from inference_server.planners.cross_entropy import Found, Poses
 from inference_server.planners.gqcnn import GQCNNPlanner
@@ -122,14 +120,8 @@ def main() -> None:
     seen = scenes(options.scenes, 640, 480, "standard")
     seeded = [(observation, request.model_copy(update={"seed": 0})) for observation, request in seen]
     rows = [row for name in options.networks for row in measure(name, seeded, WAYS)]
-    table = Table(title=f"A plan of the cross-entropy method, {options.threads} threads")
-    for column in rows[0]:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console().print(table)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(rows, indent=1))
+    show(f"A plan of the cross-entropy method, {options.threads} threads", rows)
+    keep(options.out, rows)
 
 
 if __name__ == "__main__":

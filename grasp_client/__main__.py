@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(2, f"--url: {error}")
     except GraspServerError as error:
         return _fail(1, f"{error.message} [{error.code}]")
-    print(plan.model_dump_json(indent=2) if arguments.json else plan_table(plan))
+    _tell(plan.model_dump_json(indent=2) if arguments.json else plan_table(plan))
     return _write_pictures(arguments, observation, request, plan)
 
 
@@ -184,6 +184,14 @@ def _reason(problem: Any) -> str:
     """One problem that pydantic found, without pydantic's words."""
     field = ".".join(str(part) for part in problem["loc"])
     return f"{field}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+
+
+def _tell(answer: str) -> None:
+    """Prints the answer. Who reads only its head (`| head`) has what they wanted: the pictures are still to be drawn."""
+    try:
+        print(answer, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(status: int, message: str) -> int:

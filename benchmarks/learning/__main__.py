@@ -59,8 +59,8 @@ def main() -> int:
     if options.what == "scratch":
         whole = scratch.run(options.out, options.seed, options.attempts, options.minutes)
     else:
-        run = hard.run_tools if options.what == "tools" else hard.run_chosen
-        whole = run(options.out, options.seed, options.attempts, options.models, options.minutes)
+        lesson = hard.LESSONS[options.what](options.out, options.models)
+        whole = hard.run(lesson, options.out, options.seed, options.attempts, options.models, options.minutes)
     report = options.out / f"{options.what}-{options.seed}.json"
     print(report.read_text() if whole else "not whole yet: call again to go on")
     return 0 if whole else 1

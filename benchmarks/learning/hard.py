@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -68,32 +69,36 @@ def _copy(names: list[str], target: Path) -> None:
     draft.rename(target)
 
 
-def run_chosen(out: Path, seed: int, wanted: int, models: Path, minutes: float) -> bool:
-    """One seed on the chosen shapes, as far as the time allows; writes hard-<seed>.json when it is whole."""
-    return _run(out, f"hard-{seed}", seed, wanted, models, minutes, choose(out, models), None, {"ROUND_OUTCOMES": "1000"})
+@dataclass(frozen=True)
+class Lesson:
+    """objects: folder that the loop learns; others: like them, never met, to test on as well; round_outcomes: of a round."""
+
+    name: str
+    objects: Path
+    others: Path | None
+    round_outcomes: int
 
 
-def run_tools(out: Path, seed: int, wanted: int, models: Path, minutes: float) -> bool:
-    """The same on hammers, tested on others as well; writes tools-<seed>.json."""
-    met, others = tools.write(out / "hammers", TOOLS, 0), tools.write(out / "other-hammers", TOOLS, 1)
-    return _run(out, f"tools-{seed}", seed, wanted, models, minutes, met, others, {"ROUND_OUTCOMES": "500"})
+def chosen(out: Path, models: Path) -> Lesson:
+    """Random shapes that the champion of `models` does badly on."""
+    return Lesson("hard", choose(out, models), None, 1000)
 
 
-def _run(
-    out: Path,
-    name: str,
-    seed: int,
-    wanted: int,
-    models: Path,
-    minutes: float,
-    objects: Path,
-    others: Path | None,
-    changes: dict[str, str],
-) -> bool:
+def hammers(out: Path, models: Path) -> Lesson:
+    """Hammers, the same for all models."""
+    return Lesson("tools", tools.write(out / "hammers", TOOLS, 0), tools.write(out / "other-hammers", TOOLS, 1), 500)
+
+
+LESSONS = {"tools": hammers, "hard": chosen}
+
+
+def run(lesson: Lesson, out: Path, seed: int, wanted: int, models: Path, minutes: float) -> bool:
+    """One seed, as far as the time allows; writes <lesson>-<seed>.json when it is whole."""
+    objects, name = lesson.objects, f"{lesson.name}-{seed}"
     data = out / name
     variables = {
         **VARIABLES,
-        **changes,
+        "ROUND_OUTCOMES": str(lesson.round_outcomes),
         "OBJECTS_DIR": str(objects.resolve()),
         "SEED": str(seed),
         "SHIPPED_MODELS_DIR": str(models.resolve()),
@@ -104,14 +109,10 @@ def _run(
     last = registry.champion("dense")
     assert last is not None
     fresh = Protocol(kind="single", profile=PROFILE, objects_dir=objects, rounds=400, seeds=[7])
-    new = results(data / "models", [1, last], fresh, data / "success.json")
-    old = results(data / "models", [1, last], OLD, data / "success.json")
-    same_profile = results(data / "models", [1, last], OLD.model_copy(update={"profile": PROFILE}), data / "success.json")
-    tested = {"hard": new, "old": old, f"old_{PROFILE}": same_profile}
-    if others is not None:
-        tested["unseen"] = results(
-            data / "models", [1, last], fresh.model_copy(update={"objects_dir": others}), data / "success.json"
-        )
+    protocols = {"hard": fresh, "old": OLD, f"old_{PROFILE}": OLD.model_copy(update={"profile": PROFILE})}
+    if lesson.others:
+        protocols["unseen"] = fresh.model_copy(update={"objects_dir": lesson.others})
+    tested = {kind: results(data / "models", [1, last], each, data / "success.json") for kind, each in protocols.items()}
     times = np.array([time for time, _ in stored(data)])
     promoted = [
         {"version": version, "attempts": int((times <= seconds(decision["time"])).sum()), "reason": decision.get("reason")}
@@ -123,7 +124,7 @@ def _run(
         "seed": seed,
         "attempts": attempts(data),
         "objects": len(list(objects.iterdir())),
-        "settings": {**VARIABLES, **changes},
+        "settings": variables,
         "decisions": promoted,
         "champion": last,
         **{

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from abc import abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
@@ -85,7 +84,6 @@ class CrossEntropyPlanner(StepPlanner, Generic[Candidates]):
         """Where the candidates are seen from the camera."""
 
     def steps(self, item: Item, network: LoadedNetwork | None) -> Steps[GraspPlan]:
-        started = time.perf_counter()
         request, network = item[1], self.need(network)
         scorer = look(self, item, network)
         scene = scorer.scene
@@ -98,7 +96,7 @@ class CrossEntropyPlanner(StepPlanner, Generic[Candidates]):
             candidates, logits = found.best_first()
         placed = self.placed(scene, candidates)
         qualities = calibrated(logits, network.card.calibration)
-        return select(self.name, scene, candidates, placed, qualities, found.rejected, started, network)
+        return select(self.name, scene, candidates, placed, qualities, found.rejected, network)
 
     def _score(self, scene: Scene, scorer: CropScorer, poses: Poses, most: int, found: Found[Candidates]) -> Steps[None]:
         """Refuse poses by geometry, and score at most `most` of what is left."""

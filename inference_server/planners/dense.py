@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -39,7 +37,6 @@ class DensePlanner(StepPlanner):
     architecture = "dense"
 
     def steps(self, item: Item, network: LoadedNetwork | None) -> Steps[GraspPlan]:
-        started = time.perf_counter()
         observation, request = item
         network = self.need(network)
         self.check(observation, request)
@@ -54,7 +51,7 @@ class DensePlanner(StepPlanner):
         quality = blend(calibrated_logits(logits, network.card.calibration) - beyond_view(scene, hands), hands.score)
         order = torch.argsort(quality, descending=True, stable=True)
         hands, placed, quality = hands.pick(order), placed.pick(order), quality[order]
-        return select(self.name, scene, hands, placed, quality, rejected, started, network)
+        return select(self.name, scene, hands, placed, quality, rejected, network)
 
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
         loaded = self.need(network)

@@ -47,6 +47,5 @@ def merged(planner: str, request: PlanRequest, plans: Sequence[GraspPlan]) -> Gr
         planner=planner,
         grasps=grasps[: request.n_grasps],
         rejections=dict(sorted(rejections.items())),
-        timings_ms={"plan": sum(plan.timings_ms["plan"] for plan in plans)},
         warnings=list(dict.fromkeys(warning for plan in plans for warning in plan.warnings)),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import torch
@@ -34,7 +33,6 @@ class FCGQCNNPlanner(StepPlanner):
     model_name = "gqcnn-jaw"
 
     def steps(self, item: Item, network: LoadedNetwork | None) -> Steps[GraspPlan]:
-        started = time.perf_counter()
         request, network = item[1], self.need(network)
         scorer = look(self, item, network)
         scene = scorer.scene
@@ -46,7 +44,7 @@ class FCGQCNNPlanner(StepPlanner):
         order = torch.argsort(quality, descending=True, stable=True)
         hands = hands.pick(order)
         placed = place(scene, request.gripper, hands)
-        return select(self.name, scene, hands, placed, quality[order], missed + vetoed, started, network)
+        return select(self.name, scene, hands, placed, quality[order], missed + vetoed, network)
 
     @torch.inference_mode()
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:

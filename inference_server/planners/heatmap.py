@@ -76,7 +76,7 @@ class HeatmapPlanner(Planner):
         order = torch.argsort(logits, descending=True, stable=True)
         hands, quality = hands.pick(order), calibrated(logits[order], network.card.calibration)
         placed = place(scene, request.gripper, hands)
-        return select(self.name, scene, hands, placed, quality, rejected + missed + vetoed, started, network)
+        return select(self.name, scene, hands, placed, quality, rejected + missed + vetoed, network, started)
 
     def _flat(self, item: Item, network: LoadedNetwork, started: float) -> GraspPlan:
         """Peaks on a table of which at most the distance is known."""

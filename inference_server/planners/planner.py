@@ -79,7 +79,8 @@ class Planner(ABC):
             raise PlannerError(
                 422,
                 "wrong_gripper",
-                f"planner {self.name!r} plans for {_either(self.grippers)}, not for a {request.gripper.kind}",
+                f"planner {self.name!r} plans for a {_either(self.grippers)} gripper, not for a {request.gripper.kind} one; "
+                "ask for auto, or for one that does",
             )
         missing = [image for image in sorted(self.inputs) if getattr(observation, image) is None]
         if missing:

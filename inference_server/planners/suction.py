@@ -50,7 +50,7 @@ class SuctionPlanner(Planner):
         self.check(observation, request)
         scene = view(observation, request, torch.device("cpu"))
         cups, placed, rejected = predict(scene)
-        return select(self.name, scene, cups, placed, torch.sigmoid(cups.score), rejected, started)
+        return select(self.name, scene, cups, placed, torch.sigmoid(cups.score), rejected, started=started)
 
 
 @torch.inference_mode()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 from torch import Tensor
 
@@ -36,7 +34,6 @@ class SuctionDensePlanner(StepPlanner):
     grippers = frozenset({"suction"})
 
     def steps(self, item: Item, network: LoadedNetwork | None) -> Steps[GraspPlan]:
-        started = time.perf_counter()
         observation, request = item
         network = self.need(network)
         self.check(observation, request)
@@ -53,7 +50,7 @@ class SuctionDensePlanner(StepPlanner):
         # Stable: where the network cannot tell two cups apart, the analytic order stays.
         order = torch.argsort(quality, descending=True, stable=True)
         cups, placed, quality = cups.pick(order), placed.pick(order), quality[order]
-        return select(self.name, scene, cups, placed, quality, rejected, started, network)
+        return select(self.name, scene, cups, placed, quality, rejected, network)
 
 
 def peeled(cups: Cups, radius: float) -> Tensor:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -209,6 +210,26 @@ def test_nobody_there_and_help_through_the_real_command(folder):
     helped = run("-m", "grasp_client", "--help")
     assert helped.returncode == 0
     assert "examples:" in helped.stdout
+
+
+def test_who_reads_only_the_head_of_the_answer_still_gets_the_picture(server, folder):
+    url = f"http://127.0.0.1:{server.server_port}"
+    reader, writer = os.pipe()
+    os.close(reader)  # `| head` that has seen enough
+    command = [
+        sys.executable,
+        "-m",
+        "grasp_client",
+        str(folder / "depth.npy"),
+        "--url",
+        url,
+        "--overlay",
+        str(folder / "o.png"),
+    ]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert (folder / "o.png").stat().st_size > 1000
 
 
 def test_the_client_imports_no_heavy_package():
