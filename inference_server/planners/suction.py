@@ -14,8 +14,9 @@ from inference_server.planners.placement import Placed
 from inference_server.planners.planner import Item, LoadedNetwork, Planner
 from inference_server.planners.scene import Scene, view
 from inference_server.planners.suction_cups import Cups
-from inference_server.planners.suction_proposal import propose
+from inference_server.planners.suction_proposal import least_rise, propose
 from inference_server.planners.suction_selection import veto
+from inference_server.planners.thin import flat_on_slab, raised
 from shared.contract import GraspPlan, PlanRequest
 from shared.planner import Observation
 
@@ -49,13 +50,29 @@ class SuctionPlanner(Planner):
         started = time.perf_counter()
         self.check(observation, request)
         scene = view(observation, request, torch.device("cpu"))
-        cups, placed, rejected = predict(scene)
+        scene, cups, placed, rejected = predict(scene)
         return select(self.name, scene, cups, placed, torch.sigmoid(cups.score), rejected, started=started)
 
 
 @torch.inference_mode()
-def predict(scene: Scene) -> tuple[Cups, Placed, Counter]:
-    """Feasible cups of a scene, best analytic score first, where they are seen, and counted rejections."""
+def predict(scene: Scene) -> tuple[Scene, Cups, Placed, Counter]:
+    """Feasible cups of a scene, best analytic score first, where they are seen, and counted rejections.
+
+    Where nothing else can be sucked, thin slabs are raised; the scene that is returned is the one in which the cups lie.
+    """
+    found = _predict(scene)
+    if len(found[0]):
+        return scene, *found
+    slabs = raised(scene, least_rise(scene))
+    if slabs is None:
+        return scene, *found
+    cups, placed, rejected = _predict(slabs)
+    flat = flat_on_slab(slabs, cups)
+    rejected["over_edge"] += int((~flat).sum())
+    return slabs, cups.pick(flat), placed.pick(flat), rejected
+
+
+def _predict(scene: Scene) -> tuple[Cups, Placed, Counter]:
     wanted = scene.request.n_grasps
     cups, rejected = propose(scene, rate, max(CANDIDATES, 3 * wanted), max(REFINED, wanted))
     cups, placed, vetoed = veto(scene, cups)

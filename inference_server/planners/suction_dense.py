@@ -38,7 +38,7 @@ class SuctionDensePlanner(StepPlanner):
         network = self.need(network)
         self.check(observation, request)
         scene = view(observation, request, network.device)
-        cups, placed, rejected = predict(scene)
+        scene, cups, placed, rejected = predict(scene)
         kept = distinct(cups, max(RANKED, 2 * request.n_grasps), APART)
         cups, placed = cups.pick(kept), placed.pick(kept)
         logits = cups.score

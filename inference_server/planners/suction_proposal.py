@@ -50,7 +50,7 @@ def propose(scene: Scene, rate: Callable[[Cups], Tensor], most: int, refined: in
 
 def centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor]:
     """Map x, y (N,) of every centre to try."""
-    raised = scene.above_table >= max(LEAST_RISE, NOISE * scene.map.table_noise)
+    raised = scene.above_table >= least_rise(scene)
     stride = max(STRIDE, math.ceil(math.sqrt(int(raised.sum()) / MOST_CENTRES)))
     lattice, known = raised[::stride, ::stride], scene.known[::stride, ::stride]
     rejected["below_table"] += int((known & ~lattice).sum())
@@ -64,6 +64,11 @@ def centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor]:
         rejected[reason] += int((allowed & outside).sum())
         allowed &= ~outside
     return x[allowed], y[allowed]
+
+
+def least_rise(scene: Scene) -> float:
+    """What a reading must rise over the table so that it is none of the table's, m."""
+    return max(LEAST_RISE, NOISE * scene.map.table_noise)
 
 
 def _hopeful(cups: Cups, rejected: Counter) -> Tensor:

@@ -65,7 +65,7 @@ def test_the_search_ends_at_better_contacts_than_it_begins_with(monkeypatch: pyt
 @torch.inference_mode()
 def test_crops_are_cut_along_the_lean_at_the_depth_of_the_contact() -> None:
     scene = view(*item(VIEW, [LEANING]), CPU)
-    cups, placed, _ = predict(scene)
+    _, cups, placed, _ = predict(scene)
     seen = cups_in_image(scene, cups)
     assert seen.centers.numpy() == pytest.approx(placed.pixel.numpy(), abs=0.01)
     assert seen.depth.numpy() == pytest.approx(placed.pose[:, 2, 3].numpy(), abs=1e-4)
