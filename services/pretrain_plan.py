@@ -53,6 +53,12 @@ class Plan:
         arguments = ("--out", *self.shards(name), *common, *flags)
         return Step(f"collect {name}", frozenset(models), "sim_worker.collect", arguments, {"OMP_NUM_THREADS": "1"})
 
+    def look(self, name: str, models: Iterable[str], looks: int, seed: int) -> Step:
+        """Windows of colour pictures with true heights, of the set `train` too."""
+        fewer = [f"--looks={looks // QUICK}", "--scenes-per-part=16"] if self.quick else [f"--looks={looks}"]
+        arguments = ("--out", *self.shards(name), *fewer, f"--seed={seed}", f"--workers={self.workers}")
+        return Step(f"look at {name}", frozenset(models), "sim_worker.looks", arguments, {"OMP_NUM_THREADS": "1"})
+
     def fit(self, model: str, shards: Sequence[str], epochs: int, needed_by: Iterable[str] = (), warm: bool = False) -> Step:
         """A network of the loop, from random weights or, `warm`, from its champion."""
         common = ["--models", self.models, "--name", model, "--cache", str(self.out / "fit")]
@@ -60,12 +66,13 @@ class Plan:
         arguments = ("--shards", *self.shards(*shards), *common, "--epochs", str(1 if self.quick else epochs), *start)
         return Step(f"fit {model} on {' and '.join(shards)}", frozenset({model, *needed_by}), "trainer_job.fit", arguments)
 
-    def train(self, model: str, recipe: str, shards: Sequence[str]) -> Step:
-        """A network of a recipe."""
-        common = ["--models-dir", self.models, "--cache", str(self.out / "cache"), "--out", str(self.out / "runs" / model)]
+    def train(self, model: str, recipe: str, shards: Sequence[str], part: str = "") -> Step:
+        """A network of a recipe, or a part that is added to it."""
+        run = f"{model}-{part}" if part else model
+        common = ["--models-dir", self.models, "--cache", str(self.out / "cache"), "--out", str(self.out / "runs" / run)]
         quick = ["--epochs", "1"] if self.quick else []
         arguments = ("--recipe", recipe, "--data", *self.shards(*shards), *common, "--promote", *quick)
-        return Step(f"train {model}", frozenset({model}), "trainer_job.train", arguments)
+        return Step(f"train {' '.join([part, model]).strip()}", frozenset({model}), "trainer_job.train", arguments)
 
 
 CUPS = {"cup15": 0.015, "cup10": 0.010, "cup75": 0.0075}
@@ -91,14 +98,19 @@ def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence
         random=2, edges=4, feasible=0, on_policy=18, gripper=str(out / "cup75.json"), feasible_planner="suction",
         planner="suction_dense",
     )  # fmt: skip
-    over_table = make.collect(
-        "over-table", {"heatmap"}, 40_000, 103, kinds="single,single,single,single,pile", profiles="standard", fewest=2, most=5,
-        random=0, edges=0, feasible=0, on_policy=0, flat=60, rgb=True,
-    )  # fmt: skip
-    more_over_table = make.collect(
-        "more-over-table", {"heatmap"}, 16_000, 104, kinds="single,single,single,single,single,pile", profiles="standard",
-        fewest=2, most=5, random=0, edges=0, feasible=0, on_policy=0, flat=20, rgb=True, scenes_per_shard=32,
-    )  # fmt: skip
+    # For the maps of `heatmap`: many attempts on some pictures, few on many more.
+    over_table = [
+        make.collect(
+            name, {"heatmap"}, attempts, seed, kinds=kinds, profiles="standard", fewest=2, most=5,
+            random=0, edges=0, feasible=0, on_policy=0, flat=flat, rgb=True, scenes_per_shard=scenes,
+        )
+        for name, attempts, seed, flat, scenes, kinds in (
+            ("over-table-60", 40_000, 103, 60, 8, "single,single,single,single,pile"),
+            ("over-table-20", 16_000, 104, 20, 32, "single,single,single,single,single,pile"),
+            ("over-table-6", 10_000, 105, 6, 32, "single,single,single,single,single,pile"),
+            ("over-table-1", 5_600, 107, 1, 64, "single,single,single,single,single,pile"),
+        )
+    ]  # fmt: skip
     steps = [
         make.collect(
             "jaw-start", jaw, 12_000, 100, **JAW, profiles="standard,hard", random=6, edges=8, feasible=12, on_policy=6
@@ -120,9 +132,10 @@ def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence
         make.fit("suction-dense", [*cup_shards, "suction-best"], 2, warm=True),
         make.train("gqcnn-suction", "gqcnn4-suction-shards", ["suction-cup15", "suction-cup10"]),
         make.train("efficientnet-suction", "efficientnet-suction-shards", ["suction-cup15"]),
-        over_table,
-        more_over_table,
-        make.train("heatmap", "heatmap16", ["over-table", "more-over-table"]),
+        *over_table,
+        make.train("heatmap", "heatmap16", [step.name.removeprefix("collect ") for step in over_table]),
+        make.look("looks", {"heatmap"}, 66_000, 109),
+        make.train("heatmap", "heatmap-stature", ["looks"], "stature"),
     ]  # fmt: skip
     made = frozenset().union(*(step.models for step in steps))
     if unknown := set(only or ()) - made:

@@ -58,6 +58,20 @@ def draw_heatmaps(images: np.ndarray, maps: np.ndarray, targets: np.ndarray, pat
     figure.savefig(path, dpi=100)
 
 
+def draw_statures(windows: np.ndarray, shares: np.ndarray, bounds: np.ndarray, truth: np.ndarray, path: Path) -> None:
+    """Windows (N, H, W, 3), and below each how likely (N, B) heights between `bounds` (B + 1,), m, are, with the true one."""
+    figure = new_figure(1.8 * len(windows), 3.4)
+    grid = figure.subplots(2, len(windows), squeeze=False)
+    millimetres = 1e3 * bounds
+    for shown, axes, share, height in zip(windows, grid.T, shares, truth, strict=True):
+        axes[0].imshow(shown)
+        axes[0].set(xticks=[], yticks=[])
+        axes[1].stairs(share / np.diff(millimetres), millimetres, fill=True)
+        axes[1].axvline(1e3 * height, color="red", linewidth=1)
+        axes[1].set(xlabel="height, mm", yticks=[])
+    figure.savefig(path, dpi=100)
+
+
 def draw_precision_recall(labels: np.ndarray, quality: np.ndarray, path: Path) -> None:
     """Precision against recall, with the base rate that guessing would reach."""
     precision, recall, _ = precision_recall_curve(labels, quality)

@@ -16,7 +16,7 @@ class _Part(BaseModel):
 
 
 class DataRecipe(_Part):
-    format: Literal["dexnet-2.0", "dexnet-3.0", "dexnet-4.0", "shards", "mobileunet"]
+    format: Literal["dexnet-2.0", "dexnet-3.0", "dexnet-4.0", "shards", "mobileunet", "looks"]
     split: str = Field("ordered", description="ordered, random, or a split that the data bring along")
     validation_share: float = Field(0.2, gt=0, lt=1)
     positive_share: float | None = Field(None, gt=0, lt=1, description="draw positives this often; none: as they come")
@@ -64,6 +64,10 @@ class Recipe(_Part):
     )
     data: DataRecipe
     loss: Literal["success", "cells"] = Field("success", description="cells: cross-entropy over all cells and rotations")
+    part: Literal["maps", "stature"] = Field(
+        "maps",
+        description="of a heat map network: stature leaves the champion's maps as they are and learns how high things are",
+    )
     fits: float = Field(0.0, ge=0, description="weight of what geometry says of every cell")
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()

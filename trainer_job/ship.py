@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from shared.networks import build_network
+from shared.networks.mobileunet import MobileUNet
 from shared.registry import ModelCard, Registry, UnknownModel
 
 HALF_COSTS = 1e-3
@@ -56,14 +57,20 @@ def ship(source: Registry, name: str, target: Registry) -> int:
 
 def half_precision_cost(card: ModelCard, state: dict[str, Tensor], half: dict[str, Tensor]) -> float:
     """Greatest change of a probability on the golden batch."""
-    outputs = []
-    for tensors in (state, half):
-        network = build_network(card.architecture, card.parameters)
-        network.load_state_dict(tensors)
-        with torch.inference_mode():
-            logits = network.eval()(*network.golden_batch())  # type: ignore[operator]
-        outputs.append(torch.sigmoid(logits.double()))
-    return round(float((outputs[0] - outputs[1]).abs().max()), 6)
+    full, halved = (_probabilities(card, tensors) for tensors in (state, half))
+    return round(max(float((one - other).abs().max()) for one, other in zip(full, halved, strict=True)), 6)
+
+
+@torch.inference_mode()
+def _probabilities(card: ModelCard, state: dict[str, Tensor]) -> list[Tensor]:
+    """What the network says of its golden batch, and what its stature says, where it has one."""
+    network = build_network(card.architecture, card.parameters).eval()
+    network.load_state_dict(state)
+    batch = network.golden_batch()  # type: ignore[operator]
+    found = [torch.sigmoid(network(*batch).double())]
+    if isinstance(network, MobileUNet) and network.stature is not None:
+        found.append(network.stature(*network.stature.golden_batch()).double().softmax(-1))
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -32,16 +32,18 @@ from shared.registry import ModelCard, Registry
 from trainer_job.crop_task import CropTask
 from trainer_job.datasets import dexnet, heat_labels, shard_crops, shard_pictures
 from trainer_job.datasets.grasp_crops import GraspCrops
+from trainer_job.datasets.look_folders import held_apart
 from trainer_job.fit import machine
 from trainer_job.heat_task import HeatTask
 from trainer_job.metrics import fit_temperature
 from trainer_job.pictures import draw_losses
 from trainer_job.publish import git_commit
 from trainer_job.recipe import Recipe, load, shipped
+from trainer_job.stature_task import StatureTask, beside_maps, take_maps
 
 log = logging.getLogger(__name__)
 
-Task = CropTask | HeatTask
+Task = CropTask | HeatTask | StatureTask
 CHECKPOINT = "checkpoint.pt"
 PROGRESS_SECONDS = 10.0
 
@@ -61,6 +63,9 @@ def read_crops(recipe: Recipe, folders: list[Path], cache: Path) -> GraspCrops:
 def open_task(recipe: Recipe, network: nn.Module, options: argparse.Namespace) -> Task:
     if not isinstance(network, MobileUNet):
         return CropTask(read_crops(recipe, options.data, options.cache), recipe)
+    if recipe.part == "stature":
+        take_maps(network, Registry(options.models_dir), recipe.name)
+        return StatureTask(*held_apart(options.data), recipe, network)
     if recipe.data.format == "shards":
         labels = shard_pictures.read(options.data, recipe.kind, network, recipe.view.get("pixels_per_metre"), recipe.fits > 0)
         return HeatTask(*labels, recipe, network.angles)
@@ -165,7 +170,8 @@ def _step(
     network.train()
     targets: Any  # what only the task itself understands
     inputs, targets = task.batch(rows, device)
-    loss = task.loss(task.forward(network, inputs), targets)
+    outputs: Any = task.forward(network, inputs)
+    loss = task.loss(outputs, targets)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
@@ -199,13 +205,15 @@ def publish(
             },
         }
     )
+    if isinstance(task, StatureTask):
+        card = beside_maps(card, registry)
     state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
     return registry.publish(recipe.name, save(state), card)
 
 
 def calibration(network: nn.Module, task: Task, recipe: Recipe, device: torch.device) -> dict[str, Any]:
-    """A temperature fitted on held-out grasps; none for maps whose loss makes no probabilities."""
-    if recipe.loss == "cells":
+    """A temperature fitted on held-out grasps; none where no probabilities of success are learned."""
+    if recipe.loss == "cells" or isinstance(task, StatureTask):
         return {}
     return {"kind": "temperature", "value": fit_temperature(*task.held_out_logits(network, device))}
 
@@ -220,7 +228,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--recipe", required=True, help=f"YAML file, or one of {', '.join(shipped())}")
-    add("--data", type=Path, nargs="+", required=True, help="tensor folder, npz, or folders of shards")
+    add("--data", type=Path, nargs="+", required=True, help="tensor folder, npz, or folders of shards or looks")
     add("--validation", type=Path, help="npz to validate on (MobileUNet data); none: the last share of --data")
     add("--models-dir", type=Path, default=Path("data/models"), help="registry to publish into (default: %(default)s)")
     add("--out", type=Path, help="run folder; none: data/runs/<name>-<time>")

@@ -5,28 +5,35 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from inference_server.planners.antipodal import select
-from inference_server.planners.calibration import calibrated
+from inference_server.planners.calibration import calibrated, calibrated_logits
 from inference_server.planners.crop_scorer import ImageGrasps, to_image, to_map
 from inference_server.planners.grip import measure
-from inference_server.planners.heat_maps import HeatMaps, Peaks, find_peaks, heat_maps
+from inference_server.planners.heat_maps import HeatMaps, Peaks, find_peaks, heat_maps, the_network
 from inference_server.planners.placement import RETREAT, place
 from inference_server.planners.planner import Item, LoadedNetwork, Planner
 from inference_server.planners.proposal import FLOOR, LEAST_OVERLAP
 from inference_server.planners.scene import Scene, view
 from inference_server.planners.selection import veto
+from inference_server.planners.told_heights import can_tell, chances
 from shared.contract import Grasp, GraspPlan, PlanRequest
 from shared.geometry import pose_from, wrap_angle
+from shared.networks.stature import Stature
 from shared.planner import Observation
 from shared.table_grasp import TIP_HEIGHTS, table_grasp, table_up
 
 LEAST_DISTANCE = 0.02
 """Grasps nearer to each other than this share of the image's longer side are one grasp, when there is no depth."""
+TOLD = 24
+"""Best local maxima at each height of the tips for which colours are asked how high things are."""
+BIAS, MAPS, CHANCE = -0.41, 0.73, 0.76
+"""Logit of success by the logit of the maps and that of the chance by heights: fitted."""
 NO_DEPTH = "no depth was sent: nothing was checked for width or collision, and the opening is the gripper's largest"
 NO_HEIGHT = "neither depth nor table_depth (with camera) was sent: the grasps carry pixels only"
 
@@ -83,10 +90,14 @@ class HeatmapPlanner(Planner):
         observation, request = item
         maps = heat_maps(observation, request, network)
         peaks, rejected = find_peaks(maps, observation, request)
-        quality = calibrated(peaks.logits, network.card.calibration)
+        peaks = replace(peaks, logits=calibrated_logits(peaks.logits, network.card.calibration))
+        metric = request.camera is not None and request.table_depth is not None
+        stature = the_network(network).stature
+        if metric and stature is not None and len(maps.heights) and can_tell(request):
+            peaks = _by_heights(peaks, maps, stature, item)
+        quality = torch.sigmoid(peaks.logits)
         enough = quality >= request.min_quality
         rejected["low_quality"] += int((~enough).sum())
-        metric = request.camera is not None and request.table_depth is not None
         grasps: list[Grasp] = []
         apart = LEAST_DISTANCE * max(observation.size)
         for pixel, angle, height, value in _listed(peaks, maps, quality, enough):
@@ -107,6 +118,17 @@ class HeatmapPlanner(Planner):
             timings_ms={"plan": 1e3 * (time.perf_counter() - started)},
             warnings=[NO_DEPTH] if metric else [NO_DEPTH, NO_HEIGHT],
         )
+
+
+def _by_heights(peaks: Peaks, maps: HeatMaps, stature: Stature, item: Item) -> Peaks:
+    """The best peaks of every height of the tips, in the order of what maps and told heights say together."""
+    rank = torch.stack([(peaks.levels == level).cumsum(0) for level in range(len(maps.heights))])
+    first = rank.gather(0, peaks.levels[None])[0] <= TOLD
+    pixels, angles, levels, logits = (each[first] for each in (peaks.pixels, peaks.angles, peaks.levels, peaks.logits))
+    chance = chances(stature, *item, pixels, maps.heights[levels][:, None])[:, 0]
+    together = BIAS + MAPS * logits + CHANCE * torch.logit(chance)
+    order = torch.argsort(together, descending=True, stable=True)
+    return Peaks(pixels[order], angles[order], levels[order], together[order])
 
 
 def _listed(peaks: Peaks, maps: HeatMaps, quality: Tensor, enough: Tensor) -> list[tuple[list[float], float, float, float]]:

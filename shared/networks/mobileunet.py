@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shared.networks.stature import Stature
+
 
 class _Unit(nn.Sequential):
     """Convolution, batch normalisation, activation."""
@@ -88,6 +90,7 @@ class MobileUNet(nn.Module):
     tip_heights: of the fingertips over the table, m. decoder_width: channels of the finer decoder, 0 for the published one.
     squeeze: with squeeze-and-excitation, as published. rays: two more channels behind the others, the direction in which each
     pixel looks (`rays` in picture.py): how much is seen of a side tells the height to those who know from where they look.
+    stature: with a network beside the maps, `stature`, that tells how high things are and is trained apart.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class MobileUNet(nn.Module):
         decoder_width: int = 0,
         squeeze: bool = True,
         rays: bool = False,
+        stature: bool = False,
     ) -> None:
         super().__init__()
         if not 2 <= rotations <= 16:
@@ -125,6 +129,8 @@ class MobileUNet(nn.Module):
             _InvertedResidual(40, 5, 240, 40, 64 * on, swish, 1),
         )
         self.conv1 = nn.Conv2d(40, 128, 1)
+        # What is learned from outcomes must not move it, nor wait for its gradients where several processes train.
+        self.stature = Stature().requires_grad_(False) if stature else None
         self.stride = 4 if decoder_width else 1
         self.decoder: nn.Module | None = None
         if decoder_width:

@@ -1,0 +1,67 @@
+"""Looks: windows of colour pictures in whose middle something stands, with the true height of what every pixel sees.
+
+A folder of parts, each a folder `part-00000` with colours.npy (N, S, S, 3) uint8, heights.npy (N, S, S) uint8, millimetres over
+the table, and lenses.npy (N, 3) float32, the nadir (u, v) in the window's pixels and the focal length. They are read as they
+are needed, so that many more can be learned from than fit into memory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ARRAYS = ("colours", "heights", "lenses")
+PART = re.compile(r"part-(\d{5})$")
+TALLEST = 255
+"""mm; what is higher is written as this."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """colours (N, S, S, 3) uint8, heights (N, S, S) uint8 in mm, lenses (N, 3) float32 as in the module's text."""
+
+    colours: np.ndarray
+    heights: np.ndarray
+    lenses: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.colours)
+
+
+def part_path(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:05d}"
+
+
+def parts(folder: Path) -> dict[int, Path]:
+    """Whole parts of a folder by number."""
+    found = ((PART.fullmatch(path.name), path) for path in folder.glob("part-*"))
+    return dict(sorted((int(match[1]), path) for match, path in found if match))
+
+
+def write(folder: Path, number: int, looks: Looks) -> None:
+    """Writes a part; it appears whole or not at all."""
+    unfinished = folder / f".part-{number:05d}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    for name in ARRAYS:
+        np.save(unfinished / f"{name}.npy", getattr(looks, name))
+    os.replace(unfinished, part_path(folder, number))
+
+
+def read(part: Path) -> Looks:
+    """A part, mapped rather than loaded. Raises ValueError when it is not one."""
+    try:
+        arrays = [np.load(part / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS]
+    except OSError as error:
+        raise ValueError(f"{part}: expected {', '.join(f'{name}.npy' for name in ARRAYS)}: {error}") from error
+    looks = Looks(*arrays)
+    shapes = [array.shape for array in arrays]
+    count, side = shapes[0][:2] if len(shapes[0]) == 4 else (0, 0)
+    if shapes != [(count, side, side, 3), (count, side, side), (count, 3)]:
+        raise ValueError(f"{part}: expected colours (N, S, S, 3), heights (N, S, S) and lenses (N, 3), got {shapes}")
+    return looks
