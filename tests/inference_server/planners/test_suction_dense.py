@@ -8,7 +8,10 @@ import torch
 from suction_scenes import CUP, LeaningBox, item
 from table_scenes import Box, camera
 
+from inference_server.planners.leverage import carried
 from inference_server.planners.planner import LoadedNetwork
+from inference_server.planners.scene import view
+from inference_server.planners.suction import predict
 from inference_server.planners.suction_dense import SuctionDensePlanner, seen_both_ways
 from inference_server.planners.together import finish
 from shared.networks.suction_dense import SuctionScorer
@@ -66,3 +69,20 @@ def test_a_small_cup_is_sent_to_the_middle_where_a_large_one_may_hold_anywhere()
         spread[radius] = max(grasp.quality for grasp in plan.grasps) - min(grasp.quality for grasp in plan.grasps)
     assert spread[0.0075] > 0.1
     assert spread[0.03] < 0.02
+
+
+def test_a_block_on_the_end_of_a_bar_is_held_nearer_to_the_middle_of_both() -> None:
+    """The block has a middle of its own, but what is lifted is both."""
+    cup = CUP.model_copy(update={"cup_radius": 0.0075})
+    solids = [Box(0.0, 0.0, 0.0, 0.2, 0.04, 0.02), Box(0.08, 0.0, 0.0, 0.04, 0.04, 0.06)]
+    observation, request = item(VIEW, solids, cup, n_grasps=50)
+    scene = view(observation, request, torch.device("cpu"))
+    _, cups, _, _ = predict(scene)
+    middle = float(
+        sum(s.x * s.length * s.width * s.height for s in solids) / sum(s.length * s.width * s.height for s in solids)
+    )
+    probability = carried(scene, cups)
+    on_block, between = cups.rise > 0.05, (cups.rise < 0.03) & ((cups.x - middle).abs() < 0.015)
+    assert on_block.any()
+    assert between.any()
+    assert float(probability[between].min()) > float(probability[on_block].max())
