@@ -98,19 +98,14 @@ def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence
         random=2, edges=4, feasible=0, on_policy=18, gripper=str(out / "cup75.json"), feasible_planner="suction",
         planner="suction_dense",
     )  # fmt: skip
-    # For the maps of `heatmap`: many attempts on some pictures, few on many more.
-    over_table = [
-        make.collect(
-            name, {"heatmap"}, attempts, seed, kinds=kinds, profiles="standard", fewest=2, most=5,
-            random=0, edges=0, feasible=0, on_policy=0, flat=flat, rgb=True, scenes_per_shard=scenes,
-        )
-        for name, attempts, seed, flat, scenes, kinds in (
-            ("over-table-60", 40_000, 103, 60, 8, "single,single,single,single,pile"),
-            ("over-table-20", 16_000, 104, 20, 32, "single,single,single,single,single,pile"),
-            ("over-table-6", 10_000, 105, 6, 32, "single,single,single,single,single,pile"),
-            ("over-table-1", 5_600, 107, 1, 64, "single,single,single,single,single,pile"),
-        )
-    ]  # fmt: skip
+    over_table = make.collect(
+        "over-table", {"heatmap"}, 40_000, 103, kinds="single,single,single,single,pile", profiles="standard", fewest=2, most=5,
+        random=0, edges=0, feasible=0, on_policy=0, flat=60, rgb=True,
+    )  # fmt: skip
+    more_over_table = make.collect(
+        "more-over-table", {"heatmap"}, 16_000, 104, kinds="single,single,single,single,single,pile", profiles="standard",
+        fewest=2, most=5, random=0, edges=0, feasible=0, on_policy=0, flat=20, rgb=True, scenes_per_shard=32,
+    )  # fmt: skip
     steps = [
         make.collect(
             "jaw-start", jaw, 12_000, 100, **JAW, profiles="standard,hard", random=6, edges=8, feasible=12, on_policy=6
@@ -132,8 +127,9 @@ def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence
         make.fit("suction-dense", [*cup_shards, "suction-best"], 2, warm=True),
         make.train("gqcnn-suction", "gqcnn4-suction-shards", ["suction-cup15", "suction-cup10"]),
         make.train("efficientnet-suction", "efficientnet-suction-shards", ["suction-cup15"]),
-        *over_table,
-        make.train("heatmap", "heatmap16", [step.name.removeprefix("collect ") for step in over_table]),
+        over_table,
+        more_over_table,
+        make.train("heatmap", "heatmap16", ["over-table", "more-over-table"]),
         make.look("looks", {"heatmap"}, 66_000, 109),
         make.train("heatmap", "heatmap-stature", ["looks"], "stature"),
     ]  # fmt: skip
