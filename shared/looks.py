@@ -1,8 +1,9 @@
 """Looks: windows of colour pictures in whose middle something stands, with the true height of what every pixel sees.
 
-A folder of parts, each a folder `part-00000` with colours.npy (N, S, S, 3) uint8, heights.npy (N, S, S) uint8, millimetres over
-the table, and lenses.npy (N, 3) float32, the nadir (u, v) in the window's pixels and the focal length. They are read as they
-are needed, so that many more can be learned from than fit into memory.
+A folder of parts, each a folder `part-00000` with colours.npy (N, S, S, 3) uint8; heights.npy (N, S, S) uint8, millimetres over
+the table; lenses.npy (N, 3) float32, the nadir (u, v) in the window's pixels and the focal length; and fits.npy (N, T R, h, w)
+uint8, where an open hand fits (`open_hand.py`), on cells of CELL pixels. They are read as they are needed, so that many more
+can be learned from than fit into memory.
 """
 
 from __future__ import annotations
@@ -15,19 +16,22 @@ from pathlib import Path
 
 import numpy as np
 
-ARRAYS = ("colours", "heights", "lenses")
+ARRAYS = ("colours", "heights", "lenses", "fits")
 PART = re.compile(r"part-(\d{5})$")
 TALLEST = 255
 """mm; what is higher is written as this."""
+CELL = 4
 
 
 @dataclass(frozen=True)
 class Looks:
-    """colours (N, S, S, 3) uint8, heights (N, S, S) uint8 in mm, lenses (N, 3) float32 as in the module's text."""
+    """colours (N, S, S, 3) uint8, heights (N, S, S) uint8 in mm, lenses (N, 3) float32 and fits (N, T R, S / CELL, S / CELL)
+    uint8 as in the module's text."""
 
     colours: np.ndarray
     heights: np.ndarray
     lenses: np.ndarray
+    fits: np.ndarray
 
     def __len__(self) -> int:
         return len(self.colours)
@@ -62,6 +66,9 @@ def read(part: Path) -> Looks:
     looks = Looks(*arrays)
     shapes = [array.shape for array in arrays]
     count, side = shapes[0][:2] if len(shapes[0]) == 4 else (0, 0)
-    if shapes != [(count, side, side, 3), (count, side, side), (count, 3)]:
-        raise ValueError(f"{part}: expected colours (N, S, S, 3), heights (N, S, S) and lenses (N, 3), got {shapes}")
+    cells = side // CELL
+    maps = shapes[3][1] if len(shapes[3]) == 4 else 0
+    if shapes != [(count, side, side, 3), (count, side, side), (count, 3), (count, maps, cells, cells)]:
+        expected = f"colours (N, S, S, 3), heights (N, S, S), lenses (N, 3) and fits (N, T R, S / {CELL}, S / {CELL})"
+        raise ValueError(f"{part}: expected {expected}, got {shapes}")
     return looks

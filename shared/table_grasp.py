@@ -13,6 +13,9 @@ from shared.geometry import approach_frame
 TIP_HEIGHTS = (0.010, 0.035, 0.060)
 """Heights of the fingertips over the table, m: with one of them most objects of up to 0.1 m can be held."""
 
+ROTATIONS = 16
+"""Angles of the closing axis, evenly spaced over half a turn, at which it is learned where a hand fits."""
+
 
 def table_up(camera_pose: np.ndarray | None) -> np.ndarray:
     """The table's upward normal (3,) in the camera frame: against gravity, or, without a camera pose, towards the camera."""

@@ -7,6 +7,7 @@ goes on where it stopped, and what comes out does not depend on how many process
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -22,7 +23,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from shared import logs
-from shared.looks import TALLEST, Looks, part_path, parts, read, write
+from shared.contract import CameraIntrinsics, Gripper
+from shared.geometry import pose_from
+from shared.looks import CELL, TALLEST, Looks, part_path, parts, read, write
+from shared.open_hand import fits
+from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 from sim_worker.command_line import settings_of
 from sim_worker.processes import exit_status, process_pool
 from sim_worker.world import SceneError, SceneSpec, World
@@ -40,6 +45,8 @@ PLACES = 0.165
 """m: half side of the square around the optical axis in which the middle of a window lies on the table."""
 SPREAD = 0.012
 """m: deviation of a window's middle from an object's."""
+DISTANCE = 0.70
+"""From the table to the camera, m."""
 ABOVE_TABLE = 0.004
 """m: what is lower counts as the table."""
 
@@ -84,7 +91,7 @@ def _part(settings: Settings, number: int) -> int:
 
 def look_at_scenes(world: World, settings: Settings, number: int) -> Looks:
     """The windows of part `number`."""
-    colours, heights, lenses = [], [], []
+    colours, heights, lenses, answers = [], [], [], []
     first = number * settings.scenes_per_part
     for scene_number in range(first, first + settings.scenes_per_part):
         rng = np.random.default_rng([settings.seed, SEED_STREAM, scene_number])
@@ -106,11 +113,13 @@ def look_at_scenes(world: World, settings: Settings, number: int) -> Looks:
             colours.append(view.rgb)
             heights.append(heights_of(view))
             lenses.append([*nadir, view.camera.fx])
+            answers.append(fits_of(heights[-1], view.camera))
     shape = (len(colours), SIDE, SIDE)
     return Looks(
         np.array(colours, np.uint8).reshape(*shape, 3),
         np.array(heights, np.uint8).reshape(shape),
         np.array(lenses, np.float32).reshape(len(colours), 3),
+        np.array(answers, np.uint8).reshape(len(colours), -1, SIDE // CELL, SIDE // CELL),
     )
 
 
@@ -119,7 +128,7 @@ def look(scene: Scene, rng: np.random.Generator) -> tuple[View, np.ndarray]:
     placed = scene.placed[int(rng.integers(len(scene.placed)))]
     middle = np.asarray(placed.position[:2]) + rng.normal(0, SPREAD, 2)
     aim = middle - rng.uniform(-PLACES, PLACES, 2)
-    camera = CameraSpec(width=SIDE, height=SIDE, aim=(float(aim[0]), float(aim[1]), 0.0))
+    camera = CameraSpec(width=SIDE, height=SIDE, distance=DISTANCE, aim=(float(aim[0]), float(aim[1]), 0.0))
     # The camera looks straight down with v against y: the window is a part of its picture that shows the middle.
     seen = (middle - aim) * (1, -1) * camera.focal / camera.distance
     nadir = (SIDE - 1) / 2 - seen
@@ -133,6 +142,15 @@ def heights_of(view: View) -> np.ndarray:
     rise = pose[2, 0] * (u - camera.cx) / camera.fx + pose[2, 1] * (v - camera.cy) / camera.fy + pose[2, 2]
     height = np.where(depth > 0, depth * rise + pose[2, 3], 0.0)
     return np.where(height < ABOVE_TABLE, 0, np.clip(np.round(1e3 * height), 0, TALLEST)).astype(np.uint8)
+
+
+def fits_of(heights: np.ndarray, camera: CameraIntrinsics) -> np.ndarray:
+    """(T R, h, w) uint8: where a wide open hand fits over heights (S, S), mm, for each height of its tips and angle."""
+    cells = np.stack(np.meshgrid(*(np.arange(side // CELL) for side in heights.shape)), -1)
+    pose = pose_from(np.diag([1.0, -1.0, -1.0]), np.array([0.0, 0.0, DISTANCE]))
+    depth = DISTANCE - heights.astype(np.float32) / 1e3
+    angles = [turn * math.pi / ROTATIONS for turn in range(ROTATIONS)]
+    return fits(depth, camera, pose, Gripper(), angles, TIP_HEIGHTS, (cells + 0.5) * CELL - 0.5)
 
 
 def main(settings: Settings) -> int:

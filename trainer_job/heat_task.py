@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared.networks.picture import rays
+from shared.open_hand import AROUND
 from trainer_job.datasets.heat_labels import HeatLabels
-from trainer_job.datasets.open_hand import AROUND
 from trainer_job.metrics import binary_metrics
 from trainer_job.picture_changes import Labels, change
 from trainer_job.pictures import draw_heatmaps

@@ -1,21 +1,25 @@
-"""Learning from colours how high things are: windows round what stands on a table, and the true height of every pixel."""
+"""Learning from colours where hands fit and how high things are: windows round what stands on a table, and the truth."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.looks import Looks
+from shared.looks import CELL, Looks
 from shared.networks.mobileunet import MobileUNet
-from shared.networks.outward import leans, outward_windows
-from shared.networks.stature import BOUNDS, COARSE, COARSER, PIXELS_PER_METRE, REACHES, SIDE, bins
+from shared.networks.outward import leans, outward_angles, outward_windows
+from shared.networks.stature import BOUNDS, COARSE, COARSER, PIXELS_PER_METRE, REACHES, SIDE, Told, bins
+from shared.open_hand import AROUND
 from shared.registry import ModelCard, Registry, UnknownModel
+from shared.table_grasp import ROTATIONS
 from trainer_job.datasets.look_folders import LookFolders
 from trainer_job.picture_changes import recolour
 from trainer_job.pictures import draw_statures
@@ -25,19 +29,19 @@ EVALUATED = 128
 MOST_EVALUATED = 4096
 PREFIX = "stature."
 TRIES, WANDER, TURN = 12, 7.0, 0.03
-"""A window's middle is the first of so many draws, with this deviation in pixels, that hits a thing; and turns, rad."""
+"""A window's middle is the cell of the first of so many draws, with this deviation in pixels, that hits a thing; turns, rad."""
 MARGIN = 22
 """Middles stay so far from the rim of a look, pixels, that what is asked about them is in it."""
-SPOTS = 2.0
-"""Weight of telling where things are and how high each spot is, beside what is asked for in the end."""
-TALL = 0.062
-"""m: over this a hand whose tips are 10 mm over the table hits the thing with its palm."""
+FITS = 20.0
+"""Weight of telling where hands fit, which is asked for in the end, beside telling how high things are."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """highest (N, 2): m, within each of REACHES. things (N, h, w): share of cells that shows a thing. spots (N, h, w): m."""
+    """fits (N, T, ROTATIONS): how well a hand fits, 0 to 1, by height of its tips and angle from +u. highest (N, 2): m, within
+    each of REACHES. things (N, h, w): share of cells that shows a thing. spots (N, h, w): m."""
 
+    fits: Tensor
     highest: Tensor
     things: Tensor
     spots: Tensor
@@ -97,42 +101,42 @@ class StatureTask:
         mirrors = torch.rand(count, generator=self.noise) < 0.5
         windows, lean, answers = _windows(self.data.pick(rows), self.noise, turns, mirrors)
         windows = recolour(windows, self.recipe.augment, self.noise)
-        moved = Answers(*(each.to(device) for each in (answers.highest, answers.things, answers.spots)))
+        moved = Answers(*(each.to(device) for each in (answers.fits, answers.highest, answers.things, answers.spots)))
         return (windows.to(device), lean.to(device)), moved
 
-    def forward(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> Told:
         assert isinstance(network, MobileUNet)
         assert network.stature is not None
-        return network.stature.learned(*inputs)
+        return network.stature.told(*inputs)
 
-    def loss(self, outputs: tuple[Tensor, Tensor, Tensor], answers: Answers) -> Tensor:
-        told, things, spots = outputs
-        where = F.binary_cross_entropy_with_logits(things, answers.things)
+    def loss(self, outputs: Told, answers: Answers) -> Tensor:
+        fits = F.binary_cross_entropy_with_logits(outputs.fits, answers.fits)
+        where = F.binary_cross_entropy_with_logits(outputs.things, answers.things)
         each = torch.where(answers.spots > 0, 1 + bins(answers.spots), 0)
-        return len(REACHES) * _told(told, answers.highest) + SPOTS * (where + F.cross_entropy(spots, each))
+        return FITS * fits + _heights_loss(outputs.highest, answers.highest) + where + F.cross_entropy(outputs.spots, each)
 
     @torch.inference_mode()
     def evaluate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
-        """On held-out windows, unchanged: `loss`, of what is asked for in the end; mean error of the expected height under the
-        palm; and how often it is told right whether that is above TALL, beside the rate of guessing."""
-        middles = _bin_middles()
-        losses, errors, right, talls, count = 0.0, 0.0, 0, 0, 0
+        """On held-out windows, unchanged: `loss` and ranking (`auc`) of where hands fit; how well they fit at the angle and
+        height that are told to be the best, beside the best there is; mean error of the expected height under the palm."""
+        told, truth, errors = [], [], []
         for start in range(0, min(len(self.held_out), MOST_EVALUATED), EVALUATED):
             rows = np.arange(start, min(start + EVALUATED, len(self.held_out)))
-            (windows, lean), answers = self._plain(rows, device)
-            told = self.forward(network, (windows, lean))[0].cpu()
-            expected = told[:, 0].softmax(1) @ middles
-            tall = answers.highest[:, 0] > TALL
-            losses += float(_told(told, answers.highest)) * len(rows)
-            errors += float((expected - answers.highest[:, 0]).abs().sum())
-            right += int(((expected > TALL) == tall).sum())
-            talls, count = talls + int(tall.sum()), count + len(rows)
+            inputs, answers = self._plain(rows, device)
+            outputs = self.forward(network, inputs)
+            told.append(outputs.fits.cpu().flatten(1))
+            truth.append(answers.fits.flatten(1))
+            expected = outputs.highest[:, 0].softmax(1).cpu() @ _bin_middles()
+            errors.append((expected - answers.highest[:, 0]).abs())
+        logits, fits = torch.cat(told), torch.cat(truth)
+        picked = fits.gather(1, logits.argmax(1, keepdim=True))
         return {
-            "loss": losses / count,
-            "error_mm": 1e3 * errors / count,
-            "tall_right": right / count,
-            "tall_guessed": max(talls, count - talls) / count,
-            "windows": float(count),
+            "loss": float(F.binary_cross_entropy_with_logits(logits, fits)),
+            "auc": float(roc_auc_score((fits > 0.5).flatten().numpy(), logits.flatten().numpy())),
+            "picked_fits": float(picked.mean()),
+            "best_fits": float(fits.amax(1).mean()),
+            "error_mm": 1e3 * float(torch.cat(errors).mean()),
+            "windows": float(len(fits)),
         }
 
     def _plain(self, rows: np.ndarray, device: torch.device) -> tuple[tuple[Tensor, Tensor], Answers]:
@@ -144,7 +148,7 @@ class StatureTask:
     @torch.inference_mode()
     def picture(self, network: nn.Module, device: torch.device, path: Path) -> None:
         inputs, answers = self._plain(np.arange(min(8, len(self.held_out))), device)
-        shares = self.forward(network, inputs)[0][:, 0].softmax(1).cpu()
+        shares = self.forward(network, inputs).highest[:, 0].softmax(1).cpu()
         windows = inputs[0].permute(0, 2, 3, 1).cpu()
         draw_statures(windows.numpy(), shares.numpy(), np.asarray(BOUNDS), answers.highest[:, 0].numpy(), path)
 
@@ -155,12 +159,15 @@ def _windows(
     """Windows (N, 3, SIDE, SIDE), leans (N,) and answers around one point of a thing in each look."""
     colours = torch.from_numpy(looks.colours).permute(0, 3, 1, 2).float() / 255
     heights, lenses = torch.from_numpy(looks.heights).float() / 1e3, torch.from_numpy(looks.lenses)
-    middles = _on_things(heights, noise)
-    nadirs = lenses[:, :2]
+    cells = _on_things(heights, noise)
+    middles, nadirs = (cells + 0.5) * CELL - 0.5, lenses[:, :2]
     windows = outward_windows(colours, middles, nadirs, SIDE, turns, mirrors)
     seen = outward_windows(heights[:, None], middles, nadirs, SIDE, turns, mirrors)[:, 0]
+    each = torch.arange(len(cells))
+    fits = torch.from_numpy(looks.fits[each, :, cells[:, 1], cells[:, 0]]).float().unflatten(1, (-1, ROTATIONS)) / AROUND
     answers = Answers(
-        _highest(heights, middles.long()),
+        turned_outward(fits, outward_angles(middles, nadirs, turns), mirrors),
+        _highest(heights, middles.round().long()),
         F.avg_pool2d((seen > 0.5 * _LOWEST).float(), COARSE),
         F.max_pool2d(seen, COARSER),
     )
@@ -171,16 +178,30 @@ _LOWEST = 0.004
 """m: nothing in a look is lower but the table, which is at 0."""
 
 
+def turned_outward(fits: Tensor, outward: Tensor, mirrors: Tensor | None = None) -> Tensor:
+    """Answers (N, T, R) for image angles k pi / R, for angles k pi / R from directions `outward` (N,), rad, between the nearest
+    two; mirrors (N,) bool: of windows that are mirrored across that direction."""
+    rotations = fits.shape[2]
+    way = torch.ones_like(outward) if mirrors is None else torch.where(mirrors, -1.0, 1.0)
+    place = outward[:, None] * rotations / math.pi + way[:, None] * torch.arange(rotations)
+    low = place.floor()
+    near, far = ((low.long() + step) % rotations for step in (0, 1))
+    read = lambda index: fits.gather(2, index[:, None].expand_as(fits))  # noqa: E731
+    return torch.lerp(read(near), read(far), (place - low)[:, None].expand_as(fits))
+
+
 def _on_things(heights: Tensor, noise: torch.Generator) -> Tensor:
-    """(N, 2) as (u, v): whole pixels of things (N, S, S) near the looks' middles; a middle where nothing is hit."""
+    """(N, 2): columns and rows of cells of looks (N, S, S) that show things near the looks' middles; the middle one where none
+    is hit."""
     count, side = heights.shape[:2]
     wander = (WANDER * torch.randn(count, TRIES, 2, generator=noise)).round()
     wander[:, -1] = 0
-    tried = (side // 2 + wander).clamp(MARGIN, side - 1 - MARGIN).long()
+    cells = (side // 2 + wander).clamp(MARGIN, side - 1 - MARGIN).long() // CELL
     each = torch.arange(count)
-    hit = heights[each[:, None], tried[..., 1], tried[..., 0]] > 0
+    shown = F.max_pool2d(heights, CELL) > 0
+    hit = shown[each[:, None], cells[..., 1], cells[..., 0]]
     first = torch.where(hit.any(1), hit.float().argmax(1), TRIES - 1)
-    return tried[each, first].float()
+    return cells[each, first]
 
 
 def _highest(heights: Tensor, middles: Tensor) -> Tensor:
@@ -195,8 +216,8 @@ def _highest(heights: Tensor, middles: Tensor) -> Tensor:
     return torch.stack([(around * (far <= each * PIXELS_PER_METRE)).flatten(1).amax(1) for each in REACHES], 1)
 
 
-def _told(told: Tensor, highest: Tensor) -> Tensor:
-    """Mean cross-entropy of logits (N, 2, BINS) for heights (N, 2)."""
+def _heights_loss(told: Tensor, highest: Tensor) -> Tensor:
+    """Mean cross-entropy of logits (N, 2, BINS) for heights (N, 2), m."""
     return F.cross_entropy(told.flatten(0, 1), bins(highest).flatten())
 
 

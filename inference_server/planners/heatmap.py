@@ -21,7 +21,7 @@ from inference_server.planners.planner import Item, LoadedNetwork, Planner
 from inference_server.planners.proposal import FLOOR, LEAST_OVERLAP
 from inference_server.planners.scene import Scene, view
 from inference_server.planners.selection import veto
-from inference_server.planners.told_heights import can_tell, chances
+from inference_server.planners.told_fits import can_tell, fit_logits
 from shared.contract import Grasp, GraspPlan, PlanRequest
 from shared.geometry import pose_from, wrap_angle
 from shared.networks.stature import Stature
@@ -31,9 +31,9 @@ from shared.table_grasp import TIP_HEIGHTS, table_grasp, table_up
 LEAST_DISTANCE = 0.02
 """Grasps nearer to each other than this share of the image's longer side are one grasp, when there is no depth."""
 TOLD = 24
-"""Best local maxima at each height of the tips for which colours are asked how high things are."""
-BIAS, MAPS, CHANCE = -0.41, 0.73, 0.76
-"""Logit of success by the logit of the maps and that of the chance by heights: fitted."""
+"""Best local maxima at each height of the tips at which colours are asked whether a hand fits."""
+BIAS, MAPS, FITS = -0.41, 0.73, 0.76
+"""Logit of success by the logit of the maps and that of the hand's fitting: fitted."""
 NO_DEPTH = "no depth was sent: nothing was checked for width or collision, and the opening is the gripper's largest"
 NO_HEIGHT = "neither depth nor table_depth (with camera) was sent: the grasps carry pixels only"
 
@@ -93,8 +93,8 @@ class HeatmapPlanner(Planner):
         peaks = replace(peaks, logits=calibrated_logits(peaks.logits, network.card.calibration))
         metric = request.camera is not None and request.table_depth is not None
         stature = the_network(network).stature
-        if metric and stature is not None and len(maps.heights) and can_tell(request):
-            peaks = _by_heights(peaks, maps, stature, item)
+        if stature is not None and can_tell(request, maps.heights):
+            peaks = _by_fits(peaks, stature, item)
         quality = torch.sigmoid(peaks.logits)
         enough = quality >= request.min_quality
         rejected["low_quality"] += int((~enough).sum())
@@ -120,13 +120,12 @@ class HeatmapPlanner(Planner):
         )
 
 
-def _by_heights(peaks: Peaks, maps: HeatMaps, stature: Stature, item: Item) -> Peaks:
-    """The best peaks of every height of the tips, in the order of what maps and told heights say together."""
-    rank = torch.stack([(peaks.levels == level).cumsum(0) for level in range(len(maps.heights))])
+def _by_fits(peaks: Peaks, stature: Stature, item: Item) -> Peaks:
+    """The best peaks of every height of the tips, in the order of what maps and stature say together."""
+    rank = torch.stack([(peaks.levels == level).cumsum(0) for level in range(len(TIP_HEIGHTS))])
     first = rank.gather(0, peaks.levels[None])[0] <= TOLD
     pixels, angles, levels, logits = (each[first] for each in (peaks.pixels, peaks.angles, peaks.levels, peaks.logits))
-    chance = chances(stature, *item, pixels, maps.heights[levels][:, None])[:, 0]
-    together = BIAS + MAPS * logits + CHANCE * torch.logit(chance)
+    together = BIAS + MAPS * logits + FITS * fit_logits(stature, *item, pixels, angles, levels)
     order = torch.argsort(together, descending=True, stable=True)
     return Peaks(pixels[order], angles[order], levels[order], together[order])
 

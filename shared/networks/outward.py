@@ -19,8 +19,7 @@ def outward_windows(
 
     nadirs: (N, 2) as (u, v), of each picture. turns (N,): rad, turned by so much more. mirrors (N,) bool: across +u.
     """
-    outward = middles - nadirs
-    angles = torch.atan2(outward[:, 1], outward[:, 0]) + (0.0 if turns is None else turns)
+    angles = outward_angles(middles, nadirs, turns)
     across = torch.ones_like(angles) if mirrors is None else torch.where(mirrors, -1.0, 1.0)
     cos, sin = angles.cos(), angles.sin()
     axes = torch.stack([torch.stack([cos, -sin * across], 1), torch.stack([sin, cos * across], 1)], 1)
@@ -28,6 +27,12 @@ def outward_windows(
     theta = torch.cat([axes * side / size[:, None], ((2 * middles + 1) / size - 1)[:, :, None]], 2)
     grid = F.affine_grid(theta, [len(pictures), 1, side, side], align_corners=False)
     return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def outward_angles(middles: Tensor, nadirs: Tensor, turns: Tensor | None = None) -> Tensor:
+    """(N,): image angle of a window's +u, rad from the picture's +u towards its +v."""
+    outward = middles - nadirs
+    return torch.atan2(outward[:, 1], outward[:, 0]) + (0.0 if turns is None else turns)
 
 
 def leans(middles: Tensor, nadirs: Tensor, focal: Tensor | float) -> Tensor:

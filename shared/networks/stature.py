@@ -1,4 +1,5 @@
-"""Stature: how high what a camera sees from above rises over the table, told from its colours alone.
+"""Stature: how high what a camera sees from above rises over the table, and where an open hand fits over it, told from its
+colours alone.
 
 A disc and the end of a rod look the same from above. So the answer is not one height but how likely each is, by cross-entropy
 over bins of height, and the learner of its features also has to tell where things are and how high each spot is.
@@ -6,9 +7,13 @@ over bins of height, and the learner of its features also has to tell where thin
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 
 EDGES = (0.010, 0.016, 0.022, 0.028, 0.034, 0.041, 0.048, 0.056, 0.064, 0.072, 0.081, 0.090, 0.100, 0.112)
 """Between bins of height over the table, m. The first begins at the table, the last is open."""
@@ -28,30 +33,50 @@ LEAN_SCALE = 4.0
 """Tangents of a common field of view become as large as the logarithms of colours."""
 
 
+class Told(NamedTuple):
+    """fits (N, T, ROTATIONS): logits that a wide open hand fits over a window's middle, its tips at each of TIP_HEIGHTS
+    and its closing axis k pi / ROTATIONS from +u towards +v.
+    highest (N, 2, BINS): logits of the height of the highest point within each of REACHES. things (N, h, w): logits that cells
+    of COARSE pixels show a thing. spots (N, 1 + BINS, h, w): logits of the highest point of cells of COARSER pixels, the first
+    one of the table."""
+
+    fits: Tensor
+    highest: Tensor
+    things: Tensor
+    spots: Tensor
+
+
 class Stature(nn.Module):
     """Windows (N, 3, SIDE, SIDE), colours in [0, 1], whose +u leads outward (`outward_windows`), and their `leans` (N,) ->
-    logits (N, 2, BINS) of the height of the highest point within each of REACHES."""
+    logits (N, T, ROTATIONS) that a wide open hand fits there."""
 
     def __init__(self) -> None:
         super().__init__()
         self.fine = nn.Sequential(_layer(4, 16, 2, kernel=5), _layer(16, 24), _layer(24, 40, 2), _layer(40, 40))
         self.wide = nn.Sequential(_layer(40, 64, 2), _Residual(64))
         self.deep = nn.Sequential(_layer(64, 96, 2), _layer(96, 96), nn.Flatten(), nn.Dropout(0.2))
-        self.head = nn.Sequential(nn.Linear(96 * (-(-SIDE // 16)) ** 2, 96), nn.ReLU(), nn.Linear(96, len(REACHES) * BINS))
+        features = 96 * (-(-SIDE // 16)) ** 2
+        self.head = nn.Sequential(nn.Linear(features, 96), nn.ReLU(), nn.Linear(96, len(REACHES) * BINS))
+        self.fits = nn.Sequential(nn.Linear(features, 128), nn.ReLU(), nn.Linear(128, len(TIP_HEIGHTS) * ROTATIONS))
         self.thing, self.spot = nn.Conv2d(40, 1, 1), nn.Conv2d(64, BINS + 1, 1)
 
     def forward(self, windows: Tensor, leans: Tensor) -> Tensor:
-        return self.learned(windows, leans)[0]
+        return self.told(windows, leans).fits
 
-    def learned(self, windows: Tensor, leans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What `forward` gives; logits (N, h, w) that cells of COARSE pixels show a thing; and logits (N, 1 + BINS, h, w) of
-        the highest point of cells of COARSER pixels, the first one of the table."""
+    def told(self, windows: Tensor, leans: Tensor) -> Told:
+        """All that is learned."""
         colours = torch.log(windows + DARKEST)  # light multiplies what a surface reflects
         colours = colours - colours.mean((2, 3), keepdim=True)
         lean = (LEAN_SCALE * leans)[:, None, None, None].expand(-1, 1, *windows.shape[2:])
         fine = self.fine(torch.cat([colours, lean], 1).contiguous(memory_format=torch.channels_last))
         wide = self.wide(fine)
-        return self.head(self.deep(wide)).unflatten(1, (len(REACHES), BINS)), self.thing(fine)[:, 0], self.spot(wide)
+        deep = self.deep(wide)
+        return Told(
+            self.fits(deep).unflatten(1, (len(TIP_HEIGHTS), ROTATIONS)),
+            self.head(deep).unflatten(1, (len(REACHES), BINS)),
+            self.thing(fine)[:, 0],
+            self.spot(wide),
+        )
 
     def golden_batch(self) -> tuple[Tensor, Tensor]:
         """Fixed input for checks of loaded weights."""
@@ -61,15 +86,6 @@ class Stature(nn.Module):
 def bins(heights: Tensor) -> Tensor:
     """Bin of each height, m; any shape."""
     return torch.bucketize(heights, heights.new_tensor(EDGES), right=True)
-
-
-def below(shares: Tensor, heights: Tensor) -> Tensor:
-    """Probability (..., T) that what has probabilities `shares` (..., BINS) is lower than each of `heights` (..., T), m."""
-    bounds = shares.new_tensor(BOUNDS)
-    until = F.pad(shares.cumsum(-1), (1, 0))
-    which = (torch.bucketize(heights.contiguous(), bounds, right=True) - 1).clamp(0, BINS - 1)
-    part = ((heights - bounds[which]) / (bounds[which + 1] - bounds[which])).clamp(0, 1)
-    return torch.lerp(until.gather(-1, which), until.gather(-1, which + 1), part)
 
 
 def _layer(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from shared.looks import Looks, part_path, parts, read, write
+from shared.looks import ARRAYS, Looks, part_path, parts, read, write
 
 
 def looks(count=3, side=8):
@@ -10,6 +10,7 @@ def looks(count=3, side=8):
         rng.integers(0, 255, (count, side, side, 3), dtype=np.uint8),
         rng.integers(0, 255, (count, side, side), dtype=np.uint8),
         rng.random((count, 3)).astype(np.float32),
+        rng.integers(0, 27, (count, 6, side // 4, side // 4), dtype=np.uint8),
     )
 
 
@@ -20,7 +21,7 @@ def test_what_is_written_is_read(tmp_path):
     for number, part in parts(tmp_path).items():
         found, wrote = read(part), looks(number + 1)
         assert len(found) == number + 1
-        for name in ("colours", "heights", "lenses"):
+        for name in ARRAYS:
             np.testing.assert_array_equal(getattr(found, name), getattr(wrote, name))
 
 

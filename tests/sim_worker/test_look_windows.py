@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
-from shared.looks import parts, read
-from sim_worker.looks import ABOVE_TABLE, SIDE, Settings, heights_of, look, look_at_scenes, main
+from shared.contract import CameraIntrinsics
+from shared.looks import ARRAYS, CELL, parts, read
+from shared.open_hand import AROUND
+from shared.table_grasp import ROTATIONS
+from sim_worker.looks import ABOVE_TABLE, SIDE, Settings, fits_of, heights_of, look, look_at_scenes, main
 from sim_worker.world import SceneSpec, World
 
 
@@ -56,10 +59,22 @@ def test_the_table_has_no_height(scene):
     assert heights[heights > 0].min() >= round(1e3 * ABOVE_TABLE)
 
 
+def test_a_hand_fits_across_a_bar_and_not_along_it_as_deep_as_its_palm_allows():
+    camera = CameraIntrinsics(fx=420.0, fy=420.0, cx=55.5, cy=55.5)  # straight above the middle
+    for top, level in ((30, 0), (75, 1), (100, 2)):
+        heights = np.zeros((SIDE, SIDE), np.uint8)
+        heights[46:66, 20:92] = top  # along u
+        answers = fits_of(heights, camera).reshape(3, ROTATIONS, SIDE // CELL, SIDE // CELL)
+        middle = answers[:, :, SIDE // CELL // 2, SIDE // CELL // 2]
+        assert middle[level, ROTATIONS // 2] == AROUND
+        assert not middle[:, 0].any()
+        assert not middle[:level].any()
+
+
 def test_equal_seeds_give_equal_looks(world, tmp_path):
     once, again, other = (look_at_scenes(world, settings(tmp_path), number) for number in (1, 1, 2))
     assert len(once) == 4
-    for name in ("colours", "heights", "lenses"):
+    for name in ARRAYS:
         np.testing.assert_array_equal(getattr(once, name), getattr(again, name))
     assert not np.array_equal(once.colours, other.colours)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.looks import Looks, parts, read
+from shared.looks import ARRAYS, Looks, parts, read
 
 HELD_OUT = 10
 """Every so many parts, from the first on, none of whose scenes is learned from."""
@@ -27,11 +27,7 @@ class LookFolders:
         """Looks of these numbers, in memory."""
         which = np.searchsorted(self._starts, rows, "right") - 1
         each = [(self._parts[part], row - self._starts[part]) for part, row in zip(which, rows, strict=True)]
-        return Looks(
-            np.stack([looks.colours[row] for looks, row in each]),
-            np.stack([looks.heights[row] for looks, row in each]),
-            np.stack([looks.lenses[row] for looks, row in each]),
-        )
+        return Looks(*(np.stack([getattr(looks, name)[row] for looks, row in each]) for name in ARRAYS))
 
 
 def held_apart(folders: Sequence[Path]) -> tuple[LookFolders, LookFolders]:

@@ -11,10 +11,10 @@ import numpy as np
 from shared.contract import Outcome, OutcomeMeta
 from shared.networks.mobileunet import MobileUNet
 from shared.networks.picture import Picture, factor_to, fit
+from shared.open_hand import fits
 from shared.shards import ShardReader, shard_folders
 from trainer_job.dataset import is_held_out, scene_key
 from trainer_job.datasets.heat_labels import HeatLabels
-from trainer_job.datasets.open_hand import fits
 
 SAME_HEIGHT = 0.004
 """Tips this near to one of the network's heights, m, are at it."""
