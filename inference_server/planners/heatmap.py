@@ -32,8 +32,9 @@ LEAST_DISTANCE = 0.02
 """Grasps nearer to each other than this share of the image's longer side are one grasp, when there is no depth."""
 TOLD = 24
 """Best local maxima at each height of the tips at which colours are asked whether a hand fits."""
-BIAS, MAPS, FITS = -0.41, 0.73, 0.76
-"""Logit of success by the logit of the maps and that of the hand's fitting: fitted."""
+MAPS, FITS = 0.75, 0.85
+"""Logit of success by the logits of the maps and of the hand's fitting: by 7,141 tried grasps in 856 scenes of validation
+objects. Those that are chosen promise 0.805 on average, and 0.805 hold."""
 NO_DEPTH = "no depth was sent: nothing was checked for width or collision, and the opening is the gripper's largest"
 NO_HEIGHT = "neither depth nor table_depth (with camera) was sent: the grasps carry pixels only"
 
@@ -125,7 +126,7 @@ def _by_fits(peaks: Peaks, stature: Stature, item: Item) -> Peaks:
     rank = torch.stack([(peaks.levels == level).cumsum(0) for level in range(len(TIP_HEIGHTS))])
     first = rank.gather(0, peaks.levels[None])[0] <= TOLD
     pixels, angles, levels, logits = (each[first] for each in (peaks.pixels, peaks.angles, peaks.levels, peaks.logits))
-    together = BIAS + MAPS * logits + FITS * fit_logits(stature, *item, pixels, angles, levels)
+    together = MAPS * logits + FITS * fit_logits(stature, *item, pixels, angles, levels)
     order = torch.argsort(together, descending=True, stable=True)
     return Peaks(pixels[order], angles[order], levels[order], together[order])
 
