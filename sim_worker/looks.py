@@ -6,6 +6,7 @@ goes on where it stopped, and what comes out does not depend on how many process
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -24,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from shared import logs
 from shared.contract import CameraIntrinsics, Gripper
+from shared.durable import replace_file
 from shared.geometry import pose_from
 from shared.looks import CELL, TALLEST, Looks, part_path, parts, read, write
 from shared.open_hand import fits
@@ -37,6 +39,7 @@ from sim_worker.world.spec import CameraSpec
 
 logger = logging.getLogger(__name__)
 
+OPTIONS = "looks.json"
 SEED_STREAM = 21
 """Keeps these scenes apart from those that other programs draw from the same seed."""
 SIDE = 112
@@ -119,7 +122,7 @@ def look_at_scenes(world: World, settings: Settings, number: int) -> Looks:
         np.array(colours, np.uint8).reshape(*shape, 3),
         np.array(heights, np.uint8).reshape(shape),
         np.array(lenses, np.float32).reshape(len(colours), 3),
-        np.array(answers, np.uint8).reshape(len(colours), -1, SIDE // CELL, SIDE // CELL),
+        np.array(answers, np.uint8).reshape(len(colours), len(TIP_HEIGHTS) * ROTATIONS, SIDE // CELL, SIDE // CELL),
     )
 
 
@@ -168,9 +171,23 @@ def main(settings: Settings) -> int:
     return 0
 
 
+def check_options(settings: Settings) -> None:
+    """Keep the options with the parts. Raises ValueError when the folder's parts were made with others."""
+    path = settings.out / OPTIONS
+    mine = settings.model_dump(mode="json", exclude={"looks", "out", "workers"})
+    if path.exists() and parts(settings.out):
+        kept = json.loads(path.read_bytes())
+        different = sorted(name for name in mine if kept.get(name) != mine[name])
+        if different:
+            told = "; ".join(f"{name}: {kept.get(name)} there, {mine[name]} asked" for name in different)
+            raise ValueError(f"{settings.out} was made with other options ({told}). Use another --out, or the same options.")
+    settings.out.mkdir(parents=True, exist_ok=True)
+    replace_file(path, json.dumps(mine, indent=1).encode())
+
+
 def look_around(settings: Settings, console: Console) -> int:
     """Write parts until there are enough windows; returns how many there are."""
-    settings.out.mkdir(parents=True, exist_ok=True)
+    check_options(settings)
     have = sum(len(read(part)) for part in parts(settings.out).values())
     numbers = (number for number in range(2**31) if not part_path(settings.out, number).exists())
     expected, empty = settings.looks_per_scene * settings.scenes_per_part, 0

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from shared.contract import CameraIntrinsics
-from shared.looks import ARRAYS, CELL, parts, read
+from shared.looks import ARRAYS, CELL, parts, read, write
 from shared.open_hand import AROUND
 from shared.table_grasp import ROTATIONS
-from sim_worker.looks import ABOVE_TABLE, SIDE, Settings, fits_of, heights_of, look, look_at_scenes, main
+from sim_worker.looks import ABOVE_TABLE, SIDE, Settings, check_options, fits_of, heights_of, look, look_at_scenes, main
 from sim_worker.world import SceneSpec, World
 
 
@@ -81,11 +81,19 @@ def test_equal_seeds_give_equal_looks(world, tmp_path):
 
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on(tmp_path):
-    asked, rest, whole = tmp_path / "asked", tmp_path / "rest", tmp_path / "whole"
+    asked, whole = tmp_path / "asked", tmp_path / "whole"
     assert main(settings(asked, looks=4)) == 0
     assert main(settings(whole)) == 0
     assert main(settings(asked, workers=2)) == 0
-    assert not rest.exists()
     assert list(parts(asked)) == list(parts(whole)) == [0, 1]
     for one, other in zip(parts(asked).values(), parts(whole).values(), strict=True):
         np.testing.assert_array_equal(read(one).colours, read(other).colours)
+
+
+def test_parts_of_other_options_are_not_mixed(world, tmp_path, capsys):
+    asked = settings(tmp_path)
+    check_options(asked)
+    write(tmp_path, 0, look_at_scenes(world, asked, 0))
+    check_options(settings(tmp_path, looks=100, workers=2))
+    assert main(settings(tmp_path, seed=5)) == 2
+    assert "seed: 4 there, 5 asked" in capsys.readouterr().err
