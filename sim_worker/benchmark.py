@@ -23,7 +23,7 @@ from typing import Literal
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliPositionalArg
 from rich.console import Console
 from rich.progress import Progress
 
@@ -31,9 +31,9 @@ from shared import logs
 from shared.contract import ContactRule, Gripper
 from shared.durable import replace_file
 from sim_worker.asking import Extra, Withheld
-from sim_worker.command_line import settings_of
+from sim_worker.command_line import finish, options_of, settings_of
 from sim_worker.planners import NamedPlanner, load_planner
-from sim_worker.processes import exit_status, process_pool
+from sim_worker.processes import process_pool
 from sim_worker.report import write_failures, write_gif
 from sim_worker.results import as_json, print_results
 from sim_worker.trials import Protocol, Trial, run_round
@@ -49,14 +49,7 @@ class Settings(BaseSettings):
     name@URL.
     """
 
-    model_config = SettingsConfigDict(
-        cli_prog_name="python -m sim_worker.benchmark",
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_hide_none_type=True,
-        cli_avoid_json=True,
-        protected_namespaces=(),
-    )
+    model_config = options_of("sim_worker.benchmark")
 
     kind: CliPositionalArg[Literal["single", "packed", "pile", "bin"]] = Field(description="scenes and rules")
     planner: list[str] = Field(["antipodal"], description="planner to measure; repeat for several on identical scenes")
@@ -153,27 +146,24 @@ def _in_processes(
 def main(settings: Settings) -> int:
     logs.setup("benchmark", "warning")
     console = Console() if sys.stdout.isatty() else Console(width=150)
-    try:
-        trials = run(settings, console)
-        protocol = settings.protocol()
-        result = as_json(protocol, trials, settings.sense_seconds, settings.robot_seconds)
-        print_results(console, result)
-        if settings.json_file:
-            settings.json_file.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(settings.json_file, json.dumps({**result, "workers": settings.workers}, indent=1).encode())
-        measured = [trial for spec in settings.planner for trial in trials[spec]]
-        if settings.report:
-            title = f"Failures of {', '.join(settings.planner)}: {protocol.kind}, {protocol.profile}"
-            shown = write_failures(settings.report, measured, protocol.gripper, title)
-            console.print(f"{shown} failures in {settings.report / 'index.html'}")
-        if settings.gif:
-            write_gif(settings.gif, measured, protocol.gripper)
-    except (ValueError, RuntimeError, OSError) as error:
-        Console(stderr=True).print(f"benchmark: {error}", style="red", markup=False)
-        return 2
-    except KeyboardInterrupt as stopped:
-        return exit_status(stopped)
-    return 0
+    return finish("benchmark", partial(_measure, settings, console))
+
+
+def _measure(settings: Settings, console: Console) -> None:
+    trials = run(settings, console)
+    protocol = settings.protocol()
+    result = as_json(protocol, trials, settings.sense_seconds, settings.robot_seconds)
+    print_results(console, result)
+    if settings.json_file:
+        settings.json_file.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(settings.json_file, json.dumps({**result, "workers": settings.workers}, indent=1).encode())
+    measured = [trial for spec in settings.planner for trial in trials[spec]]
+    if settings.report:
+        title = f"Failures of {', '.join(settings.planner)}: {protocol.kind}, {protocol.profile}"
+        shown = write_failures(settings.report, measured, protocol.gripper, title)
+        console.print(f"{shown} failures in {settings.report / 'index.html'}")
+    if settings.gif:
+        write_gif(settings.gif, measured, protocol.gripper)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,15 @@ import logging
 import os
 import sys
 from collections import Counter
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from shared import logs
 from shared.contract import Gripper
@@ -27,9 +26,10 @@ from shared.rates import wilson
 from shared.shards import ShardWriter, shard_folders
 from sim_worker.asking import Extra, Withheld
 from sim_worker.collection import Collector, Recipe, ShardReport, already_there, check_recipe
-from sim_worker.command_line import settings_of
+from sim_worker.command_line import finish, options_of, settings_of
 from sim_worker.export import export_mobileunet
-from sim_worker.processes import exit_status, process_pool
+from sim_worker.processes import as_made, process_pool
+from sim_worker.progress import Bar
 from sim_worker.tasks.labels import Mix
 
 logger = logging.getLogger(__name__)
@@ -38,14 +38,7 @@ logger = logging.getLogger(__name__)
 class Settings(BaseSettings):
     """Collect labelled grasps: many attempts per settled scene, each from the same state, written as shards."""
 
-    model_config = SettingsConfigDict(
-        cli_prog_name="python -m sim_worker.collect",
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_hide_none_type=True,
-        cli_avoid_json=True,
-        protected_namespaces=(),
-    )
+    model_config = options_of("sim_worker.collect")
 
     attempts: int = Field(1000, ge=1, description="labels to have in the end; whole shards are written, so a few more come")
     out: Path = Field(description="folder of the shards; one that holds some is continued")
@@ -122,42 +115,16 @@ def collect(settings: Settings, console: Console) -> int:
     numbers = (number for number in range(2**31) if number not in done)
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     origins: Counter[tuple[str, bool]] = Counter()
-    empty_in_a_row, expected = 0, recipe.mix.total * recipe.scenes_per_shard
+    expected = recipe.mix.total * recipe.scenes_per_shard
     shard = partial(_shard, recipe, settings.out, settings.models_dir, api_key)
-    with process_pool(settings.workers) as pool, _progress(console) as progress:
-        bar = progress.add_task("labels", total=max(settings.attempts, labels), completed=labels, rate="")
-        pending: set[Future[ShardReport]] = set()
-        while True:
-            while len(pending) < settings.workers and labels + len(pending) * expected < settings.attempts:
-                pending.add(pool.submit(shard, next(numbers)))
-            if not pending:
-                break
-            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for report in (future.result() for future in finished):
-                labels, successes = labels + report.labels, successes + report.successes
-                origins.update(report.by_origin)
-                empty_in_a_row = 0 if report.labels else empty_in_a_row + 1
-            rate = f"{successes / max(labels, 1):.1%} succeed"
-            progress.update(bar, completed=min(labels, settings.attempts), rate=rate)
-            if not console.is_terminal:
-                console.print(f"{labels} labels, {rate}")
-            if empty_in_a_row >= 10:
-                raise ValueError("ten shards in a row came without a label: are there objects in this object set?")
+    with process_pool(settings.workers) as pool, Bar(console, "labels", settings.attempts, labels) as bar:
+        missing = settings.attempts - labels
+        for report in as_made(pool, settings.workers, shard, numbers, attrgetter("labels"), missing, expected):
+            labels, successes = labels + report.labels, successes + report.successes
+            origins.update(report.by_origin)
+            bar.show(labels, f"{successes / max(labels, 1):.1%} succeed")
     _summary(console, settings.out, origins)
     return labels
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
 
 
 def _summary(console: Console, out: Path, origins: Counter[tuple[str, bool]]) -> None:
@@ -172,19 +139,14 @@ def _summary(console: Console, out: Path, origins: Counter[tuple[str, bool]]) ->
 
 def main(settings: Settings) -> int:
     logs.setup("collect", "warning")
-    console = Console()
-    try:
-        collect(settings, console)
-        if settings.export_mobileunet:
-            count = export_mobileunet(settings.out, settings.export_mobileunet)
-            console.print(f"{count} successes in {settings.export_mobileunet}")
-    except (ValueError, RuntimeError, OSError) as error:
-        Console(stderr=True).print(f"collect: {error}", style="red", markup=False)
-        return 2
-    except KeyboardInterrupt as stopped:
-        console.print("stopped; the same command continues")
-        return exit_status(stopped)
-    return 0
+    return finish("collect", partial(_work, settings, Console()), "stopped; the same command continues")
+
+
+def _work(settings: Settings, console: Console) -> None:
+    collect(settings, console)
+    if settings.export_mobileunet:
+        count = export_mobileunet(settings.out, settings.export_mobileunet)
+        console.print(f"{count} successes in {settings.export_mobileunet}")
 
 
 if __name__ == "__main__":

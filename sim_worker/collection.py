@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,9 +11,9 @@ import numpy as np
 from pydantic import BaseModel
 
 from shared.contract import Gripper, Outcome
-from shared.durable import replace_file
 from shared.shards import ShardReader, ShardWriter, shard_folders
 from sim_worker.asking import Extra, Withheld
+from sim_worker.kept_recipe import keep_recipe
 from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.tasks.labels import Mix, candidates, label_scene
 from sim_worker.world import SceneError, SceneSpec, World
@@ -127,14 +126,4 @@ def already_there(out: Path, scenes_per_shard: int) -> tuple[set[int], int, int]
 
 def check_recipe(out: Path, recipe: Recipe) -> None:
     """Keep the recipe with the shards. Raises ValueError when the folder's shards were made by another one."""
-    path = out / RECIPE
-    mine = json.loads(recipe.model_dump_json())
-    if not path.exists() or not shard_folders(out):
-        out.mkdir(parents=True, exist_ok=True)
-        replace_file(path, json.dumps(mine, indent=1).encode())
-        return
-    kept = json.loads(Recipe.model_validate_json(path.read_bytes()).model_dump_json())
-    different = sorted(name for name in mine if kept.get(name) != mine[name])
-    if different:
-        told = "; ".join(f"{name}: {kept.get(name)} there, {mine[name]} asked" for name in different)
-        raise ValueError(f"{out} was collected with other options ({told}). Use another --out, or the same options.")
+    keep_recipe(out / RECIPE, recipe, begun=bool(shard_folders(out)))

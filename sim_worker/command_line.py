@@ -1,14 +1,44 @@
-"""Settings from the command line, with mistakes told in one line each."""
+"""Commands: settings from the command line, mistakes told in one line each, and how a command ends."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TypeVar
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, CliApp
+from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+from rich.console import Console
+
+from sim_worker.processes import exit_status
 
 Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def options_of(program: str) -> SettingsConfigDict:
+    """The `model_config` of a command's settings."""
+    return SettingsConfigDict(
+        cli_prog_name=f"python -m {program}",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        protected_namespaces=(),
+    )
+
+
+def finish(name: str, work: Callable[[], None], when_stopped: str = "") -> int:
+    """Does the work of a command; its exit status. Errors that a user can mend are told in one line."""
+    try:
+        work()
+    except (ValueError, RuntimeError, OSError) as error:
+        Console(stderr=True).print(f"{name}: {error}", style="red", markup=False)
+        return 2
+    except KeyboardInterrupt as stopped:
+        if when_stopped:
+            print(when_stopped)
+        return exit_status(stopped)
+    return 0
 
 
 def settings_of(command: type[Settings]) -> Settings:

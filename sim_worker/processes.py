@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from types import FrameType
+from typing import TypeVar
+
+T = TypeVar("T")
+EMPTY = 10
 
 
 class Terminated(KeyboardInterrupt):
@@ -39,6 +43,33 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     finally:
         pool.shutdown(cancel_futures=True)
         signal.signal(signal.SIGTERM, usual)
+
+
+def as_made(
+    pool: ProcessPoolExecutor,
+    workers: int,
+    make: Callable[[int], T],
+    numbers: Iterator[int],
+    size: Callable[[T], int],
+    wanted: int,
+    expected: int,
+) -> Iterator[T]:
+    """Parts that `make` makes of numbers, as they finish, until they hold `wanted` things together; a part is expected to hold
+    `expected` and holds `size` of it. Raises ValueError when EMPTY parts in a row hold nothing."""
+    pending: set[Future[T]] = set()
+    empty = 0
+    while True:
+        while len(pending) < workers and len(pending) * expected < wanted:
+            pending.add(pool.submit(make, next(numbers)))
+        if not pending:
+            return
+        finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+        for part in (future.result() for future in finished):
+            held = size(part)
+            wanted, empty = wanted - held, 0 if held else empty + 1
+            yield part
+        if empty >= EMPTY:
+            raise ValueError(f"{EMPTY} parts in a row came out empty: are there objects in this object set?")
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

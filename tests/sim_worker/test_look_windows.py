@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from shared.contract import CameraIntrinsics
-from shared.looks import ARRAYS, CELL, parts, read, write
+from shared.looks import ARRAYS, CELL, parts, read
 from shared.open_hand import AROUND
 from shared.table_grasp import ROTATIONS
-from sim_worker.looks import ABOVE_TABLE, SIDE, Settings, check_options, fits_of, heights_of, look, look_at_scenes, main
+from sim_worker.look_windows import ABOVE_TABLE, SIDE, fits_of, heights_of, look, look_at_scenes
+from sim_worker.looks import Settings, main
 from sim_worker.world import SceneSpec, World
 
 
@@ -46,6 +47,13 @@ def test_heights_are_those_of_the_world(scene):
     assert np.abs(np.array(tops) - top).max() <= 3
 
 
+def test_a_camera_that_leans_in_its_profile_looks_straight_down_here(world):
+    leaning = world.build(SceneSpec(seed=5, kind="single", profile="hard"))
+    assert leaning.conditions.tilt > 0.05
+    view, _ = look(leaning, np.random.default_rng(0))
+    assert view.camera_pose[2, 2] == -1
+
+
 def test_the_nadir_is_the_pixel_that_looks_straight_down(scene):
     view, nadir = look(scene, np.random.default_rng(2))
     down = view.camera_pose[:3, :3].T @ [0.0, 0.0, -1.0]
@@ -72,7 +80,7 @@ def test_a_hand_fits_across_a_bar_and_not_along_it_as_deep_as_its_palm_allows():
 
 
 def test_equal_seeds_give_equal_looks(world, tmp_path):
-    once, again, other = (look_at_scenes(world, settings(tmp_path), number) for number in (1, 1, 2))
+    once, again, other = (look_at_scenes(world, settings(tmp_path).recipe(), number) for number in (1, 1, 2))
     assert len(once) == 4
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(once, name), getattr(again, name))
@@ -90,10 +98,8 @@ def test_an_interrupted_run_goes_on(tmp_path):
         np.testing.assert_array_equal(read(one).colours, read(other).colours)
 
 
-def test_parts_of_other_options_are_not_mixed(world, tmp_path, capsys):
-    asked = settings(tmp_path)
-    check_options(asked)
-    write(tmp_path, 0, look_at_scenes(world, asked, 0))
-    check_options(settings(tmp_path, looks=100, workers=2))
-    assert main(settings(tmp_path, seed=5)) == 2
+def test_windows_of_other_options_are_not_mixed(tmp_path, capsys):
+    small = {"looks": 1, "looks_per_scene": 1, "scenes_per_part": 1}
+    assert main(settings(tmp_path, **small)) == 0
+    assert main(settings(tmp_path, **small, seed=5)) == 2
     assert "seed: 4 there, 5 asked" in capsys.readouterr().err
