@@ -80,33 +80,9 @@ CUPS = {"cup15": 0.015, "cup10": 0.010, "cup75": 0.0075}
 JAW: dict[str, str | int | bool] = {"kinds": "single,pile,packed", "fewest": 2, "most": 8}
 
 
-def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence[str] | None = None) -> list[Step]:
-    """All steps in order. Raises ValueError for a model that is not made here."""
-    make = Plan(out, quick, workers)
-    jaw, suction = {"dense", "gqcnn-jaw"}, {"suction-dense", "gqcnn-suction", "efficientnet-suction"}
-    cups = [
-        make.collect(
-            f"suction-{name}", suction, attempts, seed, kinds="single,single,pile,packed", profiles="standard,standard,hard",
-            random=6, edges=8, feasible=8, on_policy=8, gripper=str(out / f"{name}.json"),
-            feasible_planner="suction", planner="suction",
-        )
-        for name, attempts, seed in (("cup15", 9_000, 301), ("cup10", 7_000, 302), ("cup75", 14_000, 303))
-    ]  # fmt: skip
-    cup_shards = [f"suction-{name}" for name in ("cup15", "cup10", "cup75")]
-    best_cups = make.collect(
-        "suction-best", {"suction-dense"}, 23_700, 305, kinds="single,single,single,pile", profiles="standard,standard,hard",
-        random=2, edges=4, feasible=0, on_policy=18, gripper=str(out / "cup75.json"), feasible_planner="suction",
-        planner="suction_dense",
-    )  # fmt: skip
-    over_table = make.collect(
-        "over-table", {"heatmap"}, 40_000, 103, kinds="single,single,single,single,pile", profiles="standard", fewest=2, most=5,
-        random=0, edges=0, feasible=0, on_policy=0, flat=60, rgb=True,
-    )  # fmt: skip
-    more_over_table = make.collect(
-        "more-over-table", {"heatmap"}, 16_000, 104, kinds="single,single,single,single,single,pile", profiles="standard",
-        fewest=2, most=5, random=0, edges=0, feasible=0, on_policy=0, flat=20, rgb=True, scenes_per_shard=32,
-    )  # fmt: skip
-    steps = [
+def jaw_steps(make: Plan) -> list[Step]:
+    jaw = {"dense", "gqcnn-jaw"}
+    return [
         make.collect(
             "jaw-start", jaw, 12_000, 100, **JAW, profiles="standard,hard", random=6, edges=8, feasible=12, on_policy=6
         ),
@@ -121,18 +97,54 @@ def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence
         ),
         make.fit("dense", ["jaw", "jaw-colour"], 10),
         make.train("gqcnn-jaw", "gqcnn4-jaw-shards", ["jaw-colour", "jaw"]),
+    ]  # fmt: skip
+
+
+def suction_steps(make: Plan) -> list[Step]:
+    suction = {"suction-dense", "gqcnn-suction", "efficientnet-suction"}
+    cups = [
+        make.collect(
+            f"suction-{name}", suction, attempts, seed, kinds="single,single,pile,packed", profiles="standard,standard,hard",
+            random=6, edges=8, feasible=8, on_policy=8, gripper=str(make.out / f"{name}.json"),
+            feasible_planner="suction", planner="suction",
+        )
+        for name, attempts, seed in (("cup15", 9_000, 301), ("cup10", 7_000, 302), ("cup75", 14_000, 303))
+    ]  # fmt: skip
+    cup_shards = [f"suction-{name}" for name in CUPS]
+    return [
         *cups,
         make.fit("suction-dense", cup_shards, 10),
-        best_cups,
+        make.collect(
+            "suction-best", {"suction-dense"}, 23_700, 305, kinds="single,single,single,pile",
+            profiles="standard,standard,hard", random=2, edges=4, feasible=0, on_policy=18, gripper=str(make.out / "cup75.json"), feasible_planner="suction",
+            planner="suction_dense",
+        ),
         make.fit("suction-dense", [*cup_shards, "suction-best"], 2, warm=True),
         make.train("gqcnn-suction", "gqcnn4-suction-shards", ["suction-cup15", "suction-cup10"]),
         make.train("efficientnet-suction", "efficientnet-suction-shards", ["suction-cup15"]),
-        over_table,
-        more_over_table,
+    ]  # fmt: skip
+
+
+def colour_steps(make: Plan) -> list[Step]:
+    return [
+        make.collect(
+            "over-table", {"heatmap"}, 40_000, 103, kinds="single,single,single,single,pile", profiles="standard", fewest=2,
+            most=5, random=0, edges=0, feasible=0, on_policy=0, flat=60, rgb=True,
+        ),
+        make.collect(
+            "more-over-table", {"heatmap"}, 16_000, 104, kinds="single,single,single,single,single,pile", profiles="standard",
+            fewest=2, most=5, random=0, edges=0, feasible=0, on_policy=0, flat=20, rgb=True, scenes_per_shard=32,
+        ),
         make.train("heatmap", "heatmap16", ["over-table", "more-over-table"]),
         make.look("looks", {"heatmap"}, 66_000, 109),
         make.train("heatmap", "heatmap-stature", ["looks"], "stature"),
     ]  # fmt: skip
+
+
+def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence[str] | None = None) -> list[Step]:
+    """All steps in order. Raises ValueError for a model that is not made here."""
+    make = Plan(out, quick, workers)
+    steps = [*jaw_steps(make), *suction_steps(make), *colour_steps(make)]
     made = frozenset().union(*(step.models for step in steps))
     if unknown := set(only or ()) - made:
         raise ValueError(f"no model {', '.join(sorted(unknown))} is made here; there are {', '.join(sorted(made))}")

@@ -32,6 +32,8 @@ TRIES, WANDER, TURN = 12, 7.0, 0.03
 """A window's middle is the cell of the first of so many draws, with this deviation in pixels, that hits a thing; turns, rad."""
 MARGIN = 22
 """Middles stay so far from the rim of a look, pixels, that what is asked about them is in it."""
+LOWEST = 0.004
+"""m: nothing in a look is lower but the table, which is at 0."""
 FITS = 20.0
 """Weight of telling where hands fit, which is asked for in the end, beside telling how high things are."""
 
@@ -53,8 +55,7 @@ def take_maps(network: MobileUNet, registry: Registry, name: str) -> None:
     if version is None:
         raise ValueError(f"part: stature adds to the champion of {name!r}, and {registry.root} has none; train its maps first")
     weights = load(registry.read_weights(name, version))
-    maps = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
-    maps = {key: value for key, value in maps.items() if not key.startswith(PREFIX)}
+    maps = {key: value for key, value in weights.items() if not key.startswith(PREFIX)}
     wrong = f"the maps of {name} version {version} are not those of the recipe"
     try:
         missing, unknown = network.load_state_dict(maps, strict=False)
@@ -168,14 +169,10 @@ def _windows(
     answers = Answers(
         turned_outward(fits, outward_angles(middles, nadirs, turns), mirrors),
         _highest(heights, middles.round().long()),
-        F.avg_pool2d((seen > 0.5 * _LOWEST).float(), COARSE),
+        F.avg_pool2d((seen > 0.5 * LOWEST).float(), COARSE),
         F.max_pool2d(seen, COARSER),
     )
     return windows, leans(middles, nadirs, lenses[:, 2]), answers
-
-
-_LOWEST = 0.004
-"""m: nothing in a look is lower but the table, which is at 0."""
 
 
 def turned_outward(fits: Tensor, outward: Tensor, mirrors: Tensor | None = None) -> Tensor:

@@ -17,6 +17,8 @@ from shared.table_grasp import ROTATIONS, TIP_HEIGHTS, table_up
 
 STEEP = math.cos(math.radians(15))
 """Least cosine between the optical axis and straight down: heights were learned from cameras that look down."""
+AT_ONCE = 128
+"""Windows in a batch: what a request for a thousand grasps looks at would not fit into memory together."""
 NEAR = 4
 """Places that lie in one square of so many pixels of the network's picture are looked at together."""
 
@@ -45,9 +47,14 @@ def fit_logits(
     sums = np.stack([np.bincount(squares, values, count) for values in places.T], 1)
     middles = torch.from_numpy(sums / np.bincount(squares, minlength=count)[:, None]).float().to(device)
     nadir = picture.to_picture(nadir_of(camera, table_up(_base(request)))[None])
+    focal = camera.fx * picture.scale[0]
     nadirs = torch.from_numpy(nadir).float().to(device).expand(count, 2)
-    windows = outward_windows(image.expand(count, -1, -1, -1), middles, nadirs, SIDE)
-    told = stature(windows, leans(middles, nadirs, camera.fx * picture.scale[0]))
+    told = torch.cat(
+        [
+            stature(outward_windows(image.expand(len(some), -1, -1, -1), some, straight, SIDE), leans(some, straight, focal))
+            for some, straight in zip(middles.split(AT_ONCE), nadirs.split(AT_ONCE), strict=True)
+        ]
+    )
     which = torch.from_numpy(squares).to(device)
     turned = (angles - outward_angles(middles, nadirs)[which]) * ROTATIONS / math.pi
     low = turned.floor()

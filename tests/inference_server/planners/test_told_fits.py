@@ -62,6 +62,11 @@ def test_the_tips_go_to_the_height_at_which_a_hand_fits(level):
     assert found.grasps[0].pose_base[2][3] == pytest.approx(TIP_HEIGHTS[level])
 
 
+def test_many_grasps_are_still_many():
+    pixels_alone = plan(Knowing(0), table_depth=None, n_grasps=100, min_quality=0.0)
+    assert len(plan(Knowing(0), n_grasps=100).grasps) >= 0.9 * len(pixels_alone.grasps) > 40
+
+
 def test_where_no_hand_fits_the_quality_says_so():
     fitting, hopeless = plan(Knowing(0)), plan(Knowing(None))
     assert hopeless.grasps[0].quality < 0.2 * fitting.grasps[0].quality
