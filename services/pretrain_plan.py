@@ -116,8 +116,8 @@ def suction_steps(make: Plan) -> list[Step]:
         make.fit("suction-dense", cup_shards, 10),
         make.collect(
             "suction-best", {"suction-dense"}, 23_700, 305, kinds="single,single,single,pile",
-            profiles="standard,standard,hard", random=2, edges=4, feasible=0, on_policy=18, gripper=str(make.out / "cup75.json"), feasible_planner="suction",
-            planner="suction_dense",
+            profiles="standard,standard,hard", random=2, edges=4, feasible=0, on_policy=18,
+            gripper=str(make.out / "cup75.json"), feasible_planner="suction", planner="suction_dense",
         ),
         make.fit("suction-dense", [*cup_shards, "suction-best"], 2, warm=True),
         make.train("gqcnn-suction", "gqcnn4-suction-shards", ["suction-cup15", "suction-cup10"]),
