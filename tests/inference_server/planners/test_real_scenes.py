@@ -68,13 +68,13 @@ def test_the_network_that_ships_finds_an_object(path: Path) -> None:
 
 
 def test_colours_alone_find_an_object_as_often_as_not() -> None:
-    """On a table that the request frames, of which things cover a tenth; no photograph has been learned from."""
+    """On a table that the request frames, of which things cover 1 to 13 %; no photograph has been learned from."""
     hits, paths = 0, [path for path in SCENES if path.parent.name == "primesense"]
     for path in paths:
         depth, mask, camera, _ = load(path)
         rgb = np.asarray(Image.open(path.with_name(path.name.replace("_depth_", "_color_")).with_suffix(".png")).convert("RGB"))
         table, framed = float(np.median(depth[100:340, 120:560])), [100.0, 80.0, 580.0, 340.0]
-        assert mask[80:340, 100:580].mean() < 0.1
+        assert mask[80:340, 100:580].mean() < 0.14
         request = PlanRequest(camera=camera, table_depth=table, region=framed, planner="heatmap")
         u, v = local_planner("heatmap", MODELS).plan(Observation(rgb=rgb), request).grasps[0].center_px
         hits += bool(mask[round(v), round(u)])
