@@ -13,7 +13,16 @@ from pydantic import ValidationError
 
 from grasp_client.client import DEFAULT_DEADLINE, DEFAULT_URL, GraspClient
 from grasp_client.errors import GraspServerError
-from grasp_client.files import read_camera, read_gripper, read_image, read_pose, read_region, read_rgb, read_segmask
+from grasp_client.files import (
+    read_camera,
+    read_failed,
+    read_gripper,
+    read_image,
+    read_pose,
+    read_region,
+    read_rgb,
+    read_segmask,
+)
 from grasp_client.observe import observe, request_of
 from grasp_client.table import plan_table
 from shared.contract import GraspPlan, PlanRequest
@@ -107,6 +116,9 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--gripper-json", metavar="JSON|FILE", help="the hand, metres; omitted fields are those of the Franka Panda hand"
     )
+    group.add_argument(
+        "--failed", action="append", metavar="U,V[,ANGLE[,DEPTH]]", help="a grasp that failed here: look elsewhere; repeatable"
+    )
     group.add_argument("--seed", type=int, metavar="N", help="makes sampling planners repeatable")
 
 
@@ -148,6 +160,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "camera_pose": arguments.camera_pose and read_pose(arguments.camera_pose),
         "region": arguments.region and read_region(arguments.region),
         "gripper": arguments.gripper_json and read_gripper(arguments.gripper_json),
+        "failed": arguments.failed and [read_failed(given) for given in arguments.failed],
         "return_heatmap": bool(arguments.heatmap),
     }
     for name in ("table_depth", "depth_scale", "planner", "model_version", "n_grasps", "min_quality", "seed"):

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from shared.contract import CameraIntrinsics, Gripper
+from shared.contract import CameraIntrinsics, FailedGrasp, Gripper
 from shared.imaging import ImageError, decode_image, decode_rgb, decode_segmask
 
 Decoded = TypeVar("Decoded")
@@ -81,6 +81,13 @@ def read_gripper(given: str) -> Gripper:
 
 def read_region(given: str) -> list[float]:
     return _numbers(given, 4, "expected u0,v0,u1,v1 in pixels")
+
+
+def read_failed(given: str) -> FailedGrasp:
+    """u,v of a failed grasp's centre in pixels; angle, rad, and depth, m, may follow."""
+    expected = "expected u,v[,angle[,depth]] in pixels, radians and metres"
+    u, v, *more = _numbers(given, min(max(given.count(",") + 1, 2), 4), expected)
+    return FailedGrasp(center_px=[u, v], **dict(zip(("angle", "depth"), more, strict=False)))
 
 
 def _bytes(path: Path) -> bytes:

@@ -19,6 +19,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 SCHEMA_VERSION = "1"
 RIGID_TOLERANCE = 1e-3
+MOST_FAILED = 64
+"""Failed grasps that a request may name."""
 
 REJECTION_REASONS = ("no_depth", "border", "too_wide", "collision", "below_table", "low_quality")
 """Filters that every planner counts; a planner may add reasons of its own (`region`, `segmask`, `too_near`, ...)."""
@@ -44,6 +46,7 @@ def _rigid(matrix: list[list[float]]) -> list[list[float]]:
 Row = Annotated[list[float], Field(min_length=4, max_length=4)]
 Pose = Annotated[list[Row], Field(min_length=4, max_length=4), AfterValidator(_rigid)]
 Pixel = Annotated[list[float], Field(min_length=2, max_length=2)]
+Somewhere = Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=2, max_length=2)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 GraspKind = Literal["parallel_jaw", "suction"]
 ContactRule = Literal["strict", "allowed"]
@@ -94,6 +97,15 @@ class Gripper(Wire):
         return self
 
 
+class FailedGrasp(Wire):
+    """A grasp that was tried without success, as it lies in the image that is sent. Without `angle` it counts for every angle,
+    without `depth` it is taken to be as far away as what it is compared with."""
+
+    center_px: Somewhere = Field(description="(u, v), inside the image or not")
+    angle: float | None = Field(None, ge=-10, le=10, description="of the closing axis from +u towards +v, rad")
+    depth: float | None = Field(None, gt=0, le=100, description="z of the grasp origin along the optical axis, m")
+
+
 class PlanRequest(Wire):
     """Options of `POST /predict_grasp`; every one is optional."""
 
@@ -110,6 +122,9 @@ class PlanRequest(Wire):
     )
     model_version: int | None = Field(None, ge=1, description="registry version to use instead of the champion")
     return_heatmap: bool = False
+    failed: Annotated[list[FailedGrasp], Field(max_length=MOST_FAILED)] = Field(
+        [], description="grasps tried in this scene without success: those near them lose quality, most at the same object"
+    )
     seed: int | None = Field(None, ge=0, le=2**63 - 1, description="makes sampling planners repeatable")
 
     @model_validator(mode="after")

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from shared.contract import Gripper, PlanRequest
-from shared.geometry import invert, project, transform
+from shared.contract import MOST_FAILED, FailedGrasp, Gripper, PlanRequest
+from shared.geometry import invert, project, transform, wrap_angle
 from shared.planner import Observation
 from sim_worker.world import SceneSpec, View
 
 DEPTH_UNIT = 1e-4
 """Depth is sent and stored in tenths of a millimetre, as uint16: up to 6.5 m."""
+CLOSING = 0.02
+"""Half the stretch of a closing axis whose direction in the image is told, m."""
 Extra = Literal["rgb", "segmask", "table_depth"]
 """What a planner may be told besides."""
+Told = Literal["rgb", "segmask", "table_depth", "failures"]
+"""The same where grasps follow each other: also which of them failed."""
 Withheld = Literal["depth"]
 """What a planner may be left without."""
 
@@ -45,6 +50,14 @@ def bin_region(view: View, spec: SceneSpec) -> list[float]:
     return [*pixels.min(axis=0).tolist(), *pixels.max(axis=0).tolist()]
 
 
+def failed_grasp(pose: np.ndarray, view: View) -> FailedGrasp:
+    """A grasp at a pose (4, 4) in the base frame, as it lies in this view."""
+    seen = invert(np.asarray(view.camera_pose)) @ pose
+    ends = project(seen[:3, 3] + np.outer([-CLOSING, 0.0, CLOSING], seen[:3, 0]), view.camera)
+    span = ends[2] - ends[0]
+    return FailedGrasp(center_px=ends[1].tolist(), angle=wrap_angle(math.atan2(span[1], span[0])), depth=float(seen[2, 3]))
+
+
 def plan_call(
     view: View,
     spec: SceneSpec,
@@ -52,10 +65,14 @@ def plan_call(
     count: int,
     planner: str = "auto",
     model_version: int | None = None,
-    extras: Collection[Extra] = (),
+    extras: Collection[Told] = (),
     withheld: Collection[Withheld] = (),
+    failed: Sequence[np.ndarray] = (),
 ) -> PlanCall:
-    """Ask for `count` grasps: camera, its pose, the region of a bin, depth unless withheld, and the granted extras."""
+    """Ask for `count` grasps: camera, its pose, the region of a bin, depth unless withheld, and the granted extras.
+
+    failed: poses (4, 4), base frame, of grasps that failed; told with the extra `failures`.
+    """
     told = np.asarray(view.camera_pose)
     request = PlanRequest(
         camera=view.camera,
@@ -68,6 +85,7 @@ def plan_call(
         gripper=gripper,
         n_grasps=count,
         depth_scale=DEPTH_UNIT,
+        failed=[failed_grasp(pose, view) for pose in failed[-MOST_FAILED:]] if "failures" in extras else [],
         seed=spec.seed,
     )
     observation = Observation(

@@ -6,7 +6,8 @@
     bin     objects in a bin; an object that fails three times is set aside
 
 Every planner meets the same scenes with the same pose errors, and is told depth, camera and camera_pose, no more;
-`--give` and `--withhold` change that: `--give rgb --give table_depth --withhold depth` measures a planner on colour alone.
+`--give` and `--withhold` change that: `--give rgb --give table_depth --withhold depth` measures a planner on colour alone,
+`--give failures` one that is told which grasps of the round failed.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from rich.progress import Progress
 from shared import logs
 from shared.contract import ContactRule, Gripper
 from shared.durable import replace_file
-from sim_worker.asking import Extra, Withheld
+from sim_worker.asking import Told, Withheld
 from sim_worker.command_line import finish, options_of, settings_of
 from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.processes import process_pool
@@ -66,7 +67,9 @@ class Settings(BaseSettings):
         "strict", description="strict: touching anything on the way in fails; allowed: pushing is fine"
     )
     gripper: Path | None = Field(None, description="JSON file with the gripper's sizes; none: Franka Panda hand")
-    give: list[Extra] = Field([], description="tell the planner more: rgb, segmask, table_depth")
+    give: list[Told] = Field(
+        [], description="tell the planner more: rgb, segmask, table_depth, failures (grasps of the round that failed)"
+    )
     withhold: list[Withheld] = Field([], description="do not tell the planner: depth. The baselines need it and are left out")
     sense_seconds: float = Field(0.5, ge=0, description="declared time to take an image, for picks per hour")
     robot_seconds: float = Field(6.0, gt=0, description="declared time of a robot's motion per attempt, for picks per hour")

@@ -12,10 +12,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.contract import ContactRule, GraspPlan, Gripper
-from sim_worker.asking import Extra, Withheld, plan_call
+from sim_worker.asking import PlanCall, Told, Withheld, plan_call
 from sim_worker.planners import NamedPlanner
 from sim_worker.tasks.clearing import BIN, DECLUTTER, SINGLE, Clearer, ClearingLog, Pick, Rules
-from sim_worker.world import SceneError, SceneSpec, World
+from sim_worker.world import SceneError, SceneSpec, View, World
 from sim_worker.world.scene import HandName
 from sim_worker.world.spec import BIN_INNER
 
@@ -43,7 +43,7 @@ class Protocol(BaseModel):
     hand: HandName = "floating"
     contact_rule: ContactRule = "strict"
     gripper: Gripper = Field(default_factory=Gripper)
-    extras: list[Extra] = Field([], description="given to the planner besides depth, camera, camera_pose and a bin's region")
+    extras: list[Told] = Field([], description="given to the planner besides depth, camera, camera_pose and a bin's region")
     withheld: list[Withheld] = Field([], description="not given to the planner")
 
     def spec(self, seed: int, number: int, redraw: int = 0) -> SceneSpec:
@@ -111,16 +111,22 @@ def _buildable(world: World, protocol: Protocol, seed: int, number: int) -> Scen
 def _trial(world: World, spec: SceneSpec, named: NamedPlanner, protocol: Protocol, seed: int, number: int) -> Trial:
     scene = world.build(spec)
     trial = Trial(named.spec, seed, number, spec.seed, scene.hash(), len(scene.objects))
-    clearer = Clearer(
-        scene,
-        lambda view: plan_call(
-            view, spec, protocol.gripper, GRASPS_ASKED, named.name, named.model_version, protocol.extras, protocol.withheld
-        ),
-        RULES[protocol.kind],
-        protocol.gripper,
-        protocol.hand,
-        protocol.contact_rule,
-    )
+
+    def ask(view: View, failed: Sequence[np.ndarray]) -> PlanCall:
+        return plan_call(
+            view,
+            spec,
+            protocol.gripper,
+            GRASPS_ASKED,
+            named.name,
+            named.model_version,
+            protocol.extras,
+            protocol.withheld,
+            failed,
+        )
+
+    rules = RULES[protocol.kind]
+    clearer = Clearer(scene, ask, rules, protocol.gripper, protocol.hand, protocol.contact_rule)
     task = clearer.run()
     plan: GraspPlan | None = None
     while True:

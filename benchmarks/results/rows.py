@@ -39,6 +39,8 @@ class Row:
 
 GEOMETRY = ("dense", "antipodal")
 RGB_ONLY = ("--give", "rgb", "--give", "table_depth", "--withhold", "depth")
+TOLD = ("--give", "failures")
+BIN_OF_15 = ("--count", "15")
 ROWS = (
     Row("single-clean", "one object", "single", "clean", GEOMETRY, 300),
     Row("single-standard", "one object", "single", "standard", GEOMETRY, 520, (0.97,), baselines=True),
@@ -52,6 +54,8 @@ ROWS = (
     Row("single-suction-gqcnn", "one object, 15 mm cup", "single", "standard", ("suction_gqcnn",), 300, (), cup=True),
     Row("pile-standard", "pile of 5", "pile", "standard", GEOMETRY, 110, (0.95, 0.96), baselines=True),
     Row("pile-hard", "pile of 5", "pile", "hard", GEOMETRY, 120, (0.86, 0.88)),
+    Row("pile-hard-told", "pile of 5, told what failed", "pile", "hard", GEOMETRY, 120, (0.86, 0.88), TOLD),
     Row("packed-standard", "packed 5", "packed", "standard", GEOMETRY, 110, (0.93, 0.94)),
-    Row("bin-standard", "bin of 15", "bin", "standard", GEOMETRY, 36, (0.93, 0.97), ("--count", "15")),
+    Row("bin-standard", "bin of 15", "bin", "standard", GEOMETRY, 36, (0.93, 0.97), BIN_OF_15),
+    Row("bin-standard-told", "bin of 15, told what failed", "bin", "standard", GEOMETRY, 36, (0.93, 0.97), BIN_OF_15 + TOLD),
 )  # fmt: skip

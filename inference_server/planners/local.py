@@ -8,6 +8,7 @@ from pathlib import Path
 from inference_server.device import pick_device
 from inference_server.loading import load_network
 from inference_server.planners.planner import LoadedNetwork, Planner, choose, discover
+from inference_server.planners.together import plan_together
 from shared.contract import GraspPlan, PlanRequest
 from shared.planner import GraspPlanner, Observation
 from shared.registry import Registry, UnknownVersion
@@ -20,7 +21,7 @@ class LocalPlanner:
         self.planner, self.network = planner, network
 
     def plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
-        [plan] = self.planner.plan_batch([(observation, request)], self.network)
+        [plan] = plan_together([(self.planner, self.network, (observation, request))])
         return plan
 
 

@@ -132,16 +132,19 @@ def view(observation: Observation, request: PlanRequest, device: torch.device) -
     """The scene of an observation with depth. Raises PlannerError 422 when there is nothing to see."""
     if observation.depth is None:
         raise PlannerError(422, "missing_image", "this planner needs depth; send a depth image")
-    rows, columns = observation.depth.shape
     pose = None if request.camera_pose is None else np.asarray(request.camera_pose, dtype=float)
-    camera = request.camera or CameraIntrinsics(
-        fx=TYPICAL_FOCAL * columns, fy=TYPICAL_FOCAL * columns, cx=(columns - 1) / 2, cy=(rows - 1) / 2
-    )
+    camera = request.camera or assumed_camera(*observation.depth.shape)
     try:
         height_map = project(observation.depth, camera, pose, request.table_depth)
     except ValueError as error:
         raise PlannerError(422, "unusable_view", str(error)) from error
     return Scene(height_map, camera, pose, observation, request, device)
+
+
+def assumed_camera(rows: int, columns: int) -> CameraIntrinsics:
+    """A common depth camera with an image of this size."""
+    focal = TYPICAL_FOCAL * columns
+    return CameraIntrinsics(fx=focal, fy=focal, cx=(columns - 1) / 2, cy=(rows - 1) / 2)
 
 
 def dilate_round(layer: np.ndarray, radius: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from inference_server.planners.failed_grasps import doubted, widened
 from inference_server.planners.planner import Item, LoadedNetwork, Planner
 from shared.contract import GraspPlan
 
@@ -50,9 +51,10 @@ class StepPlanner(Planner):
 @torch.inference_mode()
 def plan_together(asked: Sequence[tuple[Planner, LoadedNetwork | None, Item]]) -> list[GraspPlan]:
     """Plans of several planners in the order of `asked`. Those that ask in steps share their passes."""
+    items = [widened(item) for _, _, item in asked]
     stepping = [k for k, (planner, _, _) in enumerate(asked) if isinstance(planner, StepPlanner)]
     plans: dict[int, GraspPlan] = {}
-    works = [asked[k][0].steps(asked[k][2], asked[k][1]) for k in stepping]  # type: ignore[attr-defined]
+    works = [asked[k][0].steps(items[k], asked[k][1]) for k in stepping]  # type: ignore[attr-defined]
     plans.update(zip(stepping, (_timed(*each) for each in finish(works)), strict=True))
     others: dict[tuple[int, int], list[int]] = {}
     for k, (planner, network, _) in enumerate(asked):
@@ -60,8 +62,8 @@ def plan_together(asked: Sequence[tuple[Planner, LoadedNetwork | None, Item]]) -
             others.setdefault((id(planner), id(network)), []).append(k)
     for places in others.values():
         planner, network, _ = asked[places[0]]
-        plans.update(zip(places, planner.plan_batch([asked[k][2] for k in places], network), strict=True))
-    return [plans[k] for k in range(len(asked))]
+        plans.update(zip(places, planner.plan_batch([items[k] for k in places], network), strict=True))
+    return [doubted(plans[k], asked[k][2]) for k in range(len(asked))]
 
 
 def finish(works: Sequence[Steps[Result]]) -> list[tuple[Result, float]]:

@@ -6,7 +6,7 @@ picking (an object that fails three times is set aside). What differs is in `Rul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -54,18 +54,21 @@ DECLUTTER = Rules(failures_in_a_row=2)
 SET_ASIDE_AFTER = 3
 """Failed attempts at an object after which it is put aside, so that it does not hold up the rest."""
 BIN = Rules(failures_in_a_row=10, set_aside_after=SET_ASIDE_AFTER)
+FORGOTTEN = 0.05
+"""Where something was taken away, what failed within this distance, seen from above, says nothing of what is left, m."""
 NO_PLAN = "no_plan"
 
 
 @dataclass(frozen=True)
 class Pick:
-    """One executed grasp. object: which it was meant for, by where it lies in the image; None if that is no object. view: what
-    was seen, None once it is forgotten."""
+    """One executed grasp. pose: (4, 4), in the base frame. object: which it was meant for, by where it lies in the image; None
+    if that is no object. view: what was seen, None once it is forgotten."""
 
     number: int
     view: View | None
     plan: GraspPlan
     grasp: Grasp
+    pose: np.ndarray
     result: AttemptResult
     object: str | None
     states: tuple[State, ...]
@@ -98,12 +101,15 @@ Clearing = Generator[PlanCall | Pick, GraspPlan | None, None]
 
 
 class Clearer:
-    """The machine. `run` yields a `PlanCall`, to be sent the plan, and a `Pick` for each attempt; `log` tells the rest."""
+    """The machine. `run` yields a `PlanCall`, to be sent the plan, and a `Pick` for each attempt; `log` tells the rest.
+
+    ask: makes a call of a view and of the poses (4, 4), base frame, of grasps that failed where nothing was taken away since.
+    """
 
     def __init__(
         self,
         scene: Scene,
-        ask: Callable[[View], PlanCall],
+        ask: Callable[[View, Sequence[np.ndarray]], PlanCall],
         rules: Rules,
         gripper: Gripper,
         hand: HandName = "floating",
@@ -117,12 +123,13 @@ class Clearer:
         self.contact_rule = contact_rule
         self.log = ClearingLog({name: ObjectLog() for name in scene.objects})
         self.attempts = 0
+        self.failed: list[np.ndarray] = []
         self.failures_in_a_row = 0
 
     def run(self) -> Clearing:
         while not self._ended():
             view = self.scene.observe()
-            plan = yield self.ask(view)
+            plan = yield self.ask(view, self.failed)
             if plan is None or not plan.grasps:
                 self.log.ended, self.log.unplanned = NO_PLAN, view
                 self.log.rejections = dict(plan.rejections) if plan else {}
@@ -153,7 +160,7 @@ class Clearer:
         else:
             states.append(State.PLACE)
         meant = result.object_name if result.success else object_at(view, pose)
-        pick = Pick(self.attempts, view, plan, grasp, result, meant, tuple(states))
+        pick = Pick(self.attempts, view, plan, grasp, pose, result, meant, tuple(states))
         self.attempts += 1
         if meant in self.log.objects:
             self.log.objects[meant].attempts += 1
@@ -163,11 +170,12 @@ class Clearer:
         self.failures_in_a_row = 0
         assert pick.result.object_name is not None
         self.log.objects[pick.result.object_name].end = "placed"
-        self._lost(self.scene.remove(pick.result.object_name))
+        self._take_away(pick.result.object_name, pick)
 
     def _recover(self, pick: Pick) -> None:
         """Let the scene come to rest as the failed attempt left it, and set the object aside if it failed too often."""
         self.failures_in_a_row += 1
+        self.failed.append(pick.pose)
         self._lost(self.scene.keep())
         if pick.object is None:
             return
@@ -176,7 +184,13 @@ class Clearer:
         limit = self.rules.set_aside_after
         if limit is not None and len(log.failures) >= limit and pick.object in self.scene.objects:
             log.end = "set_aside"
-            self._lost(self.scene.remove(pick.object))
+            self._take_away(pick.object, pick)
+
+    def _take_away(self, name: str, pick: Pick) -> None:
+        """An object that was lifted, or at which grasps failed too often."""
+        self._lost(self.scene.remove(name))
+        place = pick.pose[:2, 3]
+        self.failed = [pose for pose in self.failed if np.linalg.norm(pose[:2, 3] - place) > FORGOTTEN]
 
     def _lost(self, names: list[str]) -> None:
         for name in names:

@@ -30,13 +30,23 @@ def test_rows_have_names_of_their_own_and_never_look_at_objects_that_are_learned
     assert not any("--object-set" in row.options for row in ROWS)
 
 
+@pytest.mark.parametrize("name", ["bin-standard", "pile-hard"])
+def test_rows_that_are_told_what_failed_differ_in_nothing_else(name: str) -> None:
+    rows = {row.name: row for row in ROWS}
+    plain, told = rows[name].arguments(7), rows[f"{name}-told"].arguments(7)
+    assert told == [*plain, "--give", "failures"]
+    assert rows[name].goal == rows[f"{name}-told"].goal
+
+
 def test_a_row_becomes_a_page_with_pictures_and_a_second_run_measures_nothing(tmp_path: Path) -> None:
     shutil.copytree(results.REPOSITORY / "models", tmp_path / "models")
     options = ["--models", str(tmp_path / "models"), "--out", str(tmp_path / "out"), "--page", str(tmp_path / "docs")]
-    options += ["--rows", "single-clean", "--workers", "1"]
+    options += ["--rows", "single-clean", "pile-hard-told", "--workers", "1"]
     assert results.main([*options, "--quick"]) == 0
     page = (tmp_path / "docs" / "results.md").read_text()
     assert "| one object | clean | `dense` |" in page
+    assert "| pile of 5, told what failed | hard | `dense` |" in page
+    assert "each request names the grasps that failed" in page
     assert "| `dense` | dense |" in page
     assert (tmp_path / "docs" / "results" / "success.png").stat().st_size > 1000
     before = (tmp_path / "out" / "single-clean.json").stat().st_mtime_ns

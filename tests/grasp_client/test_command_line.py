@@ -124,6 +124,13 @@ def test_a_depth_image_gives_a_table_and_a_picture(server, folder, capsys):
     assert decode_rgb((folder / "depth_grasps.png").read_bytes()).shape == (720, 960, 3)
 
 
+def test_failed_grasps_are_told(server, folder):
+    assert main(["depth.npy", "--url", server.url, "--failed", "40,30.5", "--failed", "12,9,-0.5,0.65"]) == 0
+    assert json.loads(server.got[0][1]["X-Request"]) == {
+        "failed": [{"center_px": [40.0, 30.5]}, {"center_px": [12.0, 9.0], "angle": -0.5, "depth": 0.65}]
+    }
+
+
 def test_the_overlay_is_drawn_on_the_colour_image(server, folder, capsys):
     assert main(["depth.png", "--rgb", "colour.png", "--segmask", "mask.npy", "--url", server.url, "--overlay", "out.png"]) == 0
     assert "multipart/form-data" in server.got[0][1]["Content-Type"]
@@ -191,6 +198,8 @@ def test_a_refusal_is_status_1_with_the_servers_words(server, folder, capsys):
         (["depth.npy", "--gripper-json", "wide"], "JSON"),
         (["depth.npy", "--gripper-json", '{"max_width": 2}'], "max_width"),
         (["depth.npy", "--region", "9,9,1,1"], "u0 < u1"),
+        (["depth.npy", "--failed", "9"], "u,v"),
+        (["depth.npy", "--failed", "9,9,1,-1"], "depth: Input should be greater than 0"),
         (["depth.npy", "--n-grasps", "0"], "n_grasps"),
         (["depth.npy", "--url", "localhost:8000"], "http://127.0.0.1:8000"),
         (["depth.npy", "--overlay", "missing/out.png"], "cannot be written"),

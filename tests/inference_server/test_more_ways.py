@@ -45,6 +45,42 @@ def test_a_batch_is_answered_in_order_and_a_bad_one_fails_alone(server: Running)
     assert [first["request_id"], last["request_id"]] == [f"{identity}.0", f"{identity}.2"]
 
 
+def test_failed_grasps_are_heard_by_every_way_to_send_them(server: Running) -> None:
+    best = grasps(server.raw().json())[0]
+    failed = [{name: best[name] for name in ("center_px", "angle", "depth")}] * 64
+    options = {**OPTIONS, "failed": failed}
+    query, png = {"request": json.dumps(options)}, {"content-type": "image/png"}
+    tensor = {"name": "depth", "datatype": "FP32", "shape": list(DEPTH.shape), "data": DEPTH.ravel().tolist()}
+    replies = [
+        server.raw(options=options).json(),
+        server.form(options, depth=PNG).json(),
+        server.client.post("/predict_grasp", params=query, content=PNG, headers=png).json(),
+        batch(server, {"depth_0": PNG}, request=options).json()["replies"][0],
+        batch(server, {"depth_0": PNG}, request=OPTIONS, request_0=options).json()["replies"][0],
+    ]
+    for reply in replies:
+        assert grasps(reply)[0]["quality"] < best["quality"] / 2, reply
+    body = {"inputs": [tensor], "parameters": {"request": json.dumps(options)}}
+    answer = server.client.post("/v2/models/antipodal/infer", json=body).json()
+    quality = next(each["data"] for each in answer["outputs"] if each["name"] == "quality")
+    assert quality[0] == pytest.approx(grasps(replies[0])[0]["quality"], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("failed", "hint"),
+    [
+        ([{"center_px": [1, 2]}] * 65, "64"),
+        ([{"center_px": [1]}], "failed.0.center_px"),
+        ([{"center_px": [1, 2], "width": 0.05}], "failed.0.width"),
+        ({"center_px": [1, 2]}, "failed"),
+    ],
+)
+def test_bad_failed_grasps_are_refused_by_name(server: Running, failed: Any, hint: str) -> None:
+    response = server.raw(options={**OPTIONS, "failed": failed})
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "invalid_field")
+    assert hint in response.text
+
+
 @pytest.mark.parametrize(
     ("files", "data", "status", "hint"),
     [

@@ -36,6 +36,12 @@ def test_all_transports_and_errors_are_declared(server: Running) -> None:
     assert "curl" in operation["description"]
 
 
+def test_failed_grasps_are_declared(server: Running) -> None:
+    schemas = server.client.get("/openapi.json").json()["components"]["schemas"]
+    assert schemas["PlanRequest"]["properties"]["failed"]["items"]["$ref"].endswith("/FailedGrasp")
+    assert set(schemas["FailedGrasp"]["properties"]) == {"center_px", "angle", "depth"}
+
+
 def test_keys_are_declared_where_they_are_needed(server: Running) -> None:
     paths = document(server)["paths"]
     assert paths["/predict_grasp"]["post"]["security"]

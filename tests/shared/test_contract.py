@@ -28,11 +28,22 @@ def test_every_option_has_a_default():
         ({"gripper": {"max_width": 2.0}}, "less than or equal to 0.5"),
         ({"gripper": {"min_width": 0.09}}, "min_width < max_width"),
         ({"gripper": {"kind": "magnet"}}, "parallel_jaw"),
+        ({"failed": [{"center_px": [1, 2, 3]}]}, "at most 2"),
+        ({"failed": [{"center_px": [1, float("inf")]}]}, "finite"),
+        ({"failed": [{"center_px": [1, 1e9]}]}, "less than or equal to 1000000"),
+        ({"failed": [{"center_px": [1, 2], "depth": 0}]}, "greater than 0"),
+        ({"failed": [{"center_px": [1, 2], "quality": 0.5}]}, "Extra inputs"),
+        ({"failed": [{"center_px": [1, 2]}] * 65}, "at most 64"),
     ],
 )
 def test_wrong_options_are_refused_with_what_was_expected(options, message):
     with pytest.raises(ValidationError, match=message):
         PlanRequest.model_validate(options)
+
+
+def test_a_failed_grasp_may_lie_outside_the_image_and_lack_what_the_reply_lacked():
+    sent = [{"center_px": [-40, 1e5], "angle": None, "depth": None}, {"center_px": [3, 4], "angle": 1.5, "depth": 0.7}]
+    assert PlanRequest.model_validate({"failed": sent}).failed[1].angle == 1.5
 
 
 def test_an_outcome_is_a_success_or_names_its_failure():

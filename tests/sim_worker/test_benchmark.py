@@ -86,6 +86,18 @@ def test_depth_can_be_withheld():
     assert request.camera_pose is not None
 
 
+def test_failures_are_told_when_asked_for_in_the_same_scenes():
+    told, hashes = [], []
+    for extras in ([], ["failures"]):
+        protocol = Protocol(kind="pile", object_set="procedural", count=2, rounds=1, extras=extras)
+        blind = ColourOnly()
+        [trial] = run_round(World(), [NamedPlanner("colour", blind)], protocol, 0, 0)
+        told.append([len(request.failed) for _, request in blind.sent])
+        hashes.append(trial.hash)
+    assert told == [[0, 0], [0, 1]]
+    assert hashes[0] == hashes[1]
+
+
 def test_baselines_are_left_out_where_depth_is_withheld(tmp_path):
     path = tmp_path / "r.json"
     result = benchmark("single", "--planner", "edges", "--withhold", "depth", "--rounds", "1", "--json", str(path))

@@ -33,8 +33,10 @@ def beside(request) -> GraspPlan:
     return GraspPlan(planner="beside", grasps=[jaw_grasp(pose, 0.06, 0.5, request.camera, camera_pose)])
 
 
-def clear(scene, rules, plan) -> tuple[list[Pick], Clearer]:
-    clearer = Clearer(scene, lambda view: plan_call(view, scene.spec, GRIPPER, 5), rules, GRIPPER)
+def clear(scene, rules, plan, extras=()) -> tuple[list[Pick], Clearer]:
+    clearer = Clearer(
+        scene, lambda view, failed: plan_call(view, scene.spec, GRIPPER, 5, extras=extras, failed=failed), rules, GRIPPER
+    )
     task, picks, answer = clearer.run(), [], None
     while True:
         try:
@@ -82,6 +84,48 @@ def test_an_object_that_fails_three_times_is_set_aside(world):
     assert clearer.log.count("set_aside") == 2
     assert [len(log.failures) for log in clearer.log.objects.values()] == [3, 3]
     assert len(picks) == 6
+
+
+def test_failures_are_told_only_when_asked_and_forgotten_where_something_was_taken_away(world):
+    for extras, expected in ((["failures"], [0, 1, 2, 0, 1, 2]), ([], [0] * 6)):
+        scene = world.build(spec("bin", count=2))
+        told = []
+
+        def note(call, told=told):
+            told.append(call.request.failed)
+            return beside(call.request)
+
+        picks, _ = clear(scene, BIN, note, extras)
+        assert [len(failed) for failed in told] == expected
+        for failed in told:
+            for each in failed:  # the same view in all calls: the grasp lies where it was planned
+                assert each.center_px == pytest.approx(picks[0].grasp.center_px, abs=1e-6)
+                assert each.angle == pytest.approx(picks[0].grasp.angle, abs=1e-6)
+                assert each.depth == pytest.approx(picks[0].grasp.depth, abs=1e-6)
+
+
+def test_a_failure_elsewhere_is_remembered_when_something_is_lifted(world):
+    scene = world.build(spec("packed", objects=("procedural/bar-1", "procedural/bar-2", "procedural/bar-3")))
+    told = []
+
+    def first_beside(call):
+        told.append(len(call.request.failed))
+        return beside(call.request) if len(told) == 1 else centroid(call)
+
+    picks, _ = clear(scene, Rules(attempts=4), first_beside, ["failures"])
+    assert [pick.result.success for pick in picks[:2]] == [False, True]
+    assert told[:3] == [0, 1, 1]
+
+
+def test_no_more_failures_are_told_than_a_request_may_name(world):
+    view = world.build(spec("single")).observe()
+    poses = [top_down(np.array([0.001 * k, 0.0]), 0.02, 0.0) for k in range(100)]
+    told, last = (
+        plan_call(view, spec("single"), GRIPPER, 5, extras=["failures"], failed=each).request.failed
+        for each in (poses, poses[-1:])
+    )
+    assert len(told) == 64
+    assert told[-1:] == last, "the latest"
 
 
 def test_a_lifted_object_is_placed_and_the_rest_cleared(world):
