@@ -77,6 +77,12 @@ GRIPPER: dict[str, st.SearchStrategy] = {
 }
 
 
+FAILED = st.fixed_dictionaries(
+    {"center_px": st.tuples(centres, st.floats(-1e6, 1e6))},
+    optional={"angle": st.floats(-10, 10), "depth": st.one_of(st.none(), st.floats(1e-9, 100))},
+)
+
+
 @st.composite
 def options(draw: st.DrawFn) -> dict[str, Any]:
     """Options that are valid, at the edges of what is allowed, and some that are not."""
@@ -94,6 +100,7 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
         "region": st.lists(st.floats(-100, 100), min_size=4, max_size=4),
         "model_version": st.integers(1, 2),
         "return_heatmap": st.booleans(),
+        "failed": st.lists(FAILED, max_size=4),
         "seed": st.integers(0, 2**63 - 1),
     }
     names = draw(st.lists(st.sampled_from(sorted(choices)), unique=True, max_size=5))
