@@ -123,6 +123,13 @@ def test_integer_depth_is_sent_as_the_camera_gave_it(connect):
     assert json.loads(sent.headers["x-request"]) == {"depth_scale": 0.0001}
 
 
+def test_failed_grasps_go_along_as_the_reply_named_them(connect):
+    replies = Replies(answer())
+    metric, pixels = {"center_px": [4.5, 3.0], "angle": 0.4, "depth": 0.5}, {"center_px": [1.0, 2.0], "depth": None}
+    connect(replies)("predict_grasp", DEPTH, failed=[metric, pixels])
+    assert json.loads(replies.requests[0].headers["x-request"]) == {"failed": [metric, {"center_px": [1.0, 2.0]}]}
+
+
 def test_several_images_go_as_multipart(connect):
     replies = Replies(answer())
     mask = DEPTH > 0.505
@@ -312,6 +319,7 @@ def test_a_reply_of_something_else(connect, reply):
         ({"depth": DEPTH, "rgb": COLOUR[:2]}, {}, "registered"),
         ({"rgb": COLOUR.astype(float)}, {}, "uint8"),
         ({"depth": DEPTH}, {"n_grasp": 3}, "n_grasp"),
+        ({"depth": DEPTH}, {"failed": [{"center_px": [np.nan, 1]}]}, "finite"),
         ({"depth": DEPTH}, {"camera_pose": np.ones((4, 4))}, "last row"),
     ],
 )
