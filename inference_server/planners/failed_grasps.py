@@ -15,7 +15,7 @@ from shared.planner import Observation
 
 CHOSEN_FROM = 256
 """Grasps that a planner is asked for, at least, when some failed: the ten best often lie on one object."""
-OBJECT, REACH = 3.5, 0.060
+OBJECT, REACH = 3.5, 0.045
 """What a failed grasp costs the logit of another at the same object, and the distance, m, at which that has fallen to 0.61."""
 PLACE, NEAR, TURN = 3.0, 0.010, 0.5
 """What it costs besides at the same place and angle, and how far off, m and rad, that has fallen to 0.61."""
@@ -61,8 +61,7 @@ def doubt(distance: np.ndarray, turn: np.ndarray) -> np.ndarray:
     among the best three of its plan, had failed: OBJECT 4.0, REACH 0.048 (`dense`, 1,699 pairs of 93 scenes of which it had
     learned nothing), 4.4 and 0.040 (2,013 pairs of 179 scenes, an earlier version). Where any grasp had failed that promised
     over 0.7: 2.7 and 0.044, or 2.1 and 0.048 with PLACE 5.0 (5,610 pairs, 234 scenes), of cups 2.1, 0.066 and 3.3 (11,060
-    pairs). In units of the planner's logit. REACH lies between jaws and cups: after a failure things have moved. Of several
-    failures sums fit better than the worst.
+    pairs). In units of the planner's logit. Of several failures sums fit better than the worst.
     """
     wide = OBJECT * np.exp(-0.5 * (distance / REACH) ** 2)
     near = PLACE * np.exp(-0.5 * ((distance / NEAR) ** 2 + (turn / TURN) ** 2))
