@@ -99,11 +99,12 @@ class Gripper(Wire):
 
 class FailedGrasp(Wire):
     """A grasp that was tried without success, as it lies in the image that is sent. Without `angle` it counts for every angle,
-    without `depth` it is taken to be as far away as what it is compared with."""
+    without `depth` it is taken to be as far away as what it is compared with, without `quality` it counts as one of 0.9."""
 
     center_px: Somewhere = Field(description="(u, v), inside the image or not")
     angle: float | None = Field(None, ge=-10, le=10, description="of the closing axis from +u towards +v, rad")
     depth: float | None = Field(None, gt=0, le=100, description="z of the grasp origin along the optical axis, m")
+    quality: Probability | None = Field(None, description="what it promised: the more, the more its failure tells")
 
 
 class PlanRequest(Wire):

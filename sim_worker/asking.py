@@ -50,12 +50,25 @@ def bin_region(view: View, spec: SceneSpec) -> list[float]:
     return [*pixels.min(axis=0).tolist(), *pixels.max(axis=0).tolist()]
 
 
-def failed_grasp(pose: np.ndarray, view: View) -> FailedGrasp:
-    """A grasp at a pose (4, 4) in the base frame, as it lies in this view."""
-    seen = invert(np.asarray(view.camera_pose)) @ pose
+@dataclass(frozen=True)
+class Failure:
+    """A grasp that failed: its pose (4, 4) in the base frame, and the quality that it promised."""
+
+    pose: np.ndarray
+    quality: float
+
+
+def failed_grasp(failure: Failure, view: View) -> FailedGrasp:
+    """A failure as it lies in this view."""
+    seen = invert(np.asarray(view.camera_pose)) @ failure.pose
     ends = project(seen[:3, 3] + np.outer([-CLOSING, 0.0, CLOSING], seen[:3, 0]), view.camera)
     span = ends[2] - ends[0]
-    return FailedGrasp(center_px=ends[1].tolist(), angle=wrap_angle(math.atan2(span[1], span[0])), depth=float(seen[2, 3]))
+    return FailedGrasp(
+        center_px=ends[1].tolist(),
+        angle=wrap_angle(math.atan2(span[1], span[0])),
+        depth=float(seen[2, 3]),
+        quality=failure.quality,
+    )
 
 
 def plan_call(
@@ -67,11 +80,11 @@ def plan_call(
     model_version: int | None = None,
     extras: Collection[Told] = (),
     withheld: Collection[Withheld] = (),
-    failed: Sequence[np.ndarray] = (),
+    failed: Sequence[Failure] = (),
 ) -> PlanCall:
     """Ask for `count` grasps: camera, its pose, the region of a bin, depth unless withheld, and the granted extras.
 
-    failed: poses (4, 4), base frame, of grasps that failed; told with the extra `failures`.
+    failed: told with the extra `failures`.
     """
     told = np.asarray(view.camera_pose)
     request = PlanRequest(
@@ -85,7 +98,7 @@ def plan_call(
         gripper=gripper,
         n_grasps=count,
         depth_scale=DEPTH_UNIT,
-        failed=[failed_grasp(pose, view) for pose in failed[-MOST_FAILED:]] if "failures" in extras else [],
+        failed=[failed_grasp(each, view) for each in failed[-MOST_FAILED:]] if "failures" in extras else [],
         seed=spec.seed,
     )
     observation = Observation(

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.contract import ContactRule, GraspPlan, Gripper
-from sim_worker.asking import PlanCall, Told, Withheld, plan_call
+from sim_worker.asking import Failure, PlanCall, Told, Withheld, plan_call
 from sim_worker.planners import NamedPlanner
 from sim_worker.tasks.clearing import BIN, DECLUTTER, SINGLE, Clearer, ClearingLog, Pick, Rules
 from sim_worker.world import SceneError, SceneSpec, View, World
@@ -112,7 +112,7 @@ def _trial(world: World, spec: SceneSpec, named: NamedPlanner, protocol: Protoco
     scene = world.build(spec)
     trial = Trial(named.spec, seed, number, spec.seed, scene.hash(), len(scene.objects))
 
-    def ask(view: View, failed: Sequence[np.ndarray]) -> PlanCall:
+    def ask(view: View, failed: Sequence[Failure]) -> PlanCall:
         return plan_call(
             view,
             spec,

@@ -15,10 +15,13 @@ from shared.planner import Observation
 
 CHOSEN_FROM = 256
 """Grasps that a planner is asked for, at least, when some failed: the ten best often lie on one object."""
-OBJECT, REACH = 3.5, 0.045
-"""What a failed grasp costs the logit of another at the same object, and the distance, m, at which that has fallen to 0.61."""
-PLACE, NEAR, TURN = 3.0, 0.010, 0.5
+OBJECT, REACH = 4.0, 0.045
+"""What a failed grasp of quality 1 costs the logit of another at the same object, and the distance at which that has fallen to
+0.61, m."""
+PLACE, NEAR, TURN = 4.0, 0.010, 0.5
 """What it costs besides at the same place and angle, and how far off, m and rad, that has fallen to 0.61."""
+PROMISED = 0.9
+"""Quality of a failed grasp of which none is told."""
 TYPICAL_DISTANCE = 0.64
 """Of what is seen, m, where nobody said: a picture of 61 degrees is then 0.75 m wide."""
 LEAST = 1e-6
@@ -42,7 +45,8 @@ def doubted(plan: GraspPlan, item: Item) -> GraspPlan:
     if not request.failed:
         return plan
     quality = np.clip([grasp.quality for grasp in plan.grasps], LEAST, 1 - LEAST)
-    lost = doubt(*apart(plan.grasps, item)) if plan.grasps else 0.0
+    promised = np.array([PROMISED if failed.quality is None else failed.quality for failed in request.failed])
+    lost = doubt(*apart(plan.grasps, item), promised) if plan.grasps else 0.0
     quality = 1 / (1 + np.exp(lost - np.log(quality / (1 - quality))))
     order = np.argsort(-quality, kind="stable")
     ranked = [plan.grasps[k].model_copy(update={"quality": float(quality[k])}) for k in order]
@@ -54,18 +58,20 @@ def doubted(plan: GraspPlan, item: Item) -> GraspPlan:
     return plan.model_copy(update=changes)
 
 
-def doubt(distance: np.ndarray, turn: np.ndarray) -> np.ndarray:
+def doubt(distance: np.ndarray, turn: np.ndarray, promised: np.ndarray) -> np.ndarray:
     """What N grasps lose of their logits, (N,), at distances (N, F), m, and angles (N, F), rad, from F that failed.
 
-    Maximum likelihood on pairs of grasps tried from the same state of scenes with several objects for training, of which one,
-    among the best three of its plan, had failed: OBJECT 4.0, REACH 0.048 (`dense`, 1,699 pairs of 93 scenes of which it had
-    learned nothing), 4.4 and 0.040 (2,013 pairs of 179 scenes, an earlier version). Where any grasp had failed that promised
-    over 0.7: 2.7 and 0.044, or 2.1 and 0.048 with PLACE 5.0 (5,610 pairs, 234 scenes), of cups 2.1, 0.066 and 3.3 (11,060
-    pairs). In units of the planner's logit. Of several failures sums fit better than the worst.
+    promised: qualities (F,) of those; the cost goes with their squares, for a grasp that promised little tells little by its
+    failure. What several cost adds up.
+
+    Maximum likelihood on pairs of grasps tried from the same state of scenes with several objects for training, of which one
+    failed, in units of the planner's logit: OBJECT 2.9, PLACE 5.4 (`dense`, 27,471 pairs of scenes of which it had learned
+    nothing), 3.0 and 5.0 (19,516 pairs, an earlier version). By those whose failed grasp was among the best three of its plan
+    OBJECT is larger, 4.0 to 4.4 whatever it promised, and REACH 0.040 to 0.048; cups: 2.1 and 0.066 (11,060 pairs).
     """
     wide = OBJECT * np.exp(-0.5 * (distance / REACH) ** 2)
     near = PLACE * np.exp(-0.5 * ((distance / NEAR) ** 2 + (turn / TURN) ** 2))
-    return (wide + near).sum(axis=1)
+    return ((wide + near) * promised**2).sum(axis=1)
 
 
 def apart(grasps: Sequence[Grasp], item: Item) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from enum import Enum
 import numpy as np
 
 from shared.contract import ContactRule, Grasp, GraspPlan, Gripper
-from sim_worker.asking import PlanCall
+from sim_worker.asking import Failure, PlanCall
 from sim_worker.grasps import pose_in_base
 from sim_worker.tasks.aim import object_at
 from sim_worker.world import AttemptResult, Scene, View
@@ -103,13 +103,13 @@ Clearing = Generator[PlanCall | Pick, GraspPlan | None, None]
 class Clearer:
     """The machine. `run` yields a `PlanCall`, to be sent the plan, and a `Pick` for each attempt; `log` tells the rest.
 
-    ask: makes a call of a view and of the poses (4, 4), base frame, of grasps that failed where nothing was taken away since.
+    ask: makes a call of a view and of the grasps that failed where nothing was taken away since.
     """
 
     def __init__(
         self,
         scene: Scene,
-        ask: Callable[[View, Sequence[np.ndarray]], PlanCall],
+        ask: Callable[[View, Sequence[Failure]], PlanCall],
         rules: Rules,
         gripper: Gripper,
         hand: HandName = "floating",
@@ -123,7 +123,7 @@ class Clearer:
         self.contact_rule = contact_rule
         self.log = ClearingLog({name: ObjectLog() for name in scene.objects})
         self.attempts = 0
-        self.failed: list[np.ndarray] = []
+        self.failed: list[Failure] = []
         self.failures_in_a_row = 0
 
     def run(self) -> Clearing:
@@ -175,7 +175,7 @@ class Clearer:
     def _recover(self, pick: Pick) -> None:
         """Let the scene come to rest as the failed attempt left it, and set the object aside if it failed too often."""
         self.failures_in_a_row += 1
-        self.failed.append(pick.pose)
+        self.failed.append(Failure(pick.pose, pick.grasp.quality))
         self._lost(self.scene.keep())
         if pick.object is None:
             return
@@ -190,7 +190,7 @@ class Clearer:
         """An object that was lifted, or at which grasps failed too often."""
         self._lost(self.scene.remove(name))
         place = pick.pose[:2, 3]
-        self.failed = [pose for pose in self.failed if np.linalg.norm(pose[:2, 3] - place) > FORGOTTEN]
+        self.failed = [each for each in self.failed if np.linalg.norm(each.pose[:2, 3] - place) > FORGOTTEN]
 
     def _lost(self, names: list[str]) -> None:
         for name in names:

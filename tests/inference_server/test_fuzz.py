@@ -79,7 +79,7 @@ GRIPPER: dict[str, st.SearchStrategy] = {
 
 FAILED = st.fixed_dictionaries(
     {"center_px": st.tuples(centres, st.floats(-1e6, 1e6))},
-    optional={"angle": st.floats(-10, 10), "depth": st.one_of(st.none(), st.floats(1e-9, 100))},
+    optional={"angle": st.floats(-10, 10), "depth": st.one_of(st.none(), st.floats(1e-9, 100)), "quality": st.floats(0, 1)},
 )
 
 

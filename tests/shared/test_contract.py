@@ -32,7 +32,7 @@ def test_every_option_has_a_default():
         ({"failed": [{"center_px": [1, float("inf")]}]}, "finite"),
         ({"failed": [{"center_px": [1, 1e9]}]}, "less than or equal to 1000000"),
         ({"failed": [{"center_px": [1, 2], "depth": 0}]}, "greater than 0"),
-        ({"failed": [{"center_px": [1, 2], "quality": 0.5}]}, "Extra inputs"),
+        ({"failed": [{"center_px": [1, 2], "width": 0.05}]}, "Extra inputs"),
         ({"failed": [{"center_px": [1, 2]}] * 65}, "at most 64"),
     ],
 )
@@ -42,8 +42,9 @@ def test_wrong_options_are_refused_with_what_was_expected(options, message):
 
 
 def test_a_failed_grasp_may_lie_outside_the_image_and_lack_what_the_reply_lacked():
-    sent = [{"center_px": [-40, 1e5], "angle": None, "depth": None}, {"center_px": [3, 4], "angle": 1.5, "depth": 0.7}]
-    assert PlanRequest.model_validate({"failed": sent}).failed[1].angle == 1.5
+    bare, whole = {"center_px": [-40, 1e5]}, {"center_px": [3, 4], "angle": 1.5, "depth": 0.7, "quality": 0.9}
+    sent = [bare, {**bare, "angle": None, "depth": None, "quality": None}, whole]
+    assert PlanRequest.model_validate({"failed": sent}).failed[2].angle == 1.5
 
 
 def test_an_outcome_is_a_success_or_names_its_failure():

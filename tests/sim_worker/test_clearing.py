@@ -5,7 +5,7 @@ import pytest
 
 from shared.contract import GraspPlan, Gripper, SceneTicket
 from shared.planner import Observation
-from sim_worker.asking import bin_region, in_depth_units, plan_call
+from sim_worker.asking import Failure, bin_region, in_depth_units, plan_call
 from sim_worker.baselines import CentroidMinorAxis, RandomEdges
 from sim_worker.grasps import jaw_grasp, top_down
 from sim_worker.tasks.attempts import Attempt, NoPlan, run_ticket
@@ -101,6 +101,7 @@ def test_failures_are_told_only_when_asked_and_forgotten_where_something_was_tak
             for each in failed:  # the same view in all calls: the grasp lies where it was planned
                 assert each.center_px == pytest.approx(picks[0].grasp.center_px, abs=1e-6)
                 assert each.angle == pytest.approx(picks[0].grasp.angle, abs=1e-6)
+                assert each.quality == picks[0].grasp.quality
                 assert each.depth == pytest.approx(picks[0].grasp.depth, abs=1e-6)
 
 
@@ -119,7 +120,7 @@ def test_a_failure_elsewhere_is_remembered_when_something_is_lifted(world):
 
 def test_no_more_failures_are_told_than_a_request_may_name(world):
     view = world.build(spec("single")).observe()
-    poses = [top_down(np.array([0.001 * k, 0.0]), 0.02, 0.0) for k in range(100)]
+    poses = [Failure(top_down(np.array([0.001 * k, 0.0]), 0.02, 0.0), 0.8) for k in range(100)]
     told, last = (
         plan_call(view, spec("single"), GRIPPER, 5, extras=["failures"], failed=each).request.failed
         for each in (poses, poses[-1:])

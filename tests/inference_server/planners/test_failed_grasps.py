@@ -101,16 +101,18 @@ def test_an_object_that_takes_all_places_does_not_hide_another() -> None:
     assert not all(on_left(grasp) for grasp in plan("antipodal", told(asked, *first)).grasps)
 
 
-def test_doubt_falls_with_distance_and_angle_and_adds_up() -> None:
-    distance = np.array([[0.0], [0.01], [0.03], [0.06], [0.3]])
-    lost = doubt(distance, np.zeros_like(distance))
+def test_doubt_falls_with_distance_and_angle_grows_with_the_promise_and_adds_up() -> None:
+    distance, sure = np.array([[0.0], [0.01], [0.03], [0.06], [0.3]]), np.ones(1)
+    lost = doubt(distance, np.zeros_like(distance), sure)
     assert (np.diff(lost) < 0).all()
     assert lost[0] > 4
     assert lost[-1] < 1e-4
-    turned = doubt(distance, np.full_like(distance, np.pi / 2))
+    turned = doubt(distance, np.full_like(distance, np.pi / 2), sure)
     assert 1 < turned[0] < lost[0] - 2
     assert turned[3] == pytest.approx(lost[3], abs=1e-6), "an object is as heavy from every side"
-    assert doubt(np.repeat(distance, 2, 1), np.zeros((5, 2))) == pytest.approx(2 * lost)
+    assert doubt(np.repeat(distance, 2, 1), np.zeros((5, 2)), np.ones(2)) == pytest.approx(2 * lost)
+    assert (doubt(distance, np.zeros_like(distance), np.array([0.3])) < 0.2 * lost).all()
+    assert not doubt(distance, np.zeros_like(distance), np.zeros(1)).any()
 
 
 @pytest.mark.parametrize("depth", [None, 0.65])
