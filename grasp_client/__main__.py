@@ -117,7 +117,10 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
         "--gripper-json", metavar="JSON|FILE", help="the hand, metres; omitted fields are those of the Franka Panda hand"
     )
     group.add_argument(
-        "--failed", action="append", metavar="U,V[,ANGLE[,DEPTH]]", help="a grasp that failed here: look elsewhere; repeatable"
+        "--failed",
+        action="append",
+        metavar="U,V[,ANGLE[,DEPTH[,QUALITY]]]",
+        help="a grasp that failed here: look elsewhere; repeatable",
     )
     group.add_argument("--seed", type=int, metavar="N", help="makes sampling planners repeatable")
 

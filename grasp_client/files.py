@@ -84,10 +84,10 @@ def read_region(given: str) -> list[float]:
 
 
 def read_failed(given: str) -> FailedGrasp:
-    """u,v of a failed grasp's centre in pixels; angle, rad, and depth, m, may follow."""
-    expected = "expected u,v[,angle[,depth]] in pixels, radians and metres"
-    u, v, *more = _numbers(given, min(max(given.count(",") + 1, 2), 4), expected)
-    return FailedGrasp(center_px=[u, v], **dict(zip(("angle", "depth"), more, strict=False)))
+    """u,v of a failed grasp's centre in pixels; angle, rad, depth, m, and the quality that it promised may follow."""
+    expected = "expected u,v[,angle[,depth[,quality]]] in pixels, radians and metres"
+    u, v, *more = _numbers(given, min(max(given.count(",") + 1, 2), 5), expected)
+    return FailedGrasp(center_px=[u, v], **dict(zip(("angle", "depth", "quality"), more, strict=False)))
 
 
 def _bytes(path: Path) -> bytes:

@@ -125,9 +125,9 @@ def test_a_depth_image_gives_a_table_and_a_picture(server, folder, capsys):
 
 
 def test_failed_grasps_are_told(server, folder):
-    assert main(["depth.npy", "--url", server.url, "--failed", "40,30.5", "--failed", "12,9,-0.5,0.65"]) == 0
+    assert main(["depth.npy", "--url", server.url, "--failed", "40,30.5", "--failed", "12,9,-0.5,0.65,0.9"]) == 0
     assert json.loads(server.got[0][1]["X-Request"]) == {
-        "failed": [{"center_px": [40.0, 30.5]}, {"center_px": [12.0, 9.0], "angle": -0.5, "depth": 0.65}]
+        "failed": [{"center_px": [40.0, 30.5]}, {"center_px": [12.0, 9.0], "angle": -0.5, "depth": 0.65, "quality": 0.9}]
     }
 
 
@@ -199,6 +199,7 @@ def test_a_refusal_is_status_1_with_the_servers_words(server, folder, capsys):
         (["depth.npy", "--gripper-json", '{"max_width": 2}'], "max_width"),
         (["depth.npy", "--region", "9,9,1,1"], "u0 < u1"),
         (["depth.npy", "--failed", "9"], "u,v"),
+        (["depth.npy", "--failed", "9,9,1,1,1,1"], "u,v"),
         (["depth.npy", "--failed", "9,9,1,-1"], "depth: Input should be greater than 0"),
         (["depth.npy", "--n-grasps", "0"], "n_grasps"),
         (["depth.npy", "--url", "localhost:8000"], "http://127.0.0.1:8000"),
