@@ -53,10 +53,11 @@ class Plan:
         arguments = ("--out", *self.shards(name), *common, *flags)
         return Step(f"collect {name}", frozenset(models), "sim_worker.collect", arguments, {"OMP_NUM_THREADS": "1"})
 
-    def look(self, name: str, models: Iterable[str], looks: int, seed: int) -> Step:
-        """Windows of colour pictures with true heights, of the set `train` too."""
+    def look(self, name: str, models: Iterable[str], looks: int, seed: int, on_policy: int = 0) -> Step:
+        """Windows of colour pictures with true heights and tried grasps, of the set `train` too."""
         fewer = [f"--looks={looks // QUICK}", "--scenes-per-part=16"] if self.quick else [f"--looks={looks}"]
         arguments = ("--out", *self.shards(name), *fewer, f"--seed={seed}", f"--workers={self.workers}")
+        arguments += (f"--on-policy={on_policy}", f"--models-dir={self.models}") if on_policy else ()
         return Step(f"look at {name}", frozenset(models), "sim_worker.looks", arguments, {"OMP_NUM_THREADS": "1"})
 
     def fit(self, model: str, shards: Sequence[str], epochs: int, needed_by: Iterable[str] = (), warm: bool = False) -> Step:
@@ -68,7 +69,7 @@ class Plan:
 
     def train(self, model: str, recipe: str, shards: Sequence[str], part: str = "") -> Step:
         """A network of a recipe, or a part that is added to it."""
-        run = f"{model}-{part}" if part else model
+        run = f"{model}-{part}".replace(" ", "-") if part else model
         common = ["--models-dir", self.models, "--cache", str(self.out / "cache"), "--out", str(self.out / "runs" / run)]
         quick = ["--epochs", "1"] if self.quick else []
         arguments = ("--recipe", recipe, "--data", *self.shards(*shards), *common, "--promote", *quick)
@@ -138,6 +139,8 @@ def colour_steps(make: Plan) -> list[Step]:
         make.train("heatmap", "heatmap16", ["over-table", "more-over-table"]),
         make.look("looks", {"heatmap"}, 66_000, 109),
         make.train("heatmap", "heatmap-stature", ["looks"], "stature"),
+        make.look("looks-best", {"heatmap"}, 20_000, 110, on_policy=3),
+        make.train("heatmap", "heatmap-stature", ["looks", "looks-best"], "stature again"),
     ]  # fmt: skip
 
 

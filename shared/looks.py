@@ -1,9 +1,9 @@
 """Looks: windows of colour pictures in whose middle something stands, with the true height of what every pixel sees.
 
 A folder of parts, each a folder `part-00000` with colours.npy (N, S, S, 3) uint8; heights.npy (N, S, S) uint8, millimetres over
-the table; lenses.npy (N, 3) float32, the nadir (u, v) in the window's pixels and the focal length; and fits.npy (N, T R, h, w)
-uint8, where an open hand fits (`open_hand.py`), on cells of CELL pixels. They are read as they are needed, so that many more
-can be learned from than fit into memory.
+the table; lenses.npy (N, 3) float32, the nadir (u, v) in the window's pixels and the focal length; fits.npy (N, T R, h, w)
+uint8, where an open hand fits (`open_hand.py`), on cells of CELL pixels; and tried.npy (N, K, 5) float32, grasps that were
+executed there. They are read as they are needed, so that many more can be learned from than fit into memory.
 """
 
 from __future__ import annotations
@@ -12,26 +12,38 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
 
-ARRAYS = ("colours", "heights", "lenses", "fits")
+ARRAYS = ("colours", "heights", "lenses", "fits", "tried")
 PART = re.compile(r"part-(\d{5})$")
 TALLEST = 255
 """mm; what is higher is written as this."""
 CELL = 4
 
 
+class Tried(IntEnum):
+    """Columns of a grasp that was tried: where its tips are seen, pixels; image angle of its closing axis, rad; which of
+    TIP_HEIGHTS its tips went to; 1 if it held, 0 if not, UNTRIED if there was nothing to try."""
+
+    U, V, ANGLE, LEVEL, HELD = range(5)
+
+
+UNTRIED = -1.0
+
+
 @dataclass(frozen=True)
 class Looks:
-    """colours (N, S, S, 3) uint8, heights (N, S, S) uint8 in mm, lenses (N, 3) float32 and fits (N, T R, S / CELL, S / CELL)
-    uint8 as in the module's text."""
+    """colours (N, S, S, 3) uint8, heights (N, S, S) uint8 in mm, lenses (N, 3) float32, fits (N, T R, S / CELL, S / CELL)
+    uint8 and tried (N, K, 5) float32 as in the module's text."""
 
     colours: np.ndarray
     heights: np.ndarray
     lenses: np.ndarray
     fits: np.ndarray
+    tried: np.ndarray
 
     def __len__(self) -> int:
         return len(self.colours)
@@ -68,7 +80,10 @@ def read(part: Path) -> Looks:
     count, side = shapes[0][:2] if len(shapes[0]) == 4 else (0, 0)
     cells = side // CELL
     maps = shapes[3][1] if len(shapes[3]) == 4 else 0
-    if shapes != [(count, side, side, 3), (count, side, side), (count, 3), (count, maps, cells, cells)]:
-        expected = f"colours (N, S, S, 3), heights (N, S, S), lenses (N, 3) and fits (N, T R, S / {CELL}, S / {CELL})"
+    tries = shapes[4][1] if len(shapes[4]) == 3 else 0
+    right = [(count, side, side, 3), (count, side, side), (count, 3), (count, maps, cells, cells), (count, tries, len(Tried))]
+    if shapes != right:
+        expected = f"colours (N, S, S, 3), heights (N, S, S), lenses (N, 3), fits (N, T R, S / {CELL}, S / {CELL}) and "
+        expected += f"tried (N, K, {len(Tried)})"
         raise ValueError(f"{part}: expected {expected}, got {shapes}")
     return looks

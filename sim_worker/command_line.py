@@ -47,6 +47,9 @@ def settings_of(command: type[Settings]) -> Settings:
         return CliApp.run(command)
     except ValidationError as error:
         for problem in error.errors():
+            if not problem["loc"]:  # of options that do not go together
+                print(problem["msg"], file=sys.stderr)
+                continue
             name = "--" + str(problem["loc"][0]).replace("_", "-")
             given = "" if problem["type"] == "missing" else f", got {problem['input']!r}"
             print(f"{name}: {problem['msg']}{given}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Windows of colour pictures of settled scenes, with the true height of every pixel and where an open hand fits."""
+"""Windows of colour pictures of settled scenes, with the true height of every pixel, where an open hand fits, and what held."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pydantic import BaseModel
 
 from shared.contract import CameraIntrinsics, Gripper
 from shared.geometry import pose_from
-from shared.looks import CELL, TALLEST, Looks
+from shared.looks import CELL, TALLEST, Looks, Tried
 from shared.open_hand import fits
+from shared.planner import GraspPlanner
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
+from sim_worker.tried_grasps import try_best, try_grasps
 from sim_worker.world import SceneError, SceneSpec, World
 from sim_worker.world.camera import View
 from sim_worker.world.scene import Scene
@@ -37,7 +39,7 @@ ABOVE_TABLE = 0.004
 
 class Recipe(BaseModel):
     """What windows are of; kept beside them, and the same for every run that continues them. piles: share of scenes with
-    several objects."""
+    several objects. tries: grasps per window, on_policy: the best of a planner among them."""
 
     seed: int
     object_set: str
@@ -45,11 +47,14 @@ class Recipe(BaseModel):
     piles: float
     looks_per_scene: int
     scenes_per_part: int
+    tries: int
+    on_policy: int
+    planner: str
 
 
-def look_at_scenes(world: World, recipe: Recipe, number: int) -> Looks:
-    """The windows of part `number`."""
-    colours, heights, lenses, answers = [], [], [], []
+def look_at_scenes(world: World, recipe: Recipe, number: int, planner: GraspPlanner | None = None) -> Looks:
+    """The windows of part `number`. planner: for the grasps of `on_policy`."""
+    colours, heights, lenses, answers, tried = [], [], [], [], []
     first = number * recipe.scenes_per_part
     for scene_number in range(first, first + recipe.scenes_per_part):
         rng = np.random.default_rng([recipe.seed, SEED_STREAM, scene_number])
@@ -72,12 +77,16 @@ def look_at_scenes(world: World, recipe: Recipe, number: int) -> Looks:
             heights.append(heights_of(view))
             lenses.append([*nadir, view.camera.fx])
             answers.append(fits_of(heights[-1], view.camera))
+            some = try_grasps(scene, view, DISTANCE, heights[-1], answers[-1], rng, recipe.tries - recipe.on_policy)
+            best = [try_best(scene, view, DISTANCE, planner, recipe.on_policy)] if planner else []
+            tried.append(np.concatenate([some, *best]))
     shape = (len(colours), SIDE, SIDE)
     return Looks(
         np.array(colours, np.uint8).reshape(*shape, 3),
         np.array(heights, np.uint8).reshape(shape),
         np.array(lenses, np.float32).reshape(len(colours), 3),
         np.array(answers, np.uint8).reshape(len(colours), len(TIP_HEIGHTS) * ROTATIONS, SIDE // CELL, SIDE // CELL),
+        np.array(tried, np.float32).reshape(len(colours), recipe.tries, len(Tried)),
     )
 
 

@@ -69,7 +69,7 @@ def _probabilities(card: ModelCard, state: dict[str, Tensor]) -> list[Tensor]:
     batch = network.golden_batch()  # type: ignore[operator]
     found = [torch.sigmoid(network(*batch).double())]
     if isinstance(network, MobileUNet) and network.stature is not None:
-        found.append(network.stature(*network.stature.golden_batch()).double().softmax(-1))
+        found += [torch.sigmoid(told.double()) for told in network.stature(*network.stature.golden_batch())]
     return found
 
 

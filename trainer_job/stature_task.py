@@ -1,9 +1,10 @@
-"""Learning from colours where hands fit and how high things are: windows round what stands on a table, and the truth."""
+"""Learning from colours where hands fit and hold and how high things are: windows round what stands on a table, and the
+truth."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.looks import CELL, Looks
+from shared.looks import CELL, UNTRIED, Looks, Tried
 from shared.networks.mobileunet import MobileUNet
 from shared.networks.outward import leans, outward_angles, outward_windows
-from shared.networks.stature import BOUNDS, COARSE, COARSER, PIXELS_PER_METRE, REACHES, SIDE, Told, bins
+from shared.networks.stature import BOUNDS, COARSE, COARSER, PIXELS_PER_METRE, REACHES, SIDE, Told, at_turns, bins
 from shared.open_hand import AROUND
 from shared.registry import ModelCard, Registry, UnknownModel
 from shared.table_grasp import ROTATIONS
@@ -34,19 +35,29 @@ MARGIN = 22
 """Middles stay so far from the rim of a look, pixels, that what is asked about them is in it."""
 LOWEST = 0.004
 """m: nothing in a look is lower but the table, which is at 0."""
-FITS = 20.0
-"""Weight of telling where hands fit, which is asked for in the end, beside telling how high things are."""
+FITS, HOLDS = 20.0, 8.0
+"""Weights of telling where hands fit and hold, which is asked for in the end, beside telling how high things are."""
+AT_TRIED = 0.67
+"""Share of windows whose middle is a grasp that was tried."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """fits (N, T, ROTATIONS): how well a hand fits, 0 to 1, by height of its tips and angle from +u. highest (N, 2): m, within
-    each of REACHES. things (N, h, w): share of cells that shows a thing. spots (N, h, w): m."""
+    """turns (N,): angle from +u, in steps of pi / ROTATIONS, levels (N,): height of the tips, and held (N,): success of the
+    grasp that was tried at a window's middle, UNTRIED if none was. fits (N, T, ROTATIONS): how well a hand fits, 0 to 1, by
+    height of its tips and angle from +u. highest (N, 2): m, within each of REACHES. things (N, h, w): share of cells that
+    shows a thing. spots (N, h, w): m."""
 
+    turns: Tensor
+    levels: Tensor
+    held: Tensor
     fits: Tensor
     highest: Tensor
     things: Tensor
     spots: Tensor
+
+    def to(self, device: torch.device) -> Answers:
+        return Answers(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def take_maps(network: MobileUNet, registry: Registry, name: str) -> None:
@@ -102,8 +113,7 @@ class StatureTask:
         mirrors = torch.rand(count, generator=self.noise) < 0.5
         windows, lean, answers = _windows(self.data.pick(rows), self.noise, turns, mirrors)
         windows = recolour(windows, self.recipe.augment, self.noise)
-        moved = Answers(*(each.to(device) for each in (answers.fits, answers.highest, answers.things, answers.spots)))
-        return (windows.to(device), lean.to(device)), moved
+        return (windows.to(device), lean.to(device)), answers.to(device)
 
     def forward(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> Told:
         assert isinstance(network, MobileUNet)
@@ -114,30 +124,34 @@ class StatureTask:
         fits = F.binary_cross_entropy_with_logits(outputs.fits, answers.fits)
         where = F.binary_cross_entropy_with_logits(outputs.things, answers.things)
         each = torch.where(answers.spots > 0, 1 + bins(answers.spots), 0)
-        return FITS * fits + _heights_loss(outputs.highest, answers.highest) + where + F.cross_entropy(outputs.spots, each)
+        heights = _heights_loss(outputs.highest, answers.highest) + F.cross_entropy(outputs.spots, each)
+        return HOLDS * _holds_loss(outputs.holds, answers) + FITS * fits + heights + where
 
     @torch.inference_mode()
     def evaluate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
-        """On held-out windows, unchanged: `loss` and ranking (`auc`) of where hands fit; how well they fit at the angle and
-        height that are told to be the best, beside the best there is; mean error of the expected height under the palm."""
-        told, truth, errors = [], [], []
+        """On held-out windows, unchanged: `loss` and ranking (`auc`) of where hands hold, of `tried` grasps; ranking of where
+        they fit (`fits_auc`); mean error of the expected height under the palm."""
+        told, truth, holds, held, errors = [], [], [], [], []
         for start in range(0, min(len(self.held_out), MOST_EVALUATED), EVALUATED):
             rows = np.arange(start, min(start + EVALUATED, len(self.held_out)))
             inputs, answers = self._plain(rows, device)
             outputs = self.forward(network, inputs)
             told.append(outputs.fits.cpu().flatten(1))
             truth.append(answers.fits.flatten(1))
+            tried = answers.held != UNTRIED
+            holds.append(_at_tried(outputs.holds.cpu(), answers)[tried])
+            held.append(answers.held[tried])
             expected = outputs.highest[:, 0].softmax(1).cpu() @ _bin_middles()
             errors.append((expected - answers.highest[:, 0]).abs())
-        logits, fits = torch.cat(told), torch.cat(truth)
-        picked = fits.gather(1, logits.argmax(1, keepdim=True))
+        logits, success = torch.cat(holds), torch.cat(held)
+        fit = torch.cat(truth).flatten() > 0.5
         return {
-            "loss": float(F.binary_cross_entropy_with_logits(logits, fits)),
-            "auc": float(roc_auc_score((fits > 0.5).flatten().numpy(), logits.flatten().numpy())),
-            "picked_fits": float(picked.mean()),
-            "best_fits": float(fits.amax(1).mean()),
+            "loss": float(F.binary_cross_entropy_with_logits(logits, success)),
+            "auc": _auc(success, logits),
+            "tried": float(len(success)),
+            "fits_auc": _auc(fit, torch.cat(told).flatten()),
             "error_mm": 1e3 * float(torch.cat(errors).mean()),
-            "windows": float(len(fits)),
+            "windows": float(sum(map(len, truth))),
         }
 
     def _plain(self, rows: np.ndarray, device: torch.device) -> tuple[tuple[Tensor, Tensor], Answers]:
@@ -160,14 +174,19 @@ def _windows(
     """Windows (N, 3, SIDE, SIDE), leans (N,) and answers around one point of a thing in each look."""
     colours = torch.from_numpy(looks.colours).permute(0, 3, 1, 2).float() / 255
     heights, lenses = torch.from_numpy(looks.heights).float() / 1e3, torch.from_numpy(looks.lenses)
-    cells = _on_things(heights, noise)
-    middles, nadirs = (cells + 0.5) * CELL - 0.5, lenses[:, :2]
+    middles, rows = _middles(looks, heights, noise)
+    cells = ((middles + 0.5) / CELL).long()
+    nadirs = lenses[:, :2]
     windows = outward_windows(colours, middles, nadirs, SIDE, turns, mirrors)
     seen = outward_windows(heights[:, None], middles, nadirs, SIDE, turns, mirrors)[:, 0]
     each = torch.arange(len(cells))
     fits = torch.from_numpy(looks.fits[each, :, cells[:, 1], cells[:, 0]]).float().unflatten(1, (-1, ROTATIONS)) / AROUND
+    outward = outward_angles(middles, nadirs, turns)
     answers = Answers(
-        turned_outward(fits, outward_angles(middles, nadirs, turns), mirrors),
+        _way(outward, mirrors) * (rows[:, Tried.ANGLE] - outward) * ROTATIONS / math.pi,
+        rows[:, Tried.LEVEL].clamp(min=0).long(),
+        rows[:, Tried.HELD],
+        turned_outward(fits, outward, mirrors),
         _highest(heights, middles.round().long()),
         F.avg_pool2d((seen > 0.5 * LOWEST).float(), COARSE),
         F.max_pool2d(seen, COARSER),
@@ -178,13 +197,26 @@ def _windows(
 def turned_outward(fits: Tensor, outward: Tensor, mirrors: Tensor | None = None) -> Tensor:
     """Answers (N, T, R) for image angles k pi / R, for angles k pi / R from directions `outward` (N,), rad, between the nearest
     two; mirrors (N,) bool: of windows that are mirrored across that direction."""
-    rotations = fits.shape[2]
-    way = torch.ones_like(outward) if mirrors is None else torch.where(mirrors, -1.0, 1.0)
-    place = outward[:, None] * rotations / math.pi + way[:, None] * torch.arange(rotations)
-    low = place.floor()
-    near, far = ((low.long() + step) % rotations for step in (0, 1))
-    read = lambda index: fits.gather(2, index[:, None].expand_as(fits))  # noqa: E731
-    return torch.lerp(read(near), read(far), (place - low)[:, None].expand_as(fits))
+    rotations = torch.arange(fits.shape[2])
+    return at_turns(fits, outward[:, None] * len(rotations) / math.pi + _way(outward, mirrors)[:, None] * rotations)
+
+
+def _way(outward: Tensor, mirrors: Tensor | None) -> Tensor:
+    """(N,): the sense in which angles of windows count, beside that of pictures."""
+    return torch.ones_like(outward) if mirrors is None else torch.where(mirrors, -1.0, 1.0)
+
+
+def _middles(looks: Looks, heights: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Middles (N, 2) of windows of looks with heights (N, S, S), m, and the grasps (N, 5) that were tried there, if any."""
+    cells = _on_things(heights, noise)
+    tried = torch.from_numpy(np.array(looks.tried))
+    count, tries = tried.shape[:2]
+    if not tries:
+        return (cells + 0.5) * CELL - 0.5, torch.full((count, len(Tried)), UNTRIED)
+    rows = tried[torch.arange(count), torch.randint(tries, (count,), generator=noise)]
+    there = (torch.rand(count, generator=noise) < AT_TRIED) & (rows[:, Tried.HELD] != UNTRIED)
+    rows = torch.where(there[:, None], rows, UNTRIED)
+    return torch.where(there[:, None], rows[:, : Tried.ANGLE], (cells + 0.5) * CELL - 0.5), rows
 
 
 def _on_things(heights: Tensor, noise: torch.Generator) -> Tensor:
@@ -211,6 +243,23 @@ def _highest(heights: Tensor, middles: Tensor) -> Tensor:
     columns = (middles[:, 0, None, None] + steps[None, :]).clamp(0, last)
     around = heights[torch.arange(len(heights))[:, None, None], rows, columns]
     return torch.stack([(around * (far <= each * PIXELS_PER_METRE)).flatten(1).amax(1) for each in REACHES], 1)
+
+
+def _holds_loss(told: Tensor, answers: Answers) -> Tensor:
+    """Mean cross-entropy of logits (N, T, R) for the grasps that were tried; 0 if none was."""
+    tried = answers.held != UNTRIED
+    logits = _at_tried(told, answers)[tried]
+    return F.binary_cross_entropy_with_logits(logits, answers.held[tried], reduction="sum") / tried.sum().clamp(min=1)
+
+
+def _at_tried(told: Tensor, answers: Answers) -> Tensor:
+    """(N,): logits (N, T, R) at the angle and height of what was tried."""
+    return at_turns(told, answers.turns[:, None])[torch.arange(len(told), device=told.device), answers.levels, 0]
+
+
+def _auc(right: Tensor, logits: Tensor) -> float:
+    """Share of pairs that are ranked right, NaN without pairs."""
+    return float(roc_auc_score(right.numpy(), logits.numpy())) if 0 < int(right.sum()) < len(right) else math.nan
 
 
 def _heights_loss(told: Tensor, highest: Tensor) -> Tensor:

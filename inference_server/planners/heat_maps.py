@@ -50,11 +50,18 @@ class HeatMaps:
 
     def at(self, pixels: Tensor, angles: Tensor, heights: Tensor) -> Tensor:
         """Logits (N,) at pixels (N, 2) as (u, v) of the sent image, of the nearest angle and the nearest height (N,)."""
-        off = (angles[:, None] - self.angles + math.pi / 2) % math.pi - math.pi / 2
         level = torch.zeros(len(pixels), dtype=torch.long, device=pixels.device)
         if len(self.heights):
             level = (heights[:, None] - self.heights).abs().argmin(1)
-        return self._sampled(pixels)[level, off.abs().argmin(1), torch.arange(len(pixels), device=pixels.device)]
+        return self._sampled(pixels)[level, self._nearest(angles), torch.arange(len(pixels), device=pixels.device)]
+
+    def at_angles(self, pixels: Tensor, angles: Tensor) -> Tensor:
+        """Logits (N, T, K) at pixels (N, 2) as (u, v) of the sent image, of the nearest of the maps' to each of angles (K,)."""
+        return self._sampled(pixels)[:, self._nearest(angles)].permute(2, 0, 1)
+
+    def _nearest(self, angles: Tensor) -> Tensor:
+        off = (angles[:, None] - self.angles + math.pi / 2) % math.pi - math.pi / 2
+        return off.abs().argmin(1)
 
     def _sampled(self, pixels: Tensor) -> Tensor:
         """(T, R, N) between the cells."""
@@ -111,6 +118,13 @@ def the_network(network: LoadedNetwork) -> MobileUNet:
     return network.module
 
 
+def allowed(pixels: Tensor, observation: Observation, request: PlanRequest) -> Tensor:
+    """(N,) bool: which of pixels (N, 2) as (u, v) lie in the sent image, within segmask and region."""
+    last = torch.tensor([observation.size[1] - 1, observation.size[0] - 1], device=pixels.device)
+    kept = ((pixels >= 0) & (pixels <= last)).all(1)
+    return kept & _masked(pixels.clamp(min=torch.zeros_like(last), max=last), observation) & _within(pixels, request)
+
+
 def find_peaks(
     maps: HeatMaps, observation: Observation, request: PlanRequest, raised: Tensor | None = None
 ) -> tuple[Peaks, Counter]:
@@ -133,19 +147,32 @@ def find_peaks(
     best_near = F.max_pool2d(logits, 2 * radius + 1, 1, radius)
     level, turn, cell_row, cell_column = torch.nonzero(torch.isfinite(logits) & (logits >= best_near), as_tuple=True)
     pixels = torch.minimum(centers[cell_row, cell_column].clamp(min=0), last)
-    keep = torch.ones_like(turn, dtype=torch.bool)
+    keep = _masked(pixels, observation)
     if observation.segmask is not None:
-        masked = torch.from_numpy(np.ascontiguousarray(observation.segmask)).to(logits.device)
-        keep = masked[row[cell_row, cell_column], column[cell_row, cell_column]]
         rejected["segmask"] += int((~keep).sum())
     if request.region:
-        low, high = torch.tensor(request.region, device=logits.device).split(2)
-        within = ((pixels >= low) & (pixels <= high)).all(1)
+        within = _within(pixels, request)
         rejected["region"] += int((keep & ~within).sum())
         keep = keep & within
     found = Peaks(pixels, maps.angles[turn], level, logits[level, turn, cell_row, cell_column])
     best = torch.topk(torch.where(keep, found.logits, -torch.inf), min(int(keep.sum()), max(PEAKS, 4 * request.n_grasps)))
     return Peaks(*(each[best.indices] for each in (found.pixels, found.angles, found.levels, found.logits))), rejected
+
+
+def _masked(pixels: Tensor, observation: Observation) -> Tensor:
+    """(N,) bool: which of pixels (N, 2) of the image lie within its segmask."""
+    if observation.segmask is None:
+        return torch.ones(len(pixels), dtype=torch.bool, device=pixels.device)
+    column, row = pixels.round().long().unbind(1)
+    return torch.from_numpy(np.ascontiguousarray(observation.segmask)).to(pixels.device)[row, column]
+
+
+def _within(pixels: Tensor, request: PlanRequest) -> Tensor:
+    """(N,) bool: which of pixels (N, 2) lie in the region."""
+    if not request.region:
+        return torch.ones(len(pixels), dtype=torch.bool, device=pixels.device)
+    low, high = torch.tensor(request.region, device=pixels.device).split(2)
+    return ((pixels >= low) & (pixels <= high)).all(1)
 
 
 def _middles(cells: int, pixels: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,21 +22,15 @@ from inference_server.planners.planner import Item, LoadedNetwork, Planner
 from inference_server.planners.proposal import FLOOR, LEAST_OVERLAP
 from inference_server.planners.scene import Scene, view
 from inference_server.planners.selection import veto
-from inference_server.planners.told_fits import can_tell, fit_logits
+from inference_server.planners.told_grasps import Teller, can_tell
+from inference_server.planners.told_ranking import rank_told
 from shared.contract import Grasp, GraspPlan, PlanRequest
 from shared.geometry import pose_from, wrap_angle
-from shared.networks.stature import Stature
 from shared.planner import Observation
 from shared.table_grasp import TIP_HEIGHTS, table_grasp, table_up
 
 LEAST_DISTANCE = 0.02
 """Grasps nearer to each other than this share of the image's longer side are one grasp, when there is no depth."""
-TOLD = 24
-"""Best local maxima at each height of the tips at which colours are asked whether a hand fits; as many as grasps are wanted, if
-that is more."""
-MAPS, FITS = 0.75, 0.85
-"""Logit of success by the logits of the maps and of the hand's fitting: by 7,141 tried grasps in 856 scenes of validation
-objects. Those that are chosen promise 0.805 on average, and 0.805 hold."""
 NO_DEPTH = "no depth was sent: nothing was checked for width or collision, and the opening is the gripper's largest"
 NO_HEIGHT = "neither depth nor table_depth (with camera) was sent: the grasps carry pixels only"
 
@@ -92,11 +87,14 @@ class HeatmapPlanner(Planner):
         observation, request = item
         maps = heat_maps(observation, request, network)
         peaks, rejected = find_peaks(maps, observation, request)
-        peaks = replace(peaks, logits=calibrated_logits(peaks.logits, network.card.calibration))
+        calibrate = partial(calibrated_logits, calibration=network.card.calibration)
         metric = request.camera is not None and request.table_depth is not None
         stature = the_network(network).stature
         if stature is not None and can_tell(request, maps.heights):
-            peaks = _by_fits(peaks, stature, item)
+            teller = Teller(stature, observation, request, network.device)
+            peaks = rank_told(peaks, maps, calibrate, teller, item)
+        else:
+            peaks = replace(peaks, logits=calibrate(peaks.logits))
         quality = torch.sigmoid(peaks.logits)
         enough = quality >= request.min_quality
         rejected["low_quality"] += int((~enough).sum())
@@ -120,16 +118,6 @@ class HeatmapPlanner(Planner):
             timings_ms={"plan": 1e3 * (time.perf_counter() - started)},
             warnings=[NO_DEPTH] if metric else [NO_DEPTH, NO_HEIGHT],
         )
-
-
-def _by_fits(peaks: Peaks, stature: Stature, item: Item) -> Peaks:
-    """The best peaks of every height of the tips, in the order of what maps and stature say together."""
-    rank = torch.stack([(peaks.levels == level).cumsum(0) for level in range(len(TIP_HEIGHTS))])
-    first = rank.gather(0, peaks.levels[None])[0] <= max(TOLD, item[1].n_grasps)
-    pixels, angles, levels, logits = (each[first] for each in (peaks.pixels, peaks.angles, peaks.levels, peaks.logits))
-    together = MAPS * logits + FITS * fit_logits(stature, *item, pixels, angles, levels)
-    order = torch.argsort(together, descending=True, stable=True)
-    return Peaks(pixels[order], angles[order], levels[order], together[order])
 
 
 def _listed(peaks: Peaks, maps: HeatMaps, quality: Tensor, enough: Tensor) -> list[tuple[list[float], float, float, float]]:

@@ -1,5 +1,5 @@
-"""Stature: how high what a camera sees from above rises over the table, and where an open hand fits over it, told from its
-colours alone.
+"""Stature: how high what a camera sees from above rises over the table, where an open hand fits over it, and where it holds
+what it grasps, told from its colours alone.
 
 A disc and the end of a rod look the same from above. So the answer is not one height but how likely each is, by cross-entropy
 over bins of height, and the learner of its features also has to tell where things are and how high each spot is.
@@ -34,12 +34,14 @@ LEAN_SCALE = 4.0
 
 
 class Told(NamedTuple):
-    """fits (N, T, ROTATIONS): logits that a wide open hand fits over a window's middle, its tips at each of TIP_HEIGHTS
-    and its closing axis k pi / ROTATIONS from +u towards +v.
+    """holds (N, T, ROTATIONS): logits that a grasp at a window's middle holds, the jaw wide open on its way down, its tips at
+    each of TIP_HEIGHTS and its closing axis k pi / ROTATIONS from +u towards +v. fits (N, T, ROTATIONS): logits that the open
+    hand fits there.
     highest (N, 2, BINS): logits of the height of the highest point within each of REACHES. things (N, h, w): logits that cells
     of COARSE pixels show a thing. spots (N, 1 + BINS, h, w): logits of the highest point of cells of COARSER pixels, the first
     one of the table."""
 
+    holds: Tensor
     fits: Tensor
     highest: Tensor
     things: Tensor
@@ -48,7 +50,7 @@ class Told(NamedTuple):
 
 class Stature(nn.Module):
     """Windows (N, 3, SIDE, SIDE), colours in [0, 1], whose +u leads outward (`outward_windows`), and their `leans` (N,) ->
-    logits (N, T, ROTATIONS) that a wide open hand fits there."""
+    logits (N, T, ROTATIONS) that a grasp holds there, and that the open hand fits there."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,10 +60,14 @@ class Stature(nn.Module):
         features = 96 * (-(-SIDE // 16)) ** 2
         self.head = nn.Sequential(nn.Linear(features, 96), nn.ReLU(), nn.Linear(96, len(REACHES) * BINS))
         self.fits = nn.Sequential(nn.Linear(features, 128), nn.ReLU(), nn.Linear(128, len(TIP_HEIGHTS) * ROTATIONS))
+        self.holds = nn.Sequential(
+            nn.Linear(features, 128), nn.ReLU(), nn.Dropout(0.1), nn.Linear(128, len(TIP_HEIGHTS) * ROTATIONS)
+        )
         self.thing, self.spot = nn.Conv2d(40, 1, 1), nn.Conv2d(64, BINS + 1, 1)
 
-    def forward(self, windows: Tensor, leans: Tensor) -> Tensor:
-        return self.told(windows, leans).fits
+    def forward(self, windows: Tensor, leans: Tensor) -> tuple[Tensor, Tensor]:
+        told = self.told(windows, leans)
+        return told.holds, told.fits
 
     def told(self, windows: Tensor, leans: Tensor) -> Told:
         """All that is learned."""
@@ -72,6 +78,7 @@ class Stature(nn.Module):
         wide = self.wide(fine)
         deep = self.deep(wide)
         return Told(
+            self.holds(deep).unflatten(1, (len(TIP_HEIGHTS), ROTATIONS)),
             self.fits(deep).unflatten(1, (len(TIP_HEIGHTS), ROTATIONS)),
             self.head(deep).unflatten(1, (len(REACHES), BINS)),
             self.thing(fine)[:, 0],
@@ -86,6 +93,14 @@ class Stature(nn.Module):
 def bins(heights: Tensor) -> Tensor:
     """Bin of each height, m; any shape."""
     return torch.bucketize(heights, heights.new_tensor(EDGES), right=True)
+
+
+def at_turns(values: Tensor, turns: Tensor) -> Tensor:
+    """(N, T, K): values (N, T, R) for angles k pi / R at `turns` (N, K), in steps of pi / R, between the nearest two."""
+    low = turns.floor()
+    near, far = ((low.long() + step) % values.shape[2] for step in (0, 1))
+    read = lambda index: values.gather(2, index[:, None].expand(-1, values.shape[1], -1))  # noqa: E731
+    return torch.lerp(read(near), read(far), (turns - low)[:, None].expand(-1, values.shape[1], -1))
 
 
 def _layer(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from shared.looks import ARRAYS, Looks, part_path, parts, read, write
+from shared.looks import ARRAYS, Looks, Tried, part_path, parts, read, write
 
 
 def looks(count=3, side=8):
@@ -11,6 +11,7 @@ def looks(count=3, side=8):
         rng.integers(0, 255, (count, side, side), dtype=np.uint8),
         rng.random((count, 3)).astype(np.float32),
         rng.integers(0, 27, (count, 6, side // 4, side // 4), dtype=np.uint8),
+        rng.random((count, 2, len(Tried))).astype(np.float32),
     )
 
 
@@ -39,6 +40,10 @@ def test_a_part_without_an_array_and_arrays_that_do_not_fit_are_told(tmp_path):
     part = part_path(tmp_path, 0)
     np.save(part / "lenses.npy", np.zeros((2, 3), np.float32))
     with pytest.raises(ValueError, match=r"expected colours \(N, S, S, 3\)"):
+        read(part)
+    np.save(part / "lenses.npy", looks().lenses)
+    np.save(part / "tried.npy", looks().tried[:, :, :4])
+    with pytest.raises(ValueError, match=r"tried \(N, K, 5\)"):
         read(part)
     (part / "lenses.npy").unlink()
     with pytest.raises(ValueError, match=r"lenses\.npy"):

@@ -5,6 +5,7 @@ from shared.contract import CameraIntrinsics
 from shared.looks import ARRAYS, CELL, parts, read
 from shared.open_hand import AROUND
 from shared.table_grasp import ROTATIONS
+from sim_worker.command_line import settings_of
 from sim_worker.look_windows import ABOVE_TABLE, SIDE, fits_of, heights_of, look, look_at_scenes
 from sim_worker.looks import Settings, main
 from sim_worker.world import SceneSpec, World
@@ -22,7 +23,7 @@ def scene(world):
 
 def settings(folder, **changes):
     return Settings.model_validate(
-        {"looks": 8, "out": folder, "seed": 4, "looks_per_scene": 2, "scenes_per_part": 2, "piles": 0.5, **changes}
+        {"looks": 8, "out": folder, "seed": 4, "looks_per_scene": 2, "scenes_per_part": 2, "piles": 0.5, "tries": 2, **changes}
     )
 
 
@@ -103,3 +104,11 @@ def test_windows_of_other_options_are_not_mixed(tmp_path, capsys):
     assert main(settings(tmp_path, **small)) == 0
     assert main(settings(tmp_path, **small, seed=5)) == 2
     assert "seed: 4 there, 5 asked" in capsys.readouterr().err
+
+
+def test_options_that_do_not_go_together_are_told(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["looks", "--out", "somewhere", "--tries", "2", "--on-policy", "3"])
+    with pytest.raises(SystemExit) as ended:
+        settings_of(Settings)
+    assert ended.value.code == 2
+    assert "on_policy is 3 of 2 tries" in capsys.readouterr().err

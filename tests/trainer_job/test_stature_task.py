@@ -1,12 +1,13 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
-from shared.looks import CELL, Looks, write
+from shared.looks import CELL, UNTRIED, Looks, Tried, write
 from shared.networks import build_network
 from shared.networks.stature import COARSE, COARSER, REACHES, SIDE
 from shared.open_hand import AROUND
@@ -27,18 +28,21 @@ LOW, TALL = 20, 80
 
 def towers(count, seed):
     """Red low and blue tall blocks, in grey looks of 96 pixels; a hand fits at the first height over low ones, at the last over
-    tall ones, and best at the image angle whose number is the place of the look."""
+    tall ones, and best at the image angle whose number is the place of the look. One grasp was tried on each, the tips high: it
+    held on tall ones."""
     rng = np.random.default_rng(seed)
     colours = np.full((count, 96, 96, 3), 120, np.uint8)
     heights = np.zeros((count, 96, 96), np.uint8)
     fits = np.zeros((count, 3, ROTATIONS, 24, 24), np.uint8)
+    tried = np.zeros((count, 1, len(Tried)), np.float32)
     for index, tall in enumerate(rng.random(count) < 0.5):
         u, v = rng.integers(40, 52, 2)
         colours[index, v - 8 : v + 8, u - 12 : u + 12] = (20, 20, 220) if tall else (220, 20, 20)
         heights[index, v - 8 : v + 8, u - 12 : u + 12] = TALL if tall else LOW
         fits[index, 2 if tall else 0, index % ROTATIONS] = AROUND
+        tried[index, 0] = u, v, index % ROTATIONS * math.pi / ROTATIONS, 2, tall
     lenses = np.concatenate([rng.uniform(-60, 150, (count, 2)), np.full((count, 1), 420)], 1).astype(np.float32)
-    return Looks(colours, heights, lenses, fits.reshape(count, -1, 24, 24))
+    return Looks(colours, heights, lenses, fits.reshape(count, -1, 24, 24), tried)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +72,13 @@ def test_whole_parts_are_held_out(folder, tmp_path):
         held_apart([tmp_path])
 
 
+def test_folders_with_more_and_fewer_tries_are_not_mixed(folder, tmp_path):
+    some = towers(4, 0)
+    write(tmp_path, 0, replace(some, tried=np.repeat(some.tried, 2, 1)))
+    with pytest.raises(ValueError, match="1, 2 tried grasps"):
+        held_apart([folder, tmp_path])
+
+
 def test_answers_belong_to_what_the_window_shows(folder):
     plain = recipe().augment.model_copy(update={"colour": 0.0, "grey": 0.0})
     learned = task(folder, augment=plain)
@@ -82,6 +93,12 @@ def test_answers_belong_to_what_the_window_shows(folder):
     torch.testing.assert_close(answers.highest, expected)
     each = answers.fits.amax(2) > 0
     assert torch.equal(each, torch.stack([~tall, torch.zeros_like(tall), tall], 1))
+    tried = answers.held != UNTRIED
+    assert 5 < int(tried.sum()) < 32
+    assert torch.equal(answers.held[tried] > 0, tall[tried])
+    assert (answers.levels[tried] == 2).all()
+    best = answers.fits[tried].amax(1).argmax(1)  # a grasp was tried where, and at the angle at which, a hand fits best
+    assert ((answers.turns[tried] - best + 1) % ROTATIONS <= 2).all()
     assert answers.things.shape == (32, SIDE // COARSE, SIDE // COARSE)
     assert answers.spots.shape == (32, SIDE // COARSER, SIDE // COARSER)
     shown = torch.nn.functional.avg_pool2d((red | blue).float(), COARSE)
@@ -131,7 +148,9 @@ def test_a_stature_is_learned_beside_the_maps_of_the_champion(folder, tmp_path, 
     found = registry.card("heatmap", 2)
     assert found.calibration == card.calibration
     assert found.metrics["ap"] == 0.5
+    assert found.metrics["stature_fits_auc"] > 0.7
     assert found.metrics["stature_auc"] > 0.7
+    assert found.metrics["stature_tried"] > 20
     assert found.model_extra["training"]["examples"] == 7
     assert found.model_extra["training"]["stature"]["examples"] == 96
     both = load_network(registry, "heatmap", 2).state_dict()

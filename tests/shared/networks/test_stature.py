@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from shared.networks.stature import BINS, BOUNDS, REACHES, SIDE, Stature, bins
+from shared.networks.stature import BINS, BOUNDS, REACHES, SIDE, Stature, at_turns, bins
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 
 
@@ -17,15 +17,23 @@ def test_heights_fall_into_the_bins_that_hold_them():
     assert bins(torch.tensor([[0.0, 0.5]])).tolist() == [[0, BINS - 1]]
 
 
+def test_angles_lie_between_the_nearest_two_and_come_round():
+    values = torch.arange(6.0).reshape(1, 2, 3).expand(2, -1, -1)
+    found = at_turns(values, torch.tensor([[0.25, -1.0], [2.5, 4.0]]))
+    assert found.tolist() == [[[0.25, 2.0], [3.25, 5.0]], [[1.0, 1.0], [4.0, 4.0]]]
+
+
 @torch.inference_mode()
 def test_shapes_of_what_is_told(network):
     windows, lean = torch.rand(3, 3, SIDE, SIDE), torch.tensor([0.0, 0.1, 0.3])
     told = network.told(windows, lean)
-    assert told.fits.shape == (3, len(TIP_HEIGHTS), ROTATIONS)
+    assert told.fits.shape == told.holds.shape == (3, len(TIP_HEIGHTS), ROTATIONS)
     assert told.highest.shape == (3, len(REACHES), BINS)
     assert told.things.shape == (3, SIDE // 4, SIDE // 4)
     assert told.spots.shape == (3, BINS + 1, SIDE // 8, SIDE // 8)
-    assert torch.equal(network(windows, lean), told.fits)
+    holds, fits = network(windows, lean)
+    assert torch.equal(holds, told.holds)
+    assert torch.equal(fits, told.fits)
 
 
 @torch.inference_mode()
@@ -40,4 +48,5 @@ def test_brighter_light_is_not_another_height(network):
 @torch.inference_mode()
 def test_where_a_window_lies_matters(network):
     windows = torch.rand(1, 3, SIDE, SIDE)
-    assert not torch.allclose(network(windows, torch.tensor([0.0])), network(windows, torch.tensor([0.3])))
+    here, there = (network(windows, torch.tensor([lean])) for lean in (0.0, 0.3))
+    assert not any(torch.allclose(one, other) for one, other in zip(here, there, strict=True))

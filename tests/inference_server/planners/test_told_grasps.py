@@ -1,4 +1,4 @@
-"""Planner `heatmap` with a network that tells from colours where a hand fits: it decides how deep the tips go."""
+"""Planner `heatmap` with a network that tells from colours where a hand fits and holds: it decides how deep the tips go."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 from gqcnn_scenes import BLOCK_CAMERA, block, loaded
 
 from inference_server.planners.heatmap import HeatmapPlanner
-from inference_server.planners.told_fits import fit_logits, nadir_of
+from inference_server.planners.told_grasps import Teller, nadir_of
 from shared.contract import PlanRequest
 from shared.geometry import look_at, project
 from shared.networks.stature import SIDE, Stature
@@ -29,7 +29,7 @@ OURS = {
 
 
 class Knowing(torch.nn.Module):
-    """Tells of everything that a hand fits at one height alone, as well at all angles; keeps what it was shown."""
+    """Tells of everything that a hand fits and holds at one height alone, as well at all angles; keeps what it was shown."""
 
     def __init__(self, level):
         super().__init__()
@@ -39,7 +39,7 @@ class Knowing(torch.nn.Module):
 
     def forward(self, windows, leans):
         self.windows, self.leans = windows, leans
-        return self.told.expand(len(windows), -1, -1)
+        return self.told.expand(len(windows), -1, -1), 2 * self.told.expand(len(windows), -1, -1)
 
 
 def plan(stature, parameters=OURS, **options):
@@ -50,10 +50,11 @@ def plan(stature, parameters=OURS, **options):
     return found
 
 
-def told(stature, rgb, pixels, angles, levels, **options):
-    request = PlanRequest(**(ASKED | options))
+def tell(stature, rgb, pixels, **options):
+    """What is told of pixels of the sent image."""
+    teller = Teller(stature, Observation(rgb=rgb), PlanRequest(**(ASKED | options)), torch.device("cpu"))
     with torch.inference_mode():
-        return fit_logits(stature, Observation(rgb=rgb), request, *map(torch.tensor, (pixels, angles, levels)))
+        return teller.tell(teller.seen(torch.tensor(pixels)))
 
 
 @pytest.mark.parametrize("level", range(3))
@@ -78,31 +79,33 @@ def test_a_turned_camera_sees_the_same_windows():
     pixels = np.array([[200.0, 60.0], [100.0, 200.0], [250.0, 150.0]], np.float32)
     turned = np.array([319.0, 239.0], np.float32) - pixels
     torch.manual_seed(0)
-    network, angles, levels = Stature().eval(), [0.3, 1.2, 3.0], [0, 1, 2]
-    once = told(network, rgb, pixels.tolist(), angles, levels)
-    again = told(network, np.ascontiguousarray(rgb[::-1, ::-1]), turned.tolist(), angles, levels)
-    torch.testing.assert_close(once, again, atol=1e-3, rtol=0)
+    network = Stature().eval()
+    once = tell(network, rgb, pixels.tolist())
+    again = tell(network, np.ascontiguousarray(rgb[::-1, ::-1]), turned.tolist())
+    for before, after in zip(once, again, strict=True):
+        torch.testing.assert_close(before, after, atol=1e-3, rtol=0)
 
 
 def test_angles_are_told_from_outward_and_between_the_nearest_two():
     knowing = Knowing(None)
     knowing.told = torch.arange(float(ROTATIONS)).expand(3, -1)
-    step = math.pi / ROTATIONS
     u, v = BLOCK_CAMERA.cx, BLOCK_CAMERA.cy
-    right, lower = [u + 50, v], [u, v + 50]  # outward is +u, and +v: half of the angles on
-    found = told(
-        knowing, block().rgb, [right, right, lower, lower], [3.25 * step, 3 * step - math.pi, 9 * step, 1.5 * step], [0] * 4
-    )
-    assert found.tolist() == pytest.approx([3.25, 3, 1, 9.5], abs=0.02)
+    angle = 3.25 * math.pi / ROTATIONS
+    holds, fits = tell(knowing, block().rgb, [[u + 50, v], [u, v + 50], [u + 50 * math.cos(angle), v + 50 * math.sin(angle)]])
+    count = torch.arange(float(ROTATIONS))
+    torch.testing.assert_close(holds[0, 1], count, atol=0.02, rtol=0)  # outward is +u
+    torch.testing.assert_close(holds[1, 1], (count - ROTATIONS / 2) % ROTATIONS, atol=0.02, rtol=0)  # outward is +v
+    assert holds[2, 0, 4:].tolist() == pytest.approx((count[4:] - 3.25).tolist(), abs=0.02)
+    assert torch.equal(fits, 2 * holds)
 
 
-def test_windows_have_the_scale_that_was_learned_and_near_places_share_one():
+def test_windows_have_the_scale_that_was_learned():
     knowing = Knowing(0)
-    pixels = [[200.0, 60.0], [200.4, 60.4], [100.0, 200.0]]
-    told(knowing, block().rgb, pixels, [0.0] * 3, [0] * 3)
+    pixels = [[200.0, 60.0], [100.0, 200.0]]
+    tell(knowing, block().rgb, pixels)
     assert knowing.windows.shape == (2, 3, SIDE, SIDE)
-    expected = [math.hypot(u - BLOCK_CAMERA.cx, v - BLOCK_CAMERA.cy) / BLOCK_CAMERA.fx for u, v in pixels[::2]]
-    assert sorted(knowing.leans.tolist()) == pytest.approx(sorted(expected), abs=0.004)
+    expected = [math.hypot(u - BLOCK_CAMERA.cx, v - BLOCK_CAMERA.cy) / BLOCK_CAMERA.fx for u, v in pixels]
+    assert knowing.leans.tolist() == pytest.approx(expected, abs=0.001)
 
 
 def test_it_is_asked_only_what_it_has_learned():
