@@ -31,29 +31,30 @@ def rank_told(peaks: Peaks, maps: HeatMaps, calibrate: Callable[[Tensor], Tensor
 
     calibrate: of the maps' logits.
     """
-    together = lambda places: _together(places, maps, calibrate, teller)  # noqa: E731
-    places = _distinct(teller.seen(peaks.pixels[_first(peaks, max(TOLD, item[1].n_grasps))]))
-    logits = together(places)
-    best = places[logits.flatten(1).amax(1).topk(min(BEST, len(places))).indices]
-    more = _next_to(best, places)
-    more = more[allowed(teller.sent(more), *item)]
-    places, logits = torch.cat([places, more]), torch.cat([logits, together(more)])
+    together = lambda pixels: _together(pixels, maps, calibrate, teller)  # noqa: E731
+    pixels = _distinct(peaks.pixels[_first(peaks, max(TOLD, item[1].n_grasps))], teller, item)
+    logits = together(pixels)
+    best = pixels[logits.flatten(1).amax(1).topk(min(BEST, len(pixels))).indices]
+    more = _next_to(best, pixels, teller)
+    more = more[allowed(more, *item)]
+    pixels, logits = torch.cat([pixels, more]), torch.cat([logits, together(more)])
+    places = teller.seen(pixels)
     near = (torch.cdist(places, places) < NEAR).float()
     logits = (near @ logits.flatten(1) / near.sum(1, keepdim=True)).view_as(logits)
     logits = (2 * logits + logits.roll(1, 2) + logits.roll(-1, 2)) / 4
     value, which = logits.flatten(1).max(1)
     order = torch.argsort(value, descending=True, stable=True)
     levels, turns = which[order] // ROTATIONS, which[order] % ROTATIONS
-    return Peaks(teller.sent(places[order]), turns * math.pi / ROTATIONS, levels, value[order])
+    return Peaks(pixels[order], turns * math.pi / ROTATIONS, levels, value[order])
 
 
-def _together(places: Tensor, maps: HeatMaps, calibrate: Callable[[Tensor], Tensor], teller: Teller) -> Tensor:
-    """Logits of success (N, T, ROTATIONS) at places (N, 2) of the teller's picture."""
-    if not len(places):
-        return places.new_zeros(0, len(TIP_HEIGHTS), ROTATIONS)
-    holds, fits = teller.tell(places)
-    angles = torch.arange(ROTATIONS, device=places.device) * math.pi / ROTATIONS
-    return MAPS * calibrate(maps.at_angles(teller.sent(places), angles)) + HOLDS * holds + FITS * fits + ALWAYS
+def _together(pixels: Tensor, maps: HeatMaps, calibrate: Callable[[Tensor], Tensor], teller: Teller) -> Tensor:
+    """Logits of success (N, T, ROTATIONS) at pixels (N, 2) of the sent image."""
+    if not len(pixels):
+        return pixels.new_zeros(0, len(TIP_HEIGHTS), ROTATIONS)
+    holds, fits = teller.tell(teller.seen(pixels))
+    angles = torch.arange(ROTATIONS, device=pixels.device) * math.pi / ROTATIONS
+    return MAPS * calibrate(maps.at_angles(pixels, angles)) + HOLDS * holds + FITS * fits + ALWAYS
 
 
 def _first(peaks: Peaks, most: int) -> Tensor:
@@ -62,17 +63,26 @@ def _first(peaks: Peaks, most: int) -> Tensor:
     return rank.gather(0, peaks.levels[None])[0] <= most
 
 
-def _distinct(pixels: Tensor) -> Tensor:
-    """(M, 2): the mean of those of pixels (N, 2) that lie in each square."""
-    _, square = torch.unique((pixels / SQUARE).floor(), dim=0, return_inverse=True)
+def _distinct(pixels: Tensor, teller: Teller, item: Item) -> Tensor:
+    """(M, 2): the mean of those of pixels (N, 2) of the sent image that lie in each square, or the first of them where that is
+    not allowed."""
+    _, square = torch.unique(_squares(pixels, teller), dim=0, return_inverse=True)
     count = torch.bincount(square)
-    return pixels.new_zeros(len(count), 2).index_add_(0, square, pixels) / count[:, None]
+    mean = pixels.new_zeros(len(count), 2).index_add_(0, square, pixels) / count[:, None]
+    numbers = torch.arange(len(pixels), device=pixels.device)
+    first = torch.full_like(count, len(pixels)).scatter_reduce_(0, square, numbers, "amin")
+    return torch.where(allowed(mean, *item)[:, None], mean, pixels[first])
 
 
-def _next_to(best: Tensor, places: Tensor) -> Tensor:
-    """(M, 2): middles of the squares round those of `best` (B, 2) in which none of `places` (N, 2) lies."""
+def _next_to(best: Tensor, pixels: Tensor, teller: Teller) -> Tensor:
+    """(M, 2): middles, in the sent image, of the squares round those of `best` (B, 2) in which none of `pixels` (N, 2) lies."""
     steps = torch.arange(-1, 2, device=best.device)
-    around = (best / SQUARE).floor()[:, None] + torch.cartesian_prod(steps, steps)
+    around = _squares(best, teller)[:, None] + torch.cartesian_prod(steps, steps)
     squares = torch.unique(around.flatten(0, 1), dim=0)
-    taken = (squares[:, None] == (places / SQUARE).floor()[None]).all(2).any(1)
-    return (squares[~taken] + 0.5) * SQUARE
+    taken = (squares[:, None] == _squares(pixels, teller)[None]).all(2).any(1)
+    return teller.sent((squares[~taken] + 0.5) * SQUARE)
+
+
+def _squares(pixels: Tensor, teller: Teller) -> Tensor:
+    """(N, 2): column and row of the square in which each of pixels (N, 2) of the sent image lies."""
+    return (teller.seen(pixels) / SQUARE).floor()

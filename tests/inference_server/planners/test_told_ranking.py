@@ -39,13 +39,13 @@ class Island(Teller):
         return holds, torch.zeros_like(holds)
 
 
-def rank(middle, radius, pixels, **options):
+def rank(middle, radius, pixels, segmask=None, **options):
     camera = CameraIntrinsics(fx=0.7 * PIXELS_PER_METRE, fy=0.7 * PIXELS_PER_METRE, cx=127.5, cy=95.5)
     request = PlanRequest(camera=camera, table_depth=0.7, **options)
     teller, pixels = Island(request, middle, radius), torch.as_tensor(pixels)
     count = len(pixels)
     peaks = Peaks(pixels, torch.zeros(count), torch.zeros(count, dtype=torch.long), torch.arange(0.0, -count, -1))
-    return rank_told(peaks, MAPS, lambda logits: logits, teller, (Observation(rgb=IMAGE), request)), teller
+    return rank_told(peaks, MAPS, lambda logits: logits, teller, (Observation(rgb=IMAGE, segmask=segmask), request)), teller
 
 
 def test_angle_and_height_of_the_tips_are_those_that_hold():
@@ -77,6 +77,16 @@ def test_nothing_outside_of_the_region_or_the_picture_is_added():
     corner, _ = rank([0.0, 0.0], 20.0, [[0.0, 0.0], [254.0, 190.0]])
     assert corner.pixels.min() >= 0
     assert (corner.pixels <= torch.tensor([255.0, 191.0])).all()
+
+
+def test_grasps_stay_within_a_segmask_with_holes():
+    mask = np.zeros(IMAGE.shape[:2], bool)
+    mask[80:100:2, 90:110:2] = True  # every other pixel of every other row
+    pixels = [[100.0, 90.0], [102.0, 92.0], [96.0, 84.0], [98.0, 84.0], [96.0, 86.0]]
+    found, _ = rank([100.0, 90.0], 20.0, pixels, segmask=mask)
+    assert len(found.pixels) >= 2
+    column, row = found.pixels.round().long().unbind(1)
+    assert mask[row, column].all()
 
 
 def test_without_peaks_there_is_nothing_to_rank():
