@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -16,13 +17,14 @@ CONNECTIONS = 4096
 """Most connections at once; one more is told so and closed."""
 
 
-def _too_many() -> bytes:
-    error = ServerError(
-        503, "too_many_connections", f"{CONNECTIONS} connections are open: come back later, and keep fewer open"
-    )
+def _answer(error: ServerError) -> bytes:
+    """The error as every other is told; the connection is closed after it."""
     body = error_body(error).model_dump_json().encode()
-    head = f"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-    return head.encode() + b"retry-after: 1\r\nconnection: close\r\n\r\n" + body
+    lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}", "content-type: application/json"]
+    lines += [f"content-length: {len(body)}", "connection: close"]
+    if error.retry_after is not None:
+        lines.append(f"retry-after: {error.retry_after}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 class GuardedHttp(HttpToolsProtocol):
@@ -36,7 +38,8 @@ class GuardedHttp(HttpToolsProtocol):
         super().connection_made(transport)
         self._start_timer()
         if len(self.connections) > CONNECTIONS:
-            transport.write(_too_many())
+            advice = f"{CONNECTIONS} connections are open: come back later, and keep fewer open"
+            transport.write(_answer(ServerError(503, "too_many_connections", advice, retry_after=1)))
             transport.close()
 
     def data_received(self, data: bytes) -> None:
@@ -47,7 +50,12 @@ class GuardedHttp(HttpToolsProtocol):
         super().data_received(data)
         # Still no end of the headers after this much: nobody needs so many.
         if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response(f"The request's headers are longer than {HEAD_BYTES} bytes.")
+            self.send_400_response(f"the request's head is longer than {HEAD_BYTES} bytes")
+
+    def send_400_response(self, msg: str) -> None:
+        advice = f"{msg.rstrip('.')}; address and headers may have {HEAD_BYTES} bytes, long options go into a part of a form"
+        self.transport.write(_answer(ServerError(400, "unreadable_request", advice)))
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         self._in_head = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,17 @@ def test_endless_headers_are_refused(tight: Running) -> None:
             pass
         reply = answer(connection)
     assert reply == b"" or reply.startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("sent", [b"GET /live?request=" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b"\x16\x03\x01 what?\r\n\r\n"])
+def test_what_is_no_http_is_told_so_like_every_error(tight: Running, sent: bytes) -> None:
+    with connect(tight) as connection:
+        connection.sendall(sent)
+        head, _, body = answer(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json")
+    error = json.loads(body)["error"]
+    assert error["code"] == "unreadable_request"
+    assert "65536 bytes" in error["message"]
 
 
 def test_a_head_that_never_ends_is_closed(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
