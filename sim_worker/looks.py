@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     profile: str = Field("standard", description="difficulty profile, of which colours and light are used")
     piles: float = Field(0.15, ge=0, le=1, description="share of scenes with several objects")
     looks_per_scene: int = Field(4, ge=1, le=64, description="windows per scene")
-    tries: int = Field(3, ge=0, le=64, description="grasps tried per window, straight down with the jaw wide open")
+    tries: int = Field(3, ge=1, le=64, description="grasps tried per window, straight down with the jaw wide open")
     on_policy: int = Field(0, ge=0, le=64, description="so many of them are the best of --planner")
     planner: str = Field("heatmap", description="planner for --on-policy")
     models_dir: Path = Field(Path("data/models"), description="registry for a planner in this process")

@@ -211,8 +211,6 @@ def _middles(looks: Looks, heights: Tensor, noise: torch.Generator) -> tuple[Ten
     cells = _on_things(heights, noise)
     tried = torch.from_numpy(np.array(looks.tried))
     count, tries = tried.shape[:2]
-    if not tries:
-        return (cells + 0.5) * CELL - 0.5, torch.full((count, len(Tried)), UNTRIED)
     rows = tried[torch.arange(count), torch.randint(tries, (count,), generator=noise)]
     there = (torch.rand(count, generator=noise) < AT_TRIED) & (rows[:, Tried.HELD] != UNTRIED)
     rows = torch.where(there[:, None], rows, UNTRIED)

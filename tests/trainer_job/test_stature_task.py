@@ -72,11 +72,15 @@ def test_whole_parts_are_held_out(folder, tmp_path):
         held_apart([tmp_path])
 
 
-def test_folders_with_more_and_fewer_tries_are_not_mixed(folder, tmp_path):
+def test_folders_with_more_and_fewer_tries_are_not_mixed_and_some_are_needed(folder, tmp_path):
     some = towers(4, 0)
-    write(tmp_path, 0, replace(some, tried=np.repeat(some.tried, 2, 1)))
+    for name, times in (("more", 2), ("none", 0)):
+        write(tmp_path / name, 0, replace(some, tried=np.repeat(some.tried, times, 1)))
     with pytest.raises(ValueError, match="1, 2 tried grasps"):
-        held_apart([folder, tmp_path])
+        held_apart([folder, tmp_path / "more"])
+    write(tmp_path / "none", 1, replace(some, tried=some.tried[:, :0]))
+    with pytest.raises(ValueError, match="with 0 tried grasps"):
+        held_apart([tmp_path / "none"])
 
 
 def test_answers_belong_to_what_the_window_shows(folder):

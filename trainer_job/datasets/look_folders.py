@@ -43,6 +43,8 @@ def held_apart(folders: Sequence[Path]) -> tuple[LookFolders, LookFolders]:
             f"{', '.join(map(str, folders))}: {len(both[0])} windows to learn from and {len(both[1])} to validate on; expected "
             "at least two parts, as python -m sim_worker.looks writes them"
         )
-    if len(tries := {looks.tried.shape[1] for looks in learned + held}) > 1:
-        raise ValueError(f"windows with {', '.join(map(str, sorted(tries)))} tried grasps: expected as many in every folder")
+    tries = {looks.tried.shape[1] for looks in learned + held}
+    if len(tries) > 1 or 0 in tries:
+        found = ", ".join(map(str, sorted(tries)))
+        raise ValueError(f"windows with {found} tried grasps: expected some, and as many in every folder")
     return both
