@@ -17,13 +17,14 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 from rich.console import Console
 
-from shared.contract import Gripper
+from grasp_client.contract import Gripper
 from shared.rates import wilson
-from sim_worker.grasps import pose_in_base
+from sim_worker.grasp_poses import pose_in_base
 from sim_worker.planners import load_planner
 from sim_worker.tasks.labels import Mix, candidates
-from sim_worker.world import Scene, SceneError, SceneSpec, World, grip
-from sim_worker.world.physics import Physics
+from sim_worker.world import Scene, SceneError, SceneSpec, World
+from sim_worker.world.grippers import grip
+from sim_worker.world.simulation.physics import Physics
 
 
 class Settings(BaseSettings):

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from benchmarks.tables import keep, show
-from inference_server.planners.local import local_planner
-from shared.contract import Gripper, PlanRequest
-from shared.planner import Observation
+from grasp_client.contract import Gripper, PlanRequest
+from grasp_client.observation import Observation
+from planning.local import local_planner
 from sim_worker.world import SceneSpec, World
-from sim_worker.world.spec import CameraSpec
+from sim_worker.world.simulation.spec import CameraSpec
 
 WARM = 3
 """Plans made before any is timed."""

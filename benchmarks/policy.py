@@ -18,14 +18,14 @@ import torch
 from benchmarks.networks import make
 from benchmarks.planners import scenes
 from benchmarks.tables import keep, show
-from inference_server.planners.crop_scorer import CropScorer
-from inference_server.planners.cross_entropy import Found, Poses
-from inference_server.planners.gqcnn import GQCNNPlanner
-from inference_server.planners.hands import Hands
-from inference_server.planners.planner import LoadedNetwork
-from inference_server.planners.scene import Scene
-from inference_server.planners.together import Steps
-from shared.contract import Grasp, GraspPlan
+from grasp_client.contract import Grasp, GraspPlan
+from planning.base import LoadedNetwork
+from planning.batched_inference import Steps
+from planning.gqcnn.cem import Found, Poses
+from planning.gqcnn.crop_scorer import CropScorer
+from planning.gqcnn.jaw import GQCNNPlanner
+from planning.jaw.candidates import Hands
+from planning.scene.scene import Scene
 from shared.registry import ModelCard
 
 NEAR, TURNED = 0.002, np.radians(2)

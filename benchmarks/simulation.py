@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks.panda_baseline import PandaBaseline
 from benchmarks.serving.servers import graspserver
 from grasp_client import GraspClient
-from shared.contract import Gripper, PlanRequest
+from grasp_client.contract import Gripper, PlanRequest
 from sim_worker.planners import load_planner
 from sim_worker.tasks.labels import Mix, candidates, label_scene
 from sim_worker.world import SceneError, SceneSpec, World

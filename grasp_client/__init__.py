@@ -9,6 +9,7 @@
 """
 
 from grasp_client.client import DEFAULT_URL, AsyncGraspClient, GraspClient
+from grasp_client.contract import ModelEntry, ModelPointers, PlannerEntry
 from grasp_client.errors import (
     DeadlineExceeded,
     GraspServerError,
@@ -17,8 +18,7 @@ from grasp_client.errors import (
     ServerBusy,
     ServerUnreachable,
 )
-from grasp_client.observe import observe
-from shared.contract import ModelEntry, ModelPointers, PlannerEntry
+from grasp_client.inputs import observe
 
 __all__ = [
     "DEFAULT_URL",

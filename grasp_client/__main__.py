@@ -11,9 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from grasp_client.client import DEFAULT_DEADLINE, DEFAULT_URL, GraspClient
-from grasp_client.errors import GraspServerError
-from grasp_client.files import (
+from grasp_client.cli.input_files import (
     read_camera,
     read_failed,
     read_gripper,
@@ -23,12 +21,14 @@ from grasp_client.files import (
     read_rgb,
     read_segmask,
 )
-from grasp_client.observe import observe, request_of
-from grasp_client.table import plan_table
-from shared.contract import GraspPlan, PlanRequest
-from shared.drawing import depth_picture, draw_grasps
-from shared.imaging import encode_png_rgb
-from shared.planner import Observation
+from grasp_client.cli.plan_table import plan_table
+from grasp_client.client import DEFAULT_DEADLINE, DEFAULT_URL, GraspClient
+from grasp_client.contract import GraspPlan, PlanRequest
+from grasp_client.drawing import depth_picture, draw_grasps
+from grasp_client.errors import GraspServerError
+from grasp_client.imaging import encode_png_rgb
+from grasp_client.inputs import observe, request_of
+from grasp_client.observation import Observation
 
 _EPILOG = """\
 examples:

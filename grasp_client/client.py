@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 import numpy as np
 
-from grasp_client.calls import (
+from grasp_client.contract import GraspPlan, ModelEntry, ModelPointers, PlannerEntry, PlanRequest
+from grasp_client.endpoints import (
     MODELS,
     PLANNERS,
     READY,
@@ -28,9 +29,8 @@ from grasp_client.calls import (
     parsed,
 )
 from grasp_client.errors import GraspServerError
+from grasp_client.observation import Observation
 from grasp_client.retry import Attempts
-from shared.contract import GraspPlan, ModelEntry, ModelPointers, PlannerEntry, PlanRequest
-from shared.planner import Observation
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_DEADLINE = 10.0

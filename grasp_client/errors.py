@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 from pydantic import ValidationError
 
-from shared.contract import ErrorDetail, ErrorReply
+from grasp_client.contract import ErrorDetail, ErrorReply
 
 
 class GraspServerError(Exception):

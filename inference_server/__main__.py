@@ -14,8 +14,8 @@ import uvicorn
 from pydantic_settings import CliApp
 
 from inference_server.app import create_app
-from inference_server.auth import check_exposure
-from inference_server.http_limits import GuardedHttp
+from inference_server.security.auth import check_exposure
+from inference_server.security.http_limits import GuardedHttp
 from shared import logs
 from shared.settings import ServerSettings
 

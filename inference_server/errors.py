@@ -15,9 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from inference_server.planners.planner import PlannerError
-from shared.contract import ErrorDetail, ErrorReply
-from shared.imaging import ImageError
+from grasp_client.contract import ErrorDetail, ErrorReply
+from grasp_client.imaging import ImageError
+from planning.base import PlannerError
 from shared.registry import BrokenModel, RegistryError
 
 logger = logging.getLogger(__name__)

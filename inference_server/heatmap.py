@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.drawing import blend_heatmap, depth_picture
-from shared.imaging import encode_png_rgb
-from shared.planner import Observation
+from grasp_client.drawing import blend_heatmap, depth_picture
+from grasp_client.imaging import encode_png_rgb
+from grasp_client.observation import Observation
 
 
 def overlay_png(observation: Observation, maps: np.ndarray) -> bytes:

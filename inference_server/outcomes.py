@@ -11,8 +11,7 @@ import numpy as np
 import redis
 from pydantic import Field, ValidationError
 
-from inference_server.errors import ServerError, invalid_fields
-from shared.contract import (
+from grasp_client.contract import (
     CameraIntrinsics,
     ContactRule,
     Failure,
@@ -29,7 +28,8 @@ from shared.contract import (
     SceneRef,
     Wire,
 )
-from shared.planner import Observation
+from grasp_client.observation import Observation
+from inference_server.errors import ServerError, invalid_fields
 from shared.streams import OutcomeStream, connect
 
 RECENT_BYTES = 128 * 2**20

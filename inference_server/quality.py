@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from inference_server.device import to_device
+from grasp_client.contract import CameraIntrinsics, ModelRef, Pixel, PlanRequest, Wire
+from grasp_client.observation import Observation
 from inference_server.errors import ServerError
-from inference_server.planners.calibration import calibrated
-from inference_server.planners.crop_scorer import CropScorer, ImageGrasps
-from inference_server.planners.planner import LoadedNetwork
-from inference_server.planners.scene import view
-from inference_server.planners.together import finish
-from shared.contract import CameraIntrinsics, ModelRef, Pixel, PlanRequest, Wire
-from shared.planner import Observation
+from planning.base import LoadedNetwork
+from planning.batched_inference import finish
+from planning.calibration import calibrated
+from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps
+from planning.networks.device import to_device
+from planning.scene.scene import view
 
 MOST_CROPS = 4096
 BATCH = 256

@@ -18,24 +18,24 @@ import numpy as np
 import torch
 from fastapi import Request
 
+from grasp_client.contract import GraspPlan, PlanRequest
+from grasp_client.imaging import ImageLimits
+from grasp_client.observation import Observation
 from inference_server import tracing
-from inference_server.auth import Keys, client_of
-from inference_server.batcher import Batcher, Place
-from inference_server.call import Call
-from inference_server.device import choose_execution, usable_cores
+from inference_server.batching.batcher import Batcher, Place
 from inference_server.errors import ServerError
 from inference_server.heatmap import overlay_png
-from inference_server.limits import BodyReader, deadline_of
-from inference_server.loading import Loader
 from inference_server.metrics import Metrics
+from inference_server.models.warm import warm_up
+from inference_server.models.weights import Weights
 from inference_server.outcomes import OutcomePublisher, RecentPlans
-from inference_server.planners.planner import LoadedNetwork, Planner, choose, discover
-from inference_server.planners.together import plan_together
-from inference_server.warm import warm_up
-from inference_server.weights import Weights
-from shared.contract import GraspPlan, PlanRequest
-from shared.imaging import ImageLimits
-from shared.planner import Observation
+from inference_server.request_context import Call
+from inference_server.security.auth import Keys, client_of
+from inference_server.security.limits import BodyReader, deadline_of
+from planning.base import LoadedNetwork, Planner, choose, discover
+from planning.batched_inference import plan_together
+from planning.networks.device import choose_execution, usable_cores
+from planning.networks.loading import Loader
 from shared.registry import Registry
 from shared.settings import ServerSettings
 

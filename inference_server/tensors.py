@@ -7,10 +7,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from grasp_client.contract import GraspPlan, PlanRequest
+from grasp_client.imaging import ImageLimits
+from grasp_client.observation import Observation
 from inference_server.errors import ServerError, invalid_fields
-from shared.contract import GraspPlan, PlanRequest
-from shared.imaging import ImageLimits
-from shared.planner import Observation
 
 LENGTH_HEADER = "inference-header-content-length"
 DTYPES = {"BOOL": np.dtype(bool), "UINT8": np.dtype("u1"), "UINT16": np.dtype("<u2"), "FP32": np.dtype("<f4")}

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from services.children import Child
+from services.process import Child
 
 TICK_SECONDS = 0.2
 START_TRIES = 3

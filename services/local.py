@@ -22,9 +22,9 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsConfigDict
 
 from services import queue
-from services.children import Child, ChildSpec
 from services.data_lock import DataFolderInUse, DataLock
 from services.launcher import Launcher, StartFailed
+from services.process import Child, ChildSpec
 from services.status import StatusReader
 from services.view import View, choose_view
 from shared.settings import LocalSettings, ServerSettings, TrainerSettings, WorkerSettings

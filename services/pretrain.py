@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from services.children import die_with_parent
 from services.pretrain_plan import CUPS, Step, plan
+from services.process import die_with_parent
 from shared.durable import replace_file
 
 NOTES = "steps.json"

@@ -58,7 +58,7 @@ class Plan:
         fewer = [f"--looks={looks // QUICK}", "--scenes-per-part=16"] if self.quick else [f"--looks={looks}"]
         arguments = ("--out", *self.shards(name), *fewer, f"--seed={seed}", f"--workers={self.workers}")
         arguments += (f"--on-policy={on_policy}", f"--models-dir={self.models}") if on_policy else ()
-        return Step(f"look at {name}", frozenset(models), "sim_worker.looks", arguments, {"OMP_NUM_THREADS": "1"})
+        return Step(f"look at {name}", frozenset(models), "sim_worker.collect.rgb_windows", arguments, {"OMP_NUM_THREADS": "1"})
 
     def fit(self, model: str, shards: Sequence[str], epochs: int, needed_by: Iterable[str] = (), warm: bool = False) -> Step:
         """A network of the loop, from random weights or, `warm`, from its champion."""
@@ -154,6 +154,7 @@ def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence
     wanted = frozenset(only or made)
     chosen, names = [step for step in steps if step.models & wanted], ("--names", *sorted(wanted))
     if ship:
-        chosen.append(Step(f"ship to {ship}", wanted, "trainer_job.ship", ("--models", make.models, "--to", str(ship), *names)))
+        arguments = ("--models", make.models, "--to", str(ship), *names)
+        chosen.append(Step(f"ship to {ship}", wanted, "trainer_job.export_release", arguments))
     asked = str(ship or make.models)
-    return [*chosen, Step("ask every model", wanted, "services.answers", ("--models", asked, *names))]
+    return [*chosen, Step("ask every model", wanted, "services.smoke_test", ("--models", asked, *names))]

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from services.children import Child
+from services.process import Child
 from services.status import Status
 
 LINES_KEPT = 8

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from shared.contract import CameraIntrinsics
-from shared.geometry import pose_from
+from grasp_client.contract import CameraIntrinsics
+from grasp_client.geometry import pose_from
 from shared.occlusion import UNSEEN, hidden
 from shared.table_plane import fit_table
 

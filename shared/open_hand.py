@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from shared.contract import CameraIntrinsics, Gripper
+from grasp_client.contract import CameraIntrinsics, Gripper
 from shared.heightmap import HeightMap, project
 
 RESOLUTION = 0.003

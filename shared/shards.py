@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.contract import Outcome, OutcomeMeta
+from grasp_client.contract import Outcome, OutcomeMeta
 from shared.durable import sync_folder, write_synced
 
 PREFIX = "shard-"

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from shared.contract import SCHEMA_VERSION, Outcome, OutcomeMeta, SceneTicket
+from grasp_client.contract import SCHEMA_VERSION, Outcome, OutcomeMeta, SceneTicket
 
 OUTCOMES, TICKETS, WORKERS, TRAINERS = "grasp:outcomes", "grasp:tickets", "grasp:workers", "grasp:trainers"
 MAX_BLOCK_MS = 5_000

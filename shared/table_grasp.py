@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shared.contract import CameraIntrinsics
-from shared.geometry import approach_frame
+from grasp_client.contract import CameraIntrinsics
+from grasp_client.geometry import approach_frame
 
 TIP_HEIGHTS = (0.010, 0.035, 0.060)
 """Heights of the fingertips over the table, m: with one of them most objects of up to 0.1 m can be held."""

@@ -20,15 +20,15 @@ from pydantic_settings import SettingsConfigDict
 
 from grasp_client import GraspClient, GraspServerError
 from grasp_client.errors import InvalidRequest
+from grasp_client.observation import Observation
 from shared import logs
-from shared.planner import Observation
 from shared.settings import WorkerSettings
 from shared.streams import TRAINERS, OutcomeStream, TicketStream, WorkerBoard, connect
 from sim_worker.command_line import settings_of
-from sim_worker.courier import Courier, Deliver, Refused
-from sim_worker.spool import Spool, SpooledOutcome
-from sim_worker.tickets import OwnTickets, TicketSource
-from sim_worker.worker import Worker, boot_name
+from sim_worker.worker.outbox import Spool, SpooledOutcome
+from sim_worker.worker.publisher import Courier, Deliver, Refused
+from sim_worker.worker.scene_requests import OwnTickets, TicketSource
+from sim_worker.worker.worker import Worker, boot_name
 
 logger = logging.getLogger("sim_worker")
 

@@ -1,6 +1,6 @@
 """Planners by name: on a server, in this process, or a baseline.
 
-random, edges, centroid              baselines of sim_worker.baselines
+random, edges, centroid              baselines of sim_worker.benchmark.baselines
 antipodal, dense, dense:3            in this process (needs the server's packages); after the colon a model version
 http://host:8000                     on a server, which chooses (`auto`)
 dense@http://host:8000, dense:3@...  on a server, by name and version
@@ -13,8 +13,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from grasp_client import GraspClient
-from shared.planner import GraspPlanner
-from sim_worker.baselines import BASELINES
+from grasp_client.observation import GraspPlanner
+from sim_worker.benchmark.baselines import BASELINES
 
 LOCAL_PLANNER_GROUP = "grasploop.local_planner"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.contract import CameraIntrinsics, Grasp, Gripper
-from shared.geometry import look_at
+from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
+from grasp_client.geometry import look_at
 
 
 @dataclass(frozen=True)

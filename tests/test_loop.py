@@ -12,7 +12,7 @@ import pytest
 from running_loop import RunningLoop
 
 from grasp_client import GraspClient
-from shared.contract import GraspPlan
+from grasp_client.contract import GraspPlan
 from shared.registry import Registry
 from shared.shards import ShardReader, shard_folders
 

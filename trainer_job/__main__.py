@@ -19,7 +19,8 @@ from shared.settings import TrainerSettings
 def main() -> None:
     settings = TrainerSettings(_cli_parse_args=True, _cli_prog_name="python -m trainer_job")
     setup("trainer_job", settings.log_level, settings.log_format)
-    from trainer_job import distributed, loop  # torch takes seconds to load: not for --help
+    from trainer_job.service import trainer  # torch takes seconds to load: not for --help
+    from trainer_job.training import distributed
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -28,7 +29,7 @@ def main() -> None:
     logging.getLogger(__name__).info(
         "trainer starts", extra={"rank": ranks.rank, "world": ranks.world, "device": str(ranks.device)}
     )
-    loop.run(settings, ranks, stop.is_set)
+    trainer.run(settings, ranks, stop.is_set)
     distributed.leave()
 
 

@@ -19,12 +19,12 @@ from safetensors.torch import load as load_tensors
 
 from shared.networks import build_network
 from shared.registry import Registry, RegistryError
-from trainer_job.crop_task import CropTask
-from trainer_job.metrics import binary_metrics, sigmoid
-from trainer_job.pictures import draw_crops, draw_precision_recall
-from trainer_job.plots import draw_reliability
-from trainer_job.recipe import load, shipped
+from trainer_job.evaluation.figures import draw_crops, draw_precision_recall
+from trainer_job.evaluation.metrics import binary_metrics, sigmoid
+from trainer_job.evaluation.plots import draw_reliability
+from trainer_job.tasks.crop_task import CropTask
 from trainer_job.train import read_crops
+from trainer_job.training.recipe import load, shipped
 
 THRESHOLDS = 81
 GALLERY = 25

@@ -21,14 +21,11 @@ import torch
 
 from shared.logs import setup
 from shared.registry import Registry
-from trainer_job import distributed
-from trainer_job.dataset import Dataset
-from trainer_job.distributed import Ranks
-from trainer_job.evaluate import assess, draw
-from trainer_job.learner import Learner
-from trainer_job.learners import LEARNERS
-from trainer_job.library import Library
-from trainer_job.publish import (
+from trainer_job.data.feature_cache import ViewCache
+from trainer_job.data.outcome_index import Dataset
+from trainer_job.data.replay_buffer import Library
+from trainer_job.evaluation.assessment import assess, draw
+from trainer_job.promotion.publish import (
     REPOSITORY,
     Trained,
     load_network,
@@ -38,9 +35,12 @@ from trainer_job.publish import (
     reject,
     seed_registry,
 )
-from trainer_job.rounds import FRESH, WARM, blend_with, learner_of
-from trainer_job.training import Examples, Schedule, train
-from trainer_job.views import ViewCache
+from trainer_job.tasks.base import Learner
+from trainer_job.tasks.registry import LEARNERS
+from trainer_job.training import distributed
+from trainer_job.training.distributed import Ranks
+from trainer_job.training.loop import Examples, Schedule, train
+from trainer_job.training.round import FRESH, WARM, blend_with, learner_of
 
 log = logging.getLogger(__name__)
 

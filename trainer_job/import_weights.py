@@ -26,7 +26,7 @@ from shared.networks import build_network
 from shared.networks.fc_gqcnn import crop_form
 from shared.networks.gqcnn4 import GQCNN4
 from shared.registry import ModelCard, Registry
-from trainer_job.tensor_bundle import read_checkpoint
+from trainer_job.importers.tf_checkpoint import read_checkpoint
 
 # How the training crops of each family saw the world: focal length in crop pixels, range of gripper depths in metres.
 VIEWS = {

@@ -29,17 +29,17 @@ from shared.networks import build_network
 from shared.networks.crops import View
 from shared.networks.mobileunet import MobileUNet
 from shared.registry import ModelCard, Registry
-from trainer_job.crop_task import CropTask
-from trainer_job.datasets import dexnet, heat_labels, shard_crops, shard_pictures
-from trainer_job.datasets.grasp_crops import GraspCrops
-from trainer_job.datasets.look_folders import held_apart
+from trainer_job.data import dexnet, heatmap_labels, shard_crops, shard_images
+from trainer_job.data.grasp_crops import GraspCrops
+from trainer_job.data.rgb_window_folders import held_apart
+from trainer_job.evaluation.figures import draw_losses
+from trainer_job.evaluation.metrics import fit_temperature
 from trainer_job.fit import machine
-from trainer_job.heat_task import HeatTask
-from trainer_job.metrics import fit_temperature
-from trainer_job.pictures import draw_losses
-from trainer_job.publish import git_commit
-from trainer_job.recipe import Recipe, load, shipped
-from trainer_job.stature_task import StatureTask, beside_maps, take_maps
+from trainer_job.promotion.publish import git_commit
+from trainer_job.tasks.crop_task import CropTask
+from trainer_job.tasks.heatmap_task import HeatTask
+from trainer_job.tasks.height_from_rgb import StatureTask, beside_maps, take_maps
+from trainer_job.training.recipe import Recipe, load, shipped
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +67,10 @@ def open_task(recipe: Recipe, network: nn.Module, options: argparse.Namespace) -
         take_maps(network, Registry(options.models_dir), recipe.name)
         return StatureTask(*held_apart(options.data), recipe, network)
     if recipe.data.format == "shards":
-        labels = shard_pictures.read(options.data, recipe.kind, network, recipe.view.get("pixels_per_metre"), recipe.fits > 0)
+        labels = shard_images.read(options.data, recipe.kind, network, recipe.view.get("pixels_per_metre"), recipe.fits > 0)
         return HeatTask(*labels, recipe, network.angles)
-    training = heat_labels.read(options.data[0], network.rotations)
-    validation = heat_labels.read(options.validation, network.rotations) if options.validation else None
+    training = heatmap_labels.read(options.data[0], network.rotations)
+    validation = heatmap_labels.read(options.validation, network.rotations) if options.validation else None
     return HeatTask(training, validation, recipe, network.angles)
 
 

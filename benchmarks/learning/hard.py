@@ -21,7 +21,7 @@ from benchmarks.learning.running import attempts, run_until, seconds, stored
 from benchmarks.learning.success import by_object, gain, rate, results
 from shared.durable import replace_file
 from shared.registry import Registry
-from sim_worker.trials import Protocol
+from sim_worker.benchmark.trials import Protocol
 
 PROFILE = "hard"
 FIRST_SCENES = 1_000

@@ -17,9 +17,9 @@ from benchmarks.learning.success import rate, results
 from shared.durable import replace_file
 from shared.registry import Registry
 from shared.settings import TrainerSettings
-from sim_worker.trials import Protocol
-from trainer_job.judge import Score, verdict
-from trainer_job.publish import load_network, weights_of
+from sim_worker.benchmark.trials import Protocol
+from trainer_job.promotion.ab_test import Score, verdict
+from trainer_job.promotion.publish import load_network, weights_of
 
 ALIKE = 0.6
 """Share of the scenes that treat both versions alike."""

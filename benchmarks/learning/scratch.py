@@ -20,14 +20,14 @@ from benchmarks.learning.success import rate, results
 from shared.durable import replace_file
 from shared.networks import build_network
 from shared.registry import ModelCard, Registry
-from sim_worker.trials import Protocol
-from trainer_job.dataset import Dataset
-from trainer_job.learners import LEARNERS
-from trainer_job.library import Library
-from trainer_job.metrics import binary_metrics
-from trainer_job.publish import UNTRAINED, load_network, weights_of
-from trainer_job.training import predict
-from trainer_job.views import ViewCache
+from sim_worker.benchmark.trials import Protocol
+from trainer_job.data.feature_cache import ViewCache
+from trainer_job.data.outcome_index import Dataset
+from trainer_job.data.replay_buffer import Library
+from trainer_job.evaluation.metrics import binary_metrics
+from trainer_job.promotion.publish import UNTRAINED, load_network, weights_of
+from trainer_job.tasks.registry import LEARNERS
+from trainer_job.training.loop import predict
 
 PROFILE = "hard"
 VARIABLES = {

@@ -10,8 +10,8 @@ import numpy as np
 
 from shared.durable import replace_file
 from shared.rates import rate_with_interval
+from sim_worker.benchmark.trials import Protocol, run_round
 from sim_worker.planners import load_planner
-from sim_worker.trials import Protocol, run_round
 from sim_worker.world import World
 
 

@@ -21,12 +21,12 @@ from rich.table import Table
 from torch import nn
 
 from benchmarks.serving.parts import CAMERA, scene
-from inference_server.device import SIZES, Execution
-from inference_server.forward import Forward
-from inference_server.planners.local import local_planner
-from shared.contract import CameraIntrinsics, PlanRequest
+from grasp_client.contract import CameraIntrinsics, PlanRequest
+from grasp_client.observation import Observation
+from planning.local import local_planner
+from planning.networks.device import SIZES, Execution
+from planning.networks.forward import Forward
 from shared.networks import ARCHITECTURES, build_network
-from shared.planner import Observation
 
 ROWS = {"dense": 100, "suction-dense": 100, "gqcnn": 100, "gqcnn4": 100, "mobileunet": 1, "fc-gqcnn": 1, "efficientnet": 1}
 """Batches as the planners make them; 100 is not a power of two."""

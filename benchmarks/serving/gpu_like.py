@@ -13,8 +13,8 @@ import uvicorn
 from fastapi import FastAPI, Request
 
 from benchmarks.serving import cost
-from inference_server.planners.planner import Item, LoadedNetwork, Planner
-from shared.contract import GraspPlan, ModelRef
+from grasp_client.contract import GraspPlan, ModelRef
+from planning.base import Item, LoadedNetwork, Planner
 
 SIZE = (480, 640)
 

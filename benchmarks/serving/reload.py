@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.serving.load import Load, closed_loop, run
 from benchmarks.serving.parts import request
 from benchmarks.serving.servers import Server
-from inference_server.weights import PINNED_VERSIONS
+from inference_server.models.weights import PINNED_VERSIONS
 from shared.networks import build_network
 from shared.registry import ModelCard, Registry
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.imaging import encode_png_depth, encode_png_rgb
+from grasp_client.imaging import encode_png_depth, encode_png_rgb
 from sim_worker.world import CameraSpec, SceneSpec, World
 
 FOLDER = Path(__file__).parent

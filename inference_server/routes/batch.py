@@ -12,16 +12,16 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from inference_server.batcher import Place
-from inference_server.call import Call
+from grasp_client.contract import ErrorReply, GraspPlan, PlanRequest
+from grasp_client.imaging import ImageLimits
+from inference_server.batching.batcher import Place
 from inference_server.errors import ServerError, as_server_error, documented, error_body
-from inference_server.intake import IMAGE_PARTS, MULTIPART, check_item, observation_of, parse_options
 from inference_server.multipart import Part, parts_of
+from inference_server.request_context import Call
+from inference_server.request_decoding import IMAGE_PARTS, MULTIPART, check_item, observation_of, parse_options
 from inference_server.routes.direct import DirectRoute
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
 from inference_server.service import Service, service_of
-from shared.contract import ErrorReply, GraspPlan, PlanRequest
-from shared.imaging import ImageLimits
 
 router = APIRouter(tags=["plan"], route_class=DirectRoute)
 

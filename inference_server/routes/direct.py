@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
-from inference_server.auth import HEADER, require_key
+from inference_server.security.auth import HEADER, require_key
 
 
 class DirectRoute(APIRoute):

@@ -12,10 +12,10 @@ import torch
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from grasp_client.contract import ModelRef
+from grasp_client.imaging import ImageLimits, check_observation
 from inference_server.errors import ServerError
-from inference_server.intake import MULTIPART, parse_options, read_with_options
 from inference_server.multipart import parts_of
-from inference_server.planners.planner import LoadedNetwork
 from inference_server.quality import (
     Crops,
     OnImage,
@@ -26,11 +26,11 @@ from inference_server.quality import (
     score_crops,
     score_on_image,
 )
+from inference_server.request_decoding import MULTIPART, parse_options, read_with_options
 from inference_server.routes.direct import DirectRoute
 from inference_server.routes.predict import DEADLINE_HEADER, ERRORS, REQUEST_ID_HEADER
 from inference_server.service import Service, service_of
-from shared.contract import ModelRef
-from shared.imaging import ImageLimits, check_observation
+from planning.base import LoadedNetwork
 from shared.registry import UnknownModel
 
 router = APIRouter(tags=["plan"], route_class=DirectRoute)

@@ -7,13 +7,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from grasp_client.imaging import encode_npy
 from inference_server.errors import ServerError, documented
 from inference_server.heatmap import overlay_png
-from inference_server.intake import read_item
+from inference_server.request_decoding import read_item
 from inference_server.routes import predict
 from inference_server.routes.direct import DirectRoute
 from inference_server.service import service_of
-from shared.imaging import encode_npy
 
 router = APIRouter(tags=["plan"], route_class=DirectRoute)
 

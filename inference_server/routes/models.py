@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
-from inference_server.auth import require_admin
+from grasp_client.contract import ModelEntry, ModelPointers, Models, PlannerEntry, Planners
 from inference_server.errors import ServerError, documented
+from inference_server.security.auth import require_admin
 from inference_server.service import Service, service_of
-from shared.contract import ModelEntry, ModelPointers, Models, PlannerEntry, Planners
 from shared.registry import BrokenModel, Registry, UnknownModel, UnknownVersion
 
 router = APIRouter(tags=["models"])

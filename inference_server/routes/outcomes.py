@@ -10,16 +10,16 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from inference_server.auth import client_of
+from grasp_client.contract import Outcome, OutcomeAccepted
+from grasp_client.imaging import ImageLimits, check_observation
+from grasp_client.observation import Observation
 from inference_server.errors import ServerError, documented, invalid_fields
-from inference_server.intake import MULTIPART, observation_of
 from inference_server.multipart import parts_of
 from inference_server.outcomes import OutcomeReport, outcome_of
+from inference_server.request_decoding import MULTIPART, observation_of
 from inference_server.routes.direct import DirectRoute
+from inference_server.security.auth import client_of
 from inference_server.service import Service, service_of
-from shared.contract import Outcome, OutcomeAccepted
-from shared.imaging import ImageLimits, check_observation
-from shared.planner import Observation
 
 router = APIRouter(tags=["outcomes"], route_class=DirectRoute)
 

@@ -7,11 +7,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from grasp_client.contract import GraspPlan, PlanRequest
 from inference_server.errors import documented
-from inference_server.intake import is_quick, read_item
+from inference_server.request_decoding import is_quick, read_item
 from inference_server.routes.direct import DirectRoute
 from inference_server.service import service_of
-from shared.contract import GraspPlan, PlanRequest
 
 router = APIRouter(tags=["plan"], route_class=DirectRoute)
 

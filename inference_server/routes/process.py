@@ -15,13 +15,13 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field, ValidationError
 from starlette.responses import Response
 
+from grasp_client.contract import CameraIntrinsics, GraspPlan, Gripper, PlanRequest, Wire
+from grasp_client.imaging import ImageLimits, decode_raw_depth
+from grasp_client.observation import Observation
 from inference_server.errors import ServerError, documented, invalid_fields
-from inference_server.intake import check_item, parse_options
+from inference_server.request_decoding import check_item, parse_options
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
 from inference_server.service import service_of
-from shared.contract import CameraIntrinsics, GraspPlan, Gripper, PlanRequest, Wire
-from shared.imaging import ImageLimits, decode_raw_depth
-from shared.planner import Observation
 
 router = APIRouter(tags=["compatibility"])
 

@@ -13,16 +13,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
+from grasp_client.contract import PlanRequest
+from grasp_client.imaging import ImageLimits
+from grasp_client.observation import Observation
 from inference_server import tensors
-from inference_server.auth import require_key
 from inference_server.errors import ServerError, documented
-from inference_server.intake import check_item
-from inference_server.planners.planner import Planner
+from inference_server.request_decoding import check_item
+from inference_server.security.auth import require_key
 from inference_server.service import Service, service_of
 from inference_server.tensors import InferReply, InferRequest
-from shared.contract import PlanRequest
-from shared.imaging import ImageLimits
-from shared.planner import Observation
+from planning.base import Planner
 
 health = APIRouter(prefix="/v2", tags=["open inference protocol"])
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], dependencies=[Depends(require_key)])

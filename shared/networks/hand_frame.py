@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from shared.contract import CameraIntrinsics, Grasp, Gripper
-from shared.geometry import invert
+from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
+from grasp_client.geometry import invert
 from shared.heightmap import HeightMap, project
 
 CHANNELS = 5

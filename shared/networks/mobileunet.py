@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.networks.stature import Stature
+from shared.networks.height_from_rgb import Stature
 
 
 class _Unit(nn.Sequential):

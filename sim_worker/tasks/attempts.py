@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.contract import GraspPlan, Gripper, SceneTicket
-from shared.planner import Observation
-from sim_worker.asking import Extra, PlanCall, Withheld, plan_call
-from sim_worker.exploration import Choice, choose
-from sim_worker.grasps import pose_in_base
-from sim_worker.surface import Surface
-from sim_worker.tasks.aim import object_at
-from sim_worker.tasks.clearing import SET_ASIDE_AFTER
+from grasp_client.contract import GraspPlan, Gripper, SceneTicket
+from grasp_client.observation import Observation
+from sim_worker.grasp_poses import pose_in_base
+from sim_worker.planner_request import Extra, PlanCall, Withheld, plan_call
+from sim_worker.sampling.surface import Surface
+from sim_worker.tasks.decluttering import SET_ASIDE_AFTER
+from sim_worker.tasks.target_object import object_at
+from sim_worker.worker.exploration import Choice, choose
 from sim_worker.world import AttemptResult, Scene, View
 
 GRASPS_ASKED = 20

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.contract import Grasp, GraspPlan, Gripper, ImageSpec, ModelRef, Outcome, OutcomeMeta, SceneRef
-from sim_worker.asking import DEPTH_UNIT, Extra, Withheld, in_depth_units, plan_call
-from sim_worker.grasps import pose_in_base
+from grasp_client.contract import Grasp, GraspPlan, Gripper, ImageSpec, ModelRef, Outcome, OutcomeMeta, SceneRef
+from sim_worker.grasp_poses import pose_in_base
+from sim_worker.planner_request import DEPTH_UNIT, Extra, Withheld, in_depth_units, plan_call
 from sim_worker.planners import NamedPlanner
-from sim_worker.samplers import over_table, promising, random_on_object, random_probability
-from sim_worker.surface import Surface
+from sim_worker.sampling.samplers import over_table, promising, random_on_object, random_probability
+from sim_worker.sampling.surface import Surface
 from sim_worker.world import Scene, SceneSpec, View
 
 FEASIBLE_ASKED = 200

@@ -4,12 +4,12 @@ Frames: the robot's base frame is the world frame, z up, table top at z = 0, wor
 random comes from the scene's seed, so a `SceneSpec` replays a scene, its image and its outcomes bit for bit.
 """
 
-from sim_worker.world.attempt import AttemptResult
-from sim_worker.world.camera import View
-from sim_worker.world.profiles import PROFILES, Conditions, Profile
-from sim_worker.world.scene import Scene, SceneError
-from sim_worker.world.spec import CameraSpec, SceneSpec
-from sim_worker.world.world import World
+from sim_worker.world.camera.camera import View
+from sim_worker.world.grippers.attempt import AttemptResult
+from sim_worker.world.simulation.profiles import PROFILES, Conditions, Profile
+from sim_worker.world.simulation.scene import Scene, SceneError
+from sim_worker.world.simulation.scene_builder import World
+from sim_worker.world.simulation.spec import CameraSpec, SceneSpec
 
 __all__ = [
     "PROFILES",

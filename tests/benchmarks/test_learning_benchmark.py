@@ -17,7 +17,7 @@ from benchmarks.learning.plots import draw
 from benchmarks.learning.running import attempts, seconds, stored
 from benchmarks.learning.success import gain, rate
 from benchmarks.learning.tools import write
-from shared.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
+from grasp_client.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
 from shared.shards import ShardWriter
 from sim_worker.world import SceneSpec, World
 

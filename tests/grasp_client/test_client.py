@@ -20,9 +20,9 @@ from grasp_client import (
     ServerBusy,
     ServerUnreachable,
 )
-from shared.contract import CameraIntrinsics, Grasp, PlanRequest
-from shared.imaging import decode_depth, decode_raw_depth, decode_rgb, decode_segmask
-from shared.planner import GraspPlanner, Observation
+from grasp_client.contract import CameraIntrinsics, Grasp, PlanRequest
+from grasp_client.imaging import decode_depth, decode_raw_depth, decode_rgb, decode_segmask
+from grasp_client.observation import GraspPlanner, Observation
 
 DEPTH = (np.arange(12, dtype=np.float32).reshape(3, 4) + 500) / np.float32(1000)
 COLOUR = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)

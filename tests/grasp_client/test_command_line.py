@@ -16,7 +16,7 @@ import pytest
 
 from grasp_client import AsyncGraspClient, DeadlineExceeded, GraspClient
 from grasp_client.__main__ import main
-from shared.imaging import decode_rgb, encode_npy, encode_png_depth, encode_png_rgb
+from grasp_client.imaging import decode_rgb, encode_npy, encode_png_depth, encode_png_rgb
 
 DEPTH = np.full((60, 80), 0.7, np.float32)
 DEPTH[20:40, 30:50] = 0.65

@@ -18,11 +18,11 @@ import uvicorn
 from fastapi import FastAPI
 from safetensors.torch import save
 
+from grasp_client.imaging import encode_npy, encode_png_depth, encode_png_rgb
 from inference_server.app import create_app
-from inference_server.http_limits import GuardedHttp
+from inference_server.models.warm import block_on_table
+from inference_server.security.http_limits import GuardedHttp
 from inference_server.service import Service
-from inference_server.warm import block_on_table
-from shared.imaging import encode_npy, encode_png_depth, encode_png_rgb
 from shared.networks import build_network
 from shared.registry import ModelCard, Registry
 from shared.settings import ServerSettings

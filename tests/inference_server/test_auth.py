@@ -9,7 +9,7 @@ import pytest
 from fastapi import Request
 from serving import CAMERA, Running, publish_dense, serving, settings
 
-from inference_server.auth import Keys, check_exposure, client_of, is_loopback
+from inference_server.security.auth import Keys, check_exposure, client_of, is_loopback
 
 PROBES = ("/live", "/ready", "/metrics")
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from serving import CAMERA, DEPTH, NPY, PNG, RGB_PNG, Running, raw_headers
 
-from shared.imaging import encode_npy
+from grasp_client.imaging import encode_npy
 
 Send = Callable[[Running], httpx.Response]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inference_server.batcher import Answer, Batcher, run_all
+from inference_server.batching.batcher import Answer, Batcher, run_all
 from inference_server.errors import ServerError
 from inference_server.metrics import Metrics
 

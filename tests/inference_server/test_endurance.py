@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from serving import DEPTH, Running, publish_dense, serving, settings, wait_until
 
+from inference_server.models.weights import PINNED_VERSIONS
 from inference_server.outcomes import RecentPlans
-from inference_server.weights import PINNED_VERSIONS
 from shared.registry import Registry
 
 RELOADS = 50

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from inference_server.fair_queue import Entry, FairQueue, QueueFull
+from inference_server.batching.fair_queue import Entry, FairQueue, QueueFull
 
 
 def job(client: str, group: str = "a", most: int = 8) -> Entry:

@@ -11,9 +11,9 @@ import torch
 from serving import CAMERA, Running, publish_dense, serving, settings
 from torch import Tensor, nn
 
-from inference_server.device import SIZES, Execution, choose_execution, to_device
-from inference_server.forward import PARITY, Forward, largest_change
 from inference_server.service import Service
+from planning.networks.device import SIZES, Execution, choose_execution, to_device
+from planning.networks.forward import PARITY, Forward, largest_change
 from shared.networks import ARCHITECTURES, build_network
 from shared.registry import Registry
 
@@ -70,7 +70,7 @@ def test_every_size_is_run_once_beforehand() -> None:
 
 
 def test_inputs_too_large_to_be_kept_ready_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference_server.forward.WARM_BYTES", 4 * (9 + 1) * 4)
+    monkeypatch.setattr("planning.networks.forward.WARM_BYTES", 4 * (9 + 1) * 4)
     assert prepared(Counting(), Execution(CPU, sizes=(1, 4, 8))).sizes == [1, 4]
 
 
@@ -89,7 +89,7 @@ def test_half_precision_stays_near_for_every_architecture(architecture: str) -> 
 
 @pytest.mark.parametrize("name", Registry(MODELS).names())
 def test_half_precision_of_shipped_weights(name: str) -> None:
-    from inference_server.loading import load_network
+    from planning.networks.loading import load_network
 
     registry = Registry(MODELS)
     network = load_network(registry, name, registry.champion(name) or 1, None, CPU)

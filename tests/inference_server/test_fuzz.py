@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from serving import NPY, PNG, RGB_PNG, Running
 
+from grasp_client.imaging import encode_npy, encode_png_depth
 from inference_server.outcomes import RecentPlans
-from shared.imaging import encode_npy, encode_png_depth
 
 ALLOWED = {200, 400, 404, 413, 415, 422, 429, 503, 504}
 MANY = settings(

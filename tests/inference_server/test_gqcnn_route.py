@@ -12,8 +12,8 @@ import pytest
 import torch
 from serving import DEPTH, NPY, PNG, Running, publish, publish_dense, serving, settings
 
+from grasp_client.imaging import encode_npy
 from inference_server.service import Service
-from shared.imaging import encode_npy
 from shared.networks.crops import crop
 
 FOCAL, SIZE = 300.0, 96

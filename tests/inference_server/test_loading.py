@@ -10,8 +10,8 @@ import pytest
 import torch
 from serving import publish_dense
 
-from inference_server.device import Execution
-from inference_server.loading import SPARE, Loader
+from planning.networks.device import Execution
+from planning.networks.loading import SPARE, Loader
 from shared.registry import BrokenModel, Registry
 
 CPU = torch.device("cpu")

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from serving import CAMERA, DEPTH, NPY, OPTIONS, PNG, RGB_PNG, Running, publish, serving, settings
 
+from grasp_client.contract import GraspPlan
 from inference_server.routes.process import CAMERA_SIZE
-from shared.contract import GraspPlan
 
 
 def grasps(reply: dict) -> list[dict]:

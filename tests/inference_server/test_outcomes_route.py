@@ -13,9 +13,9 @@ import pytest
 import redis
 from serving import CAMERA, DEPTH, PNG, RGB_PNG, Running, serving, settings
 
+from grasp_client.contract import GraspPlan, Outcome, PlanRequest
+from grasp_client.observation import Observation
 from inference_server.outcomes import RecentPlans
-from shared.contract import GraspPlan, Outcome, PlanRequest
-from shared.planner import Observation
 from shared.streams import OutcomeStream, connect
 
 GRASP = {"kind": "parallel_jaw", "quality": 0.5, "center_px": [159.5, 119.5], "angle": 0.0, "depth": 0.66, "width": 0.06}

@@ -12,7 +12,7 @@ import pytest
 from published import published
 from serving import CAMERA, DEPTH, NPY, OPTIONS, PNG, RGB_PNG, Running, raw_headers
 
-from shared.contract import GraspPlan
+from grasp_client.contract import GraspPlan
 
 MILLIMETRES = np.rint(DEPTH * 1000).astype(np.uint16)
 
@@ -105,7 +105,7 @@ def test_without_a_camera_the_reply_has_pixels_only(server: Running) -> None:
 def test_requests_for_one_network_at_the_same_time_share_a_batch(
     server: Running, monkeypatch: pytest.MonkeyPatch, planners: list[str]
 ) -> None:
-    monkeypatch.setattr("inference_server.forecast.BATCH_SECONDS", 60.0)
+    monkeypatch.setattr("inference_server.batching.latency_estimator.BATCH_SECONDS", 60.0)
     batcher, sample = server.service.batcher, server.service.metrics.registry.get_sample_value
     before = [sample("grasp_batch_size_count") or 0, sample("grasp_batch_size_sum") or 0]
     all_wait = threading.Event()

@@ -10,11 +10,11 @@ import pytest
 import torch
 from serving import publish_dense
 
-from inference_server.batcher import Batcher
-from inference_server.device import Execution, pick_device
-from inference_server.loading import Loader
+from inference_server.batching.batcher import Batcher
 from inference_server.metrics import Metrics
-from inference_server.weights import PINNED_VERSIONS, Weights
+from inference_server.models.weights import PINNED_VERSIONS, Weights
+from planning.networks.device import Execution, pick_device
+from planning.networks.loading import Loader
 from shared.registry import BrokenModel, Registry, UnknownModel, UnknownVersion
 
 CPU = torch.device("cpu")

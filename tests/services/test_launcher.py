@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from running_loop import runs
 
-from services.children import Child, ChildSpec
 from services.launcher import Launcher, StartFailed
+from services.process import Child, ChildSpec
 
 SLEEP = "import time; time.sleep(600)"
 DRAINS = (
@@ -129,7 +129,7 @@ def test_stop_drains_in_order_and_kills_who_does_not_end(nursery: Nursery) -> No
 
 
 def test_the_log_of_a_child_stays_bounded(nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.children.LOG_BYTES", 1000)
+    monkeypatch.setattr("services.process.LOG_BYTES", 1000)
     child = nursery.child("chatty", "print('x' * 5000, flush=True); import time; time.sleep(600)")
     child.start()
     wait_for(lambda: child.log_path.stat().st_size == 5001)
@@ -143,7 +143,7 @@ def test_no_child_outlives_a_killed_launcher(tmp_path: Path) -> None:
     program = f"""
 import os, sys, time
 from pathlib import Path
-from services.children import Child, ChildSpec
+from services.process import Child, ChildSpec
 lock = os.open({str(tmp_path / "lock")!r}, os.O_RDWR | os.O_CREAT)
 spec = ChildSpec("child", [sys.executable, "-c", {STUBBORN!r}], dict(os.environ), lambda: True)
 child = Child(spec, Path({str(tmp_path)!r}), lock)

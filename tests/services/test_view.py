@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from services.children import Child, ChildSpec
+from grasp_client.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
+from services.process import Child, ChildSpec
 from services.status import Status, StatusReader
 from services.view import LINE_SECONDS, LineView, LiveView, choose_view
-from shared.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
 from shared.rates import rate_with_interval
 from shared.registry import ModelCard, Registry
 from shared.shards import ShardWriter

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from shared.contract import CameraIntrinsics, Gripper
-from shared.geometry import look_at
+from grasp_client.contract import CameraIntrinsics, Gripper
+from grasp_client.geometry import look_at
 from shared.open_hand import AROUND, fits
 
 CAMERA = CameraIntrinsics(fx=420.0, fy=420.0, cx=119.5, cy=119.5)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
+from grasp_client.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
 from shared.durable import replace_file
 from shared.shards import UNFINISHED, ShardError, ShardReader, ShardWriter, shard_folders
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import redis
 
-from shared.contract import Grasp, ImageSpec, Outcome, OutcomeMeta, SceneTicket
+from grasp_client.contract import Grasp, ImageSpec, Outcome, OutcomeMeta, SceneTicket
 from shared.streams import OutcomeStream, TicketStream, WorkerBoard, connect, decode_outcome, encode_outcome
 
 

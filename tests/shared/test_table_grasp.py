@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from shared.contract import CameraIntrinsics
-from shared.geometry import look_at, project, transform
+from grasp_client.contract import CameraIntrinsics
+from grasp_client.geometry import look_at, project, transform
 from shared.table_grasp import TIP_HEIGHTS, table_grasp, table_up
 
 CAMERA = CameraIntrinsics(fx=420.0, fy=400.0, cx=119.5, cy=110.0)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.contract import Grasp, GraspPlan
-from sim_worker.baselines import BASELINES
-from sim_worker.benchmark import Settings
+from grasp_client.contract import Grasp, GraspPlan
+from sim_worker.benchmark.__main__ import Settings
+from sim_worker.benchmark.baselines import BASELINES
+from sim_worker.benchmark.results import compare
+from sim_worker.benchmark.trials import Protocol, run_round
 from sim_worker.command_line import settings_of
 from sim_worker.planners import NamedPlanner, load_planner
-from sim_worker.results import compare
-from sim_worker.trials import Protocol, run_round
 from sim_worker.world import World
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from shared.shards import ShardReader, shard_folders
-from sim_worker.collect import Settings
-from sim_worker.collection import check_recipe, scene_spec
-from sim_worker.export import export_mobileunet, mobileunet_action
+from sim_worker.collect.__main__ import Settings
+from sim_worker.collect.collector import check_recipe, scene_spec
+from sim_worker.collect.export import export_mobileunet, mobileunet_action
 
 SMALL = ["--scenes-per-shard", "2"]
 OPTIONS = ["--kinds", "single", "--profiles", "clean", "--random", "4", "--edges", "4", "--feasible", "0", "--on-policy", "0"]

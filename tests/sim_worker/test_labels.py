@@ -1,6 +1,6 @@
 """Which grasps a collection tries in a scene, and what its planner is told."""
 
-from shared.contract import GraspPlan, Gripper
+from grasp_client.contract import GraspPlan, Gripper
 from sim_worker.planners import NamedPlanner
 from sim_worker.tasks.labels import Mix, candidates, label_scene
 from sim_worker.world import SceneSpec, World

@@ -5,14 +5,21 @@ import math
 import numpy as np
 import pytest
 
-from shared.contract import CameraIntrinsics, Grasp, Gripper
-from shared.geometry import look_at
-from shared.planner import Observation
+from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
+from grasp_client.geometry import look_at
+from grasp_client.observation import Observation
 from shared.table_grasp import TIP_HEIGHTS
-from sim_worker.exploration import choose
-from sim_worker.grasps import jaw_grasp, points_in_base, pose_in_base, top_down
-from sim_worker.samplers import LOWEST_TIP, antipodal_edges, flat_patches, over_table, random_on_object, random_probability
-from sim_worker.surface import Surface
+from sim_worker.grasp_poses import jaw_grasp, points_in_base, pose_in_base, top_down
+from sim_worker.sampling.samplers import (
+    LOWEST_TIP,
+    antipodal_edges,
+    flat_patches,
+    over_table,
+    random_on_object,
+    random_probability,
+)
+from sim_worker.sampling.surface import Surface
+from sim_worker.worker.exploration import choose
 
 CAMERA = CameraIntrinsics(fx=300.0, fy=300.0, cx=119.5, cy=119.5)
 POSE = look_at(np.array([0.0, 0.0, 0.7]), np.zeros(3), np.array([0.0, 1.0, 0.0]))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sim_worker.statistics import (
+from sim_worker.benchmark.statistics import (
     Round,
     bootstrap,
     brier,

@@ -6,15 +6,15 @@ import time
 import pytest
 import redis
 
+from grasp_client.contract import SceneTicket
 from grasp_client.errors import InvalidRequest, ServerUnreachable
-from shared.contract import SceneTicket
 from shared.settings import WorkerSettings
 from shared.streams import TRAINERS, OutcomeStream, TicketStream, WorkerBoard, connect
-from sim_worker.baselines import RandomEdges
-from sim_worker.courier import Courier
-from sim_worker.spool import Spool
-from sim_worker.tickets import OwnTickets, TicketSource
-from sim_worker.worker import Worker, boot_name
+from sim_worker.benchmark.baselines import RandomEdges
+from sim_worker.worker.outbox import Spool
+from sim_worker.worker.publisher import Courier
+from sim_worker.worker.scene_requests import OwnTickets, TicketSource
+from sim_worker.worker.worker import Worker, boot_name
 
 
 def settings(folder, **options) -> WorkerSettings:

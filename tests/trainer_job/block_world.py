@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.contract import CameraIntrinsics, Grasp, ImageSpec, ModelRef, Outcome, OutcomeMeta, SceneRef
-from shared.geometry import approach_frame
+from grasp_client.contract import CameraIntrinsics, Grasp, ImageSpec, ModelRef, Outcome, OutcomeMeta, SceneRef
+from grasp_client.geometry import approach_frame
 
 CAMERA = CameraIntrinsics(fx=120.0, fy=120.0, cx=47.5, cy=47.5)
 TABLE_DEPTH = 0.6

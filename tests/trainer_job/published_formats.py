@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer_job.datasets.dexnet import FORMATS
+from trainer_job.data.dexnet import FORMATS
 
 
 def bars(count: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainer_job.crop_task import disturb
-from trainer_job.picture_changes import Labels, change
-from trainer_job.recipe import AugmentRecipe
+from trainer_job.tasks.crop_task import disturb
+from trainer_job.training.augmentation import Labels, change
+from trainer_job.training.recipe import AugmentRecipe
 
 PUBLISHED = torch.tensor([math.pi / 2, 0.0])
 

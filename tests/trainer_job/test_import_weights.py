@@ -10,7 +10,7 @@ from shared.networks import build_network
 from shared.networks.fc_gqcnn import convert
 from shared.registry import Registry
 from trainer_job.import_weights import main, read_source
-from trainer_job.tensor_bundle import CheckpointError, read_checkpoint
+from trainer_job.importers.tf_checkpoint import CheckpointError, read_checkpoint
 
 torch.set_num_threads(1)
 

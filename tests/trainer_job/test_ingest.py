@@ -17,10 +17,10 @@ import pytest
 import redis
 from block_world import block_outcome
 
-from shared.contract import Outcome
+from grasp_client.contract import Outcome
 from shared.shards import ShardReader, shard_folders
 from shared.streams import OutcomeStream, connect, encode_outcome
-from trainer_job.ingest import MOST_DELIVERIES, Ingest, IngestThread
+from trainer_job.ingest.ingest import MOST_DELIVERIES, Ingest, IngestThread
 
 ROOT = Path(__file__).parents[2]
 
@@ -183,7 +183,7 @@ def test_the_thread_goes_on_after_the_queue_was_away(own_queue_server: Any, tmp_
 INGEST_FOREVER = """
 import sys, pathlib
 from shared.streams import OutcomeStream, connect
-from trainer_job.ingest import Ingest, IngestThread
+from trainer_job.ingest.ingest import Ingest, IngestThread
 stream, folder = OutcomeStream(connect(sys.argv[1])), pathlib.Path(sys.argv[2])
 IngestThread(Ingest(stream, folder, shard_outcomes=8, shard_seconds=0.02)).run()
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer_job.metrics import (
+from trainer_job.evaluation.metrics import (
     binary_metrics,
     brier,
     fit_temperature,

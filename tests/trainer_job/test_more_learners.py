@@ -9,22 +9,22 @@ import pytest
 import torch
 from block_world import CAMERA, TABLE_DEPTH, block_outcome
 
-from shared.contract import ImageSpec, Outcome
+from grasp_client.contract import ImageSpec, Outcome
 from shared.networks import build_network
 from shared.networks.crops import View
 from shared.registry import ModelCard, Registry
 from shared.settings import TrainerSettings
 from shared.shards import ShardWriter
-from trainer_job.crop_learner import CropLearner
-from trainer_job.dataset import Dataset
-from trainer_job.datasets import shard_crops, shard_pictures
+from trainer_job.data import shard_crops, shard_images
+from trainer_job.data.feature_cache import ViewCache
+from trainer_job.data.outcome_index import Dataset
+from trainer_job.data.replay_buffer import Library
 from trainer_job.fit import main as fit
-from trainer_job.heat_learner import HeatLearner
-from trainer_job.learners import LEARNERS
-from trainer_job.library import Library
-from trainer_job.publish import UNTRAINED, load_network, weights_of
-from trainer_job.rounds import finish_round, learner_of, plan_round, train_round
-from trainer_job.views import ViewCache
+from trainer_job.promotion.publish import UNTRAINED, load_network, weights_of
+from trainer_job.tasks.crop_learner import CropLearner
+from trainer_job.tasks.heatmap_learner import HeatLearner
+from trainer_job.tasks.registry import LEARNERS
+from trainer_job.training.round import finish_round, learner_of, plan_round, train_round
 
 LAYERS = {
     "conv1": {"type": "conv", "filt_dim": 5, "num_filt": 8, "pool_size": 2, "pool_stride": 2, "pad": "VALID"},
@@ -133,7 +133,7 @@ def test_windows_hold_the_grasp_where_the_facts_say(outcomes: list[Outcome], sha
     registry = with_champion(tmp_path, "heatmap", SMALL_MAPS)
     learner = learner_of(registry, "heatmap", 1)
     assert isinstance(learner, HeatLearner)
-    training, held_out = shard_pictures.read([shards], "parallel_jaw", learner.network)
+    training, held_out = shard_images.read([shards], "parallel_jaw", learner.network)
     assert {int(k) for k in (*training.maps, *held_out.maps)} == {0}
     for outcome in outcomes[:10]:
         views, facts = learner.views([outcome])

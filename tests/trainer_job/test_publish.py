@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from shared.registry import ModelCard, Registry
-from trainer_job.evaluate import Assessment
-from trainer_job.gate import compare
-from trainer_job.learners import LEARNERS
-from trainer_job.metrics import binary_metrics
-from trainer_job.publish import (
+from trainer_job.evaluation.assessment import Assessment
+from trainer_job.evaluation.metrics import binary_metrics
+from trainer_job.promotion.offline_gate import compare
+from trainer_job.promotion.publish import (
     UNTRAINED,
     Trained,
     is_trained,
@@ -26,6 +25,7 @@ from trainer_job.publish import (
     undecided,
     weights_of,
 )
+from trainer_job.tasks.registry import LEARNERS
 
 LEARNER = LEARNERS["dense"]
 LABELS = np.tile([1.0, 0.0], 50)

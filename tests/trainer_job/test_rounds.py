@@ -12,13 +12,13 @@ from shared.networks import build_network
 from shared.registry import ModelCard, Registry
 from shared.settings import TrainerSettings
 from shared.shards import ShardWriter
-from trainer_job.dataset import Dataset
-from trainer_job.learners import LEARNERS
-from trainer_job.library import Library, examples
-from trainer_job.publish import load_network, seed_registry, weights_of
-from trainer_job.rounds import FRESH, WARM, finish_round, plan_round, train_round, trained_on
-from trainer_job.training import new_share, train
-from trainer_job.views import ViewCache
+from trainer_job.data.feature_cache import ViewCache
+from trainer_job.data.outcome_index import Dataset
+from trainer_job.data.replay_buffer import Library, examples
+from trainer_job.promotion.publish import load_network, seed_registry, weights_of
+from trainer_job.tasks.registry import LEARNERS
+from trainer_job.training.loop import new_share, train
+from trainer_job.training.round import FRESH, WARM, finish_round, plan_round, train_round, trained_on
 
 SETTINGS = TrainerSettings(epochs=1, least_steps=10, replay_outcomes=50)
 

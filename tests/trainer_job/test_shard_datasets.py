@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from block_world import CAMERA, block_outcome
 
-from shared.contract import ImageSpec
-from shared.geometry import approach_frame
+from grasp_client.contract import ImageSpec
+from grasp_client.geometry import approach_frame
 from shared.networks.crops import View
 from shared.networks.mobileunet import MobileUNet
 from shared.shards import ShardWriter
-from trainer_job.datasets import shard_crops, shard_pictures
+from trainer_job.data import shard_crops, shard_images
 
 VIEW = View(focal_px=120.0, near=0.5, far=0.7)
 
@@ -76,7 +76,7 @@ def network(**options):
 
 def test_pictures_hold_the_tried_place_and_its_outcome(shards):
     folder, outcomes = shards
-    training, held_out = shard_pictures.read([folder], "parallel_jaw", network())
+    training, held_out = shard_images.read([folder], "parallel_jaw", network())
     assert len(training) + len(held_out) == 60
     assert training.images.shape[1:] == (48, 48, 3)
     assert set(training.maps) == {1}
@@ -95,10 +95,10 @@ def test_pictures_come_at_the_scale_that_the_recipe_asks_for(tmp_path):
     for outcome in outcomes:
         outcome.meta.camera_pose = pose.tolist()
     ShardWriter(tmp_path / "shards").write(outcomes)
-    training, _ = shard_pictures.read([tmp_path / "shards"], "parallel_jaw", network(), 2 * CAMERA.fx / 0.7)
+    training, _ = shard_images.read([tmp_path / "shards"], "parallel_jaw", network(), 2 * CAMERA.fx / 0.7)
     rows, columns = outcomes[0].images["rgb"].shape[:2]
     assert training.images.shape[1:3] == (2 * rows, 2 * columns)
-    again, _ = shard_pictures.read([tmp_path / "shards"], "parallel_jaw", network(), None)
+    again, _ = shard_images.read([tmp_path / "shards"], "parallel_jaw", network(), None)
     assert again.images.shape[1:3] == (48, 48)
     np.testing.assert_allclose(training.places + 0.5, (again.places + 0.5) * 2 * rows / 48, rtol=1e-4)
 
@@ -113,7 +113,7 @@ def test_a_network_with_tip_heights_learns_only_from_what_it_can_propose():
         pose = np.diag([1.0, -1, -1, 1])
         pose[2, 3] = height
         grasp = flat.model_copy(update={"pose_base": pose.tolist()} | changes)
-        return shard_pictures.map_of(meta.model_copy(update={"grasp": grasp}), sixteen)
+        return shard_images.map_of(meta.model_copy(update={"grasp": grasp}), sixteen)
 
     sixteen = network(rotations=16, angles=None, tip_heights=[0.01, 0.035, 0.06])
     assert of(0.01) == 1
@@ -131,6 +131,6 @@ def test_a_network_with_tip_heights_learns_only_from_what_it_can_propose():
 def test_nothing_to_use_is_explained(tmp_path):
     ShardWriter(tmp_path / "shards").write([block_outcome(0)])
     with pytest.raises(ValueError, match="colour images"):
-        shard_pictures.read([tmp_path / "shards"], "parallel_jaw", network())
+        shard_images.read([tmp_path / "shards"], "parallel_jaw", network())
     with pytest.raises(ValueError, match="no suction outcomes"):
         shard_crops.read([tmp_path / "shards"], "suction", VIEW, 16)

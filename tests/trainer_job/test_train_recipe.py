@@ -9,10 +9,10 @@ from published_formats import dexnet_folder, heat_file
 from shared.networks import build_network
 from shared.registry import Registry
 from trainer_job.analyze import main as analyze
-from trainer_job.crop_task import CropTask
-from trainer_job.recipe import load, shipped
+from trainer_job.tasks.crop_task import CropTask
 from trainer_job.train import main as train
 from trainer_job.train import make_optimizer
+from trainer_job.training.recipe import load, shipped
 
 torch.set_num_threads(1)
 

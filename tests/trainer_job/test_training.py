@@ -9,12 +9,12 @@ from block_world import block_outcome
 
 from shared.networks.hand_frame import SPAN
 from shared.shards import ShardWriter
-from trainer_job.dataset import Dataset
-from trainer_job.learners import LEARNERS
-from trainer_job.library import Library
-from trainer_job.metrics import binary_metrics
-from trainer_job.training import Examples, Interrupted, Order, Schedule, new_share, predict, train
-from trainer_job.views import ViewCache
+from trainer_job.data.feature_cache import ViewCache
+from trainer_job.data.outcome_index import Dataset
+from trainer_job.data.replay_buffer import Library
+from trainer_job.evaluation.metrics import binary_metrics
+from trainer_job.tasks.registry import LEARNERS
+from trainer_job.training.loop import Examples, Interrupted, Order, Schedule, new_share, predict, train
 
 LEARNER = LEARNERS["dense"]
 TINY = Schedule(epochs=1, batch=16, least_steps=8)

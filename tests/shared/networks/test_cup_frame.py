@@ -9,8 +9,8 @@ import pytest
 import torch
 from table_scenes import Box, Camera, camera, render
 
-from shared.contract import Grasp, Gripper
-from shared.geometry import approach_frame, invert
+from grasp_client.contract import Grasp, Gripper
+from grasp_client.geometry import approach_frame, invert
 from shared.networks.cup_frame import CHANNELS, COARSE, FINE, SIDE, STEP, footprint, outcome_patches
 from shared.networks.suction_dense import SuctionScorer
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from table_scenes import Box, camera, render
 
-from shared.contract import Grasp, Gripper
-from shared.geometry import approach_frame, invert
+from grasp_client.contract import Grasp, Gripper
+from grasp_client.geometry import approach_frame, invert
 from shared.networks.dense import DenseScorer
 from shared.networks.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN, STEP, footprint, outcome_patch, outcome_patches
 

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from shared.contract import Gripper
-from shared.geometry import approach_frame, invert, transform
+from grasp_client.contract import Gripper
+from grasp_client.geometry import approach_frame, invert, transform
 from sim_worker.world import Conditions, Profile, Scene, SceneError, SceneSpec, World
-from sim_worker.world.arm import BASE, Arm
-from sim_worker.world.arrange import Placed
-from sim_worker.world.kinematics import HOME, LOWER, UPPER, forward, inverse_from_anywhere, pose_error
-from sim_worker.world.objects import Part, PartsModel
+from sim_worker.world.grippers.arm import BASE, Arm
+from sim_worker.world.grippers.kinematics import HOME, LOWER, UPPER, forward, inverse_from_anywhere, pose_error
+from sim_worker.world.objects.objects import Part, PartsModel
+from sim_worker.world.simulation.placement import Placed
 
 
 @pytest.fixture(scope="module")

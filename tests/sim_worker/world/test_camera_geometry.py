@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from shared.contract import CameraIntrinsics
-from shared.geometry import deproject, look_at, transform
+from grasp_client.contract import CameraIntrinsics
+from grasp_client.geometry import deproject, look_at, transform
 from sim_worker.world import CameraSpec, Conditions, Profile, Scene, SceneSpec, World
-from sim_worker.world.arrange import Placed
-from sim_worker.world.camera import camera_poses, eye_in_hand, plane_depth, render
-from sim_worker.world.objects import Part, PartsModel
-from sim_worker.world.physics import Physics
+from sim_worker.world.camera.camera import camera_poses, eye_in_hand, plane_depth, render
+from sim_worker.world.objects.objects import Part, PartsModel
+from sim_worker.world.simulation.physics import Physics
+from sim_worker.world.simulation.placement import Placed
 
 HALF = (0.03, 0.02, 0.025)
 

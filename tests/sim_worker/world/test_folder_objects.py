@@ -5,8 +5,8 @@ import pytest
 import trimesh
 
 from sim_worker.world import SceneSpec, World
-from sim_worker.world.folder import folder_models
-from sim_worker.world.physics import Physics
+from sim_worker.world.objects.folder import folder_models
+from sim_worker.world.simulation.physics import Physics
 
 
 @pytest.fixture

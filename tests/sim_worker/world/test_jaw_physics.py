@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from shared.contract import Gripper
-from shared.geometry import approach_frame
+from grasp_client.contract import Gripper
+from grasp_client.geometry import approach_frame
 from sim_worker.world import Conditions, Profile, Scene, SceneSpec, World
-from sim_worker.world.arrange import Placed
-from sim_worker.world.objects import Part, PartsModel
-from sim_worker.world.physics import ATTEMPT_HZ
+from sim_worker.world.objects.objects import Part, PartsModel
+from sim_worker.world.simulation.physics import ATTEMPT_HZ
+from sim_worker.world.simulation.placement import Placed
 
 
 @pytest.fixture(scope="module")

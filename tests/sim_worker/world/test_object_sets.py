@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from sim_worker.world import SceneSpec, World
-from sim_worker.world.catalogue import HOUSEHOLD, draw_names, model_named
-from sim_worker.world.physics import Physics
-from sim_worker.world.procedural import SHAPES
+from sim_worker.world.objects.catalogue import HOUSEHOLD, draw_names, model_named
+from sim_worker.world.objects.procedural import SHAPES
+from sim_worker.world.simulation.physics import Physics
 
 
 def drawn(object_set, count=3000):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from shared.geometry import approach_frame, invert, project, transform
-from sim_worker.world import CameraSpec, SceneError, SceneSpec, World, arrange
+from grasp_client.geometry import approach_frame, invert, project, transform
+from sim_worker.world import CameraSpec, SceneError, SceneSpec, World
+from sim_worker.world.simulation import placement
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +37,12 @@ def test_all_objects_lie_on_the_table_and_in_sight(world, kind, count):
 
 def test_what_never_comes_to_rest_is_replaced_by_another_object(world, monkeypatch):
     first = world.build(SceneSpec(seed=3, kind="pile", count=4, object_set="procedural"))
-    restless, usual = first.objects[0], arrange.settled
+    restless, usual = first.objects[0], placement.settled
 
     def settled(physics, objects, within):
         return [placed for placed in usual(physics, objects, within) if placed.name != restless]
 
-    monkeypatch.setattr(arrange, "settled", settled)
+    monkeypatch.setattr(placement, "settled", settled)
     scene = world.build(SceneSpec(seed=3, kind="pile", count=4, object_set="procedural"))
     assert restless not in scene.objects
     assert len(set(scene.objects)) == 4
@@ -49,8 +50,8 @@ def test_what_never_comes_to_rest_is_replaced_by_another_object(world, monkeypat
 
 
 def test_named_objects_are_never_replaced(world, monkeypatch):
-    usual, names = arrange.settled, ("procedural/box-1", "procedural/bar-2", "procedural/box-3")
-    monkeypatch.setattr(arrange, "settled", lambda *args: [p for p in usual(*args) if p.name != names[2]])
+    usual, names = placement.settled, ("procedural/box-1", "procedural/bar-2", "procedural/box-3")
+    monkeypatch.setattr(placement, "settled", lambda *args: [p for p in usual(*args) if p.name != names[2]])
     scene = world.build(SceneSpec(seed=3, kind="pile", objects=names))
     assert set(scene.objects) == set(names[:2])
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from shared.geometry import approach_frame
+from grasp_client.geometry import approach_frame
 from sim_worker.world import SceneSpec, World
 
 KINDS = ["single", "pile", "packed", "bin"]

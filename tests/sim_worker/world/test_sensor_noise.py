@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sim_worker.world.sensor import sense
+from sim_worker.world.camera.sensor import sense
 
 
 def step_scene():

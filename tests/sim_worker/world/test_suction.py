@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from shared.contract import Gripper
-from shared.geometry import approach_frame
+from grasp_client.contract import Gripper
+from grasp_client.geometry import approach_frame
 from sim_worker.world import Conditions, Profile, Scene, SceneSpec, World
-from sim_worker.world.arrange import Placed
-from sim_worker.world.objects import Part, PartsModel
+from sim_worker.world.objects.objects import Part, PartsModel
+from sim_worker.world.simulation.placement import Placed
 
 CUP = Gripper(kind="suction", cup_radius=0.015)
 PLATE, SMALL_BALL, LARGE_BALL = Part("box", (0.1, 0.1, 0.01)), Part("sphere", (0.01,)), Part("sphere", (0.2,))

@@ -1,0 +1,1 @@
+"""The command line: `python -m grasp_client IMAGE`."""

@@ -1,0 +1,115 @@
+"""Files and words of the command line to what the client takes. Every ValueError says what was expected instead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from grasp_client.contract import CameraIntrinsics, FailedGrasp, Gripper
+from grasp_client.imaging import ImageError, decode_image, decode_rgb, decode_segmask
+
+Decoded = TypeVar("Decoded")
+
+_INTRINSICS = ("fx", "fy", "cx", "cy")
+
+
+def read_image(path: Path, depth_scale: float) -> tuple[Literal["depth", "rgb"], np.ndarray]:
+    """A depth image (16-bit PNG, one-channel npy) in metres, or a colour image; what the file holds decides."""
+    return _decoded(path, lambda data: decode_image(data, depth_scale=depth_scale))
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    return _decoded(path, decode_rgb)
+
+
+def read_segmask(path: Path) -> np.ndarray:
+    return _decoded(path, decode_segmask)
+
+
+def _decoded(path: Path, decode: Callable[[bytes], Decoded]) -> Decoded:
+    try:
+        return decode(_bytes(path))
+    except ImageError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def read_camera(given: str) -> CameraIntrinsics:
+    """`fx,fy,cx,cy`, or a JSON file: {fx, fy, cx, cy}, an `.intr` file with the same names behind `_`, or {"K": 9 or 3x3}."""
+    expected = f"{given}: expected fx,fy,cx,cy in pixels, or a JSON file with them (fx or _fx, ...) or with a 3x3 K"
+    if not Path(given).is_file():
+        return CameraIntrinsics(**_named(_numbers(given, 4, expected + "; there is no such file")))
+    found = _json(Path(given).read_text(), expected)
+    if not isinstance(found, dict):
+        raise ValueError(expected)
+    matrix = found.get("K", found.get("k"))
+    if matrix is not None and np.size(matrix) == 9:
+        k = np.asarray(matrix, float).reshape(3, 3)
+        return CameraIntrinsics(**_named([k[0, 0], k[1, 1], k[0, 2], k[1, 2]]))
+    values = [found.get(name, found.get(f"_{name}")) for name in _INTRINSICS]
+    if None in values:
+        raise ValueError(f"{expected}; found {', '.join(sorted(found)) or 'nothing'}")
+    return CameraIntrinsics(**_named(values))
+
+
+def _named(values: list[Any]) -> dict[str, Any]:
+    return dict(zip(_INTRINSICS, values, strict=True))
+
+
+def read_pose(path: Path) -> list[list[float]]:
+    """Camera to robot base, 4x4, from a `.tf` file (from, to, translation, 3 rotation rows), JSON or four rows of numbers."""
+    text = _bytes(path).decode(errors="replace")
+    expected = f"{path}: expected 4x4 numbers (JSON or four rows), or a .tf file (from, to, translation, 3 rotation rows)"
+    if path.suffix == ".tf":
+        rows = [_numbers(line, 3, expected) for line in text.split("\n")[2:6]]
+        if len(rows) != 4:
+            raise ValueError(expected)
+        return [[*row, shift] for row, shift in zip(rows[1:], rows[0], strict=True)] + [[0.0, 0.0, 0.0, 1.0]]
+    if text.lstrip().startswith("["):
+        return _json(text, expected)
+    return [_numbers(line, 4, expected) for line in text.splitlines() if line.strip()]
+
+
+def read_gripper(given: str) -> Gripper:
+    """JSON, or a file with it: the fields of the contract's gripper, such as {"max_width": 0.05}."""
+    text = Path(given).read_text() if not given.lstrip().startswith("{") and Path(given).is_file() else given
+    return Gripper.model_validate(_json(text, "expected JSON such as '{\"max_width\": 0.05}', or a file with it"))
+
+
+def read_region(given: str) -> list[float]:
+    return _numbers(given, 4, "expected u0,v0,u1,v1 in pixels")
+
+
+def read_failed(given: str) -> FailedGrasp:
+    """u,v of a failed grasp's centre in pixels; angle, rad, depth, m, and the quality that it promised may follow."""
+    expected = "expected u,v[,angle[,depth[,quality]]] in pixels, radians and metres"
+    u, v, *more = _numbers(given, min(max(given.count(",") + 1, 2), 5), expected)
+    return FailedGrasp(center_px=[u, v], **dict(zip(("angle", "depth", "quality"), more, strict=False)))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _json(text: str, expected: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{expected}; this is not JSON ({error})") from error
+
+
+def _numbers(text: str, count: int, expected: str) -> list[float]:
+    words = text.replace(",", " ").split()
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count:
+        raise ValueError(f"{expected}; got {text[:60]!r}")
+    return numbers

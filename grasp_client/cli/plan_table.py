@@ -1,0 +1,46 @@
+"""A plan as text for a terminal."""
+
+from __future__ import annotations
+
+import math
+
+from grasp_client.contract import Grasp, GraspPlan
+
+_HEADINGS = ("#", "quality", "u [px]", "v [px]", "angle [deg]", "width [mm]", "depth [m]")
+
+
+def plan_table(plan: GraspPlan) -> str:
+    """One line on who planned, one row per grasp, then why others were rejected and what looked odd."""
+    lines = [_origin(plan), ""]
+    if plan.grasps:
+        frame = "base" if plan.grasps[0].pose_base else "camera"
+        position = (f"x, y, z in {frame} frame [m]",) if plan.grasps[0].pose_camera else ()
+        lines += _aligned([(*_HEADINGS, *position), *(_row(rank, grasp) for rank, grasp in enumerate(plan.grasps, 1))])
+    else:
+        lines.append("No grasp found; the rejections below say why.")
+    rejected = sorted(((count, reason) for reason, count in plan.rejections.items() if count), reverse=True)
+    lines += ["", "rejected: " + (", ".join(f"{reason} {count}" for count, reason in rejected) or "nothing")]
+    if plan.grasps and not plan.grasps[0].pose_camera:
+        lines.append("note: pixels only, because no camera was given; --intrinsics adds metres and poses")
+    return "\n".join(lines + [f"warning: {warning}" for warning in plan.warnings])
+
+
+def _origin(plan: GraspPlan) -> str:
+    model = f", model {plan.model.name} version {plan.model.version}" if plan.model else ", no model"
+    timings = ", ".join(f"{name} {spent:.1f}" for name, spent in plan.timings_ms.items())
+    return f"planner {plan.planner}{model}; ms: {timings or 'not told'}; request {plan.request_id or 'without id'}"
+
+
+def _row(rank: int, grasp: Grasp) -> tuple[str, ...]:
+    pose = grasp.pose_base or grasp.pose_camera
+    position = (" ".join(f"{row[3]:+.3f}" for row in pose[:3]),) if pose else ()
+    u, v = grasp.center_px
+    width = "-" if grasp.width is None else f"{1000 * grasp.width:.1f}"
+    depth = "-" if grasp.depth is None else f"{grasp.depth:.3f}"
+    angle = f"{math.degrees(grasp.angle):+.1f}"
+    return str(rank), f"{grasp.quality:.3f}", f"{u:.1f}", f"{v:.1f}", angle, width, depth, *position
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]

@@ -1,0 +1,147 @@
+"""Pictures of what a planner saw and found: depth in colour, qualities over it, grasps on top."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
+
+_NEAR_TO_FAR = ((250, 243, 221), (186, 206, 200), (109, 150, 170), (62, 92, 128), (34, 44, 78))
+_NO_READING = (12, 12, 14)
+_BAD_TO_GOOD = ((214, 40, 40), (247, 190, 50), (46, 204, 84))
+_OUTLINE = (10, 10, 10)
+
+_SUPERSAMPLING = 2
+_LABELS = 10
+"""Grasps that get their rank written beside them; more would cover the picture."""
+_UNKNOWN_WIDTH = 30.0
+"""Pixels. Drawn when a grasp says no width, so that position and angle can still be seen."""
+
+
+def depth_picture(depth: np.ndarray) -> np.ndarray:
+    """(H, W) metres, 0 = no reading, to (H, W, 3) uint8: near is light, surfaces are shaded, no reading is black."""
+    known = depth > 0
+    if not known.any():
+        return np.full((*depth.shape, 3), _NO_READING, np.uint8)
+    near, far = np.percentile(depth[known], (1, 99))
+    share = np.clip((depth - near) / max(far - near, 1e-6), 0, 1)
+    picture = _ramp(share, _NEAR_TO_FAR) * _shading(np.where(known, depth, far), far - near)[..., None]
+    picture[~known] = _NO_READING
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def _shading(depth: np.ndarray, span: float) -> np.ndarray:
+    """Brightness 0.7 to 1.25 by how the surface leans, as if light came from the upper left."""
+    if min(depth.shape) < 2:
+        return np.ones(depth.shape)
+    down, right = np.gradient(depth)
+    return np.clip(1 - 12 * (down + right) / max(span, 1e-3), 0.7, 1.25)
+
+
+def blend_heatmap(picture: np.ndarray, quality: np.ndarray, strength: float = 0.6) -> np.ndarray:
+    """Qualities (H, W) in 0 to 1 over a (H, W, 3) uint8 picture; the better, the more opaque; NaN shows the picture."""
+    known = np.nan_to_num(np.clip(quality, 0, 1))
+    opacity = (strength * np.sqrt(known))[..., None]
+    return (picture * (1 - opacity) + _ramp(known, _BAD_TO_GOOD) * opacity).astype(np.uint8)
+
+
+def draw_grasps(
+    picture: np.ndarray,
+    grasps: Sequence[Grasp],
+    gripper: Gripper | None = None,
+    camera: CameraIntrinsics | None = None,
+    zoom: int = 1,
+) -> np.ndarray:
+    """Grasps on a (H, W, 3) uint8 picture, best on top, coloured by quality, the first ten numbered.
+
+    A jaw is two finger plates joined by its closing axis; a cup is a circle. With a camera the plates and the cup have the
+    gripper's size. Returns (H * zoom, W * zoom, 3) uint8.
+    """
+    height, width = picture.shape[:2]
+    scale = zoom * _SUPERSAMPLING
+    canvas = Image.fromarray(picture).resize((width * scale, height * scale), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(canvas)
+    for rank in reversed(range(len(grasps))):
+        pen = _Pen(draw, scale, grasps[rank], bold=rank == 0)
+        pixels_per_metre = _pixels_per_metre(grasps[rank], camera)
+        if grasps[rank].kind == "suction":
+            pen.cup((gripper or Gripper()).cup_radius * pixels_per_metre if pixels_per_metre else _UNKNOWN_WIDTH / 3)
+        else:
+            pen.jaw(gripper or Gripper(), pixels_per_metre)
+    for rank in reversed(range(min(len(grasps), _LABELS))):
+        _Pen(draw, scale, grasps[rank], bold=rank == 0).label(str(rank + 1))
+    return np.asarray(canvas.resize((width * zoom, height * zoom), Image.Resampling.LANCZOS))
+
+
+def _pixels_per_metre(grasp: Grasp, camera: CameraIntrinsics | None) -> float | None:
+    """Of the image at the grasp's depth; None when neither the grasp nor the camera tells."""
+    if camera and grasp.depth and grasp.depth > 0:
+        return (camera.fx + camera.fy) / 2 / grasp.depth
+    if grasp.width and grasp.width_px:
+        return grasp.width_px / grasp.width
+    return None
+
+
+class _Pen:
+    """Draws one grasp, in its own colour; lengths are pixels of the picture, `scale` canvas pixels each."""
+
+    def __init__(self, draw: ImageDraw.ImageDraw, scale: int, grasp: Grasp, bold: bool) -> None:
+        self._draw = draw
+        self._scale = scale
+        self._grasp = grasp
+        self._line = (2.0 if bold else 1.2) * scale
+        red, green, blue = _ramp(np.float64(grasp.quality), _BAD_TO_GOOD)
+        self._colour = (round(red), round(green), round(blue))
+
+    def jaw(self, gripper: Gripper, pixels_per_metre: float | None) -> None:
+        opening = self._grasp.width_px or _UNKNOWN_WIDTH
+        thick = gripper.finger_thickness * pixels_per_metre if pixels_per_metre else opening / 6
+        plate = gripper.finger_width * pixels_per_metre if pixels_per_metre else opening / 2.5
+        self._stroke([self._at(-opening / 2, 0), self._at(opening / 2, 0)])
+        for inner in (-opening / 2, opening / 2):
+            outer = inner + math.copysign(thick, inner)
+            corners = [
+                self._at(x, y) for x, y in ((inner, -plate / 2), (outer, -plate / 2), (outer, plate / 2), (inner, plate / 2))
+            ]
+            self._draw.polygon(corners, fill=self._colour)
+            self._stroke([*corners, corners[0]])
+        self._dot(1.6)
+
+    def cup(self, radius: float) -> None:
+        ring = [self._at(radius * math.cos(turn), radius * math.sin(turn)) for turn in np.linspace(0, 2 * math.pi, 49)]
+        self._stroke(ring)
+        self._dot(1.6)
+
+    def label(self, text: str) -> None:
+        x, y = self._at(0, 0)
+        size = 11 * self._scale
+        self._draw.text(
+            (x + 5 * self._scale, y - size - 2 * self._scale), text, font_size=size, fill=(255, 255, 255),
+            stroke_width=self._scale, stroke_fill=_OUTLINE,
+        )  # fmt: skip
+
+    def _at(self, along: float, across: float) -> tuple[float, float]:
+        """Canvas point at `along` the closing axis and `across` it from the grasp's centre; pixel centres are integers."""
+        cosine, sine = math.cos(self._grasp.angle), math.sin(self._grasp.angle)
+        u = self._grasp.center_px[0] + along * cosine - across * sine
+        v = self._grasp.center_px[1] + along * sine + across * cosine
+        return (u + 0.5) * self._scale - 0.5, (v + 0.5) * self._scale - 0.5
+
+    def _stroke(self, points: list[tuple[float, float]]) -> None:
+        self._draw.line(points, fill=_OUTLINE, width=round(self._line + 1.2 * self._scale), joint="curve")
+        self._draw.line(points, fill=self._colour, width=round(self._line), joint="curve")
+
+    def _dot(self, radius: float) -> None:
+        x, y = self._at(0, 0)
+        reach = radius * self._scale + self._line / 2
+        self._draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=self._colour, outline=_OUTLINE, width=self._scale)
+
+
+def _ramp(share: np.ndarray | np.float64, colours: tuple[tuple[int, int, int], ...]) -> np.ndarray:
+    """Colours (..., 3) float at `share` (...) in 0 to 1, between evenly spaced ones."""
+    stops = np.linspace(0, 1, len(colours))
+    return np.stack([np.interp(share, stops, channel) for channel in zip(*colours, strict=True)], axis=-1)

@@ -1,0 +1,26 @@
+"""Image wire formats: decode what users send, check it, encode what we send.
+
+Depth is (H, W) float32 metres along the optical axis with 0 for "no reading"; colour is (H, W, 3) uint8; a segmask is
+(H, W) bool. Whatever the bytes, the only exception is `ImageError`, which carries the HTTP status to answer with.
+"""
+
+from grasp_client.imaging.checks import check_depth, check_observation
+from grasp_client.imaging.decode import decode_depth, decode_image, decode_raw_depth, decode_rgb, decode_segmask
+from grasp_client.imaging.encode import encode_npy, encode_png_depth, encode_png_rgb, encode_raw_depth
+from grasp_client.imaging.limits import ImageError, ImageLimits
+
+__all__ = [
+    "ImageError",
+    "ImageLimits",
+    "check_depth",
+    "check_observation",
+    "decode_depth",
+    "decode_image",
+    "decode_raw_depth",
+    "decode_rgb",
+    "decode_segmask",
+    "encode_npy",
+    "encode_png_depth",
+    "encode_png_rgb",
+    "encode_raw_depth",
+]

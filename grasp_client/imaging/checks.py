@@ -1,0 +1,61 @@
+"""Checks of decoded images that look at what the pixels mean."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from grasp_client.imaging.limits import ImageError
+from grasp_client.observation import Observation
+
+FARTHEST_MEDIAN = 20.0
+"""Metres. Beyond it no arm reaches, and depth in millimetres begins (a camera 5 cm away would read 50)."""
+NEAREST_MEDIAN = 0.01
+"""Metres. Below it no depth camera measures; whole metres read with a scale of 0.001 lie here."""
+_MEDIAN_SAMPLE = 2_000
+
+
+def check_depth(depth: np.ndarray) -> None:
+    """`depth`: (H, W) float32 metres, 0 = no reading. Raises ImageError 422 for no reading at all or plainly the wrong unit."""
+    sample = depth.reshape(-1)[:: max(1, depth.size // _MEDIAN_SAMPLE)]
+    readings = sample[sample > 0]
+    if not readings.size:
+        readings = depth[depth > 0]
+    if not readings.size:
+        raise ImageError(
+            422,
+            "no_depth",
+            "the depth image has no reading: every pixel is 0, NaN, infinite or negative; is the camera covered?",
+        )
+    median = float(np.median(readings))
+    if median > FARTHEST_MEDIAN:
+        raise ImageError(
+            422,
+            "wrong_unit",
+            f"the median depth is {median:.4g} m, which no arm reaches: are these millimetres? Send float depth in metres, "
+            "or integer depth with `depth_scale` set to the metres per unit",
+        )
+    if median < NEAREST_MEDIAN:
+        raise ImageError(
+            422,
+            "wrong_unit",
+            f"the median depth is {median:.4g} m, nearer than any depth camera measures: send float depth in metres, "
+            "or integer depth with `depth_scale` set to the metres per unit (1 if the integers are metres)",
+        )
+
+
+def check_observation(observation: Observation) -> None:
+    """Raises ImageError 422 when there is no image, the depth is unusable, or the images differ in size."""
+    if observation.depth is None and observation.rgb is None:
+        raise ImageError(422, "no_image", "no image was sent: at least one of `depth` and `rgb` is needed")
+    height, width = observation.size
+    for name in ("rgb", "segmask"):
+        image = getattr(observation, name)
+        if image is not None and image.shape[:2] != (height, width):
+            raise ImageError(
+                422,
+                "size_mismatch",
+                f"{name} is {image.shape[1]} x {image.shape[0]} pixels but the observation is {width} x {height}: "
+                "all images must be registered to the same pixels",
+            )
+    if observation.depth is not None:
+        check_depth(observation.depth)

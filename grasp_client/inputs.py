@@ -1,0 +1,38 @@
+"""Arrays as users have them to the Observation and PlanRequest that the wire wants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from grasp_client.contract import PlanRequest
+from grasp_client.imaging import check_observation, decode_depth, decode_rgb, decode_segmask, encode_npy
+from grasp_client.observation import Observation
+
+
+def observe(
+    depth: np.ndarray | None = None,
+    rgb: np.ndarray | None = None,
+    segmask: np.ndarray | None = None,
+    depth_scale: float = 0.001,
+) -> Observation:
+    """An observation of registered images.
+
+    depth: (H, W) or (H, W, 1), float metres (0, NaN and inf: no reading) or uint16 in units of `depth_scale` metres.
+    rgb: (H, W, 3) uint8. segmask: (H, W), non-zero where a grasp centre may lie.
+    Raises ImageError (a ValueError) with the reason when the server would refuse it.
+    """
+    # Through the wire format, so that what is accepted, and how, is decided in one place.
+    observation = Observation(
+        None if depth is None else decode_depth(encode_npy(depth), depth_scale=depth_scale),
+        None if rgb is None else decode_rgb(encode_npy(rgb)),
+        None if segmask is None else decode_segmask(encode_npy(segmask)),
+    )
+    check_observation(observation)
+    return observation
+
+
+def request_of(**options: Any) -> PlanRequest:
+    """Options of the contract; matrices may be numpy arrays. Raises pydantic.ValidationError (a ValueError)."""
+    return PlanRequest(**{name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in options.items()})

@@ -1,0 +1,38 @@
+"""One interface for every planner, in process or over the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from grasp_client.contract import GraspPlan, PlanRequest
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One image, or several registered ones of the same size.
+
+    depth: (H, W) float32, metres along the optical axis; 0 where there is no reading (never NaN or infinite).
+    rgb: (H, W, 3) uint8. segmask: (H, W) bool, True where a grasp centre may lie.
+    """
+
+    depth: np.ndarray | None = None
+    rgb: np.ndarray | None = None
+    segmask: np.ndarray | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        image = self.depth if self.depth is not None else self.rgb
+        if image is None:
+            raise ValueError("an observation needs depth or rgb")
+        return image.shape[0], image.shape[1]
+
+
+@runtime_checkable
+class GraspPlanner(Protocol):
+    """Anything that turns an observation into ranked grasps: a local planner or the HTTP client."""
+
+    def plan(self, observation: Observation, request: PlanRequest) -> GraspPlan: ...

@@ -1,0 +1,266 @@
+"""The one road to the networks: a bounded queue and the inference thread that owns them.
+
+The thread takes what is waiting as one batch (no artificial delay), drops what nobody waits for any more, runs it and resolves
+all futures at once. Weights are swapped by functions that run between batches, in the same thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from inference_server.batching.fair_queue import Entry, FairQueue, QueueFull
+from inference_server.batching.latency_estimator import CAUTION, Forecast
+from inference_server.errors import ServerError
+from inference_server.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+STUCK_SECONDS = 60.0
+"""A batch that runs longer makes the server not ready."""
+
+Run = Callable[[list[Any]], list[Any]]
+
+
+@dataclass(eq=False)
+class Job(Entry):
+    """One request on its way: `run(payloads)` answers all jobs of its group in one go."""
+
+    payload: Any
+    run: Run
+    deadline: float
+    future: asyncio.Future[Any]
+    queued: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A job's result; when it began to wait and when its batch began (time.monotonic()), and seconds that the batch took."""
+
+    result: Any
+    queued: float
+    started: float
+    seconds: float
+
+
+def expired() -> ServerError:
+    return ServerError(
+        504, "deadline", "the deadline passed before there was an answer; send a longer X-Deadline-Ms or come back later"
+    )
+
+
+def draining() -> ServerError:
+    return ServerError(
+        503, "draining", "the server is shutting down; send the request to another one, or again later", retry_after=2
+    )
+
+
+def late(ahead: int, wait: float, left: float) -> ServerError:
+    message = (
+        f"about {ahead} requests come first, which takes {wait:.1f} to {CAUTION * wait:.1f} s, but the answer is wanted within "
+        f"{left:.1f} s; send the request again after Retry-After seconds, or with a longer X-Deadline-Ms"
+    )
+    return ServerError(429, "would_be_late", message, retry_after=_whole(CAUTION * wait - left))
+
+
+def _whole(seconds: float) -> int:
+    """A Retry-After of 1 to 30."""
+    return min(30, max(1, math.ceil(seconds)))
+
+
+class Place:
+    """A reserved place in the queue; `ask` uses it."""
+
+    def __init__(self, batcher: Batcher, client: str):
+        self._batcher, self._client, self.used = batcher, client, False
+
+    async def ask(self, group: Hashable, run: Run, payload: Any, deadline: float, most: int) -> Answer:
+        """Wait for `run` to answer the payload, alone or with others of its group (at most `most`).
+
+        `deadline` is a time.monotonic() instant. Raises ServerError 504 past it, 503 when the server shuts down, and whatever
+        `run` raised for this payload.
+        """
+        loop = asyncio.get_running_loop()
+        forecast, queue = self._batcher.forecast, self._batcher.queue
+        job = Job(self._client, group, forecast.affordable(group, most), payload, run, deadline, loop.create_future())
+        self.used = True
+        places = queue.places(self._client)
+        queue.put(job)
+        timer = loop.call_at(loop.time() + max(0.0, deadline - time.monotonic()), _fail, job.future, expired())
+        answered = False
+        try:
+            answer = await job.future
+            answered = True
+            return answer
+        finally:
+            timer.cancel()
+            job.future.cancel()  # if the handler was cancelled, the thread must not work for nobody
+            if places > job.most:  # else it was the next batch that it waited for, not its line
+                forecast.note_wait(self._client, places, time.monotonic() - job.queued, answered)
+            if queue.withdraw(job):
+                self._batcher.count_expired()
+
+
+class Batcher:
+    """Bounded, fair, and run by one thread. `start` before use; `close` drains."""
+
+    def __init__(self, queue_size: int, metrics: Metrics):
+        self.queue: FairQueue[Job] = FairQueue(queue_size)
+        self.forecast = Forecast()
+        self._metrics = metrics
+        self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
+        self.closing = False
+        self._stopped = False
+        self._busy_since: float | None = None
+        metrics.queue_depth.set_function(lambda: len(self.queue))
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def check_room(self, client: str, deadline: float) -> None:
+        """Raises ServerError 503 or 429 when `admit` would now."""
+        if self.closing:
+            raise draining()
+        if not self.queue.has_room(client):
+            raise self.full()
+        left = deadline - time.monotonic()
+        waiting = len(self.queue)
+        if left > 0 and waiting and not self.forecast.surely_within(client, waiting, left):
+            ahead = self.queue.ahead(client)
+            wait = self.forecast.wait(client, ahead, self.queue.places(client))
+            if CAUTION * wait > left:
+                raise late(ahead, wait, left)
+
+    @contextmanager
+    def admit(self, client: str, deadline: float) -> Iterator[Place]:
+        """Reserve a place in the queue, before any work is done for the request.
+
+        Raises ServerError 429 when the queue is full or the answer would be late, 503 when the server shuts down.
+        """
+        self.check_room(client, deadline)  # again: many bodies may have arrived meanwhile
+        try:
+            evicted = self.queue.reserve(client)
+        except QueueFull:
+            raise self.full() from None
+        if evicted is not None:
+            _fail(evicted.future, self.full())
+        place = Place(self, client)
+        try:
+            yield place
+        finally:
+            if not place.used:
+                self.queue.release(client)
+
+    def full(self) -> ServerError:
+        """429 with an honest guess of when there will be room."""
+        message = f"the queue is full ({self.queue.size} requests); send the request again after Retry-After seconds"
+        return ServerError(429, "queue_full", message, retry_after=_whole(len(self.queue) * self.forecast.seconds_per_job))
+
+    def count_expired(self, jobs: int = 1) -> None:
+        self._metrics.expired.inc(jobs)
+
+    def between_batches(self, function: Callable[[], Any]) -> Future[Any]:
+        """Run a function in the inference thread before its next batch."""
+        future: Future[Any] = Future()
+
+        def call() -> None:
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)
+
+        self.queue.call(call)
+        return future
+
+    def alive(self) -> bool:
+        """Whether the inference thread runs and is not stuck in a batch."""
+        since = self._busy_since
+        return self._thread.is_alive() and (since is None or time.monotonic() - since < STUCK_SECONDS)
+
+    def close(self, seconds: float) -> None:
+        """Refuse new work, finish what is accepted within `seconds`, fail the rest, end the thread."""
+        self.closing = True
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and (len(self.queue) or self._busy_since is not None):
+            time.sleep(0.01)
+        for job in self.queue.clear():
+            _resolve([(job, draining())])
+        self._stopped = True
+        self.queue.call(lambda: None)
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def _work(self) -> None:
+        while not self._stopped:
+            calls, jobs = self.queue.take()
+            self._busy_since = time.monotonic()
+            for call in calls:
+                call()
+            live = self._live(jobs)
+            if live:
+                _resolve(self._answer(live))
+            self._busy_since = None
+
+    def _live(self, jobs: list[Job]) -> list[Job]:
+        now = time.monotonic()
+        late = [job for job in jobs if job.future.done() or job.deadline <= now]
+        self.count_expired(len(late))
+        _resolve([(job, expired()) for job in late])
+        return [job for job in jobs if job not in late]
+
+    def _answer(self, jobs: list[Job]) -> list[tuple[Job, Any]]:
+        started = time.monotonic()
+        self._metrics.batch_size.observe(len(jobs))
+        results = run_all(jobs[0].run, [job.payload for job in jobs])
+        took = time.monotonic() - started
+        self.forecast.note_batch(jobs[0].group, took / len(jobs), full=len(jobs) >= jobs[0].most)
+        self._metrics.seconds.labels("batch").observe(took)
+        answers = []
+        for job, result in zip(jobs, results, strict=True):
+            self._metrics.seconds.labels("queue").observe(started - job.queued)
+            answers.append((job, result if isinstance(result, Exception) else Answer(result, job.queued, started, took)))
+        return answers
+
+
+def run_all(run: Run, payloads: list[Any]) -> list[Any]:
+    """Results of `run`, with an exception in the place of each payload that caused one.
+
+    A batch that fails is run again one by one, so that one bad observation does not fail its neighbours.
+    """
+    try:
+        results = run(payloads)
+        if len(results) != len(payloads):
+            raise RuntimeError(f"{len(payloads)} observations went into a batch, {len(results)} answers came out")
+        return results
+    except Exception as error:
+        if len(payloads) == 1:
+            return [error]
+        return [run_all(run, [payload])[0] for payload in payloads]
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _settle(answers: list[tuple[Job, Any]]) -> None:
+    for job, answer in answers:
+        if isinstance(answer, Exception):
+            _fail(job.future, answer)
+        elif not job.future.done():
+            job.future.set_result(answer)
+
+
+def _resolve(answers: list[tuple[Job, Any]]) -> None:
+    """Settle futures in their event loop, all with one wake-up; a loop that is gone has nobody waiting."""
+    if answers:
+        with suppress(RuntimeError):
+            answers[0][0].future.get_loop().call_soon_threadsafe(_settle, answers)

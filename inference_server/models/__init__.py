@@ -1,0 +1,1 @@
+"""Weights that follow the registry: loaded, warmed and swapped between batches."""

@@ -1,0 +1,176 @@
+"""Weights follow the registry: load, check, warm, swap; a failure keeps what serves.
+
+A version is loaded and checked off the inference thread (hash, names, shapes, finite numbers, a golden batch) and only then
+handed over, to be warmed and swapped in between two batches.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from inference_server.metrics import Metrics
+from planning.base import LoadedNetwork
+from planning.networks.loading import Loader, Slot
+from shared.registry import BrokenModel, RegistryError, UnknownModel, UnknownVersion
+
+logger = logging.getLogger(__name__)
+
+PINNED_VERSIONS = 4
+"""Versions beside the champions that stay loaded; the least recently asked for goes first."""
+RETRY_SECONDS = 30.0
+"""A champion that failed to load is tried again after this long (a network disk may have been away)."""
+HAND_OVER_SECONDS = 60.0
+
+BetweenBatches = Callable[[Callable[[], Any]], "Future[Any]"]
+
+
+class Weights:
+    """The networks of the planners' models. `start` follows the pointers; `get` and `pin` are thread-safe.
+
+    candidates: follow the candidate pointers too.
+    """
+
+    def __init__(
+        self, loader: Loader, between_batches: BetweenBatches, metrics: Metrics, reload_seconds: float, candidates: bool = False
+    ):
+        self._loader, self.registry, self.architectures = loader, loader.registry, loader.architectures
+        self._between_batches, self._metrics, self._seconds = between_batches, metrics, reload_seconds
+        self._follow_candidates = candidates
+        self._champions: dict[str, LoadedNetwork] = {}
+        self._candidates: dict[str, LoadedNetwork] = {}
+        self._pinned: OrderedDict[tuple[str, int], LoadedNetwork] = OrderedDict()
+        self._failed: dict[str, tuple[int, float, str]] = {}
+        self._failed_candidates: dict[str, int] = {}
+        self._loading = threading.RLock()
+        self._stop = threading.Event()
+        self._follower = threading.Thread(target=self._follow, name="weights", daemon=True)
+        self.looked = threading.Event()
+
+    def start(self) -> None:
+        self._follower.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._follower.is_alive():
+            self._follower.join(timeout=5)
+
+    def get(self, name: str) -> LoadedNetwork | None:
+        """The champion that serves, or None while there is none."""
+        return self._champions.get(name)
+
+    def candidate(self, name: str) -> LoadedNetwork | None:
+        """The version that is being judged, when it is loaded."""
+        return self._candidates.get(name)
+
+    def versions(self) -> dict[str, int]:
+        """The champion version of each model that is loaded."""
+        return {name: network.version for name, network in self._champions.items()}
+
+    def failures(self) -> dict[str, str]:
+        """Why the champion pointed at is not the one that serves, by model."""
+        return {name: message for name, (_, _, message) in self._failed.items()}
+
+    def pin(self, name: str, version: int) -> LoadedNetwork:
+        """This very version; loads it if need be (blocks). Raises UnknownModel, UnknownVersion, BrokenModel."""
+        champion = self._champions.get(name)
+        if champion is not None and champion.version == version:
+            return champion
+        with self._loading:
+            network = self._pinned.get((name, version))
+            if network is None:
+                network, slot = self._loader.load(name, version)
+                self._hand_over(slot)
+            self._keep(network)
+        return network
+
+    def _keep(self, network: LoadedNetwork) -> None:
+        self._pinned[network.name, network.version] = network
+        self._pinned.move_to_end((network.name, network.version))
+        while len(self._pinned) > PINNED_VERSIONS:
+            self._pinned.popitem(last=False)
+
+    def look(self, name: str, *, insist: bool = False) -> int | None:
+        """Load the champion that the pointer names, if another serves; returns the version that serves then.
+
+        insist: also try one that has failed before. Raises UnknownModel without a champion, BrokenModel when it fails.
+        """
+        with self._loading:
+            version = self.registry.champion(name)
+            serving = self._champions.get(name)
+            if version is None:
+                raise UnknownModel(f"model {name!r} has no champion yet")
+            if serving is not None and serving.version == version:
+                self._failed.pop(name, None)
+                return version
+            failed = self._failed.get(name)
+            if failed and failed[0] == version and not insist and time.monotonic() < failed[1] + RETRY_SECONDS:
+                return serving.version if serving else None
+            self._replace(name, version, serving)
+            return version
+
+    def _replace(self, name: str, version: int, serving: LoadedNetwork | None) -> None:
+        started = time.monotonic()
+        try:
+            network, slot = self._pinned.get((name, version)), None
+            if network is None:
+                network, slot = self._loader.load(name, version)
+            self._hand_over(slot, network)
+        except Exception as error:
+            self._failed[name] = (version, time.monotonic(), str(error))
+            self._metrics.reloads.labels(name, "failed").inc()
+            kept = f"version {serving.version} goes on" if serving else "the model has no version that serves"
+            logger.error("%s version %d is refused (%s): %s", name, version, error, kept)
+            raise
+        self._failed.pop(name, None)
+        if serving is not None:  # a request that pins it, or a rollback, finds it here
+            self._keep(serving)
+        self._metrics.reloads.labels(name, "loaded").inc()
+        self._metrics.model_version.labels(name).set(version)
+        logger.info("%s version %d serves (loaded in %.0f ms)", name, version, (time.monotonic() - started) * 1e3)
+
+    def _hand_over(self, slot: Slot | None, champion: LoadedNetwork | None = None) -> None:
+        """First run, in the inference thread between batches; then the swap, if there is a new champion."""
+
+        def run() -> None:
+            if slot is not None:
+                slot.prepare()
+            if champion is not None:
+                self._champions[champion.name] = champion
+
+        self._between_batches(run).result(timeout=HAND_OVER_SECONDS)
+
+    def _look_at_candidate(self, name: str) -> None:
+        """Have the version loaded that the candidate pointer names; one that fails is said once and left out."""
+        version = self.registry.candidate(name)
+        current = self._candidates.get(name)
+        if version is None or version == self.registry.champion(name):
+            self._candidates.pop(name, None)
+        elif (current is None or current.version != version) and self._failed_candidates.get(name) != version:
+            self._candidates.pop(name, None)
+            try:
+                self._candidates[name] = self.pin(name, version)
+                logger.info("%s version %d is a candidate", name, version)
+            except RegistryError as error:
+                self._failed_candidates[name] = version
+                logger.error("candidate %s version %d is refused (%s): the champion answers alone", name, version, error)
+
+    def _follow(self) -> None:
+        while True:
+            for name in self.architectures:
+                try:
+                    self.look(name)
+                except (UnknownModel, UnknownVersion, BrokenModel):
+                    pass  # no champion yet, or refused: `_replace` has said so once
+                except Exception:
+                    logger.exception("looking for a new version of %s failed", name)
+                if self._follow_candidates:
+                    self._look_at_candidate(name)
+            self.looked.set()
+            if self._stop.wait(self._seconds):
+                return

@@ -1,1 +1,0 @@
-"""Planners behind one interface, found through the entry points of group `grasploop.planners`."""

@@ -1,0 +1,154 @@
+"""From bytes to `(Observation, PlanRequest)`: the three ways to send an observation. Runs in the decoding threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from grasp_client.contract import PlanRequest
+from grasp_client.imaging import (
+    ImageLimits,
+    check_observation,
+    decode_depth,
+    decode_image,
+    decode_raw_depth,
+    decode_rgb,
+    decode_segmask,
+)
+from grasp_client.observation import Observation
+from inference_server.errors import ServerError, invalid_fields
+from inference_server.multipart import Part, parts_of
+
+IMAGE_PARTS = ("depth", "rgb", "segmask")
+OPTIONS_HEADER = "x-request"
+RAW = "application/octet-stream"
+MULTIPART = "multipart/form-data"
+QUICK_BYTES = 2**21
+"""Raw depth up to this size, 1024 x 1024 as uint16, is read in about half a millisecond."""
+Options = TypeVar("Options", bound=BaseModel)
+Item = tuple[Observation, PlanRequest]
+
+
+def read_item(body: bytes, headers: Mapping[str, str], query: Mapping[str, str], limits: ImageLimits) -> Item:
+    """One observation and its options, checked. `headers` must look names up in any case.
+
+    Raises ServerError or ImageError with the contract's statuses.
+    """
+    item = read_with_options(body, headers, query, limits, PlanRequest)
+    check_item(*item)
+    return item
+
+
+def is_quick(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether reading the observation takes less than handing it to another thread would."""
+    return len(body) <= QUICK_BYTES and headers.get("content-type", "").startswith(RAW)
+
+
+def read_with_options(
+    body: bytes, headers: Mapping[str, str], query: Mapping[str, str], limits: ImageLimits, kind: type[Options]
+) -> tuple[Observation, Options]:
+    """The same for endpoints whose options are another model that has `depth_scale`; not yet checked."""
+    content_type = headers.get("content-type", "")
+    media_type = content_type.split(";")[0].strip().lower()
+    if media_type == MULTIPART:
+        _only_here(query, headers, query_allowed=False, header_allowed=False)
+        parts = parts_of(body, content_type)
+        options = parse_options(_text(parts.pop("request", None)), kind)
+        return observation_of(parts, _scale(options), limits), options
+    if not body:
+        raise ServerError(400, "empty_body", "the body is empty: send an image (see /docs for the three ways)")
+    if media_type == RAW:
+        _only_here(query, headers, query_allowed=False, header_allowed=True)
+        options = parse_options(headers.get(OPTIONS_HEADER), kind)
+        return Observation(depth=_raw_depth(body, headers, _scale(options), limits)), options
+    _only_here(query, headers, query_allowed=True, header_allowed=False)
+    options = parse_options(query.get("request"), kind)
+    name, image = decode_image(body, content_type or None, _scale(options), limits)
+    return (Observation(depth=image) if name == "depth" else Observation(rgb=image)), options
+
+
+def parse_options(text: str | bytes | None, kind: type[Options]) -> Options:
+    """Options from JSON; all defaults when there is none. Raises ServerError 422 that names the wrong fields."""
+    try:
+        return kind.model_validate_json(text or b"{}")
+    except ValidationError as error:
+        raise invalid_fields("request", error, kind) from None
+
+
+def observation_of(parts: Mapping[str, Part], depth_scale: float, limits: ImageLimits) -> Observation:
+    """The images of a multipart body. Raises ServerError 422 for parts that nobody reads, ImageError for bad images."""
+    unknown = set(parts) - set(IMAGE_PARTS)
+    if unknown:
+        names = ", ".join(repr(name[:40]) for name in sorted(unknown)[:5])
+        raise ServerError(422, "unknown_part", f"unknown part {names}; expected {', '.join(IMAGE_PARTS)} and request")
+    depth, rgb, segmask = (parts.get(name) for name in IMAGE_PARTS)
+    if depth is None and rgb is None:
+        raise ServerError(422, "no_image", "no image was sent: at least one of the parts `depth` and `rgb` is needed")
+    return Observation(
+        depth=None if depth is None else decode_part(depth, lambda data, kind: decode_depth(data, kind, depth_scale, limits)),
+        rgb=None if rgb is None else decode_part(rgb, lambda data, kind: decode_rgb(data, kind, limits)),
+        segmask=None if segmask is None else decode_part(segmask, lambda data, kind: decode_segmask(data, kind, limits)),
+    )
+
+
+Decoded = TypeVar("Decoded")
+
+
+def decode_part(part: Part, decode: Callable[[bytes, str | None], Decoded]) -> Decoded:
+    """An image part; a part sent as plain text (`curl -F depth=PATH`) is the usual slip."""
+    plain = part.media_type is None or part.media_type.startswith("text/")
+    if plain and len(part.data) < 4096 and part.data.isascii() and part.data.strip():
+        raise ServerError(
+            400,
+            "undecodable_image",
+            f"part `{part.name[:40]}` is text, not an image: with curl, write -F {part.name[:40]}=@FILE",
+        )
+    return decode(part.data, part.media_type)
+
+
+def check_item(observation: Observation, request: PlanRequest) -> None:
+    """Raises ImageError or ServerError 422 for images that cannot be used and a region outside of them."""
+    check_observation(observation)
+    if request.region is None:
+        return
+    height, width = observation.size
+    u0, v0, u1, v1 = request.region
+    if u1 < 0 or v1 < 0 or u0 > width - 1 or v0 > height - 1:
+        raise ServerError(
+            422,
+            "region_outside",
+            f"region {request.region} lies outside the image, which is {width} x {height} pixels (u, v from 0)",
+        )
+
+
+def _raw_depth(body: bytes, headers: Mapping[str, str], scale: float, limits: ImageLimits):
+    if "x-shape" not in headers and body[:6] in (b"\x89PNG\r\n", b"\x93NUMPY"):
+        raise ServerError(
+            415, "unsupported_media_type",
+            "the body is a PNG or npy file: send it as image/png or application/x-npy; octet-stream is for raw depth",
+        )  # fmt: skip
+    return decode_raw_depth(body, headers.get("x-shape"), headers.get("x-dtype"), scale, limits)
+
+
+def _scale(options: BaseModel) -> float:
+    return getattr(options, "depth_scale", 0.001)
+
+
+def _text(part: Part | None) -> bytes | None:
+    return part.data if part else None
+
+
+def _only_here(query: Mapping[str, str], headers: Mapping[str, str], *, query_allowed: bool, header_allowed: bool) -> None:
+    """Options in the wrong place would be ignored in silence: refuse them."""
+    where = "the part `request`" if not (query_allowed or header_allowed) else (
+        "the query parameter `request`" if query_allowed else "the header X-Request"
+    )  # fmt: skip
+    if ("request" in query and not query_allowed) or (OPTIONS_HEADER in headers and not header_allowed):
+        raise ServerError(422, "misplaced_options", f"with this Content-Type the options belong in {where}")
+    unknown = set(query) - {"request"}
+    if unknown:
+        raise ServerError(
+            422, "unknown_parameter", f"unknown query parameter {sorted(unknown)[0][:40]!r}; options go, as JSON, in {where}"
+        )

@@ -1,0 +1,66 @@
+"""Around every request: its id, the time it came, one log line, its metrics."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from inference_server.errors import CLIENT_CLOSED_REQUEST, as_server_error, error_response
+from inference_server.metrics import Metrics
+from shared.logs import request_id
+
+logger = logging.getLogger("inference_server.security.middleware")
+
+HEADER = "X-Request-ID"
+_SAFE = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+
+
+class AccessMiddleware:
+    """Takes a client's X-Request-ID (or makes one), returns it, and puts it into the logs.
+
+    Sets scope["request_id"], and scope["started"] (time.monotonic()) from which deadlines and the total time count.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics):
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = scope["started"] = time.monotonic()
+        sent = Headers(scope=scope).get(HEADER, "")
+        identity = scope["request_id"] = sent if _SAFE.fullmatch(sent) else uuid.uuid4().hex
+        token = request_id.set(identity)
+        status = CLIENT_CLOSED_REQUEST  # stays when the client goes away
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = identity
+            await send(message)
+
+        try:
+            await self.app(scope, receive, answer)
+        except Exception as error:  # what no handler knows: answered here, so that the connection lives on
+            if status != CLIENT_CLOSED_REQUEST:
+                raise  # the reply has begun
+            await error_response(as_server_error(error))(scope, receive, answer)
+        finally:
+            self._note(scope, status, time.monotonic() - started)
+            request_id.reset(token)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        endpoint = getattr(scope.get("route"), "path", "unknown")
+        self.metrics.requests.labels(endpoint, status).inc()
+        self.metrics.request_seconds.labels(endpoint).observe(seconds)
+        level = logging.DEBUG if status < 400 else logging.INFO
+        if logger.isEnabledFor(level):
+            extra = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1e3, 1)}
+            logger.log(level, "%s %s %d", scope["method"], scope["path"], status, extra=extra)

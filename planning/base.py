@@ -1,0 +1,158 @@
+"""The interface of every planner in the server, and the choice among them."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from grasp_client.contract import GraspPlan, ModelRef, PlanRequest
+from grasp_client.observation import Observation
+from shared.registry import ModelCard
+
+logger = logging.getLogger(__name__)
+
+GROUP = "grasploop.planners"
+Item = tuple[Observation, PlanRequest]
+
+
+class PlannerError(Exception):
+    """A request that this planner cannot answer: `status` and `code` for the reply, the message says what would be right."""
+
+    def __init__(self, status: int, code: str, message: str):
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network of the registry, in eval mode on its device."""
+
+    name: str
+    version: int
+    module: nn.Module
+    card: ModelCard
+    device: torch.device
+
+    @property
+    def ref(self) -> ModelRef:
+        """What a reply says of it."""
+        return ModelRef(name=self.name, version=self.version)
+
+
+class Planner(ABC):
+    """Turns observations into ranked grasps. Stateless: what it learned comes with every call as `network`."""
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    model_name: ClassVar[str | None] = None
+    architecture: ClassVar[str | None] = None
+    inputs: ClassVar[frozenset[str]] = frozenset({"depth"})
+    grippers: ClassVar[frozenset[str]] = frozenset({"parallel_jaw"})
+
+    batched_with: ClassVar[str | None] = None
+    """Name of the model whose passes it shares where that is not `model_name`."""
+
+    networks: Callable[[str], LoadedNetwork | None] = staticmethod(lambda model: None)
+    """The network that serves a model now, for a planner that asks others; set by whoever runs it."""
+
+    @abstractmethod
+    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
+        """Plans in the order of `items`. Raises PlannerError where an item cannot be answered."""
+
+    def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
+        """Dense qualities (angles, H, W) float32, 0 to 1, in the pixels of the sent image; bin k closes along k pi / angles."""
+        raise PlannerError(422, "no_heatmap", f"planner {self.name!r} has no dense map; ask for antipodal or dense")
+
+    def check(self, observation: Observation, request: PlanRequest) -> None:
+        """Raise PlannerError when this planner cannot use what was sent."""
+        if request.gripper.kind not in self.grippers:
+            raise PlannerError(
+                422,
+                "wrong_gripper",
+                f"planner {self.name!r} plans for a {_either(self.grippers)} gripper, not for a {request.gripper.kind} one; "
+                "ask for auto, or for one that does",
+            )
+        missing = [image for image in sorted(self.inputs) if getattr(observation, image) is None]
+        if missing:
+            raise PlannerError(
+                422,
+                "missing_image",
+                f"planner {self.name!r} needs {' and '.join(missing)}; send it, or ask for another planner",
+            )
+
+    def need(self, network: LoadedNetwork | None) -> LoadedNetwork:
+        """The network, or PlannerError 503 while none is loaded."""
+        if network is None:
+            raise PlannerError(
+                503,
+                "no_model",
+                f"no version of model {self.model_name!r} is loaded; retry later, or ask for "
+                f"{'antipodal' if 'parallel_jaw' in self.grippers else 'suction'}, which needs none",
+            )
+        return network
+
+
+@cache
+def discover() -> dict[str, type[Planner]]:
+    """All installed planners by name; looked up once, because it reads the metadata of every installed package.
+
+    One that cannot be loaded is logged and left out: a broken package must not take the other planners down.
+    """
+    found = {entry.name: _load(entry) for entry in entry_points(group=GROUP)}
+    return {name: kind for name, kind in found.items() if kind is not None}
+
+
+def _load(entry: EntryPoint) -> type[Planner] | None:
+    try:
+        kind = entry.load()
+    except Exception:  # importing foreign code may raise anything
+        logger.exception("planner %r is left out: %s cannot be imported", entry.name, entry.value)
+        return None
+    if not (inspect.isclass(kind) and issubclass(kind, Planner)) or inspect.isabstract(kind):
+        logger.error("planner %r is left out: %s is not a subclass of Planner with a plan_batch", entry.name, entry.value)
+        return None
+    return kind
+
+
+PREFERENCE = ("dense", "antipodal", "suction_dense", "suction", "heatmap", "fc_gqcnn", "gqcnn")
+"""`auto` takes the first of these that fits what was sent, then any other."""
+
+
+def choose(request: PlanRequest, observation: Observation, available: Collection[str]) -> str:
+    """Name of the planner for a request; `auto` picks by what was sent.
+
+    available: planners that can answer now (their model is loaded, or they need none). Raises PlannerError 404 for an
+    unknown name and 422 when no available planner fits what was sent.
+    """
+    known = discover()
+    if request.planner != "auto":
+        if request.planner not in known:
+            raise PlannerError(
+                404, "unknown_planner", f"no planner {request.planner!r}; expected auto, {', '.join(sorted(known))}"
+            )
+        return request.planner
+    sent = {image for image in ("depth", "rgb") if getattr(observation, image) is not None}
+    names = [name for name in PREFERENCE if name in known] + sorted(set(known) - set(PREFERENCE))
+    for name in names:
+        if name in available and known[name].inputs <= sent and request.gripper.kind in known[name].grippers:
+            return name
+    raise PlannerError(
+        422,
+        "no_planner",
+        f"no planner that is ready takes {_either(sent)} for a {request.gripper.kind} gripper; ready: "
+        f"{', '.join(sorted(available)) or 'none'} (most need a depth image)",
+    )
+
+
+def _either(words: Collection[str]) -> str:
+    return " or ".join(sorted(words)) or "nothing"

@@ -1,0 +1,112 @@
+"""Plans in step: what they ask of one network at the same time is one batch, whichever planners they are of."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from grasp_client.contract import GraspPlan
+from planning.base import Item, LoadedNetwork, Planner
+from planning.failure_penalty import doubted, widened
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """A question to a network. inputs: of its forward, each with N rows, N at least 1; most: rows that are worth one pass.
+
+    The answer is what the network says of them, (N, ...) float32.
+    """
+
+    network: LoadedNetwork
+    inputs: tuple[Tensor, ...]
+    most: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+
+Result = TypeVar("Result")
+Steps = Generator[Ask, Tensor, Result]
+"""Work that stops at each question until the answer is sent."""
+
+
+class StepPlanner(Planner):
+    """A planner that asks networks in steps, so that they answer many plans at once."""
+
+    @abstractmethod
+    def steps(self, item: Item, network: LoadedNetwork | None) -> Steps[GraspPlan]:
+        """One plan. Raises PlannerError where the item cannot be answered."""
+
+    @torch.inference_mode()
+    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
+        return [_timed(*each) for each in finish([self.steps(item, network) for item in items])]
+
+
+@torch.inference_mode()
+def plan_together(asked: Sequence[tuple[Planner, LoadedNetwork | None, Item]]) -> list[GraspPlan]:
+    """Plans of several planners in the order of `asked`. Those that ask in steps share their passes."""
+    items = [widened(item) for _, _, item in asked]
+    stepping = [k for k, (planner, _, _) in enumerate(asked) if isinstance(planner, StepPlanner)]
+    plans: dict[int, GraspPlan] = {}
+    works = [asked[k][0].steps(items[k], asked[k][1]) for k in stepping]  # type: ignore[attr-defined]
+    plans.update(zip(stepping, (_timed(*each) for each in finish(works)), strict=True))
+    others: dict[tuple[int, int], list[int]] = {}
+    for k, (planner, network, _) in enumerate(asked):
+        if k not in plans:
+            others.setdefault((id(planner), id(network)), []).append(k)
+    for places in others.values():
+        planner, network, _ = asked[places[0]]
+        plans.update(zip(places, planner.plan_batch([items[k] for k in places], network), strict=True))
+    return [doubted(plans[k], asked[k][2]) for k in range(len(asked))]
+
+
+def finish(works: Sequence[Steps[Result]]) -> list[tuple[Result, float]]:
+    """What each work comes to, and the seconds that it took: its own steps and its share of the passes."""
+    results: dict[int, Result] = {}
+    seconds = [0.0] * len(works)
+    answers: dict[int, Tensor | None] = dict.fromkeys(range(len(works)))
+    while answers:
+        asks: dict[int, Ask] = {}
+        for k, answer in answers.items():
+            started = time.perf_counter()
+            try:
+                asks[k] = next(works[k]) if answer is None else works[k].send(answer)
+            except StopIteration as end:
+                results[k] = end.value
+            seconds[k] += time.perf_counter() - started
+        answers = {}
+        for places in _alike(asks):
+            started = time.perf_counter()
+            group = [asks[k] for k in places]
+            answers.update(zip(places, _answer(group), strict=True))
+            per_row = (time.perf_counter() - started) / sum(map(len, group))
+            for k in places:
+                seconds[k] += per_row * len(asks[k])
+    return [(results[k], seconds[k]) for k in range(len(works))]
+
+
+def _alike(asks: dict[int, Ask]) -> list[list[int]]:
+    """Questions that one pass can answer: to the same network, with rows of the same shape."""
+    groups: dict[tuple, list[int]] = {}
+    for k, ask in asks.items():
+        groups.setdefault((id(ask.network.module), tuple(each.shape[1:] for each in ask.inputs)), []).append(k)
+    return list(groups.values())
+
+
+def _answer(asks: list[Ask]) -> list[Tensor]:
+    columns = [each[0] if len(each) == 1 else torch.cat(each) for each in zip(*(ask.inputs for ask in asks), strict=True)]
+    rows = len(columns[0])
+    most = min((ask.most for ask in asks if ask.most), default=rows)
+    module = asks[0].network.module
+    passes = [module(*parts).float() for parts in zip(*(column.split(most) for column in columns), strict=True)]
+    return list(torch.cat(passes).split([len(ask) for ask in asks]))
+
+
+def _timed(plan: GraspPlan, seconds: float) -> GraspPlan:
+    return plan.model_copy(update={"timings_ms": {**plan.timings_ms, "plan": 1e3 * seconds}})

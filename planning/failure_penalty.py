@@ -1,0 +1,107 @@
+"""What failed grasps tell of others: those at the same place and at the same object are likely to fail, too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from grasp_client.contract import FailedGrasp, Grasp, GraspPlan
+from grasp_client.geometry import deproject
+from grasp_client.observation import Observation
+from planning.base import Item
+from planning.scene.scene import assumed_camera
+
+CHOSEN_FROM = 256
+"""Grasps that a planner is asked for, at least, when some failed: the ten best often lie on one object."""
+OBJECT, REACH = 4.0, 0.045
+"""What a failed grasp of quality 1 costs the logit of another at the same object, and the distance at which that has fallen to
+0.61, m."""
+PLACE, NEAR, TURN = 4.0, 0.010, 0.5
+"""What it costs besides at the same place and angle, and how far off, m and rad, that has fallen to 0.61."""
+PROMISED = 0.9
+"""Quality of a failed grasp of which none is told."""
+TYPICAL_DISTANCE = 0.64
+"""Of what is seen, m, where nobody said: a picture of 61 degrees is then 0.75 m wide."""
+LEAST = 1e-6
+"""Qualities count as if they were at least this far from 0 and 1."""
+
+
+def widened(item: Item) -> Item:
+    """The item as its planner is asked: for more grasps than are wanted, where some failed."""
+    observation, request = item
+    if not request.failed:
+        return item
+    return observation, request.model_copy(update={"n_grasps": max(CHOSEN_FROM, request.n_grasps)})
+
+
+def doubted(plan: GraspPlan, item: Item) -> GraspPlan:
+    """The plan of a widened item as the request wants it: ranked anew by what is left of the qualities, and as long as asked.
+
+    A grasp that falls below `min_quality` counts as `low_quality`.
+    """
+    request = item[1]
+    if not request.failed:
+        return plan
+    quality = np.clip([grasp.quality for grasp in plan.grasps], LEAST, 1 - LEAST)
+    promised = np.array([PROMISED if failed.quality is None else failed.quality for failed in request.failed])
+    lost = doubt(*apart(plan.grasps, item), promised) if plan.grasps else 0.0
+    quality = 1 / (1 + np.exp(lost - np.log(quality / (1 - quality))))
+    order = np.argsort(-quality, kind="stable")
+    ranked = [plan.grasps[k].model_copy(update={"quality": float(quality[k])}) for k in order]
+    enough = [grasp for grasp in ranked if grasp.quality >= request.min_quality]
+    rejections = dict(plan.rejections)
+    if len(enough) < len(ranked):
+        rejections["low_quality"] = rejections.get("low_quality", 0) + len(ranked) - len(enough)
+    changes = {"grasps": enough[: request.n_grasps], "rejections": dict(sorted(rejections.items()))}
+    return plan.model_copy(update=changes)
+
+
+def doubt(distance: np.ndarray, turn: np.ndarray, promised: np.ndarray) -> np.ndarray:
+    """What N grasps lose of their logits, (N,), at distances (N, F), m, and angles (N, F), rad, from F that failed.
+
+    promised: qualities (F,) of those; the cost goes with their squares, for a grasp that promised little tells little by its
+    failure. What several cost adds up.
+
+    Maximum likelihood on pairs of grasps tried from the same state of scenes with several objects for training, of which one
+    failed, in units of the planner's logit: OBJECT 2.9, PLACE 5.4 (`dense`, 27,471 pairs of scenes of which it had learned
+    nothing), 3.0 and 5.0 (19,516 pairs, an earlier version). By those whose failed grasp was among the best three of its plan
+    OBJECT is larger, 4.0 to 4.4 whatever it promised, and REACH 0.040 to 0.048; cups: 2.1 and 0.066 (11,060 pairs).
+    """
+    wide = OBJECT * np.exp(-0.5 * (distance / REACH) ** 2)
+    near = PLACE * np.exp(-0.5 * ((distance / NEAR) ** 2 + (turn / TURN) ** 2))
+    return ((wide + near) * promised**2).sum(axis=1)
+
+
+def apart(grasps: Sequence[Grasp], item: Item) -> tuple[np.ndarray, np.ndarray]:
+    """How far N grasps lie from F that failed: distances (N, F), m, and angles between closing axes (N, F), 0 to pi/2.
+
+    Without a camera or a depth, as an ordinary camera would see them.
+    """
+    observation, request = item
+    camera = request.camera or assumed_camera(*observation.size)
+    typical = _distance(observation)
+    depth = np.array([grasp.depth or typical for grasp in grasps])
+    points = deproject(np.array([grasp.center_px for grasp in grasps]), depth, camera)
+    distance, turn = np.empty((2, len(grasps), len(request.failed)))
+    for k, failed in enumerate(request.failed):
+        there = np.full_like(depth, failed.depth) if failed.depth and request.camera else depth
+        pixels = np.broadcast_to(np.asarray(failed.center_px), (len(grasps), 2))
+        distance[:, k] = np.linalg.norm(points - deproject(pixels, there, camera), axis=1)
+        turn[:, k] = [_turn(grasp, failed) for grasp in grasps]
+    return distance, turn
+
+
+def _distance(observation: Observation) -> float:
+    """Of what is seen, m, where grasps do not say."""
+    depth = observation.depth
+    seen = depth[depth > 0] if depth is not None else ()
+    return float(np.median(seen)) if len(seen) else TYPICAL_DISTANCE
+
+
+def _turn(grasp: Grasp, failed: FailedGrasp) -> float:
+    """Between closing axes, rad; a cup has none."""
+    if failed.angle is None or grasp.kind == "suction":
+        return 0.0
+    return abs(math.remainder(grasp.angle - failed.angle, math.pi))

@@ -1,0 +1,113 @@
+"""The cross-entropy method on the quality of depth crops (Dex-Net 2.0, section V), for whatever gripper."""
+
+from __future__ import annotations
+
+import secrets
+from abc import abstractmethod
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from grasp_client.contract import GraspPlan
+from planning.base import Item, LoadedNetwork
+from planning.batched_inference import StepPlanner, Steps
+from planning.calibration import calibrated
+from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps, look
+from planning.gqcnn.gaussian_mixture import Mixture
+from planning.jaw.analytic import select
+from planning.jaw.candidates import Hands
+from planning.scene.projection import Placed
+from planning.scene.scene import Scene
+from planning.suction.candidates import Cups
+
+SEEDS, RESAMPLED, ITERATIONS = 128, 64, 3
+ELITE, COMPONENTS = 32, 8
+"""Best poses so far to which the mixture is fitted, and its components."""
+TRIED = 6
+"""Poses measured and vetoed for each that the network sees: geometry is cheaper than a forward pass."""
+FLOOR = 0.002
+"""Least standard deviation of the mixture's components, m."""
+
+Poses = tuple[Tensor, ...]
+"""Map x, y (N,), and what else a pose of the gripper has."""
+Candidates = TypeVar("Candidates", Hands, Cups)
+
+
+@dataclass
+class Found(Generic[Candidates]):
+    """Candidates that were scored so far, their logits, and counted rejections."""
+
+    candidates: list[Candidates] = field(default_factory=list)
+    logits: list[Tensor] = field(default_factory=list)
+    rejected: Counter = field(default_factory=Counter)
+
+    def best_first(self) -> tuple[Candidates, Tensor]:
+        """All candidates and their logits (N,)."""
+        found, logits = self.candidates[0], torch.cat(self.logits)
+        for more in self.candidates[1:]:
+            found = found.join(more)
+        order = torch.argsort(logits, descending=True, stable=True)
+        return found.pick(order), logits[order]
+
+
+class CrossEntropyPlanner(StepPlanner, Generic[Candidates]):
+    """Seeds, then rounds of samples from a mixture fitted to the best so far; geometry refuses before the network ranks."""
+
+    dimensions: ClassVar[int]
+    """Of the points that the mixture is fitted to."""
+
+    @abstractmethod
+    def seeds(self, scene: Scene, scorer: CropScorer, generator: torch.Generator) -> Poses:
+        """Up to TRIED * SEEDS poses to begin with."""
+
+    @abstractmethod
+    def feasible(self, scene: Scene, poses: Poses) -> tuple[Candidates, Counter]:
+        """What of the poses may be returned, and counted rejections."""
+
+    @abstractmethod
+    def seen(self, scene: Scene, candidates: Candidates) -> ImageGrasps:
+        """How the network sees the candidates."""
+
+    @abstractmethod
+    def points(self, candidates: Candidates) -> Tensor:
+        """(N, dimensions), in metres, in which near means alike."""
+
+    @abstractmethod
+    def poses(self, points: Tensor) -> Poses:
+        """The reverse of `points`."""
+
+    @abstractmethod
+    def placed(self, scene: Scene, candidates: Candidates) -> Placed:
+        """Where the candidates are seen from the camera."""
+
+    def steps(self, item: Item, network: LoadedNetwork | None) -> Steps[GraspPlan]:
+        request, network = item[1], self.need(network)
+        scorer = look(self, item, network)
+        scene = scorer.scene
+        generator = torch.Generator().manual_seed(secrets.randbits(31) if request.seed is None else request.seed % 2**63)
+        found: Found[Candidates] = Found()
+        yield from self._score(scene, scorer, self.seeds(scene, scorer, generator), SEEDS, found)
+        candidates, logits = found.best_first()
+        for _ in range(ITERATIONS if len(candidates) else 0):
+            yield from self._score(scene, scorer, self._resample(candidates, generator), RESAMPLED, found)
+            candidates, logits = found.best_first()
+        placed = self.placed(scene, candidates)
+        qualities = calibrated(logits, network.card.calibration)
+        return select(self.name, scene, candidates, placed, qualities, found.rejected, network)
+
+    def _score(self, scene: Scene, scorer: CropScorer, poses: Poses, most: int, found: Found[Candidates]) -> Steps[None]:
+        """Refuse poses by geometry, and score at most `most` of what is left."""
+        candidates, rejected = self.feasible(scene, poses)
+        candidates = candidates.pick(torch.arange(min(len(candidates), most), device=scene.device))
+        found.rejected += rejected
+        found.candidates.append(candidates)
+        found.logits.append((yield from scorer(self.seen(scene, candidates))))
+
+    def _resample(self, candidates: Candidates, generator: torch.Generator) -> Poses:
+        """Poses drawn from a mixture fitted to the best of the candidates, which are sorted best first."""
+        best = candidates.pick(torch.arange(min(len(candidates), ELITE), device=candidates.x.device))
+        mixture = Mixture(self.points(best).cpu(), COMPONENTS, torch.full((self.dimensions,), FLOOR), generator)
+        return self.poses(mixture.sample(TRIED * RESAMPLED, generator).to(candidates.x.device))

@@ -1,0 +1,111 @@
+"""Hands of the map as image grasps and back, and their qualities by a network of the GQ-CNN family on camera-frame crops."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from planning.base import Item, LoadedNetwork, Planner, PlannerError
+from planning.batched_inference import Ask, Steps
+from planning.jaw.candidates import Hands
+from planning.scene.projection import map_pixels
+from planning.scene.scene import Scene, view
+from shared.networks.crops import View, crop, fill_holes
+
+BATCH = {"cpu": 64, "cuda": 1024}
+"""Most crops in one forward pass, by the kind of device: larger batches leave the cache and are slower."""
+
+
+@dataclass(frozen=True)
+class ImageGrasps:
+    """N grasps as the GQ-CNN family writes them: centers (N, 2) as (u, v) pixels, angles (N,) of the closing axis from +u
+    towards +v, depth (N,) of the fingertips along the optical axis, m. Of a cup: angles of the approach's projection, depth of
+    the contact, and lean (N,), the angle of the approach from the optical axis, rad."""
+
+    centers: Tensor
+    angles: Tensor
+    depth: Tensor
+    lean: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.depth)
+
+
+def to_image(scene: Scene, hands: Hands) -> ImageGrasps:
+    """Where the fingertips of hands are seen."""
+    rotation, origin = _pose(scene, hands.x)
+    points = torch.stack([hands.x, hands.y, -hands.tip], 1) @ rotation.T + origin
+    half = 0.5 * hands.width
+    dx, dy = half * torch.cos(hands.angle), half * torch.sin(hands.angle)
+    ends = map_pixels(scene, hands.x + dx, hands.y + dy, hands.tip) - map_pixels(scene, hands.x - dx, hands.y - dy, hands.tip)
+    # Half a turn is the same jaw but not the same crop: the angle is the one that a reply carries, in (-pi/2, pi/2].
+    angles = math.pi / 2 - (math.pi / 2 - torch.atan2(ends[:, 1], ends[:, 0])) % math.pi
+    return ImageGrasps(map_pixels(scene, hands.x, hands.y, hands.tip), angles, points[:, 2])
+
+
+def to_map(scene: Scene, grasps: ImageGrasps) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x, y, angle and tip height (N,) in the map of image grasps."""
+    rotation, origin = _pose(scene, grasps.depth)
+    camera = scene.camera
+    rays = torch.stack(
+        [
+            (grasps.centers[:, 0] - camera.cx) / camera.fx,
+            (grasps.centers[:, 1] - camera.cy) / camera.fy,
+            torch.ones_like(grasps.depth),
+        ],
+        1,
+    )
+    points = (rays * grasps.depth[:, None] - origin) @ rotation
+    axis = torch.stack([torch.cos(grasps.angles) / camera.fx, torch.sin(grasps.angles) / camera.fy], 1) @ rotation[:2]
+    return points[:, 0], points[:, 1], torch.atan2(axis[:, 1], axis[:, 0]), -points[:, 2]
+
+
+def _pose(scene: Scene, like: Tensor) -> tuple[Tensor, Tensor]:
+    pose = torch.as_tensor(scene.map.pose, dtype=torch.float32, device=like.device)
+    return pose[:3, :3], pose[:3, 3]
+
+
+class CropScorer:
+    """Scores image grasps on one depth image with a network on crops. Raises PlannerError 503 for a card that tells no view."""
+
+    def __init__(self, scene: Scene, network: LoadedNetwork):
+        seen = (network.card.model_extra or {}).get("view")
+        if not seen:
+            message = f"the card of {network.name} version {network.version} does not say how its crops saw the world (`view`)"
+            raise PlannerError(503, "broken_model", message)
+        self.scene, self.view, self.focal = scene, View(**seen), scene.camera.fx
+        self.loaded, self.network = network, network.module
+        self.size: int = network.module.crop_size  # type: ignore[assignment]
+        assert scene.observation.depth is not None  # `view` of the scene has checked it
+        self.depth = torch.from_numpy(fill_holes(scene.observation.depth)).to(network.device)
+        self.bins: int = getattr(network.module, "angular_bins", 0)
+
+    def __call__(self, grasps: ImageGrasps) -> Steps[Tensor]:
+        """Logits (N,) of success."""
+        if not len(grasps):
+            return torch.zeros(0, device=self.depth.device)
+        brought = self.view.scale_and_shift(grasps.depth.cpu().numpy(), self.focal)
+        scale, shift = (torch.as_tensor(values, dtype=torch.float32, device=self.depth.device) for values in brought)
+        turn, output = grasps.angles, None
+        if self.bins:  # an output per angle: the picture is turned only as far as to the nearest of them
+            output = (((math.pi / 2 - turn) * self.bins / math.pi).floor() % self.bins).long()
+            turn = turn - (math.pi / 2 - (output + 0.5) * math.pi / self.bins)
+        crops = crop(self.depth, grasps.centers, turn, scale, (self.size, self.size))
+        crops = crops + shift[:, None, None, None]
+        pose = grasps.depth + shift
+        if getattr(self.network, "takes_lean", False):
+            assert grasps.lean is not None  # networks of suction are asked about cups
+            pose = torch.stack([pose, grasps.lean], 1)
+        inputs = (crops, pose) if self.network.takes_gripper_depth else (crops,)
+        logits = yield Ask(self.loaded, inputs, BATCH[self.depth.device.type])
+        return logits if output is None else logits.gather(1, output[:, None])[:, 0]
+
+
+def look(planner: Planner, item: Item, network: LoadedNetwork) -> CropScorer:
+    """What a planner on crops looks at: the scene of an observation that it can use, and the network on its crops."""
+    observation, request = item
+    planner.check(observation, request)
+    return CropScorer(view(observation, request, network.device), network)

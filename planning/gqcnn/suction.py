@@ -1,0 +1,58 @@
+"""`suction_gqcnn`: surface points and their normals, refined by the cross-entropy method on a GQ-CNN (Dex-Net 3.0)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from torch import Tensor
+
+from planning.gqcnn.cem import SEEDS, TRIED, CrossEntropyPlanner, Poses
+from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps
+from planning.scene.projection import Placed, map_pixels, place_cups
+from planning.scene.scene import Scene
+from planning.suction.candidates import Cups
+from planning.suction.filters import veto
+from planning.suction.sampling import centres
+from planning.suction.seal import lay
+from shared.networks.crops import cup_view
+
+
+class SuctionGQCNNPlanner(CrossEntropyPlanner[Cups]):
+    """Poses are x and y: height and normal follow from the surface."""
+
+    name = "suction_gqcnn"
+    description = "Surface points refined by the cross-entropy method on a suction GQ-CNN's quality of depth crops. Depth."
+    model_name = "gqcnn-suction"
+    grippers = frozenset({"suction"})
+    dimensions = 2
+
+    def seeds(self, scene: Scene, scorer: CropScorer, generator: torch.Generator) -> Poses:
+        """Raised cells of the map, in random order."""
+        x, y = centres(scene, Counter())
+        order = torch.randperm(len(x), generator=generator)[: TRIED * SEEDS].to(x.device)
+        return x[order], y[order]
+
+    def feasible(self, scene: Scene, poses: Poses) -> tuple[Cups, Counter]:
+        x, y = poses
+        cups, _, vetoed = veto(scene, lay(scene, scene.request.gripper.cup_radius, x, y, close=True))
+        return cups, vetoed
+
+    def seen(self, scene: Scene, candidates: Cups) -> ImageGrasps:
+        return cups_in_image(scene, candidates)
+
+    def points(self, candidates: Cups) -> Tensor:
+        return torch.stack([candidates.x, candidates.y], 1)
+
+    def poses(self, points: Tensor) -> Poses:
+        return tuple(points.unbind(1))
+
+    def placed(self, scene: Scene, candidates: Cups) -> Placed:
+        return place_cups(scene, scene.request.gripper, candidates.pose)
+
+
+def cups_in_image(scene: Scene, cups: Cups) -> ImageGrasps:
+    """Cups as suction GQ-CNNs were taught them: the approach's projection along the crop's middle row, depth of the contact."""
+    pose = place_cups(scene, scene.request.gripper.model_copy(update={"tcp_offset": 0.0}), cups.pose).pose.float()
+    turn, lean = cup_view(pose[:, :3, 2])
+    return ImageGrasps(map_pixels(scene, cups.x, cups.y, cups.pose.height), turn, pose[:, 2, 3], lean)

@@ -1,0 +1,184 @@
+"""How deep a jaw can go at N poses and how wide it must open; what it then touches is in `contact`."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from grasp_client.contract import Gripper
+from planning.jaw.candidates import Hands
+from planning.jaw.collision import PADDING, palm_height
+from planning.jaw.contact import Fingers, describe, touch
+from planning.jaw.sampling import FLOOR, LEAST_OVERLAP
+from planning.scene.scene import Scene
+
+DEPTHS = (0.030, 0.024, 0.018, 0.013, 0.009, 0.006)
+"""How far under the top of the object the tips may reach, m; the deepest that fits is taken."""
+MARGIN = 0.002
+"""Fingers stay this far above whatever lies under them, m."""
+PALM_GAP = 0.004
+"""The palm stays this far above whatever lies under it, m."""
+EXTRA = (0.006, 0.004, 0.002, 0.0)
+"""Clearance added on both sides, the first for which there is room, m: a pose is never exact."""
+STEP, CLOSE_STEP = 0.002, 0.001
+"""Distance of the samples along the closing axis, in a first look and in a close one, m."""
+LINE, BESIDE = 0.004, 0.008
+"""Distance of the lines of samples, and how far a close look follows the object's sides beside the fingers, m."""
+MIDDLE = 0.004
+"""The top of the object is looked for so near to the centre, m."""
+ROUNDING = 1e-6
+"""An opening may be this much too wide: positions are sums of steps, m."""
+SLACK = 0.014
+"""How far off the middle of what it grips a candidate may be, m: it is moved to the middle."""
+
+
+@dataclass(frozen=True)
+class _Jaw:
+    """Sample positions in the hand, m: `along` the closing axis, `step` apart, and lines `across` it.
+
+    swept: the first so many lines lie under a padded finger. inner: those of them that a finger itself covers. window: samples
+    along the closing axis under a padded finger.
+    """
+
+    step: float
+    along: Tensor
+    across: Tensor
+    swept: int
+    inner: slice
+    window: int
+
+    @property
+    def centre(self) -> int:
+        return len(self.along) // 2
+
+
+def measure(
+    scene: Scene,
+    gripper: Gripper,
+    x: Tensor,
+    y: Tensor,
+    angle: Tensor,
+    tip: Tensor | None = None,
+    close: bool = False,
+) -> tuple[Hands, Tensor, Counter]:
+    """Hands at the poses that hold something, moved to its middle, and for each the angle (N,) that would fit its sides.
+
+    x, y, angle: (M,) in the map frame. tip: heights (M,) that the tips are to have; default: as deep as fits. close: look
+    closely, as it takes to turn a hand by less than a bin. What cannot be gripped is left out and counted.
+    """
+    jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, close, scene.device)
+    bound, seen = _heights(scene, jaw, x, y, angle)
+    near = round(MIDDLE / jaw.step)
+    top = bound[:, jaw.inner, jaw.centre - near : jaw.centre + near + 1].amax((1, 2))
+    floor = _floor(scene, gripper, x, y, angle)
+    wanted = top[:, None] - _depths(gripper.finger_depth, scene.device) if tip is None else tip[:, None]
+    tips = torch.maximum(wanted, floor[:, None])
+    free = _free(bound.amax(1), tips, jaw)
+    faces = [jaw.step * _first(side) for side in free]
+    reached = torch.isfinite(faces[0] + faces[1])
+    high = top[:, None] - tips >= LEAST_OVERLAP
+    good = reached & high & (faces[0] + faces[1] <= gripper.max_width + ROUNDING)
+    some, level = good.any(1), torch.argmax(good.to(torch.uint8), 1)
+    rejected = Counter(
+        below_table=int((~high.any(1)).sum()),
+        too_wide=int((high.any(1) & ~some & reached.any(1)).sum()),
+        collision=int((high.any(1) & ~some & ~reached.any(1)).sum()),
+    )
+    tip, right, left = (table[some].gather(1, level[some, None]).squeeze(1) for table in (tips, *faces))
+    free = tuple(side[some, level[some]] for side in free)
+    lines = Fingers(jaw.along, jaw.across, jaw.inner, seen if some.all() else seen[some], tip, MARGIN)
+    contact = touch(lines, right, left)
+    held = contact.held
+    rejected["no_depth"] += int((~held).sum())
+    middle, half, clearance = _open(jaw, free, right, left, contact.middle, gripper)
+    hands, fitting = describe(scene, lines, contact, (x[some], y[some], angle[some]), (middle, half, clearance))
+    hands = replace(hands, source=torch.nonzero(some).squeeze(1))
+    return hands.pick(held), fitting[held], rejected
+
+
+@lru_cache(maxsize=64)
+def _jaw(max_width: float, finger_width: float, finger_thickness: float, close: bool, device: torch.device) -> _Jaw:
+    step = CLOSE_STEP if close else STEP
+    reach = max_width / 2 + SLACK + finger_thickness + 2 * PADDING
+    count = math.ceil(reach / step)
+    along = step * torch.arange(-count, count + 1, device=device)
+    half = finger_width / 2 + PADDING
+    swept = max(5, math.ceil(2 * half / LINE) + 1)
+    across = torch.linspace(-half, half, swept, device=device)
+    beyond = int((across < -finger_width / 2).sum())
+    if close:
+        beside = half + LINE * torch.arange(1, round(BESIDE / LINE) + 1, device=device)
+        across = torch.cat([across, beside, -beside])
+    window = math.ceil((finger_thickness + 2 * PADDING) / step) + 1
+    return _Jaw(step, along, across, swept, slice(beyond, swept - beyond), window)
+
+
+def _heights(scene: Scene, jaw: _Jaw, x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """Greatest possible heights (M, swept lines, positions) and seen ones (M, lines, positions) in the hands' frames."""
+    cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
+    across = jaw.across[:, None]
+    cells = scene.cells(x[:, None, None] + jaw.along * cos, y[:, None, None] + jaw.along * sin, (-across * sin, across * cos))
+    return scene.read(scene.bound, cells[:, : jaw.swept]), scene.read(scene.seen, cells)
+
+
+@lru_cache(maxsize=64)
+def _depths(finger_depth: float, device: torch.device) -> Tensor:
+    deepest = max(finger_depth - PALM_GAP, LEAST_OVERLAP)
+    return torch.tensor(DEPTHS, device=device).clamp(max=deepest)
+
+
+@lru_cache
+def _clearances(device: torch.device) -> Tensor:
+    return torch.tensor(EXTRA, device=device)
+
+
+def _floor(scene: Scene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> Tensor:
+    """Lowest height of the tips (M,): over the table at both fingers, and so that the palm stays free."""
+    half_x, half_y = gripper.max_width / 2 * torch.cos(angle), gripper.max_width / 2 * torch.sin(angle)
+    table = torch.maximum(scene.table_at(x + half_x, y + half_y), scene.table_at(x - half_x, y - half_y)) + FLOOR
+    return torch.maximum(table, palm_height(scene, gripper, x, y, angle) - gripper.finger_depth + PALM_GAP)
+
+
+def _free(strip: Tensor, tips: Tensor, jaw: _Jaw) -> tuple[Tensor, ...]:
+    """Whether a padded finger fits with its inner face at a distance from the centre, (M, levels, distances), right and left.
+
+    strip: (M, positions), the highest across a padded finger. tips: (M, levels).
+    """
+    first = jaw.centre - round(PADDING / jaw.step)
+    limit = (tips - MARGIN)[:, :, None]
+    highest = (F.max_pool1d(side[:, None], jaw.window, 1)[:, :, first:] for side in (strip, strip.flip(1)))
+    return tuple(side <= limit for side in highest)
+
+
+def _first(free: Tensor) -> Tensor:
+    """Index (M, levels) of the first True along the distances of (M, levels, distances), infinite without one."""
+    index = torch.arange(free.shape[2], dtype=torch.float32, device=free.device)
+    return torch.where(free, index, torch.inf).amin(2)
+
+
+def _open(
+    jaw: _Jaw, free: tuple[Tensor, ...], right: Tensor, left: Tensor, middle: Tensor, gripper: Gripper
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Middle between the fingers along the closing axis (N,), half of the opening, and the clearance added on both sides.
+
+    free: (N, distances) right and left. right, left: nearest inner faces. middle: of what is held. The fingers close on its
+    middle with as much clearance as there is; where only the nearest faces fit, whatever the middle, they are taken.
+    """
+    extra = _clearances(right.device)
+    half = torch.maximum(right - middle, left + middle)[:, None] + extra
+    fits = 2 * half <= gripper.max_width + ROUNDING
+    for side, face in zip(free, (half + middle[:, None], half - middle[:, None]), strict=True):
+        index = torch.ceil(face / jaw.step - 1e-3).to(torch.int64).clamp(0, side.shape[1] - 1)
+        fits &= side.gather(1, index)
+    some, widest = fits.any(1), fits.to(torch.uint8).argmax(1)  # the first that fits
+    return (
+        torch.where(some, middle, 0.5 * (right - left)),
+        torch.where(some, half.gather(1, widest[:, None]).squeeze(1), 0.5 * (right + left)).clamp(max=gripper.max_width / 2),
+        torch.where(some, extra[widest], 0.0),
+    )

@@ -1,0 +1,172 @@
+"""Where a jaw could close: every raised cell times 16 angles, seen coarsely, the promising ones kept.
+
+Tolerant on purpose: what is proposed here is measured and vetoed cell by cell in `grip` and `sweep`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from grasp_client.contract import Gripper
+from planning.scene.projection import map_pixels
+from planning.scene.region import limited, outside_request
+from planning.scene.scene import OUTSIDE, Scene, dilate_round
+
+ANGLES = 16
+STRIDE = 2
+"""Cells between the centres that are tried."""
+MOST_CENTRES = 1400
+"""More raised cells than this are tried on a wider lattice, so that a full picture costs no more than a full table."""
+DEPTHS = (0.030, 0.012)
+"""How far the tips reach under the top of the object, m: deep where the surroundings allow, else shallow."""
+FLOOR = 0.0025
+"""Tips stay this far above the table, m."""
+LEAST_OVERLAP = 0.0035
+"""Least height of the object above the tips, m."""
+NOISE = 4.0
+"""What rises less than this many standard deviations of the table's readings is not taken for an object."""
+NEAR = 0.030
+"""A centre tried in the survey may move this far before it is returned, m."""
+TILE = 0.016
+"""Candidates are taken in turn from tiles of this size, so that one easy object does not take all places, m."""
+PACE = 2
+"""Cells between the positions at which a finger is tried."""
+OFF_CENTRE = 0.012
+"""Farthest that the middle of what is gripped may be from the centre tried: a nearer centre is tried as well, m."""
+
+
+def propose(scene: Scene, gripper: Gripper, most: int) -> tuple[Tensor, Tensor, Tensor, Counter]:
+    """Centres x, y (m) and angles (rad) of at most `most` candidates (N,), best first in every tile, and counted rejections."""
+    x, y, scores, rejected = survey(scene, gripper)
+    centre, turn = _in_turn(scores, x, y, most)
+    return x[centre], y[centre], turn * (math.pi / ANGLES), rejected
+
+
+def survey(scene: Scene, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor, Counter]:
+    """Centres x, y (N,), m, coarse scores (N, ANGLES) of a jaw there, -inf where it cannot close, and counted rejections."""
+    rejected: Counter = Counter()
+    rows, columns, top, inside = _centres(scene, rejected)
+    cells = scene.map.resolution
+    x = scene.map.corner[0] + cells * columns
+    y = scene.map.corner[1] + cells * rows
+    pace = PACE * cells
+    reach = math.ceil((gripper.max_width / 2 + gripper.finger_thickness / 2 + OFF_CENTRE) / pace)
+    thick = max(1, round(gripper.finger_thickness / 2 / cells))
+    span = max(gripper.finger_width / 2 / cells - thick, 0.0)
+    lines = max(2, math.ceil(span / thick) + 1)
+    pad = PACE * reach + math.ceil(span) + 2
+    above = torch.from_numpy(dilate_round(scene.map.bound, thick)).to(scene.device)
+    fingers = torch.nn.functional.pad(above, (pad, pad, pad, pad), value=OUTSIDE)
+    base = ((rows + pad) * fingers.shape[1] + columns + pad).to(torch.int32)
+    offsets = _strips(reach, span, lines, fingers.shape[1], scene.device)
+    depths = torch.tensor(DEPTHS, device=scene.device)
+    tips = torch.maximum(top - depths[:, None], scene.table_at(x, y) + FLOOR)
+    first = pace * _first_free(fingers.reshape(-1), base, offsets, tips)
+    scores, wide = _judge(first, pace, gripper)
+    leaving = scene.leaving[rows, columns] >= top - scene.table_at(x, y) - max(DEPTHS)
+    scores -= (2.0 * leaving + 2.0 * ~inside)[:, None]
+    feasible = torch.isfinite(scores)
+    rejected.update(too_wide=int((wide & ~feasible).sum()), collision=int((~wide & ~feasible).sum()))
+    return x, y, scores, rejected
+
+
+def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Rows, columns and the height of the top around every centre to try, (N,), and whether it lies where grasps are asked for;
+    one beside may yet move there, but must not take the place of others: a bin has more wall than things in it."""
+    raised = scene.above_table >= max(FLOOR + LEAST_OVERLAP, NOISE * scene.map.table_noise)
+    stride = max(STRIDE, math.ceil(math.sqrt(int(raised.sum()) / MOST_CENTRES)))
+    lattice, known, blind = (layer[::stride, ::stride] for layer in (raised, scene.known, scene.near_blind))
+    rejected["below_table"] += ANGLES * int((known & ~lattice).sum())
+    rejected["no_depth"] += ANGLES * int((~known | (lattice & blind)).sum())
+    lattice = lattice & ~blind
+    rows, columns = (stride * index for index in torch.nonzero(lattice, as_tuple=True))
+    top = scene.top[rows, columns]
+    inside = torch.ones_like(top, dtype=torch.bool)
+    if not limited(scene):
+        return rows, columns, top, inside
+    cells = scene.map.resolution
+    pixels = map_pixels(scene, scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows, top)
+    allowed = inside
+    for reason, outside in outside_request(scene, pixels, NEAR).items():
+        rejected[reason] += ANGLES * int((allowed & outside).sum())
+        allowed = allowed & ~outside
+    inside = ~torch.stack(list(outside_request(scene, pixels).values())).any(0)
+    return rows[allowed], columns[allowed], top[allowed], inside[allowed]
+
+
+@lru_cache(maxsize=64)
+def _strips(reach: int, span: float, lines: int, row_length: int, device: torch.device) -> Tensor:
+    """Flat index offsets (reach + 1, 2, lines, ANGLES, 1) of finger positions from the centre outwards, on both sides.
+
+    Lines lie up to `span` cells from the closing axis on both sides.
+    """
+    angle = torch.arange(ANGLES)[:, None] * (math.pi / ANGLES)
+    along = PACE * torch.arange(reach + 1)[:, None, None, None, None] * torch.tensor([1, -1])[:, None, None, None]
+    across = torch.linspace(-span, span, lines)[:, None, None]
+    column = torch.round(along * torch.cos(angle) - across * torch.sin(angle)).to(torch.int32)
+    row = torch.round(along * torch.sin(angle) + across * torch.cos(angle)).to(torch.int32)
+    return (row * row_length + column).to(device)
+
+
+def _first_free(heights: Tensor, base: Tensor, offsets: Tensor, tips: Tensor) -> Tensor:
+    """Where each line first leaves the object, (levels, 2 sides, lines, ANGLES, N) positions; twice the reach if it never does.
+
+    heights: flat map of the highest within a finger's thickness. base (N,): index of the centres. tips: (levels, N).
+    """
+    tips = tips[:, None, None, None, :]
+    shape = (*offsets.shape[1:4], len(base))
+    blocked = torch.ones((len(tips), *shape), dtype=torch.bool, device=heights.device)
+    first = torch.zeros_like(blocked, dtype=torch.uint8)
+    for offset in offsets:  # outwards in small steps, which stay in the cache
+        index = (base + offset).reshape(-1)
+        blocked &= heights.index_select(0, index).reshape(shape) >= tips
+        first += blocked.view(torch.uint8)
+    return first + len(offsets) * blocked.view(torch.uint8)
+
+
+def _judge(first: Tensor, pace: float, gripper: Gripper) -> tuple[Tensor, Tensor]:
+    """Scores (N, ANGLES), -inf where no level fits, and whether the object alone is too wide (N, ANGLES) bool.
+
+    first: (levels, sides, lines, ANGLES, N), m. A finger fits where all its lines do; how far they differ tells how flat the
+    side of the object lies to it.
+    """
+    side = first.amax(2)
+    width = side[:, 0] + side[:, 1] - gripper.finger_thickness
+    off_centre = (side[:, 0] - side[:, 1]).abs() / 2
+    uneven = (side[:, :, None] - first).clamp(max=0.03).mean((1, 2))
+    shallow = 0.3 * torch.arange(len(first), device=first.device)[:, None, None]
+    scores = -off_centre / 0.02 - uneven / 0.01 - 0.5 * width / gripper.max_width - shallow
+    fits = (width <= gripper.max_width + pace) & (off_centre <= OFF_CENTRE)
+    wide = (first.amin((1, 2)) > gripper.max_width / 2).all(0)
+    return torch.where(fits, scores, -torch.inf).amax(0).T.contiguous(), wide.T
+
+
+def _in_turn(scores: Tensor, x: Tensor, y: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Indices of centre and angle of the best `most` of scores (centres, angles), taken in turn from every tile.
+
+    Of a centre's angles only local maxima count: neighbours say the same again.
+    """
+    peak = (scores >= scores.roll(1, 1)) & (scores >= scores.roll(-1, 1)) & torch.isfinite(scores)
+    centre, turn = torch.nonzero(peak, as_tuple=True)
+    values = scores[centre, turn]
+    chosen = in_turn(values, x[centre], y[centre], most)
+    return centre[chosen], turn[chosen]
+
+
+def in_turn(values: Tensor, x: Tensor, y: Tensor, most: int) -> Tensor:
+    """Indices of the best `most` of values (N,), taken in turn from every tile of the map that their x, y (N,), m, lie in."""
+    tile = torch.round(y / TILE) * 4096 + torch.round(x / TILE)
+    order = torch.argsort(values, descending=True)
+    order = order[torch.argsort(tile[order], stable=True)]
+    sorted_tile = tile[order]
+    start = torch.ones_like(sorted_tile, dtype=torch.bool)
+    start[1:] = sorted_tile[1:] != sorted_tile[:-1]
+    place = torch.arange(len(order), device=values.device)
+    rank = place - torch.cummax(torch.where(start, place, 0), 0).values if len(order) else place
+    key = rank.to(torch.float32) * 0.15 - values[order]
+    return order[torch.argsort(key)[:most]]

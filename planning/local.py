@@ -1,0 +1,48 @@
+"""Planners in process: the same code that the server runs, without HTTP."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from pathlib import Path
+
+from grasp_client.contract import GraspPlan, PlanRequest
+from grasp_client.observation import GraspPlanner, Observation
+from planning.base import LoadedNetwork, Planner, choose, discover
+from planning.batched_inference import plan_together
+from planning.networks.device import pick_device
+from planning.networks.loading import load_network
+from shared.registry import Registry, UnknownVersion
+
+
+class LocalPlanner:
+    """A GraspPlanner over planners of this process. `network` belongs to the planner `name`."""
+
+    def __init__(self, planner: Planner, network: LoadedNetwork | None):
+        self.planner, self.network = planner, network
+
+    def plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
+        [plan] = plan_together([(self.planner, self.network, (observation, request))])
+        return plan
+
+
+def local_planner(name: str, models_dir: Path | str = "models", version: int | None = None) -> GraspPlanner:
+    """Planner `name` in this process; its model is a version of the registry, default the champion.
+
+    Raises PlannerError for an unknown name, RegistryError for a missing or broken model.
+    """
+    planner = discover()[choose(PlanRequest(planner=name), Observation(), ())]()
+    registry = Registry(models_dir)
+    planner.networks = cache(partial(_champion, registry))
+    if planner.model_name is None:
+        return LocalPlanner(planner, None)
+    version = version or registry.champion(planner.model_name)
+    if version is None:
+        raise UnknownVersion(f"model {planner.model_name!r} in {registry.root} has no champion; publish and promote a version")
+    device = pick_device("auto")
+    return LocalPlanner(planner, load_network(registry, planner.model_name, version, planner.architecture, device))
+
+
+def _champion(registry: Registry, model: str) -> LoadedNetwork | None:
+    """The champion of a model, or None without one."""
+    version = registry.champion(model)
+    return None if version is None else load_network(registry, model, version, None, pick_device("auto"))

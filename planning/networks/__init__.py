@@ -1,0 +1,1 @@
+"""From a version in the registry to a network that may serve: device, precision, checks."""

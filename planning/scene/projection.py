@@ -1,0 +1,133 @@
+"""Hands of the map as grasps of the wire: pixels, camera frame and base frame that agree with each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grasp_client.contract import Grasp, Gripper
+from grasp_client.geometry import wrap_angle
+from planning.jaw.candidates import Hands
+from planning.scene.scene import Scene
+from shared.networks.cup_frame import CupPose
+
+RETREAT = 0.10
+"""Distance of the pre-grasp pose before the grasp along the approach, m."""
+IN_FRONT = 0.02
+"""A reported origin nearer to the camera than this has no sensible pixel: that of the fingertips is given, m."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """N grasps in the camera frame: poses (N, 4, 4) at the reported origin, its pixels (N, 2), the angles of the poses' x axis
+    in the image (N,) and a jaw's openings in pixels (N,)."""
+
+    pose: Tensor
+    pixel: Tensor
+    angle: Tensor
+    width_px: Tensor
+
+    def pick(self, which: Tensor) -> Placed:
+        return Placed(self.pose[which], self.pixel[which], self.angle[which], self.width_px[which])
+
+
+def place(scene: Scene, gripper: Gripper, hands: Hands) -> Placed:
+    """Where hands are seen from the camera."""
+    cos, sin = torch.cos(hands.angle), torch.sin(hands.angle)
+    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
+    local = torch.stack(
+        [
+            torch.stack([cos, -sin, zero, hands.x], 1),
+            torch.stack([sin, cos, zero, hands.y], 1),
+            torch.stack([zero, zero, one, -hands.tip - gripper.tcp_offset], 1),
+            torch.stack([zero, zero, zero, one], 1),
+        ],
+        1,
+    ).to(torch.float64)
+    pose = torch.as_tensor(scene.map.pose, dtype=torch.float64, device=local.device) @ local
+    origin, approach = pose[:, :3, 3], pose[:, :3, 2]
+    visible = (origin[:, 2:] > IN_FRONT).expand_as(origin)
+    middle = torch.where(visible, origin, origin + gripper.tcp_offset * approach)
+    half = 0.5 * hands.width[:, None] * pose[:, :3, 0]
+    ends = _pixels(scene, middle + half) - _pixels(scene, middle - half)
+    return Placed(pose, _pixels(scene, middle), torch.atan2(ends[:, 1], ends[:, 0]), torch.linalg.norm(ends, dim=1))
+
+
+def place_cups(scene: Scene, gripper: Gripper, cups: CupPose) -> Placed:
+    """Where cups are seen from the camera. A cup is round: the x axis of its pose is chosen to lie along the image's u."""
+    upright = cups.normal()[:, 2:]
+    approach = torch.stack([cups.slope_x, cups.slope_y, torch.ones_like(cups.x)], 1) * upright
+    contact = torch.stack([cups.x, cups.y, -cups.height], 1)
+    map_pose = torch.as_tensor(scene.map.pose, dtype=torch.float64, device=cups.x.device)
+    approach = approach.to(torch.float64) @ map_pose[:3, :3].T
+    contact = contact.to(torch.float64) @ map_pose[:3, :3].T + map_pose[:3, 3]
+    along_u = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64, device=cups.x.device) - approach[:, :1] * approach
+    along_u = along_u / torch.linalg.norm(along_u, dim=1, keepdim=True)
+    origin = contact - gripper.tcp_offset * approach
+    pose = torch.eye(4, dtype=torch.float64, device=cups.x.device).repeat(len(cups.x), 1, 1)
+    pose[:, :3] = torch.stack([along_u, torch.linalg.cross(approach, along_u), approach, origin], 2)
+    middle = torch.where((origin[:, 2:] > IN_FRONT).expand_as(origin), origin, contact)
+    ends = _pixels(scene, middle + gripper.cup_radius * along_u) - _pixels(scene, middle - gripper.cup_radius * along_u)
+    return Placed(pose, _pixels(scene, middle), torch.atan2(ends[:, 1], ends[:, 0]), torch.zeros_like(cups.x))
+
+
+def map_pixels(scene: Scene, x: Tensor, y: Tensor, height: Tensor) -> Tensor:
+    """Pixels (N, 2) of map points (N,); far outside the image where a point is not in front of the camera."""
+    pose = torch.as_tensor(scene.map.pose, dtype=torch.float32, device=x.device)
+    return _pixels(scene, torch.stack([x, y, -height], 1) @ pose[:3, :3].T + pose[:3, 3])
+
+
+def image_angle(scene: Scene, angles: Tensor) -> Tensor:
+    """Angles (N,) in the image, from +u towards +v, of closing axes at map angles (N,) in the middle of the map's view."""
+    pose = torch.as_tensor(scene.map.pose, dtype=torch.float64, device=angles.device)
+    rows, columns = scene.map.height.shape
+    x = scene.map.corner[0] + scene.map.resolution * columns / 2
+    y = scene.map.corner[1] + scene.map.resolution * rows / 2
+    middle = pose[:3, :3] @ torch.tensor([x, y, 0.0], dtype=torch.float64, device=angles.device) + pose[:3, 3]
+    axes = torch.stack([torch.cos(angles), torch.sin(angles), torch.zeros_like(angles)], 1).to(torch.float64)
+    step = 0.01 * axes @ pose[:3, :3].T
+    ends = _pixels(scene, middle + step) - _pixels(scene, middle - step)
+    return torch.atan2(ends[:, 1], ends[:, 0]).to(angles.dtype)
+
+
+def _pixels(scene: Scene, points: Tensor) -> Tensor:
+    camera, depth = scene.camera, points[:, 2].clamp(min=1e-4)
+    return torch.stack([camera.fx * points[:, 0] / depth + camera.cx, camera.fy * points[:, 1] / depth + camera.cy], 1)
+
+
+def grasps(scene: Scene, placed: Placed, widths: Tensor | None, qualities: Tensor) -> list[Grasp]:
+    """The reply's grasps: of a jaw with openings (N,), m, or of a cup, which has none. Without a camera in the request they
+    carry pixels only."""
+    poses, pixels = placed.pose.cpu().numpy(), placed.pixel.tolist()
+    found = []
+    for i, (angle, quality) in enumerate(zip(placed.angle.tolist(), qualities.tolist(), strict=True)):
+        grasp = Grasp(
+            kind="suction" if widths is None else "parallel_jaw",
+            quality=min(max(quality, 0.0), 1.0),
+            center_px=pixels[i],
+            angle=wrap_angle(angle),
+            width_px=None if widths is None else float(placed.width_px[i]),
+        )
+        found.append(_with_poses(scene, grasp, poses[i], None if widths is None else float(widths[i])))
+    return found
+
+
+def _with_poses(scene: Scene, grasp: Grasp, pose: np.ndarray, width: float | None) -> Grasp:
+    if not scene.metric:
+        return grasp
+    before = pose.copy()
+    before[:3, 3] -= RETREAT * pose[:3, 2]
+    base = scene.camera_pose
+    return grasp.model_copy(
+        update={
+            "depth": float(pose[2, 3]),
+            "width": width,
+            "pose_camera": pose.tolist(),
+            "pregrasp_camera": before.tolist(),
+            "pose_base": None if base is None else (base @ pose).tolist(),
+            "pregrasp_base": None if base is None else (base @ before).tolist(),
+        }
+    )

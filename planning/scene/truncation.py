@@ -1,0 +1,63 @@
+"""What reaches out of view: robot arms, bin walls, half-seen objects. They are told from the things on the table."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from grasp_client.contract import CameraIntrinsics
+from shared.heightmap import MAX_HEIGHT, HeightMap
+
+COARSE = 2
+"""Cells along a side of the blocks on which structures are followed."""
+LOWEST, STEP = 0.010, 0.012
+"""Lowest level over the table at which structures are followed, and distance of the levels, m."""
+JOINED = np.ones((3, 3), np.uint8)
+"""Pieces are joined over gaps of two blocks: depth sensors break thin connections."""
+NEAR_BLIND = 3
+"""A block this near to blind cells lies on the edge of view, in blocks."""
+NEAR_FRAME = 0.015
+"""A block seen this near to the frame of the image lies on the edge of view, as a share of the image's width."""
+
+
+def leaving_view(scene: HeightMap, camera: CameraIntrinsics, size: tuple[int, int]) -> np.ndarray:
+    """Greatest level over the table at which the structure that rises there reaches the edge of view, (H, W) float32 m.
+
+    Cut the scene at the height of the fingertips: what a jaw holds is the connected piece around it. When that piece reaches
+    the edge of view it is not wholly seen, and the level here is above the fingertips. 0 where nothing leaves.
+    size: rows and columns of the image.
+    """
+    rows, columns = scene.height.shape
+    above = (scene.bound - scene.table_map())[::COARSE, ::COARSE]
+    edge = _edge(scene, camera, size)
+    level = np.zeros(above.shape, np.float32)
+    highest = min(MAX_HEIGHT, float(above[edge].max(initial=0.0)))  # what stands higher must not cost a level per STEP
+    for height in np.arange(LOWEST, highest, STEP):
+        solid = cv2.dilate((above > height).astype(np.uint8), JOINED)
+        _, piece = cv2.connectedComponents(solid, connectivity=4)
+        out = np.zeros(piece.max() + 1, bool)
+        out[piece[edge]] = True
+        out[0] = False
+        level[out[piece]] = height
+    return np.repeat(np.repeat(level, COARSE, 0), COARSE, 1)[:rows, :columns]
+
+
+def _edge(scene: HeightMap, camera: CameraIntrinsics, size: tuple[int, int]) -> np.ndarray:
+    """Blocks with a reading (h, w) bool that lie at the frame of the image or beside blind cells."""
+    blind = scene.blind[::COARSE, ::COARSE].astype(np.uint8)
+    beside = cv2.dilate(blind, np.ones((2 * NEAR_BLIND + 1,) * 2, np.uint8)) > 0
+    rows, columns = scene.height.shape
+    x = scene.corner[0] + scene.resolution * np.arange(0, columns, COARSE, dtype=np.float32)
+    y = scene.corner[1] + scene.resolution * np.arange(0, rows, COARSE, dtype=np.float32)
+    height = scene.bound[::COARSE, ::COARSE]
+    px, py, pz = (
+        np.float32(axis[0]) * x[None, :] + np.float32(axis[1]) * y[:, None] - np.float32(axis[2]) * height + np.float32(axis[3])
+        for axis in scene.pose[:3]
+    )
+    pz = np.maximum(pz, 1e-4)
+    u, v = camera.fx * px / pz + camera.cx, camera.fy * py / pz + camera.cy
+    margin = NEAR_FRAME * size[1]
+    framed = (u < margin) | (u > size[1] - 1 - margin) | (v < margin) | (v > size[0] - 1 - margin)
+    at_border = np.zeros_like(framed)
+    at_border[0] = at_border[-1] = at_border[:, 0] = at_border[:, -1] = True
+    return scene.known[::COARSE, ::COARSE] & (beside | framed | at_border)

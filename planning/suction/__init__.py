@@ -1,0 +1,1 @@
+"""Suction grasps on the height map: sampled, sealed, checked for collision, ranked."""

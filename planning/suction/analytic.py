@@ -1,0 +1,98 @@
+"""`suction`: geometry only. Every raised cell: would a cup lie flat there, all of it, and is its way in free?"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from grasp_client.contract import GraspPlan, PlanRequest
+from grasp_client.observation import Observation
+from planning.base import Item, LoadedNetwork, Planner
+from planning.jaw.analytic import PARTLY_SEEN, select
+from planning.scene.projection import Placed
+from planning.scene.scene import Scene, view
+from planning.suction.candidates import Cups
+from planning.suction.filters import veto
+from planning.suction.sampling import least_rise, propose
+from planning.suction.thin_objects import flat_on_slab, raised
+
+CANDIDATES, REFINED = 400, 96
+"""Contacts looked at closely per observation, and those moved towards the middle; more when more grasps are asked for."""
+START = 1.8
+"""Score of a perfect contact with a rim that just lies on its surface. This and the weights below are the logits of a logistic
+regression on 13,000 attempts with cups of 15 and 30 mm, simulated with sensor noise and pose error. On 8,788 others, in 660
+scenes of validation objects, they rank with an AUC of 0.847."""
+CURVED, ROUGH = 0.55 / 0.001, 1.25 / 0.001
+"""Cost of a metre of departure from a plane: of the smoothed surface under the cup, and root mean square around it."""
+MARGIN, LEAST, ENOUGH = 0.1 / 0.001, -0.003, 0.006
+"""Worth of a metre of surface beyond the rim, and between what margins it counts, m."""
+LEVER = 0.5 / 0.030
+"""Cost of a metre between the contact and the middle of the thing."""
+TILT = 0.2
+"""Cost of a radian of tilt."""
+LEVEL = 0.012
+"""Levels on which structures are followed to the edge of view lie this far apart, m."""
+
+
+class SuctionPlanner(Planner):
+    name = "suction"
+    description = "Analytic: flat places on the height map, a cup along their normal, its way in free. Depth; needs no weights."
+    grippers = frozenset({"suction"})
+
+    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
+        return [self._plan(*item) for item in items]
+
+    def _plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
+        started = time.perf_counter()
+        self.check(observation, request)
+        scene = view(observation, request, torch.device("cpu"))
+        scene, cups, placed, rejected = predict(scene)
+        return select(self.name, scene, cups, placed, torch.sigmoid(cups.score), rejected, started=started)
+
+
+@torch.inference_mode()
+def predict(scene: Scene) -> tuple[Scene, Cups, Placed, Counter]:
+    """Feasible cups of a scene, best analytic score first, where they are seen, and counted rejections.
+
+    Where nothing else can be sucked, thin slabs are raised; the scene that is returned is the one in which the cups lie.
+    """
+    found = _predict(scene)
+    if len(found[0]):
+        return scene, *found
+    slabs = raised(scene, least_rise(scene))
+    if slabs is None:
+        return scene, *found
+    cups, placed, rejected = _predict(slabs)
+    flat = flat_on_slab(slabs, cups)
+    rejected["over_edge"] += int((~flat).sum())
+    return slabs, cups.pick(flat), placed.pick(flat), rejected
+
+
+def _predict(scene: Scene) -> tuple[Cups, Placed, Counter]:
+    wanted = scene.request.n_grasps
+    cups, rejected = propose(scene, rate, max(CANDIDATES, 3 * wanted), max(REFINED, wanted))
+    cups, placed, vetoed = veto(scene, cups)
+    score = rate(cups) - beyond_view(scene, cups)
+    order = torch.argsort(score, descending=True, stable=True)
+    return cups.scored(score).pick(order), placed.pick(order), rejected + vetoed
+
+
+def rate(cups: Cups) -> Tensor:
+    """Analytic score (N,) of cups: the logit of success; weights above."""
+    return (
+        START
+        - CURVED * cups.curved
+        - ROUGH * cups.rough
+        + MARGIN * cups.margin.clamp(LEAST, ENOUGH)
+        - LEVER * cups.lever
+        - TILT * cups.tilt
+    )
+
+
+def beyond_view(scene: Scene, cups: Cups) -> Tensor:
+    """What (N,) cups lose of their logit because what they stand on reaches out of the picture: a robot's arm, a bin's wall."""
+    return PARTLY_SEEN * (scene.sample(scene.leaving, cups.x, cups.y) >= cups.rise - LEVEL)

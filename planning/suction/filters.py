@@ -1,0 +1,77 @@
+"""What a cup may never do: filters of the answer that count what they refuse."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from planning.scene.projection import Placed, map_pixels, place_cups
+from planning.scene.region import outside_request
+from planning.scene.scene import Scene
+from planning.suction.candidates import Cups
+from planning.suction.collision import body_overlap, lowest
+from planning.suction.sampling import LEAST_RISE
+from planning.suction.seal import RIM
+
+MOST_TILT = math.radians(50)
+"""Steepest surface that a cup is pressed on, against the approach of the map: a map from above knows little of steeper ones."""
+MOST_LOST = 0.02
+"""Largest share of the cup's samples that may lie off its plane by more than a lip can bridge: flying pixels, not edges."""
+UNSURE, MOST_UNSURE = 1.5, 0.002
+"""The rim may reach over what seems to be an edge by so many standard deviations of the readings, and at most so far, m: noise
+frays edges."""
+MOST_CURVED, MOST_UNEVEN = 0.0025, 0.0035
+"""Departures from a plane, m, at which no lip seals, whatever the noise: smoothed on the rim, and mean of a part."""
+GAP = 0.001
+"""Free height between a cup's body and what it passes, m."""
+
+
+def veto(scene: Scene, cups: Cups) -> tuple[Cups, Placed, Counter]:
+    """The cups that may be returned, where they are in image and camera, and how many were refused for what.
+
+    Every refusal is counted once, for the first reason in the order tried.
+    """
+    gripper = scene.request.gripper
+    contact = map_pixels(scene, cups.x, cups.y, cups.pose.height)
+    table = scene.table_at(cups.x, cups.y)
+    reasons = {
+        "no_depth": (cups.unseen > 0) | ~_seen(scene, cups, contact),
+        "border": ~_in_view(scene, gripper.cup_radius, cups),
+        "below_table": (cups.rise < LEAST_RISE) | (lowest(gripper.cup_radius, cups.pose) < table),
+        "too_steep": cups.tilt > MOST_TILT,
+        "over_edge": (cups.lost > MOST_LOST) | (cups.margin < -min(UNSURE * scene.map.table_noise, MOST_UNSURE)),
+        "too_curved": (cups.curved > MOST_CURVED) | (cups.uneven > MOST_UNEVEN),
+        "collision": body_overlap(scene, gripper.cup_radius, cups.pose) > -GAP,
+        **outside_request(scene, contact),
+    }
+    rejected: Counter = Counter()
+    keep = torch.ones(len(cups), dtype=torch.bool, device=cups.x.device)
+    for reason, refused in reasons.items():
+        rejected[reason] += int((keep & refused).sum())
+        keep &= ~refused
+    kept = cups.pick(keep)
+    return kept, place_cups(scene, gripper, kept.pose), rejected
+
+
+def _seen(scene: Scene, cups: Cups, contact: Tensor) -> Tensor:
+    """The cell and the pixel of the contact have readings."""
+    depth = torch.from_numpy(np.ascontiguousarray(scene.observation.depth)).to(contact.device)
+    rows, columns = depth.shape
+    u, v = contact.unbind(1)
+    column = torch.round(u).clamp(0, columns - 1).to(torch.int64)
+    row = torch.round(v).clamp(0, rows - 1).to(torch.int64)
+    return scene.sample(scene.known, cups.x, cups.y) & (depth[row, column] > 0)
+
+
+def _in_view(scene: Scene, radius: float, cups: Cups) -> Tensor:
+    """The whole rim lies inside the picture: what is beyond it cannot be judged."""
+    rows, columns = scene.observation.size
+    angle = 2 * math.pi * torch.arange(RIM, device=cups.x.device) / RIM
+    x, y = cups.pose.offsets(radius * torch.cos(angle), radius * torch.sin(angle))
+    pixels = map_pixels(scene, x.reshape(-1), y.reshape(-1), cups.pose.plane(x, y).reshape(-1))
+    u, v = pixels.reshape(len(cups), RIM, 2).unbind(2)
+    return ((u >= -0.5) & (u <= columns - 0.5) & (v >= -0.5) & (v <= rows - 0.5)).all(1)

@@ -1,0 +1,52 @@
+"""Would the weight of a thing peel the cup off that holds it beside its middle? Heights show middles, nothing shows weights."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from planning.scene.scene import Scene
+from planning.suction.candidates import Cups
+
+VACUUM = 60e3
+"""Pressure difference under a cup, Pa."""
+LIGHTEST, HEAVIEST = 0.05, 0.3
+"""Weights that things have, kg, evenly in their logarithm."""
+LEAST = 0.02
+"""Probability with the worst leverage: a thing may be lighter yet."""
+RISE = 0.004
+"""What rises so far over the table belongs to a thing, m."""
+FARTHER = 0.030
+"""What is connected may be more than one thing: its middle is believed to lie at most this much farther away than that of the
+surface under the cup, m."""
+GRAVITY = 9.81
+
+
+def carried(scene: Scene, cups: Cups) -> Tensor:
+    """Probability (N,) that a thing of unknown weight does not peel off the cup that holds it.
+
+    The rim gives way when weight times level distance exceeds vacuum times area times radius.
+    """
+    radius = scene.request.gripper.cup_radius
+    distance = torch.minimum(_to_middle(scene, cups), cups.lever + FARTHER).clamp(min=1e-4)
+    heaviest = VACUUM * math.pi * radius**3 / (GRAVITY * distance)
+    return (torch.log(heaviest / LIGHTEST) / math.log(HEAVIEST / LIGHTEST)).clamp(LEAST, 1)
+
+
+def _to_middle(scene: Scene, cups: Cups) -> Tensor:
+    """Level distance (N,) from each contact to the middle of the volume of all that is connected to it, m."""
+    height = scene.map.bound - scene.map.table_map()
+    number, piece = cv2.connectedComponents((height > RISE).astype(np.uint8))
+    row, column = np.nonzero(piece)
+    pieces, volume = piece[row, column], height[row, column]
+    total = np.maximum(np.bincount(pieces, volume, number), 1e-9)
+    middle_x, middle_y = (
+        torch.from_numpy(first + scene.map.resolution * np.bincount(pieces, volume * at, number) / total).to(cups.x)
+        for first, at in zip(scene.map.corner, (column, row), strict=True)
+    )
+    under = scene.sample(torch.from_numpy(piece).to(scene.device), cups.x, cups.y).long()
+    return torch.where(under > 0, torch.hypot(middle_x[under] - cups.x, middle_y[under] - cups.y), cups.lever)

@@ -1,0 +1,85 @@
+"""Where a cup could seal: every raised cell of a coarse grid, the promising ones closely. Tolerant: `veto` decides."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from planning.jaw.sampling import NOISE, in_turn
+from planning.scene.projection import map_pixels
+from planning.scene.region import outside_request
+from planning.scene.scene import Scene
+from planning.suction.candidates import Cups
+from planning.suction.seal import centred, lay
+
+STRIDE = 2
+"""Cells between the centres that are tried."""
+MOST_CENTRES = 1600
+"""More raised cells than this are tried on a wider lattice, so that a full picture costs no more than a full table."""
+LEAST_RISE = 0.004
+"""A contact lies at least this far above the table, m."""
+HOPELESS_CURVE, HOPELESS_LOSS, HOPELESS_UNSEEN = 0.004, 0.25, 0.4
+"""What a first look leaves out: curved by so many metres, so much of the cup over an edge, so much of its rim unseen."""
+CENTRINGS = 3
+"""Times that the better contacts are moved towards the middle."""
+
+
+def propose(scene: Scene, rate: Callable[[Cups], Tensor], most: int, refined: int) -> tuple[Cups, Counter]:
+    """At most about `most` cups, the best in every part of the scene by `rate`, and counted rejections.
+
+    The best `refined` are also tried where they lie in the middle between the ends of their surface.
+    """
+    rejected: Counter = Counter()
+    x, y = centres(scene, rejected)
+    radius = scene.request.gripper.cup_radius
+    coarse = lay(scene, radius, x, y, close=False)
+    coarse = coarse.pick(_hopeful(coarse, rejected))
+    chosen = in_turn(rate(coarse), coarse.x, coarse.y, most)
+    cups = lay(scene, radius, coarse.x[chosen], coarse.y[chosen], close=True)
+    best = cups
+    for _ in range(CENTRINGS):
+        best = best.pick(torch.argsort(rate(best), descending=True)[:refined])
+        best = lay(scene, radius, *centred(radius, best), close=True)
+        cups = cups.join(best)
+    return cups, rejected
+
+
+def centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor]:
+    """Map x, y (N,) of every centre to try."""
+    raised = scene.above_table >= least_rise(scene)
+    stride = max(STRIDE, math.ceil(math.sqrt(int(raised.sum()) / MOST_CENTRES)))
+    lattice, known = raised[::stride, ::stride], scene.known[::stride, ::stride]
+    rejected["below_table"] += int((known & ~lattice).sum())
+    rejected["no_depth"] += int((~known).sum())
+    rows, columns = (stride * index for index in torch.nonzero(lattice, as_tuple=True))
+    cells = scene.map.resolution
+    x, y = scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows
+    allowed = torch.ones_like(x, dtype=torch.bool)
+    pixels = map_pixels(scene, x, y, scene.bound[rows, columns])
+    for reason, outside in outside_request(scene, pixels).items():
+        rejected[reason] += int((allowed & outside).sum())
+        allowed &= ~outside
+    return x[allowed], y[allowed]
+
+
+def least_rise(scene: Scene) -> float:
+    """What a reading must rise over the table so that it is none of the table's, m."""
+    return max(LEAST_RISE, NOISE * scene.map.table_noise)
+
+
+def _hopeful(cups: Cups, rejected: Counter) -> Tensor:
+    """Which cups (N,) deserve a close look."""
+    reasons = {
+        "no_depth": cups.unseen > HOPELESS_UNSEEN,
+        "over_edge": cups.lost > HOPELESS_LOSS,
+        "too_curved": cups.curved > HOPELESS_CURVE,
+    }
+    keep = torch.ones(len(cups), dtype=torch.bool, device=cups.x.device)
+    for reason, refused in reasons.items():
+        rejected[reason] += int((keep & refused).sum())
+        keep &= ~refused
+    return keep

@@ -1,0 +1,119 @@
+"""Slabs so thin that noise drowns single readings of them, cards and lids: averaged over a cup's size they stand out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from grasp_client.geometry import pose_from
+from planning.scene.scene import Scene
+from planning.suction.candidates import Cups
+
+WINDOW = 7
+"""Side of the square over which heights are averaged, cells."""
+SURE = 4.0
+"""What the average rises over the table, in standard deviations of that average where there is only table."""
+LEAST, MOST = 0.0012, 0.008
+"""A slab is at least and at most so thick, m."""
+SMALLEST, LARGEST = 4e-4, 0.4
+"""Area of a slab, m2, and the largest share of what is seen that it may cover."""
+BAND, AWAY = 4, 2
+"""Inside and outside of its edge a slab is compared over bands so wide, so far from the edge, cells."""
+SECTORS, FEWEST, COMPLETE, SHARP = 12, 6, 0.8, 0.65
+"""The edge is looked at in so many directions, with so many cells in each; in this share of them the height must fall by this
+share of the thickness. A camera's errors swell slowly, a slab ends at once."""
+MOST_SLOPE = 0.05
+"""Slope against the table of a slab that lies on it."""
+MOST_TILT = 0.15
+"""Tilt against the table of a cup on a slab, rad: noise tilts it, too."""
+RAISED = 0.010
+"""Slabs are raised by so much, so that they stand out like other things, m."""
+
+
+def raised(scene: Scene, least: float) -> Scene | None:
+    """The scene with its thin slabs raised over the table by RAISED, or None where there are none.
+
+    What rises by `least` (m) or more stays as it is. The map's origin sinks, and the table with it; slabs and other things keep
+    their place, so that poses hold as they are.
+    """
+    slabs = _slabs(scene.map.height - scene.map.table_map(), scene.map.known, least, scene.map.resolution)
+    if not slabs.any():
+        return None
+    table = (scene.map.bound - scene.map.table_map() < least) & ~slabs
+    lift = np.where(table, np.float32(0), np.float32(RAISED))
+    sunk = scene.map.pose @ pose_from(np.eye(3), np.array([0.0, 0.0, RAISED]))
+    return replace(scene, map=replace(scene.map, height=scene.map.height + lift, bound=scene.map.bound + lift, pose=sunk))
+
+
+def flat_on_slab(scene: Scene, cups: Cups) -> Tensor:
+    """Which (N,) cups of a scene with raised slabs lie on one, not on its edge."""
+    slope_x, slope_y = (float(slope) for slope in scene.map.table)
+    tilt = torch.hypot(cups.pose.slope_x - slope_x, cups.pose.slope_y - slope_y)
+    return (cups.rise >= RAISED) & (tilt <= MOST_TILT)
+
+
+def _slabs(height: np.ndarray, known: np.ndarray, least: float, resolution: float) -> np.ndarray:
+    """Cells (H, W) bool that belong to slabs; height over the table (H, W), m, where known (H, W)."""
+    low = known & (np.abs(height) < max(least, MOST))
+    count = cv2.blur(low.astype(np.float32), (WINDOW, WINDOW))
+    mean = cv2.blur(np.where(low, height, 0).astype(np.float32), (WINDOW, WINDOW)) / np.maximum(count, 1e-6)
+    judged = low & (count > 0.5)
+    if not judged.any():
+        return np.zeros_like(known)
+    table = float(np.median(mean[judged]))
+    spread = 1.48 * float(np.median(np.abs(mean[judged] - table)))
+    rising = judged & (mean - table > max(LEAST, SURE * spread))
+    _, piece, sizes, _ = cv2.connectedComponentsWithStats(rising.astype(np.uint8))
+    found = np.zeros_like(known)
+    fewest = SMALLEST / resolution**2
+    for number in range(1, len(sizes)):
+        if not fewest <= sizes[number, cv2.CC_STAT_AREA] <= LARGEST * np.count_nonzero(known):
+            continue
+        slab = _slab(piece == number, mean - table, height - table, judged, MOST_SLOPE * resolution)
+        if slab is not None and np.count_nonzero(slab) >= fewest:
+            found |= slab
+    return found
+
+
+def _slab(piece: np.ndarray, mean: np.ndarray, height: np.ndarray, judged: np.ndarray, most_slope: float) -> np.ndarray | None:
+    """The slab (H, W) bool that a rough piece (H, W) of the average shows, or None if it does not end as slabs do.
+
+    mean, height: averaged and single heights over the table, (H, W), m, where `judged`. most_slope: m per cell.
+    """
+    core = _grown(piece, -(WINDOW // 2))
+    if not core.any():
+        return None
+    thickness = float(np.median(mean[core]))
+    if not LEAST <= thickness <= MOST:
+        return None
+    slab = _grown(piece, WINDOW // 2) & judged & (mean > thickness / 2)
+    rows, columns = np.nonzero(slab)
+    design = np.column_stack([columns, rows, np.ones(len(rows))])
+    slope = np.linalg.lstsq(design, height[slab], rcond=None)[0][:2]
+    if np.hypot(*slope) > most_slope:
+        return None
+    inside = _grown(slab, -AWAY) & ~_grown(slab, -AWAY - BAND)
+    outside = _grown(slab, AWAY + BAND) & ~_grown(slab, AWAY) & judged
+    fall = _by_sector(inside, height, rows.mean(), columns.mean()) - _by_sector(outside, height, rows.mean(), columns.mean())
+    return slab if np.mean(fall > SHARP * thickness) >= COMPLETE else None
+
+
+def _by_sector(where: np.ndarray, height: np.ndarray, row: float, column: float) -> np.ndarray:
+    """Mean height (SECTORS,) of the cells in each direction from a middle; nan where there are none."""
+    rows, columns = np.nonzero(where)
+    turn = np.arctan2(rows - row, columns - column) / (2 * np.pi) + 0.5
+    sector = np.minimum((turn * SECTORS).astype(int), SECTORS - 1)
+    count = np.bincount(sector, minlength=SECTORS)
+    with np.errstate(invalid="ignore"):
+        return np.bincount(sector, height[where], SECTORS) / np.where(count < FEWEST, np.nan, count)
+
+
+def _grown(mask: np.ndarray, cells: int) -> np.ndarray:
+    """A mask (H, W) bool grown on all sides by so many cells, or shrunk by a negative number."""
+    square = np.ones((2 * abs(cells) + 1,) * 2, np.uint8)
+    change = cv2.dilate if cells > 0 else cv2.erode
+    return change(mask.astype(np.uint8), square) > 0

@@ -1,0 +1,1 @@
+"""How good a planner is, by the protocols that papers report: `python -m sim_worker.benchmark`."""

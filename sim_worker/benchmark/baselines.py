@@ -1,0 +1,100 @@
+"""Planners without learning or search, as floors that a benchmark prints beside every figure.
+
+They see what any planner sees: depth, camera, camera_pose; objects are what stands above the base plane.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+
+import cv2
+import numpy as np
+
+from grasp_client.contract import Grasp, GraspPlan, Gripper, PlanRequest
+from grasp_client.observation import Observation
+from sim_worker.grasp_poses import jaw_grasp, top_down
+from sim_worker.sampling.samplers import cup_on, promising, random_on_object, tip_height
+from sim_worker.sampling.surface import Surface
+
+WINDOW = 0.08
+"""The centroid baseline looks at what lies this near the highest point, m."""
+CLEARANCE = 0.02
+
+
+class Baseline(ABC):
+    """A `GraspPlanner` that proposes grasps from the surface it sees."""
+
+    name: str
+
+    def plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
+        """Raises ValueError when camera or camera_pose is missing."""
+        if request.camera is None or request.camera_pose is None:
+            raise ValueError(f"{self.name} needs `camera` and `camera_pose`")
+        started = time.perf_counter()
+        surface = Surface.of(observation, request.camera, np.asarray(request.camera_pose))
+        rng = np.random.default_rng(request.seed)
+        grasps = self.propose(surface, request.gripper, request.n_grasps, rng)
+        rejections = {} if grasps else {"no_depth": int(np.isnan(surface.points[..., 2]).sum())}
+        timings = {"plan": (time.perf_counter() - started) * 1000}
+        return GraspPlan(planner=self.name, grasps=grasps, rejections=rejections, timings_ms=timings)
+
+    @abstractmethod
+    def propose(self, surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
+        """Up to `count` grasps, best first."""
+
+
+class RandomOnObject(Baseline):
+    """A random pixel of an object: a jaw at a random angle, a cup along the normal."""
+
+    name = "random"
+
+    def propose(self, surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
+        return random_on_object(surface, gripper, count, rng)
+
+
+class RandomEdges(Baseline):
+    """A jaw between two depth edges that face away from each other; a cup on the flattest of a few random patches."""
+
+    name = "edges"
+
+    def propose(self, surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
+        return promising(surface, gripper, count, rng)
+
+
+class CentroidMinorAxis(Baseline):
+    """Through the centroid of what lies round the highest point, closing along its minor axis; a cup there. One grasp."""
+
+    name = "centroid"
+
+    def propose(self, surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
+        points = _around_the_top(surface)
+        if len(points) < 3:
+            return []
+        centre = points[:, :2].mean(axis=0)
+        if gripper.kind == "suction":
+            return [cup_on(surface, points[np.argmin(np.linalg.norm(points[:, :2] - centre, axis=1))], gripper)[0]]
+        offset = points[:, :2] - centre
+        _, axes = np.linalg.eigh(np.cov(offset.T))
+        closing = axes[:, 0]
+        yaw = math.atan2(closing[1], closing[0])
+        middle = np.abs(offset @ axes[:, 1]) < gripper.finger_width / 2
+        extent = float(np.ptp(offset[middle] @ closing)) if middle.any() else gripper.max_width
+        width = float(np.clip(extent + CLEARANCE, gripper.min_width, gripper.max_width))
+        height = tip_height(surface, centre, yaw, width, gripper, above_fingers=True)
+        return [jaw_grasp(top_down(centre, height, yaw), width, 0.0, surface.camera, surface.camera_pose, gripper.tcp_offset)]
+
+
+def _around_the_top(surface: Surface) -> np.ndarray:
+    """Object points (N, 3) in one piece with the highest point and within WINDOW of it."""
+    if not surface.on_object.any():
+        return np.empty((0, 3))
+    smooth = cv2.medianBlur(surface.heights, 3)
+    top = np.unravel_index(np.argmax(np.where(surface.on_object, smooth, -1.0)), smooth.shape)
+    _, pieces = cv2.connectedComponents(surface.on_object.astype(np.uint8))
+    piece = surface.points[(pieces == pieces[top]) & surface.on_object]
+    return piece[np.linalg.norm(piece[:, :2] - surface.points[top][:2], axis=1) < WINDOW]
+
+
+BASELINES: dict[str, type[Baseline]] = {cls.name: cls for cls in (RandomOnObject, RandomEdges, CentroidMinorAxis)}

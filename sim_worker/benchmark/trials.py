@@ -1,0 +1,145 @@
+"""The rounds of a benchmark: identical scenes for every planner, each cleared by the same rules."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from grasp_client.contract import ContactRule, GraspPlan, Gripper
+from sim_worker.planner_request import Failure, PlanCall, Told, Withheld, plan_call
+from sim_worker.planners import NamedPlanner
+from sim_worker.tasks.decluttering import BIN, DECLUTTER, SINGLE, Clearer, ClearingLog, Pick, Rules
+from sim_worker.world import SceneError, SceneSpec, View, World
+from sim_worker.world.simulation.scene import HandName
+from sim_worker.world.simulation.spec import BIN_INNER
+
+SEED_STREAM = 30
+"""Keeps these scenes apart from those that other programs draw from the same seed."""
+REDRAWS = 5
+GRASPS_ASKED = 10
+
+RULES: dict[str, Rules] = {"single": SINGLE, "packed": DECLUTTER, "pile": DECLUTTER, "bin": BIN}
+
+
+class Protocol(BaseModel):
+    """What a figure means: everything that decides it besides the planner. Printed and stored with every result."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["single", "packed", "pile", "bin"]
+    profile: str = "standard"
+    object_set: str = "test"
+    objects_dir: Path | None = None
+    count: int | None = None
+    bin_size: tuple[float, float, float] = BIN_INNER
+    rounds: int = Field(50, description="rounds per seed")
+    seeds: list[int] = Field([0])
+    hand: HandName = "floating"
+    contact_rule: ContactRule = "strict"
+    gripper: Gripper = Field(default_factory=Gripper)
+    extras: list[Told] = Field([], description="given to the planner besides depth, camera, camera_pose and a bin's region")
+    withheld: list[Withheld] = Field([], description="not given to the planner")
+
+    def spec(self, seed: int, number: int, redraw: int = 0) -> SceneSpec:
+        """Scene `number` of `seed`; a redraw replaces one that did not come to rest, for all planners alike."""
+        rng = np.random.default_rng([seed, SEED_STREAM, number, redraw])
+        return SceneSpec.model_validate(
+            {
+                "seed": int(rng.integers(2**31)),
+                "kind": self.kind,
+                "object_set": "folder" if self.objects_dir else self.object_set,
+                "profile": self.profile,
+                "count": self.count,
+                "bin_size": self.bin_size,
+                "objects_dir": self.objects_dir,
+            }
+        )
+
+
+@dataclass
+class Trial:
+    """One planner in one scene. `hash` identifies the scene; `plan_seconds` is wall time seen by the caller, per request."""
+
+    planner: str
+    seed: int
+    number: int
+    scene_seed: int
+    hash: str
+    presented: int
+    picks: list[Pick] = field(default_factory=list)
+    plan_seconds: list[float] = field(default_factory=list)
+    log: ClearingLog = field(default_factory=ClearingLog)
+
+    @property
+    def removed(self) -> int:
+        return sum(pick.result.success for pick in self.picks)
+
+    def forget_views(self) -> None:
+        """Drop the images, about a megabyte per attempt, where nobody wants pictures of them."""
+        self.picks = [replace(pick, view=None) for pick in self.picks]
+        self.log.unplanned = None
+
+    @property
+    def first_success(self) -> bool:
+        """Whether the first attempt succeeded; no plan is no success."""
+        return bool(self.picks and self.picks[0].result.success)
+
+
+def run_round(world: World, planners: Sequence[NamedPlanner], protocol: Protocol, seed: int, number: int) -> list[Trial]:
+    """Every planner on scene `number` of `seed`. Raises SceneError when it cannot be built."""
+    spec = _buildable(world, protocol, seed, number)
+    return [_trial(world, spec, named, protocol, seed, number) for named in planners]
+
+
+def _buildable(world: World, protocol: Protocol, seed: int, number: int) -> SceneSpec:
+    for redraw in range(REDRAWS):
+        spec = protocol.spec(seed, number, redraw)
+        try:
+            world.build(spec)
+            return spec
+        except SceneError as error:
+            failure = error
+    raise failure
+
+
+def _trial(world: World, spec: SceneSpec, named: NamedPlanner, protocol: Protocol, seed: int, number: int) -> Trial:
+    scene = world.build(spec)
+    trial = Trial(named.spec, seed, number, spec.seed, scene.hash(), len(scene.objects))
+
+    def ask(view: View, failed: Sequence[Failure]) -> PlanCall:
+        return plan_call(
+            view,
+            spec,
+            protocol.gripper,
+            GRASPS_ASKED,
+            named.name,
+            named.model_version,
+            protocol.extras,
+            protocol.withheld,
+            failed,
+        )
+
+    rules = RULES[protocol.kind]
+    clearer = Clearer(scene, ask, rules, protocol.gripper, protocol.hand, protocol.contact_rule)
+    task = clearer.run()
+    plan: GraspPlan | None = None
+    while True:
+        try:
+            event = task.send(plan)
+        except StopIteration:
+            break
+        if isinstance(event, Pick):
+            trial.picks.append(event)
+            plan = None
+            continue
+        started = time.perf_counter()
+        plan = named.planner.plan(event.observation, event.request)
+        trial.plan_seconds.append(time.perf_counter() - started)
+    trial.log = clearer.log
+    return trial

@@ -1,0 +1,129 @@
+"""A collection of labels: its recipe, its numbered scenes, and the shards that hold them."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
+
+from grasp_client.contract import Gripper, Outcome
+from shared.shards import ShardReader, ShardWriter, shard_folders
+from sim_worker.collect.recipe_lock import keep_recipe
+from sim_worker.planner_request import Extra, Withheld
+from sim_worker.planners import NamedPlanner, load_planner
+from sim_worker.tasks.labels import Mix, candidates, label_scene
+from sim_worker.world import SceneError, SceneSpec, World
+
+logger = logging.getLogger(__name__)
+
+RECIPE = "collect.json"
+SEED_STREAM = 20
+"""Keeps these scenes apart from those that other programs draw from the same seed."""
+
+
+class Recipe(BaseModel):
+    """What a collection is made of; kept beside the shards, and the same for every run that continues it."""
+
+    seed: int
+    kinds: list[str]
+    profiles: list[str]
+    object_set: str
+    objects_dir: Path | None
+    counts: tuple[int, int]
+    scenes_per_shard: int
+    mix: Mix
+    feasible: str
+    planner: str
+    give: list[Extra] = []
+    withhold: list[Withheld] = []
+    rgb: bool
+    gripper: Gripper
+
+
+@dataclass
+class ShardReport:
+    """What one shard came to."""
+
+    labels: int = 0
+    successes: int = 0
+    scenes: int = 0
+    broken_scenes: int = 0
+    by_origin: Counter[tuple[str, bool]] = field(default_factory=Counter)
+
+
+def scene_spec(recipe: Recipe, number: int) -> SceneSpec:
+    """The collection's scene of that number."""
+    rng = np.random.default_rng([recipe.seed, SEED_STREAM, number])
+    kind = str(rng.choice(recipe.kinds))
+    return SceneSpec.model_validate(
+        {
+            "seed": int(rng.integers(2**31)),
+            "kind": kind,
+            "object_set": recipe.object_set,
+            "profile": str(rng.choice(recipe.profiles)),
+            "count": 1 if kind == "single" else int(rng.integers(recipe.counts[0], recipe.counts[1] + 1)),
+            "objects_dir": recipe.objects_dir,
+        }
+    )
+
+
+class Collector:
+    """One process: its world and its planners."""
+
+    def __init__(self, recipe: Recipe, out: Path, models_dir: Path, api_key: str | None) -> None:
+        self.recipe = recipe
+        self.writer = ShardWriter(out)
+        self.world = World()
+        self.feasible = self._planner(recipe.feasible, recipe.mix.feasible, models_dir, api_key)
+        self.on_policy = self._planner(recipe.planner, recipe.mix.on_policy, models_dir, api_key)
+
+    @staticmethod
+    def _planner(spec: str, labels: int, models_dir: Path, api_key: str | None) -> NamedPlanner | None:
+        return load_planner(spec, models_dir, api_key) if labels else None
+
+    def shard(self, number: int) -> ShardReport:
+        """Label the scenes of shard `number` (from 0) and write them."""
+        report = ShardReport()
+        outcomes: list[Outcome] = []
+        first = number * self.recipe.scenes_per_shard
+        for scene_number in range(first, first + self.recipe.scenes_per_shard):
+            try:
+                labelled = self._scene(scene_number)
+            except SceneError as error:
+                logger.info("scene %d could not be built: %s", scene_number, error)
+                report.broken_scenes += 1
+                continue
+            report.scenes += 1
+            outcomes += labelled
+        report.labels = len(outcomes)
+        report.successes = sum(outcome.meta.success for outcome in outcomes)
+        report.by_origin = Counter((str(outcome.meta.details["strategy"]), outcome.meta.success) for outcome in outcomes)
+        if outcomes:
+            self.writer.write(outcomes)
+        return report
+
+    def _scene(self, number: int) -> list[Outcome]:
+        recipe = self.recipe
+        scene = self.world.build(scene_spec(recipe, number))
+        tried = candidates(scene, recipe.mix, self.feasible, self.on_policy, recipe.gripper, recipe.give, recipe.withhold)
+        return list(label_scene(scene, tried, recipe.gripper, f"collect-{recipe.seed}:{number}", recipe.rgb))
+
+
+def already_there(out: Path, scenes_per_shard: int) -> tuple[set[int], int, int]:
+    """(numbers of the shards done, labels, successes) of an earlier run."""
+    done, labels, successes = set(), 0, 0
+    for folder in shard_folders(out):
+        reader = ShardReader(folder)
+        labels += len(reader)
+        successes += int(reader.index["successes"])
+        done |= {int(name.split(":")[1]) // scenes_per_shard for name in reader.ids()}
+    return done, labels, successes
+
+
+def check_recipe(out: Path, recipe: Recipe) -> None:
+    """Keep the recipe with the shards. Raises ValueError when the folder's shards were made by another one."""
+    keep_recipe(out / RECIPE, recipe, begun=bool(shard_folders(out)))

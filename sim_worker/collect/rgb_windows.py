@@ -1,0 +1,101 @@
+"""Colour windows of settled scenes with true heights and tried grasps: `python -m sim_worker.collect.rgb_windows`.
+
+Each scene is looked at several times, as if it stood elsewhere on the table. Parts are numbered and seeded: an interrupted run
+goes on where it stopped, and what comes out does not depend on how many processes make it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings
+from rich.console import Console
+
+from grasp_client.observation import GraspPlanner
+from shared import logs
+from shared.rgb_windows import parts, read, write
+from sim_worker.collect.recipe_lock import keep_recipe
+from sim_worker.collect.window_capture import Recipe, look_at_scenes
+from sim_worker.command_line import finish, options_of, settings_of
+from sim_worker.planners import load_planner
+from sim_worker.processes import as_made, process_pool
+from sim_worker.progress import Bar
+from sim_worker.world import World
+
+RECIPE = "looks.json"
+
+
+class Settings(BaseSettings):
+    """Look at many settled scenes: windows of colour pictures with the height of what every pixel sees, and grasps tried."""
+
+    model_config = options_of("sim_worker.collect.rgb_windows")
+
+    looks: int = Field(1000, ge=1, description="windows to have in the end; whole parts are written, so a few more come")
+    out: Path = Field(description="folder of the parts; one that holds some is continued")
+    seed: int = Field(0, ge=0, description="seed of all scenes and places")
+    workers: int = Field(1, ge=1, le=256, description="processes")
+    object_set: str = Field("train", description="objects: train, validation, test, random, household or procedural")
+    profile: str = Field("standard", description="difficulty profile, of which colours and light are used")
+    piles: float = Field(0.15, ge=0, le=1, description="share of scenes with several objects")
+    looks_per_scene: int = Field(4, ge=1, le=64, description="windows per scene")
+    tries: int = Field(3, ge=1, le=64, description="grasps tried per window, straight down with the jaw wide open")
+    on_policy: int = Field(0, ge=0, le=64, description="so many of them are the best of --planner")
+    planner: str = Field("heatmap", description="planner for --on-policy")
+    models_dir: Path = Field(Path("data/models"), description="registry for a planner in this process")
+    scenes_per_part: int = Field(64, ge=1, le=4096, description="scenes whose windows make one part")
+
+    @model_validator(mode="after")
+    def _on_policy_is_tried(self) -> Settings:
+        if self.on_policy > self.tries:
+            raise ValueError(f"on_policy is {self.on_policy} of {self.tries} tries: expected at most as many")
+        return self
+
+    def recipe(self) -> Recipe:
+        return Recipe.model_validate(self.model_dump())
+
+
+_made: tuple[World, GraspPlanner | None] | None = None
+
+
+def _part(recipe: Recipe, out: Path, models_dir: Path, number: int) -> int:
+    """Runs in a process of the pool, whose world and planner are kept from part to part."""
+    global _made
+    try:
+        if _made is None:
+            _made = World(), load_planner(recipe.planner, models_dir).planner if recipe.on_policy else None
+        world, planner = _made
+        looks = look_at_scenes(world, recipe, number, planner)
+        write(out, number, looks)
+        return len(looks)
+    except Exception as error:  # not every error survives the way back between processes; its words do
+        raise RuntimeError(f"{type(error).__name__}: {error}") from None
+
+
+def look_around(settings: Settings, console: Console) -> None:
+    """Write parts until there are enough windows."""
+    recipe, there = settings.recipe(), parts(settings.out)
+    keep_recipe(settings.out / RECIPE, recipe, begun=bool(there))
+    have = sum(len(read(part)) for part in there.values())
+    numbers = (number for number in range(2**31) if number not in there)
+    expected = recipe.looks_per_scene * recipe.scenes_per_part
+    part = partial(_part, recipe, settings.out, settings.models_dir)
+    with process_pool(settings.workers) as pool, Bar(console, "windows", settings.looks, have) as bar:
+        for made in as_made(pool, settings.workers, part, numbers, int, settings.looks - have, expected):
+            have += made
+            bar.show(have)
+    console.print(f"{have} windows in {len(parts(settings.out))} parts under {settings.out}")
+
+
+def main(settings: Settings) -> int:
+    logs.setup("looks", "warning")
+    return finish("looks", partial(look_around, settings, Console()), "stopped; the same command continues")
+
+
+if __name__ == "__main__":
+    sys.exit(main(settings_of(Settings)))

@@ -1,0 +1,120 @@
+"""Windows of colour pictures of settled scenes, with the true height of every pixel, where an open hand fits, and what held."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+from pydantic import BaseModel
+
+from grasp_client.contract import CameraIntrinsics, Gripper
+from grasp_client.geometry import pose_from
+from grasp_client.observation import GraspPlanner
+from shared.open_hand import fits
+from shared.rgb_windows import CELL, TALLEST, Looks, Tried
+from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
+from sim_worker.sampling.rgb_trials import try_best, try_grasps
+from sim_worker.world import SceneError, SceneSpec, World
+from sim_worker.world.camera.camera import View
+from sim_worker.world.simulation.scene import Scene
+from sim_worker.world.simulation.spec import CameraSpec
+
+logger = logging.getLogger(__name__)
+
+SEED_STREAM = 21
+"""Keeps these scenes apart from those that other programs draw from the same seed."""
+SIDE = 112
+"""Of a window, pixels: what a network sees of it may be turned and shifted."""
+PLACES = 0.165
+"""m: half side of the square around the optical axis in which the middle of a window lies on the table."""
+SPREAD = 0.012
+"""m: deviation of a window's middle from an object's."""
+DISTANCE, FOCAL = 0.70, 420.0
+"""From the table to the camera, m, and its focal length, pixels: the default camera's."""
+DOWN = np.diag([1.0, -1.0, -1.0])
+ABOVE_TABLE = 0.004
+"""m: what is lower counts as the table."""
+
+
+class Recipe(BaseModel):
+    """What windows are of; kept beside them, and the same for every run that continues them. piles: share of scenes with
+    several objects. tries: grasps per window, on_policy: the best of a planner among them."""
+
+    seed: int
+    object_set: str
+    profile: str
+    piles: float
+    looks_per_scene: int
+    scenes_per_part: int
+    tries: int
+    on_policy: int
+    planner: str
+
+
+def look_at_scenes(world: World, recipe: Recipe, number: int, planner: GraspPlanner | None = None) -> Looks:
+    """The windows of part `number`. planner: for the grasps of `on_policy`."""
+    colours, heights, lenses, answers, tried = [], [], [], [], []
+    first = number * recipe.scenes_per_part
+    for scene_number in range(first, first + recipe.scenes_per_part):
+        rng = np.random.default_rng([recipe.seed, SEED_STREAM, scene_number])
+        several = bool(rng.random() < recipe.piles)
+        spec = SceneSpec(
+            seed=int(rng.integers(2**31)),
+            kind="pile" if several else "single",
+            object_set=recipe.object_set,
+            profile=recipe.profile,
+            count=int(rng.integers(2, 6)) if several else 1,
+        )
+        try:
+            scene = world.build(spec)
+        except SceneError as error:
+            logger.info("scene %d could not be built: %s", scene_number, error)
+            continue
+        for _ in range(recipe.looks_per_scene):
+            view, nadir = look(scene, rng)
+            colours.append(view.rgb)
+            heights.append(heights_of(view))
+            lenses.append([*nadir, view.camera.fx])
+            answers.append(fits_of(heights[-1], view.camera))
+            some = try_grasps(scene, view, DISTANCE, heights[-1], answers[-1], rng, recipe.tries - recipe.on_policy)
+            best = [try_best(scene, view, DISTANCE, planner, recipe.on_policy)] if planner else []
+            tried.append(np.concatenate([some, *best]))
+    shape = (len(colours), SIDE, SIDE)
+    return Looks(
+        np.array(colours, np.uint8).reshape(*shape, 3),
+        np.array(heights, np.uint8).reshape(shape),
+        np.array(lenses, np.float32).reshape(len(colours), 3),
+        np.array(answers, np.uint8).reshape(len(colours), len(TIP_HEIGHTS) * ROTATIONS, SIDE // CELL, SIDE // CELL),
+        np.array(tried, np.float32).reshape(len(colours), recipe.tries, len(Tried)),
+    )
+
+
+def look(scene: Scene, rng: np.random.Generator) -> tuple[View, np.ndarray]:
+    """A window with some object about its middle, somewhere in the picture of a camera over the table; and its nadir (2,)."""
+    placed = scene.placed[int(rng.integers(len(scene.placed)))]
+    middle = np.asarray(placed.position[:2]) + rng.normal(0, SPREAD, 2)
+    axis = middle - rng.uniform(-PLACES, PLACES, 2)
+    # Straight down, whatever the profile, with v against y: the window is the part of the picture that shows the middle.
+    pose = pose_from(DOWN, np.array([*axis, DISTANCE]))
+    nadir = (SIDE - 1) / 2 - (middle - axis) * (1, -1) * FOCAL / DISTANCE
+    camera = CameraSpec(width=SIDE, height=SIDE, focal=FOCAL, centre=tuple(nadir.tolist()), pose=pose.tolist())
+    return scene.observe_with(camera), nadir
+
+
+def heights_of(view: View) -> np.ndarray:
+    """(S, S) uint8, mm over the table, of what each pixel sees; 0 for the table and what is no higher than it."""
+    depth, camera, pose = view.painting.depth, view.camera, view.true_camera_pose
+    v, u = np.mgrid[: depth.shape[0], : depth.shape[1]]
+    rise = pose[2, 0] * (u - camera.cx) / camera.fx + pose[2, 1] * (v - camera.cy) / camera.fy + pose[2, 2]
+    height = np.where(depth > 0, depth * rise + pose[2, 3], 0.0)
+    return np.where(height < ABOVE_TABLE, 0, np.clip(np.round(1e3 * height), 0, TALLEST)).astype(np.uint8)
+
+
+def fits_of(heights: np.ndarray, camera: CameraIntrinsics) -> np.ndarray:
+    """(T R, h, w) uint8: where a wide open hand fits over heights (S, S), mm, for each height of its tips and angle."""
+    cells = np.stack(np.meshgrid(*(np.arange(side // CELL) for side in heights.shape)), -1)
+    pose = pose_from(DOWN, np.array([0.0, 0.0, DISTANCE]))
+    depth = DISTANCE - heights.astype(np.float32) / 1e3
+    angles = [turn * math.pi / ROTATIONS for turn in range(ROTATIONS)]
+    return fits(depth, camera, pose, Gripper(), angles, TIP_HEIGHTS, (cells + 0.5) * CELL - 0.5)

@@ -1,0 +1,109 @@
+"""What a planner is asked: what a robot would know of its scene, and no more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from grasp_client.contract import MOST_FAILED, FailedGrasp, Gripper, PlanRequest
+from grasp_client.geometry import invert, project, transform, wrap_angle
+from grasp_client.observation import Observation
+from sim_worker.world import SceneSpec, View
+
+DEPTH_UNIT = 1e-4
+"""Depth is sent and stored in tenths of a millimetre, as uint16: up to 6.5 m."""
+CLOSING = 0.02
+"""Half the stretch of a closing axis whose direction in the image is told, m."""
+Extra = Literal["rgb", "segmask", "table_depth"]
+"""What a planner may be told besides."""
+Told = Literal["rgb", "segmask", "table_depth", "failures"]
+"""The same where grasps follow each other: also which of them failed."""
+Withheld = Literal["depth"]
+"""What a planner may be left without."""
+
+
+@dataclass(frozen=True)
+class PlanCall:
+    """A task waits for a plan of this observation."""
+
+    observation: Observation
+    request: PlanRequest
+
+
+def in_depth_units(observation: Observation) -> np.ndarray:
+    """The depth (H, W) as uint16 in DEPTH_UNIT; 0 where there is no reading or it is out of range."""
+    if observation.depth is None:
+        raise ValueError("expected an observation with depth, got one without")
+    units = np.rint(observation.depth.astype(np.float64) / DEPTH_UNIT)
+    return np.where(np.isfinite(units) & (units > 0) & (units <= 65535), units, 0).astype(np.uint16)
+
+
+def bin_region(view: View, spec: SceneSpec) -> list[float]:
+    """[u0, v0, u1, v1] of the bin's floor in the image: where the bin stands is part of a cell's set-up."""
+    x, y = spec.bin_size[0] / 2, spec.bin_size[1] / 2
+    corners = np.array([(x, y, 0.0), (x, -y, 0.0), (-x, y, 0.0), (-x, -y, 0.0)])
+    pixels = project(transform(invert(np.asarray(view.camera_pose)), corners), view.camera)
+    return [*pixels.min(axis=0).tolist(), *pixels.max(axis=0).tolist()]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A grasp that failed: its pose (4, 4) in the base frame, and the quality that it promised."""
+
+    pose: np.ndarray
+    quality: float
+
+
+def failed_grasp(failure: Failure, view: View) -> FailedGrasp:
+    """A failure as it lies in this view."""
+    seen = invert(np.asarray(view.camera_pose)) @ failure.pose
+    ends = project(seen[:3, 3] + np.outer([-CLOSING, 0.0, CLOSING], seen[:3, 0]), view.camera)
+    span = ends[2] - ends[0]
+    return FailedGrasp(
+        center_px=ends[1].tolist(),
+        angle=wrap_angle(math.atan2(span[1], span[0])),
+        depth=float(seen[2, 3]),
+        quality=failure.quality,
+    )
+
+
+def plan_call(
+    view: View,
+    spec: SceneSpec,
+    gripper: Gripper,
+    count: int,
+    planner: str = "auto",
+    model_version: int | None = None,
+    extras: Collection[Told] = (),
+    withheld: Collection[Withheld] = (),
+    failed: Sequence[Failure] = (),
+) -> PlanCall:
+    """Ask for `count` grasps: camera, its pose, the region of a bin, depth unless withheld, and the granted extras.
+
+    failed: told with the extra `failures`.
+    """
+    told = np.asarray(view.camera_pose)
+    request = PlanRequest(
+        camera=view.camera,
+        camera_pose=told.tolist(),
+        # The told optical axis meets the base plane z = 0 at this distance.
+        table_depth=float(-told[2, 3] / told[2, 2]) if "table_depth" in extras else None,
+        region=bin_region(view, spec) if spec.kind == "bin" else None,
+        planner=planner,
+        model_version=model_version,
+        gripper=gripper,
+        n_grasps=count,
+        depth_scale=DEPTH_UNIT,
+        failed=[failed_grasp(each, view) for each in failed[-MOST_FAILED:]] if "failures" in extras else [],
+        seed=spec.seed,
+    )
+    observation = Observation(
+        depth=None if "depth" in withheld else (in_depth_units(view.observation) * DEPTH_UNIT).astype(np.float32),
+        rgb=view.rgb if "rgb" in extras else None,
+        segmask=view.segmentation > 0 if "segmask" in extras else None,
+    )
+    return PlanCall(observation, request)

@@ -1,0 +1,114 @@
+"""Carries spooled outcomes to the queue, in a thread of its own, so that physics never waits for the network."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from grasp_client.contract import Outcome
+from sim_worker.worker.outbox import Spool, SpooledOutcome
+
+logger = logging.getLogger(__name__)
+
+FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
+ADOPT_SECONDS = 10.0
+IDLE_SECONDS = 0.5
+
+Deliver = Callable[[SpooledOutcome], bool]
+"""Hands one outcome over; False when the receiver already had it. Raises while the receiver is away or full."""
+
+
+class Refused(Exception):
+    """The receiver will never take this outcome, however often it is sent."""
+
+
+class Courier(threading.Thread):
+    """Empties the spool in order; while the receiver is away, waits longer and longer (0.2 to 5 s) and loses nothing."""
+
+    def __init__(self, spool: Spool, deliver: Deliver) -> None:
+        super().__init__(name="courier", daemon=True)
+        self.spool = spool
+        self.deliver = deliver
+        self.delivered = 0
+        self.repeated = 0
+        self.away_since: float | None = None
+        self._wake = threading.Event()
+        self._stop_requested = threading.Event()
+        self._adopted_at = float("-inf")
+
+    def put(self, outcome: Outcome) -> None:
+        """Keep the outcome on disk and wake the courier."""
+        self.spool.put(outcome)
+        self._wake.set()
+
+    def run(self) -> None:
+        wait = FIRST_WAIT
+        while not self._stop_requested.is_set():
+            self._adopt()
+            if self.deliver_waiting():
+                wait = FIRST_WAIT
+                self._wake.wait(IDLE_SECONDS)
+                self._wake.clear()
+            else:
+                self._stop_requested.wait(wait)
+                wait = min(wait * 2, LONGEST_WAIT)
+
+    def deliver_waiting(self) -> bool:
+        """Deliver what waits, oldest first; False when the receiver failed before the end."""
+        for path, entry in self.spool.entries():
+            try:
+                fresh = self.deliver(entry)
+            except Refused as error:
+                logger.error("outcome %s was refused and is set aside: %s", entry.outcome.id, error)
+                self.spool.set_aside(path)
+                continue
+            except Exception as error:
+                self._receiver_failed(error)
+                return False
+            self._receiver_answered()
+            self.spool.done(path)
+            self.delivered += fresh
+            self.repeated += not fresh
+            if self._stop_requested.is_set():
+                break
+        return True
+
+    def stop(self, seconds: float) -> int:
+        """End the thread after at most one more try of `seconds`; returns how many outcomes stay on disk."""
+        deadline = time.monotonic() + seconds
+        while self.spool.waiting() and self.away_since is None and time.monotonic() < deadline and self.is_alive():
+            self._wake.set()
+            time.sleep(0.02)
+        self._stop_requested.set()
+        self._wake.set()
+        self.join(timeout=max(deadline - time.monotonic(), 0.1))
+        return len(self.spool.waiting())
+
+    def _adopt(self) -> None:
+        if time.monotonic() - self._adopted_at >= ADOPT_SECONDS:
+            self._adopted_at = time.monotonic()
+            try:
+                found = self.spool.adopt()
+            except OSError as error:  # our own outcomes must not wait for somebody else's folder
+                logger.warning("cannot look for what stopped workers left in %s: %s", self.spool.root, error)
+                return
+            if found:
+                logger.info("sending %d outcomes that a stopped worker left in %s", found, self.spool.root)
+
+    def _receiver_failed(self, error: Exception) -> None:
+        if self.away_since is None:
+            self.away_since = time.monotonic()
+            logger.warning(
+                "cannot deliver outcomes (%s: %s): keeping them in %s and trying again",
+                type(error).__name__,
+                error,
+                self.spool.folder,
+            )
+
+    def _receiver_answered(self) -> None:
+        if self.away_since is not None:
+            seconds = time.monotonic() - self.away_since
+            self.away_since = None
+            logger.info("outcomes are delivered again after %.1f s; %d waited on disk", seconds, len(self.spool.waiting()))

@@ -1,0 +1,1 @@
+"""The depth and colour camera, its noise, and how scenes look."""

@@ -1,0 +1,120 @@
+"""What a floating hand hangs on: a fixed root at the grasp pose and three prismatic joints along the hand's own axes.
+
+It can approach and lift in any direction and is stiff against turning. Links 0 to 2 are the carriage; the hand's own
+links hang on link 2, whose frame is the tip frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pybullet
+from scipy.spatial.transform import Rotation
+
+from sim_worker.world.simulation.physics import FAR_AWAY, Physics
+
+CARRIAGE_FORCE = 400.0
+"""N per axis while closing and lifting."""
+TIP_LINK = 2
+METAL, RUBBER = (0.85, 0.85, 0.88, 1.0), (0.2, 0.2, 0.25, 1.0)
+
+
+@dataclass(frozen=True)
+class Solid:
+    """A primitive of a hand in the tip frame. `size`: half extents of a box, or radius and length of a cylinder, m."""
+
+    size: tuple[float, ...]
+    centre: tuple[float, float, float]
+    colour: tuple[float, float, float, float]
+
+    def shapes(self, physics: Physics) -> tuple[int, int]:
+        """Collision and visual shape."""
+        client, where = physics.client, self.centre
+        look = {"visualFramePosition": where, "rgbaColor": self.colour}
+        if len(self.size) == 3:
+            collision = client.createCollisionShape(pybullet.GEOM_BOX, halfExtents=self.size, collisionFramePosition=where)
+            return collision, client.createVisualShape(pybullet.GEOM_BOX, halfExtents=self.size, **look)
+        radius, length = self.size
+        collision = client.createCollisionShape(
+            pybullet.GEOM_CYLINDER, radius=radius, height=length, collisionFramePosition=where
+        )
+        return collision, client.createVisualShape(pybullet.GEOM_CYLINDER, radius=radius, length=length, **look)
+
+
+class Carriage:
+    """A carriage with `solid` on it and fingers that slide along x. It waits far away until it is placed."""
+
+    lift_acceleration = 3.0
+    """m/s2, up and down."""
+
+    def __init__(self, physics: Physics, solid: Solid, fingers: tuple[Solid, ...] = ()) -> None:
+        self.physics = physics
+        collision, visual = zip(*(part.shapes(physics) for part in (solid, *fingers)), strict=True)
+        links = 3 + len(fingers)
+        self.body: int = physics.client.createMultiBody(
+            baseMass=0,
+            basePosition=[0, 0, -FAR_AWAY],
+            linkMasses=[0.2, 0.2, 0.6, *[0.1] * len(fingers)],
+            linkCollisionShapeIndices=[-1, -1, *collision],
+            linkVisualShapeIndices=[-1, -1, *visual],
+            linkPositions=[[0, 0, 0]] * links,
+            linkOrientations=[[0, 0, 0, 1]] * links,
+            linkInertialFramePositions=[[0, 0, 0]] * links,
+            linkInertialFrameOrientations=[[0, 0, 0, 1]] * links,
+            linkParentIndices=[0, 1, 2, *[3] * len(fingers)],
+            linkJointTypes=[pybullet.JOINT_PRISMATIC] * links,
+            linkJointAxis=[[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0], [-1, 0, 0]][:links],
+        )
+        self._up = np.zeros(3)
+        self._travel = np.zeros(3)
+
+    def stand(self, tip_pose: np.ndarray, behind: float = 0.0) -> None:
+        """Put the hand, at rest, `behind` m short of `tip_pose` (4, 4; base frame)."""
+        client = self.physics.client
+        turn = Rotation.from_matrix(tip_pose[:3, :3]).as_quat().tolist()
+        client.resetBasePositionAndOrientation(self.body, tip_pose[:3, 3].tolist(), turn)
+        for joint, value in enumerate((0.0, 0.0, -behind)):
+            client.resetJointState(self.body, joint, value)
+        self._up = tip_pose[2, :3].copy()
+        self._travel = np.array([0.0, 0.0, -behind])
+        self.carry(np.zeros(3))
+
+    def put_away(self) -> None:
+        """Out of sight and out of reach."""
+        away = np.eye(4)
+        away[2, 3] = -FAR_AWAY
+        self.stand(away)
+
+    def carry(self, velocity: np.ndarray, force: float = CARRIAGE_FORCE) -> None:
+        """Move the carriage at `velocity` (3,), m/s in the hand frame, for the next step."""
+        self._travel = self._travel + velocity / self.physics.hz
+        self.physics.client.setJointMotorControlArray(
+            self.body,
+            (0, 1, 2),
+            pybullet.POSITION_CONTROL,
+            targetPositions=self._travel.tolist(),
+            targetVelocities=velocity.tolist(),
+            positionGains=[0.3] * 3,
+            velocityGains=[1.0] * 3,
+            forces=[force] * 3,
+        )
+
+    def stay(self) -> None:
+        """Hold the carriage where it is now, for instance where something stopped it."""
+        states = self.physics.client.getJointStates(self.body, (0, 1, 2))
+        self._travel = np.array([state[0] for state in states])
+        self.carry(np.zeros(3))
+
+    def raise_by(self, speed: float) -> None:
+        """Move the carriage straight up, against gravity, at `speed` m/s for the next step."""
+        self.carry(speed * self._up)
+
+    def come_in(self, distance: float, speed: float, force: float) -> None:
+        """Advance `distance` m along the approach at `speed` m/s, pushing with at most `force` N, and stay there."""
+        steps = self.physics.steps_in(distance / speed)
+        velocity = np.array([0.0, 0.0, distance / steps * self.physics.hz])
+        for _ in range(steps):
+            self.carry(velocity, force)
+            self.physics.step()
+        self.stay()

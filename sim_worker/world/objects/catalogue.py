@@ -1,0 +1,115 @@
+"""Object sets: which objects a scene may draw, and what each name stands for."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pybullet_data
+
+from sim_worker.world.objects.objects import ObjectModel, UrdfModel
+from sim_worker.world.objects.procedural import SHAPES, procedural_model
+
+BROKEN = frozenset({168})
+"""Of the random shapes: its mesh is all NaN."""
+WAFER_THIN = frozenset({178, 295, 297, 602, 824})
+"""Of the random shapes: thinner than 8 mm in one direction, or invisible in a depth image."""
+FIRST_TEST_SHAPE = 900
+VALIDATION_EVERY = 10
+TEST_SEEDS = (1_000_000, 2_000_000)
+"""Procedural seeds from the first up to the second belong to the test set; below the first: to learn from."""
+LEARNING_SHARES = {"random": 0.6, "procedural": 0.3, "household": 0.1}
+TEST_SHARES = {"random": 0.75, "procedural": 0.25}
+
+HOUSEHOLD: dict[str, tuple[str, float]] = {
+    "duck": ("duck_vhacd.urdf", 0.8),
+    "lego": ("lego/lego.urdf", 1.2),
+    "teddy": ("teddy_vhacd.urdf", 0.8),
+    "cube": ("cube_small.urdf", 0.9),
+    "block": ("block.urdf", 1.0),
+    "mug": ("objects/mug.urdf", 0.6),
+    "jenga": ("jenga/jenga.urdf", 1.0),
+    "domino": ("domino/domino.urdf", 1.0),
+    "ball": ("sphere_small.urdf", 1.0),
+}
+"""Objects of pybullet_data and the scale that lets a jaw of 8 cm hold them."""
+
+
+def _random_shapes(first: int, last: int) -> list[str]:
+    return [f"random/{i:03d}" for i in range(first, last) if i not in BROKEN | WAFER_THIN]
+
+
+@cache
+def _groups(object_set: str) -> dict[str, tuple[list[str], float]]:
+    """Per kind of object of the set: the names (empty: procedural, drawn by seed) and its share."""
+    learn = _random_shapes(0, FIRST_TEST_SHAPE)
+    household = [f"household/{name}" for name in HOUSEHOLD]
+    held_out = {name for names in (learn, household) for name in names[::VALIDATION_EVERY]}
+    if object_set == "train":
+        names = {k: [n for n in v if n not in held_out] for k, v in (("random", learn), ("household", household))}
+        return {kind: (names.get(kind, []), share) for kind, share in LEARNING_SHARES.items()}
+    if object_set == "validation":
+        names = {k: [n for n in v if n in held_out] for k, v in (("random", learn), ("household", household))}
+        return {kind: (names.get(kind, []), share) for kind, share in LEARNING_SHARES.items()}
+    if object_set == "test":
+        return {
+            "random": (_random_shapes(FIRST_TEST_SHAPE, 1000), TEST_SHARES["random"]),
+            "procedural": ([], TEST_SHARES["procedural"]),
+        }
+    if object_set == "random":
+        return {"random": (learn, 1.0)}
+    if object_set == "random-test":
+        return {"random": (_random_shapes(FIRST_TEST_SHAPE, 1000), 1.0)}
+    if object_set == "household":
+        return {"household": (household, 1.0)}
+    if object_set == "procedural":
+        return {"procedural": ([], 1.0)}
+    raise ValueError(f"unknown object set {object_set!r}; there are {', '.join(OBJECT_SETS)}")
+
+
+OBJECT_SETS = ("train", "validation", "test", "random", "random-test", "household", "procedural", "folder")
+
+
+def _procedural_name(object_set: str, random: np.random.Generator) -> str:
+    low, high = TEST_SEEDS if object_set == "test" else (0, TEST_SEEDS[0])
+    seed = int(random.integers(low, high))
+    if object_set in ("train", "validation"):
+        seed -= seed % VALIDATION_EVERY - (0 if object_set == "validation" else int(random.integers(1, VALIDATION_EVERY)))
+    return f"procedural/{list(SHAPES)[int(random.integers(len(SHAPES)))]}-{seed}"
+
+
+def draw_names(
+    object_set: str, count: int, random: np.random.Generator, folder: dict[str, ObjectModel] | None = None
+) -> list[str]:
+    """`count` object names of the set; repeats are possible. `folder`: the models of the set `folder`."""
+    if object_set == "folder":
+        if not folder:
+            raise ValueError("object set 'folder' needs objects_dir: a folder with URDF, OBJ or STL files")
+        names = sorted(folder)
+        return [names[int(random.integers(len(names)))] for _ in range(count)]
+    groups = _groups(object_set)
+    kinds, shares = list(groups), np.array([share for _, share in groups.values()])
+    drawn = []
+    for _ in range(count):
+        names, _ = groups[kinds[int(random.choice(len(kinds), p=shares / shares.sum()))]]
+        drawn.append(names[int(random.integers(len(names)))] if names else _procedural_name(object_set, random))
+    return drawn
+
+
+def model_named(name: str, folder: dict[str, ObjectModel] | None = None) -> ObjectModel:
+    """The object that a name stands for. Raises ValueError for a name of no object."""
+    data = Path(pybullet_data.getDataPath())
+    kind, _, rest = name.partition("/")
+    if kind == "random" and rest.isdigit() and int(rest) < 1000 and int(rest) not in BROKEN:
+        return UrdfModel(name, data / "random_urdfs" / rest / f"{rest}.urdf")
+    if kind == "household" and rest in HOUSEHOLD:
+        file, scale = HOUSEHOLD[rest]
+        return UrdfModel(name, data / file, scale, rolls=rest == "ball")
+    if kind == "procedural":
+        return procedural_model(name)
+    if folder and name in folder:
+        return folder[name]
+    raise ValueError(
+        f"unknown object {name!r}: expected random/NNN, household/NAME, procedural/SHAPE-SEED or a file of objects_dir"
+    )

@@ -1,0 +1,113 @@
+"""Objects made of primitives, each fully given by its name `procedural/<shape>-<seed>`."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+
+from sim_worker.world.objects.objects import Part, PartsModel
+
+Quaternion = tuple[float, float, float, float]
+LYING: Quaternion = (0.0, math.sin(math.pi / 4), 0.0, math.cos(math.pi / 4))
+"""Turns an axis along z into one along x."""
+
+
+def _about_z(angle: float) -> Quaternion:
+    return (0.0, 0.0, math.sin(angle / 2), math.cos(angle / 2))
+
+
+def _box(r: np.random.Generator) -> list[Part]:
+    return [Part("box", (r.uniform(0.025, 0.07), r.uniform(0.03, 0.1), r.uniform(0.02, 0.08)))]
+
+
+def _cylinder(r: np.random.Generator) -> list[Part]:
+    return [Part("cylinder", (r.uniform(0.012, 0.034), r.uniform(0.03, 0.12)))]
+
+
+def _capsule(r: np.random.Generator) -> list[Part]:
+    return [Part("capsule", (r.uniform(0.012, 0.03), r.uniform(0.03, 0.09)))]
+
+
+def _ball(r: np.random.Generator) -> list[Part]:
+    return [Part("sphere", (r.uniform(0.015, 0.035),))]
+
+
+def _bar(r: np.random.Generator) -> list[Part]:
+    return [Part("box", (r.uniform(0.012, 0.03), r.uniform(0.1, 0.2), r.uniform(0.012, 0.03)))]
+
+
+def _plate(r: np.random.Generator) -> list[Part]:
+    return [Part("box", (r.uniform(0.05, 0.1), r.uniform(0.06, 0.14), r.uniform(0.006, 0.012)))]
+
+
+def _l_shape(r: np.random.Generator) -> list[Part]:
+    a, b, t, h = r.uniform(0.06, 0.12), r.uniform(0.04, 0.09), r.uniform(0.015, 0.03), r.uniform(0.02, 0.04)
+    return [Part("box", (a, t, h)), Part("box", (t, b, h), (-(a - t) / 2, (b + t) / 2, 0))]
+
+
+def _t_shape(r: np.random.Generator) -> list[Part]:
+    a, b, t, h = r.uniform(0.06, 0.12), r.uniform(0.04, 0.1), r.uniform(0.015, 0.03), r.uniform(0.02, 0.04)
+    return [Part("box", (a, t, h)), Part("box", (t, b, h), (0, (b + t) / 2, 0))]
+
+
+def _u_shape(r: np.random.Generator) -> list[Part]:
+    a, b, t, h = r.uniform(0.06, 0.11), r.uniform(0.03, 0.08), r.uniform(0.012, 0.025), r.uniform(0.02, 0.04)
+    x, y = (a - t) / 2, (b + t) / 2
+    return [Part("box", (a, t, h)), Part("box", (t, b, h), (-x, y, 0)), Part("box", (t, b, h), (x, y, 0))]
+
+
+def _ring_parts(radius: float, thickness: float, height: float, sides: int, z: float = 0.0) -> list[Part]:
+    """A wall of boxes around the z axis, `radius` to its middle."""
+    length = 2 * (radius + thickness / 2) * math.tan(math.pi / sides)
+    parts = []
+    for i in range(sides):
+        angle = 2 * math.pi * i / sides
+        position = (radius * math.cos(angle), radius * math.sin(angle), z)
+        parts.append(Part("box", (thickness, length, height), position, _about_z(angle)))
+    return parts
+
+
+def _ring(r: np.random.Generator) -> list[Part]:
+    return _ring_parts(r.uniform(0.025, 0.05), r.uniform(0.006, 0.014), r.uniform(0.012, 0.03), 12)
+
+
+def _cup(r: np.random.Generator) -> list[Part]:
+    radius, wall, height, floor = r.uniform(0.025, 0.04), r.uniform(0.004, 0.007), r.uniform(0.05, 0.1), 0.006
+    base = Part("cylinder", (radius, floor), (0, 0, -(height - floor) / 2))
+    return [base, *_ring_parts(radius, wall, height, 10)]
+
+
+SHAPES: dict[str, Callable[[np.random.Generator], list[Part]]] = {
+    "box": _box,
+    "cylinder": _cylinder,
+    "capsule": _capsule,
+    "ball": _ball,
+    "bar": _bar,
+    "plate": _plate,
+    "l": _l_shape,
+    "t": _t_shape,
+    "u": _u_shape,
+    "ring": _ring,
+    "cup": _cup,
+}
+
+
+def procedural_model(name: str) -> PartsModel:
+    """The object of a name `procedural/<shape>-<seed>`; the same name is always the same object. Raises ValueError."""
+    shape, _, seed = name.removeprefix("procedural/").rpartition("-")
+    if shape not in SHAPES or not seed.isdigit():
+        raise ValueError(f"expected procedural/<shape>-<seed> with a shape of {sorted(SHAPES)}, got {name!r}")
+    random = np.random.default_rng([int(seed), zlib.crc32(shape.encode())])
+    parts = [
+        Part(
+            p.shape,
+            tuple(map(float, p.size)),
+            (float(p.position[0]), float(p.position[1]), float(p.position[2])),
+            p.orientation,
+        )
+        for p in SHAPES[shape](random)
+    ]
+    return PartsModel(name, tuple(parts), density=float(random.uniform(200, 900)))

@@ -1,0 +1,1 @@
+"""Physics, scenes and what stands in them."""

@@ -1,0 +1,116 @@
+"""Would the open hand touch anything on its way in? Answered by geometry, before any physics.
+
+The volume that a hand sweeps along its approach is its own shape drawn out backwards, so a few tall solids at the grasp
+pose answer for the whole straight approach, exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pybullet
+from scipy.spatial.transform import Rotation
+
+from grasp_client.contract import Gripper
+from grasp_client.geometry import pose_from
+from sim_worker.world.simulation.physics import Physics
+
+SWEEP_LENGTH = 0.30
+"""m of straight approach, from the tips backwards, that must be free."""
+TOLERANCE = 0.0005
+"""m of penetration that counts as touching only: contact up to this depth is no collision."""
+LIP_CLEARANCE = 0.004
+"""m behind the rim of a suction cup that is soft and may touch."""
+MOST_RETREAT = 0.12
+"""m behind the grasp pose from which a hand that may push starts, at most."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A solid in the tip frame, m. `size`: full extents of a box, or radius and length along z of a cylinder."""
+
+    centre: tuple[float, float, float]
+    size: tuple[float, ...]
+
+    def lowest(self, tip_pose: np.ndarray) -> float:
+        """Height of its lowest point with the tip frame at `tip_pose`, m."""
+        up = tip_pose[2, :3]
+        if len(self.size) == 3:
+            reach = float(np.abs(up) @ np.asarray(self.size) / 2)
+        else:
+            reach = self.size[0] * float(np.hypot(up[0], up[1])) + abs(float(up[2])) * self.size[1] / 2
+        return float(tip_pose[2, 3] + up @ np.asarray(self.centre)) - reach
+
+
+def jaw_probes(gripper: Gripper, opening: float) -> list[Probe]:
+    """Both fingers and the palm of the jaw at this opening (m), drawn out backwards to SWEEP_LENGTH."""
+    x = (opening + gripper.finger_thickness) / 2
+    finger = (gripper.finger_thickness, gripper.finger_width, SWEEP_LENGTH)
+    palm_length = max(SWEEP_LENGTH - gripper.finger_depth, 0.05)
+    palm = (gripper.palm_width, gripper.palm_thickness, palm_length)
+    return [
+        Probe((x, 0, -SWEEP_LENGTH / 2), finger),
+        Probe((-x, 0, -SWEEP_LENGTH / 2), finger),
+        Probe((0, 0, -gripper.finger_depth - palm_length / 2), palm),
+    ]
+
+
+def cup_probes(gripper: Gripper) -> list[Probe]:
+    """The suction cup but for its lip, drawn out backwards to SWEEP_LENGTH."""
+    return [Probe((0, 0, -LIP_CLEARANCE - SWEEP_LENGTH / 2), (gripper.cup_radius, SWEEP_LENGTH))]
+
+
+def below_table(probes: Sequence[Probe], tip_pose: np.ndarray) -> bool:
+    """Whether a point of the probes lies under the table top by more than TOLERANCE."""
+    return any(probe.lowest(tip_pose) < -TOLERANCE for probe in probes)
+
+
+class Sweep:
+    """Solids that probe the world of `physics` without being in it. Shapes are kept per size for the life of the world."""
+
+    def __init__(self, physics: Physics) -> None:
+        self.physics = physics
+        self._shapes: dict[tuple[float, ...], int] = {}
+
+    def _shape(self, size: tuple[float, ...]) -> int:
+        if size not in self._shapes:
+            create = self.physics.client.createCollisionShape
+            self._shapes[size] = (
+                create(pybullet.GEOM_BOX, halfExtents=[extent / 2 for extent in size])
+                if len(size) == 3
+                else create(pybullet.GEOM_CYLINDER, radius=size[0], height=size[1])
+            )
+        return self._shapes[size]
+
+    def hit(self, probes: Sequence[Probe], tip_pose: np.ndarray, skins: Mapping[int, float]) -> tuple[int, float] | None:
+        """The first body that a probe enters by more than TOLERANCE, and how deep (m); None if the way is free.
+
+        `skins`: for each body to check, how far its contact surface lies outside the drawn one, m.
+        """
+        turn = Rotation.from_matrix(tip_pose[:3, :3]).as_quat().tolist()
+        for probe in probes:
+            position, shape = (tip_pose[:3, :3] @ probe.centre + tip_pose[:3, 3]).tolist(), self._shape(probe.size)
+            for body, skin in skins.items():
+                points = self.physics.client.getClosestPoints(
+                    bodyA=-1,
+                    bodyB=body,
+                    distance=0.0,
+                    collisionShapeA=shape,
+                    collisionShapePositionA=position,
+                    collisionShapeOrientationA=turn,
+                )
+                depth = max((-point[8] for point in points), default=0.0) - skin
+                if depth > TOLERANCE:
+                    return body, depth
+        return None
+
+    def clear_distance(self, probes: Sequence[Probe], tip_pose: np.ndarray, skins: Mapping[int, float]) -> float:
+        """How far the hand must stand back to be free of all bodies, m, up to MOST_RETREAT, with 2 mm to spare."""
+        low, high = 0.0, MOST_RETREAT
+        while high - low > 0.001:
+            middle = (low + high) / 2
+            back = tip_pose @ pose_from(np.eye(3), np.array([0.0, 0.0, -middle]))
+            low, high = (low, middle) if self.hit(probes, back, skins) is None else (middle, high)
+        return high + 0.002

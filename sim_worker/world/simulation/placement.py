@@ -1,0 +1,180 @@
+"""How objects come to lie: one dropped, several dropped in a pile or into a bin, or set upright close together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from sim_worker.world.objects.objects import ObjectModel, prepare
+from sim_worker.world.simulation.fixtures import surroundings, walls
+from sim_worker.world.simulation.physics import AWAKE, Physics
+from sim_worker.world.simulation.spec import SceneSpec
+
+SETTLE_SECONDS = 2.0
+TOP_UPS = 10
+"""Rounds in which what rolled away, or finds no rest, is set down again."""
+PATIENCE = 3
+"""After so many rounds, what is still lost is replaced by another object."""
+LEAST_SHARE = 0.6
+"""Of the objects asked for that must lie after PATIENCE rounds: a scene that lost more is drawn anew."""
+BIN_SPREAD = 0.5
+"""Share of a bin's inner size over which objects are dropped, around its middle: they settle as a heap that runs out to the
+walls, as parts poured from a box do."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An object and where it is: position (m) and orientation (xyzw) of its centre-of-mass frame in the base frame."""
+
+    name: str
+    model: ObjectModel
+    mass: float | None
+    colour: tuple[float, float, float, float] | None
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    orientation: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)
+
+    def spawn(self, physics: Physics) -> int:
+        body = self.model.spawn(physics, (0, 0, 0), (0, 0, 0, 1))
+        prepare(physics, body, self.model, self.mass, self.colour)
+        physics.client.resetBasePositionAndOrientation(body, self.position, self.orientation)
+        return body
+
+    def moved_to(self, physics: Physics, body: int) -> Placed:
+        position, orientation = physics.client.getBasePositionAndOrientation(body)
+        return Placed(self.name, self.model, self.mass, self.colour, position, orientation)
+
+
+def settled(physics: Physics, objects: dict[int, Placed], within: tuple[float, float]) -> list[Placed]:
+    """Where the objects rest; those that do not, sank, or lie outside the half sides `within` (x, y), m, are left out."""
+    physics.settle(list(objects), SETTLE_SECONDS)
+    found = []
+    for (body, placed), (linear, angular) in zip(objects.items(), physics.speeds(list(objects)), strict=True):
+        now = placed.moved_to(physics, body)
+        x, y, z = now.position
+        # What is round may spin in its place for long; nothing but its look turns.
+        rests = linear < 0.02 and (angular < 0.5 or placed.model.rolls)
+        if rests and abs(x) < within[0] and abs(y) < within[1] and z > -0.01:
+            found.append(now)
+    return found
+
+
+def arrange(
+    physics: Physics, spec: SceneSpec, objects: list[Placed], spares: Iterator[Placed], random: np.random.Generator
+) -> list[Placed] | None:
+    """Let the objects come to rest; None if too few of them do, in sight, for the scene to count.
+
+    What is lost is set down again, and, if it is lost again and again, replaced by one of `spares`.
+    """
+    physics.reset()
+    surroundings(physics, spec)
+    if spec.kind == "packed":
+        bodies = _set_close(physics, spec, objects, random)
+    elif spec.kind == "single":
+        bodies = {_drop(physics, objects[0], random.uniform(-0.06, 0.06, 2), random): objects[0]}
+    else:
+        bodies = _drop_all(physics, spec, objects, random)
+    found, wanted = settled(physics, bodies, spec.workspace), objects
+    least = max(1, math.ceil(LEAST_SHARE * len(objects)))
+    for number in range(TOP_UPS if spec.kind != "single" else 0):
+        here = {placed.name for placed in found}
+        lost = [placed for placed in wanted if placed.name not in here]
+        if not lost or (number >= PATIENCE and len(found) < least):
+            break
+        if number >= PATIENCE:
+            lost = [next(spares, placed) for placed in lost]
+            wanted = [*found, *lost]
+        found = settled(physics, _set_down_again(physics, spec, found, lost, random), spec.workspace)
+    return found if len(found) >= least else None
+
+
+def _drop(physics: Physics, placed: Placed, xy: np.ndarray, random: np.random.Generator, floor: float = 0.0) -> int:
+    """Release the object, turned at random, with its lowest point 1 cm above `floor` (m)."""
+    body = placed.spawn(physics)
+    turn = Rotation.random(rng=random).as_quat().tolist()
+    physics.client.resetBasePositionAndOrientation(body, [0, 0, 0], turn)
+    low, high = (np.array(corner) for corner in physics.client.getAABB(body))
+    centre = (low + high) / 2
+    position = [xy[0] - centre[0], xy[1] - centre[1], floor + 0.01 - low[2]]
+    physics.client.resetBasePositionAndOrientation(body, position, turn)
+    return body
+
+
+def _drop_all(physics: Physics, spec: SceneSpec, objects: list[Placed], random: np.random.Generator) -> dict[int, Placed]:
+    """Drop one after another inside walls; those of a pile are then taken away."""
+    if spec.kind == "bin":
+        inner = np.array(spec.bin_size[:2])
+        spread = BIN_SPREAD * inner / 2
+    else:
+        side = min(0.22 * math.sqrt(max(1.0, len(objects) / 6)), 2 * spec.workspace[0] - 0.02)
+        inner = np.array([side, side])
+        spread = np.maximum(inner / 2 - 0.07, 0.01)
+    temporary = walls(physics, float(inner[0]), float(inner[1]), height=1.0, drawn=False)
+    bodies: dict[int, Placed] = {}
+    for placed in objects:
+        top = max((physics.client.getAABB(body)[1][2] for body in bodies), default=0.0)
+        bodies[_drop(physics, placed, random.uniform(-spread, spread), random, floor=top)] = placed
+        physics.step(physics.steps_in(0.4))
+    physics.settle(list(bodies), 1.0)
+    for wall in temporary:
+        physics.client.removeBody(wall)
+    for body in bodies:
+        physics.client.changeDynamics(body, -1, activationState=AWAKE)
+    return bodies
+
+
+def _set_close(physics: Physics, spec: SceneSpec, objects: list[Placed], random: np.random.Generator) -> dict[int, Placed]:
+    """Stand each object, longest side up if that is stable enough, as near to the middle as 5 mm of air allow."""
+    bodies: dict[int, Placed] = {}
+    for placed in objects:
+        body = placed.spawn(physics)
+        low, high = (np.array(corner) for corner in physics.client.getAABB(body))
+        upright = Rotation.from_euler("z", random.uniform(-math.pi, math.pi)) * _standing(high - low)
+        _find_room(physics, spec, body, upright.as_quat().tolist(), list(bodies), random)
+        bodies[body] = placed
+    return bodies
+
+
+def _set_down_again(
+    physics: Physics, spec: SceneSpec, resting: list[Placed], lost: list[Placed], random: np.random.Generator
+) -> dict[int, Placed]:
+    """The scene as it rests, and the lost objects, turned at random: on the table near the middle, or on the heap."""
+    physics.reset()
+    fixed = [body for body, name in surroundings(physics, spec).items() if name != "table"]
+    bodies = {placed.spawn(physics): placed for placed in resting}
+    for placed in lost:
+        body = placed.spawn(physics)
+        _find_room(physics, spec, body, Rotation.random(rng=random).as_quat().tolist(), [*bodies, *fixed], random)
+        bodies[body] = placed
+    return bodies
+
+
+def _standing(extents: np.ndarray) -> Rotation:
+    """Turn of an object with these extents (3,) that puts its longest side up, or its middle one if it would topple."""
+    order = np.argsort(extents)
+    up = int(order[2] if extents[order[0]] > 0.45 * extents[order[2]] else order[1])
+    return (Rotation.from_euler("y", -math.pi / 2), Rotation.from_euler("x", math.pi / 2), Rotation.identity())[up]
+
+
+def _find_room(
+    physics: Physics, spec: SceneSpec, body: int, turn: list[float], others: list[int], random: np.random.Generator
+) -> None:
+    """Move the body outwards from the middle until it has 5 mm of air around it; without such a place, above all others."""
+    client, half = physics.client, np.array(spec.workspace)
+    client.resetBasePositionAndOrientation(body, [0, 0, 0], turn)
+    low, high = (np.array(corner) for corner in client.getAABB(body))
+    rest, centre = 0.001 - low[2], (low + high) / 2
+    for radius in np.arange(0.0, half.max(), 0.01):
+        for angle in random.uniform(-math.pi, math.pi, 6):
+            middle = radius * np.array([math.cos(angle), math.sin(angle)])
+            if (np.abs(middle) >= half).any():
+                continue
+            client.resetBasePositionAndOrientation(body, [*(middle - centre[:2]).tolist(), rest], turn)
+            if not any(client.getClosestPoints(body, other, 0.005) for other in others):
+                return
+    top = max(client.getAABB(other)[1][2] for other in others)
+    middle = random.uniform(-half, half) / 3
+    client.resetBasePositionAndOrientation(body, [*(middle - centre[:2]).tolist(), top + 0.01 - low[2]], turn)

@@ -1,0 +1,263 @@
+"""A settled scene: look at it, try grasps on it, take objects out of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from grasp_client.contract import ContactRule, Gripper
+from grasp_client.geometry import pose_from
+from grasp_client.observation import Observation
+from sim_worker.world.camera.appearance import Appearance, Painting
+from sim_worker.world.camera.camera import BACKGROUND, TABLE, View, camera_poses, plane_depth, render
+from sim_worker.world.camera.sensor import sense
+from sim_worker.world.grippers.arm import Arm
+from sim_worker.world.grippers.attempt import AttemptResult
+from sim_worker.world.grippers.cup import Cup, suck
+from sim_worker.world.grippers.grip import grip
+from sim_worker.world.grippers.jaw import Jaw
+from sim_worker.world.simulation.collision_probe import Probe, Sweep, below_table, cup_probes, jaw_probes
+from sim_worker.world.simulation.fixtures import surroundings
+from sim_worker.world.simulation.physics import ATTEMPT_HZ, AWAKE, FAR_AWAY, SLEEP
+from sim_worker.world.simulation.placement import Placed, settled
+from sim_worker.world.simulation.profiles import Conditions
+from sim_worker.world.simulation.spec import CameraSpec, SceneSpec
+
+if TYPE_CHECKING:
+    from sim_worker.world.simulation.scene_builder import World
+
+HandName = Literal["floating", "arm"]
+FORGET_ROUNDS = 10
+"""Of collision detection with everything apart; one suffices for a few bodies, pairs are dropped a tenth at a time."""
+
+
+HandKey = tuple[Gripper, HandName]
+
+
+class SceneError(RuntimeError):
+    """A scene could not be built, or was asked for what it does not have."""
+
+
+def hand_for(gripper: Gripper, name: HandName) -> HandKey:
+    """Which simulated hand executes for this gripper. Raises SceneError for an arm with a suction cup."""
+    if name == "arm" and gripper.kind != "parallel_jaw":
+        raise SceneError(
+            f"the arm carries jaws: expected a gripper of kind parallel_jaw, got {gripper.kind}; use hand='floating'"
+        )
+    return gripper.model_copy(update={"tcp_offset": 0.0}), name
+
+
+@dataclass
+class Stage:
+    """A scene as it stands in the simulation, ready to be returned to."""
+
+    wanted: HandKey
+    hand: Jaw | Cup | Arm
+    bodies: dict[int, str]
+    fixed: dict[int, str]
+    skins: dict[int, float]
+    sweep: Sweep
+    moved: bool = True
+
+
+class Scene:
+    """Made by `World.build`. Every attempt starts from the settled state; `keep` and `remove` make a new settled state.
+
+    The simulated state is a function of the placed objects and the gripper alone: it is set up in an emptied world, so a
+    scene gives the same outcomes whatever the world did before.
+    """
+
+    def __init__(self, world: World, spec: SceneSpec, conditions: Conditions, placed: list[Placed]) -> None:
+        self.world, self.spec, self.conditions = world, spec, conditions
+        self.placed = placed
+        self.changes = 0
+        self.attempts = 0
+        self._view: View | None = None
+        self._appearance = Appearance.draw(world.profile(spec).colours, spec.random("appearance"))
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Names of what is still in the scene."""
+        return tuple(placed.name for placed in self.placed)
+
+    def hash(self) -> str:
+        """Of everything that decides image and outcomes: equal for equal scenes."""
+        state = [(p.name, p.mass, p.colour, p.position, p.orientation) for p in self.placed]
+        text = repr((self.spec.kind, self.spec.camera, self.spec.seed, self.conditions, self.changes, state))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    # -- looking
+
+    def observe(self) -> View:
+        """One image of the settled scene, as the sensor gives it. The same object until the scene changes."""
+        if self._view is None:
+            self._view = self.observe_with(self.spec.camera)
+        return self._view
+
+    def observe_with(self, camera: CameraSpec) -> View:
+        """As `observe`, through another camera: from the side, larger, or in the hand (see `eye_in_hand`)."""
+        stage = self._stage(None)
+        if stage.moved:
+            self.restore()
+        told, true = camera_poses(camera, self.conditions)
+        image = render(self.world.physics, camera.intrinsics, camera.width, camera.height, true, self._appearance.light)
+        table = plane_depth(camera.intrinsics, camera.width, camera.height, true)
+        bare = (image.depth <= 0) | ((table > 0) & (table < image.depth))
+        exact = np.where(bare, table, image.depth)
+        random = self.spec.random("sensor", self.changes, repr(camera))
+        depth = sense(exact, self.conditions.sensor, random, camera.focal)
+        segmentation = np.where(bare, np.where(table > 0, TABLE, BACKGROUND), _numbered(image.bodies, stage))
+        painting = Painting(self._appearance, image.rgb, bare, exact, camera.intrinsics, true)
+        return View(
+            Observation(depth=depth), camera.intrinsics, told, true, segmentation.astype(np.int32), self.objects, painting
+        )
+
+    # -- acting
+
+    def attempt(
+        self,
+        pose_base: np.ndarray,
+        width: float,
+        gripper: Gripper | None = None,
+        hand: HandName = "floating",
+        contact_rule: ContactRule = "strict",
+        trial: int | None = None,
+    ) -> AttemptResult:
+        """Execute one grasp from the settled state.
+
+        `pose_base` (4, 4): the grasp as a reply gives it, tool frame in the base frame; `width` m. `trial` numbers the
+        draw of the hand's pose error, so that planners can be compared under the same errors; by default it counts up.
+        Raises SceneError for a pose that is no rigid 4x4 matrix.
+        """
+        gripper = gripper or Gripper()
+        trial, self.attempts = (self.attempts if trial is None else trial), self.attempts + 1
+        pose = np.asarray(pose_base, dtype=float)
+        if pose.shape != (4, 4) or not np.allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-3):
+            raise SceneError(f"expected a rigid 4x4 grasp pose in the base frame, got {pose.tolist()}")
+        if gripper.kind == "parallel_jaw" and width > gripper.max_width + 1e-6:
+            return AttemptResult(False, "unreachable", details={"reason": "wider than the jaw opens", "width": width})
+        tip = self._with_error(pose @ pose_from(np.eye(3), np.array([0, 0, gripper.tcp_offset])), trial)
+        stage = self._stage(hand_for(gripper, hand))
+        probes = cup_probes(gripper) if gripper.kind == "suction" else jaw_probes(gripper, width)
+        blocked = self._blocked(stage, probes, tip)
+        if blocked and contact_rule == "strict":
+            return blocked
+        behind = stage.sweep.clear_distance(probes, tip, stage.skins) if blocked else 0.0
+        if stage.moved:
+            self.restore()
+        stage.moved = True
+        return self._execute(stage, tip, width, behind)
+
+    def _execute(self, stage: Stage, tip: np.ndarray, width: float, behind: float) -> AttemptResult:
+        physics, drawn, hand = self.world.physics, self.conditions, stage.hand
+        with physics.finer(ATTEMPT_HZ):
+            if isinstance(hand, Cup):
+                return suck(physics, hand, stage.bodies, tip, drawn.vacuum)
+            if isinstance(hand, Arm):
+                return hand.execute(stage.bodies, stage.fixed, tip, width, drawn.grip_force)
+            return grip(physics, hand, stage.bodies, tip, width, drawn.grip_force, behind)
+
+    def _with_error(self, tip: np.ndarray, trial: int) -> np.ndarray:
+        """The tip pose as the hand really reaches it."""
+        draw = self.spec.random("pose error", self.changes, trial).uniform(-1, 1, 4)
+        shift = draw[:3] * self.conditions.pose_shift * np.array([1, 1, 1 / 3])
+        turn = Rotation.from_euler("z", draw[3] * self.conditions.pose_turn).as_matrix()
+        return tip @ pose_from(turn, shift)
+
+    def _blocked(self, stage: Stage, probes: list[Probe], tip: np.ndarray) -> AttemptResult | None:
+        """The outcome `collision`, if the open hand would enter anything on its way in."""
+        if below_table(probes, tip):
+            return AttemptResult(False, "collision", "table", details={"phase": "approach"})
+        if stage.moved:
+            self.restore()
+        hit = stage.sweep.hit(probes, tip, stage.skins)
+        if hit is None:
+            return None
+        name = {**stage.bodies, **stage.fixed}[hit[0]]
+        return AttemptResult(False, "collision", name, details={"phase": "approach", "depth": round(hit[1], 5)})
+
+    # -- changing
+
+    def restore(self) -> None:
+        """Back to the settled state, exactly.
+
+        PyBullet's own saved states do not do: contacts keep the order of what happened before, and an outcome in a
+        hundred then differs. Here everything is first taken apart, so that all contacts go, and set down again.
+        """
+        stage, client = self._stage(None), self.world.physics.client
+        stage.hand.put_away()
+        for index, body in enumerate(stage.bodies):
+            client.resetBasePositionAndOrientation(body, [index * FAR_AWAY, 0, FAR_AWAY], [0, 0, 0, 1])
+        for _ in range(FORGET_ROUNDS):
+            client.performCollisionDetection()
+        for body, placed in zip(stage.bodies, self.placed, strict=True):
+            client.resetBasePositionAndOrientation(body, placed.position, placed.orientation)
+            client.resetBaseVelocity(body, [0, 0, 0], [0, 0, 0])
+            client.changeDynamics(body, -1, activationState=AWAKE)
+            if self.world.physics.sleeping:
+                client.changeDynamics(body, -1, activationState=SLEEP)
+        stage.moved = False
+
+    def keep(self) -> list[str]:
+        """Let the world come to rest as the last attempt left it; names of objects that were lost that way."""
+        return self._absorb(None)
+
+    def remove(self, name: str) -> list[str]:
+        """Take an object out and let the rest come to rest; names of others that were lost that way."""
+        if name not in self.objects:
+            raise SceneError(f"no object {name!r} in the scene; there are {', '.join(self.objects) or 'none'}")
+        return self._absorb(name)
+
+    def _absorb(self, taken: str | None) -> list[str]:
+        stage, physics = self._stage(None), self.world.physics
+        stage.hand.put_away()
+        by_name = {name: body for body, name in stage.bodies.items()}
+        if taken is not None:
+            physics.client.removeBody(by_name.pop(taken))
+        for body in by_name.values():
+            physics.client.changeDynamics(body, -1, activationState=AWAKE)
+        before = [placed for placed in self.placed if placed.name != taken]
+        self.placed = settled(physics, {by_name[placed.name]: placed for placed in before}, self.spec.in_sight)
+        self.changes += 1
+        self._view = None
+        self.world.forget()
+        return [placed.name for placed in before if placed.name not in self.objects]
+
+    # -- the simulation behind it
+
+    def _stage(self, wanted: HandKey | None) -> Stage:
+        """This scene in the simulation, with this hand (None: whichever is there, else the default)."""
+        stage = self.world.stage_of(self)
+        if stage is not None and wanted in (None, stage.wanted):
+            return stage
+        wanted = wanted or hand_for(Gripper(), "floating")
+        physics = self.world.physics
+        physics.reset()
+        fixed = surroundings(physics, self.spec)
+        bodies = {placed.spawn(physics): placed for placed in self.placed}
+        hand = self._make_hand(wanted)
+        skins = {body: placed.model.skin for body, placed in bodies.items()}
+        skins |= {body: 0.0 for body, name in fixed.items() if name != "table"}
+        names = {body: placed.name for body, placed in bodies.items()}
+        stage = Stage(wanted, hand, names, fixed, skins, Sweep(physics))
+        self.world.take_stage(self, stage)
+        return stage
+
+    def _make_hand(self, wanted: HandKey) -> Jaw | Cup | Arm:
+        gripper, name = wanted
+        if gripper.kind == "suction":
+            return Cup(self.world.physics, gripper)
+        kind = Arm if name == "arm" else Jaw
+        return kind(self.world.physics, gripper, self.conditions.friction)
+
+
+def _numbered(bodies: np.ndarray, stage: Stage) -> np.ndarray:
+    """Body ids (H, W), -1 for none, as the numbers of a view's segmentation."""
+    numbers = np.full(max([*stage.bodies, *stage.fixed, stage.hand.body]) + 2, BACKGROUND, dtype=np.int32)
+    numbers[list(stage.fixed)] = TABLE
+    numbers[list(stage.bodies)] = np.arange(1, len(stage.bodies) + 1)
+    return numbers[bodies]

@@ -1,0 +1,97 @@
+"""The work cell: builds scenes, one simulated at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from sim_worker.world.camera.appearance import draw_colour
+from sim_worker.world.objects.catalogue import draw_names, model_named
+from sim_worker.world.objects.folder import folder_models
+from sim_worker.world.objects.objects import ObjectModel
+from sim_worker.world.simulation.physics import Physics
+from sim_worker.world.simulation.placement import Placed, arrange
+from sim_worker.world.simulation.profiles import PROFILES, Conditions, Profile, draw_mass
+from sim_worker.world.simulation.scene import Scene, SceneError, Stage
+from sim_worker.world.simulation.spec import DEFAULT_COUNTS, SceneSpec
+
+MOST_DRAWS = 40
+"""Of objects and drops before a scene is given up: single scenes take 1.1 on average."""
+
+
+class World:
+    """One simulation, without a window. Scenes of the same world may be used in turn; using several worlds is faster."""
+
+    def __init__(self, physics: Physics | None = None) -> None:
+        self.physics = physics or Physics()
+        self._owner: Scene | None = None
+        self._current: Stage | None = None
+        self._folders: dict[Path, dict[str, ObjectModel]] = {}
+
+    @staticmethod
+    def profile(spec: SceneSpec) -> Profile:
+        return PROFILES[spec.profile]
+
+    def build(self, spec: SceneSpec) -> Scene:
+        """A settled scene, the same for the same spec. Objects that do not come to rest in sight are drawn anew.
+
+        Raises SceneError when no draw of the spec comes to rest, ValueError for an unknown object or object set.
+        """
+        conditions = Conditions.draw(self.profile(spec), spec.random("conditions"))
+        for draw in range(MOST_DRAWS):
+            self.forget()
+            objects, spares = self._draw_objects(spec, draw)
+            placed = arrange(self.physics, spec, objects, spares, spec.random("arrangement", draw))
+            if placed:
+                return Scene(self, spec, conditions, placed)
+        raise SceneError(
+            f"no {spec.kind} scene of seed {spec.seed} came to rest in {MOST_DRAWS} draws of {spec.object_set!r} objects"
+        )
+
+    def _draw_objects(self, spec: SceneSpec, draw: int) -> tuple[list[Placed], Iterator[Placed]]:
+        """The scene's objects, and more of its set to replace some by; none where the spec names its objects."""
+        random, folder = spec.random("objects", draw), self._folder(spec)
+        low, high = DEFAULT_COUNTS[spec.kind] if spec.count is None else (spec.count, spec.count)
+        names = list(spec.objects or draw_names(spec.object_set, int(random.integers(low, high + 1)), random, folder))
+        seen: Counter[str] = Counter()
+        objects = [self._drawn(spec, name, index, seen, random) for index, name in enumerate(names)]
+        return objects, iter(()) if spec.objects else self._spares(spec, draw, len(objects), seen)
+
+    def _spares(self, spec: SceneSpec, draw: int, index: int, seen: Counter[str]) -> Iterator[Placed]:
+        random, folder = spec.random("spares", draw), self._folder(spec)
+        while True:
+            yield self._drawn(spec, draw_names(spec.object_set, 1, random, folder)[0], index, seen, random)
+            index += 1
+
+    def _drawn(self, spec: SceneSpec, name: str, index: int, seen: Counter[str], random: np.random.Generator) -> Placed:
+        """Object `index` of the scene, with a name of its own, a colour and a mass."""
+        profile = self.profile(spec)
+        seen[name] += 1
+        unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
+        colour = draw_colour(profile.colours, index, random)
+        return Placed(unique, model_named(name, self._folder(spec)), draw_mass(profile, random), colour)
+
+    def _folder(self, spec: SceneSpec) -> dict[str, ObjectModel] | None:
+        """The user's own objects, read once per folder."""
+        if spec.objects_dir is None:
+            return None
+        if spec.objects_dir not in self._folders:
+            self._folders[spec.objects_dir] = folder_models(spec.objects_dir)
+        return self._folders[spec.objects_dir]
+
+    def stage_of(self, scene: Scene) -> Stage | None:
+        """The scene as it stands in the simulation; None if another one does."""
+        return self._current if self._owner is scene else None
+
+    def take_stage(self, scene: Scene, stage: Stage) -> None:
+        self._owner, self._current = scene, stage
+
+    def forget(self) -> None:
+        """What stands in the simulation is no scene's settled state any more."""
+        self._owner = self._current = None
+
+    def close(self) -> None:
+        self.physics.close()

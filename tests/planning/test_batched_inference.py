@@ -1,0 +1,117 @@
+"""Planners that share a network share its passes, and answer as if they were alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from gqcnn_scenes import BLOCK_CAMERA, block, loaded
+from table_scenes import Box, camera, render
+from torch import Tensor, nn
+
+from grasp_client.contract import Gripper, PlanRequest
+from grasp_client.observation import Observation
+from planning.base import LoadedNetwork, Planner, PlannerError
+from planning.batched_inference import Ask, Steps, finish, plan_together
+from planning.ensemble import EnsemblePlanner
+from planning.gqcnn.fc_jaw import FCGQCNNPlanner
+from planning.gqcnn.jaw import GQCNNPlanner
+from planning.jaw.analytic import AntipodalPlanner
+from planning.jaw.learned import DensePlanner
+from shared.networks.dense import DenseScorer
+from shared.registry import ModelCard
+
+VIEW = camera(240, 320, 262.5)
+BAR = Box(0.02, 0.01, 0.3, 0.14, 0.03, 0.04)
+ITEM = (
+    Observation(depth=render(VIEW, [BAR])),
+    PlanRequest(camera=VIEW.intrinsics, gripper=Gripper(max_width=0.08, cup_radius=0.01)),
+)
+
+
+class Counted(nn.Module):
+    """A network that remembers how many rows each pass had."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module, self.rows = module, []
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        self.rows.append(len(inputs[0]))
+        return self.module(*inputs)
+
+
+def counted(name: str, module: nn.Module) -> LoadedNetwork:
+    return LoadedNetwork(name, 1, Counted(module), ModelCard(name=name, architecture=name), torch.device("cpu"))
+
+
+def dense_network() -> LoadedNetwork:
+    torch.manual_seed(3)
+    module = DenseScorer().eval()
+    nn.init.normal_(module.head[-1].weight, std=0.5)
+    return counted("dense", module)
+
+
+def test_dense_and_the_jaw_of_the_ensemble_are_one_pass() -> None:
+    network = dense_network()
+    ensemble = EnsemblePlanner()
+    ensemble.networks = lambda model: network if model == "dense" else None  # type: ignore[method-assign]
+    asked: list[tuple[Planner, LoadedNetwork | None, tuple]] = [
+        (DensePlanner(), network, ITEM), (ensemble, None, ITEM), (AntipodalPlanner(), None, ITEM)
+    ]  # fmt: skip
+    together = plan_together(asked)
+    assert len(network.module.rows) == 1
+    alone = [planner.plan_batch([item], found)[0] for planner, found, item in asked]
+    assert sum(network.module.rows[1:]) == network.module.rows[0]
+    for joint, single in zip(together, alone, strict=True):
+        assert joint.planner == single.planner
+        assert joint.rejections == single.rejections
+        assert [grasp.center_px for grasp in joint.grasps] == [grasp.center_px for grasp in single.grasps]
+        assert [g.quality for g in joint.grasps] == pytest.approx([g.quality for g in single.grasps], abs=1e-5)
+        assert joint.timings_ms["plan"] > 0
+
+
+def test_gqcnn_and_fc_gqcnn_meet_in_the_passes_on_crops() -> None:
+    network = loaded("gqcnn4")
+    item = (block(), PlanRequest(camera=BLOCK_CAMERA, seed=2))
+    passes: list[int] = []
+    network.module.register_forward_hook(lambda module, inputs, output: passes.append(len(inputs[0])))
+    together = plan_together([(GQCNNPlanner(), network, item), (FCGQCNNPlanner(), network, item)])
+    joint, passes[:] = list(passes), []
+    alone = [planner.plan_batch([item], network)[0] for planner in (GQCNNPlanner(), FCGQCNNPlanner())]
+    assert sum(joint) == sum(passes)
+    assert len(joint) <= len(passes)
+    for one, other in zip(together, alone, strict=True):
+        assert one.grasps
+        assert [grasp.quality for grasp in one.grasps] == pytest.approx([grasp.quality for grasp in other.grasps], abs=1e-4)
+
+
+def test_passes_have_at_most_the_rows_that_are_worth_it_and_answers_go_to_who_asked() -> None:
+    network = counted("rows", nn.Flatten())
+
+    def work(start: float, count: int) -> Steps[list[float]]:
+        found: list[float] = []
+        for step in range(2):
+            rows = torch.arange(count, dtype=torch.float32)[:, None] + start + 100 * step
+            found += (yield Ask(network, (rows,), most=4))[:, 0].tolist()
+        return found
+
+    results = [value for value, _ in finish([work(0, 3), work(10, 5), work(20, 1)])]
+    assert results == [[0, 1, 2, 100, 101, 102], [10, 11, 12, 13, 14, 110, 111, 112, 113, 114], [20, 120]]
+    assert network.module.rows == [4, 4, 1, 4, 4, 1]
+
+
+def test_rows_of_another_shape_are_another_pass() -> None:
+    network = counted("rows", nn.Flatten())
+
+    def work(width: int) -> Steps[int]:
+        return (yield Ask(network, (torch.zeros(2, width),))).shape[1]
+
+    assert [value for value, _ in finish([work(3), work(5), work(3)])] == [3, 5, 3]
+    assert network.module.rows == [4, 2]
+
+
+def test_one_that_cannot_be_answered_says_so() -> None:
+    network = dense_network()
+    blind = (Observation(rgb=torch.zeros(4, 4, 3).byte().numpy()), PlanRequest())
+    with pytest.raises(PlannerError, match="needs depth"):
+        plan_together([(DensePlanner(), network, ITEM), (DensePlanner(), network, blind)])

@@ -1,0 +1,141 @@
+"""Grasps that failed: those near them lose, others move up, and nothing is answered with silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gqcnn_scenes import BLOCK_CAMERA, block
+from suction_scenes import item
+from table_scenes import Box, camera
+
+from grasp_client.contract import FailedGrasp, Grasp, GraspPlan, Gripper, PlanRequest
+from grasp_client.observation import Observation
+from planning.base import Item
+from planning.failure_penalty import doubt, doubted, widened
+from planning.local import local_planner
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+VIEW = camera(480, 640, 525.0)
+LEFT, RIGHT = Box(-0.13, 0.0, 0.3, 0.12, 0.04, 0.05), Box(0.13, 0.01, -0.4, 0.1, 0.035, 0.03)
+JAW, CUP = Gripper(max_width=0.08), Gripper(kind="suction", cup_radius=0.015)
+PLANNERS = [
+    (name, gripper)
+    for names, gripper in ((("antipodal", "dense", "gqcnn", "fc_gqcnn", "heatmap", "ensemble"), JAW),
+                           (("suction", "suction_dense", "suction_gqcnn"), CUP))
+    for name in names
+]  # fmt: skip
+
+
+def scene(gripper: Gripper, solids: tuple[Box, ...] = (LEFT, RIGHT), **options: object) -> Item:
+    observation, request = item(VIEW, list(solids), gripper, seed=1, **options)
+    grey = np.repeat(np.uint8(255 * (observation.depth < 0.69))[..., None] // 2, 3, axis=2)
+    return Observation(depth=observation.depth, rgb=grey), request
+
+
+def plan(name: str, asked: Item) -> GraspPlan:
+    return local_planner(name, MODELS).plan(*asked)
+
+
+def told(asked: Item, *failed: Grasp | FailedGrasp, **options: object) -> Item:
+    names = [FailedGrasp(center_px=each.center_px, angle=each.angle, depth=each.depth) for each in failed]
+    return asked[0], asked[1].model_copy(update={"failed": names, **options})
+
+
+def on_left(grasp: Grasp) -> bool:
+    return grasp.center_px[0] < VIEW.columns / 2
+
+
+@pytest.mark.parametrize(("name", "gripper"), PLANNERS)
+def test_every_planner_looks_elsewhere_after_failures(name: str, gripper: Gripper) -> None:
+    asked = scene(gripper, n_grasps=3)
+    first = plan(name, asked)
+    assert first.grasps, first.rejections
+    best = first.grasps[0]
+    # Whatever its quality says against the others: a few failures at one object outweigh it.
+    again = plan(name, told(asked, *[best] * 4))
+    assert on_left(again.grasps[0]) != on_left(best)
+    assert len(again.grasps) == 3
+    assert [g.quality for g in again.grasps] == sorted((g.quality for g in again.grasps), reverse=True)
+
+
+def test_what_did_not_fail_keeps_its_quality_and_the_failed_object_its_grasps() -> None:
+    asked = scene(JAW, n_grasps=300)
+    before, after = plan("antipodal", asked), plan("antipodal", told(asked, plan("antipodal", asked).grasps[0]))
+    quality = {tuple(grasp.center_px): grasp.quality for grasp in before.grasps}
+    best = before.grasps[0]
+    far = [grasp for grasp in after.grasps if on_left(grasp) != on_left(best)]
+    assert far
+    for grasp in far:
+        assert grasp.quality == pytest.approx(quality[tuple(grasp.center_px)], abs=0.01)
+    near = [grasp for grasp in after.grasps if on_left(grasp) == on_left(best)]
+    assert len(near) == sum(on_left(grasp) == on_left(best) for grasp in before.grasps)
+    assert all(grasp.quality < quality[tuple(grasp.center_px)] - 0.01 * grasp.quality for grasp in near)
+
+
+def test_without_failures_nothing_is_touched() -> None:
+    asked = scene(JAW)
+    made = GraspPlan(planner="x")
+    assert widened(asked) is asked
+    assert doubted(made, asked) is made
+
+
+def test_the_only_grasp_is_answered_again_with_less_quality_unless_that_is_too_little() -> None:
+    asked = (block(), PlanRequest(camera=BLOCK_CAMERA, n_grasps=1))
+    best = plan("antipodal", asked).grasps[0]
+    again = plan("antipodal", told(asked, best, n_grasps=1000))
+    same = min(again.grasps, key=lambda grasp: np.hypot(*np.subtract(grasp.center_px, best.center_px)))
+    assert same.center_px == pytest.approx(best.center_px, abs=1.0)
+    assert 0 < same.quality < best.quality
+    refused = plan("antipodal", told(asked, *[best] * 5, min_quality=0.5))
+    assert refused.grasps == []
+    assert refused.rejections["low_quality"] >= 1
+
+
+def test_an_object_that_takes_all_places_does_not_hide_another() -> None:
+    asked = scene(JAW, (Box(-0.16, 0.0, 0.0, 0.28, 0.03, 0.05), Box(0.13, 0.04, 0.5, 0.05, 0.05, 0.03)), n_grasps=4)
+    first = plan("antipodal", asked).grasps
+    more = plan("antipodal", (asked[0], asked[1].model_copy(update={"n_grasps": 20}))).grasps
+    assert all(on_left(grasp) for grasp in more), "a scene in which it does"
+    assert not all(on_left(grasp) for grasp in plan("antipodal", told(asked, *first)).grasps)
+
+
+def test_doubt_falls_with_distance_and_angle_grows_with_the_promise_and_adds_up() -> None:
+    distance, sure = np.array([[0.0], [0.01], [0.03], [0.06], [0.3]]), np.ones(1)
+    lost = doubt(distance, np.zeros_like(distance), sure)
+    assert (np.diff(lost) < 0).all()
+    assert lost[0] > 4
+    assert lost[-1] < 1e-4
+    turned = doubt(distance, np.full_like(distance, np.pi / 2), sure)
+    assert 1 < turned[0] < lost[0] - 2
+    assert turned[3] == pytest.approx(lost[3], abs=1e-6), "an object is as heavy from every side"
+    assert doubt(np.repeat(distance, 2, 1), np.zeros((5, 2)), np.ones(2)) == pytest.approx(2 * lost)
+    assert (doubt(distance, np.zeros_like(distance), np.array([0.3])) < 0.2 * lost).all()
+    assert not doubt(distance, np.zeros_like(distance), np.zeros(1)).any()
+
+
+@pytest.mark.parametrize("depth", [None, 0.65])
+@pytest.mark.parametrize("metric", [True, False])
+def test_distances_are_metric_with_or_without_a_camera(depth: float | None, metric: bool) -> None:
+    request = PlanRequest(
+        camera=VIEW.intrinsics if metric else None, failed=[FailedGrasp(center_px=[300, 200], angle=0.2, depth=depth)]
+    )
+    sent = Observation(depth=np.full((480, 640), 0.65, np.float32))
+    grasps = [
+        Grasp(kind="parallel_jaw", quality=0.9, center_px=[u, 200], angle=0.2, depth=0.65 if metric else None)
+        for u in (300, 305, 340, 600)
+    ]
+    left = doubted(GraspPlan(planner="x", grasps=grasps), (sent, request)).grasps
+    assert [grasp.center_px[0] for grasp in left] == [600, 340, 305, 300]
+    assert left[0].quality == pytest.approx(0.9, abs=1e-3)
+    assert 0.4 < left[1].quality < 0.8, "5 cm away: perhaps of the same object"
+    assert left[3].quality < 0.05
+
+
+def test_colours_alone_look_elsewhere_too() -> None:
+    asked = scene(JAW, n_grasps=2)
+    colours = (Observation(rgb=asked[0].rgb), asked[1].model_copy(update={"camera": None, "camera_pose": None}))
+    best = plan("heatmap", colours).grasps[0]
+    again = plan("heatmap", told(colours, *[best] * 6))
+    assert np.hypot(*np.subtract(again.grasps[0].center_px, best.center_px)) > 40

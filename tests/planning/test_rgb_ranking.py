@@ -1,0 +1,95 @@
+"""How places are ranked by what is told of them and of what lies round them."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from grasp_client.contract import CameraIntrinsics, PlanRequest
+from grasp_client.observation import Observation
+from planning.rgb.maps import HeatMaps, Peaks
+from planning.rgb.ranking import SQUARE, rank_told
+from planning.rgb.refinement import Teller
+from shared.networks.height_from_rgb import PIXELS_PER_METRE
+from shared.networks.rgb_input import Picture
+from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
+
+TURN, LEVEL = 5, 1
+IMAGE = np.zeros((192, 256, 3), np.uint8)
+MAPS = HeatMaps(
+    torch.zeros(len(TIP_HEIGHTS), ROTATIONS, 48, 64),
+    torch.arange(ROTATIONS) * math.pi / ROTATIONS,
+    torch.tensor(TIP_HEIGHTS),
+    Picture(IMAGE, (1.0, 1.0), (192, 256)),
+)
+
+
+class Island(Teller):
+    """Tells that a grasp holds within a disc, at one angle and height, and that a hand fits everywhere."""
+
+    def __init__(self, request, middle, radius):
+        super().__init__(None, Observation(rgb=IMAGE), request, torch.device("cpu"))
+        self.middle, self.radius, self.asked = torch.tensor(middle), radius, []
+
+    def tell(self, middles):
+        self.asked.append(middles)
+        holds = torch.full((len(middles), len(TIP_HEIGHTS), ROTATIONS), -6.0)
+        holds[torch.cdist(middles, self.middle[None])[:, 0] <= self.radius, LEVEL, TURN] = 6.0
+        return holds, torch.zeros_like(holds)
+
+
+def rank(middle, radius, pixels, segmask=None, **options):
+    camera = CameraIntrinsics(fx=0.7 * PIXELS_PER_METRE, fy=0.7 * PIXELS_PER_METRE, cx=127.5, cy=95.5)
+    request = PlanRequest(camera=camera, table_depth=0.7, **options)
+    teller, pixels = Island(request, middle, radius), torch.as_tensor(pixels)
+    count = len(pixels)
+    peaks = Peaks(pixels, torch.zeros(count), torch.zeros(count, dtype=torch.long), torch.arange(0.0, -count, -1))
+    return rank_told(peaks, MAPS, lambda logits: logits, teller, (Observation(rgb=IMAGE, segmask=segmask), request)), teller
+
+
+def test_angle_and_height_of_the_tips_are_those_that_hold():
+    found, _ = rank([100.0, 90.0], 20.0, [[30.0, 40.0], [101.0, 92.0], [200.0, 150.0]])
+    assert (found.pixels[0] - torch.tensor([100.0, 90.0])).norm() < 20
+    assert float(found.angles[0]) == pytest.approx(TURN * math.pi / ROTATIONS)
+    assert int(found.levels[0]) == LEVEL
+    assert (found.logits.diff() <= 0).all()
+
+
+def test_what_lies_next_to_the_best_is_looked_at_and_the_middle_of_what_holds_wins():
+    found, teller = rank([101.0, 91.0], 5.0, [[96.5, 90.5], [30.0, 40.0]])
+    assert len(teller.asked[0]) == 2
+    assert len(teller.asked[1]) == 16
+    assert (found.pixels[0] - torch.tensor([101.0, 91.0])).norm() <= SQUARE
+
+
+def test_places_in_one_square_are_looked_at_once():
+    _, teller = rank([100.0, 90.0], 20.0, [[100.1, 100.2], [101.0, 101.0], [103.9, 100.0], [104.1, 100.0]])
+    assert len(teller.asked[0]) == 2
+
+
+def test_nothing_outside_of_the_region_or_the_picture_is_added():
+    region = [98.0, 88.0, 110.0, 100.0]
+    found, _ = rank([100.0, 90.0], 20.0, [[100.0, 90.0], [108.0, 98.0]], region=region)
+    assert len(found.pixels) > 2
+    assert found.pixels.min(0).values.tolist() >= region[:2]
+    assert found.pixels.max(0).values.tolist() <= region[2:]
+    corner, _ = rank([0.0, 0.0], 20.0, [[0.0, 0.0], [254.0, 190.0]])
+    assert corner.pixels.min() >= 0
+    assert (corner.pixels <= torch.tensor([255.0, 191.0])).all()
+
+
+def test_grasps_stay_within_a_segmask_with_holes():
+    mask = np.zeros(IMAGE.shape[:2], bool)
+    mask[80:100:2, 90:110:2] = True  # every other pixel of every other row
+    pixels = [[100.0, 90.0], [102.0, 92.0], [96.0, 84.0], [98.0, 84.0], [96.0, 86.0]]
+    found, _ = rank([100.0, 90.0], 20.0, pixels, segmask=mask)
+    assert len(found.pixels) >= 2
+    column, row = found.pixels.round().long().unbind(1)
+    assert mask[row, column].all()
+
+
+def test_without_peaks_there_is_nothing_to_rank():
+    found, teller = rank([100.0, 90.0], 20.0, np.zeros((0, 2), np.float32))
+    assert len(found.pixels) == 0
+    assert teller.asked == []

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from shared.networks.height_from_rgb import BINS, BOUNDS, REACHES, SIDE, Stature, at_turns, bins
+from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return Stature().eval()
+
+
+def test_heights_fall_into_the_bins_that_hold_them():
+    bounds = torch.tensor(BOUNDS)
+    assert bins((bounds[1:] + bounds[:-1]) / 2).tolist() == list(range(BINS))
+    assert bins(torch.tensor([[0.0, 0.5]])).tolist() == [[0, BINS - 1]]
+
+
+def test_angles_lie_between_the_nearest_two_and_come_round():
+    values = torch.arange(6.0).reshape(1, 2, 3).expand(2, -1, -1)
+    found = at_turns(values, torch.tensor([[0.25, -1.0], [2.5, 4.0]]))
+    assert found.tolist() == [[[0.25, 2.0], [3.25, 5.0]], [[1.0, 1.0], [4.0, 4.0]]]
+
+
+@torch.inference_mode()
+def test_shapes_of_what_is_told(network):
+    windows, lean = torch.rand(3, 3, SIDE, SIDE), torch.tensor([0.0, 0.1, 0.3])
+    told = network.told(windows, lean)
+    assert told.fits.shape == told.holds.shape == (3, len(TIP_HEIGHTS), ROTATIONS)
+    assert told.highest.shape == (3, len(REACHES), BINS)
+    assert told.things.shape == (3, SIDE // 4, SIDE // 4)
+    assert told.spots.shape == (3, BINS + 1, SIDE // 8, SIDE // 8)
+    holds, fits = network(windows, lean)
+    assert torch.equal(holds, told.holds)
+    assert torch.equal(fits, told.fits)
+
+
+@torch.inference_mode()
+def test_brighter_light_is_not_another_height(network):
+    """Light multiplies what surfaces reflect: twice as bright is less of a change than another picture, by far."""
+    torch.manual_seed(1)
+    windows, others, lean = *(0.1 + 0.4 * torch.rand(2, 8, 3, SIDE, SIDE)), torch.full((8,), 0.2)
+    seen, brighter, other = (network.told(each, lean).spots for each in (windows, 2 * windows, others))
+    assert (brighter - seen).abs().mean() < 0.1 * (other - seen).abs().mean()
+
+
+@torch.inference_mode()
+def test_where_a_window_lies_matters(network):
+    windows = torch.rand(1, 3, SIDE, SIDE)
+    here, there = (network(windows, torch.tensor([lean])) for lean in (0.0, 0.3))
+    assert not any(torch.allclose(one, other) for one, other in zip(here, there, strict=True))

@@ -1,0 +1,210 @@
+"""Outcomes on disk: order, resumption after a kill, adoption, limits."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import redis
+
+from grasp_client.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
+from sim_worker.worker.outbox import Spool, SpooledOutcome, SpoolError, decode, encode
+from sim_worker.worker.publisher import Courier, Refused
+
+
+def outcome(number: int, worker: str = "w") -> Outcome:
+    grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[3.0, 2.0], angle=0.1)
+    depth = np.full((4, 6), number, dtype=np.uint16)
+    images = {"depth": ImageSpec(shape=[4, 6], dtype="uint16", scale=1e-4)}
+    meta = OutcomeMeta(grasp=grasp, planner="antipodal", success=True, images=images, details={"number": number})
+    return Outcome(id=f"{worker}:{number}:0", meta=meta, images={"depth": depth})
+
+
+def numbers(spool: Spool) -> list[int]:
+    return [int(entry.outcome.id.split(":")[1]) for _, entry in spool.entries()]
+
+
+def test_an_entry_survives_the_round_trip():
+    entry = SpooledOutcome(outcome(7), "w", 12)
+    read = decode(encode(entry))
+    assert (read.worker, read.sequence, read.outcome.id) == ("w", 12, "w:7:0")
+    assert read.outcome.meta == entry.outcome.meta
+    np.testing.assert_array_equal(read.outcome.images["depth"], entry.outcome.images["depth"])
+
+
+@pytest.mark.parametrize("cut", [0, 10, -1])
+def test_a_file_cut_short_is_told_apart(cut):
+    with pytest.raises(SpoolError):
+        decode(encode(SpooledOutcome(outcome(1), "w", 1))[:cut])
+
+
+def test_first_in_first_out_and_deleted_when_done(tmp_path):
+    spool = Spool(tmp_path, "w")
+    for number in range(12):
+        assert spool.put(outcome(number)).sequence == number + 1
+    assert numbers(spool) == list(range(12))
+    spool.done(spool.waiting()[0])
+    assert numbers(spool) == list(range(1, 12))
+
+
+def test_the_limit_is_in_bytes_on_disk(tmp_path):
+    spool = Spool(tmp_path, "w", limit_bytes=1)
+    assert not spool.full()
+    spool.put(outcome(1))
+    assert spool.full()
+    assert spool.size_bytes() > 1
+
+
+def test_one_thread_may_look_while_another_delivers(tmp_path):
+    spool = Spool(tmp_path, "w", limit_bytes=1e9)
+    finished = threading.Event()
+
+    def deliver() -> None:
+        while not finished.is_set() or spool.waiting():
+            for path, _ in spool.entries():
+                spool.done(path)
+
+    courier = threading.Thread(target=deliver)
+    courier.start()
+    looks = 0
+    try:
+        for number in range(600):
+            spool.put(outcome(number))
+            for _ in range(5):
+                looks += spool.size_bytes() >= 0 and not spool.full()
+    finally:
+        finished.set()
+        courier.join(timeout=30)
+    assert looks == 3000
+    assert spool.waiting() == []
+
+
+def test_workers_that_come_and_go_at_once_disturb_nobody(tmp_path):
+    """Each opens a folder while its neighbours look for the dead; none fails, and every outcome is seen by somebody."""
+
+    def live(name: str) -> int:
+        seen = 0
+        for boot in range(15):
+            spool = Spool(tmp_path, f"{name}-{boot}")
+            spool.put(outcome(boot))
+            spool.adopt()
+            for path in spool.waiting()[: 1 + boot % 2]:
+                spool.done(path)
+                seen += 1
+            spool.close()
+        return seen
+
+    with ThreadPoolExecutor(8) as pool:
+        seen = sum(pool.map(live, [f"w{number}" for number in range(8)]))
+    last = Spool(tmp_path, "last")
+    last.adopt()
+    assert seen + len(last.waiting()) == 8 * 15
+
+
+def test_a_broken_file_is_set_aside_and_stops_nothing(tmp_path):
+    spool = Spool(tmp_path, "w")
+    spool.put(outcome(1))
+    spool.waiting()[0].write_bytes(b"half a file")
+    spool.put(outcome(2))
+    assert numbers(spool) == [2]
+    assert len(list(spool.folder.glob("*.aside"))) == 1
+
+
+def test_a_name_in_use_is_refused(tmp_path):
+    spool = Spool(tmp_path, "w")
+    with pytest.raises(RuntimeError, match="in use"):
+        Spool(tmp_path, "w")
+    spool.close()
+
+
+def _fill_and_wait(root, filled):
+    spool = Spool(root, "dead")
+    for number in range(3):
+        spool.put(outcome(number, "dead"))
+    filled.set()
+    signal.pause()
+
+
+def test_what_a_killed_worker_left_is_adopted_once_and_goes_first(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    filled = context.Event()
+    process = context.Process(target=_fill_and_wait, args=(tmp_path, filled))
+    process.start()
+    assert filled.wait(60)
+    spool, other = Spool(tmp_path, "alive"), Spool(tmp_path, "other")
+    assert spool.adopt() == 0, "the other process still lives"
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    spool.put(outcome(9))
+    assert spool.adopt() == 3
+    assert other.adopt() == 0, "adopted by one only"
+    assert numbers(spool) == [0, 1, 2, 9]
+    entries = [entry for _, entry in spool.entries()]
+    assert [(entry.worker, entry.sequence) for entry in entries] == [("dead", 1), ("dead", 2), ("dead", 3), ("alive", 1)]
+    for path in spool.waiting()[:3]:
+        spool.done(path)
+    assert not (tmp_path / "dead").exists()
+
+
+def test_the_courier_keeps_the_order_over_an_outage(tmp_path):
+    spool, taken, away = Spool(tmp_path, "w"), [], [True]
+
+    def deliver(entry):
+        if away[0]:
+            raise redis.ConnectionError("connection refused")
+        taken.append(entry.sequence)
+        return True
+
+    courier = Courier(spool, deliver)
+    for number in range(5):
+        courier.put(outcome(number))
+    assert not courier.deliver_waiting()
+    assert courier.away_since is not None
+    assert len(spool.waiting()) == 5
+    away[0] = False
+    assert courier.deliver_waiting()
+    assert taken == [1, 2, 3, 4, 5]
+    assert courier.delivered == 5
+    assert not spool.waiting()
+
+
+def test_the_courier_counts_a_retry_once_and_sets_a_refused_outcome_aside(tmp_path):
+    spool = Spool(tmp_path, "w")
+
+    def deliver(entry):
+        if entry.sequence == 2:
+            raise Refused("422")
+        return entry.sequence != 1
+
+    courier = Courier(spool, deliver)
+    for number in range(3):
+        courier.put(outcome(number))
+    assert courier.deliver_waiting()
+    assert (courier.delivered, courier.repeated) == (1, 1)
+    assert not spool.waiting()
+    assert len(list(spool.folder.glob("*.aside"))) == 1
+
+
+def test_the_courier_thread_delivers_and_stops(tmp_path):
+    taken = []
+    courier = Courier(Spool(tmp_path, "w"), lambda entry: taken.append(entry.sequence) is None)
+    courier.start()
+    for number in range(20):
+        courier.put(outcome(number))
+    assert courier.stop(10) == 0
+    assert taken == list(range(1, 21))
+    assert not courier.is_alive()
+
+
+def test_a_folder_that_cannot_be_looked_at_keeps_no_outcome_waiting(tmp_path, caplog):
+    root, taken = tmp_path / "spool", []
+    courier = Courier(Spool(root, "w"), lambda entry: taken.append(entry.sequence) is None)
+    (root / "odd" / "lock").mkdir(parents=True)  # a lock that cannot be opened for writing
+    courier.start()
+    courier.put(outcome(1))
+    assert courier.stop(10) == 0
+    assert taken == [1]
+    assert "cannot look for what stopped workers left" in caplog.text

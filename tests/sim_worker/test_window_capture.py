@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+
+from grasp_client.contract import CameraIntrinsics
+from shared.open_hand import AROUND
+from shared.rgb_windows import ARRAYS, CELL, parts, read
+from shared.table_grasp import ROTATIONS
+from sim_worker.collect.rgb_windows import Settings, main
+from sim_worker.collect.window_capture import ABOVE_TABLE, SIDE, fits_of, heights_of, look, look_at_scenes
+from sim_worker.command_line import settings_of
+from sim_worker.world import SceneSpec, World
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World()
+
+
+@pytest.fixture(scope="module")
+def scene(world):
+    return world.build(SceneSpec(seed=3, kind="single", profile="standard"))
+
+
+def settings(folder, **changes):
+    return Settings.model_validate(
+        {"looks": 8, "out": folder, "seed": 4, "looks_per_scene": 2, "scenes_per_part": 2, "piles": 0.5, "tries": 2, **changes}
+    )
+
+
+def test_a_look_shows_the_object_about_its_middle_wherever_it_stands(scene):
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        view, nadir = look(scene, rng)
+        v, u = np.nonzero(heights_of(view) > 0)
+        assert view.rgb.shape == (SIDE, SIDE, 3)
+        assert abs(np.median(u) - SIDE / 2) < 36
+        assert abs(np.median(v) - SIDE / 2) < 36
+        assert np.abs(nadir).max() < 200
+
+
+def test_heights_are_those_of_the_world(scene):
+    """The highest pixel is the top of the object, seen at the nadir or from the side alike."""
+    rng = np.random.default_rng(1)
+    tops = [int(heights_of(look(scene, rng)[0]).max()) for _ in range(6)]
+    exact = scene.observe()
+    depth, pose = exact.painting.depth, exact.true_camera_pose
+    top = 1e3 * (pose[2, 3] - depth[exact.segmentation > 0].min())
+    assert np.abs(np.array(tops) - top).max() <= 3
+
+
+def test_a_camera_that_leans_in_its_profile_looks_straight_down_here(world):
+    leaning = world.build(SceneSpec(seed=5, kind="single", profile="hard"))
+    assert leaning.conditions.tilt > 0.05
+    view, _ = look(leaning, np.random.default_rng(0))
+    assert view.camera_pose[2, 2] == -1
+
+
+def test_the_nadir_is_the_pixel_that_looks_straight_down(scene):
+    view, nadir = look(scene, np.random.default_rng(2))
+    down = view.camera_pose[:3, :3].T @ [0.0, 0.0, -1.0]
+    seen = np.array([view.camera.fx, view.camera.fy]) * down[:2] / down[2] + [view.camera.cx, view.camera.cy]
+    np.testing.assert_allclose(nadir, seen, atol=1e-6)
+
+
+def test_the_table_has_no_height(scene):
+    heights = heights_of(look(scene, np.random.default_rng(3))[0])
+    assert (heights == 0).any()
+    assert heights[heights > 0].min() >= round(1e3 * ABOVE_TABLE)
+
+
+def test_a_hand_fits_across_a_bar_and_not_along_it_as_deep_as_its_palm_allows():
+    camera = CameraIntrinsics(fx=420.0, fy=420.0, cx=55.5, cy=55.5)  # straight above the middle
+    for top, level in ((30, 0), (75, 1), (100, 2)):
+        heights = np.zeros((SIDE, SIDE), np.uint8)
+        heights[46:66, 20:92] = top  # along u
+        answers = fits_of(heights, camera).reshape(3, ROTATIONS, SIDE // CELL, SIDE // CELL)
+        middle = answers[:, :, SIDE // CELL // 2, SIDE // CELL // 2]
+        assert middle[level, ROTATIONS // 2] == AROUND
+        assert not middle[:, 0].any()
+        assert not middle[:level].any()
+
+
+def test_equal_seeds_give_equal_looks(world, tmp_path):
+    once, again, other = (look_at_scenes(world, settings(tmp_path).recipe(), number) for number in (1, 1, 2))
+    assert len(once) == 4
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(once, name), getattr(again, name))
+    assert not np.array_equal(once.colours, other.colours)
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on(tmp_path):
+    asked, whole = tmp_path / "asked", tmp_path / "whole"
+    assert main(settings(asked, looks=4)) == 0
+    assert main(settings(whole)) == 0
+    assert main(settings(asked, workers=2)) == 0
+    assert list(parts(asked)) == list(parts(whole)) == [0, 1]
+    for one, other in zip(parts(asked).values(), parts(whole).values(), strict=True):
+        np.testing.assert_array_equal(read(one).colours, read(other).colours)
+
+
+def test_windows_of_other_options_are_not_mixed(tmp_path, capsys):
+    small = {"looks": 1, "looks_per_scene": 1, "scenes_per_part": 1}
+    assert main(settings(tmp_path, **small)) == 0
+    assert main(settings(tmp_path, **small, seed=5)) == 2
+    assert "seed: 4 there, 5 asked" in capsys.readouterr().err
+
+
+def test_options_that_do_not_go_together_are_told(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["looks", "--out", "somewhere", "--tries", "2", "--on-policy", "3"])
+    with pytest.raises(SystemExit) as ended:
+        settings_of(Settings)
+    assert ended.value.code == 2
+    assert "on_policy is 3 of 2 tries" in capsys.readouterr().err

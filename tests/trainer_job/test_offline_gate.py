@@ -1,0 +1,56 @@
+"""The gate: what may replace the champion by held-out outcomes alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainer_job.promotion.offline_gate import LEAST_HELD_OUT, Comparison, compare, decide
+
+
+def logits_of(skill: float, labels: np.ndarray, seed: int) -> np.ndarray:
+    return skill * (2 * labels - 1) + np.random.default_rng(seed).normal(0, 1, len(labels))
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    return (np.random.default_rng(0).random(400) < 0.6).astype(float)
+
+
+def test_a_better_candidate_is_promoted_and_a_worse_one_is_not(labels: np.ndarray) -> None:
+    good, bad = logits_of(2.0, labels, 1), logits_of(0.5, labels, 2)
+    assert decide(compare(labels, bad, good), champion_trained=True).promote
+    verdict = decide(compare(labels, good, bad), champion_trained=True)
+    assert not verdict.promote
+    assert "worse" in verdict.reason
+
+
+def test_an_equal_candidate_is_promoted(labels: np.ndarray) -> None:
+    same = logits_of(1.0, labels, 1)
+    comparison = compare(labels, same, same)
+    assert comparison.difference == 0
+    assert decide(comparison, champion_trained=True).promote
+
+
+def test_scale_alone_makes_no_candidate_worse(labels: np.ndarray) -> None:
+    same = logits_of(1.0, labels, 1)
+    assert abs(compare(labels, same, 3 * same).difference) < 1e-3
+
+
+def test_a_trained_champion_needs_enough_evidence_and_an_untrained_one_does_not() -> None:
+    few = Comparison(outcomes=LEAST_HELD_OUT - 1, difference=-0.5, standard_error=0.01)
+    assert not decide(few, champion_trained=True).promote
+    assert decide(few, champion_trained=False).promote
+
+
+def test_ranking_counts_beside_the_log_loss() -> None:
+    comparison = Comparison(100, -0.01, 0.02, champion={"ap": 0.95}, candidate={"ap": 0.90})
+    verdict = decide(comparison, champion_trained=True)
+    assert not verdict.promote
+    assert "AP 0.050 lower" in verdict.reason
+
+
+def test_without_any_held_out_outcome_only_an_untrained_champion_yields() -> None:
+    nothing = compare(np.zeros(0), np.zeros(0), np.zeros(0))
+    assert decide(nothing, champion_trained=False).promote
+    assert not decide(nothing, champion_trained=True).promote

@@ -1,0 +1,113 @@
+"""Pictures of executed grasps, from our own shards: the colour image, the place and map that were tried, and the outcome."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from grasp_client.contract import Outcome, OutcomeMeta
+from shared.networks.mobileunet import MobileUNet
+from shared.networks.rgb_input import Picture, factor_to, fit
+from shared.open_hand import fits
+from shared.shards import ShardReader, shard_folders
+from trainer_job.data.heatmap_labels import HeatLabels
+from trainer_job.data.outcome_index import is_held_out, scene_key
+
+SAME_HEIGHT = 0.004
+"""Tips this near to one of the network's heights, m, are at it."""
+WIDE_OPEN = 0.001
+"""A jaw within this of its largest opening, m, is wide open."""
+STRAIGHT = math.cos(math.radians(3))
+"""Least cosine between the approach and straight down."""
+
+
+def read(
+    folders: Sequence[Path], kind: str, network: MobileUNet, pixels_per_metre: float | None = None, with_fits: bool = False
+) -> tuple[HeatLabels, HeatLabels]:
+    """Grasps to learn from and held-out ones (whole scenes), on pictures in the network's size.
+
+    A grasp belongs to the map of the nearest angle. A network with tip heights learns only from what it can propose: straight
+    down, wide open, with the tips at one of its heights over the base plane. with_fits: also what geometry says of every cell.
+    Raises ValueError when nothing can be used.
+    """
+    pictures: list[Picture] = []
+    dense: list[np.ndarray] = []
+    lenses: list[np.ndarray] = []
+    rows: list[tuple[int, float, float, int, bool, bool]] = []
+    for shard in (shard for folder in folders for shard in shard_folders(folder)):
+        reader, seen = ShardReader(shard), dict[int, int]()
+        for index, outcome in enumerate(reader):
+            meta = outcome.meta
+            if (
+                "rgb" not in outcome.images
+                or meta.grasp.kind != kind
+                or meta.contact_rule != "strict"
+                or meta.failure == "unreachable"
+            ):
+                continue
+            which_map = map_of(meta, network)
+            if which_map is None:
+                continue
+            offset = reader.image_offset(index, "rgb")
+            if offset not in seen:
+                seen[offset] = len(pictures)
+                pictures.append(picture_of(np.asarray(outcome.images["rgb"]), meta, network, pixels_per_metre))
+                principal, focal = pictures[-1].lens(meta.camera, None)
+                lenses.append(np.append(principal[0], focal))
+                if with_fits:
+                    dense.append(_fits(outcome, pictures[-1], network))
+            picture = pictures[seen[offset]]
+            [(u, v)] = picture.to_picture(np.array([meta.grasp.center_px]))
+            if 0 <= u <= picture.size[1] - 1 and 0 <= v <= picture.size[0] - 1:
+                held = is_held_out(scene_key(outcome.id, meta.scene))
+                rows.append((seen[offset], v, u, which_map, meta.success, held))
+    if not rows or len({picture.image.shape for picture in pictures}) > 1:
+        shapes = sorted({picture.image.shape for picture in pictures})
+        raise ValueError(
+            f"{', '.join(map(str, folders))}: expected {kind} outcomes with colour images of one shape, got {shapes}"
+        )
+    table = np.array(rows, np.float64)
+    which, maps = table[:, 0].astype(np.int64), table[:, 3].astype(np.int64)
+    images = np.stack([picture.image for picture in pictures])
+    answers = np.stack(dense) if dense else None
+    labels = HeatLabels(images, which, table[:, 1:3].astype(np.float32), maps, table[:, 4] > 0, answers, np.stack(lenses))
+    held_out = table[:, 5] > 0
+    return labels.pick(~held_out), labels.pick(held_out)
+
+
+def map_of(meta: OutcomeMeta, network: MobileUNet) -> int | None:
+    """The network's map that an executed grasp belongs to; None when the network cannot propose it."""
+    off = (meta.grasp.angle - np.asarray(network.angles) + math.pi / 2) % math.pi - math.pi / 2
+    rotation = int(np.abs(off).argmin())
+    if not network.tip_heights:
+        return rotation
+    pose = meta.grasp.pose_base
+    if pose is None or meta.grasp.width is None or meta.grasp.width < meta.gripper.max_width - WIDE_OPEN:
+        return None
+    approach = np.asarray(pose)[:3, 2]
+    height = pose[2][3] + meta.gripper.tcp_offset * approach[2]
+    level = int(np.abs(height - np.asarray(network.tip_heights)).argmin())
+    if -approach[2] < STRAIGHT or abs(height - network.tip_heights[level]) > SAME_HEIGHT:
+        return None
+    return level * network.rotations + rotation
+
+
+def _fits(outcome: Outcome, picture: Picture, network: MobileUNet) -> np.ndarray:
+    """(maps, h, w) uint8 on the network's grid over the picture."""
+    meta = outcome.meta
+    assert meta.camera is not None  # `map_of` found a pose in the base frame
+    height, width = (side // network.stride for side in picture.image.shape[:2])
+    cells = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1)
+    pixels = picture.to_sent((cells + 0.5) * network.stride - 0.5)
+    depth = np.asarray(outcome.images["depth"], np.float32) * meta.images["depth"].scale
+    return fits(depth, meta.camera, np.asarray(meta.camera_pose), meta.gripper, network.angles, network.tip_heights, pixels)
+
+
+def picture_of(rgb: np.ndarray, meta: OutcomeMeta, network: MobileUNet, pixels_per_metre: float | None) -> Picture:
+    """A colour image (H, W, 3) in the size that the network learns from."""
+    pose = meta.camera_pose
+    table_depth = -pose[2][3] / pose[2][2] if pose is not None and pose[2][2] else None
+    return fit(rgb, factor_to(rgb.shape[:2], network.image_size, pixels_per_metre, meta.camera, table_depth))

@@ -1,0 +1,86 @@
+"""Pictures of recipes and data sets: loss curves, precision and recall, predictions and galleries, as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import precision_recall_curve
+
+from shared.rates import wilson
+from trainer_job.evaluation.plots import new_figure
+
+
+def draw_losses(history: Sequence[dict[str, float]], path: Path) -> None:
+    """Training and validation loss by epoch."""
+    figure = new_figure()
+    axes = figure.subplots()
+    epochs = np.arange(1, len(history) + 1)
+    axes.plot(epochs, [each["training_loss"] for each in history], "o-", markersize=3, label="training")
+    axes.plot(epochs, [each["loss"] for each in history], "o-", markersize=3, label="validation")
+    axes.set(xlabel="epoch", ylabel="loss, nats")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=100)
+
+
+def draw_crops(images: np.ndarray, labels: np.ndarray, quality: np.ndarray | None, path: Path, columns: int = 5) -> None:
+    """A gallery of depth crops (N, h, w); green frames succeeded, red ones did not."""
+    rows = -(-len(images) // columns)
+    figure = new_figure(1.6 * columns, 1.7 * rows)
+    for index, axes in enumerate(np.atleast_1d(figure.subplots(rows, columns)).ravel()):
+        axes.set(xticks=[], yticks=[])
+        if index >= len(images):
+            axes.set_visible(False)
+            continue
+        axes.imshow(images[index], cmap="gray_r")
+        colour = "tab:green" if labels[index] else "tab:red"
+        axes.set_title("" if quality is None else f"{quality[index]:.2f}", fontsize=8, color=colour)
+        for spine in axes.spines.values():
+            spine.set(color=colour, linewidth=2)
+    figure.savefig(path, dpi=100)
+
+
+def draw_heatmaps(images: np.ndarray, maps: np.ndarray, targets: np.ndarray, path: Path) -> None:
+    """One row per picture (N, H, W, 3): the picture with its label, then a map per rotation (N, R, H, W); at most 8 maps."""
+    shown = np.unique(np.linspace(0, maps.shape[1] - 1, min(8, maps.shape[1])).astype(int))
+    figure = new_figure(1.6 * (1 + len(shown)), 1.7 * len(images))
+    grid = figure.subplots(len(images), 1 + len(shown), squeeze=False)
+    for row, image, each, target in zip(grid, images, maps, targets, strict=True):
+        row[0].imshow(image)
+        row[0].plot(target[1], target[0], "+", color="red")
+        for axes, rotation in zip(row[1:], shown, strict=True):
+            axes.imshow(each[rotation], vmin=0, vmax=each.max())
+            axes.set_title(f"rotation {rotation}" + (" (label)" if rotation == target[2] else ""), fontsize=7)
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+    figure.savefig(path, dpi=100)
+
+
+def draw_statures(windows: np.ndarray, shares: np.ndarray, bounds: np.ndarray, truth: np.ndarray, path: Path) -> None:
+    """Windows (N, H, W, 3), and below each how likely (N, B) heights between `bounds` (B + 1,), m, are, with the true one."""
+    figure = new_figure(1.8 * len(windows), 3.4)
+    grid = figure.subplots(2, len(windows), squeeze=False)
+    millimetres = 1e3 * bounds
+    for shown, axes, share, height in zip(windows, grid.T, shares, truth, strict=True):
+        axes[0].imshow(shown)
+        axes[0].set(xticks=[], yticks=[])
+        axes[1].stairs(share / np.diff(millimetres), millimetres, fill=True)
+        axes[1].axvline(1e3 * height, color="red", linewidth=1)
+        axes[1].set(xlabel="height, mm", yticks=[])
+    figure.savefig(path, dpi=100)
+
+
+def draw_precision_recall(labels: np.ndarray, quality: np.ndarray, path: Path) -> None:
+    """Precision against recall, with the base rate that guessing would reach."""
+    precision, recall, _ = precision_recall_curve(labels, quality)
+    low, high = wilson(int(labels.sum()), len(labels))
+    figure = new_figure(5, 5)
+    axes = figure.subplots()
+    axes.plot(recall, precision)
+    axes.axhline(labels.mean(), color="grey", linewidth=0.8, label=f"base rate {labels.mean():.3f} ({low:.3f} to {high:.3f})")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.01))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left")
+    figure.savefig(path, dpi=100)

@@ -1,0 +1,156 @@
+"""From the queue to the disk: every outcome that a worker had acknowledged is stored exactly once.
+
+The queue delivers at least once. An entry is acknowledged only after its shard is on the disk, and an id that is already
+there is dropped, so a kill at any point neither loses nor duplicates anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import redis
+
+from grasp_client.contract import Outcome
+from shared.shards import ShardReader, ShardWriter, shard_folders
+from shared.streams import OutcomeStream, StreamEntry
+
+log = logging.getLogger(__name__)
+
+CONSUMER = "trainer"
+"""The same name at every start, so that what was in hand at a kill is this consumer's own."""
+
+MOST_DELIVERIES = 5
+"""An entry delivered more often than this was in hand each time the trainer died: it is buried, not tried again."""
+ABANDONED_MS = 60_000
+TEND_SECONDS = 5.0
+LEAST_FREE_BYTES = 64 * 2**20
+
+
+class Ingest:
+    """Reads the outcome stream and writes shards into `directory`. One per directory; `step` from one thread only."""
+
+    def __init__(self, stream: OutcomeStream, directory: Path, shard_outcomes: int = 64, shard_seconds: float = 5.0) -> None:
+        self.stream, self.directory = stream, directory
+        self.shard_outcomes, self.shard_seconds = shard_outcomes, shard_seconds
+        self.writer = ShardWriter(directory)
+        self.writer.remove_unfinished()
+        self.known = {name for folder in shard_folders(directory) for name in ShardReader(folder).ids()}
+        self.duplicates = 0
+        self.buried = 0
+        self._waiting: dict[str, Outcome] = {}
+        self._keys: list[str] = []
+        self._since = 0.0
+        self._tended: float | None = None
+
+    def step(self, block_ms: int = 1_000) -> Path | None:
+        """Takes in what is there, waiting up to `block_ms` for it; returns the shard that became due, if one did.
+
+        Raises redis.RedisError when the queue is away and OSError when the disk refuses; what is in hand stays in hand.
+        """
+        if not self._has_room():
+            raise OSError(f"less than {LEAST_FREE_BYTES >> 20} MiB free at {self.directory}: outcomes stay in the queue")
+        if self._tended is None or time.monotonic() - self._tended > TEND_SECONDS:
+            self._tend()
+        room = self.shard_outcomes - len(self._waiting)
+        if room > 0:
+            self._accept(self.stream.read(CONSUMER, count=room, block_ms=self._block(block_ms)))
+        return self.flush() if self._due() else None
+
+    def flush(self) -> Path | None:
+        """Writes what is in hand as one shard, then acknowledges it."""
+        shard = None
+        if self._waiting:
+            shard = self.writer.write(list(self._waiting.values()))
+            self.known.update(self._waiting)
+            self._waiting = {}
+        self.stream.ack(self._keys)
+        self._keys = []
+        return shard
+
+    def _has_room(self) -> bool:
+        return shutil.disk_usage(self.directory).free > LEAST_FREE_BYTES
+
+    def _due(self) -> bool:
+        full = len(self._waiting) >= self.shard_outcomes
+        return full or bool(self._keys and time.monotonic() - self._since >= self.shard_seconds)
+
+    def _block(self, block_ms: int) -> int:
+        if not self._keys:
+            return block_ms
+        left = self.shard_seconds - (time.monotonic() - self._since)
+        return max(1, min(block_ms, int(left * 1000)))
+
+    def _tend(self) -> None:
+        """Drops from the queue what is stored, buries poison, and takes over what a dead reader left.
+
+        Dropping comes first: a full queue has no room for a dead letter.
+
+        What this consumer itself had in hand when it was killed is written at once: waiting for more would count up
+        deliveries of innocent entries when it is killed again and again.
+        """
+        self.stream.trim()
+        for key, deliveries in self.stream.deliveries().items():
+            if deliveries > MOST_DELIVERIES and key not in self._keys:
+                self._bury(self.stream.undecoded(key), f"delivered {deliveries} times without being stored")
+        first = self._tended is None
+        while claimed := self._unheld(self.stream.claim(CONSUMER, min_idle_ms=0 if first else ABANDONED_MS)):
+            self._accept(claimed)
+            self.flush()
+        self._tended = time.monotonic()
+
+    def _unheld(self, entries: list[StreamEntry]) -> list[StreamEntry]:
+        held = set(self._keys)
+        return [entry for entry in entries if entry.key not in held]
+
+    def _accept(self, entries: list[StreamEntry]) -> None:
+        if entries and not self._keys:
+            self._since = time.monotonic()
+        for entry in entries:
+            outcome = entry.outcome
+            if outcome is None:
+                self._bury(entry, entry.error or "cannot be read")
+            elif not outcome.images:
+                self._bury(entry, "no image: an outcome needs the observation it was planned on")
+            else:
+                self._keys.append(entry.key)
+                if outcome.id in self.known or outcome.id in self._waiting:
+                    self.duplicates += 1
+                else:
+                    self._waiting[outcome.id] = outcome
+
+    def _bury(self, entry: StreamEntry, reason: str) -> None:
+        self.stream.bury(entry, reason)
+        self.buried += 1
+        log.warning("outcome sent to the dead stream", extra={"key": entry.key, "reason": reason})
+
+
+class IngestThread(threading.Thread):
+    """Runs an `Ingest` until `stop`, through outages of the queue and of the disk."""
+
+    def __init__(self, ingest: Ingest) -> None:
+        super().__init__(name="ingest", daemon=True)
+        self.ingest = ingest
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        pause = 0.0
+        while not self._stopping.wait(pause):
+            try:
+                self.ingest.step()
+                pause = 0.0
+            except (redis.RedisError, OSError) as error:
+                pause = min(max(2 * pause, 0.25), 5.0)
+                log.warning("outcomes cannot be taken in just now", extra={"error": str(error), "retry_seconds": pause})
+
+    def stop(self) -> None:
+        """Ends the thread and stores what is in hand; what cannot be stored is delivered again at the next start."""
+        self._stopping.set()
+        self.join()
+        try:
+            self.ingest.flush()
+        except (redis.RedisError, OSError) as error:
+            log.warning("outcomes in hand stay in the queue until the next start", extra={"error": str(error)})

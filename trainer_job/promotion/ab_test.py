@@ -1,0 +1,188 @@
+"""Champion against candidate on the same scenes: which trials to ask for, and when enough is known. Pure but for the tickets.
+
+Both versions take their best grasp in the same simulated scene; only pairs in which exactly one succeeds tell them apart. Of
+those, the candidate wins a share p. A sequential probability ratio test (Wald 1945) decides between p = 1/2 (no better) and
+p = BETTER_SHARE as early as the stated error rates allow.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from grasp_client.contract import SceneTicket
+from shared.rates import rate_with_interval
+from trainer_job.data.outcome_index import JUDGE_PREFIX, Record
+from trainer_job.tasks.registry import LEARNERS
+
+BETTER_SHARE = 0.62
+"""Share of the decided pairs that a candidate worth having wins: +5 points at a success rate of 80 to 90 %."""
+FALSE_PROMOTION = 0.05
+"""Probability of promoting a candidate that is no better than the champion."""
+FALSE_REJECTION = 0.10
+"""Probability of rejecting one that wins BETTER_SHARE of the decided pairs, were there no limit on pairs."""
+UPPER = math.log((1 - FALSE_REJECTION) / FALSE_PROMOTION)
+LOWER = math.log(FALSE_REJECTION / (1 - FALSE_PROMOTION))
+KINDS = ("single", "pile")
+LOST_SECONDS = 180.0
+"""A trial of which nothing was heard for so long is asked for again."""
+MOST_ASKED = 3
+"""A trial that was asked for so often without an outcome (no grasp was found, say) voids its pair."""
+ARMS = ("champion", "candidate")
+
+
+@dataclass(frozen=True)
+class Score:
+    """Pairs in which both trials were made, and how they ended."""
+
+    pairs: int = 0
+    both: int = 0
+    wins: int = 0
+    losses: int = 0
+
+    @property
+    def log_ratio(self) -> float:
+        """Evidence for BETTER_SHARE over one half, nats."""
+        return self.wins * math.log(BETTER_SHARE / 0.5) + self.losses * math.log((1 - BETTER_SHARE) / 0.5)
+
+    def rates(self) -> dict[str, dict[str, float]]:
+        """Success of each version with its interval."""
+        return {
+            "champion": rate_with_interval(self.both + self.losses, self.pairs),
+            "candidate": rate_with_interval(self.both + self.wins, self.pairs),
+        }
+
+
+def verdict(score: Score, most_pairs: int) -> bool | None:
+    """True: better, promote. False: not shown to be better. None: go on. At the limit the nearer bound decides."""
+    if score.log_ratio >= UPPER:
+        return True
+    if score.log_ratio <= LOWER:
+        return False
+    return score.log_ratio > UPPER / 2 if score.pairs >= most_pairs else None
+
+
+def rule(most_pairs: int) -> str:
+    return (
+        f"paired trials on the same scenes, sequential test of 0.5 against {BETTER_SHARE} of the pairs that only one wins, "
+        f"false promotion {FALSE_PROMOTION:.0%}, false rejection {FALSE_REJECTION:.0%}, at most {most_pairs} pairs"
+    )
+
+
+class Trial:
+    """The trials of one candidate. All it knows follows from the stored outcomes, so a restart goes on where it was."""
+
+    def __init__(
+        self,
+        model: str,
+        champion: int,
+        candidate: int,
+        most_pairs: int,
+        seed: int,
+        profile: str = "standard",
+        kind: str = "mixed",
+        object_set: str = "validation",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.model, self.champion, self.candidate, self.most_pairs = model, champion, candidate, most_pairs
+        self.seed, self.profile, self.object_set, self.clock = seed, profile, object_set, clock
+        self.kinds = KINDS if kind == "mixed" else (kind,)
+        self._success: dict[str, bool] = {}
+        self._asked: dict[str, tuple[float, int]] = {}
+
+    def ticket(self, pair: int, arm: str) -> SceneTicket:
+        """The trial of one version in scene `pair`: the same scene for both."""
+        rng = np.random.default_rng([self.seed, self.candidate, pair])
+        return SceneTicket(
+            id=self._name(pair, arm),
+            seed=int(rng.integers(2**31)),
+            kind=self.kinds[pair % len(self.kinds)],
+            object_set=self.object_set,
+            profile=self.profile,
+            purpose="judge",
+            planner=LEARNERS[self.model].planner,
+            model_version=self.champion if arm == "champion" else self.candidate,
+        )
+
+    def learn(self, records: Iterable[Record]) -> None:
+        """Takes in outcomes; of a trial that was run twice the first counts."""
+        prefix = self._name("", "").rstrip("-") + "-"
+        for record in records:
+            name = record.scene.ticket if record.scene else None
+            if name and name.startswith(prefix):
+                self._success.setdefault(name, record.success)
+
+    def score(self) -> Score:
+        both = wins = losses = pairs = 0
+        for pair in range(self.most_pairs):
+            champion, candidate = (self._success.get(self._name(pair, arm)) for arm in ARMS)
+            if champion is None or candidate is None:
+                continue
+            pairs += 1
+            both += champion and candidate
+            wins += candidate and not champion
+            losses += champion and not candidate
+        return Score(pairs, both, wins, losses)
+
+    def under_way(self) -> int:
+        """Trials that were asked for and not heard of yet; some are done, but not stored."""
+        now = self.clock()
+        asked = ((name, since) for name, (since, _) in self._asked.items())
+        return sum(name not in self._success and now - since < LOST_SECONDS for name, since in asked)
+
+    def missing(self, most: int) -> list[SceneTicket]:
+        """Up to `most` trials to ask for now, beside those that are under way."""
+        now, under_way = self.clock(), 0
+        tickets: list[SceneTicket] = []
+        for pair in range(self.most_pairs):
+            for arm in ARMS:
+                name = self._name(pair, arm)
+                since, times = self._asked.get(name, (-math.inf, 0))
+                if name in self._success or (times >= MOST_ASKED and now - since >= LOST_SECONDS):
+                    continue
+                if now - since < LOST_SECONDS:
+                    under_way += 1
+                elif under_way + len(tickets) < most:
+                    self._asked[name] = (now, times + 1)
+                    tickets.append(self.ticket(pair, arm))
+            if under_way + len(tickets) >= most:
+                break
+        return tickets
+
+    def decided(self) -> bool | None:
+        """The verdict; at the limit also when what is missing will not come."""
+        score = self.score()
+        if (found := verdict(score, self.most_pairs)) is not None:
+            return found
+        return verdict(score, 0) if self._exhausted() else None
+
+    def record(self, promoted: bool) -> dict[str, Any]:
+        """The decision for the card."""
+        score = self.score()
+        rates = score.rates()
+        where = {"profile": self.profile, "kinds": list(self.kinds), "object_set": self.object_set}
+        figures = f"{rates['candidate']['rate']:.1%} against {rates['champion']['rate']:.1%}"
+        return {
+            "action": "promoted" if promoted else "rejected",
+            "reason": f"{figures}: won {score.wins}, lost {score.losses} of {score.pairs} pairs",
+            "rule": rule(self.most_pairs),
+            "trial": {"champion_version": self.champion, "seed": self.seed, **where, **rates},
+        }
+
+    def _exhausted(self) -> bool:
+        now = self.clock()
+        for pair in range(self.most_pairs):
+            for arm in ARMS:
+                name = self._name(pair, arm)
+                since, times = self._asked.get(name, (-math.inf, 0))
+                if name not in self._success and (times < MOST_ASKED or now - since < LOST_SECONDS):
+                    return False
+        return True
+
+    def _name(self, pair: int | str, arm: str) -> str:
+        return f"{JUDGE_PREFIX}{self.model}-{self.candidate}-{pair}-{arm}"

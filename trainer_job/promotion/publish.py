@@ -1,0 +1,157 @@
+"""Into the registry: the first version of an empty one, and each round's candidate with what became of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from shared.networks import build_network
+from shared.registry import ModelCard, Registry
+from trainer_job.evaluation.assessment import Assessment
+from trainer_job.promotion.offline_gate import Comparison, Decision, decide
+from trainer_job.tasks.base import Learner
+
+log = logging.getLogger(__name__)
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+UNDECIDED_MOST = 3
+"""Only the newest versions can be undecided: each is decided on before the next is made."""
+UNTRAINED = "random initialisation: nothing has been learned yet, version 2 is the first that has"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a round made, before it is known whether it is any good. learner: of this network. parent: the champion that it is
+    compared with. training: how it was trained, for the card."""
+
+    network: nn.Module
+    learner: Learner
+    parent: int | None
+    assessment: Assessment
+    outcomes: dict[str, Any]
+    seed: int
+    training: dict[str, Any]
+
+
+def weights_of(network: nn.Module) -> bytes:
+    """safetensors bytes of a network, whatever device it is on."""
+    return safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
+
+
+def load_network(registry: Registry, name: str, version: int) -> nn.Module:
+    """A version's network on the CPU, in evaluation mode. Raises RegistryError when its weights cannot be trusted."""
+    card = registry.card(name, version)
+    network = build_network(card.architecture, card.parameters)
+    network.load_state_dict(safetensors.torch.load(registry.read_weights(name, version)))
+    return network.eval()
+
+
+def is_trained(card: ModelCard) -> bool:
+    """False only for a random initialisation."""
+    return card.note != UNTRAINED
+
+
+def git_commit() -> str | None:
+    """Commit of this program: GIT_COMMIT where it was built in, else what git says, else unknown."""
+    if commit := os.environ.get("GIT_COMMIT"):
+        return commit
+    try:
+        reply = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return reply.stdout.strip() or None
+
+
+def seed_registry(registry: Registry, shipped: Path, learner: Learner, seed: int) -> None:
+    """Fills what is missing: the shipped champions of all models, and for `learner` at least a random initialisation."""
+    source = Registry(shipped)
+    for name in source.names():
+        version = source.champion(name)
+        if version is not None and registry.champion(name) is None:
+            _first_version(registry, name, source.read_weights(name, version), source.card(name, version))
+            log.info("registry starts from shipped weights", extra={"model": name, "shipped_version": version})
+    if registry.champion(learner.name) is None:
+        torch.manual_seed(seed)
+        card = ModelCard(
+            name=learner.name,
+            architecture=learner.architecture,
+            parameters=learner.parameters,
+            git_commit=git_commit(),
+            seeds={"initialisation": seed},
+            outcomes={"first": None, "last": None, "count": 0, "total": 0},
+            note=UNTRAINED,
+            **sight(learner),
+        )
+        _first_version(registry, learner.name, weights_of(learner.build()), card)
+        log.info("registry starts from a random initialisation", extra={"model": learner.name})
+
+
+def _first_version(registry: Registry, name: str, weights: bytes, card: ModelCard) -> None:
+    """Publishes unless an earlier start was killed between publishing and pointing."""
+    if not (versions := registry.versions(name)):
+        fresh = card.model_copy(update={"parent": None, "outcomes": {**card.outcomes, "total": 0}})
+        versions = [registry.publish(name, weights, fresh)]
+    registry.promote(name, versions[0])
+
+
+def publish_candidate(registry: Registry, trained: Trained, simulated: dict[str, Any] | None = None) -> int:
+    """Stores a round's network as the next version. simulated: how the champion has done so far, to be compared with."""
+    assessment, learner = trained.assessment, trained.learner
+    card = ModelCard(
+        name=learner.name,
+        architecture=learner.architecture,
+        parameters=learner.parameters,
+        parent=trained.parent,
+        git_commit=git_commit(),
+        seeds={"round": trained.seed},
+        outcomes=trained.outcomes,
+        metrics=assessment.metrics,
+        calibration={"kind": "temperature", "value": assessment.temperature},
+        comparison=assessment.comparison and assessment.comparison.as_json(),
+        champion_simulated=simulated,
+        training=trained.training,
+        **sight(learner),
+    )
+    return registry.publish(learner.name, weights_of(trained.network), card)
+
+
+def sight(learner: Learner) -> dict[str, Any]:
+    """What the card says of how the network sees the world: whoever serves it needs it."""
+    return {"kind": learner.kind, "view": learner.view} if learner.view else {}
+
+
+def undecided(registry: Registry, name: str) -> list[int]:
+    """Versions of which nothing was decided because the trainer died in between; their cards hold all that is needed."""
+    cards = (registry.card(name, version) for version in registry.versions(name)[-UNDECIDED_MOST:])
+    return [card.version for card in cards if getattr(card, "comparison", None) and not card.decisions]
+
+
+def offline_decision(registry: Registry, name: str, version: int) -> Decision:
+    """What the gate says to a published candidate, from its card alone."""
+    card = registry.card(name, version)
+    if card.parent is None:
+        raise ValueError(f"{name} version {version} was not made by a round: there is nothing to compare it with")
+    comparison = Comparison(**card.comparison)  # type: ignore[attr-defined]
+    return decide(comparison, is_trained(registry.card(name, card.parent)))
+
+
+def promote(registry: Registry, name: str, version: int, record: dict[str, Any]) -> None:
+    """Makes a version the champion and writes down why. The pointer first: a record of what did not happen would be a lie."""
+    registry.promote(name, version)
+    registry.record(name, version, record)
+    log.info("promoted", extra={"model": name, "version": version, "reason": record.get("reason")})
+
+
+def reject(registry: Registry, name: str, version: int, record: dict[str, Any]) -> None:
+    registry.record(name, version, record)
+    if registry.candidate(name) == version:
+        registry.set_candidate(name, None)
+    log.info("rejected", extra={"model": name, "version": version, "reason": record.get("reason")})

@@ -1,0 +1,86 @@
+"""What must go on while a round trains: tickets for the workers, commands for the registry, a word on how far we are."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import redis
+
+from shared.registry import Registry
+from shared.streams import TRAINERS, WorkerBoard
+from trainer_job.data.outcome_index import Dataset
+from trainer_job.ingest.ingest import Ingest
+from trainer_job.promotion.registry_commands import apply_commands
+from trainer_job.service.scene_requests import TicketOffice
+
+log = logging.getLogger(__name__)
+
+COLLECTING, JUDGING = "collecting", "judging"
+TURN_SECONDS = 0.5
+REPORT_SECONDS = 2.0
+LOG_SECONDS = 10.0
+
+
+class Attendant(threading.Thread):
+    """Runs until `stop`, through outages of the queue. lock: held while pointers of the registry move."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        registry: Registry,
+        lock: threading.Lock,
+        tickets: TicketOffice,
+        dataset: Dataset,
+        ingest: Ingest,
+        name: str,
+    ) -> None:
+        super().__init__(name="attendant", daemon=True)
+        self.client, self.registry, self.lock = client, registry, lock
+        self.tickets, self.dataset, self.ingest, self.model = tickets, dataset, ingest, name
+        self.board = WorkerBoard(client, TRAINERS)
+        self.waiting_to_be_learned = 0
+        self.state = COLLECTING
+        self._learned = 0
+        self._reported = self._logged = float("-inf")
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopping.wait(TURN_SECONDS):
+            try:
+                self.attend()
+            except redis.RedisError as error:
+                log.warning("the queue is away", extra={"error": str(error)})
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join()
+
+    def attend(self) -> None:
+        """One turn. Raises redis.RedisError when the queue is away."""
+        with self.lock:
+            apply_commands(self.client, self.registry)
+        records = self.dataset.records[self._learned :]
+        self.tickets.learn(records)
+        self._learned += len(records)
+        self.tickets.top_up(self.waiting_to_be_learned, judging=self.state == JUDGING)
+        now = time.monotonic()
+        if now - self._reported > REPORT_SECONDS:
+            self._reported = now
+            self.board.report("trainer", self.status())
+        if now - self._logged > LOG_SECONDS:
+            self._logged = now
+            log.info("trainer", extra=self.status())
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "state": self.state,
+            "asks": self.tickets.settings.outstanding_tickets > 0,
+            "outcomes": len(self.ingest.known),
+            "new": self.waiting_to_be_learned,
+            "duplicates": self.ingest.duplicates,
+            "buried": self.ingest.buried,
+            "champion": self.registry.champion(self.model),
+        }

@@ -1,0 +1,153 @@
+"""The trainer's loop: outcomes in, tickets out, a round whenever enough is new, decisions, for ever.
+
+All state is what lies on disk: shards (what was experienced), registry (what was learned and decided) and the counter of
+tickets. A start after a kill at any point therefore simply goes on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import redis
+
+from shared.registry import Registry
+from shared.settings import TrainerSettings
+from shared.streams import OutcomeStream, TicketStream, connect
+from trainer_job.data.feature_cache import ViewCache
+from trainer_job.data.outcome_index import Dataset
+from trainer_job.data.replay_buffer import Library, shards_folder
+from trainer_job.ingest.ingest import Ingest, IngestThread
+from trainer_job.promotion.controller import Decisions
+from trainer_job.promotion.publish import REPOSITORY, seed_registry
+from trainer_job.service.coordinator import COLLECTING, JUDGING, Attendant
+from trainer_job.service.scene_requests import TicketOffice
+from trainer_job.tasks.registry import LEARNERS
+from trainer_job.training.distributed import Ranks
+from trainer_job.training.loop import Interrupted
+from trainer_job.training.round import RoundPlan, finish_round, learner_of, plan_round, train_round, trained_on
+
+log = logging.getLogger(__name__)
+
+TURN_SECONDS = 0.5
+
+
+@contextmanager
+def only_trainer(data_dir: Path) -> Iterator[IO[str]]:
+    """Holds the data directory for this process; the system lets go of it even when the process is killed."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with open(data_dir / "trainer.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SystemExit(f"another trainer works on {data_dir}: stop it, or give this one its own --data-dir") from None
+        yield lock
+
+
+class Trainer:
+    """Rank 0: everything but the gradient steps that it shares with other ranks."""
+
+    def __init__(self, settings: TrainerSettings, ranks: Ranks, stopping: Callable[[], bool]) -> None:
+        if settings.redis_url is None:
+            raise SystemExit("the trainer needs the queue: set REDIS_URL or --redis-url, e.g. redis://127.0.0.1:6379/0")
+        self.settings, self.ranks, self.stopping = settings, ranks, stopping
+        client = connect(settings.redis_url)
+        shards = shards_folder(settings.data_dir)
+        ingest = Ingest(OutcomeStream(client), shards, settings.shard_outcomes, settings.shard_seconds)
+        self.ingest = IngestThread(ingest)
+        self.registry = Registry(settings.models_dir)
+        shipped = settings.shipped_models_dir or REPOSITORY / "models"
+        seed_registry(self.registry, shipped, LEARNERS[settings.model], settings.seed)
+        self.library = Library(Dataset(shards), view_cache(settings, self.registry))
+        self.lock = threading.Lock()
+        stream = TicketStream(client)
+        tickets = TicketOffice(stream, settings.data_dir / "tickets.json", settings)
+        self.attendant = Attendant(client, self.registry, self.lock, tickets, self.library.dataset, ingest, settings.model)
+        self.decisions = Decisions(settings.model, self.registry, self.lock, self.library.dataset, stream, settings)
+        self.rounds = 0
+
+    def run(self) -> None:
+        """Until told to stop, or after `settings.rounds` rounds."""
+        threads: list[IngestThread | Attendant] = [self.ingest, self.attendant]
+        for thread in threads:
+            thread.start()
+        try:
+            while not self.stopping() and not self._finished():
+                if dead := [thread.name for thread in threads if not thread.is_alive()]:
+                    raise RuntimeError(f"the thread {dead[0]} has died; see the log above")
+                self._turn()
+        finally:
+            for thread in threads:
+                thread.stop()
+        self.ranks.broadcast(None)
+
+    def _finished(self) -> bool:
+        return 0 < self.settings.rounds <= self.rounds
+
+    def _turn(self) -> None:
+        """One look at everything; a round when it is due and no candidate is being judged."""
+        self.library.refresh()
+        new = len(self.library) - trained_on(self.registry, self.settings.model, len(self.library))
+        self.attendant.waiting_to_be_learned = new
+        try:
+            self.decisions.turn()
+        except redis.RedisError as error:
+            log.warning("the judge waits for the queue", extra={"error": str(error)})
+        self.attendant.state = JUDGING if self.decisions.trial else COLLECTING
+        if new >= self.settings.round_outcomes and not self.decisions.trial:
+            self._round(plan_round(self.library, self.registry, self.settings, self.settings.model))
+        else:
+            self.ranks.broadcast("wait")
+            time.sleep(TURN_SECONDS)
+
+    def _round(self, plan: RoundPlan) -> None:
+        start = time.monotonic()
+        self.attendant.state = "training"
+        log.info("round begins", extra={"from_version": plan.parent, "outcomes": len(plan.selection.labels)})
+        self.ranks.broadcast(plan)
+        cache, shards = self.library.cache, self.library.dataset.directory
+        network, curves = train_round(plan, self.registry, cache, shards, self.ranks, self.stopping, self._progress)
+        runs = self.settings.data_dir / "runs"
+        version = finish_round(plan, network, curves, self.library, self.registry, runs, self.ranks)
+        card = self.registry.card(self.settings.model, version)
+        figures = {name: round(value, 4) for name, value in card.metrics.items()}
+        log.info("round ends", extra={"version": version, "seconds": round(time.monotonic() - start, 1), **figures})
+        self.decisions.decide(version)
+        self.rounds += 1
+
+    def _progress(self, step: int, steps: int, loss: float) -> None:
+        self.attendant.state = f"training, step {step} of {steps}"
+        log.debug("training", extra={"step": step, "steps": steps, "loss": round(loss, 4)})
+
+
+def view_cache(settings: TrainerSettings, registry: Registry) -> ViewCache:
+    """Views as the champion sees the world."""
+    return ViewCache(settings.data_dir / "views", learner_of(registry, settings.model, registry.champion(settings.model)))
+
+
+def follow(settings: TrainerSettings, ranks: Ranks, stopping: Callable[[], bool]) -> None:
+    """Ranks other than 0: train what rank 0 plans."""
+    registry = Registry(settings.models_dir)
+    plan: RoundPlan | str | None
+    while (plan := ranks.broadcast("")) is not None:
+        if isinstance(plan, RoundPlan):
+            cache = view_cache(settings, registry)  # rank 0 has filled the registry before it plans
+            train_round(plan, registry, cache, shards_folder(settings.data_dir), ranks, stopping)
+
+
+def run(settings: TrainerSettings, ranks: Ranks, stopping: Callable[[], bool]) -> None:
+    """This rank's part, until told to stop."""
+    try:
+        if ranks.first:
+            with only_trainer(settings.data_dir):
+                Trainer(settings, ranks, stopping).run()
+        else:
+            follow(settings, ranks, stopping)
+    except Interrupted as interruption:
+        log.info("round given up: it is repeated at the next start", extra={"why": str(interruption)})

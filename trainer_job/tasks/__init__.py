@@ -1,0 +1,1 @@
+"""What a network learns from an outcome: one task per network."""

@@ -1,0 +1,118 @@
+"""One training round: from the champion and the stored outcomes to a published candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.registry import Registry
+from shared.settings import TrainerSettings
+from trainer_job.data.feature_cache import ViewCache
+from trainer_job.data.replay_buffer import Library, Selection, examples
+from trainer_job.evaluation.assessment import assess, draw
+from trainer_job.promotion.publish import Trained, is_trained, load_network, publish_candidate
+from trainer_job.tasks.base import Learner
+from trainer_job.tasks.registry import LEARNERS
+from trainer_job.training.distributed import SINGLE, Ranks
+from trainer_job.training.loop import Curves, Schedule, blend, new_share, train
+
+FRESH = Schedule(batch=64, learning_rate=1e-3)
+"""From a random initialisation."""
+WARM = Schedule(batch=128, learning_rate=1e-3)
+"""From a trained champion, with which the result is blended."""
+WARM_STEPS = 0.4
+"""Share of the fewest steps from random weights that a trained champion needs."""
+
+
+def learner_of(registry: Registry, name: str, version: int | None) -> Learner:
+    """The learner of a version's network; without a version, of a new one. Raises ValueError for one that cannot be trained."""
+    return LEARNERS[name] if version is None else LEARNERS[name].of(registry.card(name, version))
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """All that every rank needs to train the same network."""
+
+    name: str
+    parent: int
+    seed: int
+    schedule: Schedule
+    selection: Selection
+
+
+def plan_round(library: Library, registry: Registry, settings: TrainerSettings, name: str) -> RoundPlan:
+    """The next round; the same again after a kill as long as no outcome is added, since its seed is the next version's."""
+    parent = registry.champion(name)
+    if parent is None:
+        raise ValueError(f"the registry has no champion of {name} to start from")
+    trained = is_trained(registry.card(name, parent))
+    base = WARM if trained else FRESH
+    next_version = registry.versions(name)[-1] + 1
+    seed = int(np.random.default_rng([settings.seed, next_version]).integers(2**31))
+    chosen = library.training(settings.replay_outcomes, trained_on(registry, name, len(library)), seed)
+    least = max(1, int(WARM_STEPS * settings.least_steps)) if trained else settings.least_steps
+    schedule = replace(base, epochs=settings.epochs, least_steps=least)
+    return RoundPlan(name, parent, seed, schedule, library.select(chosen))
+
+
+def trained_on(registry: Registry, name: str, known: int) -> int:
+    """How many of the `known` stored outcomes the rounds so far have had before them: the card of the last round tells."""
+    totals = (int(registry.card(name, version).outcomes.get("total", 0)) for version in reversed(registry.versions(name)))
+    total = next((total for total in totals if total), 0)
+    return total if total <= known else 0  # a registry that was kept while the outcomes were not
+
+
+def train_round(
+    plan: RoundPlan,
+    registry: Registry,
+    cache: ViewCache,
+    shards: Path,
+    ranks: Ranks = SINGLE,
+    stopping: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+) -> tuple[Any, Curves]:
+    """The part that all ranks run: (network, curves). Raises Interrupted."""
+    network, learner = load_network(registry, plan.name, plan.parent), learner_of(registry, plan.name, plan.parent)
+    if learner.view_name != cache.learner.view_name:
+        raise ValueError(
+            f"{plan.name} version {plan.parent} sees the world in another way than the version that this trainer began with: "
+            "start the trainer again"
+        )
+    seen = examples(plan.selection, cache, shards)
+    curves = train(network, learner, seen, plan.schedule, plan.seed, ranks, stopping, on_progress)
+    blend_with(registry, plan.name, plan.parent, network, len(plan.selection.labels))
+    return network, curves
+
+
+def blend_with(registry: Registry, name: str, champion: int, network: Any, outcomes: int) -> None:
+    """Blends what was learned from so many outcomes with the champion that it began from, if that is trained."""
+    card = registry.card(name, champion)
+    if is_trained(card):
+        share = new_share(outcomes, int(card.outcomes.get("count") or 0))
+        blend(network, load_network(registry, name, champion), share)
+
+
+def finish_round(
+    plan: RoundPlan, network: Any, curves: Curves, library: Library, registry: Registry, runs: Path, ranks: Ranks = SINGLE
+) -> int:
+    """Rank 0's part: test against the champion on held-out scenes, draw, publish. Returns the candidate's version."""
+    held_out = library.held_out()
+    outcomes = {
+        "first": plan.selection.ids[0],
+        "last": plan.selection.ids[1],
+        "count": len(plan.selection.labels),
+        "held_out": len(held_out),
+        "total": len(library),
+    }
+    parent, learner = registry.card(plan.name, plan.parent), learner_of(registry, plan.name, plan.parent)
+    champion = load_network(registry, plan.name, plan.parent)
+    assessment = assess(network, champion, learner, library.examples(held_out), ranks.device)
+    training = {"steps": curves.steps[-1], "loss": curves.loss[-1], "world": ranks.world}
+    trained = Trained(network, learner, plan.parent, assessment, outcomes, plan.seed, training)
+    version = publish_candidate(registry, trained, parent.simulated)
+    draw(runs / f"{plan.name}-{version:04d}", curves, assessment, float(parent.calibration.get("value", 1.0)))
+    return version
