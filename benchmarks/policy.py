@@ -20,12 +20,12 @@ from benchmarks.planners import scenes
 from benchmarks.tables import keep, show
 from grasp_client.contract import Grasp, GraspPlan
 from planning.base import LoadedNetwork
-from planning.batched_inference import Steps
-from planning.gqcnn.cem import Found, Poses
+from planning.batched_inference import InferenceSteps
+from planning.gqcnn.cem import CemResult, Poses
 from planning.gqcnn.crop_scorer import CropScorer
 from planning.gqcnn.jaw import GQCNNPlanner
-from planning.jaw.candidates import Hands
-from planning.scene.scene import Scene
+from planning.jaw.candidates import JawCandidates
+from planning.scene.scene import PlanningScene
 from shared.registry import ModelCard
 
 NEAR, TURNED = 0.002, np.radians(2)
@@ -35,7 +35,9 @@ NEAR, TURNED = 0.002, np.radians(2)
 class ForwardByForward(GQCNNPlanner):
     """Geometry in batches, then one crop and one forward pass per grasp."""
 
-    def _score(self, scene: Scene, scorer: CropScorer, poses: Poses, most: int, found: Found[Hands]) -> Steps[None]:
+    def _score(
+        self, scene: PlanningScene, scorer: CropScorer, poses: Poses, most: int, found: CemResult[JawCandidates]
+    ) -> InferenceSteps[None]:
         hands, rejected = self.feasible(scene, poses)
         found.rejected += rejected
         for k in range(min(len(hands), most)):
@@ -47,7 +49,9 @@ class ForwardByForward(GQCNNPlanner):
 class GraspByGrasp(GQCNNPlanner):
     """One pose after the other, until enough are scored."""
 
-    def _score(self, scene: Scene, scorer: CropScorer, poses: Poses, most: int, found: Found[Hands]) -> Steps[None]:
+    def _score(
+        self, scene: PlanningScene, scorer: CropScorer, poses: Poses, most: int, found: CemResult[JawCandidates]
+    ) -> InferenceSteps[None]:
         scored = 0
         for k in range(len(poses[0])):
             one, rejected = self.feasible(scene, tuple(values[k : k + 1] for values in poses))

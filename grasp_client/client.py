@@ -19,18 +19,18 @@ from grasp_client.endpoints import (
     MODELS,
     PLANNERS,
     READY,
-    Call,
-    Question,
+    Endpoint,
+    HttpCall,
     Reply,
-    about_images,
-    about_model,
-    about_outcome,
-    about_plan,
+    images_ready_endpoint,
+    model_endpoint,
+    outcome_endpoint,
     parsed,
+    plan_endpoint,
 )
 from grasp_client.errors import GraspServerError
 from grasp_client.observation import Observation
-from grasp_client.retry import Attempts
+from grasp_client.retry import RetryPolicy
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_DEADLINE = 10.0
@@ -50,10 +50,10 @@ class _Connection:
         # A proxy named in the environment cannot reach this machine's own loopback.
         self._trust_env = httpx.URL(url).host not in ("127.0.0.1", "localhost", "::1")
 
-    def _attempts(self, deadline: float | None = None, most: float | None = None) -> Attempts:
-        return Attempts(self.url, self.deadline if deadline is None else deadline, self.attempts if most is None else most)
+    def _attempts(self, deadline: float | None = None, most: float | None = None) -> RetryPolicy:
+        return RetryPolicy(self.url, self.deadline if deadline is None else deadline, self.attempts if most is None else most)
 
-    def _arguments(self, call: Call, attempts: Attempts, request_id: str) -> dict[str, Any]:
+    def _arguments(self, call: HttpCall, attempts: RetryPolicy, request_id: str) -> dict[str, Any]:
         deadline, timeout = attempts.begin()
         headers = {**self._key, "X-Request-ID": request_id, **deadline, **call.headers}
         return {
@@ -83,7 +83,7 @@ class GraspClient(_Connection):
 
     def plan(self, observation: Observation, request: PlanRequest, *, deadline: float | None = None) -> GraspPlan:
         """Ranked grasps for an observation. Raises GraspServerError or one of its subclasses."""
-        return self._ask(about_plan(observation, request, deadline))
+        return self._ask(plan_endpoint(observation, request, deadline))
 
     def predict_grasp(
         self,
@@ -98,7 +98,7 @@ class GraspClient(_Connection):
 
         Raises ValueError for what the server would refuse, else as `plan`.
         """
-        return self._ask(about_images(depth, rgb, segmask, options, deadline))
+        return self._ask(images_ready_endpoint(depth, rgb, segmask, options, deadline))
 
     def report_outcome(
         self, *, success: bool, observation: Observation | None = None, deadline: float | None = None, **report: Any
@@ -108,7 +108,7 @@ class GraspClient(_Connection):
         After `plan`, `request_id=plan.request_id` and the `rank` of the executed grasp are enough (`failure` too if it was
         no success); later, or without it, give `id`, `grasp`, `planner`, `camera`, ... and the observation.
         """
-        question = about_outcome({"success": success, **report}, observation, deadline)
+        question = outcome_endpoint({"success": success, **report}, observation, deadline)
         return self._ask(question).id
 
     def planners(self) -> list[PlannerEntry]:
@@ -121,7 +121,7 @@ class GraspClient(_Connection):
 
     def model(self, name: str) -> ModelEntry:
         """One model, with the cards of its versions."""
-        return self._ask(about_model(name))
+        return self._ask(model_endpoint(name))
 
     def ready(self) -> bool:
         """Whether the server has its models loaded and warm; False also when there is none."""
@@ -135,10 +135,10 @@ class GraspClient(_Connection):
         """Returns when the server is ready. Raises GraspServerError with the last reason after `timeout` seconds."""
         self._send(READY, self._attempts(timeout, most=float("inf")))
 
-    def _ask(self, question: Question[Reply]) -> Reply:
+    def _ask(self, question: Endpoint[Reply]) -> Reply:
         return parsed(self._send(question.call, self._attempts(question.deadline)), question.reply)
 
-    def _send(self, call: Call, attempts: Attempts) -> httpx.Response:
+    def _send(self, call: HttpCall, attempts: RetryPolicy) -> httpx.Response:
         request_id = uuid.uuid4().hex
         while True:
             try:
@@ -176,7 +176,7 @@ class AsyncGraspClient(_Connection):
         self._http = httpx.AsyncClient(transport=transport, trust_env=self._trust_env)
 
     async def plan(self, observation: Observation, request: PlanRequest, *, deadline: float | None = None) -> GraspPlan:
-        return await self._ask(about_plan(observation, request, deadline))
+        return await self._ask(plan_endpoint(observation, request, deadline))
 
     async def predict_grasp(
         self,
@@ -187,12 +187,12 @@ class AsyncGraspClient(_Connection):
         deadline: float | None = None,
         **options: Any,
     ) -> GraspPlan:
-        return await self._ask(about_images(depth, rgb, segmask, options, deadline))
+        return await self._ask(images_ready_endpoint(depth, rgb, segmask, options, deadline))
 
     async def report_outcome(
         self, *, success: bool, observation: Observation | None = None, deadline: float | None = None, **report: Any
     ) -> str:
-        question = about_outcome({"success": success, **report}, observation, deadline)
+        question = outcome_endpoint({"success": success, **report}, observation, deadline)
         return (await self._ask(question)).id
 
     async def planners(self) -> list[PlannerEntry]:
@@ -202,7 +202,7 @@ class AsyncGraspClient(_Connection):
         return (await self._ask(MODELS)).models
 
     async def model(self, name: str) -> ModelEntry:
-        return await self._ask(about_model(name))
+        return await self._ask(model_endpoint(name))
 
     async def ready(self) -> bool:
         try:
@@ -214,10 +214,10 @@ class AsyncGraspClient(_Connection):
     async def wait_until_ready(self, timeout: float = 60.0) -> None:
         await self._send(READY, self._attempts(timeout, most=float("inf")))
 
-    async def _ask(self, question: Question[Reply]) -> Reply:
+    async def _ask(self, question: Endpoint[Reply]) -> Reply:
         return parsed(await self._send(question.call, self._attempts(question.deadline)), question.reply)
 
-    async def _send(self, call: Call, attempts: Attempts) -> httpx.Response:
+    async def _send(self, call: HttpCall, attempts: RetryPolicy) -> httpx.Response:
         request_id = uuid.uuid4().hex
         while True:
             try:

@@ -26,7 +26,7 @@ Reply = TypeVar("Reply", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Call:
+class HttpCall:
     """One HTTP request, as often as it may have to be sent."""
 
     method: str
@@ -37,56 +37,56 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Question(Generic[Reply]):
+class Endpoint(Generic[Reply]):
     """A call, the model of its reply, and the seconds that it may take (none: the client's own deadline)."""
 
-    call: Call
+    call: HttpCall
     reply: type[Reply]
     deadline: float | None = None
 
 
-READY = Call("GET", "/ready")
-PLANNERS = Question(Call("GET", "/planners"), Planners)
-MODELS = Question(Call("GET", "/models"), Models)
+READY = HttpCall("GET", "/ready")
+PLANNERS = Endpoint(HttpCall("GET", "/planners"), Planners)
+MODELS = Endpoint(HttpCall("GET", "/models"), Models)
 
 
-def about_model(name: str) -> Question[ModelEntry]:
-    return Question(Call("GET", f"/models/{quote(name, safe='')}"), ModelEntry)
+def model_endpoint(name: str) -> Endpoint[ModelEntry]:
+    return Endpoint(HttpCall("GET", f"/models/{quote(name, safe='')}"), ModelEntry)
 
 
-def about_plan(observation: Observation, request: PlanRequest, deadline: float | None) -> Question[GraspPlan]:
-    return Question(plan_call(observation, request), GraspPlan, deadline)
+def plan_endpoint(observation: Observation, request: PlanRequest, deadline: float | None) -> Endpoint[GraspPlan]:
+    return Endpoint(plan_call(observation, request), GraspPlan, deadline)
 
 
-def about_images(
+def images_ready_endpoint(
     depth: np.ndarray | None,
     rgb: np.ndarray | None,
     segmask: np.ndarray | None,
     options: dict[str, Any],
     deadline: float | None,
-) -> Question[GraspPlan]:
+) -> Endpoint[GraspPlan]:
     """The same for arrays and options as users have them. Raises ValueError for what the server would refuse."""
     request = request_of(**options)
-    return about_plan(observe(depth, rgb, segmask, request.depth_scale), request, deadline)
+    return plan_endpoint(observe(depth, rgb, segmask, request.depth_scale), request, deadline)
 
 
-def about_outcome(
+def outcome_endpoint(
     report: Mapping[str, Any], observation: Observation | None, deadline: float | None
-) -> Question[OutcomeAccepted]:
-    return Question(outcome_call(report, observation), OutcomeAccepted, deadline)
+) -> Endpoint[OutcomeAccepted]:
+    return Endpoint(outcome_call(report, observation), OutcomeAccepted, deadline)
 
 
-def plan_call(observation: Observation, request: PlanRequest) -> Call:
+def plan_call(observation: Observation, request: PlanRequest) -> HttpCall:
     """`POST /predict_grasp`. Only options that differ from their defaults are sent, so that old servers accept new clients."""
     options = request.model_dump_json(exclude_defaults=True)
     if observation.depth is not None and observation.rgb is None and observation.segmask is None:
         return _raw_depth_call(observation.depth, request.depth_scale, options)
     images = {"depth": observation.depth, "rgb": observation.rgb, "segmask": observation.segmask}
     files = {name: _npy_part(name, image) for name, image in images.items() if image is not None}
-    return Call("POST", "/predict_grasp", files={**files, "request": (None, options.encode(), "application/json")})
+    return HttpCall("POST", "/predict_grasp", files={**files, "request": (None, options.encode(), "application/json")})
 
 
-def _raw_depth_call(depth: np.ndarray, depth_scale: float, options: str) -> Call:
+def _raw_depth_call(depth: np.ndarray, depth_scale: float, options: str) -> HttpCall:
     body, dtype = encode_raw_depth(depth, depth_scale)
     headers = {
         "Content-Type": "application/octet-stream",
@@ -94,17 +94,17 @@ def _raw_depth_call(depth: np.ndarray, depth_scale: float, options: str) -> Call
         "X-Dtype": dtype,
         "X-Request": json.dumps(json.loads(options)),  # ASCII only, as a header must be
     }
-    return Call("POST", "/predict_grasp", headers, body)
+    return HttpCall("POST", "/predict_grasp", headers, body)
 
 
-def outcome_call(report: Mapping[str, Any], observation: Observation | None) -> Call:
+def outcome_call(report: Mapping[str, Any], observation: Observation | None) -> HttpCall:
     """`POST /outcomes`: the report as JSON, in a form when images come with it."""
     body = to_json({name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in report.items()})
     if observation is None:
-        return Call("POST", "/outcomes", {"Content-Type": "application/json"}, body)
+        return HttpCall("POST", "/outcomes", {"Content-Type": "application/json"}, body)
     images = {"depth": observation.depth, "rgb": observation.rgb}
     files = {name: _npy_part(name, image) for name, image in images.items() if image is not None}
-    return Call("POST", "/outcomes", files={**files, "outcome": (None, body, "application/json")})
+    return HttpCall("POST", "/outcomes", files={**files, "outcome": (None, body, "application/json")})
 
 
 def parsed(response: httpx.Response, model: type[Reply]) -> Reply:

@@ -21,7 +21,7 @@ REPLY_GRACE = 0.5
 """The server answers 504 at the deadline; we listen this much longer to hear it say so. Seconds."""
 
 
-class Attempts:
+class RetryPolicy:
     """The attempts of one call: at most `most`, all inside `deadline` seconds from now."""
 
     def __init__(self, url: str, deadline: float, most: float) -> None:

@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from inference_server import errors
 from inference_server.routes import batch, dashboard, gqcnn, health, heatmap, models, outcomes, predict, process, v2
 from inference_server.security.auth import require_key
-from inference_server.security.middleware import AccessMiddleware
+from inference_server.security.middleware import RequestMiddleware
 from inference_server.service import Service
 from inference_server.tensors import InferRequest
 from inference_server.tracing import telemetry
@@ -44,7 +44,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     for router in (v2.router, health.router, v2.health, dashboard.router):
         app.include_router(router)
     errors.install(app)
-    app.add_middleware(AccessMiddleware, metrics=service.metrics)
+    app.add_middleware(RequestMiddleware, metrics=service.metrics)
     _document(app)
     return app
 

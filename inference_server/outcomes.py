@@ -12,6 +12,7 @@ import redis
 from pydantic import Field, ValidationError
 
 from grasp_client.contract import (
+    ApiModel,
     CameraIntrinsics,
     ContactRule,
     Failure,
@@ -26,7 +27,6 @@ from grasp_client.contract import (
     Pose,
     Probability,
     SceneRef,
-    Wire,
 )
 from grasp_client.observation import Observation
 from inference_server.errors import ServerError, invalid_fields
@@ -41,7 +41,7 @@ DEPTH_SCALE = 1e-4
 RETRY_AFTER = 5
 
 
-class OutcomeReport(Wire):
+class OutcomeReport(ApiModel):
     """What a robot says of a grasp that it has tried: an outcome's meta and its id.
 
     With the `request_id` of a recent plan, `success` (and `failure`) is enough: the server fills in what it remembers.
@@ -140,7 +140,9 @@ def _remembered(report: OutcomeReport, recent: RecentPlan) -> dict[str, Any]:
         fields |= {"grasp": grasp, "quality": grasp.quality}
     # As plain data, so that one validation sees all fields in one form.
     return {
-        name: value.model_dump() if isinstance(value, Wire) else value for name, value in fields.items() if value is not None
+        name: value.model_dump() if isinstance(value, ApiModel) else value
+        for name, value in fields.items()
+        if value is not None
     }
 
 

@@ -12,22 +12,22 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from grasp_client.contract import CameraIntrinsics, ModelRef, Pixel, PlanRequest, Wire
+from grasp_client.contract import ApiModel, CameraIntrinsics, ModelRef, Pixel, PlanRequest
 from grasp_client.observation import Observation
 from inference_server.errors import ServerError
 from planning.base import LoadedNetwork
-from planning.batched_inference import finish
+from planning.batched_inference import run_batched
 from planning.calibration import calibrated
 from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps
 from planning.networks.device import to_device
-from planning.scene.scene import view
+from planning.scene.scene import observe_scene
 
 MOST_CROPS = 4096
 BATCH = 256
 """Crops in one forward pass."""
 
 
-class ImageGrasp(Wire):
+class ImageGrasp(ApiModel):
     """A grasp on the image: its centre, the angle of the closing axis from +u towards +v, and the fingertips' depth."""
 
     center_px: Pixel
@@ -36,7 +36,7 @@ class ImageGrasp(Wire):
     lean: float = Field(0.0, ge=0, le=math.pi / 2, description="of a cup: angle of the approach from the optical axis, rad")
 
 
-class QualityRequest(Wire):
+class QualityRequest(ApiModel):
     """Options of `POST /gqcnn`."""
 
     camera: CameraIntrinsics | None = Field(None, description="of the image; none: a common depth camera is assumed")
@@ -46,7 +46,7 @@ class QualityRequest(Wire):
     model_version: int | None = Field(None, ge=1, description="registry version; default: the champion")
 
 
-class QualityReply(Wire):
+class QualityReply(ApiModel):
     """Probabilities of success, in the order that the crops or grasps were sent."""
 
     quality: list[float]
@@ -137,12 +137,12 @@ def score_crops(item: Crops, network: LoadedNetwork) -> np.ndarray:
 def score_on_image(item: OnImage, network: LoadedNetwork) -> np.ndarray:
     """(N,) probabilities of grasps on an image. Raises ServerError 422 for a network that does not score crops."""
     _crop_size(network)
-    scorer = CropScorer(view(item.observation, PlanRequest(camera=item.camera), network.device), network)
+    scorer = CropScorer(observe_scene(item.observation, PlanRequest(camera=item.camera), network.device), network)
     columns = (
         torch.tensor(values, dtype=torch.float32, device=network.device)
         for values in zip(*((grasp.center_px, grasp.angle, grasp.depth, grasp.lean) for grasp in item.grasps), strict=True)
     )
-    [(logits, _)] = finish([scorer(ImageGrasps(*columns))])
+    [(logits, _)] = run_batched([scorer(ImageGrasps(*columns))])
     return calibrated(logits, network.card.calibration).cpu().numpy()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 
 @dataclass
-class Call:
+class RequestContext:
     """Times are time.monotonic(). stages: name to start and seconds."""
 
     client: str
@@ -31,6 +31,6 @@ class Call:
         total = (time.monotonic() - self.started) * 1e3
         return {name: round(value, 3) for name, value in {**stages, **more, "total": total}.items()}
 
-    def part(self, number: int) -> Call:
+    def part(self, number: int) -> RequestContext:
         """The call of one of several observations in a request, with an id of its own."""
         return replace(self, id=f"{self.id}.{number}", stages={})

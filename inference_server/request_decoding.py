@@ -28,10 +28,10 @@ MULTIPART = "multipart/form-data"
 QUICK_BYTES = 2**21
 """Raw depth up to this size, 1024 x 1024 as uint16, is read in about half a millisecond."""
 Options = TypeVar("Options", bound=BaseModel)
-Item = tuple[Observation, PlanRequest]
+PlanItem = tuple[Observation, PlanRequest]
 
 
-def read_item(body: bytes, headers: Mapping[str, str], query: Mapping[str, str], limits: ImageLimits) -> Item:
+def read_item(body: bytes, headers: Mapping[str, str], query: Mapping[str, str], limits: ImageLimits) -> PlanItem:
     """One observation and its options, checked. `headers` must look names up in any case.
 
     Raises ServerError or ImageError with the contract's statuses.

@@ -22,18 +22,18 @@ from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.imaging import ImageLimits
 from grasp_client.observation import Observation
 from inference_server import tracing
-from inference_server.batching.batcher import Batcher, Place
+from inference_server.batching.batcher import Batcher, QueueSlot
 from inference_server.errors import ServerError
 from inference_server.heatmap import overlay_png
 from inference_server.metrics import Metrics
 from inference_server.models.warm import warm_up
 from inference_server.models.weights import Weights
 from inference_server.outcomes import OutcomePublisher, RecentPlans
-from inference_server.request_context import Call
+from inference_server.request_context import RequestContext
 from inference_server.security.auth import Keys, client_of
 from inference_server.security.limits import BodyReader, deadline_of
 from planning.base import LoadedNetwork, Planner, choose, discover
-from planning.batched_inference import plan_together
+from planning.batched_inference import plan_batched
 from planning.networks.device import choose_execution, usable_cores
 from planning.networks.loading import Loader
 from shared.registry import Registry
@@ -116,7 +116,7 @@ class Service:
         """Planners that can answer now."""
         return [name for name, planner in self.planners.items() if planner.model_name is None or self.network_of(planner)]
 
-    async def receive(self, request: Request, call: Call) -> bytes:
+    async def receive(self, request: Request, call: RequestContext) -> bytes:
         """The body of a request that is going to the queue; refused before it is read when the queue has no place for it."""
         self.batcher.check_room(call.client, call.deadline)
         return await self.bodies.read(request, call.client)
@@ -125,13 +125,15 @@ class Service:
         """Run a function in the decoding threads."""
         return await asyncio.get_running_loop().run_in_executor(self.decoders, function, *arguments)
 
-    async def decode(self, call: Call, function: Callable[..., Result], *arguments: Any, quick: bool = False) -> Result:
+    async def decode(
+        self, call: RequestContext, function: Callable[..., Result], *arguments: Any, quick: bool = False
+    ) -> Result:
         """Run a decoder: in the decoding threads, unless it is so quick that handing it over would cost more."""
         with call.stage("decode"):
             return function(*arguments) if quick else await self.work(function, *arguments)
 
-    async def ask(self, call: Call, place: Place, group: Hashable, run: Callable, payload: Any, most: int) -> Any:
-        """What `run` makes of the payload in the inference thread; see `Place.ask`."""
+    async def ask(self, call: RequestContext, place: QueueSlot, group: Hashable, run: Callable, payload: Any, most: int) -> Any:
+        """What `run` makes of the payload in the inference thread; see `QueueSlot.ask`."""
         try:
             answer = await place.ask(group, run, payload, call.deadline, most)
             call.stages["queue"] = answer.queued, answer.started - answer.queued
@@ -142,7 +144,7 @@ class Service:
                 self.metrics.seconds.labels("decode").observe(call.stages["decode"][1])
             tracing.record(call.stages)
 
-    async def _chosen(self, call: Call, item: Item) -> tuple[Planner, LoadedNetwork | None]:
+    async def _chosen(self, call: RequestContext, item: Item) -> tuple[Planner, LoadedNetwork | None]:
         """The planner for an observation, and the version of its model unless that is the champion. Raises what the contract
         names."""
         observation, options = item
@@ -158,14 +160,14 @@ class Service:
             raise ServerError(422, "no_versions", f"planner {planner.name!r} has no model: leave model_version out")
         return await asyncio.to_thread(self.weights.pin, planner.model_name, version)
 
-    def _candidate(self, call: Call, planner: Planner) -> LoadedNetwork | None:
+    def _candidate(self, call: RequestContext, planner: Planner) -> LoadedNetwork | None:
         """The candidate for a share of the requests, chosen by their id so that a repeated request meets the same version."""
         share = self.settings.candidate_share
         if not share or planner.model_name is None or zlib.crc32(call.id.encode()) >= share * 2**32:
             return None
         return self.weights.candidate(planner.model_name)
 
-    async def plan(self, call: Call, item: Item, place: Place) -> GraspPlan:
+    async def plan(self, call: RequestContext, item: Item, place: QueueSlot) -> GraspPlan:
         """Plan one observation; fills in request id and timings, and remembers the plan. Raises what the contract names."""
         observation, options = item
         planner, network = await self._chosen(call, item)
@@ -186,7 +188,7 @@ class Service:
         self.recent.remember(plan, observation, options)
         return plan
 
-    async def heatmap(self, call: Call, item: Item, place: Place) -> Heatmap:
+    async def heatmap(self, call: RequestContext, item: Item, place: QueueSlot) -> Heatmap:
         """The dense map of one observation. Raises what the contract names, and PlannerError 422 for a planner without one."""
         planner, network = await self._chosen(call, item)
         group = ("heatmap", planner.name, network.version if network else None)
@@ -202,7 +204,7 @@ class Service:
                 planner.heatmap(*item, network) if item[1].return_heatmap and draws_maps(planner) else None
                 for planner, network, item in pinned
             ]
-        return list(zip(plan_together(pinned), maps, strict=True))
+        return list(zip(plan_batched(pinned), maps, strict=True))
 
     def _maps(self, planner: Planner, pinned: LoadedNetwork | None, items: Sequence[Item]) -> list[Heatmap]:
         network = pinned or self.network_of(planner)
@@ -218,10 +220,10 @@ class Service:
         if "plan" in plan.timings_ms:
             self.metrics.seconds.labels("plan").observe(plan.timings_ms["plan"] / 1e3)
 
-    def call_of(self, request: Request) -> Call:
+    def call_of(self, request: Request) -> RequestContext:
         """Raises ServerError 422 for a bad X-Deadline-Ms."""
         deadline = deadline_of(request, self.settings.deadline_ms)
-        return Call(client_of(request), request.scope["request_id"], request.scope["started"], deadline)
+        return RequestContext(client_of(request), request.scope["request_id"], request.scope["started"], deadline)
 
 
 def draws_maps(planner: Planner) -> bool:

@@ -22,7 +22,7 @@ from shared.registry import ModelCard
 logger = logging.getLogger(__name__)
 
 GROUP = "grasploop.planners"
-Item = tuple[Observation, PlanRequest]
+PlanItem = tuple[Observation, PlanRequest]
 
 
 class PlannerError(Exception):
@@ -66,7 +66,7 @@ class Planner(ABC):
     """The network that serves a model now, for a planner that asks others; set by whoever runs it."""
 
     @abstractmethod
-    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
+    def plan_batch(self, items: Sequence[PlanItem], network: LoadedNetwork | None) -> list[GraspPlan]:
         """Plans in the order of `items`. Raises PlannerError where an item cannot be answered."""
 
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from grasp_client.contract import GraspPlan
-from planning.base import Item, LoadedNetwork, Planner
-from planning.failure_penalty import doubted, widened
+from planning.base import LoadedNetwork, PlanItem, Planner
+from planning.failure_penalty import expand_request, penalize
 
 
 @dataclass(frozen=True, eq=False)
-class Ask:
+class NetworkCall:
     """A question to a network. inputs: of its forward, each with N rows, N at least 1; most: rows that are worth one pass.
 
     The answer is what the network says of them, (N, ...) float32.
@@ -32,30 +32,30 @@ class Ask:
 
 
 Result = TypeVar("Result")
-Steps = Generator[Ask, Tensor, Result]
+InferenceSteps = Generator[NetworkCall, Tensor, Result]
 """Work that stops at each question until the answer is sent."""
 
 
-class StepPlanner(Planner):
+class BatchedPlanner(Planner):
     """A planner that asks networks in steps, so that they answer many plans at once."""
 
     @abstractmethod
-    def steps(self, item: Item, network: LoadedNetwork | None) -> Steps[GraspPlan]:
+    def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
         """One plan. Raises PlannerError where the item cannot be answered."""
 
     @torch.inference_mode()
-    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
-        return [_timed(*each) for each in finish([self.steps(item, network) for item in items])]
+    def plan_batch(self, items: Sequence[PlanItem], network: LoadedNetwork | None) -> list[GraspPlan]:
+        return [_timed(*each) for each in run_batched([self.steps(item, network) for item in items])]
 
 
 @torch.inference_mode()
-def plan_together(asked: Sequence[tuple[Planner, LoadedNetwork | None, Item]]) -> list[GraspPlan]:
+def plan_batched(asked: Sequence[tuple[Planner, LoadedNetwork | None, PlanItem]]) -> list[GraspPlan]:
     """Plans of several planners in the order of `asked`. Those that ask in steps share their passes."""
-    items = [widened(item) for _, _, item in asked]
-    stepping = [k for k, (planner, _, _) in enumerate(asked) if isinstance(planner, StepPlanner)]
+    items = [expand_request(item) for _, _, item in asked]
+    stepping = [k for k, (planner, _, _) in enumerate(asked) if isinstance(planner, BatchedPlanner)]
     plans: dict[int, GraspPlan] = {}
     works = [asked[k][0].steps(items[k], asked[k][1]) for k in stepping]  # type: ignore[attr-defined]
-    plans.update(zip(stepping, (_timed(*each) for each in finish(works)), strict=True))
+    plans.update(zip(stepping, (_timed(*each) for each in run_batched(works)), strict=True))
     others: dict[tuple[int, int], list[int]] = {}
     for k, (planner, network, _) in enumerate(asked):
         if k not in plans:
@@ -63,16 +63,16 @@ def plan_together(asked: Sequence[tuple[Planner, LoadedNetwork | None, Item]]) -
     for places in others.values():
         planner, network, _ = asked[places[0]]
         plans.update(zip(places, planner.plan_batch([items[k] for k in places], network), strict=True))
-    return [doubted(plans[k], asked[k][2]) for k in range(len(asked))]
+    return [penalize(plans[k], asked[k][2]) for k in range(len(asked))]
 
 
-def finish(works: Sequence[Steps[Result]]) -> list[tuple[Result, float]]:
+def run_batched(works: Sequence[InferenceSteps[Result]]) -> list[tuple[Result, float]]:
     """What each work comes to, and the seconds that it took: its own steps and its share of the passes."""
     results: dict[int, Result] = {}
     seconds = [0.0] * len(works)
     answers: dict[int, Tensor | None] = dict.fromkeys(range(len(works)))
     while answers:
-        asks: dict[int, Ask] = {}
+        asks: dict[int, NetworkCall] = {}
         for k, answer in answers.items():
             started = time.perf_counter()
             try:
@@ -91,7 +91,7 @@ def finish(works: Sequence[Steps[Result]]) -> list[tuple[Result, float]]:
     return [(results[k], seconds[k]) for k in range(len(works))]
 
 
-def _alike(asks: dict[int, Ask]) -> list[list[int]]:
+def _alike(asks: dict[int, NetworkCall]) -> list[list[int]]:
     """Questions that one pass can answer: to the same network, with rows of the same shape."""
     groups: dict[tuple, list[int]] = {}
     for k, ask in asks.items():
@@ -99,7 +99,7 @@ def _alike(asks: dict[int, Ask]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _answer(asks: list[Ask]) -> list[Tensor]:
+def _answer(asks: list[NetworkCall]) -> list[Tensor]:
     columns = [each[0] if len(each) == 1 else torch.cat(each) for each in zip(*(ask.inputs for ask in asks), strict=True)]
     rows = len(columns[0])
     most = min((ask.most for ask in asks if ask.most), default=rows)

@@ -6,35 +6,35 @@ from collections import Counter
 from collections.abc import Sequence
 
 from grasp_client.contract import GraspKind, GraspPlan, PlanRequest
-from planning.base import Item, LoadedNetwork, discover
-from planning.batched_inference import StepPlanner, Steps
+from planning.base import LoadedNetwork, PlanItem, discover
+from planning.batched_inference import BatchedPlanner, InferenceSteps
 
 MEMBERS: dict[GraspKind, tuple[str, ...]] = {"parallel_jaw": ("dense", "antipodal"), "suction": ("suction_dense", "suction")}
 """Planners asked for each kind of gripper: the first whose network is loaded or that needs none."""
 
 
-class EnsemblePlanner(StepPlanner):
+class EnsemblePlanner(BatchedPlanner):
     name = "ensemble"
     description = "Jaw and suction grasps ranked together by probability of success; reads the gripper's sizes of both. Depth."
     grippers = frozenset({"parallel_jaw", "suction"})
 
     batched_with = "dense"
 
-    def steps(self, item: Item, network: LoadedNetwork | None) -> Steps[GraspPlan]:
+    def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
         self.check(*item)
         plans = []
         for kind in MEMBERS:
             plans.append((yield from self._plan_kind(kind, item)))
         return merged(self.name, item[1], plans)
 
-    def _plan_kind(self, kind: GraspKind, item: Item) -> Steps[GraspPlan]:
+    def _plan_kind(self, kind: GraspKind, item: PlanItem) -> InferenceSteps[GraspPlan]:
         """The plan for one kind of gripper, by its best planner that can answer now."""
         observation, request = item
         asked = observation, request.model_copy(update={"gripper": request.gripper.model_copy(update={"kind": kind})})
         members = [discover()[name]() for name in MEMBERS[kind]]
         able = ((each, self.networks(each.model_name) if each.model_name else None) for each in members)
         planner, network = next((each, found) for each, found in able if found or each.model_name is None)
-        if isinstance(planner, StepPlanner):
+        if isinstance(planner, BatchedPlanner):
             return (yield from planner.steps(asked, network))
         return planner.plan_batch([asked], network)[0]
 

@@ -10,7 +10,7 @@ import numpy as np
 from grasp_client.contract import FailedGrasp, Grasp, GraspPlan
 from grasp_client.geometry import deproject
 from grasp_client.observation import Observation
-from planning.base import Item
+from planning.base import PlanItem
 from planning.scene.scene import assumed_camera
 
 CHOSEN_FROM = 256
@@ -28,7 +28,7 @@ LEAST = 1e-6
 """Qualities count as if they were at least this far from 0 and 1."""
 
 
-def widened(item: Item) -> Item:
+def expand_request(item: PlanItem) -> PlanItem:
     """The item as its planner is asked: for more grasps than are wanted, where some failed."""
     observation, request = item
     if not request.failed:
@@ -36,7 +36,7 @@ def widened(item: Item) -> Item:
     return observation, request.model_copy(update={"n_grasps": max(CHOSEN_FROM, request.n_grasps)})
 
 
-def doubted(plan: GraspPlan, item: Item) -> GraspPlan:
+def penalize(plan: GraspPlan, item: PlanItem) -> GraspPlan:
     """The plan of a widened item as the request wants it: ranked anew by what is left of the qualities, and as long as asked.
 
     A grasp that falls below `min_quality` counts as `low_quality`.
@@ -46,7 +46,7 @@ def doubted(plan: GraspPlan, item: Item) -> GraspPlan:
         return plan
     quality = np.clip([grasp.quality for grasp in plan.grasps], LEAST, 1 - LEAST)
     promised = np.array([PROMISED if failed.quality is None else failed.quality for failed in request.failed])
-    lost = doubt(*apart(plan.grasps, item), promised) if plan.grasps else 0.0
+    lost = logit_penalty(*distances_to_failures(plan.grasps, item), promised) if plan.grasps else 0.0
     quality = 1 / (1 + np.exp(lost - np.log(quality / (1 - quality))))
     order = np.argsort(-quality, kind="stable")
     ranked = [plan.grasps[k].model_copy(update={"quality": float(quality[k])}) for k in order]
@@ -58,7 +58,7 @@ def doubted(plan: GraspPlan, item: Item) -> GraspPlan:
     return plan.model_copy(update=changes)
 
 
-def doubt(distance: np.ndarray, turn: np.ndarray, promised: np.ndarray) -> np.ndarray:
+def logit_penalty(distance: np.ndarray, turn: np.ndarray, promised: np.ndarray) -> np.ndarray:
     """What N grasps lose of their logits, (N,), at distances (N, F), m, and angles (N, F), rad, from F that failed.
 
     promised: qualities (F,) of those; the cost goes with their squares, for a grasp that promised little tells little by its
@@ -74,7 +74,7 @@ def doubt(distance: np.ndarray, turn: np.ndarray, promised: np.ndarray) -> np.nd
     return ((wide + near) * promised**2).sum(axis=1)
 
 
-def apart(grasps: Sequence[Grasp], item: Item) -> tuple[np.ndarray, np.ndarray]:
+def distances_to_failures(grasps: Sequence[Grasp], item: PlanItem) -> tuple[np.ndarray, np.ndarray]:
     """How far N grasps lie from F that failed: distances (N, F), m, and angles between closing axes (N, F), 0 to pi/2.
 
     Without a camera or a depth, as an ordinary camera would see them.

@@ -8,7 +8,7 @@ from pathlib import Path
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import GraspPlanner, Observation
 from planning.base import LoadedNetwork, Planner, choose, discover
-from planning.batched_inference import plan_together
+from planning.batched_inference import plan_batched
 from planning.networks.device import pick_device
 from planning.networks.loading import load_network
 from shared.registry import Registry, UnknownVersion
@@ -21,7 +21,7 @@ class LocalPlanner:
         self.planner, self.network = planner, network
 
     def plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
-        [plan] = plan_together([(self.planner, self.network, (observation, request))])
+        [plan] = plan_batched([(self.planner, self.network, (observation, request))])
         return plan
 
 

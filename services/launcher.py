@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from services.process import Child
+from services.process import ManagedProcess
 
 TICK_SECONDS = 0.2
 START_TRIES = 3
@@ -22,8 +22,8 @@ class Launcher:
 
     def __init__(
         self,
-        stages: Sequence[Sequence[Child]],
-        stop_order: Sequence[tuple[Sequence[Child], float]],
+        stages: Sequence[Sequence[ManagedProcess]],
+        stop_order: Sequence[tuple[Sequence[ManagedProcess], float]],
         say: Callable[[str], None],
     ):
         self.stages = [list(stage) for stage in stages]
@@ -33,7 +33,7 @@ class Launcher:
         self.stopping = False
 
     @property
-    def children(self) -> list[Child]:
+    def children(self) -> list[ManagedProcess]:
         return [child for stage in self.stages for child in stage]
 
     @property
@@ -75,7 +75,7 @@ class Launcher:
                     self.say(f"{child.spec.name} did not end within {patience:g} s and is killed")
                 self.kill(child)
 
-    def kill(self, child: Child) -> None:
+    def kill(self, child: ManagedProcess) -> None:
         """End a child and all that it started."""
         child.signal_group(signal.SIGKILL)
         if child.process:

@@ -24,9 +24,9 @@ from pydantic_settings import CliApp, SettingsConfigDict
 from services import queue
 from services.data_lock import DataFolderInUse, DataLock
 from services.launcher import Launcher, StartFailed
-from services.process import Child, ChildSpec
+from services.process import ManagedProcess, ProcessSpec
 from services.status import StatusReader
-from services.view import View, choose_view
+from services.view import StatusDisplay, choose_display
 from shared.settings import LocalSettings, ServerSettings, TrainerSettings, WorkerSettings
 
 STATUS_SECONDS = 1.0
@@ -38,7 +38,7 @@ class PortInUse(Exception):
     """Another program listens where the server should."""
 
 
-class Settings(LocalSettings):
+class RunSettings(LocalSettings):
     """Queue, inference server, trainer and simulation workers on this machine, with data that the next start continues."""
 
     model_config = SettingsConfigDict(cli_prog_name="python -m services.local")
@@ -80,24 +80,24 @@ class Loop:
     def models_dir(self) -> Path:
         return self.data / "models"
 
-    def queue_children(self) -> list[Child]:
+    def queue_children(self) -> list[ManagedProcess]:
         if self.settings.redis_url:
             return []
         command = queue.server_command(self.queue_port, self.data / "queue")
         return [self._child("queue", command, 1, lambda: queue.answers(self.redis_url), death_signal=signal.SIGTERM)]
 
-    def server(self) -> Child:
+    def server(self) -> ManagedProcess:
         threads = max(1, self.cores // 2)
         command = [sys.executable, "-m", "inference_server"]
         where = {"HOST": self.settings.host, "PORT": str(self.port)}
         return self._child("inference_server", command, threads, self._server_is_ready, variables=where)
 
-    def trainer(self) -> Child:
+    def trainer(self) -> ManagedProcess:
         finite = TrainerSettings().rounds > 0
         command = [sys.executable, "-m", "trainer_job"]
         return self._child("trainer_job", command, max(1, self.cores // 2), lambda: True, may_finish=finite, niceness=5)
 
-    def workers(self) -> list[Child]:
+    def workers(self) -> list[ManagedProcess]:
         finite = WorkerSettings().attempts > 0
         told = {"SERVER_URL": self.url, "SPOOL_DIR": str(self.data / "spool")} | self._worker_key()
         children = []
@@ -123,9 +123,9 @@ class Loop:
         ready: Callable[[], bool],
         variables: dict[str, str] | None = None,
         **spec: Any,
-    ) -> Child:
+    ) -> ManagedProcess:
         environment = self.environment(threads, **(variables or {}))
-        return Child(ChildSpec(name, command, environment, ready, **spec), self.data / "logs", self.lock.descriptor)
+        return ManagedProcess(ProcessSpec(name, command, environment, ready, **spec), self.data / "logs", self.lock.descriptor)
 
     def _server_is_ready(self) -> bool:
         try:
@@ -135,7 +135,7 @@ class Loop:
             return False
 
 
-def build(loop: Loop, view: View) -> Launcher:
+def build(loop: Loop, view: StatusDisplay) -> Launcher:
     """Who starts after whom, and who stops before whom: the queue outlives all that write to it."""
     queues, server, trainer, workers = loop.queue_children(), loop.server(), loop.trainer(), loop.workers()
     stop_order = [
@@ -156,7 +156,7 @@ def run(settings: LocalSettings) -> None:
     if settings.redis_url and not queue.answers(settings.redis_url):
         raise queue.QueueError(f"no queue answers at {settings.redis_url}: start it, or unset REDIS_URL to have one started")
     lock.describe(f"serving at {loop.url}")
-    view = choose_view(loop.url)
+    view = choose_display(loop.url)
     launcher = build(loop, view)
 
     def ask_to_stop(number: int, _: FrameType | None) -> None:
@@ -180,7 +180,7 @@ def run(settings: LocalSettings) -> None:
         view.close()
 
 
-def follow(launcher: Launcher, loop: Loop, view: View) -> None:
+def follow(launcher: Launcher, loop: Loop, view: StatusDisplay) -> None:
     """Keep the children alive and show how they do."""
     reader = StatusReader(loop.redis_url, loop.models_dir, loop.data / "shards")
     shown_at, announced = 0.0, False
@@ -199,7 +199,7 @@ def follow(launcher: Launcher, loop: Loop, view: View) -> None:
 
 def main() -> int:
     try:
-        run(CliApp.run(Settings))
+        run(CliApp.run(RunSettings))
     except (DataFolderInUse, PortInUse, queue.QueueError, StartFailed) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1

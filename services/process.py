@@ -31,7 +31,7 @@ def die_with_parent(number: signal.Signals) -> None:
 
 
 @dataclass(frozen=True)
-class ChildSpec:
+class ProcessSpec:
     """What to run. ready: asked until it says yes, then the next stage starts. may_finish: exit status 0 means work done."""
 
     name: str
@@ -45,8 +45,8 @@ class ChildSpec:
 
 
 @dataclass
-class Child:
-    spec: ChildSpec
+class ManagedProcess:
+    spec: ProcessSpec
     logs_dir: Path
     lock_descriptor: int
     process: subprocess.Popen | None = None

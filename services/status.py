@@ -13,7 +13,7 @@ import redis
 from shared.rates import rate_with_interval
 from shared.registry import Registry
 from shared.shards import ShardError, ShardReader, shard_folders
-from shared.streams import OutcomeStream, WorkerBoard, connect
+from shared.streams import OutcomeStream, WorkerStatusStore, connect
 
 RECENT = 200
 BOARD_SECONDS = 10.0
@@ -34,7 +34,7 @@ class Status:
 
 
 @dataclass
-class Dataset:
+class DatasetStatus:
     """Outcomes on disk; each shard is read once. The recent ones leave exploration out: it is meant to fail more often."""
 
     directory: Path
@@ -65,8 +65,8 @@ class StatusReader:
 
     def __init__(self, redis_url: str, models_dir: Path, shards_dir: Path):
         client = connect(redis_url)
-        self.outcomes, self.board = OutcomeStream(client), WorkerBoard(client)
-        self.registry, self.dataset = Registry(models_dir), Dataset(shards_dir)
+        self.outcomes, self.board = OutcomeStream(client), WorkerStatusStore(client)
+        self.registry, self.dataset = Registry(models_dir), DatasetStatus(shards_dir)
 
     def read(self) -> Status:
         """The status now; what only the queue knows is empty while the queue is away."""

@@ -11,18 +11,18 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from services.process import Child
+from services.process import ManagedProcess
 from services.status import Status
 
 LINES_KEPT = 8
 LINE_SECONDS = 10.0
 
 
-class View(Protocol):
+class StatusDisplay(Protocol):
     def say(self, line: str) -> None:
         """Show that something happened."""
 
-    def show(self, children: list[Child], status: Status) -> None:
+    def show(self, children: list[ManagedProcess], status: Status) -> None:
         """Show how things are now."""
 
     def close(self) -> None:
@@ -45,7 +45,7 @@ def queue_text(status: Status) -> str:
     return "away" if status.lag is None else f"{status.lag} waiting"
 
 
-class LineView:
+class LineDisplay:
     """One line when something happens, and one with all figures every ten seconds."""
 
     def __init__(self, url: str):
@@ -55,7 +55,7 @@ class LineView:
     def say(self, line: str) -> None:
         print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
-    def show(self, children: list[Child], status: Status) -> None:
+    def show(self, children: list[ManagedProcess], status: Status) -> None:
         if time.monotonic() - self._shown_at < LINE_SECONDS:
             return
         self._shown_at = time.monotonic()
@@ -69,7 +69,7 @@ class LineView:
         pass
 
 
-class LiveView:
+class LiveDisplay:
     """A table that stays in place, with the last events under it."""
 
     def __init__(self, url: str, console: Console | None = None):
@@ -83,7 +83,7 @@ class LiveView:
         self._lines.append(f"{time.strftime('%H:%M:%S')} {line}")
         self._draw()
 
-    def show(self, children: list[Child], status: Status) -> None:
+    def show(self, children: list[ManagedProcess], status: Status) -> None:
         self._table = Group(self._figures(status), self._processes(children, status))
         self._draw()
 
@@ -101,7 +101,7 @@ class LiveView:
         table.add_row("dataset", f"{status.stored} outcomes stored, queue: {queue_text(status)}")
         return table
 
-    def _processes(self, children: list[Child], status: Status) -> Table:
+    def _processes(self, children: list[ManagedProcess], status: Status) -> Table:
         table = Table(box=None, padding=(0, 2), header_style="dim")
         for column in ("process", "state", "restarts", "attempts", "success"):
             table.add_column(column, justify="left" if column in ("process", "state") else "right")
@@ -113,7 +113,7 @@ class LiveView:
         return table
 
 
-def _state(child: Child, line: dict) -> Text:
+def _state(child: ManagedProcess, line: dict) -> Text:
     if child.finished:
         return Text("finished", style="green")
     if child.process is None:
@@ -125,7 +125,7 @@ def _state(child: Child, line: dict) -> Text:
     return Text(line.get("state", "running"), style="green")
 
 
-def choose_view(url: str) -> View:
+def choose_display(url: str) -> StatusDisplay:
     """The live view on a terminal, plain lines where the output goes into a file or a pipe."""
     console = Console()
-    return LiveView(url, console) if console.is_terminal else LineView(url)
+    return LiveDisplay(url, console) if console.is_terminal else LineDisplay(url)

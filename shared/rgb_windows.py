@@ -24,7 +24,7 @@ TALLEST = 255
 CELL = 4
 
 
-class Tried(IntEnum):
+class TriedGrasp(IntEnum):
     """Columns of a grasp that was tried: where its tips are seen, pixels; image angle of its closing axis, rad; which of
     TIP_HEIGHTS its tips went to; 1 if it held, 0 if not, UNTRIED if there was nothing to try."""
 
@@ -35,7 +35,7 @@ UNTRIED = -1.0
 
 
 @dataclass(frozen=True)
-class Looks:
+class RgbWindows:
     """colours (N, S, S, 3) uint8, heights (N, S, S) uint8 in mm, lenses (N, 3) float32, fits (N, T R, S / CELL, S / CELL)
     uint8 and tried (N, K, 5) float32 as in the module's text."""
 
@@ -59,7 +59,7 @@ def parts(folder: Path) -> dict[int, Path]:
     return dict(sorted((int(match[1]), path) for match, path in found if match))
 
 
-def write(folder: Path, number: int, looks: Looks) -> None:
+def write(folder: Path, number: int, looks: RgbWindows) -> None:
     """Writes a part; it appears whole or not at all."""
     unfinished = folder / f".part-{number:05d}"
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -69,21 +69,27 @@ def write(folder: Path, number: int, looks: Looks) -> None:
     os.replace(unfinished, part_path(folder, number))
 
 
-def read(part: Path) -> Looks:
+def read(part: Path) -> RgbWindows:
     """A part, mapped rather than loaded. Raises ValueError when it is not one."""
     try:
         arrays = [np.load(part / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS]
     except OSError as error:
         raise ValueError(f"{part}: expected {', '.join(f'{name}.npy' for name in ARRAYS)}: {error}") from error
-    looks = Looks(*arrays)
+    looks = RgbWindows(*arrays)
     shapes = [array.shape for array in arrays]
     count, side = shapes[0][:2] if len(shapes[0]) == 4 else (0, 0)
     cells = side // CELL
     maps = shapes[3][1] if len(shapes[3]) == 4 else 0
     tries = shapes[4][1] if len(shapes[4]) == 3 else 0
-    right = [(count, side, side, 3), (count, side, side), (count, 3), (count, maps, cells, cells), (count, tries, len(Tried))]
+    right = [
+        (count, side, side, 3),
+        (count, side, side),
+        (count, 3),
+        (count, maps, cells, cells),
+        (count, tries, len(TriedGrasp)),
+    ]
     if shapes != right:
         expected = f"colours (N, S, S, 3), heights (N, S, S), lenses (N, 3), fits (N, T R, S / {CELL}, S / {CELL}) and "
-        expected += f"tried (N, K, {len(Tried)})"
+        expected += f"tried (N, K, {len(TriedGrasp)})"
         raise ValueError(f"{part}: expected {expected}, got {shapes}")
     return looks

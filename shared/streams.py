@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from grasp_client.contract import SCHEMA_VERSION, Outcome, OutcomeMeta, SceneTicket
+from grasp_client.contract import SCHEMA_VERSION, Outcome, OutcomeMeta, SceneRequest
 
 OUTCOMES, TICKETS, WORKERS, TRAINERS = "grasp:outcomes", "grasp:tickets", "grasp:workers", "grasp:trainers"
 MAX_BLOCK_MS = 5_000
@@ -233,22 +233,22 @@ class OutcomeStream(_GroupStream):
         return [(fields[b"key"].decode(), fields[b"reason"].decode()) for _, fields in entries]
 
 
-class TicketStream(_GroupStream):
+class SceneRequestStream(_GroupStream):
     """Scene tickets on their way to the workers."""
 
     def __init__(self, client: redis.Redis, stream: str = TICKETS, group: str = "workers"):
         super().__init__(client, stream, group)
 
-    def issue(self, ticket: SceneTicket) -> None:
+    def issue(self, ticket: SceneRequest) -> None:
         """Ask the workers for a scene."""
         self.create_group()
         self.client.xadd(self.stream, {"ticket": ticket.model_dump_json()})
 
-    def take(self, consumer: str, block_ms: int = 2_000) -> tuple[str, SceneTicket] | None:
+    def take(self, consumer: str, block_ms: int = 2_000) -> tuple[str, SceneRequest] | None:
         """The next ticket, waiting up to `block_ms`; None when there is none."""
         return self._first(self._read(consumer, 1, block_ms))
 
-    def claim(self, consumer: str, min_idle_ms: int) -> tuple[str, SceneTicket] | None:
+    def claim(self, consumer: str, min_idle_ms: int) -> tuple[str, SceneRequest] | None:
         """A ticket that a worker took and did not finish within `min_idle_ms`, or None."""
         return self._first(self._claim(consumer, min_idle_ms, 1))
 
@@ -263,16 +263,16 @@ class TicketStream(_GroupStream):
         """Tickets waiting or being worked on."""
         return int(self.client.xlen(self.stream))
 
-    def _first(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> tuple[str, SceneTicket] | None:
+    def _first(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> tuple[str, SceneRequest] | None:
         for key, fields in entries:
             try:
-                return key.decode(), SceneTicket.model_validate_json(fields.get(b"ticket", b""))
+                return key.decode(), SceneRequest.model_validate_json(fields.get(b"ticket", b""))
             except ValidationError:  # a ticket of another version: nobody here can run it
                 self.done(key.decode())
         return None
 
 
-class WorkerBoard:
+class WorkerStatusStore:
     """What each worker last said of itself; for people to look at."""
 
     def __init__(self, client: redis.Redis, key: str = WORKERS):

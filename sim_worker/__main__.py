@@ -23,11 +23,11 @@ from grasp_client.errors import InvalidRequest
 from grasp_client.observation import Observation
 from shared import logs
 from shared.settings import WorkerSettings
-from shared.streams import TRAINERS, OutcomeStream, TicketStream, WorkerBoard, connect
+from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
 from sim_worker.command_line import settings_of
-from sim_worker.worker.outbox import Spool, SpooledOutcome
-from sim_worker.worker.publisher import Courier, Deliver, Refused
-from sim_worker.worker.scene_requests import OwnTickets, TicketSource
+from sim_worker.worker.outbox import Outbox, OutboxEntry
+from sim_worker.worker.publisher import Deliver, DeliveryRefused, OutboxPublisher
+from sim_worker.worker.scene_requests import LocalSceneRequests, SceneRequestSource
 from sim_worker.worker.worker import Worker, boot_name
 
 logger = logging.getLogger("sim_worker")
@@ -37,7 +37,7 @@ PLAN_SECONDS = 5.0
 """Longest wait for one plan before it is asked for again; also about the longest that stopping takes."""
 
 
-class Settings(WorkerSettings):
+class WorkerCommand(WorkerSettings):
     """Simulated robot: takes scene tickets, asks the server for grasps, executes them in PyBullet, sends the outcomes."""
 
     model_config = SettingsConfigDict(cli_prog_name="python -m sim_worker")
@@ -63,7 +63,7 @@ def wait_for_server(client: GraspClient, stop: threading.Event) -> bool:
 def to_server(client: GraspClient) -> Deliver:
     """Delivery by `POST /outcomes`, for workers without a queue; the server drops repeated ids."""
 
-    def deliver(entry: SpooledOutcome) -> bool:
+    def deliver(entry: OutboxEntry) -> bool:
         try:
             outcome = entry.outcome
             said = outcome.meta.model_dump(mode="json", exclude={"success", "images"})
@@ -75,7 +75,7 @@ def to_server(client: GraspClient) -> Deliver:
                 **said,
             )
         except InvalidRequest as error:
-            raise Refused(str(error)) from error
+            raise DeliveryRefused(str(error)) from error
         return True
 
     return deliver
@@ -96,19 +96,19 @@ def main(settings: WorkerSettings) -> int:
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     client = GraspClient(settings.server_url, api_key=api_key, deadline=PLAN_SECONDS)
     queue = connect(settings.redis_url) if settings.redis_url else None
-    spool = Spool(settings.spool_dir, name, settings.spool_limit_mb * 1e6)
-    courier = Courier(spool, to_queue(OutcomeStream(queue)) if queue else to_server(client))
-    tickets = TicketSource(
-        TicketStream(queue) if queue else None,
+    spool = Outbox(settings.spool_dir, name, settings.spool_limit_mb * 1e6)
+    courier = OutboxPublisher(spool, to_queue(OutcomeStream(queue)) if queue else to_server(client))
+    tickets = SceneRequestSource(
+        SceneRequestStream(queue) if queue else None,
         name,
-        OwnTickets(settings, name),
-        WorkerBoard(queue, TRAINERS) if queue else None,
+        LocalSceneRequests(settings, name),
+        WorkerStatusStore(queue, TRAINERS) if queue else None,
     )
     if not wait_for_server(client, stop):
         spool.close()
         return 0
     try:
-        worker = Worker(settings, name, client, tickets, courier, WorkerBoard(queue) if queue else None, stop)
+        worker = Worker(settings, name, client, tickets, courier, WorkerStatusStore(queue) if queue else None, stop)
     except (OSError, ValueError) as error:
         logger.error("cannot use the gripper of %s: %s", settings.gripper, error)
         spool.close()
@@ -118,4 +118,4 @@ def main(settings: WorkerSettings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(settings_of(Settings)))
+    sys.exit(main(settings_of(WorkerCommand)))

@@ -6,12 +6,12 @@ import time
 
 import numpy as np
 
-from grasp_client.contract import ImageSpec, Outcome, OutcomeMeta, SceneRef, SceneTicket
+from grasp_client.contract import ImageSpec, Outcome, OutcomeMeta, SceneRef, SceneRequest
 from sim_worker.planner_request import DEPTH_UNIT, in_depth_units
 from sim_worker.tasks.attempts import Attempt
 
 
-def outcome_of(attempt: Attempt, ticket: SceneTicket, outcome_id: str, source: str) -> Outcome:
+def outcome_of(attempt: Attempt, ticket: SceneRequest, outcome_id: str, source: str) -> Outcome:
     """What happened, with the images as they were planned on and all that is needed to replay the scene.
 
     source: the simulator's id.

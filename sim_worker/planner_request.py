@@ -12,22 +12,22 @@ import numpy as np
 from grasp_client.contract import MOST_FAILED, FailedGrasp, Gripper, PlanRequest
 from grasp_client.geometry import invert, project, transform, wrap_angle
 from grasp_client.observation import Observation
-from sim_worker.world import SceneSpec, View
+from sim_worker.world import CameraView, SceneSpec
 
 DEPTH_UNIT = 1e-4
 """Depth is sent and stored in tenths of a millimetre, as uint16: up to 6.5 m."""
 CLOSING = 0.02
 """Half the stretch of a closing axis whose direction in the image is told, m."""
-Extra = Literal["rgb", "segmask", "table_depth"]
+ExtraInput = Literal["rgb", "segmask", "table_depth"]
 """What a planner may be told besides."""
-Told = Literal["rgb", "segmask", "table_depth", "failures"]
+ObservationKey = Literal["rgb", "segmask", "table_depth", "failures"]
 """The same where grasps follow each other: also which of them failed."""
-Withheld = Literal["depth"]
+DroppedInput = Literal["depth"]
 """What a planner may be left without."""
 
 
 @dataclass(frozen=True)
-class PlanCall:
+class PlanningRequest:
     """A task waits for a plan of this observation."""
 
     observation: Observation
@@ -42,7 +42,7 @@ def in_depth_units(observation: Observation) -> np.ndarray:
     return np.where(np.isfinite(units) & (units > 0) & (units <= 65535), units, 0).astype(np.uint16)
 
 
-def bin_region(view: View, spec: SceneSpec) -> list[float]:
+def bin_region(view: CameraView, spec: SceneSpec) -> list[float]:
     """[u0, v0, u1, v1] of the bin's floor in the image: where the bin stands is part of a cell's set-up."""
     x, y = spec.bin_size[0] / 2, spec.bin_size[1] / 2
     corners = np.array([(x, y, 0.0), (x, -y, 0.0), (-x, y, 0.0), (-x, -y, 0.0)])
@@ -58,7 +58,7 @@ class Failure:
     quality: float
 
 
-def failed_grasp(failure: Failure, view: View) -> FailedGrasp:
+def failed_grasp(failure: Failure, view: CameraView) -> FailedGrasp:
     """A failure as it lies in this view."""
     seen = invert(np.asarray(view.camera_pose)) @ failure.pose
     ends = project(seen[:3, 3] + np.outer([-CLOSING, 0.0, CLOSING], seen[:3, 0]), view.camera)
@@ -71,17 +71,17 @@ def failed_grasp(failure: Failure, view: View) -> FailedGrasp:
     )
 
 
-def plan_call(
-    view: View,
+def planning_request(
+    view: CameraView,
     spec: SceneSpec,
     gripper: Gripper,
     count: int,
     planner: str = "auto",
     model_version: int | None = None,
-    extras: Collection[Told] = (),
-    withheld: Collection[Withheld] = (),
+    extras: Collection[ObservationKey] = (),
+    withheld: Collection[DroppedInput] = (),
     failed: Sequence[Failure] = (),
-) -> PlanCall:
+) -> PlanningRequest:
     """Ask for `count` grasps: camera, its pose, the region of a bin, depth unless withheld, and the granted extras.
 
     failed: told with the extra `failures`.
@@ -106,4 +106,4 @@ def plan_call(
         rgb=view.rgb if "rgb" in extras else None,
         segmask=view.segmentation > 0 if "segmask" in extras else None,
     )
-    return PlanCall(observation, request)
+    return PlanningRequest(observation, request)

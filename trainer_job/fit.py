@@ -21,9 +21,9 @@ import torch
 
 from shared.logs import setup
 from shared.registry import Registry
-from trainer_job.data.feature_cache import ViewCache
-from trainer_job.data.outcome_index import Dataset
-from trainer_job.data.replay_buffer import Library
+from trainer_job.data.feature_cache import FeatureCache
+from trainer_job.data.outcome_index import OutcomeIndex
+from trainer_job.data.replay_buffer import ReplayBuffer
 from trainer_job.evaluation.assessment import assess, draw
 from trainer_job.promotion.publish import (
     REPOSITORY,
@@ -38,7 +38,7 @@ from trainer_job.promotion.publish import (
 from trainer_job.tasks.base import Learner
 from trainer_job.tasks.registry import LEARNERS
 from trainer_job.training import distributed
-from trainer_job.training.distributed import Ranks
+from trainer_job.training.distributed import DistContext
 from trainer_job.training.loop import Examples, Schedule, train
 from trainer_job.training.round import FRESH, WARM, blend_with, learner_of
 
@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def fit(options: argparse.Namespace, ranks: Ranks) -> int | None:
+def fit(options: argparse.Namespace, ranks: DistContext) -> int | None:
     """Trains, publishes and decides; the version, or None on ranks other than 0."""
     registry = Registry(options.models)
     if options.warm and ranks.first:
@@ -159,14 +159,16 @@ def load(options: argparse.Namespace, learner: Learner) -> tuple[Examples, Examp
     return gather(learned), gather(test), outcomes
 
 
-def open_library(folder: Path, cache: Path, learner: Learner) -> Library:
-    library = Library(Dataset(folder), ViewCache(cache / "views" / folder.resolve().as_posix().replace("/", "_"), learner))
+def open_library(folder: Path, cache: Path, learner: Learner) -> ReplayBuffer:
+    library = ReplayBuffer(
+        OutcomeIndex(folder), FeatureCache(cache / "views" / folder.resolve().as_posix().replace("/", "_"), learner)
+    )
     library.refresh()
     log.info("outcomes", extra={"folder": str(folder), "learnable": len(library), "stored": len(library.dataset)})
     return library
 
 
-def gather(parts: Sequence[tuple[Library, np.ndarray]]) -> Examples:
+def gather(parts: Sequence[tuple[ReplayBuffer, np.ndarray]]) -> Examples:
     examples = [library.examples(places) for library, places in parts]
     arrays = zip(*((each.views, each.labels, each.facts) for each in examples), strict=True)
     return Examples(*(np.concatenate(parts) for parts in arrays))

@@ -26,7 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from shared.logs import setup
 from shared.networks import build_network
-from shared.networks.crops import View
+from shared.networks.crops import CropView
 from shared.networks.mobileunet import MobileUNet
 from shared.registry import ModelCard, Registry
 from trainer_job.data import dexnet, heatmap_labels, shard_crops, shard_images
@@ -37,44 +37,44 @@ from trainer_job.evaluation.metrics import fit_temperature
 from trainer_job.fit import machine
 from trainer_job.promotion.publish import git_commit
 from trainer_job.tasks.crop_task import CropTask
-from trainer_job.tasks.heatmap_task import HeatTask
-from trainer_job.tasks.height_from_rgb import StatureTask, beside_maps, take_maps
-from trainer_job.training.recipe import Recipe, load, shipped
+from trainer_job.tasks.heatmap_task import HeatmapTask
+from trainer_job.tasks.height_from_rgb import HeightFromRgbTask, beside_maps, take_maps
+from trainer_job.training.recipe import TrainingRecipe, load, shipped
 
 log = logging.getLogger(__name__)
 
-Task = CropTask | HeatTask | StatureTask
+Task = CropTask | HeatmapTask | HeightFromRgbTask
 CHECKPOINT = "checkpoint.pt"
 PROGRESS_SECONDS = 10.0
 
 
-def read_crops(recipe: Recipe, folders: list[Path], cache: Path) -> GraspCrops:
+def read_crops(recipe: TrainingRecipe, folders: list[Path], cache: Path) -> GraspCrops:
     """The data of a recipe on crops. Raises ValueError when they are not there or not of that format."""
     if recipe.architecture == "mobileunet" or recipe.data.format == "mobileunet":
         raise ValueError(f"{recipe.architecture!r} on {recipe.data.format!r} data: expected a network and data of depth crops")
     if recipe.data.format == "shards":
         size = recipe.parameters.get("crop_size", 96 if recipe.architecture == "gqcnn4" else 32)
-        return shard_crops.read(folders, recipe.kind, View(**recipe.view), size)
+        return shard_crops.read(folders, recipe.kind, CropView(**recipe.view), size)
     if len(folders) != 1:
         raise ValueError(f"--data: expected one {recipe.data.format} folder, got {len(folders)}")
     return dexnet.read(folders[0], recipe.data.format, cache)
 
 
-def open_task(recipe: Recipe, network: nn.Module, options: argparse.Namespace) -> Task:
+def open_task(recipe: TrainingRecipe, network: nn.Module, options: argparse.Namespace) -> Task:
     if not isinstance(network, MobileUNet):
         return CropTask(read_crops(recipe, options.data, options.cache), recipe)
     if recipe.part == "stature":
         take_maps(network, Registry(options.models_dir), recipe.name)
-        return StatureTask(*held_apart(options.data), recipe, network)
+        return HeightFromRgbTask(*held_apart(options.data), recipe, network)
     if recipe.data.format == "shards":
         labels = shard_images.read(options.data, recipe.kind, network, recipe.view.get("pixels_per_metre"), recipe.fits > 0)
-        return HeatTask(*labels, recipe, network.angles)
+        return HeatmapTask(*labels, recipe, network.angles)
     training = heatmap_labels.read(options.data[0], network.rotations)
     validation = heatmap_labels.read(options.validation, network.rotations) if options.validation else None
-    return HeatTask(training, validation, recipe, network.angles)
+    return HeatmapTask(training, validation, recipe, network.angles)
 
 
-def make_optimizer(network: nn.Module, recipe: Recipe, steps_per_epoch: int) -> tuple[torch.optim.Optimizer, Any]:
+def make_optimizer(network: nn.Module, recipe: TrainingRecipe, steps_per_epoch: int) -> tuple[torch.optim.Optimizer, Any]:
     """The optimizer and a schedule that is stepped after every batch."""
     chosen, plan = recipe.optimizer, recipe.schedule
     optimizer: torch.optim.Optimizer
@@ -93,7 +93,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe, steps_per_epoch: int) -> 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: gamma ** (step // every))
 
 
-def train(network: nn.Module, task: Task, recipe: Recipe, device: torch.device, folder: Path) -> list[dict[str, float]]:
+def train(network: nn.Module, task: Task, recipe: TrainingRecipe, device: torch.device, folder: Path) -> list[dict[str, float]]:
     """Trains in place, leaves the weights of the epoch with the least validation loss, and returns the history.
 
     A run that was interrupted goes on after its last whole epoch: the folder's checkpoint says where that was.
@@ -180,7 +180,12 @@ def _step(
 
 
 def publish(
-    network: nn.Module, task: Task, recipe: Recipe, history: list[dict[str, float]], registry: Registry, device: torch.device
+    network: nn.Module,
+    task: Task,
+    recipe: TrainingRecipe,
+    history: list[dict[str, float]],
+    registry: Registry,
+    device: torch.device,
 ) -> int:
     """The best epoch as the next version; the card holds its validation metrics, its calibration and the whole recipe."""
     best = min(range(len(history)), key=lambda index: history[index]["loss"])
@@ -205,15 +210,15 @@ def publish(
             },
         }
     )
-    if isinstance(task, StatureTask):
+    if isinstance(task, HeightFromRgbTask):
         card = beside_maps(card, registry)
     state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
     return registry.publish(recipe.name, save(state), card)
 
 
-def calibration(network: nn.Module, task: Task, recipe: Recipe, device: torch.device) -> dict[str, Any]:
+def calibration(network: nn.Module, task: Task, recipe: TrainingRecipe, device: torch.device) -> dict[str, Any]:
     """A temperature fitted on held-out grasps; none where no probabilities of success are learned."""
-    if recipe.loss == "cells" or isinstance(task, StatureTask):
+    if recipe.loss == "cells" or isinstance(task, HeightFromRgbTask):
         return {}
     return {"kind": "temperature", "value": fit_temperature(*task.held_out_logits(network, device))}
 
@@ -247,7 +252,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         recipe = load(options.recipe)
         changes = {name: getattr(options, name) for name in ("epochs", "batch", "seed") if getattr(options, name) is not None}
-        recipe = Recipe.model_validate(recipe.model_dump() | changes)
+        recipe = TrainingRecipe.model_validate(recipe.model_dump() | changes)
         torch.manual_seed(recipe.seed)
         network = build_network(recipe.architecture, recipe.parameters)
         task = open_task(recipe, network, options)

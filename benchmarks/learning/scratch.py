@@ -21,9 +21,9 @@ from shared.durable import replace_file
 from shared.networks import build_network
 from shared.registry import ModelCard, Registry
 from sim_worker.benchmark.trials import Protocol
-from trainer_job.data.feature_cache import ViewCache
-from trainer_job.data.outcome_index import Dataset
-from trainer_job.data.replay_buffer import Library
+from trainer_job.data.feature_cache import FeatureCache
+from trainer_job.data.outcome_index import OutcomeIndex
+from trainer_job.data.replay_buffer import ReplayBuffer
 from trainer_job.evaluation.metrics import binary_metrics
 from trainer_job.promotion.publish import UNTRAINED, load_network, weights_of
 from trainer_job.tasks.registry import LEARNERS
@@ -49,7 +49,7 @@ def random_weights(models: Path, seed: int) -> None:
         registry.promote("dense", registry.publish("dense", weights_of(network), card))
 
 
-def labels(out: Path) -> Library:
+def labels(out: Path) -> ReplayBuffer:
     """Labelled grasps of many qualities on unseen objects, the same for all versions of all seeds."""
     folder = out / "labels"
     options = ["--kinds", "single", "--profiles", PROFILE, "--object-set", "validation", "--seed", "77"]
@@ -57,7 +57,7 @@ def labels(out: Path) -> Library:
     if not (folder / "whole").exists():
         subprocess.run(command, check=True)
         (folder / "whole").touch()
-    library = Library(Dataset(folder), ViewCache(out / "views", LEARNERS["dense"]))
+    library = ReplayBuffer(OutcomeIndex(folder), FeatureCache(out / "views", LEARNERS["dense"]))
     library.refresh()
     return library
 

@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 
 from benchmarks.serving import cost
 from grasp_client.contract import GraspPlan, ModelRef
-from planning.base import Item, LoadedNetwork, Planner
+from planning.base import LoadedNetwork, PlanItem, Planner
 
 SIZE = (480, 640)
 
@@ -27,7 +27,7 @@ class GpuLikePlanner(Planner):
     model_name = "gpu-like"  # planners with a model are batched across requests
     architecture = "dense"
 
-    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
+    def plan_batch(self, items: Sequence[PlanItem], network: LoadedNetwork | None) -> list[GraspPlan]:
         model = ModelRef(name=self.model_name, version=self.need(network).version)
         timings = {"plan": cost.forward(len(items))}
         return [GraspPlan(planner=self.name, model=model, timings_ms=timings) for _ in items]

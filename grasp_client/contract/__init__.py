@@ -46,20 +46,20 @@ def _rigid(matrix: list[list[float]]) -> list[list[float]]:
 Row = Annotated[list[float], Field(min_length=4, max_length=4)]
 Pose = Annotated[list[Row], Field(min_length=4, max_length=4), AfterValidator(_rigid)]
 Pixel = Annotated[list[float], Field(min_length=2, max_length=2)]
-Somewhere = Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=2, max_length=2)]
+UnboundedPixel = Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=2, max_length=2)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 GraspKind = Literal["parallel_jaw", "suction"]
 ContactRule = Literal["strict", "allowed"]
 Failure = Literal["missed", "slipped", "collision", "unreachable"]
 
 
-class Wire(BaseModel):
+class ApiModel(BaseModel):
     """Base of everything on the wire: unknown fields are refused, numbers must be finite."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
-class CameraIntrinsics(Wire):
+class CameraIntrinsics(ApiModel):
     """Pinhole intrinsics of the sent image, in pixels: X = (u - cx) z / fx, Y = (v - cy) z / fy."""
 
     fx: float = Field(gt=0, le=1e6, description="focal length along u, pixels")
@@ -68,7 +68,7 @@ class CameraIntrinsics(Wire):
     cy: float = Field(ge=-1e5, le=1e5, description="principal point v, pixels")
 
 
-class Gripper(Wire):
+class Gripper(ApiModel):
     """The hand that will execute the grasp. Defaults are those of the Franka Panda hand.
 
     In the grasp frame: a finger spans `finger_thickness` along x (outside the opening), `finger_width` along y and
@@ -97,17 +97,17 @@ class Gripper(Wire):
         return self
 
 
-class FailedGrasp(Wire):
+class FailedGrasp(ApiModel):
     """A grasp that was tried without success, as it lies in the image that is sent. Without `angle` it counts for every angle,
     without `depth` it is taken to be as far away as what it is compared with, without `quality` it counts as one of 0.9."""
 
-    center_px: Somewhere = Field(description="(u, v), inside the image or not")
+    center_px: UnboundedPixel = Field(description="(u, v), inside the image or not")
     angle: float | None = Field(None, ge=-10, le=10, description="of the closing axis from +u towards +v, rad")
     depth: float | None = Field(None, gt=0, le=100, description="z of the grasp origin along the optical axis, m")
     quality: Probability | None = Field(None, description="what it promised: the more, the more its failure tells")
 
 
-class PlanRequest(Wire):
+class PlanRequest(ApiModel):
     """Options of `POST /predict_grasp`; every one is optional."""
 
     camera: CameraIntrinsics | None = Field(None, description="needed for any metric answer")
@@ -135,7 +135,7 @@ class PlanRequest(Wire):
         return self
 
 
-class Grasp(Wire):
+class Grasp(ApiModel):
     """One ranked grasp. Metric fields are null when the request had no camera."""
 
     kind: GraspKind
@@ -151,12 +151,12 @@ class Grasp(Wire):
     pregrasp_base: list[list[float]] | None = None
 
 
-class ModelRef(Wire):
+class ModelRef(ApiModel):
     name: str
     version: int
 
 
-class GraspPlan(Wire):
+class GraspPlan(ApiModel):
     """Reply of `POST /predict_grasp`: grasps best first; an empty list is an answer, and `rejections` says why."""
 
     request_id: str = ""
@@ -169,7 +169,7 @@ class GraspPlan(Wire):
     heatmap_png: str | None = Field(None, description="base64 PNG overlay, when return_heatmap was set")
 
 
-class PlannerEntry(Wire):
+class PlannerEntry(ApiModel):
     """A planner that can be asked for. `inputs`: of depth, rgb; `grippers`: of parallel_jaw, suction."""
 
     name: str
@@ -181,13 +181,13 @@ class PlannerEntry(Wire):
     ready: bool
 
 
-class Planners(Wire):
+class Planners(ApiModel):
     """Reply of `GET /planners`."""
 
     planners: list[PlannerEntry]
 
 
-class ModelPointers(Wire):
+class ModelPointers(ApiModel):
     """A model's versions and which of them plays what part; `serving` is the one that answers, `failure` why it is not the
     champion."""
 
@@ -207,29 +207,29 @@ class ModelEntry(ModelPointers):
     broken: list[int] = Field(default_factory=list)
 
 
-class Models(Wire):
+class Models(ApiModel):
     """Reply of `GET /models`."""
 
     models: list[ModelPointers]
 
 
-class OutcomeAccepted(Wire):
+class OutcomeAccepted(ApiModel):
     """Reply of `POST /outcomes`."""
 
     id: str
 
 
-class ErrorDetail(Wire):
+class ErrorDetail(ApiModel):
     code: str
     message: str
     detail: list[dict] | dict | str | None = None
 
 
-class ErrorReply(Wire):
+class ErrorReply(ApiModel):
     error: ErrorDetail
 
 
-class ImageSpec(Wire):
+class ImageSpec(ApiModel):
     """How to read one binary image field of an outcome: C-order, little-endian; metres = value * scale for depth."""
 
     shape: list[int] = Field(min_length=2, max_length=3)
@@ -237,7 +237,7 @@ class ImageSpec(Wire):
     scale: float = Field(1.0, gt=0)
 
 
-class SceneRef(Wire):
+class SceneRef(ApiModel):
     """Enough to rebuild the scene of a simulated attempt."""
 
     seed: int
@@ -248,7 +248,7 @@ class SceneRef(Wire):
     ticket: str | None = None
 
 
-class OutcomeMeta(Wire):
+class OutcomeMeta(ApiModel):
     """What happened to one executed grasp, with what is needed to learn from it and to replay it."""
 
     camera: CameraIntrinsics | None = None
@@ -291,7 +291,7 @@ class Outcome(BaseModel):
     images: dict[str, np.ndarray] = Field(default_factory=dict)
 
 
-class SceneTicket(Wire):
+class SceneRequest(ApiModel):
     """A request of the trainer to the workers: run this scene."""
 
     id: str

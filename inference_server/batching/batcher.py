@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inference_server.batching.fair_queue import Entry, FairQueue, QueueFull
-from inference_server.batching.latency_estimator import CAUTION, Forecast
+from inference_server.batching.latency_estimator import CAUTION, LatencyEstimator
 from inference_server.errors import ServerError
 from inference_server.metrics import Metrics
 
@@ -76,7 +76,7 @@ def _whole(seconds: float) -> int:
     return min(30, max(1, math.ceil(seconds)))
 
 
-class Place:
+class QueueSlot:
     """A reserved place in the queue; `ask` uses it."""
 
     def __init__(self, batcher: Batcher, client: str):
@@ -114,7 +114,7 @@ class Batcher:
 
     def __init__(self, queue_size: int, metrics: Metrics):
         self.queue: FairQueue[Job] = FairQueue(queue_size)
-        self.forecast = Forecast()
+        self.forecast = LatencyEstimator()
         self._metrics = metrics
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
         self.closing = False
@@ -140,7 +140,7 @@ class Batcher:
                 raise late(ahead, wait, left)
 
     @contextmanager
-    def admit(self, client: str, deadline: float) -> Iterator[Place]:
+    def admit(self, client: str, deadline: float) -> Iterator[QueueSlot]:
         """Reserve a place in the queue, before any work is done for the request.
 
         Raises ServerError 429 when the queue is full or the answer would be late, 503 when the server shuts down.
@@ -152,7 +152,7 @@ class Batcher:
             raise self.full() from None
         if evicted is not None:
             _fail(evicted.future, self.full())
-        place = Place(self, client)
+        place = QueueSlot(self, client)
         try:
             yield place
         finally:

@@ -17,7 +17,7 @@ NEWEST = 0.3
 """Weight of the latest measurement in an average."""
 
 
-class Forecast:
+class LatencyEstimator:
     """Averages of the latest measurements; the inference thread writes some, the event loop others."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from inference_server.metrics import Metrics
 from planning.base import LoadedNetwork
-from planning.networks.loading import Loader, Slot
+from planning.networks.loading import Loader, ModuleSlot
 from shared.registry import BrokenModel, RegistryError, UnknownModel, UnknownVersion
 
 logger = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ class Weights:
         self._metrics.model_version.labels(name).set(version)
         logger.info("%s version %d serves (loaded in %.0f ms)", name, version, (time.monotonic() - started) * 1e3)
 
-    def _hand_over(self, slot: Slot | None, champion: LoadedNetwork | None = None) -> None:
+    def _hand_over(self, slot: ModuleSlot | None, champion: LoadedNetwork | None = None) -> None:
         """First run, in the inference thread between batches; then the swap, if there is a new champion."""
 
         def run() -> None:

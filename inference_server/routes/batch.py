@@ -14,10 +14,10 @@ from starlette.responses import Response
 
 from grasp_client.contract import ErrorReply, GraspPlan, PlanRequest
 from grasp_client.imaging import ImageLimits
-from inference_server.batching.batcher import Place
+from inference_server.batching.batcher import QueueSlot
 from inference_server.errors import ServerError, as_server_error, documented, error_body
 from inference_server.multipart import Part, parts_of
-from inference_server.request_context import Call
+from inference_server.request_context import RequestContext
 from inference_server.request_decoding import IMAGE_PARTS, MULTIPART, check_item, observation_of, parse_options
 from inference_server.routes.direct import DirectRoute
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
@@ -87,7 +87,9 @@ async def predict_batch(request: Request) -> Response:
     return Response(BatchReply(replies=replies).model_dump_json(), media_type="application/json")
 
 
-async def _reply(service: Service, call: Call, parts: Parts, common: bytes | None, place: Place) -> GraspPlan | ErrorReply:
+async def _reply(
+    service: Service, call: RequestContext, parts: Parts, common: bytes | None, place: QueueSlot
+) -> GraspPlan | ErrorReply:
     try:
         item = await service.decode(call, _item, parts, common, service.limits)
         return await service.plan(call, item, place)

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field, ValidationError
 from starlette.responses import Response
 
-from grasp_client.contract import CameraIntrinsics, GraspPlan, Gripper, PlanRequest, Wire
+from grasp_client.contract import ApiModel, CameraIntrinsics, GraspPlan, Gripper, PlanRequest
 from grasp_client.imaging import ImageLimits, decode_raw_depth
 from grasp_client.observation import Observation
 from inference_server.errors import ServerError, documented, invalid_fields
@@ -33,7 +33,7 @@ GRIPPER = Gripper(max_width=0.05)
 GRASPS = 10
 
 
-class ArrayPayload(Wire):
+class ArrayPayload(ApiModel):
     """An array as base64 (request) or hex (reply) of its C-order little-endian bytes."""
 
     shape: list[int] = Field(min_length=2, max_length=3)

@@ -20,7 +20,7 @@ HEADER = "X-Request-ID"
 _SAFE = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
-class AccessMiddleware:
+class RequestMiddleware:
     """Takes a client's X-Request-ID (or makes one), returns it, and puts it into the logs.
 
     Sets scope["request_id"], and scope["started"] (time.monotonic()) from which deadlines and the total time count.

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from grasp_client.contract import GraspPlan
-from planning.base import Item, LoadedNetwork
-from planning.batched_inference import StepPlanner, Steps
+from planning.base import LoadedNetwork, PlanItem
+from planning.batched_inference import BatchedPlanner, InferenceSteps
 from planning.calibration import calibrated
-from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps, look
+from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps, crop_views
 from planning.gqcnn.gaussian_mixture import Mixture
 from planning.jaw.analytic import select
-from planning.jaw.candidates import Hands
-from planning.scene.projection import Placed
-from planning.scene.scene import Scene
-from planning.suction.candidates import Cups
+from planning.jaw.candidates import JawCandidates
+from planning.scene.projection import ProjectedGrasps
+from planning.scene.scene import PlanningScene
+from planning.suction.candidates import SuctionCandidates
 
 SEEDS, RESAMPLED, ITERATIONS = 128, 64, 3
 ELITE, COMPONENTS = 32, 8
@@ -33,11 +33,11 @@ FLOOR = 0.002
 
 Poses = tuple[Tensor, ...]
 """Map x, y (N,), and what else a pose of the gripper has."""
-Candidates = TypeVar("Candidates", Hands, Cups)
+Candidates = TypeVar("Candidates", JawCandidates, SuctionCandidates)
 
 
 @dataclass
-class Found(Generic[Candidates]):
+class CemResult(Generic[Candidates]):
     """Candidates that were scored so far, their logits, and counted rejections."""
 
     candidates: list[Candidates] = field(default_factory=list)
@@ -53,22 +53,22 @@ class Found(Generic[Candidates]):
         return found.pick(order), logits[order]
 
 
-class CrossEntropyPlanner(StepPlanner, Generic[Candidates]):
+class CrossEntropyPlanner(BatchedPlanner, Generic[Candidates]):
     """Seeds, then rounds of samples from a mixture fitted to the best so far; geometry refuses before the network ranks."""
 
     dimensions: ClassVar[int]
     """Of the points that the mixture is fitted to."""
 
     @abstractmethod
-    def seeds(self, scene: Scene, scorer: CropScorer, generator: torch.Generator) -> Poses:
+    def seeds(self, scene: PlanningScene, scorer: CropScorer, generator: torch.Generator) -> Poses:
         """Up to TRIED * SEEDS poses to begin with."""
 
     @abstractmethod
-    def feasible(self, scene: Scene, poses: Poses) -> tuple[Candidates, Counter]:
+    def feasible(self, scene: PlanningScene, poses: Poses) -> tuple[Candidates, Counter]:
         """What of the poses may be returned, and counted rejections."""
 
     @abstractmethod
-    def seen(self, scene: Scene, candidates: Candidates) -> ImageGrasps:
+    def seen(self, scene: PlanningScene, candidates: Candidates) -> ImageGrasps:
         """How the network sees the candidates."""
 
     @abstractmethod
@@ -80,15 +80,15 @@ class CrossEntropyPlanner(StepPlanner, Generic[Candidates]):
         """The reverse of `points`."""
 
     @abstractmethod
-    def placed(self, scene: Scene, candidates: Candidates) -> Placed:
+    def placed(self, scene: PlanningScene, candidates: Candidates) -> ProjectedGrasps:
         """Where the candidates are seen from the camera."""
 
-    def steps(self, item: Item, network: LoadedNetwork | None) -> Steps[GraspPlan]:
+    def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
         request, network = item[1], self.need(network)
-        scorer = look(self, item, network)
+        scorer = crop_views(self, item, network)
         scene = scorer.scene
         generator = torch.Generator().manual_seed(secrets.randbits(31) if request.seed is None else request.seed % 2**63)
-        found: Found[Candidates] = Found()
+        found: CemResult[Candidates] = CemResult()
         yield from self._score(scene, scorer, self.seeds(scene, scorer, generator), SEEDS, found)
         candidates, logits = found.best_first()
         for _ in range(ITERATIONS if len(candidates) else 0):
@@ -98,7 +98,9 @@ class CrossEntropyPlanner(StepPlanner, Generic[Candidates]):
         qualities = calibrated(logits, network.card.calibration)
         return select(self.name, scene, candidates, placed, qualities, found.rejected, network)
 
-    def _score(self, scene: Scene, scorer: CropScorer, poses: Poses, most: int, found: Found[Candidates]) -> Steps[None]:
+    def _score(
+        self, scene: PlanningScene, scorer: CropScorer, poses: Poses, most: int, found: CemResult[Candidates]
+    ) -> InferenceSteps[None]:
         """Refuse poses by geometry, and score at most `most` of what is left."""
         candidates, rejected = self.feasible(scene, poses)
         candidates = candidates.pick(torch.arange(min(len(candidates), most), device=scene.device))

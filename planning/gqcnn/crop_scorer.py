@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from planning.base import Item, LoadedNetwork, Planner, PlannerError
-from planning.batched_inference import Ask, Steps
-from planning.jaw.candidates import Hands
+from planning.base import LoadedNetwork, PlanItem, Planner, PlannerError
+from planning.batched_inference import InferenceSteps, NetworkCall
+from planning.jaw.candidates import JawCandidates
 from planning.scene.projection import map_pixels
-from planning.scene.scene import Scene, view
-from shared.networks.crops import View, crop, fill_holes
+from planning.scene.scene import PlanningScene, observe_scene
+from shared.networks.crops import CropView, crop, fill_holes
 
 BATCH = {"cpu": 64, "cuda": 1024}
 """Most crops in one forward pass, by the kind of device: larger batches leave the cache and are slower."""
@@ -34,7 +34,7 @@ class ImageGrasps:
         return len(self.depth)
 
 
-def to_image(scene: Scene, hands: Hands) -> ImageGrasps:
+def to_image(scene: PlanningScene, hands: JawCandidates) -> ImageGrasps:
     """Where the fingertips of hands are seen."""
     rotation, origin = _pose(scene, hands.x)
     points = torch.stack([hands.x, hands.y, -hands.tip], 1) @ rotation.T + origin
@@ -46,7 +46,7 @@ def to_image(scene: Scene, hands: Hands) -> ImageGrasps:
     return ImageGrasps(map_pixels(scene, hands.x, hands.y, hands.tip), angles, points[:, 2])
 
 
-def to_map(scene: Scene, grasps: ImageGrasps) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def to_map(scene: PlanningScene, grasps: ImageGrasps) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """x, y, angle and tip height (N,) in the map of image grasps."""
     rotation, origin = _pose(scene, grasps.depth)
     camera = scene.camera
@@ -63,7 +63,7 @@ def to_map(scene: Scene, grasps: ImageGrasps) -> tuple[Tensor, Tensor, Tensor, T
     return points[:, 0], points[:, 1], torch.atan2(axis[:, 1], axis[:, 0]), -points[:, 2]
 
 
-def _pose(scene: Scene, like: Tensor) -> tuple[Tensor, Tensor]:
+def _pose(scene: PlanningScene, like: Tensor) -> tuple[Tensor, Tensor]:
     pose = torch.as_tensor(scene.map.pose, dtype=torch.float32, device=like.device)
     return pose[:3, :3], pose[:3, 3]
 
@@ -71,19 +71,19 @@ def _pose(scene: Scene, like: Tensor) -> tuple[Tensor, Tensor]:
 class CropScorer:
     """Scores image grasps on one depth image with a network on crops. Raises PlannerError 503 for a card that tells no view."""
 
-    def __init__(self, scene: Scene, network: LoadedNetwork):
+    def __init__(self, scene: PlanningScene, network: LoadedNetwork):
         seen = (network.card.model_extra or {}).get("view")
         if not seen:
             message = f"the card of {network.name} version {network.version} does not say how its crops saw the world (`view`)"
             raise PlannerError(503, "broken_model", message)
-        self.scene, self.view, self.focal = scene, View(**seen), scene.camera.fx
+        self.scene, self.view, self.focal = scene, CropView(**seen), scene.camera.fx
         self.loaded, self.network = network, network.module
         self.size: int = network.module.crop_size  # type: ignore[assignment]
-        assert scene.observation.depth is not None  # `view` of the scene has checked it
+        assert scene.observation.depth is not None  # `observe_scene` of the scene has checked it
         self.depth = torch.from_numpy(fill_holes(scene.observation.depth)).to(network.device)
         self.bins: int = getattr(network.module, "angular_bins", 0)
 
-    def __call__(self, grasps: ImageGrasps) -> Steps[Tensor]:
+    def __call__(self, grasps: ImageGrasps) -> InferenceSteps[Tensor]:
         """Logits (N,) of success."""
         if not len(grasps):
             return torch.zeros(0, device=self.depth.device)
@@ -100,12 +100,12 @@ class CropScorer:
             assert grasps.lean is not None  # networks of suction are asked about cups
             pose = torch.stack([pose, grasps.lean], 1)
         inputs = (crops, pose) if self.network.takes_gripper_depth else (crops,)
-        logits = yield Ask(self.loaded, inputs, BATCH[self.depth.device.type])
+        logits = yield NetworkCall(self.loaded, inputs, BATCH[self.depth.device.type])
         return logits if output is None else logits.gather(1, output[:, None])[:, 0]
 
 
-def look(planner: Planner, item: Item, network: LoadedNetwork) -> CropScorer:
+def crop_views(planner: Planner, item: PlanItem, network: LoadedNetwork) -> CropScorer:
     """What a planner on crops looks at: the scene of an observation that it can use, and the network on its crops."""
     observation, request = item
     planner.check(observation, request)
-    return CropScorer(view(observation, request, network.device), network)
+    return CropScorer(observe_scene(observation, request, network.device), network)

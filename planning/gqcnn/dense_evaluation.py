@@ -16,7 +16,7 @@ from planning.base import PlannerError
 from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps
 from planning.jaw.sampling import FLOOR, LEAST_OVERLAP
 from planning.scene.projection import map_pixels
-from planning.scene.scene import Scene
+from planning.scene.scene import PlanningScene
 from shared.networks.crops import crop
 from shared.networks.fc_gqcnn import FCGQCNN, convert
 from shared.networks.gqcnn import GQCNN
@@ -61,7 +61,7 @@ class AngleMap:
         return F.grid_sample(values[None, None], grid, mode="bilinear", align_corners=False)[0, 0]
 
 
-def angle_maps(scene: Scene, scorer: CropScorer) -> Iterator[AngleMap]:
+def angle_maps(scene: PlanningScene, scorer: CropScorer) -> Iterator[AngleMap]:
     """One map per angle. Raises PlannerError 422 for a network that has no fully convolutional form."""
     box = _box(scene)
     if box is None:
@@ -82,7 +82,7 @@ def angle_maps(scene: Scene, scorer: CropScorer) -> Iterator[AngleMap]:
             yield AngleMap(axis, depths, maps[:, k], corner, stride * scale, turn)
 
 
-def best(scene: Scene, maps: Iterator[AngleMap], most: int) -> tuple[ImageGrasps, Tensor]:
+def best(scene: PlanningScene, maps: Iterator[AngleMap], most: int) -> tuple[ImageGrasps, Tensor]:
     """The `most` best local maxima on what is seen, best first: grasps and logits (N,)."""
     depth = torch.from_numpy(scene.observation.depth).to(scene.device)
     rows, columns = depth.shape
@@ -102,7 +102,7 @@ def best(scene: Scene, maps: Iterator[AngleMap], most: int) -> tuple[ImageGrasps
     return ImageGrasps(table[:, 1:3], table[:, 3], table[:, 4]), table[:, 0]
 
 
-def _box(scene: Scene) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+def _box(scene: PlanningScene) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
     """Middle and extent (2,) as (u, v) of the part of the image that rises above the table, and its range of depths, m."""
     raised = torch.nonzero(scene.above_table >= FLOOR + LEAST_OVERLAP)
     if not len(raised):

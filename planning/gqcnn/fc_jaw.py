@@ -9,15 +9,15 @@ import torch
 
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import Observation
-from planning.base import Item, LoadedNetwork
-from planning.batched_inference import StepPlanner, Steps
+from planning.base import LoadedNetwork, PlanItem
+from planning.batched_inference import BatchedPlanner, InferenceSteps
 from planning.calibration import calibrated
-from planning.gqcnn.crop_scorer import look, to_image, to_map
+from planning.gqcnn.crop_scorer import crop_views, to_image, to_map
 from planning.gqcnn.dense_evaluation import ANGLES, angle_maps, best
 from planning.jaw.analytic import select
 from planning.jaw.filters import veto
 from planning.jaw.fit import measure
-from planning.scene.projection import place
+from planning.scene.projection import project_jaw
 
 PEAKS = 1024
 """Best local maxima of the maps that geometry looks at."""
@@ -25,16 +25,16 @@ SCORED = 128
 """Feasible ones whose quality is asked again at the pose that will be executed: geometry moves a hand to the middle."""
 
 
-class FCGQCNNPlanner(StepPlanner):
+class FCGQCNNPlanner(BatchedPlanner):
     name = "fc_gqcnn"
     description = (
         "Fully convolutional GQ-CNN over all places, 16 angles and 16 depths; geometry fits the opening and vetoes. Depth."
     )
     model_name = "gqcnn-jaw"
 
-    def steps(self, item: Item, network: LoadedNetwork | None) -> Steps[GraspPlan]:
+    def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
         request, network = item[1], self.need(network)
-        scorer = look(self, item, network)
+        scorer = crop_views(self, item, network)
         scene = scorer.scene
         peaks, _ = best(scene, angle_maps(scene, scorer), max(PEAKS, 4 * request.n_grasps))
         hands, _, missed = measure(scene, request.gripper, *to_map(scene, peaks))
@@ -43,14 +43,14 @@ class FCGQCNNPlanner(StepPlanner):
         quality = calibrated((yield from scorer(to_image(scene, hands))), network.card.calibration)
         order = torch.argsort(quality, descending=True, stable=True)
         hands = hands.pick(order)
-        placed = place(scene, request.gripper, hands)
+        placed = project_jaw(scene, request.gripper, hands)
         return select(self.name, scene, hands, placed, quality[order], missed + vetoed, network)
 
     @torch.inference_mode()
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
         """(16, H, W): quality at the best depth; 0 where nothing rises above the table."""
         network = self.need(network)
-        scorer = look(self, (observation, request), network)
+        scorer = crop_views(self, (observation, request), network)
         maps = np.zeros((ANGLES, *observation.size), np.float32)
         for each in angle_maps(scorer.scene, scorer):
             quality = calibrated(each.logits.amax(0), network.card.calibration)

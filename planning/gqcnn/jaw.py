@@ -11,12 +11,12 @@ from torch import Tensor
 from planning.gqcnn.cem import SEEDS, TRIED, CrossEntropyPlanner, Poses
 from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps, to_image, to_map
 from planning.gqcnn.edge_sampler import antipodal_pairs
-from planning.jaw.candidates import Hands
+from planning.jaw.candidates import JawCandidates
 from planning.jaw.filters import veto
 from planning.jaw.fit import measure
 from planning.jaw.sampling import propose
-from planning.scene.projection import Placed, place
-from planning.scene.scene import Scene
+from planning.scene.projection import ProjectedGrasps, project_jaw
+from planning.scene.scene import PlanningScene
 
 DEPTHS = (0.005, 0.035)
 """How far under the surface at its centre a seed's fingertips reach, m."""
@@ -24,7 +24,7 @@ LEVER = 0.03
 """Metres that a unit of the doubled angle's sine or cosine counts for in the mixture."""
 
 
-class GQCNNPlanner(CrossEntropyPlanner[Hands]):
+class GQCNNPlanner(CrossEntropyPlanner[JawCandidates]):
     """Poses are x, y, angle and tip height."""
 
     name = "gqcnn"
@@ -32,7 +32,7 @@ class GQCNNPlanner(CrossEntropyPlanner[Hands]):
     model_name = "gqcnn-jaw"
     dimensions = 5
 
-    def seeds(self, scene: Scene, scorer: CropScorer, generator: torch.Generator) -> Poses:
+    def seeds(self, scene: PlanningScene, scorer: CropScorer, generator: torch.Generator) -> Poses:
         """Antipodal depth edges; where the image shows too few, raised cells of the map as well."""
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
         observation, gripper = scene.observation, scene.request.gripper
@@ -57,17 +57,17 @@ class GQCNNPlanner(CrossEntropyPlanner[Hands]):
         reach = torch.as_tensor(rng.uniform(*DEPTHS, len(x)), dtype=torch.float32, device=scene.device)
         return tuple(torch.cat(pair) for pair in zip(poses, (x, y, angle, top - reach), strict=True))
 
-    def feasible(self, scene: Scene, poses: Poses) -> tuple[Hands, Counter]:
+    def feasible(self, scene: PlanningScene, poses: Poses) -> tuple[JawCandidates, Counter]:
         gripper = scene.request.gripper
         x, y, angle, tip = poses
         hands, _, missed = measure(scene, gripper, x, y, angle, tip)
         hands, _, vetoed = veto(scene, gripper, hands)
         return hands, missed + vetoed
 
-    def seen(self, scene: Scene, candidates: Hands) -> ImageGrasps:
+    def seen(self, scene: PlanningScene, candidates: JawCandidates) -> ImageGrasps:
         return to_image(scene, candidates)
 
-    def points(self, candidates: Hands) -> Tensor:
+    def points(self, candidates: JawCandidates) -> Tensor:
         doubled = 2 * candidates.angle
         turn = (LEVER * torch.cos(doubled), LEVER * torch.sin(doubled))
         return torch.stack([candidates.x, candidates.y, candidates.tip, *turn], 1)
@@ -76,5 +76,5 @@ class GQCNNPlanner(CrossEntropyPlanner[Hands]):
         x, y, tip, cosine, sine = points.unbind(1)
         return x, y, torch.atan2(sine, cosine) / 2, tip
 
-    def placed(self, scene: Scene, candidates: Hands) -> Placed:
-        return place(scene, scene.request.gripper, candidates)
+    def placed(self, scene: PlanningScene, candidates: JawCandidates) -> ProjectedGrasps:
+        return project_jaw(scene, scene.request.gripper, candidates)

@@ -9,16 +9,16 @@ from torch import Tensor
 
 from planning.gqcnn.cem import SEEDS, TRIED, CrossEntropyPlanner, Poses
 from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps
-from planning.scene.projection import Placed, map_pixels, place_cups
-from planning.scene.scene import Scene
-from planning.suction.candidates import Cups
+from planning.scene.projection import ProjectedGrasps, map_pixels, project_suction
+from planning.scene.scene import PlanningScene
+from planning.suction.candidates import SuctionCandidates
 from planning.suction.filters import veto
 from planning.suction.sampling import centres
-from planning.suction.seal import lay
-from shared.networks.crops import cup_view
+from planning.suction.seal import lay_cups
+from shared.networks.crops import cup_crop_view
 
 
-class SuctionGQCNNPlanner(CrossEntropyPlanner[Cups]):
+class SuctionGQCNNPlanner(CrossEntropyPlanner[SuctionCandidates]):
     """Poses are x and y: height and normal follow from the surface."""
 
     name = "suction_gqcnn"
@@ -27,32 +27,32 @@ class SuctionGQCNNPlanner(CrossEntropyPlanner[Cups]):
     grippers = frozenset({"suction"})
     dimensions = 2
 
-    def seeds(self, scene: Scene, scorer: CropScorer, generator: torch.Generator) -> Poses:
+    def seeds(self, scene: PlanningScene, scorer: CropScorer, generator: torch.Generator) -> Poses:
         """Raised cells of the map, in random order."""
         x, y = centres(scene, Counter())
         order = torch.randperm(len(x), generator=generator)[: TRIED * SEEDS].to(x.device)
         return x[order], y[order]
 
-    def feasible(self, scene: Scene, poses: Poses) -> tuple[Cups, Counter]:
+    def feasible(self, scene: PlanningScene, poses: Poses) -> tuple[SuctionCandidates, Counter]:
         x, y = poses
-        cups, _, vetoed = veto(scene, lay(scene, scene.request.gripper.cup_radius, x, y, close=True))
+        cups, _, vetoed = veto(scene, lay_cups(scene, scene.request.gripper.cup_radius, x, y, close=True))
         return cups, vetoed
 
-    def seen(self, scene: Scene, candidates: Cups) -> ImageGrasps:
+    def seen(self, scene: PlanningScene, candidates: SuctionCandidates) -> ImageGrasps:
         return cups_in_image(scene, candidates)
 
-    def points(self, candidates: Cups) -> Tensor:
+    def points(self, candidates: SuctionCandidates) -> Tensor:
         return torch.stack([candidates.x, candidates.y], 1)
 
     def poses(self, points: Tensor) -> Poses:
         return tuple(points.unbind(1))
 
-    def placed(self, scene: Scene, candidates: Cups) -> Placed:
-        return place_cups(scene, scene.request.gripper, candidates.pose)
+    def placed(self, scene: PlanningScene, candidates: SuctionCandidates) -> ProjectedGrasps:
+        return project_suction(scene, scene.request.gripper, candidates.pose)
 
 
-def cups_in_image(scene: Scene, cups: Cups) -> ImageGrasps:
+def cups_in_image(scene: PlanningScene, cups: SuctionCandidates) -> ImageGrasps:
     """Cups as suction GQ-CNNs were taught them: the approach's projection along the crop's middle row, depth of the contact."""
-    pose = place_cups(scene, scene.request.gripper.model_copy(update={"tcp_offset": 0.0}), cups.pose).pose.float()
-    turn, lean = cup_view(pose[:, :3, 2])
+    pose = project_suction(scene, scene.request.gripper.model_copy(update={"tcp_offset": 0.0}), cups.pose).pose.float()
+    turn, lean = cup_crop_view(pose[:, :3, 2])
     return ImageGrasps(map_pixels(scene, cups.x, cups.y, cups.pose.height), turn, pose[:, 2, 3], lean)

@@ -14,16 +14,16 @@ from torch import Tensor
 
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import Observation
-from planning.base import Item, LoadedNetwork, Planner
-from planning.jaw.candidates import Hands
+from planning.base import LoadedNetwork, PlanItem, Planner
+from planning.jaw.candidates import JawCandidates
 from planning.jaw.filters import distinct, veto
 from planning.jaw.fit import measure
 from planning.jaw.quality_map import quality_map
 from planning.jaw.sampling import ANGLES, propose
-from planning.scene.projection import Placed, grasps, map_pixels
-from planning.scene.region import limited, outside_request
-from planning.scene.scene import Scene, view
-from planning.suction.candidates import Cups
+from planning.scene.projection import ProjectedGrasps, map_pixels, wire_grasps
+from planning.scene.region import has_region, outside_region
+from planning.scene.scene import PlanningScene, observe_scene
+from planning.suction.candidates import SuctionCandidates
 
 CANDIDATES, REFINED, POLISHED = 320, 96, 16
 """Candidates measured per observation, those fitted to the object's sides, and those fitted again; more when more grasps are
@@ -59,29 +59,29 @@ class AntipodalPlanner(Planner):
     name = "antipodal"
     description = "Analytic: opposite contacts on the height map, swept clear of collisions. Depth; needs no weights."
 
-    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
+    def plan_batch(self, items: Sequence[PlanItem], network: LoadedNetwork | None) -> list[GraspPlan]:
         return [self._plan(*item) for item in items]
 
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
         self.check(observation, request)
-        scene = view(observation, request, torch.device("cpu"))
+        scene = observe_scene(observation, request, torch.device("cpu"))
         return quality_map(scene, lambda hands: quality(rate(scene, hands)))
 
     def _plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
         started = time.perf_counter()
         self.check(observation, request)
-        scene = view(observation, request, torch.device("cpu"))
+        scene = observe_scene(observation, request, torch.device("cpu"))
         hands, placed, rejected = predict(scene)
         return select(self.name, scene, hands, placed, quality(hands.score), rejected, started=started)
 
 
 @torch.inference_mode()
-def predict(scene: Scene) -> tuple[Hands, Placed, Counter]:
+def predict(scene: PlanningScene) -> tuple[JawCandidates, ProjectedGrasps, Counter]:
     """Feasible hands of a scene, best analytic score first, where they are seen, and counted rejections."""
     gripper, wanted = scene.request.gripper, scene.request.n_grasps
     x, y, angle, rejected = propose(scene, gripper, max(CANDIDATES, 3 * wanted))
     hands, _, missed = measure(scene, gripper, x, y, angle)
-    kept = torch.argsort(rate(scene, hands) - elsewhere(scene, hands), descending=True)[: max(REFINED, 2 * wanted)]
+    kept = torch.argsort(rate(scene, hands) - outside_region_penalty(scene, hands), descending=True)[: max(REFINED, 2 * wanted)]
     hands = hands.pick(kept)
     fine, _, _ = measure(scene, gripper, *fitted(hands), close=True)
     best = fine.pick(torch.argsort(rate(scene, fine), descending=True)[: max(POLISHED, wanted)])
@@ -93,13 +93,13 @@ def predict(scene: Scene) -> tuple[Hands, Placed, Counter]:
     return hands.scored(score).pick(order), placed.pick(order), rejected + missed + vetoed
 
 
-def fitted(hands: Hands) -> tuple[Tensor, Tensor, Tensor]:
+def fitted(hands: JawCandidates) -> tuple[Tensor, Tensor, Tensor]:
     """Map x, y and angle (N,) of hands turned to fit what they grip and moved across the closing axis towards its middle."""
     move = hands.offset.clamp(-MOVE, MOVE)
     return hands.x - move * torch.sin(hands.angle), hands.y + move * torch.cos(hands.angle), hands.angle + hands.turn
 
 
-def rate(scene: Scene, hands: Hands) -> Tensor:
+def rate(scene: PlanningScene, hands: JawCandidates) -> Tensor:
     """Analytic score (N,) of hands: the logit of success; weights above."""
     return (
         START
@@ -113,11 +113,11 @@ def rate(scene: Scene, hands: Hands) -> Tensor:
         - THIN * (THICK - hands.grip).clamp(min=0.0)
         + OVERLAP * hands.overlap.clamp(max=0.02)
         + CLEARANCE * hands.clearance
-        - beyond_view(scene, hands)
+        - outside_roi_penalty(scene, hands)
     )
 
 
-def beyond_view(scene: Scene, hands: Hands) -> Tensor:
+def outside_roi_penalty(scene: PlanningScene, hands: JawCandidates) -> Tensor:
     """What (N,) hands lose of their logit because what they grip reaches out of the picture or the region: a robot's arm, an
     object together with the wall of its bin."""
     tips = hands.tip - scene.table_at(hands.x, hands.y)
@@ -125,15 +125,15 @@ def beyond_view(scene: Scene, hands: Hands) -> Tensor:
     if scene.request.region is not None:
         for half in (0.5 * hands.grip, -0.5 * hands.grip):
             x, y = hands.x + half * torch.cos(hands.angle), hands.y + half * torch.sin(hands.angle)
-            out = out | outside_request(scene, map_pixels(scene, x, y, hands.tip), BESIDE)["region"]
+            out = out | outside_region(scene, map_pixels(scene, x, y, hands.tip), BESIDE)["region"]
     return PARTLY_SEEN * out
 
 
-def elsewhere(scene: Scene, hands: Hands) -> Tensor:
+def outside_region_penalty(scene: PlanningScene, hands: JawCandidates) -> Tensor:
     """What (N,) hands lose in the choice of those worth a closer look because they lie where no grasp is asked for."""
-    if not limited(scene):
+    if not has_region(scene):
         return torch.zeros_like(hands.x)
-    outside = outside_request(scene, map_pixels(scene, hands.x, hands.y, hands.tip))
+    outside = outside_region(scene, map_pixels(scene, hands.x, hands.y, hands.tip))
     return OUTSIDE * torch.stack(list(outside.values())).any(0)
 
 
@@ -144,9 +144,9 @@ def quality(score: Tensor) -> Tensor:
 
 def select(
     planner: str,
-    scene: Scene,
-    hands: Hands | Cups,
-    placed: Placed,
+    scene: PlanningScene,
+    hands: JawCandidates | SuctionCandidates,
+    placed: ProjectedGrasps,
     qualities: Tensor,
     rejected: Counter,
     network: LoadedNetwork | None = None,
@@ -162,7 +162,7 @@ def select(
     return GraspPlan(
         planner=planner,
         model=network and network.ref,
-        grasps=grasps(scene, placed.pick(chosen), hands.pick(chosen).width, qualities[chosen]),
+        grasps=wire_grasps(scene, placed.pick(chosen), hands.pick(chosen).width, qualities[chosen]),
         rejections={reason: count for reason, count in sorted(rejected.items()) if count},
         timings_ms={} if started is None else {"plan": 1e3 * (time.perf_counter() - started)},
         warnings=[] if scene.metric else [NO_CAMERA],

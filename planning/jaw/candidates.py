@@ -11,7 +11,7 @@ from shared.networks.hand_frame import HandPose
 
 
 @dataclass(frozen=True)
-class Hands:
+class JawCandidates:
     """Grasps in the map frame, metres and radians.
 
     x, y: midway between the fingertips. tip: height of the tips. angle: of the closing axis, from map x to map y.
@@ -43,7 +43,7 @@ class Hands:
     def __len__(self) -> int:
         return len(self.x)
 
-    def pick(self, which: Tensor) -> Hands:
+    def pick(self, which: Tensor) -> JawCandidates:
         """The hands at indices or where a mask (N,) is true; these themselves where it is true for all."""
         if which.dtype == torch.bool:
             if which.all():
@@ -51,7 +51,7 @@ class Hands:
             which = torch.nonzero(which).squeeze(1)
         return _hands(self._measured().index_select(1, which), self.source.index_select(0, which))
 
-    def join(self, other: Hands) -> Hands:
+    def join(self, other: JawCandidates) -> JawCandidates:
         """These hands followed by the others."""
         return _hands(torch.cat([self._measured(), other._measured()], 1), torch.cat([self.source, other.source]))
 
@@ -59,7 +59,7 @@ class Hands:
         """All fields but `source` as one (fields, N): to copy them at once is faster than one by one."""
         return torch.stack([getattr(self, name) for name in MEASURED])
 
-    def scored(self, score: Tensor) -> Hands:
+    def scored(self, score: Tensor) -> JawCandidates:
         """The same hands with scores (N,)."""
         return replace(self, score=score)
 
@@ -68,9 +68,9 @@ class Hands:
         return HandPose(self.x, self.y, self.tip, self.angle, self.width)
 
 
-MEASURED = [field.name for field in fields(Hands) if field.name != "source"]
+MEASURED = [field.name for field in fields(JawCandidates) if field.name != "source"]
 
 
-def _hands(measured: Tensor, source: Tensor) -> Hands:
+def _hands(measured: Tensor, source: Tensor) -> JawCandidates:
     """The reverse of `_measured`."""
-    return Hands(**dict(zip(MEASURED, measured.unbind(), strict=True)), source=source)
+    return JawCandidates(**dict(zip(MEASURED, measured.unbind(), strict=True)), source=source)

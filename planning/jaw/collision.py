@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from grasp_client.contract import Gripper
-from planning.jaw.candidates import Hands
-from planning.scene.scene import BLUNT, Scene
+from planning.jaw.candidates import JawCandidates
+from planning.scene.scene import BLUNT, PlanningScene
 
 PADDING = 0.002
 """Fingers are checked this much wider on every side, m."""
@@ -22,7 +22,7 @@ DENSE = 0.0014
 """Samples this near to each other meet every 2 mm cell, however the grid is turned, m."""
 
 
-def finger_height(scene: Scene, gripper: Gripper, hands: Hands) -> Tensor:
+def finger_height(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> Tensor:
     """Greatest possible height under the padded open fingers of N hands, (N,), m; FORBIDDEN where anything may be."""
     thickness, width = gripper.finger_thickness + 2 * PADDING, gripper.finger_width + 2 * PADDING
     along, across = _lattice(thickness, DENSE, hands.x.device), _lattice(width, DENSE, hands.x.device)
@@ -34,7 +34,7 @@ def finger_height(scene: Scene, gripper: Gripper, hands: Hands) -> Tensor:
     return torch.maximum(highest[0], highest[1])
 
 
-def palm_height(scene: Scene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> Tensor:
+def palm_height(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> Tensor:
     """Greatest possible height under the palms at N poses, (N,), m; up to a cell beyond the palm's edge counts."""
     # Samples within `reach` of every point of the palm, however it is turned: that far apart and that far from its edge.
     reach = BLUNT * scene.map.resolution
@@ -51,7 +51,7 @@ def _lattice(length: float, step: float, device: torch.device) -> Tensor:
     return torch.linspace(-length / 2, length / 2, max(2, math.ceil(length / step) + 1), device=device)
 
 
-def _cells(scene: Scene, x: Tensor, y: Tensor, angle: Tensor, along: Tensor, across: Tensor) -> Tensor:
+def _cells(scene: PlanningScene, x: Tensor, y: Tensor, angle: Tensor, along: Tensor, across: Tensor) -> Tensor:
     """Cells (N, across, along) under hand positions: along (N, A) the closing axis and across (B,) it."""
     cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
     along, across = along[:, None, :], across[None, :, None]

@@ -8,8 +8,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from planning.jaw.candidates import Hands
-from planning.scene.scene import OUTSIDE, Scene
+from planning.jaw.candidates import JawCandidates
+from planning.scene.scene import OUTSIDE, PlanningScene
 
 RISE = 0.008
 """Height over which the slant of the gripped sides is measured, m."""
@@ -74,12 +74,12 @@ def touch(fingers: Fingers, right: Tensor, left: Tensor) -> Contact:
 
 
 def describe(
-    scene: Scene,
+    scene: PlanningScene,
     fingers: Fingers,
     contact: Contact,
     pose: tuple[Tensor, Tensor, Tensor],
     opening: tuple[Tensor, Tensor, Tensor],
-) -> tuple[Hands, Tensor]:
+) -> tuple[JawCandidates, Tensor]:
     """Hands (N,) with what they touch, and the angles (N,) that would fit the touched sides better.
 
     pose: x, y, angle of the centres. opening: middle between the fingers, half of the opening, clearance.
@@ -95,7 +95,7 @@ def describe(
     turn = _turn(contact, fingers.across)
     tops = contact.inside[:, inner].amax(2)
     above = (tops - fingers.tip[:, None]).clamp(min=0.0)
-    hands = Hands(
+    hands = JawCandidates(
         x=x,
         y=y,
         tip=fingers.tip,
@@ -154,7 +154,7 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
     return torch.where(where, values, 0.0).sum(1) / where.sum(1).clamp(min=1)
 
 
-def _off_middle(scene: Scene, centre: tuple[Tensor, Tensor], level: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def _off_middle(scene: PlanningScene, centre: tuple[Tensor, Tensor], level: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Where the middle of what is gripped lies across the closing axis (N,), seen from the hand, m."""
     both, beside, place = _paces(level.device)
     count = len(place) // 2

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from grasp_client.contract import Gripper
-from planning.jaw.candidates import Hands
+from planning.jaw.candidates import JawCandidates
 from planning.jaw.collision import finger_height, palm_height
 from planning.jaw.fit import MARGIN, PALM_GAP
 from planning.jaw.sampling import FLOOR
-from planning.scene.projection import Placed, map_pixels, place
-from planning.scene.region import outside_request
-from planning.scene.scene import FORBIDDEN, Scene
-from planning.suction.candidates import Cups
+from planning.scene.projection import ProjectedGrasps, map_pixels, project_jaw
+from planning.scene.region import outside_region
+from planning.scene.scene import FORBIDDEN, PlanningScene
+from planning.suction.candidates import SuctionCandidates
 
 LEAST_DISTANCE = 0.015
 LEAST_TURN = math.radians(30)
@@ -25,12 +25,12 @@ LEAST_TURN = math.radians(30)
 ROUNDING = 1e-5
 
 
-def veto(scene: Scene, gripper: Gripper, hands: Hands) -> tuple[Hands, Placed, Counter]:
+def veto(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> tuple[JawCandidates, ProjectedGrasps, Counter]:
     """The hands that may be returned, where they are in image and camera, and how many were refused for what.
 
     Every refusal is counted once, for the first reason in the order tried.
     """
-    placed = place(scene, gripper, hands)
+    placed = project_jaw(scene, gripper, hands)
     tips = hands.tip + ROUNDING
     under_fingers = finger_height(scene, gripper, hands)
     reasons = {
@@ -41,7 +41,7 @@ def veto(scene: Scene, gripper: Gripper, hands: Hands) -> tuple[Hands, Placed, C
         "below_table": tips < scene.table_at(hands.x, hands.y) + FLOOR,
         "collision": (under_fingers > tips - MARGIN)
         | (palm_height(scene, gripper, hands.x, hands.y, hands.angle) > tips + gripper.finger_depth - PALM_GAP),
-        **outside_request(scene, placed.pixel),
+        **outside_region(scene, placed.pixel),
     }
     rejected: Counter = Counter()
     keep = torch.ones(len(hands), dtype=torch.bool, device=hands.x.device)
@@ -51,7 +51,7 @@ def veto(scene: Scene, gripper: Gripper, hands: Hands) -> tuple[Hands, Placed, C
     return hands.pick(keep), placed.pick(keep), rejected
 
 
-def _seen(scene: Scene, hands: Hands, placed: Placed) -> Tensor:
+def _seen(scene: PlanningScene, hands: JawCandidates, placed: ProjectedGrasps) -> Tensor:
     """The cell under the hand and the pixel of its centre have readings."""
     depth = torch.from_numpy(np.ascontiguousarray(scene.observation.depth)).to(hands.x.device)
     rows, columns = depth.shape
@@ -62,7 +62,7 @@ def _seen(scene: Scene, hands: Hands, placed: Placed) -> Tensor:
     return known & (depth[row, column] > 0)
 
 
-def _in_view(scene: Scene, gripper: Gripper, hands: Hands) -> Tensor:
+def _in_view(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> Tensor:
     """Both fingertips, open, lie inside the picture: what is beyond it cannot be judged."""
     rows, columns = scene.observation.size
     good = torch.ones(len(hands), dtype=torch.bool, device=hands.x.device)
@@ -76,7 +76,9 @@ def _in_view(scene: Scene, gripper: Gripper, hands: Hands) -> Tensor:
     return good
 
 
-def distinct(hands: Hands | Cups, most: int, distance: float = LEAST_DISTANCE, turn: float = LEAST_TURN) -> Tensor:
+def distinct(
+    hands: JawCandidates | SuctionCandidates, most: int, distance: float = LEAST_DISTANCE, turn: float = LEAST_TURN
+) -> Tensor:
     """Indices of at most `most` hands or cups, which are sorted best first, of which none repeats a better one."""
     x, y, angle = (values.detach().cpu().numpy() for values in (hands.x, hands.y, hands.angle))
     alive = np.ones(len(x), dtype=bool)

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grasp_client.contract import Gripper
-from planning.jaw.candidates import Hands
+from planning.jaw.candidates import JawCandidates
 from planning.jaw.collision import PADDING, palm_height
 from planning.jaw.contact import Fingers, describe, touch
 from planning.jaw.sampling import FLOOR, LEAST_OVERLAP
-from planning.scene.scene import Scene
+from planning.scene.scene import PlanningScene
 
 DEPTHS = (0.030, 0.024, 0.018, 0.013, 0.009, 0.006)
 """How far under the top of the object the tips may reach, m; the deepest that fits is taken."""
@@ -59,14 +59,14 @@ class _Jaw:
 
 
 def measure(
-    scene: Scene,
+    scene: PlanningScene,
     gripper: Gripper,
     x: Tensor,
     y: Tensor,
     angle: Tensor,
     tip: Tensor | None = None,
     close: bool = False,
-) -> tuple[Hands, Tensor, Counter]:
+) -> tuple[JawCandidates, Tensor, Counter]:
     """Hands at the poses that hold something, moved to its middle, and for each the angle (N,) that would fit its sides.
 
     x, y, angle: (M,) in the map frame. tip: heights (M,) that the tips are to have; default: as deep as fits. close: look
@@ -119,7 +119,7 @@ def _jaw(max_width: float, finger_width: float, finger_thickness: float, close: 
     return _Jaw(step, along, across, swept, slice(beyond, swept - beyond), window)
 
 
-def _heights(scene: Scene, jaw: _Jaw, x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+def _heights(scene: PlanningScene, jaw: _Jaw, x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     """Greatest possible heights (M, swept lines, positions) and seen ones (M, lines, positions) in the hands' frames."""
     cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
     across = jaw.across[:, None]
@@ -138,7 +138,7 @@ def _clearances(device: torch.device) -> Tensor:
     return torch.tensor(EXTRA, device=device)
 
 
-def _floor(scene: Scene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> Tensor:
+def _floor(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> Tensor:
     """Lowest height of the tips (M,): over the table at both fingers, and so that the palm stays free."""
     half_x, half_y = gripper.max_width / 2 * torch.cos(angle), gripper.max_width / 2 * torch.sin(angle)
     table = torch.maximum(scene.table_at(x + half_x, y + half_y), scene.table_at(x - half_x, y - half_y)) + FLOOR

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import Observation
-from planning.base import Item, LoadedNetwork
-from planning.batched_inference import Ask, StepPlanner, Steps
+from planning.base import LoadedNetwork, PlanItem
+from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall
 from planning.calibration import calibrated_logits
-from planning.jaw.analytic import beyond_view, predict, rate, select
-from planning.jaw.candidates import Hands
+from planning.jaw.analytic import outside_roi_penalty, predict, rate, select
+from planning.jaw.candidates import JawCandidates
 from planning.jaw.filters import distinct
 from planning.jaw.quality_map import quality_map
-from planning.scene.scene import view
+from planning.scene.scene import observe_scene
 from shared.networks.hand_frame import patches
 
 RANKED = 128
@@ -30,25 +30,25 @@ scenes of validation objects: in 814 hard ones the best grasp of the network alo
 86.2 %, of both (weight 0.3) in 91.8 %. Among grasps that the network takes for equal the tidy one wins."""
 
 
-class DensePlanner(StepPlanner):
+class DensePlanner(BatchedPlanner):
     name = "dense"
     description = "Geometry proposes and vetoes, a network that sees the height map in the hand's frame ranks. Depth."
     model_name = "dense"
     architecture = "dense"
 
-    def steps(self, item: Item, network: LoadedNetwork | None) -> Steps[GraspPlan]:
+    def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
         observation, request = item
         network = self.need(network)
         self.check(observation, request)
-        scene = view(observation, request, network.device)
+        scene = observe_scene(observation, request, network.device)
         hands, placed, rejected = predict(scene)
         kept = distinct(hands, max(RANKED, 2 * request.n_grasps), APART, TURNED)
         hands, placed = hands.pick(kept), placed.pick(kept)
         logits = hands.score
         if len(hands):
-            logits = yield Ask(network, (patches(scene.map, hands.pose, request.gripper),))
+            logits = yield NetworkCall(network, (patches(scene.map, hands.pose, request.gripper),))
         # The network sees the surroundings of the hand, not where the picture ends.
-        quality = blend(calibrated_logits(logits, network.card.calibration) - beyond_view(scene, hands), hands.score)
+        quality = blend(calibrated_logits(logits, network.card.calibration) - outside_roi_penalty(scene, hands), hands.score)
         order = torch.argsort(quality, descending=True, stable=True)
         hands, placed, quality = hands.pick(order), placed.pick(order), quality[order]
         return select(self.name, scene, hands, placed, quality, rejected, network)
@@ -56,9 +56,9 @@ class DensePlanner(StepPlanner):
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
         loaded = self.need(network)
         self.check(observation, request)
-        scene = view(observation, request, loaded.device)
+        scene = observe_scene(observation, request, loaded.device)
 
-        def judge(hands: Hands) -> Tensor:
+        def judge(hands: JawCandidates) -> Tensor:
             logits = loaded.module(patches(scene.map, hands.pose, request.gripper))
             return blend(calibrated_logits(logits.float(), loaded.card.calibration), rate(scene, hands))
 

@@ -9,19 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planning.jaw.candidates import Hands
+from planning.jaw.candidates import JawCandidates
 from planning.jaw.filters import veto
 from planning.jaw.fit import measure
 from planning.jaw.sampling import ANGLES, survey
 from planning.scene.projection import image_angle
-from planning.scene.scene import Scene
+from planning.scene.scene import PlanningScene
 
 CHUNK = 1024
 """Hands measured and judged at once."""
 
 
 @torch.inference_mode()
-def quality_map(scene: Scene, judge: Callable[[Hands], Tensor]) -> np.ndarray:
+def quality_map(scene: PlanningScene, judge: Callable[[JawCandidates], Tensor]) -> np.ndarray:
     """Qualities (ANGLES, H, W) float32 in the pixels of the sent image; bin k closes along k pi / ANGLES from +u towards +v.
 
     judge: probabilities (N,) of hands. 0 where nothing was read, where no jaw fits, and where what would be held is not
@@ -40,7 +40,7 @@ def quality_map(scene: Scene, judge: Callable[[Hands], Tensor]) -> np.ndarray:
     return _in_image(scene, x, y, found).cpu().numpy()
 
 
-def _in_image(scene: Scene, x: Tensor, y: Tensor, values: Tensor) -> Tensor:
+def _in_image(scene: PlanningScene, x: Tensor, y: Tensor, values: Tensor) -> Tensor:
     """Values (N, ANGLES) of map positions x, y (N,) at the pixels that see the map there, (ANGLES, H, W)."""
     rows, columns = scene.map.height.shape
     cells = scene.map.resolution
@@ -66,7 +66,7 @@ def _spacing(x: Tensor, y: Tensor, cells: float) -> int:
     return int(steps.min()) if len(steps) else 1
 
 
-def _bins(scene: Scene) -> Tensor:
+def _bins(scene: PlanningScene) -> Tensor:
     """For every angle bin of the image the bin of the map that looks most like it from the camera, (ANGLES,)."""
     angles = torch.arange(ANGLES, device=scene.device) * (math.pi / ANGLES)
     seen = image_angle(scene, angles)
@@ -74,7 +74,7 @@ def _bins(scene: Scene) -> Tensor:
     return apart.abs().argmin(1)
 
 
-def _points(scene: Scene) -> tuple[Tensor, Tensor]:
+def _points(scene: PlanningScene) -> tuple[Tensor, Tensor]:
     """Map x, y (H, W, 2) of the image's readings, and where there are any (H, W) bool."""
     assert scene.observation.depth is not None
     depth = torch.from_numpy(np.ascontiguousarray(scene.observation.depth)).to(scene.device)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from grasp_client.contract import Gripper
 from planning.scene.projection import map_pixels
-from planning.scene.region import limited, outside_request
-from planning.scene.scene import OUTSIDE, Scene, dilate_round
+from planning.scene.region import has_region, outside_region
+from planning.scene.scene import OUTSIDE, PlanningScene, dilate_round
 
 ANGLES = 16
 STRIDE = 2
@@ -40,14 +40,14 @@ OFF_CENTRE = 0.012
 """Farthest that the middle of what is gripped may be from the centre tried: a nearer centre is tried as well, m."""
 
 
-def propose(scene: Scene, gripper: Gripper, most: int) -> tuple[Tensor, Tensor, Tensor, Counter]:
+def propose(scene: PlanningScene, gripper: Gripper, most: int) -> tuple[Tensor, Tensor, Tensor, Counter]:
     """Centres x, y (m) and angles (rad) of at most `most` candidates (N,), best first in every tile, and counted rejections."""
     x, y, scores, rejected = survey(scene, gripper)
     centre, turn = _in_turn(scores, x, y, most)
     return x[centre], y[centre], turn * (math.pi / ANGLES), rejected
 
 
-def survey(scene: Scene, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor, Counter]:
+def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor, Counter]:
     """Centres x, y (N,), m, coarse scores (N, ANGLES) of a jaw there, -inf where it cannot close, and counted rejections."""
     rejected: Counter = Counter()
     rows, columns, top, inside = _centres(scene, rejected)
@@ -75,7 +75,7 @@ def survey(scene: Scene, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor, Coun
     return x, y, scores, rejected
 
 
-def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _centres(scene: PlanningScene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Rows, columns and the height of the top around every centre to try, (N,), and whether it lies where grasps are asked for;
     one beside may yet move there, but must not take the place of others: a bin has more wall than things in it."""
     raised = scene.above_table >= max(FLOOR + LEAST_OVERLAP, NOISE * scene.map.table_noise)
@@ -87,15 +87,15 @@ def _centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor, T
     rows, columns = (stride * index for index in torch.nonzero(lattice, as_tuple=True))
     top = scene.top[rows, columns]
     inside = torch.ones_like(top, dtype=torch.bool)
-    if not limited(scene):
+    if not has_region(scene):
         return rows, columns, top, inside
     cells = scene.map.resolution
     pixels = map_pixels(scene, scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows, top)
     allowed = inside
-    for reason, outside in outside_request(scene, pixels, NEAR).items():
+    for reason, outside in outside_region(scene, pixels, NEAR).items():
         rejected[reason] += ANGLES * int((allowed & outside).sum())
         allowed = allowed & ~outside
-    inside = ~torch.stack(list(outside_request(scene, pixels).values())).any(0)
+    inside = ~torch.stack(list(outside_region(scene, pixels).values())).any(0)
     return rows[allowed], columns[allowed], top[allowed], inside[allowed]
 
 

@@ -28,7 +28,7 @@ SPARE = 2
 """Unused modules of one architecture that are kept."""
 
 
-class Slot:
+class ModuleSlot:
     """A module on its device whose tensors are filled with one version after the other."""
 
     def __init__(self, card: ModelCard, execution: Execution):
@@ -73,9 +73,9 @@ class Loader:
 
     def __init__(self, registry: Registry, architectures: Mapping[str, str | None], execution: Execution):
         self.registry, self.architectures, self.execution = registry, dict(architectures), execution
-        self._spare: defaultdict[str, list[Slot]] = defaultdict(list)
+        self._spare: defaultdict[str, list[ModuleSlot]] = defaultdict(list)
 
-    def load(self, name: str, version: int) -> tuple[LoadedNetwork, Slot]:
+    def load(self, name: str, version: int) -> tuple[LoadedNetwork, ModuleSlot]:
         """A version, checked; its slot is still to be prepared. Raises UnknownModel, UnknownVersion, or BrokenModel that says
         what is wrong with it."""
         card = self.registry.card(name, version)
@@ -90,11 +90,11 @@ class Loader:
         weakref.finalize(network, self._give_back, key, slot).atexit = False
         return network, slot
 
-    def _filled(self, key: str, name: str, version: int, card: ModelCard) -> Slot:
+    def _filled(self, key: str, name: str, version: int, card: ModelCard) -> ModuleSlot:
         slot = None
         try:
             tensors = load_tensors(self.registry.read_weights(name, version))
-            slot = self._spare[key].pop() if self._spare[key] else Slot(card, self.execution)
+            slot = self._spare[key].pop() if self._spare[key] else ModuleSlot(card, self.execution)
             slot.fill(tensors)
             with one_thread():
                 self._check(slot, tensors, f"{name} version {version}")
@@ -106,14 +106,14 @@ class Loader:
             raise
         return slot
 
-    def _check(self, slot: Slot, tensors: Mapping[str, Tensor], what: str) -> None:
+    def _check(self, slot: ModuleSlot, tensors: Mapping[str, Tensor], what: str) -> None:
         bad = [key for key, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()]
         if bad:
             raise BrokenModel(f"{what} has NaN or infinite weights in {', '.join(bad[:5])}")
         if not all(torch.isfinite(output).all() for output in slot.golden_outputs()):
             raise BrokenModel(f"{what} answers its golden batch with NaN or infinity")
 
-    def _give_back(self, key: str, slot: Slot | None) -> None:
+    def _give_back(self, key: str, slot: ModuleSlot | None) -> None:
         if slot is not None and len(self._spare[key]) < SPARE:
             self._spare[key].append(slot)
 

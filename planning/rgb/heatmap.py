@@ -15,18 +15,18 @@ from torch import Tensor
 from grasp_client.contract import Grasp, GraspPlan, PlanRequest
 from grasp_client.geometry import pose_from, wrap_angle
 from grasp_client.observation import Observation
-from planning.base import Item, LoadedNetwork, Planner
+from planning.base import LoadedNetwork, PlanItem, Planner
 from planning.calibration import calibrated, calibrated_logits
 from planning.gqcnn.crop_scorer import ImageGrasps, to_image, to_map
 from planning.jaw.analytic import select
 from planning.jaw.filters import veto
 from planning.jaw.fit import measure
 from planning.jaw.sampling import FLOOR, LEAST_OVERLAP
-from planning.rgb.maps import HeatMaps, Peaks, find_peaks, heat_maps, the_network
-from planning.rgb.ranking import rank_told
-from planning.rgb.refinement import Teller, can_tell
-from planning.scene.projection import RETREAT, place
-from planning.scene.scene import Scene, view
+from planning.rgb.maps import Peaks, QualityMaps, find_peaks, heat_maps, the_network
+from planning.rgb.ranking import rank_refined
+from planning.rgb.refinement import GraspRefiner, can_refine
+from planning.scene.projection import RETREAT, project_jaw
+from planning.scene.scene import PlanningScene, observe_scene
 from shared.table_grasp import TIP_HEIGHTS, table_grasp, table_up
 
 LEAST_DISTANCE = 0.02
@@ -43,7 +43,7 @@ class HeatmapPlanner(Planner):
     inputs = frozenset({"rgb"})
 
     @torch.inference_mode()
-    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
+    def plan_batch(self, items: Sequence[PlanItem], network: LoadedNetwork | None) -> list[GraspPlan]:
         return [self._plan(item, self.need(network)) for item in items]
 
     @torch.inference_mode()
@@ -53,21 +53,21 @@ class HeatmapPlanner(Planner):
         self.check(observation, request)
         measured = None
         if observation.depth is not None and request.camera is not None:
-            measured = _table_depth(view(observation, request, network.device))
+            measured = _table_depth(observe_scene(observation, request, network.device))
         maps = heat_maps(observation, request, network, measured)
         logits = maps.resampled(observation.size).amax(0)[torch.argsort(maps.angles % math.pi)]
         return calibrated(logits, network.card.calibration).cpu().numpy()
 
-    def _plan(self, item: Item, network: LoadedNetwork) -> GraspPlan:
+    def _plan(self, item: PlanItem, network: LoadedNetwork) -> GraspPlan:
         started = time.perf_counter()
         self.check(*item)
         how = self._flat if item[0].depth is None else self._with_depth
         return how(item, network, started)
 
-    def _with_depth(self, item: Item, network: LoadedNetwork, started: float) -> GraspPlan:
+    def _with_depth(self, item: PlanItem, network: LoadedNetwork, started: float) -> GraspPlan:
         """Peaks on what rises above the table, fitted to what is there, vetoed, and rated where the hand will be."""
         observation, request = item
-        scene = view(observation, request, network.device)
+        scene = observe_scene(observation, request, network.device)
         depth = torch.from_numpy(np.ascontiguousarray(observation.depth)).to(network.device)
         maps = heat_maps(observation, request, network, _table_depth(scene))
         peaks, rejected = find_peaks(maps, observation, request, _raised(scene, depth))
@@ -79,10 +79,10 @@ class HeatmapPlanner(Planner):
         logits = maps.at(seen.centers, seen.angles, hands.tip - scene.table_at(hands.x, hands.y))
         order = torch.argsort(logits, descending=True, stable=True)
         hands, quality = hands.pick(order), calibrated(logits[order], network.card.calibration)
-        placed = place(scene, request.gripper, hands)
+        placed = project_jaw(scene, request.gripper, hands)
         return select(self.name, scene, hands, placed, quality, rejected + missed + vetoed, network, started)
 
-    def _flat(self, item: Item, network: LoadedNetwork, started: float) -> GraspPlan:
+    def _flat(self, item: PlanItem, network: LoadedNetwork, started: float) -> GraspPlan:
         """Peaks on a table of which at most the distance is known."""
         observation, request = item
         maps = heat_maps(observation, request, network)
@@ -90,9 +90,9 @@ class HeatmapPlanner(Planner):
         calibrate = partial(calibrated_logits, calibration=network.card.calibration)
         metric = request.camera is not None and request.table_depth is not None
         stature = the_network(network).stature
-        if stature is not None and can_tell(request, maps.heights):
-            teller = Teller(stature, observation, request, network.device)
-            peaks = rank_told(peaks, maps, calibrate, teller, item)
+        if stature is not None and can_refine(request, maps.heights):
+            teller = GraspRefiner(stature, observation, request, network.device)
+            peaks = rank_refined(peaks, maps, calibrate, teller, item)
         else:
             peaks = replace(peaks, logits=calibrate(peaks.logits))
         quality = torch.sigmoid(peaks.logits)
@@ -120,14 +120,14 @@ class HeatmapPlanner(Planner):
         )
 
 
-def _listed(peaks: Peaks, maps: HeatMaps, quality: Tensor, enough: Tensor) -> list[tuple[list[float], float, float, float]]:
+def _listed(peaks: Peaks, maps: QualityMaps, quality: Tensor, enough: Tensor) -> list[tuple[list[float], float, float, float]]:
     """(pixel, angle, height over the table, quality) of the peaks that are good enough; a network without heights knows one."""
     heights = maps.heights if len(maps.heights) else torch.tensor(TIP_HEIGHTS[:1], device=quality.device)
     columns = (peaks.pixels, peaks.angles, heights[peaks.levels], quality)
     return list(zip(*(each[enough].tolist() for each in columns), strict=True))
 
 
-def _table_depth(scene: Scene) -> float | None:
+def _table_depth(scene: PlanningScene) -> float | None:
     """Where the optical axis meets the table that the depth image shows, m; None where it does not."""
     pose, (a, b) = scene.map.pose, scene.map.table
     eye, axis = -pose[:3, :3].T @ pose[:3, 3], pose[:3, :3].T[:, 2]
@@ -136,7 +136,7 @@ def _table_depth(scene: Scene) -> float | None:
     return float(-(normal @ eye) / towards) if towards > 0 else None
 
 
-def _raised(scene: Scene, depth: Tensor) -> Tensor:
+def _raised(scene: PlanningScene, depth: Tensor) -> Tensor:
     """(H, W) bool: pixels that see something above the table."""
     row, column = torch.nonzero(depth > 0, as_tuple=True)
     surface = ImageGrasps(torch.stack([column, row], 1).float(), torch.zeros_like(depth[row, column]), depth[row, column])

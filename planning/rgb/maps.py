@@ -16,14 +16,14 @@ from grasp_client.contract import PlanRequest
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlannerError
 from shared.networks.mobileunet import MobileUNet
-from shared.networks.rgb_input import Picture, factor_to, fit, rays
+from shared.networks.rgb_input import RgbInput, factor_to, fit, rays
 
 PEAKS = 512
 """Best local maxima that are looked at."""
 
 
 @dataclass(frozen=True)
-class HeatMaps:
+class QualityMaps:
     """logits (T, R, h, w): T heights of the tips, R angles, on a grid over the picture that the network saw.
 
     angles: (R,) image angle of each. heights: (T,) m over the table; empty when the network knows but one, unsaid.
@@ -32,7 +32,7 @@ class HeatMaps:
     logits: Tensor
     angles: Tensor
     heights: Tensor
-    picture: Picture
+    picture: RgbInput
 
     @property
     def centers(self) -> Tensor:
@@ -85,7 +85,7 @@ class Peaks:
 
 def heat_maps(
     observation: Observation, request: PlanRequest, network: LoadedNetwork, table_depth: float | None = None
-) -> HeatMaps:
+) -> QualityMaps:
     """What the network says, at the scale that it learned: pixels per metre of table where that is known, else image size.
 
     table_depth: measured, where the request does not tell it.
@@ -110,7 +110,7 @@ def heat_maps(
         image = torch.cat([image, torch.from_numpy(rays(picture.image.shape[:2], *lens)).to(network.device)], 1)
     logits = module(image)[0].unflatten(0, (-1, module.rotations))
     angles, heights = (torch.tensor(values, device=network.device) for values in (module.angles, module.tip_heights))
-    return HeatMaps(logits, angles, heights, picture)
+    return QualityMaps(logits, angles, heights, picture)
 
 
 def the_network(network: LoadedNetwork) -> MobileUNet:
@@ -126,7 +126,7 @@ def allowed(pixels: Tensor, observation: Observation, request: PlanRequest) -> T
 
 
 def find_peaks(
-    maps: HeatMaps, observation: Observation, request: PlanRequest, raised: Tensor | None = None
+    maps: QualityMaps, observation: Observation, request: PlanRequest, raised: Tensor | None = None
 ) -> tuple[Peaks, Counter]:
     """The best local maxima of every map on raised pixels (H, W), within segmask and region; and what was rejected.
 
@@ -180,6 +180,6 @@ def _middles(cells: int, pixels: int) -> np.ndarray:
     return (np.arange(cells) + 0.5) * pixels / cells - 0.5
 
 
-def _tensor(picture: Picture, network: LoadedNetwork) -> Tensor:
+def _tensor(picture: RgbInput, network: LoadedNetwork) -> Tensor:
     image = torch.from_numpy(np.atleast_3d(picture.image)).to(network.device)
     return image.permute(2, 0, 1)[None].float()

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from planning.base import Item
-from planning.rgb.maps import HeatMaps, Peaks, allowed
-from planning.rgb.refinement import Teller
+from planning.base import PlanItem
+from planning.rgb.maps import Peaks, QualityMaps, allowed
+from planning.rgb.refinement import GraspRefiner
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 
 TOLD = 24
@@ -26,7 +26,9 @@ MAPS, HOLDS, FITS, ALWAYS = 0.3, 0.5, 0.4, 0.13
 scenes of validation objects. Those that are chosen promise 0.869 on average, and 0.869 hold."""
 
 
-def rank_told(peaks: Peaks, maps: HeatMaps, calibrate: Callable[[Tensor], Tensor], teller: Teller, item: Item) -> Peaks:
+def rank_refined(
+    peaks: Peaks, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor], teller: GraspRefiner, item: PlanItem
+) -> Peaks:
     """The squares of the best peaks and those next to the best of them, each at its best angle and height of the tips.
 
     calibrate: of the maps' logits.
@@ -48,7 +50,7 @@ def rank_told(peaks: Peaks, maps: HeatMaps, calibrate: Callable[[Tensor], Tensor
     return Peaks(pixels[order], turns * math.pi / ROTATIONS, levels, value[order])
 
 
-def _together(pixels: Tensor, maps: HeatMaps, calibrate: Callable[[Tensor], Tensor], teller: Teller) -> Tensor:
+def _together(pixels: Tensor, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor], teller: GraspRefiner) -> Tensor:
     """Logits of success (N, T, ROTATIONS) at pixels (N, 2) of the sent image."""
     if not len(pixels):
         return pixels.new_zeros(0, len(TIP_HEIGHTS), ROTATIONS)
@@ -63,7 +65,7 @@ def _first(peaks: Peaks, most: int) -> Tensor:
     return rank.gather(0, peaks.levels[None])[0] <= most
 
 
-def _distinct(pixels: Tensor, teller: Teller, item: Item) -> Tensor:
+def _distinct(pixels: Tensor, teller: GraspRefiner, item: PlanItem) -> Tensor:
     """(M, 2): the mean of those of pixels (N, 2) of the sent image that lie in each square, or the first of them where that is
     not allowed."""
     _, square = torch.unique(_squares(pixels, teller), dim=0, return_inverse=True)
@@ -74,7 +76,7 @@ def _distinct(pixels: Tensor, teller: Teller, item: Item) -> Tensor:
     return torch.where(allowed(mean, *item)[:, None], mean, pixels[first])
 
 
-def _next_to(best: Tensor, pixels: Tensor, teller: Teller) -> Tensor:
+def _next_to(best: Tensor, pixels: Tensor, teller: GraspRefiner) -> Tensor:
     """(M, 2): middles, in the sent image, of the squares round those of `best` (B, 2) in which none of `pixels` (N, 2) lies."""
     steps = torch.arange(-1, 2, device=best.device)
     around = _squares(best, teller)[:, None] + torch.cartesian_prod(steps, steps)
@@ -83,6 +85,6 @@ def _next_to(best: Tensor, pixels: Tensor, teller: Teller) -> Tensor:
     return teller.sent((squares[~taken] + 0.5) * SQUARE)
 
 
-def _squares(pixels: Tensor, teller: Teller) -> Tensor:
+def _squares(pixels: Tensor, teller: GraspRefiner) -> Tensor:
     """(N, 2): column and row of the square in which each of pixels (N, 2) of the sent image lies."""
     return (teller.seen(pixels) / SQUARE).floor()

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from grasp_client.contract import CameraIntrinsics, PlanRequest
 from grasp_client.observation import Observation
-from shared.networks.height_from_rgb import PIXELS_PER_METRE, SIDE, Stature, at_turns
-from shared.networks.radial import leans, outward_angles, outward_windows
+from shared.networks.height_from_rgb import PIXELS_PER_METRE, SIDE, HeightFromRgb, at_turns
+from shared.networks.radial import leans, radial_angles, radial_windows
 from shared.networks.rgb_input import factor_to, fit
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS, table_up
 
@@ -22,17 +22,17 @@ AT_ONCE = 128
 """Windows in a batch: what a request for a thousand grasps looks at would not fit into memory together."""
 
 
-def can_tell(request: PlanRequest, heights: Tensor) -> bool:
+def can_refine(request: PlanRequest, heights: Tensor) -> bool:
     """Whether all is known that is needed: a metric camera that looks down, and heights (T,) of the tips that were learned."""
     if request.camera is None or request.table_depth is None or heights.tolist() != torch.tensor(TIP_HEIGHTS).tolist():
         return False
     return bool(-table_up(_base(request))[2] > STEEP)
 
 
-class Teller:
-    """A picture of a request of which one `can_tell`, at the scale that was learned."""
+class GraspRefiner:
+    """A picture of a request of which one `can_refine`, at the scale that was learned."""
 
-    def __init__(self, stature: Stature, observation: Observation, request: PlanRequest, device: torch.device) -> None:
+    def __init__(self, stature: HeightFromRgb, observation: Observation, request: PlanRequest, device: torch.device) -> None:
         camera, rgb = request.camera, observation.rgb
         assert camera is not None
         assert rgb is not None
@@ -49,12 +49,12 @@ class Teller:
         nadirs = self.nadir.expand(len(middles), 2)
         told = [
             self.stature(
-                outward_windows(self.image.expand(len(some), -1, -1, -1), some, straight, SIDE),
+                radial_windows(self.image.expand(len(some), -1, -1, -1), some, straight, SIDE),
                 leans(some, straight, self.focal),
             )
             for some, straight in zip(middles.split(AT_ONCE), nadirs.split(AT_ONCE), strict=True)
         ]
-        outward = outward_angles(middles, nadirs)[:, None] * ROTATIONS / math.pi
+        outward = radial_angles(middles, nadirs)[:, None] * ROTATIONS / math.pi
         turns = torch.arange(ROTATIONS, device=middles.device) - outward
         holds, fits = (at_turns(torch.cat(each), turns) for each in zip(*told, strict=True))
         return holds, fits

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from grasp_client.contract import Grasp, Gripper
 from grasp_client.geometry import wrap_angle
-from planning.jaw.candidates import Hands
-from planning.scene.scene import Scene
+from planning.jaw.candidates import JawCandidates
+from planning.scene.scene import PlanningScene
 from shared.networks.cup_frame import CupPose
 
 RETREAT = 0.10
@@ -21,7 +21,7 @@ IN_FRONT = 0.02
 
 
 @dataclass(frozen=True)
-class Placed:
+class ProjectedGrasps:
     """N grasps in the camera frame: poses (N, 4, 4) at the reported origin, its pixels (N, 2), the angles of the poses' x axis
     in the image (N,) and a jaw's openings in pixels (N,)."""
 
@@ -30,11 +30,11 @@ class Placed:
     angle: Tensor
     width_px: Tensor
 
-    def pick(self, which: Tensor) -> Placed:
-        return Placed(self.pose[which], self.pixel[which], self.angle[which], self.width_px[which])
+    def pick(self, which: Tensor) -> ProjectedGrasps:
+        return ProjectedGrasps(self.pose[which], self.pixel[which], self.angle[which], self.width_px[which])
 
 
-def place(scene: Scene, gripper: Gripper, hands: Hands) -> Placed:
+def project_jaw(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> ProjectedGrasps:
     """Where hands are seen from the camera."""
     cos, sin = torch.cos(hands.angle), torch.sin(hands.angle)
     zero, one = torch.zeros_like(cos), torch.ones_like(cos)
@@ -53,10 +53,10 @@ def place(scene: Scene, gripper: Gripper, hands: Hands) -> Placed:
     middle = torch.where(visible, origin, origin + gripper.tcp_offset * approach)
     half = 0.5 * hands.width[:, None] * pose[:, :3, 0]
     ends = _pixels(scene, middle + half) - _pixels(scene, middle - half)
-    return Placed(pose, _pixels(scene, middle), torch.atan2(ends[:, 1], ends[:, 0]), torch.linalg.norm(ends, dim=1))
+    return ProjectedGrasps(pose, _pixels(scene, middle), torch.atan2(ends[:, 1], ends[:, 0]), torch.linalg.norm(ends, dim=1))
 
 
-def place_cups(scene: Scene, gripper: Gripper, cups: CupPose) -> Placed:
+def project_suction(scene: PlanningScene, gripper: Gripper, cups: CupPose) -> ProjectedGrasps:
     """Where cups are seen from the camera. A cup is round: the x axis of its pose is chosen to lie along the image's u."""
     upright = cups.normal()[:, 2:]
     approach = torch.stack([cups.slope_x, cups.slope_y, torch.ones_like(cups.x)], 1) * upright
@@ -71,16 +71,16 @@ def place_cups(scene: Scene, gripper: Gripper, cups: CupPose) -> Placed:
     pose[:, :3] = torch.stack([along_u, torch.linalg.cross(approach, along_u), approach, origin], 2)
     middle = torch.where((origin[:, 2:] > IN_FRONT).expand_as(origin), origin, contact)
     ends = _pixels(scene, middle + gripper.cup_radius * along_u) - _pixels(scene, middle - gripper.cup_radius * along_u)
-    return Placed(pose, _pixels(scene, middle), torch.atan2(ends[:, 1], ends[:, 0]), torch.zeros_like(cups.x))
+    return ProjectedGrasps(pose, _pixels(scene, middle), torch.atan2(ends[:, 1], ends[:, 0]), torch.zeros_like(cups.x))
 
 
-def map_pixels(scene: Scene, x: Tensor, y: Tensor, height: Tensor) -> Tensor:
+def map_pixels(scene: PlanningScene, x: Tensor, y: Tensor, height: Tensor) -> Tensor:
     """Pixels (N, 2) of map points (N,); far outside the image where a point is not in front of the camera."""
     pose = torch.as_tensor(scene.map.pose, dtype=torch.float32, device=x.device)
     return _pixels(scene, torch.stack([x, y, -height], 1) @ pose[:3, :3].T + pose[:3, 3])
 
 
-def image_angle(scene: Scene, angles: Tensor) -> Tensor:
+def image_angle(scene: PlanningScene, angles: Tensor) -> Tensor:
     """Angles (N,) in the image, from +u towards +v, of closing axes at map angles (N,) in the middle of the map's view."""
     pose = torch.as_tensor(scene.map.pose, dtype=torch.float64, device=angles.device)
     rows, columns = scene.map.height.shape
@@ -93,12 +93,12 @@ def image_angle(scene: Scene, angles: Tensor) -> Tensor:
     return torch.atan2(ends[:, 1], ends[:, 0]).to(angles.dtype)
 
 
-def _pixels(scene: Scene, points: Tensor) -> Tensor:
+def _pixels(scene: PlanningScene, points: Tensor) -> Tensor:
     camera, depth = scene.camera, points[:, 2].clamp(min=1e-4)
     return torch.stack([camera.fx * points[:, 0] / depth + camera.cx, camera.fy * points[:, 1] / depth + camera.cy], 1)
 
 
-def grasps(scene: Scene, placed: Placed, widths: Tensor | None, qualities: Tensor) -> list[Grasp]:
+def wire_grasps(scene: PlanningScene, placed: ProjectedGrasps, widths: Tensor | None, qualities: Tensor) -> list[Grasp]:
     """The reply's grasps: of a jaw with openings (N,), m, or of a cup, which has none. Without a camera in the request they
     carry pixels only."""
     poses, pixels = placed.pose.cpu().numpy(), placed.pixel.tolist()
@@ -115,7 +115,7 @@ def grasps(scene: Scene, placed: Placed, widths: Tensor | None, qualities: Tenso
     return found
 
 
-def _with_poses(scene: Scene, grasp: Grasp, pose: np.ndarray, width: float | None) -> Grasp:
+def _with_poses(scene: PlanningScene, grasp: Grasp, pose: np.ndarray, width: float | None) -> Grasp:
     if not scene.metric:
         return grasp
     before = pose.copy()

@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planning.scene.scene import Scene
+from planning.scene.scene import PlanningScene
 
 
-def limited(scene: Scene) -> bool:
+def has_region(scene: PlanningScene) -> bool:
     """Whether the request asks for a part of the scene only."""
     return scene.request.region is not None or scene.observation.segmask is not None
 
 
-def outside_request(scene: Scene, pixels: Tensor, beside: float = 0.0) -> dict[str, Tensor]:
+def outside_region(scene: PlanningScene, pixels: Tensor, beside: float = 0.0) -> dict[str, Tensor]:
     """By reason, which pixels (N, 2) the request does not allow, (N,) bool, nor what lies so far beside, m at the table."""
     region, mask = scene.request.region, scene.observation.segmask
     u, v = pixels.unbind(1)
@@ -29,7 +29,7 @@ def outside_request(scene: Scene, pixels: Tensor, beside: float = 0.0) -> dict[s
     return outside
 
 
-def _margin(scene: Scene, beside: float) -> int:
+def _margin(scene: PlanningScene, beside: float) -> int:
     """A distance in pixels at the table."""
     return max(1, round(beside * max(scene.camera.fx, scene.camera.fy) / max(float(scene.map.pose[2, 3]), 0.05)))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from grasp_client.contract import CameraIntrinsics, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import PlannerError
-from planning.scene.truncation import leaving_view
+from planning.scene.truncation import truncation_height
 from shared.heightmap import HeightMap, project
 
 OUTSIDE = -10.0
@@ -32,7 +32,7 @@ TYPICAL_FOCAL = 0.85
 
 
 @dataclass(frozen=True)
-class Scene:
+class PlanningScene:
     """One observation seen from above.
 
     metric: the request had a camera; else sizes are only plausible and replies carry pixels only.
@@ -91,8 +91,8 @@ class Scene:
 
     @cached_property
     def leaving(self) -> Tensor:
-        """Greatest height over the table at which what rises there reaches out of view, (H, W), m; see `leaving_view`."""
-        return torch.from_numpy(leaving_view(self.map, self.camera, self.observation.size)).to(self.device)
+        """Greatest height over the table at which what rises there reaches out of view, (H, W), m; see `truncation_height`."""
+        return torch.from_numpy(truncation_height(self.map, self.camera, self.observation.size)).to(self.device)
 
     @cached_property
     def above_table(self) -> Tensor:
@@ -128,7 +128,7 @@ class Scene:
         return layer.reshape(-1).index_select(0, cells.reshape(-1)).reshape(cells.shape)
 
 
-def view(observation: Observation, request: PlanRequest, device: torch.device) -> Scene:
+def observe_scene(observation: Observation, request: PlanRequest, device: torch.device) -> PlanningScene:
     """The scene of an observation with depth. Raises PlannerError 422 when there is nothing to see."""
     if observation.depth is None:
         raise PlannerError(422, "missing_image", "this planner needs depth; send a depth image")
@@ -138,7 +138,7 @@ def view(observation: Observation, request: PlanRequest, device: torch.device) -
         height_map = project(observation.depth, camera, pose, request.table_depth)
     except ValueError as error:
         raise PlannerError(422, "unusable_view", str(error)) from error
-    return Scene(height_map, camera, pose, observation, request, device)
+    return PlanningScene(height_map, camera, pose, observation, request, device)
 
 
 def assumed_camera(rows: int, columns: int) -> CameraIntrinsics:

@@ -20,7 +20,7 @@ NEAR_FRAME = 0.015
 """A block seen this near to the frame of the image lies on the edge of view, as a share of the image's width."""
 
 
-def leaving_view(scene: HeightMap, camera: CameraIntrinsics, size: tuple[int, int]) -> np.ndarray:
+def truncation_height(scene: HeightMap, camera: CameraIntrinsics, size: tuple[int, int]) -> np.ndarray:
     """Greatest level over the table at which the structure that rises there reaches the edge of view, (H, W) float32 m.
 
     Cut the scene at the height of the fingertips: what a jaw holds is the connected piece around it. When that piece reaches

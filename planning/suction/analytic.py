@@ -11,14 +11,14 @@ from torch import Tensor
 
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import Observation
-from planning.base import Item, LoadedNetwork, Planner
+from planning.base import LoadedNetwork, PlanItem, Planner
 from planning.jaw.analytic import PARTLY_SEEN, select
-from planning.scene.projection import Placed
-from planning.scene.scene import Scene, view
-from planning.suction.candidates import Cups
+from planning.scene.projection import ProjectedGrasps
+from planning.scene.scene import PlanningScene, observe_scene
+from planning.suction.candidates import SuctionCandidates
 from planning.suction.filters import veto
 from planning.suction.sampling import least_rise, propose
-from planning.suction.thin_objects import flat_on_slab, raised
+from planning.suction.thin_objects import flat_on_thin_object, is_thin_on_table
 
 CANDIDATES, REFINED = 400, 96
 """Contacts looked at closely per observation, and those moved towards the middle; more when more grasps are asked for."""
@@ -43,19 +43,19 @@ class SuctionPlanner(Planner):
     description = "Analytic: flat places on the height map, a cup along their normal, its way in free. Depth; needs no weights."
     grippers = frozenset({"suction"})
 
-    def plan_batch(self, items: Sequence[Item], network: LoadedNetwork | None) -> list[GraspPlan]:
+    def plan_batch(self, items: Sequence[PlanItem], network: LoadedNetwork | None) -> list[GraspPlan]:
         return [self._plan(*item) for item in items]
 
     def _plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
         started = time.perf_counter()
         self.check(observation, request)
-        scene = view(observation, request, torch.device("cpu"))
+        scene = observe_scene(observation, request, torch.device("cpu"))
         scene, cups, placed, rejected = predict(scene)
         return select(self.name, scene, cups, placed, torch.sigmoid(cups.score), rejected, started=started)
 
 
 @torch.inference_mode()
-def predict(scene: Scene) -> tuple[Scene, Cups, Placed, Counter]:
+def predict(scene: PlanningScene) -> tuple[PlanningScene, SuctionCandidates, ProjectedGrasps, Counter]:
     """Feasible cups of a scene, best analytic score first, where they are seen, and counted rejections.
 
     Where nothing else can be sucked, thin slabs are raised; the scene that is returned is the one in which the cups lie.
@@ -63,25 +63,25 @@ def predict(scene: Scene) -> tuple[Scene, Cups, Placed, Counter]:
     found = _predict(scene)
     if len(found[0]):
         return scene, *found
-    slabs = raised(scene, least_rise(scene))
+    slabs = is_thin_on_table(scene, least_rise(scene))
     if slabs is None:
         return scene, *found
     cups, placed, rejected = _predict(slabs)
-    flat = flat_on_slab(slabs, cups)
+    flat = flat_on_thin_object(slabs, cups)
     rejected["over_edge"] += int((~flat).sum())
     return slabs, cups.pick(flat), placed.pick(flat), rejected
 
 
-def _predict(scene: Scene) -> tuple[Cups, Placed, Counter]:
+def _predict(scene: PlanningScene) -> tuple[SuctionCandidates, ProjectedGrasps, Counter]:
     wanted = scene.request.n_grasps
     cups, rejected = propose(scene, rate, max(CANDIDATES, 3 * wanted), max(REFINED, wanted))
     cups, placed, vetoed = veto(scene, cups)
-    score = rate(cups) - beyond_view(scene, cups)
+    score = rate(cups) - outside_roi_penalty(scene, cups)
     order = torch.argsort(score, descending=True, stable=True)
     return cups.scored(score).pick(order), placed.pick(order), rejected + vetoed
 
 
-def rate(cups: Cups) -> Tensor:
+def rate(cups: SuctionCandidates) -> Tensor:
     """Analytic score (N,) of cups: the logit of success; weights above."""
     return (
         START
@@ -93,6 +93,6 @@ def rate(cups: Cups) -> Tensor:
     )
 
 
-def beyond_view(scene: Scene, cups: Cups) -> Tensor:
+def outside_roi_penalty(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:
     """What (N,) cups lose of their logit because what they stand on reaches out of the picture: a robot's arm, a bin's wall."""
     return PARTLY_SEEN * (scene.sample(scene.leaving, cups.x, cups.y) >= cups.rise - LEVEL)

@@ -11,7 +11,7 @@ from shared.networks.cup_frame import CupPose
 
 
 @dataclass(frozen=True)
-class Cups:
+class SuctionCandidates:
     """Contacts in the map frame, metres.
 
     pose: contact and slopes of the plane fitted under the cup. curved: departure of the smoothed surface from that plane on
@@ -66,16 +66,18 @@ class Cups:
         """Level distance from the contact to the middle of the thing under it, m."""
         return torch.hypot(self.lean_x, self.lean_y)
 
-    def pick(self, which: Tensor) -> Cups:
+    def pick(self, which: Tensor) -> SuctionCandidates:
         """The cups at indices or where a mask (N,) is true."""
         pose = CupPose(*(getattr(self.pose, field.name)[which] for field in fields(CupPose)))
-        return Cups(pose, *(getattr(self, field.name)[which] for field in fields(self)[1:]))
+        return SuctionCandidates(pose, *(getattr(self, field.name)[which] for field in fields(self)[1:]))
 
-    def join(self, other: Cups) -> Cups:
+    def join(self, other: SuctionCandidates) -> SuctionCandidates:
         """These cups followed by the others."""
         pose = CupPose(*(torch.cat([getattr(each.pose, field.name) for each in (self, other)]) for field in fields(CupPose)))
-        return Cups(pose, *(torch.cat([getattr(self, field.name), getattr(other, field.name)]) for field in fields(self)[1:]))
+        return SuctionCandidates(
+            pose, *(torch.cat([getattr(self, field.name), getattr(other, field.name)]) for field in fields(self)[1:])
+        )
 
-    def scored(self, score: Tensor) -> Cups:
+    def scored(self, score: Tensor) -> SuctionCandidates:
         """The same cups with scores (N,)."""
         return replace(self, score=score)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from planning.scene.scene import Scene
+from planning.scene.scene import PlanningScene
 from shared.networks.cup_frame import CupPose
 
 LIP = 0.006
@@ -22,7 +22,7 @@ DENSE, GROWTH = 0.004, 1.25
 things that are tall, and those are wide."""
 
 
-def body_overlap(scene: Scene, radius: float, pose: CupPose) -> Tensor:
+def body_overlap(scene: PlanningScene, radius: float, pose: CupPose) -> Tensor:
     """How far (N,) the highest thing in the way of each cup's body reaches into it, m; negative: the least free height."""
     angle = 2 * math.pi * torch.arange(RING, device=pose.x.device) / RING
     inner = 2 * math.pi * torch.arange(RING // 2, device=pose.x.device) / (RING // 2)

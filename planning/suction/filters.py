@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planning.scene.projection import Placed, map_pixels, place_cups
-from planning.scene.region import outside_request
-from planning.scene.scene import Scene
-from planning.suction.candidates import Cups
+from planning.scene.projection import ProjectedGrasps, map_pixels, project_suction
+from planning.scene.region import outside_region
+from planning.scene.scene import PlanningScene
+from planning.suction.candidates import SuctionCandidates
 from planning.suction.collision import body_overlap, lowest
 from planning.suction.sampling import LEAST_RISE
 from planning.suction.seal import RIM
@@ -30,7 +30,7 @@ GAP = 0.001
 """Free height between a cup's body and what it passes, m."""
 
 
-def veto(scene: Scene, cups: Cups) -> tuple[Cups, Placed, Counter]:
+def veto(scene: PlanningScene, cups: SuctionCandidates) -> tuple[SuctionCandidates, ProjectedGrasps, Counter]:
     """The cups that may be returned, where they are in image and camera, and how many were refused for what.
 
     Every refusal is counted once, for the first reason in the order tried.
@@ -46,7 +46,7 @@ def veto(scene: Scene, cups: Cups) -> tuple[Cups, Placed, Counter]:
         "over_edge": (cups.lost > MOST_LOST) | (cups.margin < -min(UNSURE * scene.map.table_noise, MOST_UNSURE)),
         "too_curved": (cups.curved > MOST_CURVED) | (cups.uneven > MOST_UNEVEN),
         "collision": body_overlap(scene, gripper.cup_radius, cups.pose) > -GAP,
-        **outside_request(scene, contact),
+        **outside_region(scene, contact),
     }
     rejected: Counter = Counter()
     keep = torch.ones(len(cups), dtype=torch.bool, device=cups.x.device)
@@ -54,10 +54,10 @@ def veto(scene: Scene, cups: Cups) -> tuple[Cups, Placed, Counter]:
         rejected[reason] += int((keep & refused).sum())
         keep &= ~refused
     kept = cups.pick(keep)
-    return kept, place_cups(scene, gripper, kept.pose), rejected
+    return kept, project_suction(scene, gripper, kept.pose), rejected
 
 
-def _seen(scene: Scene, cups: Cups, contact: Tensor) -> Tensor:
+def _seen(scene: PlanningScene, cups: SuctionCandidates, contact: Tensor) -> Tensor:
     """The cell and the pixel of the contact have readings."""
     depth = torch.from_numpy(np.ascontiguousarray(scene.observation.depth)).to(contact.device)
     rows, columns = depth.shape
@@ -67,7 +67,7 @@ def _seen(scene: Scene, cups: Cups, contact: Tensor) -> Tensor:
     return scene.sample(scene.known, cups.x, cups.y) & (depth[row, column] > 0)
 
 
-def _in_view(scene: Scene, radius: float, cups: Cups) -> Tensor:
+def _in_view(scene: PlanningScene, radius: float, cups: SuctionCandidates) -> Tensor:
     """The whole rim lies inside the picture: what is beyond it cannot be judged."""
     rows, columns = scene.observation.size
     angle = 2 * math.pi * torch.arange(RIM, device=cups.x.device) / RIM

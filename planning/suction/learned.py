@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from grasp_client.contract import GraspPlan
-from planning.base import Item, LoadedNetwork
-from planning.batched_inference import Ask, StepPlanner, Steps
+from planning.base import LoadedNetwork, PlanItem
+from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall
 from planning.calibration import calibrated
 from planning.jaw.analytic import select
 from planning.jaw.filters import distinct
-from planning.scene.scene import view
-from planning.suction.analytic import beyond_view, predict
-from planning.suction.candidates import Cups
-from planning.suction.peel_moment import carried
+from planning.scene.scene import observe_scene
+from planning.suction.analytic import outside_roi_penalty, predict
+from planning.suction.candidates import SuctionCandidates
+from planning.suction.peel_moment import peel_probability
 from shared.networks.cup_frame import patches
 
 RANKED = 192
@@ -27,22 +27,22 @@ distance (m) that costs nothing. Leverage grows with the inverse cube of the rad
 no picture shows them."""
 MARGIN, WIDE = 200.0, 0.003
 """Worth of a metre of surface beyond the rim, in logits, and how far it counts on both sides of the rim, m. With these two and
-`carried` the best cup of 3,052 scenes of validation objects holds at its first try in 43 where it did not without, and fails in
-22 where it did."""
+`peel_probability` the best cup of 3,052 scenes of validation objects holds at its first try in 43 where it did not without, and
+fails in 22 where it did."""
 
 
-class SuctionDensePlanner(StepPlanner):
+class SuctionDensePlanner(BatchedPlanner):
     name = "suction_dense"
     description = "Geometry proposes and vetoes cups, a network that sees the height map in the cup's frame ranks. Depth."
     model_name = "suction-dense"
     architecture = "suction-dense"
     grippers = frozenset({"suction"})
 
-    def steps(self, item: Item, network: LoadedNetwork | None) -> Steps[GraspPlan]:
+    def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
         observation, request = item
         network = self.need(network)
         self.check(observation, request)
-        scene = view(observation, request, network.device)
+        scene = observe_scene(observation, request, network.device)
         scene, cups, placed, rejected = predict(scene)
         kept = distinct(cups, max(RANKED, 2 * request.n_grasps), APART)
         cups, placed = cups.pick(kept), placed.pick(kept)
@@ -50,25 +50,25 @@ class SuctionDensePlanner(StepPlanner):
         if len(cups):
             logits = yield from seen_both_ways(network, patches(scene.map, cups.pose, request.gripper))
         # The network sees the surroundings of the cup, not where the picture ends.
-        logits = logits + (placing(cups, request.gripper.cup_radius) - beyond_view(scene, cups)).to(logits.device)
-        quality = calibrated(logits, network.card.calibration) * carried(scene, cups).to(logits.device)
+        logits = logits + (placing(cups, request.gripper.cup_radius) - outside_roi_penalty(scene, cups)).to(logits.device)
+        quality = calibrated(logits, network.card.calibration) * peel_probability(scene, cups).to(logits.device)
         # Stable: where the network cannot tell two cups apart, the analytic order stays.
         order = torch.argsort(quality, descending=True, stable=True)
         cups, placed, quality = cups.pick(order), placed.pick(order), quality[order]
         return select(self.name, scene, cups, placed, quality, rejected, network)
 
 
-def placing(cups: Cups, radius: float) -> Tensor:
+def placing(cups: SuctionCandidates, radius: float) -> Tensor:
     """What (N,) cups of a radius (m) gain or lose of their logit by where they lie: near the middle, away from edges."""
     return MARGIN * cups.margin.clamp(-WIDE, WIDE) - LEVER * (SMALL / radius) ** 3 * (cups.lever - FREE)
 
 
-def seen_both_ways(network: LoadedNetwork, seen: Tensor) -> Steps[Tensor]:
+def seen_both_ways(network: LoadedNetwork, seen: Tensor) -> InferenceSteps[Tensor]:
     """Logits (N,) of patches (N, channels, side, side): what the network says of them as they are and turned by half, on
     average.
 
     A cup is round, so that both are as true, and the network's errors differ: of 660 scenes of validation objects the best of
     about 13 tried cups holds in 86.8 %, by one view in 85.5 %.
     """
-    both = yield Ask(network, (torch.cat([seen, seen.flip(2, 3)]),))
+    both = yield NetworkCall(network, (torch.cat([seen, seen.flip(2, 3)]),))
     return both.reshape(2, -1).mean(0)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planning.scene.scene import Scene
-from planning.suction.candidates import Cups
+from planning.scene.scene import PlanningScene
+from planning.suction.candidates import SuctionCandidates
 
 VACUUM = 60e3
 """Pressure difference under a cup, Pa."""
@@ -26,7 +26,7 @@ surface under the cup, m."""
 GRAVITY = 9.81
 
 
-def carried(scene: Scene, cups: Cups) -> Tensor:
+def peel_probability(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:
     """Probability (N,) that a thing of unknown weight does not peel off the cup that holds it.
 
     The rim gives way when weight times level distance exceeds vacuum times area times radius.
@@ -37,7 +37,7 @@ def carried(scene: Scene, cups: Cups) -> Tensor:
     return (torch.log(heaviest / LIGHTEST) / math.log(HEAVIEST / LIGHTEST)).clamp(LEAST, 1)
 
 
-def _to_middle(scene: Scene, cups: Cups) -> Tensor:
+def _to_middle(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:
     """Level distance (N,) from each contact to the middle of the volume of all that is connected to it, m."""
     height = scene.map.bound - scene.map.table_map()
     number, piece = cv2.connectedComponents((height > RISE).astype(np.uint8))

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from planning.jaw.sampling import NOISE, in_turn
 from planning.scene.projection import map_pixels
-from planning.scene.region import outside_request
-from planning.scene.scene import Scene
-from planning.suction.candidates import Cups
-from planning.suction.seal import centred, lay
+from planning.scene.region import outside_region
+from planning.scene.scene import PlanningScene
+from planning.suction.candidates import SuctionCandidates
+from planning.suction.seal import centred, lay_cups
 
 STRIDE = 2
 """Cells between the centres that are tried."""
@@ -28,7 +28,9 @@ CENTRINGS = 3
 """Times that the better contacts are moved towards the middle."""
 
 
-def propose(scene: Scene, rate: Callable[[Cups], Tensor], most: int, refined: int) -> tuple[Cups, Counter]:
+def propose(
+    scene: PlanningScene, rate: Callable[[SuctionCandidates], Tensor], most: int, refined: int
+) -> tuple[SuctionCandidates, Counter]:
     """At most about `most` cups, the best in every part of the scene by `rate`, and counted rejections.
 
     The best `refined` are also tried where they lie in the middle between the ends of their surface.
@@ -36,19 +38,19 @@ def propose(scene: Scene, rate: Callable[[Cups], Tensor], most: int, refined: in
     rejected: Counter = Counter()
     x, y = centres(scene, rejected)
     radius = scene.request.gripper.cup_radius
-    coarse = lay(scene, radius, x, y, close=False)
+    coarse = lay_cups(scene, radius, x, y, close=False)
     coarse = coarse.pick(_hopeful(coarse, rejected))
     chosen = in_turn(rate(coarse), coarse.x, coarse.y, most)
-    cups = lay(scene, radius, coarse.x[chosen], coarse.y[chosen], close=True)
+    cups = lay_cups(scene, radius, coarse.x[chosen], coarse.y[chosen], close=True)
     best = cups
     for _ in range(CENTRINGS):
         best = best.pick(torch.argsort(rate(best), descending=True)[:refined])
-        best = lay(scene, radius, *centred(radius, best), close=True)
+        best = lay_cups(scene, radius, *centred(radius, best), close=True)
         cups = cups.join(best)
     return cups, rejected
 
 
-def centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor]:
+def centres(scene: PlanningScene, rejected: Counter) -> tuple[Tensor, Tensor]:
     """Map x, y (N,) of every centre to try."""
     raised = scene.above_table >= least_rise(scene)
     stride = max(STRIDE, math.ceil(math.sqrt(int(raised.sum()) / MOST_CENTRES)))
@@ -60,18 +62,18 @@ def centres(scene: Scene, rejected: Counter) -> tuple[Tensor, Tensor]:
     x, y = scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows
     allowed = torch.ones_like(x, dtype=torch.bool)
     pixels = map_pixels(scene, x, y, scene.bound[rows, columns])
-    for reason, outside in outside_request(scene, pixels).items():
+    for reason, outside in outside_region(scene, pixels).items():
         rejected[reason] += int((allowed & outside).sum())
         allowed &= ~outside
     return x[allowed], y[allowed]
 
 
-def least_rise(scene: Scene) -> float:
+def least_rise(scene: PlanningScene) -> float:
     """What a reading must rise over the table so that it is none of the table's, m."""
     return max(LEAST_RISE, NOISE * scene.map.table_noise)
 
 
-def _hopeful(cups: Cups, rejected: Counter) -> Tensor:
+def _hopeful(cups: SuctionCandidates, rejected: Counter) -> Tensor:
     """Which cups (N,) deserve a close look."""
     reasons = {
         "no_depth": cups.unseen > HOPELESS_UNSEEN,

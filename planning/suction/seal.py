@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from planning.scene.scene import OUTSIDE, Scene
-from planning.suction.candidates import Cups
+from planning.scene.scene import OUTSIDE, PlanningScene
+from planning.suction.candidates import SuctionCandidates
 from shared.networks.cup_frame import CupPose
 
 STEP, CLOSE_STEP = 0.0035, 0.002
@@ -81,7 +81,7 @@ def disc(radius: float, close: bool, device: torch.device) -> Disc:
     return Disc(*(values.to(device) for values in (along, across, parts, bend)))
 
 
-def lay(scene: Scene, radius: float, x: Tensor, y: Tensor, close: bool) -> Cups:
+def lay_cups(scene: PlanningScene, radius: float, x: Tensor, y: Tensor, close: bool) -> SuctionCandidates:
     """Cups of a radius (m) laid on what is seen at map x, y (N,). The ends of the surface and the middle of the thing under the
     cup are only looked for when `close`."""
     samples = disc(radius, close, scene.device)
@@ -95,7 +95,7 @@ def lay(scene: Scene, radius: float, x: Tensor, y: Tensor, close: bool) -> Cups:
     mean = (weighted @ samples.parts.T) / in_part.clamp(min=1)
     ends = surface_ends(scene, radius, pose) if close else torch.full((len(x), RIM), radius, device=scene.device)
     lean_x, lean_y = _middle(scene, pose) if close else (torch.zeros_like(x), torch.zeros_like(x))
-    return Cups(
+    return SuctionCandidates(
         pose=pose,
         curved=_curved(samples, weighted, held),
         uneven=torch.where(in_part > 0, mean.abs(), DROP).amax(1),
@@ -111,7 +111,7 @@ def lay(scene: Scene, radius: float, x: Tensor, y: Tensor, close: bool) -> Cups:
     )
 
 
-def _fit(scene: Scene, samples: Disc, x: Tensor, y: Tensor, rounds: int) -> CupPose:
+def _fit(scene: PlanningScene, samples: Disc, x: Tensor, y: Tensor, rounds: int) -> CupPose:
     """The plane of least squares under each cup, with what lies far from it weighed down."""
     a, b = samples.along, samples.across
     squares = torch.stack([torch.ones_like(a), a, b, a * a, a * b, b * b], 1)
@@ -132,7 +132,9 @@ def _fit(scene: Scene, samples: Disc, x: Tensor, y: Tensor, rounds: int) -> CupP
     return pose
 
 
-def _departure(scene: Scene, pose: CupPose, along: Tensor, across: Tensor, upright: bool = True) -> tuple[Tensor, Tensor]:
+def _departure(
+    scene: PlanningScene, pose: CupPose, along: Tensor, across: Tensor, upright: bool = True
+) -> tuple[Tensor, Tensor]:
     """How far (N, S) what is seen lies out of the plane of each cup, across it or upright, m, and where there is a reading."""
     x, y = pose.offsets(along, across)
     seen = scene.sample(scene.seen, x, y)
@@ -155,7 +157,7 @@ def _curved(samples: Disc, weighted: Tensor, held: Tensor) -> Tensor:
     return (found[:, 3:] / scale**2 @ samples.bend.T).abs().amax(1)
 
 
-def _rough(scene: Scene, samples: Disc, x: Tensor, y: Tensor) -> Tensor:
+def _rough(scene: PlanningScene, samples: Disc, x: Tensor, y: Tensor) -> Tensor:
     """Root mean square departure (N,) of what is seen under and around each cup from a plane of its own, less noise, m."""
     pose = _fit(scene, samples, x, y, ROUNDS)
     departure, known = _departure(scene, pose, samples.along, samples.across)
@@ -170,7 +172,7 @@ def _drop(rise: Tensor) -> Tensor:
     return (SHARE_OF_RISE * rise).clamp(LEAST_DROP, DROP)
 
 
-def surface_ends(scene: Scene, radius: float, pose: CupPose) -> Tensor:
+def surface_ends(scene: PlanningScene, radius: float, pose: CupPose) -> Tensor:
     """How far (N, RIM) the surface goes on from each contact in RIM directions, m: at least to INSIDE the rim, at most to
     BEYOND it."""
     angle = _rim_angles(scene.device)
@@ -184,7 +186,7 @@ def surface_ends(scene: Scene, radius: float, pose: CupPose) -> Tensor:
     return steps[0] + PACE * (count - 0.5)
 
 
-def centred(radius: float, cups: Cups) -> tuple[Tensor, Tensor]:
+def centred(radius: float, cups: SuctionCandidates) -> tuple[Tensor, Tensor]:
     """Map x, y (N,) of contacts moved away from the ends of the surface that lie nearer than the others."""
     angle = _rim_angles(cups.x.device)
     tight = (radius + BEYOND / 2 - cups.ends).clamp(min=0)
@@ -200,7 +202,7 @@ def _rim_angles(device: torch.device) -> Tensor:
     return 2 * math.pi * torch.arange(RIM, device=device) / RIM
 
 
-def _between(scene: Scene, x: Tensor, y: Tensor) -> Tensor:
+def _between(scene: PlanningScene, x: Tensor, y: Tensor) -> Tensor:
     """Heights at map x, y (any shape), interpolated between cells: ends of surfaces lie between them."""
     rows, columns = scene.bound.shape
     column, row = (x - scene.map.corner[0]) / scene.map.resolution, (y - scene.map.corner[1]) / scene.map.resolution
@@ -208,7 +210,7 @@ def _between(scene: Scene, x: Tensor, y: Tensor) -> Tensor:
     return F.grid_sample(scene.bound[None, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
 
 
-def _middle(scene: Scene, pose: CupPose) -> tuple[Tensor, Tensor]:
+def _middle(scene: PlanningScene, pose: CupPose) -> tuple[Tensor, Tensor]:
     """Level offset (N,), (N,) from each contact to the middle of the thing under it, as far as its surface can be followed.
 
     Rays go out in all directions until the height jumps or the table is reached; the middle is the centroid of the star that

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from grasp_client.geometry import pose_from
-from planning.scene.scene import Scene
-from planning.suction.candidates import Cups
+from planning.scene.scene import PlanningScene
+from planning.suction.candidates import SuctionCandidates
 
 WINDOW = 7
 """Side of the square over which heights are averaged, cells."""
@@ -34,7 +34,7 @@ RAISED = 0.010
 """Slabs are raised by so much, so that they stand out like other things, m."""
 
 
-def raised(scene: Scene, least: float) -> Scene | None:
+def is_thin_on_table(scene: PlanningScene, least: float) -> PlanningScene | None:
     """The scene with its thin slabs raised over the table by RAISED, or None where there are none.
 
     What rises by `least` (m) or more stays as it is. The map's origin sinks, and the table with it; slabs and other things keep
@@ -49,7 +49,7 @@ def raised(scene: Scene, least: float) -> Scene | None:
     return replace(scene, map=replace(scene.map, height=scene.map.height + lift, bound=scene.map.bound + lift, pose=sunk))
 
 
-def flat_on_slab(scene: Scene, cups: Cups) -> Tensor:
+def flat_on_thin_object(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:
     """Which (N,) cups of a scene with raised slabs lie on one, not on its edge."""
     slope_x, slope_y = (float(slope) for slope in scene.map.table)
     tilt = torch.hypot(cups.pose.slope_x - slope_x, cups.pose.slope_y - slope_y)

@@ -21,9 +21,9 @@ def inference_server() -> bool:
 
 
 def sim_worker() -> bool:
-    from shared.streams import WorkerBoard, connect
+    from shared.streams import WorkerStatusStore, connect
 
-    board = WorkerBoard(connect(os.environ["REDIS_URL"])).read(max_age_seconds=SILENCE_SECONDS)
+    board = WorkerStatusStore(connect(os.environ["REDIS_URL"])).read(max_age_seconds=SILENCE_SECONDS)
     return any(name.startswith(socket.gethostname()) for name in board)
 
 

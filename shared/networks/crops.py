@@ -16,7 +16,7 @@ UPRIGHT = math.radians(1)
 
 
 @dataclass(frozen=True)
-class View:
+class CropView:
     """How a network's training crops saw the world.
 
     focal_px: focal length in crop pixels. near, far: range of their gripper depths, m. A crop of a grasp outside the range,
@@ -77,7 +77,7 @@ def crop(depth: Tensor, centers: Tensor, angles: Tensor, scale: Tensor, size: tu
     return sampled.reshape(-1, 1, *size)
 
 
-def cup_view(approach: Tensor) -> tuple[Tensor, Tensor]:
+def cup_crop_view(approach: Tensor) -> tuple[Tensor, Tensor]:
     """How crops of cups are cut (Dex-Net 3.0, section V): angles (N,) from +u towards +v that lie along the crop's middle row,
     those of the approach's projection, and leans (N,), the approach's angles from the optical axis; rad.
 

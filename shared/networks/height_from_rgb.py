@@ -33,7 +33,7 @@ LEAN_SCALE = 4.0
 """Tangents of a common field of view become as large as the logarithms of colours."""
 
 
-class Told(NamedTuple):
+class HeightEstimate(NamedTuple):
     """holds (N, T, ROTATIONS): logits that a grasp at a window's middle holds, the jaw wide open on its way down, its tips at
     each of TIP_HEIGHTS and its closing axis k pi / ROTATIONS from +u towards +v. fits (N, T, ROTATIONS): logits that the open
     hand fits there.
@@ -48,7 +48,7 @@ class Told(NamedTuple):
     spots: Tensor
 
 
-class Stature(nn.Module):
+class HeightFromRgb(nn.Module):
     """Windows (N, 3, SIDE, SIDE), colours in [0, 1], whose +u leads outward (`outward_windows`), and their `leans` (N,) ->
     logits (N, T, ROTATIONS) that a grasp holds there, and that the open hand fits there."""
 
@@ -69,7 +69,7 @@ class Stature(nn.Module):
         told = self.told(windows, leans)
         return told.holds, told.fits
 
-    def told(self, windows: Tensor, leans: Tensor) -> Told:
+    def told(self, windows: Tensor, leans: Tensor) -> HeightEstimate:
         """All that is learned."""
         colours = torch.log(windows + DARKEST)  # light multiplies what a surface reflects
         colours = colours - colours.mean((2, 3), keepdim=True)
@@ -77,7 +77,7 @@ class Stature(nn.Module):
         fine = self.fine(torch.cat([colours, lean], 1).contiguous(memory_format=torch.channels_last))
         wide = self.wide(fine)
         deep = self.deep(wide)
-        return Told(
+        return HeightEstimate(
             self.holds(deep).unflatten(1, (len(TIP_HEIGHTS), ROTATIONS)),
             self.fits(deep).unflatten(1, (len(TIP_HEIGHTS), ROTATIONS)),
             self.head(deep).unflatten(1, (len(REACHES), BINS)),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.networks.height_from_rgb import Stature
+from shared.networks.height_from_rgb import HeightFromRgb
 
 
 class _Unit(nn.Sequential):
@@ -130,7 +130,7 @@ class MobileUNet(nn.Module):
         )
         self.conv1 = nn.Conv2d(40, 128, 1)
         # What is learned from outcomes must not move it, nor wait for its gradients where several processes train.
-        self.stature = Stature().requires_grad_(False) if stature else None
+        self.stature = HeightFromRgb().requires_grad_(False) if stature else None
         self.stride = 4 if decoder_width else 1
         self.decoder: nn.Module | None = None
         if decoder_width:

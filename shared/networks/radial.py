@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def outward_windows(
+def radial_windows(
     pictures: Tensor, middles: Tensor, nadirs: Tensor, side: int, turns: Tensor | None = None, mirrors: Tensor | None = None
 ) -> Tensor:
     """Windows (N, C, side, side) of pictures (N, C, H, W) around pixels `middles` (N, 2) as (u, v), at the pictures' scale;
@@ -19,7 +19,7 @@ def outward_windows(
 
     nadirs: (N, 2) as (u, v), of each picture. turns (N,): rad, turned by so much more. mirrors (N,) bool: across +u.
     """
-    angles = outward_angles(middles, nadirs, turns)
+    angles = radial_angles(middles, nadirs, turns)
     across = torch.ones_like(angles) if mirrors is None else torch.where(mirrors, -1.0, 1.0)
     cos, sin = angles.cos(), angles.sin()
     axes = torch.stack([torch.stack([cos, -sin * across], 1), torch.stack([sin, cos * across], 1)], 1)
@@ -29,7 +29,7 @@ def outward_windows(
     return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def outward_angles(middles: Tensor, nadirs: Tensor, turns: Tensor | None = None) -> Tensor:
+def radial_angles(middles: Tensor, nadirs: Tensor, turns: Tensor | None = None) -> Tensor:
     """(N,): image angle of a window's +u, rad from the picture's +u towards its +v."""
     outward = middles - nadirs
     return torch.atan2(outward[:, 1], outward[:, 0]) + (0.0 if turns is None else turns)

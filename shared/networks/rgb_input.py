@@ -20,7 +20,7 @@ RAY_SCALE = 3.0
 
 
 @dataclass(frozen=True)
-class Picture:
+class RgbInput:
     """image (H, W, 3), sides multiples of STRIDE: the sent one resized by `scale` (u, v), its right and lower rim repeated.
 
     size: rows and columns that show the sent picture.
@@ -60,7 +60,7 @@ def rays(size: tuple[int, int], principal: np.ndarray, focal: np.ndarray) -> np.
     return (RAY_SCALE * np.stack(both, 1)).astype(np.float32)
 
 
-def fit(image: np.ndarray, factor: float, interpolation: int = cv2.INTER_AREA) -> Picture:
+def fit(image: np.ndarray, factor: float, interpolation: int = cv2.INTER_AREA) -> RgbInput:
     """The image (H, W[, C]) resized by `factor`, or by less where its longer side would exceed LONGEST."""
     factor = min(factor, LONGEST / max(image.shape[:2]))
     rows, columns = (max(1, round(side * factor)) for side in image.shape[:2])
@@ -69,7 +69,7 @@ def fit(image: np.ndarray, factor: float, interpolation: int = cv2.INTER_AREA) -
         interpolation = cv2.INTER_LINEAR
     resized = image if (rows, columns) == image.shape[:2] else cv2.resize(image, (columns, rows), interpolation=interpolation)
     below, beside = -rows % STRIDE, -columns % STRIDE
-    return Picture(cv2.copyMakeBorder(resized, 0, below, 0, beside, cv2.BORDER_REPLICATE), scale, (rows, columns))
+    return RgbInput(cv2.copyMakeBorder(resized, 0, below, 0, beside, cv2.BORDER_REPLICATE), scale, (rows, columns))
 
 
 def factor_to(

@@ -35,7 +35,7 @@ from sim_worker.benchmark.report import write_failures, write_gif
 from sim_worker.benchmark.results import as_json, print_results
 from sim_worker.benchmark.trials import Protocol, Trial, run_round
 from sim_worker.command_line import finish, options_of, settings_of
-from sim_worker.planner_request import Told, Withheld
+from sim_worker.planner_request import DroppedInput, ObservationKey
 from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.processes import process_pool
 from sim_worker.world import World
@@ -43,7 +43,7 @@ from sim_worker.world.simulation.scene import HandName
 from sim_worker.world.simulation.spec import BIN_INNER
 
 
-class Settings(BaseSettings):
+class BenchmarkSettings(BaseSettings):
     """Measure planners on identical simulated scenes.
 
     A planner is a baseline (random, edges, centroid), one of this process (antipodal, dense, dense:3), a server's URL, or
@@ -67,10 +67,12 @@ class Settings(BaseSettings):
         "strict", description="strict: touching anything on the way in fails; allowed: pushing is fine"
     )
     gripper: Path | None = Field(None, description="JSON file with the gripper's sizes; none: Franka Panda hand")
-    give: list[Told] = Field(
+    give: list[ObservationKey] = Field(
         [], description="tell the planner more: rgb, segmask, table_depth, failures (grasps of the round that failed)"
     )
-    withhold: list[Withheld] = Field([], description="do not tell the planner: depth. The baselines need it and are left out")
+    withhold: list[DroppedInput] = Field(
+        [], description="do not tell the planner: depth. The baselines need it and are left out"
+    )
     sense_seconds: float = Field(0.5, ge=0, description="declared time to take an image, for picks per hour")
     robot_seconds: float = Field(6.0, gt=0, description="declared time of a robot's motion per attempt, for picks per hour")
     models_dir: Path = Field(Path("data/models"), description="registry for planners in this process")
@@ -117,7 +119,7 @@ def _round(
     return trials
 
 
-def run(settings: Settings, console: Console) -> dict[str, list[Trial]]:
+def run(settings: BenchmarkSettings, console: Console) -> dict[str, list[Trial]]:
     """All trials by planner, in the order of seeds and rounds. Raises RuntimeError when a planner or a scene fails."""
     protocol = settings.protocol()
     baselines = ("random", "centroid") if settings.baselines and not settings.withhold else ()
@@ -146,13 +148,13 @@ def _in_processes(
         yield from ((futures[future], future.result()) for future in as_completed(futures))
 
 
-def main(settings: Settings) -> int:
+def main(settings: BenchmarkSettings) -> int:
     logs.setup("benchmark", "warning")
     console = Console() if sys.stdout.isatty() else Console(width=150)
     return finish("benchmark", partial(_measure, settings, console))
 
 
-def _measure(settings: Settings, console: Console) -> None:
+def _measure(settings: BenchmarkSettings, console: Console) -> None:
     trials = run(settings, console)
     protocol = settings.protocol()
     result = as_json(protocol, trials, settings.sense_seconds, settings.robot_seconds)
@@ -170,4 +172,4 @@ def _measure(settings: Settings, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(settings_of(Settings)))
+    sys.exit(main(settings_of(BenchmarkSettings)))

@@ -13,7 +13,7 @@ from grasp_client.contract import Grasp, Gripper
 from grasp_client.drawing import depth_picture, draw_grasps
 from sim_worker.benchmark.trials import Trial
 from sim_worker.tasks.decluttering import NO_PLAN, Pick
-from sim_worker.world import View
+from sim_worker.world import CameraView
 
 ZOOM = 2
 CAPTION_HEIGHT = 18
@@ -25,7 +25,7 @@ img{{image-rendering:pixelated;display:block}} figcaption{{max-width:960px;paddi
 <h1>{title}</h1><p>Left: colour. Right: the depth that was planned on, with the executed grasp (black: no reading).</p>{body}"""
 
 
-def picture(view: View, tried: Sequence[Grasp], gripper: Gripper, zoom: int = ZOOM) -> np.ndarray:
+def picture(view: CameraView, tried: Sequence[Grasp], gripper: Gripper, zoom: int = ZOOM) -> np.ndarray:
     """Colour and depth side by side with the grasps that were tried: (H, W, 3) uint8."""
     pictures = [view.rgb, depth_picture(np.asarray(view.observation.depth))]
     return np.hstack([draw_grasps(each, tried, gripper, view.camera, zoom=zoom) for each in pictures])
@@ -35,7 +35,7 @@ def write_failures(folder: Path, trials: Iterable[Trial], gripper: Gripper, titl
     """Write `index.html` and a picture of each failed attempt and of each scene without a plan (at most `most`) into `folder`;
     returns how many."""
     folder.mkdir(parents=True, exist_ok=True)
-    found: list[tuple[str, str, View, list[Grasp], str]] = [
+    found: list[tuple[str, str, CameraView, list[Grasp], str]] = [
         (trial.planner, pick.result.failure or "", pick.view, [pick.grasp], _caption(trial, pick))
         for trial in trials
         for pick in trial.picks

@@ -58,7 +58,7 @@ def bootstrap(
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedComparison:
     """Two planners on the same scenes: how often only the first, and only the second, was better, and the exact p-value."""
 
     first_only: int
@@ -67,7 +67,7 @@ class Comparison:
     p_value: float
 
 
-def sign_test(first: Sequence[float], second: Sequence[float]) -> Comparison:
+def sign_test(first: Sequence[float], second: Sequence[float]) -> PairedComparison:
     """Exact two-sided sign test of paired results; for successes and failures this is McNemar's exact test.
 
     Raises ValueError when the two are not of the same length.
@@ -78,7 +78,7 @@ def sign_test(first: Sequence[float], second: Sequence[float]) -> Comparison:
     losses = sum(a < b for a, b in zip(first, second, strict=True))
     decided = wins + losses
     p_value = float(binomtest(wins, decided, 0.5).pvalue) if decided else 1.0
-    return Comparison(wins, losses, len(first) - decided, p_value)
+    return PairedComparison(wins, losses, len(first) - decided, p_value)
 
 
 def mean_picks_per_hour(

@@ -12,10 +12,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from grasp_client.contract import ContactRule, GraspPlan, Gripper
-from sim_worker.planner_request import Failure, PlanCall, Told, Withheld, plan_call
+from sim_worker.planner_request import DroppedInput, Failure, ObservationKey, PlanningRequest, planning_request
 from sim_worker.planners import NamedPlanner
-from sim_worker.tasks.decluttering import BIN, DECLUTTER, SINGLE, Clearer, ClearingLog, Pick, Rules
-from sim_worker.world import SceneError, SceneSpec, View, World
+from sim_worker.tasks.decluttering import BIN, DECLUTTER, SINGLE, DeclutteringLog, DeclutteringRunner, Pick, Rules
+from sim_worker.world import CameraView, SceneError, SceneSpec, World
 from sim_worker.world.simulation.scene import HandName
 from sim_worker.world.simulation.spec import BIN_INNER
 
@@ -43,8 +43,10 @@ class Protocol(BaseModel):
     hand: HandName = "floating"
     contact_rule: ContactRule = "strict"
     gripper: Gripper = Field(default_factory=Gripper)
-    extras: list[Told] = Field([], description="given to the planner besides depth, camera, camera_pose and a bin's region")
-    withheld: list[Withheld] = Field([], description="not given to the planner")
+    extras: list[ObservationKey] = Field(
+        [], description="given to the planner besides depth, camera, camera_pose and a bin's region"
+    )
+    withheld: list[DroppedInput] = Field([], description="not given to the planner")
 
     def spec(self, seed: int, number: int, redraw: int = 0) -> SceneSpec:
         """Scene `number` of `seed`; a redraw replaces one that did not come to rest, for all planners alike."""
@@ -74,7 +76,7 @@ class Trial:
     presented: int
     picks: list[Pick] = field(default_factory=list)
     plan_seconds: list[float] = field(default_factory=list)
-    log: ClearingLog = field(default_factory=ClearingLog)
+    log: DeclutteringLog = field(default_factory=DeclutteringLog)
 
     @property
     def removed(self) -> int:
@@ -112,8 +114,8 @@ def _trial(world: World, spec: SceneSpec, named: NamedPlanner, protocol: Protoco
     scene = world.build(spec)
     trial = Trial(named.spec, seed, number, spec.seed, scene.hash(), len(scene.objects))
 
-    def ask(view: View, failed: Sequence[Failure]) -> PlanCall:
-        return plan_call(
+    def ask(view: CameraView, failed: Sequence[Failure]) -> PlanningRequest:
+        return planning_request(
             view,
             spec,
             protocol.gripper,
@@ -126,7 +128,7 @@ def _trial(world: World, spec: SceneSpec, named: NamedPlanner, protocol: Protoco
         )
 
     rules = RULES[protocol.kind]
-    clearer = Clearer(scene, ask, rules, protocol.gripper, protocol.hand, protocol.contact_rule)
+    clearer = DeclutteringRunner(scene, ask, rules, protocol.gripper, protocol.hand, protocol.contact_rule)
     task = clearer.run()
     plan: GraspPlan | None = None
     while True:

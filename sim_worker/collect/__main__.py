@@ -24,10 +24,10 @@ from grasp_client.contract import Gripper
 from shared import logs
 from shared.rates import wilson
 from shared.shards import ShardWriter, shard_folders
-from sim_worker.collect.collector import Collector, Recipe, ShardReport, already_there, check_recipe
+from sim_worker.collect.collector import CollectionRecipe, Collector, ShardReport, already_there, check_recipe
 from sim_worker.collect.export import export_mobileunet
 from sim_worker.command_line import finish, options_of, settings_of
-from sim_worker.planner_request import Extra, Withheld
+from sim_worker.planner_request import DroppedInput, ExtraInput
 from sim_worker.processes import as_made, process_pool
 from sim_worker.progress import Bar
 from sim_worker.tasks.labels import Mix
@@ -35,7 +35,7 @@ from sim_worker.tasks.labels import Mix
 logger = logging.getLogger(__name__)
 
 
-class Settings(BaseSettings):
+class CollectSettings(BaseSettings):
     """Collect labelled grasps: many attempts per settled scene, each from the same state, written as shards."""
 
     model_config = options_of("sim_worker.collect")
@@ -57,8 +57,8 @@ class Settings(BaseSettings):
     flat: int = Field(0, ge=0, description="labels per scene: wide open, straight down, at a few heights over the table")
     feasible_planner: str = Field("antipodal", description="planner whose list gives the feasible grasps")
     planner: str = Field("antipodal", description="planner whose best are tried: a name, name:version, URL or name@URL")
-    give: list[Extra] = Field([], description="tell --planner more: rgb, segmask, table_depth")
-    withhold: list[Withheld] = Field([], description="do not tell --planner: depth")
+    give: list[ExtraInput] = Field([], description="tell --planner more: rgb, segmask, table_depth")
+    withhold: list[DroppedInput] = Field([], description="do not tell --planner: depth")
     models_dir: Path = Field(Path("data/models"), description="registry for planners in this process")
     api_key: SecretStr | None = Field(None, description="for planners on a server")
     rgb: bool = Field(False, description="keep the colour image too")
@@ -71,8 +71,8 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return value.split(",") if isinstance(value, str) else value
 
-    def recipe(self) -> Recipe:
-        return Recipe(
+    def recipe(self) -> CollectionRecipe:
+        return CollectionRecipe(
             seed=self.seed,
             kinds=self.kinds,
             profiles=self.profiles,
@@ -93,7 +93,7 @@ class Settings(BaseSettings):
 _collector: Collector | None = None
 
 
-def _shard(recipe: Recipe, out: Path, models_dir: Path, api_key: str | None, number: int) -> ShardReport:
+def _shard(recipe: CollectionRecipe, out: Path, models_dir: Path, api_key: str | None, number: int) -> ShardReport:
     """Runs in a process of the pool, whose world and planners are kept from shard to shard."""
     global _collector
     try:
@@ -104,7 +104,7 @@ def _shard(recipe: Recipe, out: Path, models_dir: Path, api_key: str | None, num
         raise RuntimeError(f"{type(error).__name__}: {error}") from None
 
 
-def collect(settings: Settings, console: Console) -> int:
+def collect(settings: CollectSettings, console: Console) -> int:
     """Write shards until there are enough labels; returns how many there are."""
     recipe = settings.recipe()
     check_recipe(settings.out, recipe)
@@ -137,12 +137,12 @@ def _summary(console: Console, out: Path, origins: Counter[tuple[str, bool]]) ->
     console.print(f"{labels} labels in {len(shard_folders(out))} shards under {out}, {successes / max(labels, 1):.1%} succeed")
 
 
-def main(settings: Settings) -> int:
+def main(settings: CollectSettings) -> int:
     logs.setup("collect", "warning")
     return finish("collect", partial(_work, settings, Console()), "stopped; the same command continues")
 
 
-def _work(settings: Settings, console: Console) -> None:
+def _work(settings: CollectSettings, console: Console) -> None:
     collect(settings, console)
     if settings.export_mobileunet:
         count = export_mobileunet(settings.out, settings.export_mobileunet)
@@ -150,4 +150,4 @@ def _work(settings: Settings, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(settings_of(Settings)))
+    sys.exit(main(settings_of(CollectSettings)))

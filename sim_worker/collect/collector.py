@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from grasp_client.contract import Gripper, Outcome
 from shared.shards import ShardReader, ShardWriter, shard_folders
-from sim_worker.collect.recipe_lock import keep_recipe
-from sim_worker.planner_request import Extra, Withheld
+from sim_worker.collect.recipe_lock import lock_recipe
+from sim_worker.planner_request import DroppedInput, ExtraInput
 from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.tasks.labels import Mix, candidates, label_scene
 from sim_worker.world import SceneError, SceneSpec, World
@@ -25,7 +25,7 @@ SEED_STREAM = 20
 """Keeps these scenes apart from those that other programs draw from the same seed."""
 
 
-class Recipe(BaseModel):
+class CollectionRecipe(BaseModel):
     """What a collection is made of; kept beside the shards, and the same for every run that continues it."""
 
     seed: int
@@ -38,8 +38,8 @@ class Recipe(BaseModel):
     mix: Mix
     feasible: str
     planner: str
-    give: list[Extra] = []
-    withhold: list[Withheld] = []
+    give: list[ExtraInput] = []
+    withhold: list[DroppedInput] = []
     rgb: bool
     gripper: Gripper
 
@@ -55,7 +55,7 @@ class ShardReport:
     by_origin: Counter[tuple[str, bool]] = field(default_factory=Counter)
 
 
-def scene_spec(recipe: Recipe, number: int) -> SceneSpec:
+def scene_spec(recipe: CollectionRecipe, number: int) -> SceneSpec:
     """The collection's scene of that number."""
     rng = np.random.default_rng([recipe.seed, SEED_STREAM, number])
     kind = str(rng.choice(recipe.kinds))
@@ -74,7 +74,7 @@ def scene_spec(recipe: Recipe, number: int) -> SceneSpec:
 class Collector:
     """One process: its world and its planners."""
 
-    def __init__(self, recipe: Recipe, out: Path, models_dir: Path, api_key: str | None) -> None:
+    def __init__(self, recipe: CollectionRecipe, out: Path, models_dir: Path, api_key: str | None) -> None:
         self.recipe = recipe
         self.writer = ShardWriter(out)
         self.world = World()
@@ -124,6 +124,6 @@ def already_there(out: Path, scenes_per_shard: int) -> tuple[set[int], int, int]
     return done, labels, successes
 
 
-def check_recipe(out: Path, recipe: Recipe) -> None:
+def check_recipe(out: Path, recipe: CollectionRecipe) -> None:
     """Keep the recipe with the shards. Raises ValueError when the folder's shards were made by another one."""
-    keep_recipe(out / RECIPE, recipe, begun=bool(shard_folders(out)))
+    lock_recipe(out / RECIPE, recipe, begun=bool(shard_folders(out)))

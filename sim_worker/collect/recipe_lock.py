@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from shared.durable import replace_file
 
 
-def keep_recipe(path: Path, recipe: BaseModel, begun: bool) -> None:
+def lock_recipe(path: Path, recipe: BaseModel, begun: bool) -> None:
     """Writes the recipe to `path`, or, where parts are there (`begun`), compares it with the one they were made by.
 
     Raises ValueError that names what differs.

@@ -20,8 +20,8 @@ from rich.console import Console
 from grasp_client.observation import GraspPlanner
 from shared import logs
 from shared.rgb_windows import parts, read, write
-from sim_worker.collect.recipe_lock import keep_recipe
-from sim_worker.collect.window_capture import Recipe, look_at_scenes
+from sim_worker.collect.recipe_lock import lock_recipe
+from sim_worker.collect.window_capture import WindowRecipe, capture_windows
 from sim_worker.command_line import finish, options_of, settings_of
 from sim_worker.planners import load_planner
 from sim_worker.processes import as_made, process_pool
@@ -31,7 +31,7 @@ from sim_worker.world import World
 RECIPE = "looks.json"
 
 
-class Settings(BaseSettings):
+class RgbWindowSettings(BaseSettings):
     """Look at many settled scenes: windows of colour pictures with the height of what every pixel sees, and grasps tried."""
 
     model_config = options_of("sim_worker.collect.rgb_windows")
@@ -51,36 +51,36 @@ class Settings(BaseSettings):
     scenes_per_part: int = Field(64, ge=1, le=4096, description="scenes whose windows make one part")
 
     @model_validator(mode="after")
-    def _on_policy_is_tried(self) -> Settings:
+    def _on_policy_is_tried(self) -> RgbWindowSettings:
         if self.on_policy > self.tries:
             raise ValueError(f"on_policy is {self.on_policy} of {self.tries} tries: expected at most as many")
         return self
 
-    def recipe(self) -> Recipe:
-        return Recipe.model_validate(self.model_dump())
+    def recipe(self) -> WindowRecipe:
+        return WindowRecipe.model_validate(self.model_dump())
 
 
 _made: tuple[World, GraspPlanner | None] | None = None
 
 
-def _part(recipe: Recipe, out: Path, models_dir: Path, number: int) -> int:
+def _part(recipe: WindowRecipe, out: Path, models_dir: Path, number: int) -> int:
     """Runs in a process of the pool, whose world and planner are kept from part to part."""
     global _made
     try:
         if _made is None:
             _made = World(), load_planner(recipe.planner, models_dir).planner if recipe.on_policy else None
         world, planner = _made
-        looks = look_at_scenes(world, recipe, number, planner)
+        looks = capture_windows(world, recipe, number, planner)
         write(out, number, looks)
         return len(looks)
     except Exception as error:  # not every error survives the way back between processes; its words do
         raise RuntimeError(f"{type(error).__name__}: {error}") from None
 
 
-def look_around(settings: Settings, console: Console) -> None:
+def capture(settings: RgbWindowSettings, console: Console) -> None:
     """Write parts until there are enough windows."""
     recipe, there = settings.recipe(), parts(settings.out)
-    keep_recipe(settings.out / RECIPE, recipe, begun=bool(there))
+    lock_recipe(settings.out / RECIPE, recipe, begun=bool(there))
     have = sum(len(read(part)) for part in there.values())
     numbers = (number for number in range(2**31) if number not in there)
     expected = recipe.looks_per_scene * recipe.scenes_per_part
@@ -92,10 +92,10 @@ def look_around(settings: Settings, console: Console) -> None:
     console.print(f"{have} windows in {len(parts(settings.out))} parts under {settings.out}")
 
 
-def main(settings: Settings) -> int:
+def main(settings: RgbWindowSettings) -> int:
     logs.setup("looks", "warning")
-    return finish("looks", partial(look_around, settings, Console()), "stopped; the same command continues")
+    return finish("looks", partial(capture, settings, Console()), "stopped; the same command continues")
 
 
 if __name__ == "__main__":
-    sys.exit(main(settings_of(Settings)))
+    sys.exit(main(settings_of(RgbWindowSettings)))

@@ -12,11 +12,11 @@ from grasp_client.contract import CameraIntrinsics, Gripper
 from grasp_client.geometry import pose_from
 from grasp_client.observation import GraspPlanner
 from shared.open_hand import fits
-from shared.rgb_windows import CELL, TALLEST, Looks, Tried
+from shared.rgb_windows import CELL, TALLEST, RgbWindows, TriedGrasp
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 from sim_worker.sampling.rgb_trials import try_best, try_grasps
 from sim_worker.world import SceneError, SceneSpec, World
-from sim_worker.world.camera.camera import View
+from sim_worker.world.camera.camera import CameraView
 from sim_worker.world.simulation.scene import Scene
 from sim_worker.world.simulation.spec import CameraSpec
 
@@ -37,7 +37,7 @@ ABOVE_TABLE = 0.004
 """m: what is lower counts as the table."""
 
 
-class Recipe(BaseModel):
+class WindowRecipe(BaseModel):
     """What windows are of; kept beside them, and the same for every run that continues them. piles: share of scenes with
     several objects. tries: grasps per window, on_policy: the best of a planner among them."""
 
@@ -52,7 +52,7 @@ class Recipe(BaseModel):
     planner: str
 
 
-def look_at_scenes(world: World, recipe: Recipe, number: int, planner: GraspPlanner | None = None) -> Looks:
+def capture_windows(world: World, recipe: WindowRecipe, number: int, planner: GraspPlanner | None = None) -> RgbWindows:
     """The windows of part `number`. planner: for the grasps of `on_policy`."""
     colours, heights, lenses, answers, tried = [], [], [], [], []
     first = number * recipe.scenes_per_part
@@ -72,7 +72,7 @@ def look_at_scenes(world: World, recipe: Recipe, number: int, planner: GraspPlan
             logger.info("scene %d could not be built: %s", scene_number, error)
             continue
         for _ in range(recipe.looks_per_scene):
-            view, nadir = look(scene, rng)
+            view, nadir = capture_window(scene, rng)
             colours.append(view.rgb)
             heights.append(heights_of(view))
             lenses.append([*nadir, view.camera.fx])
@@ -81,16 +81,16 @@ def look_at_scenes(world: World, recipe: Recipe, number: int, planner: GraspPlan
             best = [try_best(scene, view, DISTANCE, planner, recipe.on_policy)] if planner else []
             tried.append(np.concatenate([some, *best]))
     shape = (len(colours), SIDE, SIDE)
-    return Looks(
+    return RgbWindows(
         np.array(colours, np.uint8).reshape(*shape, 3),
         np.array(heights, np.uint8).reshape(shape),
         np.array(lenses, np.float32).reshape(len(colours), 3),
         np.array(answers, np.uint8).reshape(len(colours), len(TIP_HEIGHTS) * ROTATIONS, SIDE // CELL, SIDE // CELL),
-        np.array(tried, np.float32).reshape(len(colours), recipe.tries, len(Tried)),
+        np.array(tried, np.float32).reshape(len(colours), recipe.tries, len(TriedGrasp)),
     )
 
 
-def look(scene: Scene, rng: np.random.Generator) -> tuple[View, np.ndarray]:
+def capture_window(scene: Scene, rng: np.random.Generator) -> tuple[CameraView, np.ndarray]:
     """A window with some object about its middle, somewhere in the picture of a camera over the table; and its nadir (2,)."""
     placed = scene.placed[int(rng.integers(len(scene.placed)))]
     middle = np.asarray(placed.position[:2]) + rng.normal(0, SPREAD, 2)
@@ -102,7 +102,7 @@ def look(scene: Scene, rng: np.random.Generator) -> tuple[View, np.ndarray]:
     return scene.observe_with(camera), nadir
 
 
-def heights_of(view: View) -> np.ndarray:
+def heights_of(view: CameraView) -> np.ndarray:
     """(S, S) uint8, mm over the table, of what each pixel sees; 0 for the table and what is no higher than it."""
     depth, camera, pose = view.painting.depth, view.camera, view.true_camera_pose
     v, u = np.mgrid[: depth.shape[0], : depth.shape[1]]

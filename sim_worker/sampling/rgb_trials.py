@@ -10,9 +10,9 @@ import numpy as np
 from grasp_client.contract import Gripper, PlanRequest
 from grasp_client.observation import GraspPlanner, Observation
 from shared.open_hand import AROUND
-from shared.rgb_windows import CELL, UNTRIED, Tried
+from shared.rgb_windows import CELL, UNTRIED, TriedGrasp
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS, table_grasp, table_up
-from sim_worker.world.camera.camera import View
+from sim_worker.world.camera.camera import CameraView
 from sim_worker.world.simulation.scene import Scene
 
 LIKELY = 0.8
@@ -24,9 +24,15 @@ MARGIN = 6
 
 
 def try_grasps(
-    scene: Scene, view: View, table_depth: float, heights: np.ndarray, answers: np.ndarray, rng: np.random.Generator, count: int
+    scene: Scene,
+    view: CameraView,
+    table_depth: float,
+    heights: np.ndarray,
+    answers: np.ndarray,
+    rng: np.random.Generator,
+    count: int,
 ) -> np.ndarray:
-    """(count, 5) float32, columns `Tried`: grasps in a look, each from the settled state.
+    """(count, 5) float32, columns `TriedGrasp`: grasps in a window, each from the settled state.
 
     view: of a camera that looks straight down at a table `table_depth` m away. heights (S, S), mm; answers (T R, h, w):
     where an open hand fits.
@@ -38,7 +44,7 @@ def try_grasps(
     things = heights[:side, :side].reshape(len(inner), CELL, -1, CELL).max((1, 3)) > 0
     likely, possible = fits * (inner & (fits > FITS)), (fits > 0) * inner.astype(float)
     anywhere = np.broadcast_to((inner & things).astype(float), fits.shape)
-    tried = np.full((count, len(Tried)), UNTRIED, np.float32)
+    tried = np.full((count, len(TriedGrasp)), UNTRIED, np.float32)
     for row in tried:
         order = (likely, possible, anywhere) if rng.random() < LIKELY else (possible, anywhere)
         weights = next((each for each in order if each.any()), None)
@@ -48,10 +54,10 @@ def try_grasps(
     return tried
 
 
-def try_best(scene: Scene, view: View, table_depth: float, planner: GraspPlanner, count: int) -> np.ndarray:
-    """(count, 5) float32, columns `Tried`: the best grasps of a planner that sees the colours of a look; UNTRIED where it has
-    no more. What it takes for good and is not, it learns from most."""
-    tried = np.full((count, len(Tried)), UNTRIED, np.float32)
+def try_best(scene: Scene, view: CameraView, table_depth: float, planner: GraspPlanner, count: int) -> np.ndarray:
+    """(count, 5) float32, columns `TriedGrasp`: the best grasps of a planner that sees the colours of a window; UNTRIED where it
+    has no more. What it takes for good and is not, it learns from most."""
+    tried = np.full((count, len(TriedGrasp)), UNTRIED, np.float32)
     side = len(view.rgb)
     request = PlanRequest(
         camera=view.camera,
@@ -79,7 +85,7 @@ def _draw(weights: np.ndarray, rng: np.random.Generator) -> tuple[float, float, 
 
 
 def _try_one(
-    scene: Scene, view: View, table_depth: float, u: float, v: float, angle: float, level: int
+    scene: Scene, view: CameraView, table_depth: float, u: float, v: float, angle: float, level: int
 ) -> tuple[float, float, float, int, bool]:
     pose = view.true_camera_pose
     tips = table_grasp((u, v), angle, TIP_HEIGHTS[level], view.camera, table_depth, table_up(pose))

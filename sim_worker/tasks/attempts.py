@@ -1,6 +1,6 @@
 """A ticket's attempts in one scene: observe, plan, execute; restore the scene or take the lifted object away; again.
 
-A task is a generator. It yields `PlanCall` and is sent the plan, and yields `Attempt` or `NoPlan` for what happened, so
+A task is a generator. It yields `PlanningRequest` and is sent the plan, and yields `Attempt` or `NoPlan` for what happened, so
 whoever drives it decides how a plan is asked for: in process, or over the network while other worlds go on.
 """
 
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grasp_client.contract import GraspPlan, Gripper, SceneTicket
+from grasp_client.contract import GraspPlan, Gripper, SceneRequest
 from grasp_client.observation import Observation
 from sim_worker.grasp_poses import pose_in_base
-from sim_worker.planner_request import Extra, PlanCall, Withheld, plan_call
+from sim_worker.planner_request import DroppedInput, ExtraInput, PlanningRequest, planning_request
 from sim_worker.sampling.surface import Surface
 from sim_worker.tasks.decluttering import SET_ASIDE_AFTER
 from sim_worker.tasks.target_object import object_at
 from sim_worker.worker.exploration import Choice, choose
-from sim_worker.world import AttemptResult, Scene, View
+from sim_worker.world import AttemptResult, CameraView, Scene
 
 GRASPS_ASKED = 20
 
@@ -32,7 +32,7 @@ class Attempt:
     sent: the images that were planned on. conditions: what the scene drew from its profile."""
 
     number: int
-    view: View
+    view: CameraView
     sent: Observation
     plan: GraspPlan
     choice: Choice
@@ -48,11 +48,15 @@ class NoPlan:
     plan: GraspPlan
 
 
-Task = Generator[PlanCall | Attempt | NoPlan, GraspPlan, None]
+Task = Generator[PlanningRequest | Attempt | NoPlan, GraspPlan, None]
 
 
-def run_ticket(
-    scene: Scene, ticket: SceneTicket, gripper: Gripper, extras: Collection[Extra] = (), withheld: Collection[Withheld] = ()
+def run_scene_request(
+    scene: Scene,
+    ticket: SceneRequest,
+    gripper: Gripper,
+    extras: Collection[ExtraInput] = (),
+    withheld: Collection[DroppedInput] = (),
 ) -> Task:
     """Up to `ticket.attempts` attempts. A lifted object is taken away and the rest seen anew; after a failure the next
     attempt takes a grasp that was not tried yet, from the same state (the scene restores itself). An object at which
@@ -62,7 +66,7 @@ def run_ticket(
     number = 0
     while scene.objects:
         view = scene.observe()
-        call = plan_call(view, scene.spec, gripper, GRASPS_ASKED, ticket.planner, ticket.model_version, extras, withheld)
+        call = planning_request(view, scene.spec, gripper, GRASPS_ASKED, ticket.planner, ticket.model_version, extras, withheld)
         plan = yield call
         surface = None if withheld else Surface.of(call.observation, view.camera, np.asarray(view.camera_pose))
         tried: set[int] = set()

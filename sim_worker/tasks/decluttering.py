@@ -14,9 +14,9 @@ import numpy as np
 
 from grasp_client.contract import ContactRule, Grasp, GraspPlan, Gripper
 from sim_worker.grasp_poses import pose_in_base
-from sim_worker.planner_request import Failure, PlanCall
+from sim_worker.planner_request import Failure, PlanningRequest
 from sim_worker.tasks.target_object import object_at
-from sim_worker.world import AttemptResult, Scene, View
+from sim_worker.world import AttemptResult, CameraView, Scene
 from sim_worker.world.simulation.scene import HandName
 
 
@@ -65,7 +65,7 @@ class Pick:
     if that is no object. view: what was seen, None once it is forgotten."""
 
     number: int
-    view: View | None
+    view: CameraView | None
     plan: GraspPlan
     grasp: Grasp
     pose: np.ndarray
@@ -84,24 +84,24 @@ class ObjectLog:
 
 
 @dataclass
-class ClearingLog:
+class DeclutteringLog:
     """A round as it went on. ended: cleared, no_plan, failures_in_a_row or attempts. unplanned: the view without a plan, and
     rejections its reasons."""
 
     objects: dict[str, ObjectLog] = field(default_factory=dict)
     ended: str = ""
     rejections: dict[str, int] = field(default_factory=dict)
-    unplanned: View | None = None
+    unplanned: CameraView | None = None
 
     def count(self, end: str) -> int:
         return sum(log.end == end for log in self.objects.values())
 
 
-Clearing = Generator[PlanCall | Pick, GraspPlan | None, None]
+Clearing = Generator[PlanningRequest | Pick, GraspPlan | None, None]
 
 
-class Clearer:
-    """The machine. `run` yields a `PlanCall`, to be sent the plan, and a `Pick` for each attempt; `log` tells the rest.
+class DeclutteringRunner:
+    """The machine. `run` yields a `PlanningRequest`, to be sent the plan, and a `Pick` for each attempt; `log` tells the rest.
 
     ask: makes a call of a view and of the grasps that failed where nothing was taken away since.
     """
@@ -109,7 +109,7 @@ class Clearer:
     def __init__(
         self,
         scene: Scene,
-        ask: Callable[[View, Sequence[Failure]], PlanCall],
+        ask: Callable[[CameraView, Sequence[Failure]], PlanningRequest],
         rules: Rules,
         gripper: Gripper,
         hand: HandName = "floating",
@@ -121,7 +121,7 @@ class Clearer:
         self.gripper = gripper
         self.hand = hand
         self.contact_rule = contact_rule
-        self.log = ClearingLog({name: ObjectLog() for name in scene.objects})
+        self.log = DeclutteringLog({name: ObjectLog() for name in scene.objects})
         self.attempts = 0
         self.failed: list[Failure] = []
         self.failures_in_a_row = 0
@@ -148,7 +148,7 @@ class Clearer:
             self.log.ended = "failures_in_a_row"
         return bool(self.log.ended)
 
-    def _execute(self, view: View, plan: GraspPlan) -> Pick:
+    def _execute(self, view: CameraView, plan: GraspPlan) -> Pick:
         """Approach, grasp, lift and check the best grasp. Equal attempt numbers of equal scenes get the same pose error."""
         grasp = plan.grasps[0]
         pose = pose_in_base(grasp, np.asarray(view.camera_pose))

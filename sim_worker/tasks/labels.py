@@ -10,11 +10,11 @@ import numpy as np
 
 from grasp_client.contract import Grasp, GraspPlan, Gripper, ImageSpec, ModelRef, Outcome, OutcomeMeta, SceneRef
 from sim_worker.grasp_poses import pose_in_base
-from sim_worker.planner_request import DEPTH_UNIT, Extra, Withheld, in_depth_units, plan_call
+from sim_worker.planner_request import DEPTH_UNIT, DroppedInput, ExtraInput, in_depth_units, planning_request
 from sim_worker.planners import NamedPlanner
 from sim_worker.sampling.samplers import over_table, promising, random_on_object, random_probability
 from sim_worker.sampling.surface import Surface
-from sim_worker.world import Scene, SceneSpec, View
+from sim_worker.world import CameraView, Scene, SceneSpec
 
 FEASIBLE_ASKED = 200
 """Length of the list from which feasible grasps are drawn."""
@@ -59,8 +59,8 @@ def candidates(
     feasible: NamedPlanner | None,
     on_policy: NamedPlanner | None,
     gripper: Gripper,
-    extras: Collection[Extra] = (),
-    withheld: Collection[Withheld] = (),
+    extras: Collection[ExtraInput] = (),
+    withheld: Collection[DroppedInput] = (),
 ) -> list[Candidate]:
     """The grasps to try in a scene; fewer than `mix.total` where a sampler finds too few.
 
@@ -68,7 +68,7 @@ def candidates(
     """
     view, spec = scene.observe(), scene.spec
     rng = np.random.default_rng([spec.seed, 2])
-    seen = plan_call(view, spec, gripper, 1, extras=["segmask"]).observation
+    seen = planning_request(view, spec, gripper, 1, extras=["segmask"]).observation
     surface = Surface.of(seen, view.camera, np.asarray(view.camera_pose))
     drawn = random_on_object(surface, gripper, mix.random, rng)
     found = [Candidate(grasp, "random", random_probability(surface)) for grasp in drawn]
@@ -87,14 +87,14 @@ def candidates(
 
 def _plan(
     named: NamedPlanner,
-    view: View,
+    view: CameraView,
     spec: SceneSpec,
     gripper: Gripper,
     count: int,
-    extras: Collection[Extra] = (),
-    withheld: Collection[Withheld] = (),
+    extras: Collection[ExtraInput] = (),
+    withheld: Collection[DroppedInput] = (),
 ) -> GraspPlan:
-    call = plan_call(view, spec, gripper, count, named.name, named.model_version, extras, withheld)
+    call = planning_request(view, spec, gripper, count, named.name, named.model_version, extras, withheld)
     return named.planner.plan(call.observation, call.request)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from grasp_client.geometry import deproject
-from sim_worker.world import View
+from sim_worker.world import CameraView
 
 
-def object_at(view: View, pose: np.ndarray) -> str | None:
+def object_at(view: CameraView, pose: np.ndarray) -> str | None:
     """The object whose visible part lies nearest to a grasp at `pose` (4, 4; base frame); None when none is seen."""
     depth = view.observation.depth
     if depth is None:

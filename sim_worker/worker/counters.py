@@ -12,7 +12,7 @@ RECENT = 200
 
 
 @dataclass
-class Tally:
+class Counters:
     """Attempts and what came of them since this worker started; `recent` holds the last RECENT of the best grasps' results."""
 
     attempts: int = 0

@@ -25,12 +25,12 @@ ASIDE = ".aside"
 OWN_TRIES, OWN_PAUSE = 20, 0.02
 
 
-class SpoolError(ValueError):
+class OutboxError(ValueError):
     """A spooled file cannot be read back."""
 
 
 @dataclass(frozen=True)
-class SpooledOutcome:
+class OutboxEntry:
     """An outcome and who counts it: `sequence` rises by one per outcome of `worker`."""
 
     outcome: Outcome
@@ -38,7 +38,7 @@ class SpooledOutcome:
     sequence: int
 
 
-def encode(entry: SpooledOutcome) -> bytes:
+def encode(entry: OutboxEntry) -> bytes:
     """One line of JSON (worker, sequence, length of each field), then the fields of the queue's own encoding."""
     fields = encode_outcome(entry.outcome)
     head = {
@@ -49,7 +49,7 @@ def encode(entry: SpooledOutcome) -> bytes:
     return json.dumps(head).encode() + b"\n" + b"".join(fields.values())
 
 
-def decode(data: bytes) -> SpooledOutcome:
+def decode(data: bytes) -> OutboxEntry:
     """Inverse of `encode`; raises SpoolError when the file is cut short or is not an outcome."""
     line, _, rest = data.partition(b"\n")
     try:
@@ -58,12 +58,12 @@ def decode(data: bytes) -> SpooledOutcome:
         for name, length in head["fields"].items():
             fields[name.encode()] = rest[start : start + length]
             start += length
-        return SpooledOutcome(decode_outcome(fields), head["worker"], int(head["sequence"]))
+        return OutboxEntry(decode_outcome(fields), head["worker"], int(head["sequence"]))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise SpoolError(f"expected a spooled outcome, got {len(data)} bytes that do not fit: {error}") from error
+        raise OutboxError(f"expected a spooled outcome, got {len(data)} bytes that do not fit: {error}") from error
 
 
-class Spool:
+class Outbox:
     """First in, first out, on disk. One process writes a folder; `adopt` takes over those of the dead.
 
     Any thread may look while another delivers, and other processes discard folders under our eyes: a file or folder that is
@@ -80,10 +80,10 @@ class Spool:
         self._locks = {self.folder: _own(self.folder)}
         self._sequence = max((_sequence(path) for path in _outcomes(self.folder)), default=0)
 
-    def put(self, outcome: Outcome) -> SpooledOutcome:
+    def put(self, outcome: Outcome) -> OutboxEntry:
         """Keep an outcome; when this returns, only a lost disk can lose it."""
         self._sequence += 1
-        entry = SpooledOutcome(outcome, self.worker, self._sequence)
+        entry = OutboxEntry(outcome, self.worker, self._sequence)
         handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
         with os.fdopen(handle, "wb") as file:
             file.write(encode(entry))
@@ -115,14 +115,14 @@ class Spool:
         folders = sorted(self._locks, key=lambda folder: folder == self.folder)
         return [path for folder in folders for path in _outcomes(folder)]
 
-    def entries(self) -> Iterator[tuple[Path, SpooledOutcome]]:
+    def entries(self) -> Iterator[tuple[Path, OutboxEntry]]:
         """What waits, oldest first; a file that cannot be read is set aside."""
         for path in self.waiting():
             try:
                 yield path, decode(path.read_bytes())
             except FileNotFoundError:
                 continue
-            except SpoolError:
+            except OutboxError:
                 self.set_aside(path)
 
     def set_aside(self, path: Path) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from grasp_client.contract import Outcome
-from sim_worker.worker.outbox import Spool, SpooledOutcome
+from sim_worker.worker.outbox import Outbox, OutboxEntry
 
 logger = logging.getLogger(__name__)
 
@@ -16,18 +16,18 @@ FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 ADOPT_SECONDS = 10.0
 IDLE_SECONDS = 0.5
 
-Deliver = Callable[[SpooledOutcome], bool]
+Deliver = Callable[[OutboxEntry], bool]
 """Hands one outcome over; False when the receiver already had it. Raises while the receiver is away or full."""
 
 
-class Refused(Exception):
+class DeliveryRefused(Exception):
     """The receiver will never take this outcome, however often it is sent."""
 
 
-class Courier(threading.Thread):
+class OutboxPublisher(threading.Thread):
     """Empties the spool in order; while the receiver is away, waits longer and longer (0.2 to 5 s) and loses nothing."""
 
-    def __init__(self, spool: Spool, deliver: Deliver) -> None:
+    def __init__(self, spool: Outbox, deliver: Deliver) -> None:
         super().__init__(name="courier", daemon=True)
         self.spool = spool
         self.deliver = deliver
@@ -60,7 +60,7 @@ class Courier(threading.Thread):
         for path, entry in self.spool.entries():
             try:
                 fresh = self.deliver(entry)
-            except Refused as error:
+            except DeliveryRefused as error:
                 logger.error("outcome %s was refused and is set aside: %s", entry.outcome.id, error)
                 self.spool.set_aside(path)
                 continue

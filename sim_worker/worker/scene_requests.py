@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 import redis
 
-from grasp_client.contract import SceneTicket
+from grasp_client.contract import SceneRequest
 from shared.settings import WorkerSettings
-from shared.streams import TicketStream, WorkerBoard
+from shared.streams import SceneRequestStream, WorkerStatusStore
 
 logger = logging.getLogger(__name__)
 
@@ -29,17 +29,17 @@ KIND_SHARES = {"single": 0.4, "pile": 0.45, "packed": 0.15}
 REVISIT_SHARE = 0.1
 
 
-class OwnTickets:
+class LocalSceneRequests:
     """Scenes that a worker makes itself: seeded by settings and worker name, a share of them ones that failed before."""
 
     def __init__(self, settings: WorkerSettings, worker: str) -> None:
         self.settings = settings
         self.worker = worker
         self.made = 0
-        self.failed: deque[SceneTicket] = deque(maxlen=200)
+        self.failed: deque[SceneRequest] = deque(maxlen=200)
         self._rng = np.random.default_rng([settings.seed, zlib.crc32(worker.encode())])
 
-    def make(self) -> SceneTicket:
+    def make(self) -> SceneRequest:
         self.made += 1
         name = f"{self.worker}-own-{self.made}"
         if self.failed and self._rng.random() < REVISIT_SHARE:
@@ -49,7 +49,7 @@ class OwnTickets:
         kind: str = self.settings.scene_kind
         if kind == "mixed":
             kind = str(self._rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
-        return SceneTicket(
+        return SceneRequest(
             id=name,
             seed=int(self._rng.integers(2**31)),
             kind=kind,
@@ -59,13 +59,13 @@ class OwnTickets:
             exploration=self.settings.exploration,
         )
 
-    def learn(self, ticket: SceneTicket, success: bool) -> None:
+    def learn(self, ticket: SceneRequest, success: bool) -> None:
         """Remember scenes that failed, to come back to a share of them."""
         if not success and ticket.purpose == "collect":
             self.failed.append(ticket)
 
 
-class TicketSource:
+class SceneRequestSource:
     """The next scene to run. Without a queue, or while nobody asks, the worker's own.
 
     trainers: where trainers say that they are there. One that asks for scenes and has none now is behind with learning: its
@@ -74,10 +74,10 @@ class TicketSource:
 
     def __init__(
         self,
-        stream: TicketStream | None,
+        stream: SceneRequestStream | None,
         consumer: str,
-        own: OwnTickets,
-        trainers: WorkerBoard | None = None,
+        own: LocalSceneRequests,
+        trainers: WorkerStatusStore | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stream = stream
@@ -89,7 +89,7 @@ class TicketSource:
         self._own_from = clock() + PATIENCE_SECONDS
         self._retry_from = self._claim_from = self._look_from = float("-inf")
 
-    def next(self, block_ms: int) -> tuple[str | None, SceneTicket] | None:
+    def next(self, block_ms: int) -> tuple[str | None, SceneRequest] | None:
         """A ticket and its key in the stream (None for an own one); None: ask again, a trainer may be about to answer."""
         if self.stream is None:
             return None, self.own.make()
@@ -135,7 +135,7 @@ class TicketSource:
         self._own_from = min(self._own_from, self.clock())
         logger.warning("cannot take tickets (%s: %s): making scenes of its own", type(error).__name__, error)
 
-    def _take(self, block_ms: int) -> tuple[str, SceneTicket] | None:
+    def _take(self, block_ms: int) -> tuple[str, SceneRequest] | None:
         now = self.clock()
         if self.stream is None or now < self._retry_from:
             return None

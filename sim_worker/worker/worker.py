@@ -16,17 +16,17 @@ from dataclasses import dataclass
 
 import redis
 
-from grasp_client.contract import GraspPlan, Gripper, SceneTicket
+from grasp_client.contract import GraspPlan, Gripper, SceneRequest
 from grasp_client.errors import GraspServerError, InvalidRequest, NotAllowed
 from grasp_client.observation import GraspPlanner
 from shared.settings import WorkerSettings
-from shared.streams import WorkerBoard
+from shared.streams import WorkerStatusStore
 from sim_worker.outcome_records import outcome_of
-from sim_worker.planner_request import Extra, PlanCall, Withheld
-from sim_worker.tasks.attempts import Attempt, NoPlan, Task, run_ticket
-from sim_worker.worker.counters import Tally
-from sim_worker.worker.publisher import Courier
-from sim_worker.worker.scene_requests import TicketSource
+from sim_worker.planner_request import DroppedInput, ExtraInput, PlanningRequest
+from sim_worker.tasks.attempts import Attempt, NoPlan, Task, run_scene_request
+from sim_worker.worker.counters import Counters
+from sim_worker.worker.publisher import OutboxPublisher
+from sim_worker.worker.scene_requests import SceneRequestSource
 from sim_worker.world import SceneError, SceneSpec, World
 
 logger = logging.getLogger(__name__)
@@ -44,12 +44,12 @@ def boot_name(worker_id: str) -> str:
 
 
 @dataclass
-class Lane:
+class WorldSlot:
     """One world and what goes on in it."""
 
     world: World
     key: str | None = None
-    ticket: SceneTicket | None = None
+    ticket: SceneRequest | None = None
     task: Task | None = None
     plan: Future[GraspPlan] | None = None
     episode: int = 0
@@ -63,9 +63,9 @@ class Worker:
         settings: WorkerSettings,
         name: str,
         planner: GraspPlanner,
-        tickets: TicketSource,
-        courier: Courier,
-        board: WorkerBoard | None,
+        tickets: SceneRequestSource,
+        courier: OutboxPublisher,
+        board: WorkerStatusStore | None,
         stop: threading.Event,
     ) -> None:
         self.settings = settings
@@ -76,13 +76,13 @@ class Worker:
         self.board = board
         self.stop = stop
         self.gripper = Gripper.model_validate_json(settings.gripper.read_bytes()) if settings.gripper else Gripper()
-        self.extras: list[Extra] = ["rgb"] if settings.rgb else []
-        self.withheld: list[Withheld] = []
+        self.extras: list[ExtraInput] = ["rgb"] if settings.rgb else []
+        self.withheld: list[DroppedInput] = []
         if not settings.depth:
             if not settings.rgb:
                 raise ValueError("without depth the planner needs colour: set rgb as well")
             self.extras, self.withheld = ["rgb", "table_depth"], ["depth"]
-        self.tally = Tally()
+        self.tally = Counters()
         self.state = "starting"
         self._episodes = 0
         self._pool = ThreadPoolExecutor(settings.worlds, thread_name_prefix="plan")
@@ -92,7 +92,7 @@ class Worker:
         """Work until stopped. The attempt that runs when `stop` is set is finished and kept; a ticket that is not done then
         stays with the queue, which gives it to another worker."""
         self.courier.start()
-        lanes = [Lane(World()) for _ in range(self.settings.worlds)]
+        lanes = [WorldSlot(World()) for _ in range(self.settings.worlds)]
         try:
             while not self._finished():
                 if not self.courier.is_alive():
@@ -116,7 +116,7 @@ class Worker:
     def _finished(self) -> bool:
         return self.stop.is_set() or 0 < self.settings.attempts <= self.tally.attempts
 
-    def _begin(self, lane: Lane, waiting: bool) -> None:
+    def _begin(self, lane: WorldSlot, waiting: bool) -> None:
         """Give an idle world its next scene, unless the spool is full or there is no ticket yet."""
         if self.courier.spool.full():
             self._pause()
@@ -147,10 +147,10 @@ class Worker:
             self._end(lane)
             return
         self.tally.scenes += 1
-        lane.task = run_ticket(scene, lane.ticket, self.gripper, self.extras, self.withheld)
+        lane.task = run_scene_request(scene, lane.ticket, self.gripper, self.extras, self.withheld)
         self._advance(lane)
 
-    def _follow(self, lanes: list[Lane]) -> None:
+    def _follow(self, lanes: list[WorldSlot]) -> None:
         """Wait for a plan and carry its world's task on."""
         pending = {lane.plan: lane for lane in lanes if lane.plan is not None}
         if not pending:
@@ -168,13 +168,13 @@ class Worker:
                 continue
             self._advance(lane, plan)
 
-    def _advance(self, lane: Lane, plan: GraspPlan | None = None) -> None:
+    def _advance(self, lane: WorldSlot, plan: GraspPlan | None = None) -> None:
         """Run a world's task until it needs a plan or ends; keep what it reports."""
         assert lane.task is not None
         assert lane.ticket is not None
         try:
             event = next(lane.task) if plan is None else lane.task.send(plan)
-            while not isinstance(event, PlanCall):
+            while not isinstance(event, PlanningRequest):
                 self._keep(lane, event)
                 last = isinstance(event, NoPlan) or event.number + 1 == lane.ticket.attempts
                 if self._finished() and not last:
@@ -189,7 +189,7 @@ class Worker:
             logger.warning("scene broke: %s", error, extra={"ticket": lane.ticket.id, "seed": lane.ticket.seed})
             self._end(lane)
 
-    def _keep(self, lane: Lane, event: Attempt | NoPlan) -> None:
+    def _keep(self, lane: WorldSlot, event: Attempt | NoPlan) -> None:
         assert lane.ticket is not None
         self.tally.count(event)
         if isinstance(event, NoPlan):
@@ -202,11 +202,11 @@ class Worker:
         self.tickets.own.learn(lane.ticket, event.result.success)
         logger.debug("attempt", extra={"outcome": outcome_id, "success": event.result.success, "failure": event.result.failure})
 
-    def _end(self, lane: Lane) -> None:
+    def _end(self, lane: WorldSlot) -> None:
         self.tickets.done(lane.key)
         lane.key = lane.ticket = lane.task = lane.plan = None
 
-    def _refused(self, lane: Lane, error: GraspServerError) -> None:
+    def _refused(self, lane: WorldSlot, error: GraspServerError) -> None:
         """The server will not plan for this ticket (unknown planner or version, say): another try would end the same."""
         self.tally.refused_tickets += 1
         logger.error(
@@ -215,7 +215,7 @@ class Worker:
         self._end(lane)
         self.stop.wait(FIRST_WAIT)
 
-    def _ask(self, call: PlanCall) -> GraspPlan:
+    def _ask(self, call: PlanningRequest) -> GraspPlan:
         """A plan, waiting as long as the server is away. Raises GraspServerError when it refuses, or when stopped."""
         pause, away_since = FIRST_WAIT, None
         while True:

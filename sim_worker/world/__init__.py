@@ -4,7 +4,7 @@ Frames: the robot's base frame is the world frame, z up, table top at z = 0, wor
 random comes from the scene's seed, so a `SceneSpec` replays a scene, its image and its outcomes bit for bit.
 """
 
-from sim_worker.world.camera.camera import View
+from sim_worker.world.camera.camera import CameraView
 from sim_worker.world.grippers.attempt import AttemptResult
 from sim_worker.world.simulation.profiles import PROFILES, Conditions, Profile
 from sim_worker.world.simulation.scene import Scene, SceneError
@@ -15,11 +15,11 @@ __all__ = [
     "PROFILES",
     "AttemptResult",
     "CameraSpec",
+    "CameraView",
     "Conditions",
     "Profile",
     "Scene",
     "SceneError",
     "SceneSpec",
-    "View",
     "World",
 ]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from inference_server.batching.latency_estimator import CAUTION, REMEMBERED, Forecast
+from inference_server.batching.latency_estimator import CAUTION, REMEMBERED, LatencyEstimator
 
 
-def after_full_batches(seconds: float = 0.1) -> Forecast:
-    forecast = Forecast()
+def after_full_batches(seconds: float = 0.1) -> LatencyEstimator:
+    forecast = LatencyEstimator()
     for _ in range(50):
         forecast.note_batch("g", seconds, full=True)
     return forecast
 
 
 def test_before_anything_is_known_nothing_is_refused() -> None:
-    forecast = Forecast()
+    forecast = LatencyEstimator()
     assert forecast.wait("x", 1000, 1000) == 0
     assert forecast.surely_within("x", 1000, 1e-9)
     assert forecast.affordable("g", 8) == 8
@@ -43,7 +43,7 @@ def test_a_client_of_whom_nothing_waits_is_let_in_whatever_was_before() -> None:
 
 
 def test_what_waited_in_vain_makes_the_line_no_faster() -> None:
-    forecast = Forecast()
+    forecast = LatencyEstimator()
     forecast.note_wait("x", 10, 3.0, answered=True)
     forecast.note_wait("x", 10, 0.1, answered=False)
     assert forecast.wait("x", 0, 9) == pytest.approx(10 * 0.3)
@@ -62,7 +62,7 @@ def test_what_is_surely_in_time_is_never_late() -> None:
 
 
 def test_batches_shrink_to_what_is_affordable() -> None:
-    forecast = Forecast()
+    forecast = LatencyEstimator()
     for _ in range(50):
         forecast.note_batch("slow", 0.03, full=True)
         forecast.note_batch("quick", 0.001, full=True)
@@ -71,7 +71,7 @@ def test_batches_shrink_to_what_is_affordable() -> None:
 
 
 def test_only_so_much_is_remembered() -> None:
-    forecast = Forecast()
+    forecast = LatencyEstimator()
     for number in range(REMEMBERED + 5):
         forecast.note_wait(str(number), 2, 1.0, answered=True)
         forecast.note_batch(number, 1.0, full=True)

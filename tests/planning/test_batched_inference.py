@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from grasp_client.contract import Gripper, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, Planner, PlannerError
-from planning.batched_inference import Ask, Steps, finish, plan_together
+from planning.batched_inference import InferenceSteps, NetworkCall, plan_batched, run_batched
 from planning.ensemble import EnsemblePlanner
 from planning.gqcnn.fc_jaw import FCGQCNNPlanner
 from planning.gqcnn.jaw import GQCNNPlanner
@@ -58,7 +58,7 @@ def test_dense_and_the_jaw_of_the_ensemble_are_one_pass() -> None:
     asked: list[tuple[Planner, LoadedNetwork | None, tuple]] = [
         (DensePlanner(), network, ITEM), (ensemble, None, ITEM), (AntipodalPlanner(), None, ITEM)
     ]  # fmt: skip
-    together = plan_together(asked)
+    together = plan_batched(asked)
     assert len(network.module.rows) == 1
     alone = [planner.plan_batch([item], found)[0] for planner, found, item in asked]
     assert sum(network.module.rows[1:]) == network.module.rows[0]
@@ -75,7 +75,7 @@ def test_gqcnn_and_fc_gqcnn_meet_in_the_passes_on_crops() -> None:
     item = (block(), PlanRequest(camera=BLOCK_CAMERA, seed=2))
     passes: list[int] = []
     network.module.register_forward_hook(lambda module, inputs, output: passes.append(len(inputs[0])))
-    together = plan_together([(GQCNNPlanner(), network, item), (FCGQCNNPlanner(), network, item)])
+    together = plan_batched([(GQCNNPlanner(), network, item), (FCGQCNNPlanner(), network, item)])
     joint, passes[:] = list(passes), []
     alone = [planner.plan_batch([item], network)[0] for planner in (GQCNNPlanner(), FCGQCNNPlanner())]
     assert sum(joint) == sum(passes)
@@ -88,14 +88,14 @@ def test_gqcnn_and_fc_gqcnn_meet_in_the_passes_on_crops() -> None:
 def test_passes_have_at_most_the_rows_that_are_worth_it_and_answers_go_to_who_asked() -> None:
     network = counted("rows", nn.Flatten())
 
-    def work(start: float, count: int) -> Steps[list[float]]:
+    def work(start: float, count: int) -> InferenceSteps[list[float]]:
         found: list[float] = []
         for step in range(2):
             rows = torch.arange(count, dtype=torch.float32)[:, None] + start + 100 * step
-            found += (yield Ask(network, (rows,), most=4))[:, 0].tolist()
+            found += (yield NetworkCall(network, (rows,), most=4))[:, 0].tolist()
         return found
 
-    results = [value for value, _ in finish([work(0, 3), work(10, 5), work(20, 1)])]
+    results = [value for value, _ in run_batched([work(0, 3), work(10, 5), work(20, 1)])]
     assert results == [[0, 1, 2, 100, 101, 102], [10, 11, 12, 13, 14, 110, 111, 112, 113, 114], [20, 120]]
     assert network.module.rows == [4, 4, 1, 4, 4, 1]
 
@@ -103,10 +103,10 @@ def test_passes_have_at_most_the_rows_that_are_worth_it_and_answers_go_to_who_as
 def test_rows_of_another_shape_are_another_pass() -> None:
     network = counted("rows", nn.Flatten())
 
-    def work(width: int) -> Steps[int]:
-        return (yield Ask(network, (torch.zeros(2, width),))).shape[1]
+    def work(width: int) -> InferenceSteps[int]:
+        return (yield NetworkCall(network, (torch.zeros(2, width),))).shape[1]
 
-    assert [value for value, _ in finish([work(3), work(5), work(3)])] == [3, 5, 3]
+    assert [value for value, _ in run_batched([work(3), work(5), work(3)])] == [3, 5, 3]
     assert network.module.rows == [4, 2]
 
 
@@ -114,4 +114,4 @@ def test_one_that_cannot_be_answered_says_so() -> None:
     network = dense_network()
     blind = (Observation(rgb=torch.zeros(4, 4, 3).byte().numpy()), PlanRequest())
     with pytest.raises(PlannerError, match="needs depth"):
-        plan_together([(DensePlanner(), network, ITEM), (DensePlanner(), network, blind)])
+        plan_batched([(DensePlanner(), network, ITEM), (DensePlanner(), network, blind)])

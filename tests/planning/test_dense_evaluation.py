@@ -5,11 +5,11 @@ import torch
 from gqcnn_scenes import BLOCK_CAMERA, CPU, block, loaded
 
 from grasp_client.contract import PlanRequest
-from planning.batched_inference import finish
+from planning.batched_inference import run_batched
 from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps
 from planning.gqcnn.dense_evaluation import angle_maps, best
 from planning.gqcnn.fc_jaw import FCGQCNNPlanner
-from planning.scene.scene import view
+from planning.scene.scene import observe_scene
 
 REGION = [150.0, 110.0, 170.0, 130.0]
 FAMILY = [
@@ -24,7 +24,7 @@ FAMILY = [
 @torch.inference_mode()
 def test_maps_agree_with_the_score_of_a_crop_at_the_same_place(architecture, parameters, seen):
     network = loaded(architecture, parameters, seen)
-    scene = view(block(), PlanRequest(camera=BLOCK_CAMERA, region=REGION), CPU)
+    scene = observe_scene(block(), PlanRequest(camera=BLOCK_CAMERA, region=REGION), CPU)
     scorer = CropScorer(scene, network)
     maps = list(angle_maps(scene, scorer))
     assert len(maps) == 16
@@ -32,14 +32,14 @@ def test_maps_agree_with_the_score_of_a_crop_at_the_same_place(architecture, par
         pixel = each.pixels()[each.logits.shape[1] // 2, each.logits.shape[2] // 2]
         level = len(each.depths) // 2
         grasp = ImageGrasps(pixel[None], torch.tensor([each.angle]), each.depths[level][None])
-        [(expected, _)] = finish([scorer(grasp)])
+        [(expected, _)] = run_batched([scorer(grasp)])
         found = each.logits[level, each.logits.shape[1] // 2, each.logits.shape[2] // 2].item()
         assert found == pytest.approx(expected.item(), abs=0.01)
 
 
 @torch.inference_mode()
 def test_peaks_lie_on_the_surface_and_under_it():
-    scene = view(block(), PlanRequest(camera=BLOCK_CAMERA, region=REGION), CPU)
+    scene = observe_scene(block(), PlanRequest(camera=BLOCK_CAMERA, region=REGION), CPU)
     scorer = CropScorer(scene, loaded("gqcnn4"))
     grasps, logits = best(scene, angle_maps(scene, scorer), 50)
     assert 0 < len(grasps) <= 50

@@ -12,8 +12,8 @@ from table_scenes import Box, camera
 
 from grasp_client.contract import FailedGrasp, Grasp, GraspPlan, Gripper, PlanRequest
 from grasp_client.observation import Observation
-from planning.base import Item
-from planning.failure_penalty import doubt, doubted, widened
+from planning.base import PlanItem
+from planning.failure_penalty import expand_request, logit_penalty, penalize
 from planning.local import local_planner
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -28,17 +28,17 @@ PLANNERS = [
 ]  # fmt: skip
 
 
-def scene(gripper: Gripper, solids: tuple[Box, ...] = (LEFT, RIGHT), **options: object) -> Item:
+def scene(gripper: Gripper, solids: tuple[Box, ...] = (LEFT, RIGHT), **options: object) -> PlanItem:
     observation, request = item(VIEW, list(solids), gripper, seed=1, **options)
     grey = np.repeat(np.uint8(255 * (observation.depth < 0.69))[..., None] // 2, 3, axis=2)
     return Observation(depth=observation.depth, rgb=grey), request
 
 
-def plan(name: str, asked: Item) -> GraspPlan:
+def plan(name: str, asked: PlanItem) -> GraspPlan:
     return local_planner(name, MODELS).plan(*asked)
 
 
-def told(asked: Item, *failed: Grasp | FailedGrasp, **options: object) -> Item:
+def told(asked: PlanItem, *failed: Grasp | FailedGrasp, **options: object) -> PlanItem:
     names = [FailedGrasp(center_px=each.center_px, angle=each.angle, depth=each.depth) for each in failed]
     return asked[0], asked[1].model_copy(update={"failed": names, **options})
 
@@ -77,8 +77,8 @@ def test_what_did_not_fail_keeps_its_quality_and_the_failed_object_its_grasps() 
 def test_without_failures_nothing_is_touched() -> None:
     asked = scene(JAW)
     made = GraspPlan(planner="x")
-    assert widened(asked) is asked
-    assert doubted(made, asked) is made
+    assert expand_request(asked) is asked
+    assert penalize(made, asked) is made
 
 
 def test_the_only_grasp_is_answered_again_with_less_quality_unless_that_is_too_little() -> None:
@@ -103,16 +103,16 @@ def test_an_object_that_takes_all_places_does_not_hide_another() -> None:
 
 def test_doubt_falls_with_distance_and_angle_grows_with_the_promise_and_adds_up() -> None:
     distance, sure = np.array([[0.0], [0.01], [0.03], [0.06], [0.3]]), np.ones(1)
-    lost = doubt(distance, np.zeros_like(distance), sure)
+    lost = logit_penalty(distance, np.zeros_like(distance), sure)
     assert (np.diff(lost) < 0).all()
     assert lost[0] > 4
     assert lost[-1] < 1e-4
-    turned = doubt(distance, np.full_like(distance, np.pi / 2), sure)
+    turned = logit_penalty(distance, np.full_like(distance, np.pi / 2), sure)
     assert 1 < turned[0] < lost[0] - 2
     assert turned[3] == pytest.approx(lost[3], abs=1e-6), "an object is as heavy from every side"
-    assert doubt(np.repeat(distance, 2, 1), np.zeros((5, 2)), np.ones(2)) == pytest.approx(2 * lost)
-    assert (doubt(distance, np.zeros_like(distance), np.array([0.3])) < 0.2 * lost).all()
-    assert not doubt(distance, np.zeros_like(distance), np.zeros(1)).any()
+    assert logit_penalty(np.repeat(distance, 2, 1), np.zeros((5, 2)), np.ones(2)) == pytest.approx(2 * lost)
+    assert (logit_penalty(distance, np.zeros_like(distance), np.array([0.3])) < 0.2 * lost).all()
+    assert not logit_penalty(distance, np.zeros_like(distance), np.zeros(1)).any()
 
 
 @pytest.mark.parametrize("depth", [None, 0.65])
@@ -126,7 +126,7 @@ def test_distances_are_metric_with_or_without_a_camera(depth: float | None, metr
         Grasp(kind="parallel_jaw", quality=0.9, center_px=[u, 200], angle=0.2, depth=0.65 if metric else None)
         for u in (300, 305, 340, 600)
     ]
-    left = doubted(GraspPlan(planner="x", grasps=grasps), (sent, request)).grasps
+    left = penalize(GraspPlan(planner="x", grasps=grasps), (sent, request)).grasps
     assert [grasp.center_px[0] for grasp in left] == [600, 340, 305, 300]
     assert left[0].quality == pytest.approx(0.9, abs=1e-3)
     assert 0.4 < left[1].quality < 0.8, "5 cm away: perhaps of the same object"

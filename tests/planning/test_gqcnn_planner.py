@@ -10,16 +10,16 @@ from published import published
 from grasp_client.contract import Gripper, PlanRequest
 from grasp_client.geometry import look_at
 from planning.base import PlannerError
-from planning.batched_inference import finish
+from planning.batched_inference import run_batched
 from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps, to_image, to_map
 from planning.gqcnn.edge_sampler import antipodal_pairs
 from planning.gqcnn.fc_jaw import FCGQCNNPlanner
 from planning.gqcnn.gaussian_mixture import Mixture
 from planning.gqcnn.jaw import GQCNNPlanner
-from planning.jaw.candidates import Hands
+from planning.jaw.candidates import JawCandidates
 from planning.networks.loading import load_network
-from planning.scene.projection import place
-from planning.scene.scene import view
+from planning.scene.projection import project_jaw
+from planning.scene.scene import observe_scene
 from shared.networks.crops import fill_holes
 from shared.registry import Registry
 from trainer_job.import_weights import main as import_weights
@@ -36,14 +36,14 @@ def published_network(tmp_path_factory):
 
 def qualities(observation, camera, network, grasps, turn):
     """The network's quality of planned grasps, turned in place."""
-    scorer = CropScorer(view(observation, PlanRequest(camera=camera), CPU), network)
+    scorer = CropScorer(observe_scene(observation, PlanRequest(camera=camera), CPU), network)
     with torch.inference_mode():
         asked = ImageGrasps(
             torch.tensor([grasp.center_px for grasp in grasps]),
             torch.tensor([grasp.angle + turn for grasp in grasps]),
             torch.tensor([grasp.depth for grasp in grasps]),
         )
-        [(logits, _)] = finish([scorer(asked)])
+        [(logits, _)] = run_batched([scorer(asked)])
     return torch.sigmoid(logits).numpy()
 
 
@@ -121,7 +121,7 @@ def test_networks_that_cannot_serve_are_explained():
 def test_map_and_image_agree(tilt):
     pose = look_at(np.array([0.7 * math.sin(tilt), 0.0, 0.7 * math.cos(tilt)]), np.zeros(3), np.array([0.0, 1.0, 0.0]))
     request = PlanRequest(camera=BLOCK_CAMERA, camera_pose=pose.tolist())
-    scene = view(block(), request, CPU)
+    scene = observe_scene(block(), request, CPU)
     hands = hands_at(torch.tensor([[0.02, 0.03, 0.04, 0.3], [-0.05, 0.01, 0.02, -1.2], [0.01, 0.0, 0.02, 2.5]]))
     grasps = to_image(scene, hands)
     x, y, angle, tip = to_map(scene, grasps)
@@ -129,7 +129,7 @@ def test_map_and_image_agree(tilt):
     assert ((grasps.angles > -math.pi / 2) & (grasps.angles <= math.pi / 2)).all()
     turned = torch.sin(angle - hands.angle).abs()  # half a turn is the same jaw
     assert (turned < (0.05 if tilt else 1e-3)).all()  # level hands are foreshortened by the tilt
-    placed = place(scene, request.gripper, hands)
+    placed = project_jaw(scene, request.gripper, hands)
     assert torch.allclose(placed.pixel.float(), grasps.centers, atol=1e-2)
     assert torch.allclose(torch.sin(placed.angle.float() - grasps.angles), torch.zeros(3), atol=1e-4)
     assert torch.allclose(placed.pose[:, 2, 3].float(), grasps.depth, atol=1e-6)
@@ -137,8 +137,8 @@ def test_map_and_image_agree(tilt):
 
 def hands_at(table):
     x, y, tip, angle = table.T
-    measured = {field.name: torch.zeros_like(x) for field in fields(Hands)}
-    return Hands(**measured | {"x": x, "y": y, "tip": tip, "angle": angle, "width": torch.full_like(x, 0.04)})
+    measured = {field.name: torch.zeros_like(x) for field in fields(JawCandidates)}
+    return JawCandidates(**measured | {"x": x, "y": y, "tip": tip, "angle": angle, "width": torch.full_like(x, 0.04)})
 
 
 def test_depth_edges_are_paired_across_the_block():

@@ -8,24 +8,24 @@ import torch
 
 from grasp_client.contract import CameraIntrinsics, PlanRequest
 from grasp_client.observation import Observation
-from planning.rgb.maps import HeatMaps, Peaks
-from planning.rgb.ranking import SQUARE, rank_told
-from planning.rgb.refinement import Teller
+from planning.rgb.maps import Peaks, QualityMaps
+from planning.rgb.ranking import SQUARE, rank_refined
+from planning.rgb.refinement import GraspRefiner
 from shared.networks.height_from_rgb import PIXELS_PER_METRE
-from shared.networks.rgb_input import Picture
+from shared.networks.rgb_input import RgbInput
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 
 TURN, LEVEL = 5, 1
 IMAGE = np.zeros((192, 256, 3), np.uint8)
-MAPS = HeatMaps(
+MAPS = QualityMaps(
     torch.zeros(len(TIP_HEIGHTS), ROTATIONS, 48, 64),
     torch.arange(ROTATIONS) * math.pi / ROTATIONS,
     torch.tensor(TIP_HEIGHTS),
-    Picture(IMAGE, (1.0, 1.0), (192, 256)),
+    RgbInput(IMAGE, (1.0, 1.0), (192, 256)),
 )
 
 
-class Island(Teller):
+class Island(GraspRefiner):
     """Tells that a grasp holds within a disc, at one angle and height, and that a hand fits everywhere."""
 
     def __init__(self, request, middle, radius):
@@ -45,7 +45,7 @@ def rank(middle, radius, pixels, segmask=None, **options):
     teller, pixels = Island(request, middle, radius), torch.as_tensor(pixels)
     count = len(pixels)
     peaks = Peaks(pixels, torch.zeros(count), torch.zeros(count, dtype=torch.long), torch.arange(0.0, -count, -1))
-    return rank_told(peaks, MAPS, lambda logits: logits, teller, (Observation(rgb=IMAGE, segmask=segmask), request)), teller
+    return rank_refined(peaks, MAPS, lambda logits: logits, teller, (Observation(rgb=IMAGE, segmask=segmask), request)), teller
 
 
 def test_angle_and_height_of_the_tips_are_those_that_hold():

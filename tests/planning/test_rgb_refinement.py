@@ -11,8 +11,8 @@ from grasp_client.contract import PlanRequest
 from grasp_client.geometry import look_at, project
 from grasp_client.observation import Observation
 from planning.rgb.heatmap import HeatmapPlanner
-from planning.rgb.refinement import Teller, nadir_of
-from shared.networks.height_from_rgb import SIDE, Stature
+from planning.rgb.refinement import GraspRefiner, nadir_of
+from shared.networks.height_from_rgb import SIDE, HeightFromRgb
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS, table_up
 
 DOWN = np.diag([1.0, -1, -1, 1])
@@ -52,7 +52,7 @@ def plan(stature, parameters=OURS, **options):
 
 def tell(stature, rgb, pixels, **options):
     """What is told of pixels of the sent image."""
-    teller = Teller(stature, Observation(rgb=rgb), PlanRequest(**(ASKED | options)), torch.device("cpu"))
+    teller = GraspRefiner(stature, Observation(rgb=rgb), PlanRequest(**(ASKED | options)), torch.device("cpu"))
     with torch.inference_mode():
         return teller.tell(teller.seen(torch.tensor(pixels)))
 
@@ -79,7 +79,7 @@ def test_a_turned_camera_sees_the_same_windows():
     pixels = np.array([[200.0, 60.0], [100.0, 200.0], [250.0, 150.0]], np.float32)
     turned = np.array([319.0, 239.0], np.float32) - pixels
     torch.manual_seed(0)
-    network = Stature().eval()
+    network = HeightFromRgb().eval()
     once = tell(network, rgb, pixels.tolist())
     again = tell(network, np.ascontiguousarray(rgb[::-1, ::-1]), turned.tolist())
     for before, after in zip(once, again, strict=True):

@@ -13,9 +13,9 @@ from table_scenes import Box, camera
 
 from planning.gqcnn.crop_scorer import CropScorer
 from planning.gqcnn.suction import SuctionGQCNNPlanner, cups_in_image
-from planning.scene.scene import view
+from planning.scene.scene import observe_scene
 from planning.suction.analytic import predict
-from shared.networks.crops import cup_view
+from shared.networks.crops import cup_crop_view
 
 VIEW = camera(480, 640, 525.0)
 SLAB, LEANING = Box(-0.05, 0.0, 0.5, 0.1, 0.08, 0.03), LeaningBox(0.07, 0.01, 0.05, 0.7, math.radians(25), 0.08, 0.07, 0.05)
@@ -64,7 +64,7 @@ def test_the_search_ends_at_better_contacts_than_it_begins_with(monkeypatch: pyt
 
 @torch.inference_mode()
 def test_crops_are_cut_along_the_lean_at_the_depth_of_the_contact() -> None:
-    scene = view(*item(VIEW, [LEANING]), CPU)
+    scene = observe_scene(*item(VIEW, [LEANING]), CPU)
     _, cups, placed, _ = predict(scene)
     seen = cups_in_image(scene, cups)
     assert seen.centers.numpy() == pytest.approx(placed.pixel.numpy(), abs=0.01)
@@ -77,6 +77,6 @@ def test_crops_are_cut_along_the_lean_at_the_depth_of_the_contact() -> None:
 
 
 def test_an_upright_cup_is_seen_unturned() -> None:
-    angles, leans = cup_view(torch.tensor([[0.0, 0.0, 1.0], [0.001, 0.001, 1.0], [0.0, 0.5, math.sqrt(0.75)]]))
+    angles, leans = cup_crop_view(torch.tensor([[0.0, 0.0, 1.0], [0.001, 0.001, 1.0], [0.0, 0.5, math.sqrt(0.75)]]))
     assert angles.tolist() == pytest.approx([0, 0, math.pi / 2])
     assert leans.tolist() == pytest.approx([0, 0, math.pi / 6], abs=2e-3)

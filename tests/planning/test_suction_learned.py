@@ -9,11 +9,11 @@ from suction_scenes import CUP, LeaningBox, item
 from table_scenes import Box, camera
 
 from planning.base import LoadedNetwork
-from planning.batched_inference import finish
-from planning.scene.scene import view
+from planning.batched_inference import run_batched
+from planning.scene.scene import observe_scene
 from planning.suction.analytic import predict
 from planning.suction.learned import SuctionDensePlanner, seen_both_ways
-from planning.suction.peel_moment import carried
+from planning.suction.peel_moment import peel_probability
 from shared.networks.suction_dense import SuctionScorer
 from shared.registry import ModelCard
 
@@ -35,7 +35,7 @@ def test_a_view_and_the_same_turned_by_half_are_one() -> None:
     [seen] = network.module.golden_batch()  # type: ignore[operator]
     turned = torch.rot90(seen, 2, (2, 3))
     assert not torch.allclose(network.module(seen), network.module(turned), atol=1e-3)
-    [(one, _), (other, _)] = finish([seen_both_ways(network, seen), seen_both_ways(network, turned)])
+    [(one, _), (other, _)] = run_batched([seen_both_ways(network, seen), seen_both_ways(network, turned)])
     torch.testing.assert_close(one, other)
 
 
@@ -76,12 +76,12 @@ def test_a_block_on_the_end_of_a_bar_is_held_nearer_to_the_middle_of_both() -> N
     cup = CUP.model_copy(update={"cup_radius": 0.0075})
     solids = [Box(0.0, 0.0, 0.0, 0.2, 0.04, 0.02), Box(0.08, 0.0, 0.0, 0.04, 0.04, 0.06)]
     observation, request = item(VIEW, solids, cup, n_grasps=50)
-    scene = view(observation, request, torch.device("cpu"))
+    scene = observe_scene(observation, request, torch.device("cpu"))
     _, cups, _, _ = predict(scene)
     middle = float(
         sum(s.x * s.length * s.width * s.height for s in solids) / sum(s.length * s.width * s.height for s in solids)
     )
-    probability = carried(scene, cups)
+    probability = peel_probability(scene, cups)
     on_block, between = cups.rise > 0.05, (cups.rise < 0.03) & ((cups.x - middle).abs() < 0.015)
     assert on_block.any()
     assert between.any()

@@ -14,7 +14,7 @@ import pytest
 from running_loop import runs
 
 from services.launcher import Launcher, StartFailed
-from services.process import Child, ChildSpec
+from services.process import ManagedProcess, ProcessSpec
 
 SLEEP = "import time; time.sleep(600)"
 DRAINS = (
@@ -34,11 +34,13 @@ class Nursery:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
-        self.children: list[Child] = []
+        self.children: list[ManagedProcess] = []
 
-    def child(self, name: str, program: str, ready: Callable[[], bool] | None = None, may_finish: bool = False) -> Child:
-        spec = ChildSpec(name, [sys.executable, "-c", program], dict(os.environ), ready or (lambda: True), may_finish)
-        self.children.append(Child(spec, self.folder / "logs", self.lock))
+    def child(
+        self, name: str, program: str, ready: Callable[[], bool] | None = None, may_finish: bool = False
+    ) -> ManagedProcess:
+        spec = ProcessSpec(name, [sys.executable, "-c", program], dict(os.environ), ready or (lambda: True), may_finish)
+        self.children.append(ManagedProcess(spec, self.folder / "logs", self.lock))
         return self.children[-1]
 
 

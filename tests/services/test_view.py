@@ -10,13 +10,13 @@ import pytest
 from rich.console import Console
 
 from grasp_client.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
-from services.process import Child, ChildSpec
+from services.process import ManagedProcess, ProcessSpec
 from services.status import Status, StatusReader
-from services.view import LINE_SECONDS, LineView, LiveView, choose_view
+from services.view import LINE_SECONDS, LineDisplay, LiveDisplay, choose_display
 from shared.rates import rate_with_interval
 from shared.registry import ModelCard, Registry
 from shared.shards import ShardWriter
-from shared.streams import OutcomeStream, WorkerBoard, connect
+from shared.streams import OutcomeStream, WorkerStatusStore, connect
 
 URL = "http://127.0.0.1:8123"
 
@@ -41,9 +41,9 @@ def status() -> Status:
 
 
 @pytest.fixture
-def children(tmp_path: Path) -> list[Child]:
-    specs = [ChildSpec(name, [], {}, lambda: True) for name in ("inference_server", "sim_worker-1")]
-    return [Child(spec, tmp_path, lock_descriptor=0) for spec in specs]
+def children(tmp_path: Path) -> list[ManagedProcess]:
+    specs = [ProcessSpec(name, [], {}, lambda: True) for name in ("inference_server", "sim_worker-1")]
+    return [ManagedProcess(spec, tmp_path, lock_descriptor=0) for spec in specs]
 
 
 def test_status_of_a_real_queue_and_dataset(redis_url: str, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_status_of_a_real_queue_and_dataset(redis_url: str, tmp_path: Path) -> N
     empty = reader.read()
     assert (empty.lag, empty.stored, empty.champions) == (0, 0, {})
     client = connect(redis_url)
-    WorkerBoard(client).report("sim_worker-1-abc", {"attempts": 3, "successes": 1})
+    WorkerStatusStore(client).report("sim_worker-1-abc", {"attempts": 3, "successes": 1})
     for number in range(3):
         OutcomeStream(client).publish(outcome(number, success=True), worker="w", sequence=number + 1)
     writer = ShardWriter(tmp_path / "shards")
@@ -74,8 +74,8 @@ def test_status_without_the_queue(tmp_path: Path) -> None:
     assert found.workers == {}
 
 
-def test_lines_for_a_log(children: list[Child], capsys: pytest.CaptureFixture[str]) -> None:
-    view = LineView(URL)
+def test_lines_for_a_log(children: list[ManagedProcess], capsys: pytest.CaptureFixture[str]) -> None:
+    view = LineDisplay(URL)
     view.show(children, status())
     assert capsys.readouterr().out == ""  # not every second
     view._shown_at -= LINE_SECONDS
@@ -85,9 +85,9 @@ def test_lines_for_a_log(children: list[Child], capsys: pytest.CaptureFixture[st
         assert expected in line
 
 
-def test_table_on_a_terminal(children: list[Child]) -> None:
+def test_table_on_a_terminal(children: list[ManagedProcess]) -> None:
     screen = io.StringIO()
-    view = LiveView(URL, Console(file=screen, force_terminal=True, width=100, color_system=None))
+    view = LiveDisplay(URL, Console(file=screen, force_terminal=True, width=100, color_system=None))
     view.say("inference_server is started again")
     view.show(children, status())
     view.close()
@@ -97,4 +97,4 @@ def test_table_on_a_terminal(children: list[Child]) -> None:
 
 
 def test_a_pipe_gets_lines() -> None:
-    assert isinstance(choose_view(URL), LineView)
+    assert isinstance(choose_display(URL), LineDisplay)

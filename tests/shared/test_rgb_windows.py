@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
 
-from shared.rgb_windows import ARRAYS, Looks, Tried, part_path, parts, read, write
+from shared.rgb_windows import ARRAYS, RgbWindows, TriedGrasp, part_path, parts, read, write
 
 
 def looks(count=3, side=8):
     rng = np.random.default_rng(count)
-    return Looks(
+    return RgbWindows(
         rng.integers(0, 255, (count, side, side, 3), dtype=np.uint8),
         rng.integers(0, 255, (count, side, side), dtype=np.uint8),
         rng.random((count, 3)).astype(np.float32),
         rng.integers(0, 27, (count, 6, side // 4, side // 4), dtype=np.uint8),
-        rng.random((count, 2, len(Tried))).astype(np.float32),
+        rng.random((count, 2, len(TriedGrasp))).astype(np.float32),
     )
 
 

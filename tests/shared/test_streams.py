@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import redis
 
-from grasp_client.contract import Grasp, ImageSpec, Outcome, OutcomeMeta, SceneTicket
-from shared.streams import OutcomeStream, TicketStream, WorkerBoard, connect, decode_outcome, encode_outcome
+from grasp_client.contract import Grasp, ImageSpec, Outcome, OutcomeMeta, SceneRequest
+from shared.streams import OutcomeStream, SceneRequestStream, WorkerStatusStore, connect, decode_outcome, encode_outcome
 
 
 def outcome(number: int = 0, **changes) -> Outcome:
@@ -114,9 +114,9 @@ def test_the_group_comes_back_after_the_queue_was_emptied(stream):
 
 
 def test_tickets_go_to_one_worker_and_return_from_a_dead_one(client):
-    tickets = TicketStream(client)
+    tickets = SceneRequestStream(client)
     for seed in (1, 2):
-        tickets.issue(SceneTicket(id=f"t{seed}", seed=seed))
+        tickets.issue(SceneRequest(id=f"t{seed}", seed=seed))
     key, first = tickets.take("a")
     _, second = tickets.take("b")
     assert (first.seed, second.seed) == (1, 2)
@@ -128,14 +128,14 @@ def test_tickets_go_to_one_worker_and_return_from_a_dead_one(client):
 
 
 def test_a_ticket_of_another_version_is_dropped(client):
-    tickets = TicketStream(client)
+    tickets = SceneRequestStream(client)
     client.xadd(tickets.stream, {"ticket": "{}"})
     assert tickets.take("a") is None
     assert tickets.outstanding() == 0
 
 
 def test_the_board_shows_who_reported_lately(client):
-    board = WorkerBoard(client)
+    board = WorkerStatusStore(client)
     board.report("w", {"attempts": 3})
     assert board.read()["w"]["attempts"] == 3
     assert board.read(max_age_seconds=-1) == {}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from grasp_client.contract import Grasp, GraspPlan
-from sim_worker.benchmark.__main__ import Settings
+from sim_worker.benchmark.__main__ import BenchmarkSettings
 from sim_worker.benchmark.baselines import BASELINES
 from sim_worker.benchmark.results import compare
 from sim_worker.benchmark.trials import Protocol, run_round
@@ -117,7 +117,7 @@ def test_a_planner_that_does_not_exist_is_told():
 def test_wrong_options_are_told_in_a_line(options, told, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmark", *options])
     with pytest.raises(SystemExit) as ended:
-        settings_of(Settings)
+        settings_of(BenchmarkSettings)
     assert ended.value.code == 2
     assert told in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from shared.shards import ShardReader, shard_folders
-from sim_worker.collect.__main__ import Settings
+from sim_worker.collect.__main__ import CollectSettings
 from sim_worker.collect.collector import check_recipe, scene_spec
 from sim_worker.collect.export import export_mobileunet, mobileunet_action
 
@@ -96,16 +96,16 @@ def members(session: int) -> list[str]:
 
 
 def test_other_options_for_the_same_folder_are_refused(tmp_path):
-    check_recipe(tmp_path, Settings(out=tmp_path, seed=1).recipe())
-    check_recipe(tmp_path, Settings(out=tmp_path, seed=2).recipe())
+    check_recipe(tmp_path, CollectSettings(out=tmp_path, seed=1).recipe())
+    check_recipe(tmp_path, CollectSettings(out=tmp_path, seed=2).recipe())
     (tmp_path / "shard-000001").mkdir()  # from now on something hangs on the recipe
-    check_recipe(tmp_path, Settings(out=tmp_path, seed=2, attempts=5, workers=2).recipe())
+    check_recipe(tmp_path, CollectSettings(out=tmp_path, seed=2, attempts=5, workers=2).recipe())
     with pytest.raises(ValueError, match="seed: 2 there, 1 asked"):
-        check_recipe(tmp_path, Settings(out=tmp_path, seed=1).recipe())
+        check_recipe(tmp_path, CollectSettings(out=tmp_path, seed=1).recipe())
 
 
 def test_scenes_are_drawn_from_the_seed(tmp_path):
-    recipe = Settings(out=tmp_path, profiles="clean,hard", kinds="single,pile", fewest=2, most=4).recipe()
+    recipe = CollectSettings(out=tmp_path, profiles="clean,hard", kinds="single,pile", fewest=2, most=4).recipe()
     specs = [scene_spec(recipe, number) for number in range(60)]
     assert specs == [scene_spec(recipe, number) for number in range(60)]
     assert len({spec.seed for spec in specs}) == 60

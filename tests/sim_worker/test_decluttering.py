@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from grasp_client.contract import GraspPlan, Gripper, SceneTicket
+from grasp_client.contract import GraspPlan, Gripper, SceneRequest
 from grasp_client.observation import Observation
 from sim_worker.benchmark.baselines import CentroidMinorAxis, RandomEdges
 from sim_worker.grasp_poses import jaw_grasp, top_down
-from sim_worker.planner_request import Failure, bin_region, in_depth_units, plan_call
-from sim_worker.tasks.attempts import Attempt, NoPlan, run_ticket
-from sim_worker.tasks.decluttering import BIN, DECLUTTER, SINGLE, Clearer, Pick, Rules, State
+from sim_worker.planner_request import Failure, bin_region, in_depth_units, planning_request
+from sim_worker.tasks.attempts import Attempt, NoPlan, run_scene_request
+from sim_worker.tasks.decluttering import BIN, DECLUTTER, SINGLE, DeclutteringRunner, Pick, Rules, State
 from sim_worker.world import SceneSpec, World
 
 GRIPPER = Gripper()
@@ -33,9 +33,9 @@ def beside(request) -> GraspPlan:
     return GraspPlan(planner="beside", grasps=[jaw_grasp(pose, 0.06, 0.5, request.camera, camera_pose)])
 
 
-def clear(scene, rules, plan, extras=()) -> tuple[list[Pick], Clearer]:
-    clearer = Clearer(
-        scene, lambda view, failed: plan_call(view, scene.spec, GRIPPER, 5, extras=extras, failed=failed), rules, GRIPPER
+def clear(scene, rules, plan, extras=()) -> tuple[list[Pick], DeclutteringRunner]:
+    clearer = DeclutteringRunner(
+        scene, lambda view, failed: planning_request(view, scene.spec, GRIPPER, 5, extras=extras, failed=failed), rules, GRIPPER
     )
     task, picks, answer = clearer.run(), [], None
     while True:
@@ -122,7 +122,7 @@ def test_no_more_failures_are_told_than_a_request_may_name(world):
     view = world.build(spec("single")).observe()
     poses = [Failure(top_down(np.array([0.001 * k, 0.0]), 0.02, 0.0), 0.8) for k in range(100)]
     told, last = (
-        plan_call(view, spec("single"), GRIPPER, 5, extras=["failures"], failed=each).request.failed
+        planning_request(view, spec("single"), GRIPPER, 5, extras=["failures"], failed=each).request.failed
         for each in (poses, poses[-1:])
     )
     assert len(told) == 64
@@ -156,18 +156,18 @@ def test_rules_without_an_end_are_refused():
 def test_the_planner_is_told_no_more_than_a_robot_knows(world):
     scene = world.build(spec("bin", count=2))
     view = scene.observe()
-    call = plan_call(view, scene.spec, GRIPPER, 5)
+    call = planning_request(view, scene.spec, GRIPPER, 5)
     assert call.observation.rgb is None
     assert call.observation.segmask is None
     assert call.request.table_depth is None
     assert call.request.region == bin_region(view, scene.spec)
     np.testing.assert_allclose(call.observation.depth, view.observation.depth, atol=0.6e-4)
-    told = plan_call(view, spec("pile"), GRIPPER, 5, extras=["rgb", "segmask", "table_depth"])
+    told = planning_request(view, spec("pile"), GRIPPER, 5, extras=["rgb", "segmask", "table_depth"])
     assert told.request.table_depth == pytest.approx(0.7, abs=0.01)
     assert told.observation.segmask.any()
     assert told.observation.rgb.dtype == np.uint8
     assert told.request.region is None
-    assert plan_call(view, scene.spec, GRIPPER, 5, withheld=["depth"], extras=["rgb"]).observation.depth is None
+    assert planning_request(view, scene.spec, GRIPPER, 5, withheld=["depth"], extras=["rgb"]).observation.depth is None
 
 
 def test_depth_units_keep_missing_readings_missing():
@@ -178,7 +178,7 @@ def test_depth_units_keep_missing_readings_missing():
 
 
 def run(scene, ticket, plan) -> list:
-    task, events = run_ticket(scene, ticket, GRIPPER), []
+    task, events = run_scene_request(scene, ticket, GRIPPER), []
     step = next(task)
     while True:
         try:
@@ -193,8 +193,8 @@ def run(scene, ticket, plan) -> list:
 
 def test_a_ticket_tries_each_planned_grasp_once(world):
     scene = world.build(spec("single"))
-    many = [beside(plan_call(scene.observe(), scene.spec, GRIPPER, 1).request).grasps[0]] * 3
-    ticket = SceneTicket(id="t", seed=3, attempts=10)
+    many = [beside(planning_request(scene.observe(), scene.spec, GRIPPER, 1).request).grasps[0]] * 3
+    ticket = SceneRequest(id="t", seed=3, attempts=10)
     events = run(scene, ticket, lambda call: GraspPlan(planner="beside", grasps=many))
     assert [event.choice.rank for event in events] == [0, 1, 2]
     assert [event.number for event in events] == [0, 1, 2]
@@ -203,7 +203,7 @@ def test_a_ticket_tries_each_planned_grasp_once(world):
 def test_a_ticket_sets_aside_what_fails_three_times_unless_it_is_the_last(world):
     scene = world.build(spec("packed", count=2))
     objects = scene.objects
-    events = run(scene, SceneTicket(id="t", seed=3, kind="packed", attempts=10), lambda call: beside_each(call, 6))
+    events = run(scene, SceneRequest(id="t", seed=3, kind="packed", attempts=10), lambda call: beside_each(call, 6))
     assert [len(event.view.objects) for event in events] == [2, 2, 2, 1, 1, 1, 1, 1, 1]
     assert len(scene.objects) == 1
     assert set(scene.objects) < set(objects)
@@ -215,13 +215,13 @@ def beside_each(call, count: int) -> GraspPlan:
 
 def test_a_ticket_without_a_plan_says_so(world):
     scene = world.build(spec("single"))
-    events = run(scene, SceneTicket(id="t", seed=3), lambda call: GraspPlan(planner="none", rejections={"too_wide": 2}))
+    events = run(scene, SceneRequest(id="t", seed=3), lambda call: GraspPlan(planner="none", rejections={"too_wide": 2}))
     assert [type(event) for event in events] == [NoPlan]
 
 
 def test_a_ticket_clears_a_pile_object_by_object(world):
     scene = world.build(spec("pile", seed=5, count=3))
-    events = run(scene, SceneTicket(id="t", seed=5, kind="pile", attempts=40), edges)
+    events = run(scene, SceneRequest(id="t", seed=5, kind="pile", attempts=40), edges)
     lifted = [event for event in events if event.result.success]
     assert lifted
     seen = [len(event.view.objects) for event in events]

@@ -11,8 +11,8 @@ import pytest
 import redis
 
 from grasp_client.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
-from sim_worker.worker.outbox import Spool, SpooledOutcome, SpoolError, decode, encode
-from sim_worker.worker.publisher import Courier, Refused
+from sim_worker.worker.outbox import Outbox, OutboxEntry, OutboxError, decode, encode
+from sim_worker.worker.publisher import DeliveryRefused, OutboxPublisher
 
 
 def outcome(number: int, worker: str = "w") -> Outcome:
@@ -23,12 +23,12 @@ def outcome(number: int, worker: str = "w") -> Outcome:
     return Outcome(id=f"{worker}:{number}:0", meta=meta, images={"depth": depth})
 
 
-def numbers(spool: Spool) -> list[int]:
+def numbers(spool: Outbox) -> list[int]:
     return [int(entry.outcome.id.split(":")[1]) for _, entry in spool.entries()]
 
 
 def test_an_entry_survives_the_round_trip():
-    entry = SpooledOutcome(outcome(7), "w", 12)
+    entry = OutboxEntry(outcome(7), "w", 12)
     read = decode(encode(entry))
     assert (read.worker, read.sequence, read.outcome.id) == ("w", 12, "w:7:0")
     assert read.outcome.meta == entry.outcome.meta
@@ -37,12 +37,12 @@ def test_an_entry_survives_the_round_trip():
 
 @pytest.mark.parametrize("cut", [0, 10, -1])
 def test_a_file_cut_short_is_told_apart(cut):
-    with pytest.raises(SpoolError):
-        decode(encode(SpooledOutcome(outcome(1), "w", 1))[:cut])
+    with pytest.raises(OutboxError):
+        decode(encode(OutboxEntry(outcome(1), "w", 1))[:cut])
 
 
 def test_first_in_first_out_and_deleted_when_done(tmp_path):
-    spool = Spool(tmp_path, "w")
+    spool = Outbox(tmp_path, "w")
     for number in range(12):
         assert spool.put(outcome(number)).sequence == number + 1
     assert numbers(spool) == list(range(12))
@@ -51,7 +51,7 @@ def test_first_in_first_out_and_deleted_when_done(tmp_path):
 
 
 def test_the_limit_is_in_bytes_on_disk(tmp_path):
-    spool = Spool(tmp_path, "w", limit_bytes=1)
+    spool = Outbox(tmp_path, "w", limit_bytes=1)
     assert not spool.full()
     spool.put(outcome(1))
     assert spool.full()
@@ -59,7 +59,7 @@ def test_the_limit_is_in_bytes_on_disk(tmp_path):
 
 
 def test_one_thread_may_look_while_another_delivers(tmp_path):
-    spool = Spool(tmp_path, "w", limit_bytes=1e9)
+    spool = Outbox(tmp_path, "w", limit_bytes=1e9)
     finished = threading.Event()
 
     def deliver() -> None:
@@ -88,7 +88,7 @@ def test_workers_that_come_and_go_at_once_disturb_nobody(tmp_path):
     def live(name: str) -> int:
         seen = 0
         for boot in range(15):
-            spool = Spool(tmp_path, f"{name}-{boot}")
+            spool = Outbox(tmp_path, f"{name}-{boot}")
             spool.put(outcome(boot))
             spool.adopt()
             for path in spool.waiting()[: 1 + boot % 2]:
@@ -99,13 +99,13 @@ def test_workers_that_come_and_go_at_once_disturb_nobody(tmp_path):
 
     with ThreadPoolExecutor(8) as pool:
         seen = sum(pool.map(live, [f"w{number}" for number in range(8)]))
-    last = Spool(tmp_path, "last")
+    last = Outbox(tmp_path, "last")
     last.adopt()
     assert seen + len(last.waiting()) == 8 * 15
 
 
 def test_a_broken_file_is_set_aside_and_stops_nothing(tmp_path):
-    spool = Spool(tmp_path, "w")
+    spool = Outbox(tmp_path, "w")
     spool.put(outcome(1))
     spool.waiting()[0].write_bytes(b"half a file")
     spool.put(outcome(2))
@@ -114,14 +114,14 @@ def test_a_broken_file_is_set_aside_and_stops_nothing(tmp_path):
 
 
 def test_a_name_in_use_is_refused(tmp_path):
-    spool = Spool(tmp_path, "w")
+    spool = Outbox(tmp_path, "w")
     with pytest.raises(RuntimeError, match="in use"):
-        Spool(tmp_path, "w")
+        Outbox(tmp_path, "w")
     spool.close()
 
 
 def _fill_and_wait(root, filled):
-    spool = Spool(root, "dead")
+    spool = Outbox(root, "dead")
     for number in range(3):
         spool.put(outcome(number, "dead"))
     filled.set()
@@ -134,7 +134,7 @@ def test_what_a_killed_worker_left_is_adopted_once_and_goes_first(tmp_path):
     process = context.Process(target=_fill_and_wait, args=(tmp_path, filled))
     process.start()
     assert filled.wait(60)
-    spool, other = Spool(tmp_path, "alive"), Spool(tmp_path, "other")
+    spool, other = Outbox(tmp_path, "alive"), Outbox(tmp_path, "other")
     assert spool.adopt() == 0, "the other process still lives"
     os.kill(process.pid, signal.SIGKILL)
     process.join()
@@ -150,7 +150,7 @@ def test_what_a_killed_worker_left_is_adopted_once_and_goes_first(tmp_path):
 
 
 def test_the_courier_keeps_the_order_over_an_outage(tmp_path):
-    spool, taken, away = Spool(tmp_path, "w"), [], [True]
+    spool, taken, away = Outbox(tmp_path, "w"), [], [True]
 
     def deliver(entry):
         if away[0]:
@@ -158,7 +158,7 @@ def test_the_courier_keeps_the_order_over_an_outage(tmp_path):
         taken.append(entry.sequence)
         return True
 
-    courier = Courier(spool, deliver)
+    courier = OutboxPublisher(spool, deliver)
     for number in range(5):
         courier.put(outcome(number))
     assert not courier.deliver_waiting()
@@ -172,14 +172,14 @@ def test_the_courier_keeps_the_order_over_an_outage(tmp_path):
 
 
 def test_the_courier_counts_a_retry_once_and_sets_a_refused_outcome_aside(tmp_path):
-    spool = Spool(tmp_path, "w")
+    spool = Outbox(tmp_path, "w")
 
     def deliver(entry):
         if entry.sequence == 2:
-            raise Refused("422")
+            raise DeliveryRefused("422")
         return entry.sequence != 1
 
-    courier = Courier(spool, deliver)
+    courier = OutboxPublisher(spool, deliver)
     for number in range(3):
         courier.put(outcome(number))
     assert courier.deliver_waiting()
@@ -190,7 +190,7 @@ def test_the_courier_counts_a_retry_once_and_sets_a_refused_outcome_aside(tmp_pa
 
 def test_the_courier_thread_delivers_and_stops(tmp_path):
     taken = []
-    courier = Courier(Spool(tmp_path, "w"), lambda entry: taken.append(entry.sequence) is None)
+    courier = OutboxPublisher(Outbox(tmp_path, "w"), lambda entry: taken.append(entry.sequence) is None)
     courier.start()
     for number in range(20):
         courier.put(outcome(number))
@@ -201,7 +201,7 @@ def test_the_courier_thread_delivers_and_stops(tmp_path):
 
 def test_a_folder_that_cannot_be_looked_at_keeps_no_outcome_waiting(tmp_path, caplog):
     root, taken = tmp_path / "spool", []
-    courier = Courier(Spool(root, "w"), lambda entry: taken.append(entry.sequence) is None)
+    courier = OutboxPublisher(Outbox(root, "w"), lambda entry: taken.append(entry.sequence) is None)
     (root / "odd" / "lock").mkdir(parents=True)  # a lock that cannot be opened for writing
     courier.start()
     courier.put(outcome(1))

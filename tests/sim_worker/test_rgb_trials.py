@@ -5,9 +5,9 @@ import pytest
 
 from grasp_client.contract import Grasp, GraspPlan
 from shared.open_hand import AROUND
-from shared.rgb_windows import CELL, UNTRIED, Tried
+from shared.rgb_windows import CELL, UNTRIED, TriedGrasp
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
-from sim_worker.collect.window_capture import DISTANCE, SIDE, fits_of, heights_of, look
+from sim_worker.collect.window_capture import DISTANCE, SIDE, capture_window, fits_of, heights_of
 from sim_worker.sampling.rgb_trials import MARGIN, try_best, try_grasps
 from sim_worker.world import SceneSpec, World
 
@@ -21,7 +21,7 @@ def world():
 
 def tried_at(world, seed, count=8, change=lambda answers: answers):
     scene, rng = world.build(SceneSpec(seed=seed, kind="single", profile="clean")), np.random.default_rng(seed)
-    view, _ = look(scene, rng)
+    view, _ = capture_window(scene, rng)
     heights = heights_of(view)
     answers = fits_of(heights, view.camera)
     return try_grasps(scene, view, DISTANCE, heights, change(answers), rng, count), answers
@@ -37,7 +37,7 @@ def test_most_hold_where_a_hand_fits_all_round_and_none_where_it_fits_nowhere(wo
             fit = fits[int(level), turn, int((v + 0.5) / CELL), int((u + 0.5) / CELL)]
             (surely if fit == AROUND else nowhere if fit == 0 else []).append(held)
         bare, _ = tried_at(world, seed, 2, np.zeros_like)
-        nowhere.extend(bare[:, Tried.HELD])
+        nowhere.extend(bare[:, TriedGrasp.HELD])
     assert len(surely) >= 10
     assert np.mean(surely) > 0.85
     assert len(nowhere) >= 10
@@ -46,15 +46,15 @@ def test_most_hold_where_a_hand_fits_all_round_and_none_where_it_fits_nowhere(wo
 
 def test_grasps_stay_so_far_from_the_rim_that_a_window_round_them_is_in_the_look(world):
     rows, _ = tried_at(world, 1, 30)
-    assert set(rows[:, Tried.HELD]) <= {0.0, 1.0}
+    assert set(rows[:, TriedGrasp.HELD]) <= {0.0, 1.0}
     assert rows[:, :2].min() >= MARGIN * CELL - 0.5
     assert rows[:, :2].max() <= SIDE - MARGIN * CELL - 0.5
-    assert set(rows[:, Tried.LEVEL]) <= set(range(len(TIP_HEIGHTS)))
+    assert set(rows[:, TriedGrasp.LEVEL]) <= set(range(len(TIP_HEIGHTS)))
 
 
 def test_where_nothing_stands_nothing_is_tried(world):
     scene, rng = world.build(SceneSpec(seed=1, kind="single", profile="clean")), np.random.default_rng(0)
-    view, _ = look(scene, rng)
+    view, _ = capture_window(scene, rng)
     empty = np.zeros((SIDE, SIDE), np.uint8)
     rows = try_grasps(scene, view, DISTANCE, empty, fits_of(empty, view.camera), rng, 3)
     assert (rows == UNTRIED).all()
@@ -62,7 +62,7 @@ def test_where_nothing_stands_nothing_is_tried(world):
 
 def test_the_best_of_a_planner_are_tried_where_and_as_it_says(world):
     scene, rng = world.build(SceneSpec(seed=1, kind="single", profile="clean")), np.random.default_rng(0)
-    view, _ = look(scene, rng)
+    view, _ = capture_window(scene, rng)
     asked = []
 
     class Two:
@@ -79,5 +79,5 @@ def test_the_best_of_a_planner_are_tried_where_and_as_it_says(world):
     assert observation.depth is None
     assert (request.n_grasps, request.table_depth) == (3, DISTANCE)
     np.testing.assert_allclose(rows[:2, :4], [[50, 60, 0.3, 1], [53, 60, 0.3, 2]], atol=1e-6)
-    assert set(rows[:2, Tried.HELD]) <= {0.0, 1.0}
+    assert set(rows[:2, TriedGrasp.HELD]) <= {0.0, 1.0}
     assert (rows[2] == UNTRIED).all()

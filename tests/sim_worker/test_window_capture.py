@@ -5,8 +5,8 @@ from grasp_client.contract import CameraIntrinsics
 from shared.open_hand import AROUND
 from shared.rgb_windows import ARRAYS, CELL, parts, read
 from shared.table_grasp import ROTATIONS
-from sim_worker.collect.rgb_windows import Settings, main
-from sim_worker.collect.window_capture import ABOVE_TABLE, SIDE, fits_of, heights_of, look, look_at_scenes
+from sim_worker.collect.rgb_windows import RgbWindowSettings, main
+from sim_worker.collect.window_capture import ABOVE_TABLE, SIDE, capture_window, capture_windows, fits_of, heights_of
 from sim_worker.command_line import settings_of
 from sim_worker.world import SceneSpec, World
 
@@ -22,7 +22,7 @@ def scene(world):
 
 
 def settings(folder, **changes):
-    return Settings.model_validate(
+    return RgbWindowSettings.model_validate(
         {"looks": 8, "out": folder, "seed": 4, "looks_per_scene": 2, "scenes_per_part": 2, "piles": 0.5, "tries": 2, **changes}
     )
 
@@ -30,7 +30,7 @@ def settings(folder, **changes):
 def test_a_look_shows_the_object_about_its_middle_wherever_it_stands(scene):
     rng = np.random.default_rng(0)
     for _ in range(10):
-        view, nadir = look(scene, rng)
+        view, nadir = capture_window(scene, rng)
         v, u = np.nonzero(heights_of(view) > 0)
         assert view.rgb.shape == (SIDE, SIDE, 3)
         assert abs(np.median(u) - SIDE / 2) < 36
@@ -41,7 +41,7 @@ def test_a_look_shows_the_object_about_its_middle_wherever_it_stands(scene):
 def test_heights_are_those_of_the_world(scene):
     """The highest pixel is the top of the object, seen at the nadir or from the side alike."""
     rng = np.random.default_rng(1)
-    tops = [int(heights_of(look(scene, rng)[0]).max()) for _ in range(6)]
+    tops = [int(heights_of(capture_window(scene, rng)[0]).max()) for _ in range(6)]
     exact = scene.observe()
     depth, pose = exact.painting.depth, exact.true_camera_pose
     top = 1e3 * (pose[2, 3] - depth[exact.segmentation > 0].min())
@@ -51,19 +51,19 @@ def test_heights_are_those_of_the_world(scene):
 def test_a_camera_that_leans_in_its_profile_looks_straight_down_here(world):
     leaning = world.build(SceneSpec(seed=5, kind="single", profile="hard"))
     assert leaning.conditions.tilt > 0.05
-    view, _ = look(leaning, np.random.default_rng(0))
+    view, _ = capture_window(leaning, np.random.default_rng(0))
     assert view.camera_pose[2, 2] == -1
 
 
 def test_the_nadir_is_the_pixel_that_looks_straight_down(scene):
-    view, nadir = look(scene, np.random.default_rng(2))
+    view, nadir = capture_window(scene, np.random.default_rng(2))
     down = view.camera_pose[:3, :3].T @ [0.0, 0.0, -1.0]
     seen = np.array([view.camera.fx, view.camera.fy]) * down[:2] / down[2] + [view.camera.cx, view.camera.cy]
     np.testing.assert_allclose(nadir, seen, atol=1e-6)
 
 
 def test_the_table_has_no_height(scene):
-    heights = heights_of(look(scene, np.random.default_rng(3))[0])
+    heights = heights_of(capture_window(scene, np.random.default_rng(3))[0])
     assert (heights == 0).any()
     assert heights[heights > 0].min() >= round(1e3 * ABOVE_TABLE)
 
@@ -81,7 +81,7 @@ def test_a_hand_fits_across_a_bar_and_not_along_it_as_deep_as_its_palm_allows():
 
 
 def test_equal_seeds_give_equal_looks(world, tmp_path):
-    once, again, other = (look_at_scenes(world, settings(tmp_path).recipe(), number) for number in (1, 1, 2))
+    once, again, other = (capture_windows(world, settings(tmp_path).recipe(), number) for number in (1, 1, 2))
     assert len(once) == 4
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(once, name), getattr(again, name))
@@ -109,6 +109,6 @@ def test_windows_of_other_options_are_not_mixed(tmp_path, capsys):
 def test_options_that_do_not_go_together_are_told(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["looks", "--out", "somewhere", "--tries", "2", "--on-policy", "3"])
     with pytest.raises(SystemExit) as ended:
-        settings_of(Settings)
+        settings_of(RgbWindowSettings)
     assert ended.value.code == 2
     assert "on_policy is 3 of 2 tries" in capsys.readouterr().err

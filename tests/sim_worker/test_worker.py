@@ -6,14 +6,14 @@ import time
 import pytest
 import redis
 
-from grasp_client.contract import SceneTicket
+from grasp_client.contract import SceneRequest
 from grasp_client.errors import InvalidRequest, ServerUnreachable
 from shared.settings import WorkerSettings
-from shared.streams import TRAINERS, OutcomeStream, TicketStream, WorkerBoard, connect
+from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
 from sim_worker.benchmark.baselines import RandomEdges
-from sim_worker.worker.outbox import Spool
-from sim_worker.worker.publisher import Courier
-from sim_worker.worker.scene_requests import OwnTickets, TicketSource
+from sim_worker.worker.outbox import Outbox
+from sim_worker.worker.publisher import OutboxPublisher
+from sim_worker.worker.scene_requests import LocalSceneRequests, SceneRequestSource
 from sim_worker.worker.worker import Worker, boot_name
 
 
@@ -22,17 +22,17 @@ def settings(folder, **options) -> WorkerSettings:
     return WorkerSettings(**{**defaults, **options})
 
 
-def make_worker(options: WorkerSettings, queue: redis.Redis | None, planner=None, tickets: TicketStream | None = None):
+def make_worker(options: WorkerSettings, queue: redis.Redis | None, planner=None, tickets: SceneRequestStream | None = None):
     name = boot_name(options.worker_id)
-    spool = Spool(options.spool_dir, name, options.spool_limit_mb * 1e6)
+    spool = Outbox(options.spool_dir, name, options.spool_limit_mb * 1e6)
     taken: list = []
     if queue:
         stream = OutcomeStream(queue)
-        courier = Courier(spool, lambda entry: stream.publish(entry.outcome, entry.worker, entry.sequence))
+        courier = OutboxPublisher(spool, lambda entry: stream.publish(entry.outcome, entry.worker, entry.sequence))
     else:
-        courier = Courier(spool, lambda entry: taken.append(entry) is None)
-    source = TicketSource(tickets, name, OwnTickets(options, name))
-    board = WorkerBoard(queue) if queue else None
+        courier = OutboxPublisher(spool, lambda entry: taken.append(entry) is None)
+    source = SceneRequestSource(tickets, name, LocalSceneRequests(options, name))
+    board = WorkerStatusStore(queue) if queue else None
     return Worker(options, name, planner or RandomEdges(), source, courier, board, threading.Event()), taken
 
 
@@ -73,9 +73,9 @@ def test_a_hand_and_colour_images_of_ones_own(tmp_path):
 
 def test_tickets_are_taken_done_and_reported(tmp_path, redis_url):
     queue = connect(redis_url)
-    tickets = TicketStream(queue)
+    tickets = SceneRequestStream(queue)
     for number in range(3):
-        tickets.issue(SceneTicket(id=f"t{number}", seed=number, kind="pile", profile="clean", planner="edges", attempts=2))
+        tickets.issue(SceneRequest(id=f"t{number}", seed=number, kind="pile", profile="clean", planner="edges", attempts=2))
     worker, _ = make_worker(settings(tmp_path, attempts=6), queue, tickets=tickets)
     worker.run()
     entries = OutcomeStream(queue).read("reader", 100, 100)
@@ -83,14 +83,14 @@ def test_tickets_are_taken_done_and_reported(tmp_path, redis_url):
     assert len(entries) == worker.tally.attempts
     assert tickets.outstanding() == 0
     assert OutcomeStream(queue).sent() == {worker.name: len(entries)}
-    line = WorkerBoard(queue).read()[worker.name]
+    line = WorkerStatusStore(queue).read()[worker.name]
     assert (line["attempts"], line["sent"], line["spooled"]) == (len(entries), len(entries), 0)
 
 
 def test_stopping_keeps_the_attempt_and_leaves_the_rest_of_the_ticket(tmp_path, redis_url):
     queue = connect(redis_url)
-    tickets = TicketStream(queue)
-    tickets.issue(SceneTicket(id="long", seed=1, kind="pile", profile="clean", attempts=500, exploration=1.0))
+    tickets = SceneRequestStream(queue)
+    tickets.issue(SceneRequest(id="long", seed=1, kind="pile", profile="clean", attempts=500, exploration=1.0))
     worker, _ = make_worker(settings(tmp_path, attempts=0), queue, tickets=tickets)
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -176,10 +176,10 @@ class Moody(RandomEdges):
 
 def test_it_waits_for_the_server_and_hands_back_tickets_that_are_refused(tmp_path, redis_url):
     queue = connect(redis_url)
-    tickets = TicketStream(queue)
-    tickets.issue(SceneTicket(id="bad", seed=1, planner="nonsense"))
-    tickets.issue(SceneTicket(id="unknown-kind", seed=1, kind="heap of sand"))
-    tickets.issue(SceneTicket(id="good", seed=2, profile="clean", attempts=2))
+    tickets = SceneRequestStream(queue)
+    tickets.issue(SceneRequest(id="bad", seed=1, planner="nonsense"))
+    tickets.issue(SceneRequest(id="unknown-kind", seed=1, kind="heap of sand"))
+    tickets.issue(SceneRequest(id="good", seed=2, profile="clean", attempts=2))
     worker, _ = make_worker(settings(tmp_path, attempts=1), queue, Moody(), tickets)
     worker.run()
     assert worker.tally.refused_tickets == 1
@@ -189,12 +189,12 @@ def test_it_waits_for_the_server_and_hands_back_tickets_that_are_refused(tmp_pat
 
 def test_own_tickets_come_only_when_no_trainer_asks(tmp_path, redis_url):
     queue, clock = connect(redis_url), [0.0]
-    tickets = TicketStream(queue)
-    source = TicketSource(tickets, "w", OwnTickets(settings(tmp_path), "w"), clock=lambda: clock[0])
+    tickets = SceneRequestStream(queue)
+    source = SceneRequestSource(tickets, "w", LocalSceneRequests(settings(tmp_path), "w"), clock=lambda: clock[0])
     assert source.next(1) is None, "a trainer may be starting"
     clock[0] = 5.0
     assert source.next(1)[0] is None
-    tickets.issue(SceneTicket(id="asked", seed=3))
+    tickets.issue(SceneRequest(id="asked", seed=3))
     assert source.next(1)[1].id == "asked"
     clock[0] = 20.0
     assert source.next(1) is None, "the trainer may be training"
@@ -204,8 +204,10 @@ def test_own_tickets_come_only_when_no_trainer_asks(tmp_path, redis_url):
 
 def test_a_trainer_that_is_behind_makes_its_workers_wait(tmp_path, redis_url):
     queue, clock = connect(redis_url), [100.0]
-    board = WorkerBoard(queue, TRAINERS)
-    source = TicketSource(TicketStream(queue), "w", OwnTickets(settings(tmp_path), "w"), board, lambda: clock[0])
+    board = WorkerStatusStore(queue, TRAINERS)
+    source = SceneRequestSource(
+        SceneRequestStream(queue), "w", LocalSceneRequests(settings(tmp_path), "w"), board, lambda: clock[0]
+    )
     board.report("trainer", {"asks": True})
     clock[0] = 110.0
     assert source.next(1) is None
@@ -217,7 +219,7 @@ def test_a_trainer_that_is_behind_makes_its_workers_wait(tmp_path, redis_url):
 
 
 def test_own_tickets_differ_between_starts_and_revisit_failures(tmp_path):
-    first, second = (OwnTickets(settings(tmp_path, scene_kind="mixed"), boot_name("w")) for _ in range(2))
+    first, second = (LocalSceneRequests(settings(tmp_path, scene_kind="mixed"), boot_name("w")) for _ in range(2))
     seeds = [own.make().seed for own in (first, second) for _ in range(50)]
     assert len(set(seeds)) == 100
     hard = first.make()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from grasp_client import GraspClient
-from shared.streams import OutcomeStream, WorkerBoard, connect
+from shared.streams import OutcomeStream, WorkerStatusStore, connect
 
 pytest.importorskip("inference_server.app", exc_type=ImportError)
 
@@ -58,7 +58,7 @@ def test_killed_and_restarted_every_outcome_counts_once(tmp_path, server_url, re
     ids = [entry.outcome.id for entry in stream.read("reader", 1000, 100)]
     assert len(set(ids)) == len(ids) == sum(stream.sent().values()) >= 3
     assert len({name.split(":")[0] for name in ids}) == 2, "a restarted worker takes a new name"
-    lines = WorkerBoard(connect(redis_url)).read()
+    lines = WorkerStatusStore(connect(redis_url)).read()
     assert any(line["state"] == "stopped" and line["spooled"] == 0 for line in lines.values())
 
 

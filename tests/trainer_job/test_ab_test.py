@@ -7,25 +7,25 @@ import math
 import numpy as np
 import pytest
 
-from grasp_client.contract import SceneRef, SceneTicket
+from grasp_client.contract import SceneRef, SceneRequest
 from shared.settings import TrainerSettings
-from trainer_job.data.outcome_index import Record
-from trainer_job.promotion.ab_test import LOST_SECONDS, LOWER, MOST_ASKED, UPPER, Score, Trial, verdict
-from trainer_job.promotion.rollback_monitor import LOOKS, fell, look
+from trainer_job.data.outcome_index import IndexEntry
+from trainer_job.promotion.ab_test import LOST_SECONDS, LOWER, MOST_ASKED, UPPER, AbTest, Score, verdict
+from trainer_job.promotion.rollback_monitor import LOOKS, is_regression, next_look
 
 PAIRS = TrainerSettings.model_fields["judge_pairs"].default
 
 
-def outcome_of(ticket: SceneTicket, success: bool) -> Record:
+def outcome_of(ticket: SceneRequest, success: bool) -> IndexEntry:
     scene = SceneRef(seed=ticket.seed, kind=ticket.kind, ticket=ticket.id)
     made_by = ("dense", "dense", ticket.model_version)
-    return Record(f"w:{ticket.id}:0", "shard-000001", 0, success, 0.0, scene, *made_by, 0.9, 0, False, False)
+    return IndexEntry(f"w:{ticket.id}:0", "shard-000001", 0, success, 0.0, scene, *made_by, 0.9, 0, False, False)
 
 
 def judge(champion: float, candidate: float, seed: int, together: float = 0.6) -> tuple[bool, Score]:
     """A whole trial between versions of known success rates. together: share of scenes whose luck both versions share."""
     rng = np.random.default_rng(seed)
-    trial = Trial("dense", 1, 2, PAIRS, seed=seed)
+    trial = AbTest("dense", 1, 2, PAIRS, seed=seed)
     luck: dict[int, tuple[float, float]] = {}
     while (decided := trial.decided()) is None:
         tickets = trial.missing(32)
@@ -68,7 +68,7 @@ def test_the_bounds_are_those_of_wald() -> None:
 
 
 def test_both_versions_meet_the_same_scenes_and_nothing_is_explored() -> None:
-    tickets = Trial("dense", 3, 7, 10, seed=1).missing(40)
+    tickets = AbTest("dense", 3, 7, 10, seed=1).missing(40)
     pairs = list(zip(tickets[::2], tickets[1::2], strict=True))
     assert len(pairs) == 10
     for champion, candidate in pairs:
@@ -80,14 +80,14 @@ def test_both_versions_meet_the_same_scenes_and_nothing_is_explored() -> None:
 
 
 def test_scenes_can_be_of_one_kind_and_of_ones_own_objects() -> None:
-    tickets = Trial("gqcnn-jaw", 1, 2, 10, seed=0, profile="hard", kind="single", object_set="folder").missing(20)
+    tickets = AbTest("gqcnn-jaw", 1, 2, 10, seed=0, profile="hard", kind="single", object_set="folder").missing(20)
     assert {(t.kind, t.object_set, t.profile, t.planner) for t in tickets} == {("single", "folder", "hard", "gqcnn")}
 
 
 def test_a_restart_goes_on_where_it_was() -> None:
-    first = Trial("dense", 1, 2, 4, seed=0)
+    first = AbTest("dense", 1, 2, 4, seed=0)
     done = [outcome_of(ticket, True) for ticket in first.missing(3)]
-    again = Trial("dense", 1, 2, 4, seed=0)
+    again = AbTest("dense", 1, 2, 4, seed=0)
     again.learn(done)
     assert again.score().pairs == 1
     left = [ticket.id for ticket in again.missing(100)]
@@ -96,7 +96,7 @@ def test_a_restart_goes_on_where_it_was() -> None:
 
 
 def test_of_a_trial_run_twice_the_first_counts_and_other_trials_do_not() -> None:
-    trial = Trial("dense", 1, 2, 4, seed=0)
+    trial = AbTest("dense", 1, 2, 4, seed=0)
     champion, candidate = trial.missing(2)
     other = candidate.model_copy(update={"id": candidate.id.replace("dense-2", "dense-21")})
     trial.learn(
@@ -107,7 +107,7 @@ def test_of_a_trial_run_twice_the_first_counts_and_other_trials_do_not() -> None
 
 def test_a_trial_without_an_answer_is_asked_for_again_and_then_void() -> None:
     now = [0.0]
-    trial = Trial("dense", 1, 2, 1, seed=0, clock=lambda: now[0])
+    trial = AbTest("dense", 1, 2, 1, seed=0, clock=lambda: now[0])
     for _ in range(MOST_ASKED):
         assert len(trial.missing(10)) == 2
         assert trial.missing(10) == []
@@ -118,7 +118,7 @@ def test_a_trial_without_an_answer_is_asked_for_again_and_then_void() -> None:
 
 
 def test_no_more_than_wanted_are_under_way() -> None:
-    trial = Trial("dense", 1, 2, 100, seed=0)
+    trial = AbTest("dense", 1, 2, 100, seed=0)
     assert trial.under_way() == 0
     tickets = trial.missing(8)
     assert len(tickets) == trial.under_way() == 8
@@ -131,15 +131,15 @@ def test_no_more_than_wanted_are_under_way() -> None:
 def test_the_guard_sees_a_fall_and_leaves_equals_alone() -> None:
     rng = np.random.default_rng(0)
     before = list(rng.random(400) < 0.9)
-    assert look(list(rng.random(200) < 0.55), before) is not None
-    chance = sum(look(list(rng.random(LOOKS[-1]) < 0.9), list(rng.random(1000) < 0.9)) is not None for _ in range(200))
+    assert next_look(list(rng.random(200) < 0.55), before) is not None
+    chance = sum(next_look(list(rng.random(LOOKS[-1]) < 0.9), list(rng.random(1000) < 0.9)) is not None for _ in range(200))
     assert chance <= 10
 
 
 def test_the_guard_waits_for_evidence() -> None:
-    assert look([False] * (LOOKS[0] - 1), [True] * 500) is None
-    assert look([False] * 200, [True] * 10) is None
-    assert not fell([True] * 50, [True] * 50)
-    due = look([False] * LOOKS[0], [True] * 100)
+    assert next_look([False] * (LOOKS[0] - 1), [True] * 500) is None
+    assert next_look([False] * 200, [True] * 10) is None
+    assert not is_regression([True] * 50, [True] * 50)
+    due = next_look([False] * LOOKS[0], [True] * 100)
     assert due is not None
     assert due["reason"] == "0.0% of 50 attempts against 100.0% of 100 before"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainer_job.tasks.crop_task import disturb
-from trainer_job.training.augmentation import Labels, change
+from trainer_job.tasks.crop_task import augment_crops
+from trainer_job.training.augmentation import Labels, augment_images
 from trainer_job.training.recipe import AugmentRecipe
 
 PUBLISHED = torch.tensor([math.pi / 2, 0.0])
@@ -23,7 +23,7 @@ def generator():
 
 def test_quarter_turns_move_corner_labels_as_the_published_rule_says():
     labels = labels_of([[0, 63, 0]] * 400, (64, 64))
-    _, turned = change(torch.zeros(400, 3, 64, 64), labels, PUBLISHED, AugmentRecipe(turn=True), generator())
+    _, turned = augment_images(torch.zeros(400, 3, 64, 64), labels, PUBLISHED, AugmentRecipe(turn=True), generator())
     seen = {(*place, which) for place, which in zip(map(tuple, turned.place.tolist()), turned.map.tolist(), strict=True)}
     assert seen == {(0, 63, 0), (0, 0, 1), (63, 0, 0), (63, 63, 1)}
 
@@ -55,7 +55,7 @@ def test_the_picture_turns_with_its_labels(options, rotations):
         rows[index] = torch.tensor([row, column, rotations * (index % 2) + rotation])
     picture = torch.arange(2 * count) // 2
     labels = Labels(picture, rows[:, :2].float(), rows[:, 2], torch.ones(2 * count), (height, width))
-    moved, found = change(images, labels, angles, AugmentRecipe(**options), generator())
+    moved, found = augment_images(images, labels, angles, AugmentRecipe(**options), generator())
     assert moved.shape[2:] == found.size == ((48, 48) if "window" in options else (height, width))
     assert count <= len(found.map) <= 2 * count
     assert len(found.map) == 2 * count or not torch.equal(found.place, labels.place)
@@ -89,7 +89,7 @@ def test_what_geometry_says_of_every_cell_moves_with_the_labels(options):
     for each, (row, column, which) in zip(fits, rows, strict=True):
         each[which] = (torch.hypot(u - column, v - row) < 7).float()
     labels = Labels(labels.picture, labels.place, labels.map, labels.success, labels.size, fits)
-    moved, found = change(torch.zeros(count, 3, 80, 80), labels, angles, AugmentRecipe(**options), generator())
+    moved, found = augment_images(torch.zeros(count, 3, 80, 80), labels, angles, AugmentRecipe(**options), generator())
     side = moved.shape[2] // 4
     assert found.fits.shape == (count, 32, side, side)
     assert not torch.equal(found.map, labels.map)
@@ -107,7 +107,7 @@ def test_the_camera_turns_with_its_picture(options):
     labels = labels_of(rows, (80, 80))
     lenses = torch.tensor([[35.0, 50.0, 300.0]]).repeat(count, 1)
     labels = Labels(labels.picture, labels.place, labels.map, labels.success, labels.size, None, lenses)
-    _, found = change(torch.zeros(count, 3, 80, 80), labels, angles, AugmentRecipe(**options), generator())
+    _, found = augment_images(torch.zeros(count, 3, 80, 80), labels, angles, AugmentRecipe(**options), generator())
     assert found.lenses[:, 2].tolist() == [300.0] * count
 
     def seen(of):
@@ -124,7 +124,7 @@ def test_the_camera_turns_with_its_picture(options):
 def test_grey_pictures_have_equal_channels():
     images = torch.rand(50, 3, 16, 16, generator=generator())
     labels = labels_of([[3, 4, 1]] * 50, (16, 16))
-    grey, same = change(images, labels, PUBLISHED, AugmentRecipe(grey=0.5), generator())
+    grey, same = augment_images(images, labels, PUBLISHED, AugmentRecipe(grey=0.5), generator())
     equal = torch.isclose(grey[:, :1], grey, atol=1e-6).flatten(1).all(1)
     assert 10 < int(equal.sum()) < 40
     assert torch.equal(same.place, labels.place)
@@ -133,7 +133,7 @@ def test_grey_pictures_have_equal_channels():
 def test_other_colours_keep_what_is_alike_alike_and_what_differs_different():
     images = torch.zeros(200, 3, 4, 4)
     images[:, 0, :2], images[:, 1, 2:] = 0.8, 0.8  # red above green
-    moved, _ = change(images, labels_of([[0, 0, 0]] * 200, (4, 4)), PUBLISHED, AugmentRecipe(colour=0.4), generator())
+    moved, _ = augment_images(images, labels_of([[0, 0, 0]] * 200, (4, 4)), PUBLISHED, AugmentRecipe(colour=0.4), generator())
     assert moved.min() >= 0
     assert moved.max() <= 1
     for half in (moved[:, :, :2], moved[:, :, 2:]):
@@ -146,19 +146,19 @@ def test_other_colours_keep_what_is_alike_alike_and_what_differs_different():
 def test_noise_is_in_metres_smooth_and_only_where_there_is_a_reading():
     images = torch.full((400, 1, 32, 32), 0.7)
     images[:, :, :4] = 0
-    noisy = disturb(images, AugmentRecipe(noise=0.005, noise_share=0.5), torch.Generator().manual_seed(0))
+    noisy = augment_crops(images, AugmentRecipe(noise=0.005, noise_share=0.5), torch.Generator().manual_seed(0))
     assert (noisy[:, :, :4] == 0).all()
-    change = (noisy - images)[:, 0, 4:]
-    touched = change.abs().amax((1, 2)) > 0
+    augment_images = (noisy - images)[:, 0, 4:]
+    touched = augment_images.abs().amax((1, 2)) > 0
     assert 0.4 < touched.float().mean() < 0.6
-    assert change[touched].std().item() == pytest.approx(0.005, rel=0.35)
-    neighbours = change[touched][:, 1:] - change[touched][:, :-1]
-    assert neighbours.std() < 0.6 * change[touched].std()
+    assert augment_images[touched].std().item() == pytest.approx(0.005, rel=0.35)
+    neighbours = augment_images[touched][:, 1:] - augment_images[touched][:, :-1]
+    assert neighbours.std() < 0.6 * augment_images[touched].std()
 
 
 def test_gamma_noise_scales_whole_crops():
     images = torch.full((2000, 1, 2, 2), 0.7)
-    noisy = disturb(images, AugmentRecipe(gamma_shape=1000), torch.Generator().manual_seed(0))
+    noisy = augment_crops(images, AugmentRecipe(gamma_shape=1000), torch.Generator().manual_seed(0))
     assert torch.allclose(noisy[:, :, :1, :1].expand_as(noisy), noisy)
     assert (noisy.mean() / 0.7).item() == pytest.approx(1, abs=0.005)
     assert (noisy / 0.7).std().item() == pytest.approx(1000**-0.5, rel=0.1)
@@ -168,7 +168,7 @@ def test_mirrors_leave_the_grasp_where_it_is():
     images = torch.zeros(64, 1, 32, 32)
     images[:, 0, 16, 16] = 0.5
     images[:, 0, 20, 18] = 0.3
-    mirrored = disturb(images, AugmentRecipe(mirror=True), torch.Generator().manual_seed(0))
+    mirrored = augment_crops(images, AugmentRecipe(mirror=True), torch.Generator().manual_seed(0))
     assert (mirrored[:, 0, 16, 16] == 0.5).all()
     places = {tuple(np.argwhere(image.numpy() == np.float32(0.3))[0]) for image in mirrored[:, 0]}
     assert places == {(20, 18), (12, 18), (20, 14), (12, 14)}

@@ -13,10 +13,10 @@ from grasp_client.contract import SceneRef
 from shared.registry import Registry
 from shared.settings import TrainerSettings
 from shared.shards import ShardWriter
-from shared.streams import TicketStream, connect
-from trainer_job.data.outcome_index import Dataset
+from shared.streams import SceneRequestStream, connect
+from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.evaluation.assessment import Assessment
-from trainer_job.promotion.controller import Decisions
+from trainer_job.promotion.controller import PromotionController
 from trainer_job.promotion.offline_gate import compare
 from trainer_job.promotion.publish import Trained, publish_candidate, seed_registry
 from trainer_job.tasks.registry import LEARNERS
@@ -30,15 +30,17 @@ class Bench:
     def __init__(self, url: str, folder: Path, judge_pairs: int = 0) -> None:
         self.registry = Registry(folder / "models")
         seed_registry(self.registry, folder / "none", LEARNER, seed=0)
-        self.tickets = TicketStream(connect(url))
+        self.tickets = SceneRequestStream(connect(url))
         self.settings = TrainerSettings(judge_pairs=judge_pairs, outstanding_tickets=16)
         self.shards = ShardWriter(folder / "shards")
         self.attempt = 0
         self.restart()
 
     def restart(self) -> None:
-        self.dataset = Dataset(self.shards.directory)
-        self.decisions = Decisions("dense", self.registry, threading.Lock(), self.dataset, self.tickets, self.settings)
+        self.dataset = OutcomeIndex(self.shards.directory)
+        self.decisions = PromotionController(
+            "dense", self.registry, threading.Lock(), self.dataset, self.tickets, self.settings
+        )
 
     def turn(self) -> None:
         self.dataset.refresh()

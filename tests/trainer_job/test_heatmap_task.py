@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from shared.networks.rgb_input import RAY_SCALE
-from trainer_job.data.heatmap_labels import HeatLabels
-from trainer_job.tasks.heatmap_task import FITS, HeatTask, at
+from trainer_job.data.heatmap_labels import HeatmapLabels
+from trainer_job.tasks.heatmap_task import FITS, HeatmapTask, at
 from trainer_job.training.augmentation import Labels
 from trainer_job.training.recipe import AugmentRecipe, load
 
@@ -32,9 +32,9 @@ def task(pictures=20, per_picture=7):
     which = rng.permutation(np.repeat(np.arange(pictures), per_picture))
     images = np.repeat(np.arange(pictures, dtype=np.uint8)[:, None, None, None], 64, 1).repeat(64, 2).repeat(3, 3)
     places = np.stack([which, rng.integers(0, 64, len(which))], 1).astype(np.float32)  # the row tells the picture
-    labels = HeatLabels(images, which, places, rng.integers(0, 4, len(which)), rng.random(len(which)) < 0.5)
+    labels = HeatmapLabels(images, which, places, rng.integers(0, 4, len(which)), rng.random(len(which)) < 0.5)
     recipe = load("heatmap16").model_copy(update={"augment": AugmentRecipe(), "parameters": {}})
-    return HeatTask(labels, None, recipe, [0.0, 1.0])
+    return HeatmapTask(labels, None, recipe, [0.0, 1.0])
 
 
 def test_a_batch_holds_pictures_with_all_their_labels():

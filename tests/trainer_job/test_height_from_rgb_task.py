@@ -11,11 +11,11 @@ from shared.networks import build_network
 from shared.networks.height_from_rgb import COARSE, COARSER, REACHES, SIDE
 from shared.open_hand import AROUND
 from shared.registry import ModelCard, Registry
-from shared.rgb_windows import CELL, UNTRIED, Looks, Tried, write
+from shared.rgb_windows import CELL, UNTRIED, RgbWindows, TriedGrasp, write
 from shared.table_grasp import ROTATIONS
 from trainer_job.data.rgb_window_folders import held_apart
 from trainer_job.promotion.publish import load_network, weights_of
-from trainer_job.tasks.height_from_rgb import StatureTask, turned_outward
+from trainer_job.tasks.height_from_rgb import HeightFromRgbTask, turned_radially
 from trainer_job.train import main as train
 from trainer_job.training.recipe import load
 
@@ -34,7 +34,7 @@ def towers(count, seed):
     colours = np.full((count, 96, 96, 3), 120, np.uint8)
     heights = np.zeros((count, 96, 96), np.uint8)
     fits = np.zeros((count, 3, ROTATIONS, 24, 24), np.uint8)
-    tried = np.zeros((count, 1, len(Tried)), np.float32)
+    tried = np.zeros((count, 1, len(TriedGrasp)), np.float32)
     for index, tall in enumerate(rng.random(count) < 0.5):
         u, v = rng.integers(40, 52, 2)
         colours[index, v - 8 : v + 8, u - 12 : u + 12] = (20, 20, 220) if tall else (220, 20, 20)
@@ -42,7 +42,7 @@ def towers(count, seed):
         fits[index, 2 if tall else 0, index % ROTATIONS] = AROUND
         tried[index, 0] = u, v, index % ROTATIONS * math.pi / ROTATIONS, 2, tall
     lenses = np.concatenate([rng.uniform(-60, 150, (count, 2)), np.full((count, 1), 420)], 1).astype(np.float32)
-    return Looks(colours, heights, lenses, fits.reshape(count, -1, 24, 24), tried)
+    return RgbWindows(colours, heights, lenses, fits.reshape(count, -1, 24, 24), tried)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def recipe(**changes):
 
 
 def task(folder, **changes):
-    return StatureTask(*held_apart([folder]), recipe(**changes), build_network("mobileunet", PARAMETERS))
+    return HeightFromRgbTask(*held_apart([folder]), recipe(**changes), build_network("mobileunet", PARAMETERS))
 
 
 def test_whole_parts_are_held_out(folder, tmp_path):
@@ -114,11 +114,11 @@ def test_angles_are_counted_from_outward():
     fits = torch.zeros(3, 1, ROTATIONS)
     fits[:, 0, 5] = 1.0  # image angle 5 pi / 16
     step = math.pi / ROTATIONS
-    turned = turned_outward(fits, torch.tensor([2 * step, 7 * step - 3 * math.pi, 2.25 * step]))
+    turned = turned_radially(fits, torch.tensor([2 * step, 7 * step - 3 * math.pi, 2.25 * step]))
     assert turned[0, 0].argmax() == 3
     assert turned[1, 0].argmax() == ROTATIONS - 2
     assert turned[2, 0, 2:4].tolist() == pytest.approx([0.25, 0.75], abs=1e-4)
-    [mirrored] = turned_outward(fits[:1], torch.tensor([2 * step]), torch.tensor([True]))
+    [mirrored] = turned_radially(fits[:1], torch.tensor([2 * step]), torch.tensor([True]))
     assert mirrored[0].argmax() == ROTATIONS - 3
 
 

@@ -11,18 +11,18 @@ from block_world import CAMERA, TABLE_DEPTH, block_outcome
 
 from grasp_client.contract import ImageSpec, Outcome
 from shared.networks import build_network
-from shared.networks.crops import View
+from shared.networks.crops import CropView
 from shared.registry import ModelCard, Registry
 from shared.settings import TrainerSettings
 from shared.shards import ShardWriter
 from trainer_job.data import shard_crops, shard_images
-from trainer_job.data.feature_cache import ViewCache
-from trainer_job.data.outcome_index import Dataset
-from trainer_job.data.replay_buffer import Library
+from trainer_job.data.feature_cache import FeatureCache
+from trainer_job.data.outcome_index import OutcomeIndex
+from trainer_job.data.replay_buffer import ReplayBuffer
 from trainer_job.fit import main as fit
 from trainer_job.promotion.publish import UNTRAINED, load_network, weights_of
 from trainer_job.tasks.crop_learner import CropLearner
-from trainer_job.tasks.heatmap_learner import HeatLearner
+from trainer_job.tasks.heatmap_learner import HeatmapLearner
 from trainer_job.tasks.registry import LEARNERS
 from trainer_job.training.round import finish_round, learner_of, plan_round, train_round
 
@@ -78,8 +78,8 @@ def with_champion(folder: Path, name: str, made: tuple) -> Registry:
     return registry
 
 
-def library_of(shards: Path, folder: Path, registry: Registry, name: str) -> Library:
-    library = Library(Dataset(shards), ViewCache(folder / "views", learner_of(registry, name, 1)))
+def library_of(shards: Path, folder: Path, registry: Registry, name: str) -> ReplayBuffer:
+    library = ReplayBuffer(OutcomeIndex(shards), FeatureCache(folder / "views", learner_of(registry, name, 1)))
     library.refresh()
     return library
 
@@ -122,7 +122,7 @@ def test_fit_goes_on_from_their_champions(shards: Path, tmp_path: Path, name: st
 def test_crops_are_those_of_the_recipes(outcomes: list[Outcome], shards: Path, tmp_path: Path) -> None:
     registry = with_champion(tmp_path, "gqcnn-jaw", SMALL_CROPS)
     learner = learner_of(registry, "gqcnn-jaw", 1)
-    data = shard_crops.read([shards], "parallel_jaw", View(**SMALL_CROPS[2]), 32)
+    data = shard_crops.read([shards], "parallel_jaw", CropView(**SMALL_CROPS[2]), 32)
     views, facts = learner.views([outcomes[3]])
     assert views.shape == (1, *learner.view_shape) == (1, 1, 32, 32)
     np.testing.assert_allclose(views[0, 0] + facts[0, 0], data.images[3], atol=1e-5)
@@ -132,7 +132,7 @@ def test_crops_are_those_of_the_recipes(outcomes: list[Outcome], shards: Path, t
 def test_windows_hold_the_grasp_where_the_facts_say(outcomes: list[Outcome], shards: Path, tmp_path: Path) -> None:
     registry = with_champion(tmp_path, "heatmap", SMALL_MAPS)
     learner = learner_of(registry, "heatmap", 1)
-    assert isinstance(learner, HeatLearner)
+    assert isinstance(learner, HeatmapLearner)
     training, held_out = shard_images.read([shards], "parallel_jaw", learner.network)
     assert {int(k) for k in (*training.maps, *held_out.maps)} == {0}
     for outcome in outcomes[:10]:
@@ -150,7 +150,7 @@ def test_windows_hold_the_grasp_where_the_facts_say(outcomes: list[Outcome], sha
 
 def test_turned_windows_keep_their_grasp(outcomes: list[Outcome]) -> None:
     learner = LEARNERS["heatmap"]
-    assert isinstance(learner, HeatLearner)
+    assert isinstance(learner, HeatmapLearner)
     side, window = learner.view_shape[1], learner.changes.window
     assert window * np.sqrt(2) < side + 8
     views = torch.zeros(64, 3, side, side)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer_job.promotion.offline_gate import LEAST_HELD_OUT, Comparison, compare, decide
+from trainer_job.promotion.offline_gate import LEAST_HELD_OUT, GateComparison, compare, decide
 
 
 def logits_of(skill: float, labels: np.ndarray, seed: int) -> np.ndarray:
@@ -38,13 +38,13 @@ def test_scale_alone_makes_no_candidate_worse(labels: np.ndarray) -> None:
 
 
 def test_a_trained_champion_needs_enough_evidence_and_an_untrained_one_does_not() -> None:
-    few = Comparison(outcomes=LEAST_HELD_OUT - 1, difference=-0.5, standard_error=0.01)
+    few = GateComparison(outcomes=LEAST_HELD_OUT - 1, difference=-0.5, standard_error=0.01)
     assert not decide(few, champion_trained=True).promote
     assert decide(few, champion_trained=False).promote
 
 
 def test_ranking_counts_beside_the_log_loss() -> None:
-    comparison = Comparison(100, -0.01, 0.02, champion={"ap": 0.95}, candidate={"ap": 0.90})
+    comparison = GateComparison(100, -0.01, 0.02, champion={"ap": 0.95}, candidate={"ap": 0.90})
     verdict = decide(comparison, champion_trained=True)
     assert not verdict.promote
     assert "AP 0.050 lower" in verdict.reason

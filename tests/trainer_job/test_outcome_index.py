@@ -10,19 +10,19 @@ from block_world import block_outcome
 
 from grasp_client.contract import Outcome, SceneRef
 from shared.shards import ShardWriter
-from trainer_job.data.feature_cache import ViewCache
-from trainer_job.data.outcome_index import Dataset, in_service, is_held_out, scene_key
-from trainer_job.data.replay_buffer import Library
+from trainer_job.data.feature_cache import FeatureCache
+from trainer_job.data.outcome_index import OutcomeIndex, in_service, is_held_out, scene_key
+from trainer_job.data.replay_buffer import ReplayBuffer
 from trainer_job.tasks.base import depth_metres
 from trainer_job.tasks.registry import LEARNERS
 
 LEARNER = LEARNERS["dense"]
 
 
-def library_of(folder: Path, *batches: list[Outcome]) -> Library:
+def library_of(folder: Path, *batches: list[Outcome]) -> ReplayBuffer:
     for batch in batches:
         ShardWriter(folder / "shards").write(batch)
-    library = Library(Dataset(folder / "shards"), ViewCache(folder / "views", LEARNER))
+    library = ReplayBuffer(OutcomeIndex(folder / "shards"), FeatureCache(folder / "views", LEARNER))
     library.refresh()
     return library
 

@@ -18,11 +18,11 @@ from trainer_job.promotion.publish import (
     is_trained,
     load_network,
     offline_decision,
+    pending_versions,
     promote,
     publish_candidate,
     reject,
     seed_registry,
-    undecided,
     weights_of,
 )
 from trainer_job.tasks.registry import LEARNERS
@@ -101,12 +101,12 @@ def test_what_a_kill_left_undecided_is_decided_from_the_card(registry: Registry)
     good = publish_candidate(registry, candidate(1, skill=3.0))
     bad = publish_candidate(registry, candidate(1, skill=-1.0))
     again = Registry(registry.root)
-    assert undecided(again, "dense") == [good, bad]
+    assert pending_versions(again, "dense") == [good, bad]
     for version, act in ((good, promote), (bad, reject)):
         decision = offline_decision(again, "dense", version)
         assert decision.promote == (version == good)
         act(again, "dense", version, decision.as_json())
-    assert undecided(again, "dense") == []
+    assert pending_versions(again, "dense") == []
     assert again.champion("dense") == good
     assert again.card("dense", bad).decisions[0]["action"] == "rejected"
     assert "standard error" in again.card("dense", bad).decisions[0]["rule"]

@@ -12,9 +12,9 @@ from shared.networks import build_network
 from shared.registry import ModelCard, Registry
 from shared.settings import TrainerSettings
 from shared.shards import ShardWriter
-from trainer_job.data.feature_cache import ViewCache
-from trainer_job.data.outcome_index import Dataset
-from trainer_job.data.replay_buffer import Library, examples
+from trainer_job.data.feature_cache import FeatureCache
+from trainer_job.data.outcome_index import OutcomeIndex
+from trainer_job.data.replay_buffer import ReplayBuffer, examples
 from trainer_job.promotion.publish import load_network, seed_registry, weights_of
 from trainer_job.tasks.registry import LEARNERS
 from trainer_job.training.loop import new_share, train
@@ -24,20 +24,20 @@ SETTINGS = TrainerSettings(epochs=1, least_steps=10, replay_outcomes=50)
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def library(tmp_path: Path) -> ReplayBuffer:
     ShardWriter(tmp_path / "shards").write([block_outcome(i) for i in range(60)])
-    library = Library(Dataset(tmp_path / "shards"), ViewCache(tmp_path / "views", LEARNERS["dense"]))
+    library = ReplayBuffer(OutcomeIndex(tmp_path / "shards"), FeatureCache(tmp_path / "views", LEARNERS["dense"]))
     library.refresh()
     return library
 
 
-def run(library: Library, registry: Registry, runs: Path) -> int:
+def run(library: ReplayBuffer, registry: Registry, runs: Path) -> int:
     plan = plan_round(library, registry, SETTINGS, "dense")
     network, curves = train_round(plan, registry, library.cache, library.dataset.directory)
     return finish_round(plan, network, curves, library, registry, runs)
 
 
-def test_a_candidate_has_the_shape_of_its_parent(library: Library, tmp_path: Path) -> None:
+def test_a_candidate_has_the_shape_of_its_parent(library: ReplayBuffer, tmp_path: Path) -> None:
     shipped, registry = Registry(tmp_path / "shipped"), Registry(tmp_path / "models")
     weights = weights_of(build_network("dense", {"width": 8}))
     shipped.promote(
@@ -50,7 +50,7 @@ def test_a_candidate_has_the_shape_of_its_parent(library: Library, tmp_path: Pat
     assert sum(p.numel() for p in load_network(registry, "dense", 2).parameters()) < 60_000
 
 
-def test_a_round_repeats_after_a_kill_and_the_next_one_differs(library: Library, tmp_path: Path) -> None:
+def test_a_round_repeats_after_a_kill_and_the_next_one_differs(library: ReplayBuffer, tmp_path: Path) -> None:
     registry = Registry(tmp_path / "models")
     seed_registry(registry, tmp_path / "none", LEARNERS["dense"], seed=0)
     first, again = (plan_round(library, registry, SETTINGS, "dense") for _ in range(2))
@@ -62,7 +62,7 @@ def test_a_round_repeats_after_a_kill_and_the_next_one_differs(library: Library,
     assert plan_round(library, registry, SETTINGS, "dense").seed != first.seed
 
 
-def test_random_weights_are_trained_long_and_trained_ones_gently(library: Library, tmp_path: Path) -> None:
+def test_random_weights_are_trained_long_and_trained_ones_gently(library: ReplayBuffer, tmp_path: Path) -> None:
     registry = Registry(tmp_path / "models")
     seed_registry(registry, tmp_path / "none", LEARNERS["dense"], seed=0)
     fresh = plan_round(library, registry, SETTINGS, "dense").schedule
@@ -72,7 +72,7 @@ def test_random_weights_are_trained_long_and_trained_ones_gently(library: Librar
     assert (warm.learning_rate, warm.least_steps) == (WARM.learning_rate, 4)
 
 
-def test_what_is_learned_from_a_trained_champion_is_blended_with_it(library: Library, tmp_path: Path) -> None:
+def test_what_is_learned_from_a_trained_champion_is_blended_with_it(library: ReplayBuffer, tmp_path: Path) -> None:
     registry = Registry(tmp_path / "models")
     seed_registry(registry, tmp_path / "none", LEARNERS["dense"], seed=0)
     registry.promote("dense", run(library, registry, tmp_path / "runs"))
@@ -89,7 +89,7 @@ def test_what_is_learned_from_a_trained_champion_is_blended_with_it(library: Lib
         np.testing.assert_allclose(mixed.detach(), (share * new + (1 - share) * old).detach(), atol=1e-4)
 
 
-def test_a_card_counts_what_was_there_when_it_was_made(library: Library, tmp_path: Path) -> None:
+def test_a_card_counts_what_was_there_when_it_was_made(library: ReplayBuffer, tmp_path: Path) -> None:
     registry = Registry(tmp_path / "models")
     seed_registry(registry, tmp_path / "none", LEARNERS["dense"], seed=0)
     assert trained_on(registry, "dense", 60) == 0
@@ -100,6 +100,6 @@ def test_a_card_counts_what_was_there_when_it_was_made(library: Library, tmp_pat
     assert trained_on(registry, "dense", 30) == 0  # the registry was kept, the outcomes were not
 
 
-def test_a_model_without_a_champion_cannot_be_trained(library: Library, tmp_path: Path) -> None:
+def test_a_model_without_a_champion_cannot_be_trained(library: ReplayBuffer, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no champion"):
         plan_round(library, Registry(tmp_path / "models"), SETTINGS, "dense")

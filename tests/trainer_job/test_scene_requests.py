@@ -10,18 +10,18 @@ import pytest
 from grasp_client.contract import SceneRef
 from shared.registry import ModelCard, Registry
 from shared.settings import TrainerSettings
-from shared.streams import TicketStream, connect
-from trainer_job.data.outcome_index import Record
+from shared.streams import SceneRequestStream, connect
+from trainer_job.data.outcome_index import IndexEntry
 from trainer_job.promotion.registry_commands import COMMANDS, apply_commands
-from trainer_job.service.scene_requests import ATTEMPTS, BACKLOG_ROUNDS, TicketOffice
+from trainer_job.service.scene_requests import ATTEMPTS, BACKLOG_ROUNDS, SceneRequestIssuer
 
 
-def office(url: str, folder: Path, **settings: object) -> TicketOffice:
+def office(url: str, folder: Path, **settings: object) -> SceneRequestIssuer:
     chosen = TrainerSettings(**{"outstanding_tickets": 5, "round_outcomes": 10, "seed": 3, "exploration": 0.25, **settings})  # type: ignore[arg-type]
-    return TicketOffice(TicketStream(connect(url)), folder / "tickets.json", chosen)
+    return SceneRequestIssuer(SceneRequestStream(connect(url)), folder / "tickets.json", chosen)
 
 
-def take_all(stream: TicketStream) -> list:
+def take_all(stream: SceneRequestStream) -> list:
     taken = []
     while ticket := stream.take("w", block_ms=1):
         stream.done(ticket[0])
@@ -72,7 +72,7 @@ def test_no_tickets_while_the_trainer_is_behind(redis_url: str, tmp_path: Path) 
 
 
 def test_trials_of_a_judge_go_before_collecting(redis_url: str, tmp_path: Path) -> None:
-    stream = TicketStream(connect(redis_url))
+    stream = SceneRequestStream(connect(redis_url))
     waiting = office(redis_url, tmp_path)
     stream.issue(waiting.collect_ticket(100))
     assert waiting.top_up(0, judging=True) == 0
@@ -96,7 +96,7 @@ def test_scenes_are_asked_of_whom_the_model_serves_and_of_one_kind_if_wanted(red
 def test_a_share_comes_back_to_scenes_that_failed(redis_url: str, tmp_path: Path) -> None:
     desk = office(redis_url, tmp_path)
     scene = SceneRef(seed=12345, kind="pile", object_set="train", profile="hard")
-    record = Record("w:0:0", "shard-000001", 0, False, 0.0, scene, "dense", "dense", 1, 0.9, 0, False, False)
+    record = IndexEntry("w:0:0", "shard-000001", 0, False, 0.0, scene, "dense", "dense", 1, 0.9, 0, False, False)
     desk.learn([record])
     seeds = [desk.collect_ticket(n) for n in range(400)]
     again = [ticket for ticket in seeds if ticket.seed == 12345]

@@ -4,12 +4,12 @@ from block_world import CAMERA, block_outcome
 
 from grasp_client.contract import ImageSpec
 from grasp_client.geometry import approach_frame
-from shared.networks.crops import View
+from shared.networks.crops import CropView
 from shared.networks.mobileunet import MobileUNet
 from shared.shards import ShardWriter
 from trainer_job.data import shard_crops, shard_images
 
-VIEW = View(focal_px=120.0, near=0.5, far=0.7)
+VIEW = CropView(focal_px=120.0, near=0.5, far=0.7)
 
 
 def coloured(episode):
@@ -62,7 +62,7 @@ def test_crops_of_cups_lie_along_their_lean(tmp_path):
 
 def test_another_camera_is_brought_to_the_view_of_the_network(shards):
     folder, outcomes = shards
-    near = View(focal_px=2 * CAMERA.fx, near=0.3, far=0.35)
+    near = CropView(focal_px=2 * CAMERA.fx, near=0.3, far=0.35)
     data = shard_crops.read([folder], "parallel_jaw", near, 16)
     assert data.depths == pytest.approx(0.35)
     depth = outcomes[0].meta.grasp.depth

@@ -16,7 +16,7 @@ from block_world import block_outcome
 
 from shared.registry import Registry
 from shared.shards import ShardReader, ShardWriter, shard_folders
-from shared.streams import OutcomeStream, TicketStream, WorkerBoard, connect
+from shared.streams import OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -84,14 +84,14 @@ def test_a_round_goes_from_the_queue_to_a_new_champion(redis_url: str, tmp_path:
     assert card.outcomes["count"] + card.outcomes["held_out"] == card.outcomes["total"] >= 40
     assert card.decisions[0]["action"] == "promoted"
     assert sorted(stored(tmp_path)) == sorted(f"w:{i}:0" for i in range(60))
-    assert TicketStream(connect(redis_url)).outstanding() == 4
+    assert SceneRequestStream(connect(redis_url)).outstanding() == 4
     runs = {path.name.split(".")[0] for path in (tmp_path / "runs" / "dense-0002").iterdir()}
     assert runs >= {"loss", "reliability", "events"}
 
 
 def test_a_second_trainer_on_the_same_data_is_refused(redis_url: str, tmp_path: Path) -> None:
     process = start(command(redis_url, tmp_path))
-    wait_until(lambda: bool(WorkerBoard(connect(redis_url), "grasp:trainers").read()), process)
+    wait_until(lambda: bool(WorkerStatusStore(connect(redis_url), "grasp:trainers").read()), process)
     second = subprocess.run([sys.executable, *command(redis_url, tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert second.returncode == 1
     assert "another trainer works on" in second.stderr

@@ -9,12 +9,12 @@ from block_world import block_outcome
 
 from shared.networks.hand_frame import SPAN
 from shared.shards import ShardWriter
-from trainer_job.data.feature_cache import ViewCache
-from trainer_job.data.outcome_index import Dataset
-from trainer_job.data.replay_buffer import Library
+from trainer_job.data.feature_cache import FeatureCache
+from trainer_job.data.outcome_index import OutcomeIndex
+from trainer_job.data.replay_buffer import ReplayBuffer
 from trainer_job.evaluation.metrics import binary_metrics
 from trainer_job.tasks.registry import LEARNERS
-from trainer_job.training.loop import Examples, Interrupted, Order, Schedule, new_share, predict, train
+from trainer_job.training.loop import BatchSampler, Examples, Interrupted, Schedule, new_share, predict, train
 
 LEARNER = LEARNERS["dense"]
 TINY = Schedule(epochs=1, batch=16, least_steps=8)
@@ -24,7 +24,7 @@ TINY = Schedule(epochs=1, batch=16, least_steps=8)
 def blocks(tmp_path_factory: pytest.TempPathFactory) -> Examples:
     folder = tmp_path_factory.mktemp("blocks")
     ShardWriter(folder / "shards").write([block_outcome(i) for i in range(80)])
-    library = Library(Dataset(folder / "shards"), ViewCache(folder / "views", LEARNER))
+    library = ReplayBuffer(OutcomeIndex(folder / "shards"), FeatureCache(folder / "views", LEARNER))
     library.refresh()
     return library.examples(np.arange(len(library)))
 
@@ -78,11 +78,11 @@ def test_a_champion_weighs_as_much_as_it_has_learned_from() -> None:
 
 
 def test_batches_cover_the_set_before_they_repeat() -> None:
-    order = Order(10, 5, seed=0)
+    order = BatchSampler(10, 5, seed=0)
     assert sorted(np.concatenate([order.next(), order.next()])) == list(range(10))
-    assert len(Order(3, 128, seed=0).next()) == 3
+    assert len(BatchSampler(3, 128, seed=0).next()) == 3
     with pytest.raises(ValueError, match="at least 2"):
-        Order(1, 8, seed=0)
+        BatchSampler(1, 8, seed=0)
 
 
 def test_noise_is_of_millimetres_and_leaves_the_other_channels(blocks: Examples) -> None:

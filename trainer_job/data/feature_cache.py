@@ -18,7 +18,7 @@ from trainer_job.tasks.base import Learner
 log = logging.getLogger(__name__)
 
 
-class ViewCache:
+class FeatureCache:
     """Views of a learner, one folder per shard: views.npy (N, ...), facts.npy (N, F) float32 and rows.npy (N,), the shard's
     rows they belong to.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class HeatLabels:
+class HeatmapLabels:
     """images (M, H, W, 3) uint8; which (N,) of them each grasp was made on; places (N, 2) float32 as row, column in pixels of
     the picture; maps (N,) int64, the network's map that the grasp belongs to; success (N,) bool.
     fits (M, maps, h, w) uint8, where known: answers of geometry on the network's grid, of AROUND (see open_hand.py).
@@ -27,7 +27,7 @@ class HeatLabels:
     def __len__(self) -> int:
         return len(self.which)
 
-    def pick(self, rows: np.ndarray | slice) -> HeatLabels:
+    def pick(self, rows: np.ndarray | slice) -> HeatmapLabels:
         """These grasps on the same pictures."""
         return replace(self, which=self.which[rows], places=self.places[rows], maps=self.maps[rows], success=self.success[rows])
 
@@ -37,7 +37,7 @@ class HeatLabels:
         return np.unique(self.which)
 
 
-def read(path: Path, rotations: int) -> HeatLabels:
+def read(path: Path, rotations: int) -> HeatmapLabels:
     """An npz of the published format; an array `success` (N,) may name failures. Raises ValueError for anything else."""
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -54,4 +54,4 @@ def read(path: Path, rotations: int) -> HeatLabels:
         raise ValueError(
             f"{path}: actions go beyond rows, columns and rotations {limits.tolist()}; check `rotations` of the recipe"
         )
-    return HeatLabels(images, np.arange(len(images)), cells[:, :2].astype(np.float32), cells[:, 2].astype(np.int64), success)
+    return HeatmapLabels(images, np.arange(len(images)), cells[:, :2].astype(np.float32), cells[:, 2].astype(np.int64), success)

@@ -22,7 +22,7 @@ REVISIT_PREFIX = "revisit-"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class IndexEntry:
     """One outcome: where it is stored (shard number and row) and what it says."""
 
     id: str
@@ -66,17 +66,17 @@ def is_held_out(key: str, share: float = HELD_OUT_SHARE) -> bool:
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") < share * 2**64
 
 
-class Dataset:
+class OutcomeIndex:
     """Records of all shards in `directory`, in the order in which they were stored. Shards are the truth; this only reads."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.records: list[Record] = []
+        self.records: list[IndexEntry] = []
         self._read: set[str] = set()
 
-    def refresh(self) -> list[Record]:
+    def refresh(self) -> list[IndexEntry]:
         """Reads shards that are new and returns their records."""
-        new: list[Record] = []
+        new: list[IndexEntry] = []
         for folder in shard_folders(self.directory):
             if folder.name not in self._read:
                 new += read_records(folder)
@@ -88,15 +88,15 @@ class Dataset:
         return len(self.records)
 
 
-def read_records(folder: Path) -> list[Record]:
+def read_records(folder: Path) -> list[IndexEntry]:
     return [_record(folder.name, row, line) for row, line in enumerate(ShardReader(folder).rows)]
 
 
-def _record(shard: str, row: int, line: dict) -> Record:
+def _record(shard: str, row: int, line: dict) -> IndexEntry:
     meta = line["meta"]
     scene = SceneRef.model_validate(meta["scene"]) if meta.get("scene") else None
     model = meta.get("model") or {}
-    return Record(
+    return IndexEntry(
         id=line["id"],
         shard=shard,
         row=row,
@@ -113,7 +113,7 @@ def _record(shard: str, row: int, line: dict) -> Record:
     )
 
 
-def in_service(records: Iterable[Record], model: str, version: int) -> list[Record]:
+def in_service(records: Iterable[IndexEntry], model: str, version: int) -> list[IndexEntry]:
     """Attempts that tell how well a version does: its best grasps in simulated scenes that are not revisited."""
     mine = (r for r in records if r.model == model and r.version == version)
     return [r for r in mine if r.on_policy and r.scene and not r.revisit]

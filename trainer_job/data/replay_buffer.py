@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer_job.data.feature_cache import ViewCache
-from trainer_job.data.outcome_index import Dataset, Record
+from trainer_job.data.feature_cache import FeatureCache
+from trainer_job.data.outcome_index import IndexEntry, OutcomeIndex
 from trainer_job.training.loop import Examples
 
 HELD_OUT_MOST = 4_000
@@ -18,12 +18,12 @@ NEW_SHARE = 0.5
 """Most of a replay that outcomes since the last round may fill, when not all outcomes fit."""
 
 
-class Library:
+class ReplayBuffer:
     """Learnable outcomes of a dataset, in the order in which they were stored."""
 
-    def __init__(self, dataset: Dataset, cache: ViewCache) -> None:
+    def __init__(self, dataset: OutcomeIndex, cache: FeatureCache) -> None:
         self.dataset, self.cache = dataset, cache
-        self.records: list[Record] = []
+        self.records: list[IndexEntry] = []
         self._rows: list[int] = []
         self._scanned = 0
 
@@ -57,10 +57,10 @@ class Library:
         """Places of the newest outcomes of held-out scenes."""
         return np.array([i for i, record in enumerate(self.records) if record.held_out], np.int64)[-HELD_OUT_MOST:]
 
-    def select(self, places: np.ndarray) -> Selection:
+    def select(self, places: np.ndarray) -> SampleRefs:
         """Where the outcomes at these places lie, for another process to load."""
         chosen = [self.records[place] for place in places]
-        return Selection(
+        return SampleRefs(
             shards=[record.shard for record in chosen],
             rows=[self._rows[place] for place in places],
             labels=[record.success for record in chosen],
@@ -72,7 +72,7 @@ class Library:
 
 
 @dataclass(frozen=True)
-class Selection:
+class SampleRefs:
     """Outcomes by shard and row of the shard's views, their labels, and the first and the last id."""
 
     shards: list[str]
@@ -81,7 +81,7 @@ class Selection:
     ids: tuple[str, str]
 
 
-def examples(selection: Selection, cache: ViewCache, shards: Path) -> Examples:
+def examples(selection: SampleRefs, cache: FeatureCache, shards: Path) -> Examples:
     """Views and labels of a selection, read shard by shard: an open memory map costs a file descriptor."""
     views = np.zeros((len(selection.shards), *cache.learner.view_shape), cache.learner.view_dtype)
     facts = np.zeros((len(selection.shards), cache.learner.facts), np.float32)

@@ -11,14 +11,14 @@ import torch
 
 from grasp_client.contract import OutcomeMeta
 from grasp_client.geometry import project
-from shared.networks.crops import View, crop, cup_view, fill_holes
+from shared.networks.crops import CropView, crop, cup_crop_view, fill_holes
 from shared.shards import ShardReader, shard_folders
 from trainer_job.data.grasp_crops import GraspCrops
 from trainer_job.data.outcome_index import scene_key
 from trainer_job.tasks.base import depth_metres
 
 
-def read(folders: Sequence[Path], kind: str, view: View, size: int) -> GraspCrops:
+def read(folders: Sequence[Path], kind: str, view: CropView, size: int) -> GraspCrops:
     """Crops (size, size) of outcomes of grippers of this kind, grouped by scene. Raises ValueError when there are none."""
     rows = [
         row for folder in folders for shard in shard_folders(folder) for row in _crops(ShardReader(shard), kind, view, size)
@@ -32,7 +32,7 @@ def read(folders: Sequence[Path], kind: str, view: View, size: int) -> GraspCrop
     return GraspCrops(np.stack(images), depths, success, metric, {}, np.array(groups), leans if kind == "suction" else None)
 
 
-def _crops(reader: ShardReader, kind: str, view: View, size: int):
+def _crops(reader: ShardReader, kind: str, view: CropView, size: int):
     """(crop, gripper depth and lean, success, scene) of each usable outcome of a shard."""
     for outcome in reader:
         meta = outcome.meta
@@ -47,7 +47,7 @@ def _crops(reader: ShardReader, kind: str, view: View, size: int):
         yield image, pose, meta.success, zlib.crc32(scene_key(outcome.id, meta.scene).encode())
 
 
-def crop_of(depth: torch.Tensor, meta: OutcomeMeta, view: View, size: int) -> tuple[np.ndarray, tuple[float, float]]:
+def crop_of(depth: torch.Tensor, meta: OutcomeMeta, view: CropView, size: int) -> tuple[np.ndarray, tuple[float, float]]:
     """The crop (size, size), m, and the depth of the tips or the cup, m, with the approach's angle from the optical axis, rad.
 
     depth: (H, W) float32 metres without holes. Raises ValueError for a grasp behind the camera.
@@ -61,7 +61,7 @@ def crop_of(depth: torch.Tensor, meta: OutcomeMeta, view: View, size: int) -> tu
     angle = np.arctan2(*(ends[1] - ends[2])[::-1])
     lean = float(np.arccos(np.clip(pose[2, 2], -1, 1)))
     if meta.grasp.kind == "suction":
-        angle = float(cup_view(torch.tensor(pose[None, :3, 2]))[0])
+        angle = float(cup_crop_view(torch.tensor(pose[None, :3, 2]))[0])
     scale, shift = view.scale_and_shift(tips[2:3], meta.camera.fx)
     center, turn, zoom = (torch.tensor(np.asarray(values), dtype=torch.float32) for values in (ends[:1], [angle], scale))
     image = crop(depth, center, turn, zoom, (size, size))[0, 0].numpy() + np.float32(shift[0])

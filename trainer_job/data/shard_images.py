@@ -10,10 +10,10 @@ import numpy as np
 
 from grasp_client.contract import Outcome, OutcomeMeta
 from shared.networks.mobileunet import MobileUNet
-from shared.networks.rgb_input import Picture, factor_to, fit
+from shared.networks.rgb_input import RgbInput, factor_to, fit
 from shared.open_hand import fits
 from shared.shards import ShardReader, shard_folders
-from trainer_job.data.heatmap_labels import HeatLabels
+from trainer_job.data.heatmap_labels import HeatmapLabels
 from trainer_job.data.outcome_index import is_held_out, scene_key
 
 SAME_HEIGHT = 0.004
@@ -26,14 +26,14 @@ STRAIGHT = math.cos(math.radians(3))
 
 def read(
     folders: Sequence[Path], kind: str, network: MobileUNet, pixels_per_metre: float | None = None, with_fits: bool = False
-) -> tuple[HeatLabels, HeatLabels]:
+) -> tuple[HeatmapLabels, HeatmapLabels]:
     """Grasps to learn from and held-out ones (whole scenes), on pictures in the network's size.
 
     A grasp belongs to the map of the nearest angle. A network with tip heights learns only from what it can propose: straight
     down, wide open, with the tips at one of its heights over the base plane. with_fits: also what geometry says of every cell.
     Raises ValueError when nothing can be used.
     """
-    pictures: list[Picture] = []
+    pictures: list[RgbInput] = []
     dense: list[np.ndarray] = []
     lenses: list[np.ndarray] = []
     rows: list[tuple[int, float, float, int, bool, bool]] = []
@@ -73,7 +73,7 @@ def read(
     which, maps = table[:, 0].astype(np.int64), table[:, 3].astype(np.int64)
     images = np.stack([picture.image for picture in pictures])
     answers = np.stack(dense) if dense else None
-    labels = HeatLabels(images, which, table[:, 1:3].astype(np.float32), maps, table[:, 4] > 0, answers, np.stack(lenses))
+    labels = HeatmapLabels(images, which, table[:, 1:3].astype(np.float32), maps, table[:, 4] > 0, answers, np.stack(lenses))
     held_out = table[:, 5] > 0
     return labels.pick(~held_out), labels.pick(held_out)
 
@@ -95,7 +95,7 @@ def map_of(meta: OutcomeMeta, network: MobileUNet) -> int | None:
     return level * network.rotations + rotation
 
 
-def _fits(outcome: Outcome, picture: Picture, network: MobileUNet) -> np.ndarray:
+def _fits(outcome: Outcome, picture: RgbInput, network: MobileUNet) -> np.ndarray:
     """(maps, h, w) uint8 on the network's grid over the picture."""
     meta = outcome.meta
     assert meta.camera is not None  # `map_of` found a pose in the base frame
@@ -106,7 +106,7 @@ def _fits(outcome: Outcome, picture: Picture, network: MobileUNet) -> np.ndarray
     return fits(depth, meta.camera, np.asarray(meta.camera_pose), meta.gripper, network.angles, network.tip_heights, pixels)
 
 
-def picture_of(rgb: np.ndarray, meta: OutcomeMeta, network: MobileUNet, pixels_per_metre: float | None) -> Picture:
+def picture_of(rgb: np.ndarray, meta: OutcomeMeta, network: MobileUNet, pixels_per_metre: float | None) -> RgbInput:
     """A colour image (H, W, 3) in the size that the network learns from."""
     pose = meta.camera_pose
     table_depth = -pose[2][3] / pose[2][2] if pose is not None and pose[2][2] else None

@@ -11,9 +11,9 @@ from torch import nn
 
 from trainer_job.evaluation.metrics import binary_metrics, fit_temperature, sigmoid
 from trainer_job.evaluation.plots import draw_loss, draw_reliability, write_tensorboard
-from trainer_job.promotion.offline_gate import Comparison, compare
+from trainer_job.promotion.offline_gate import GateComparison, compare
 from trainer_job.tasks.base import Learner
-from trainer_job.training.loop import Curves, Examples, predict
+from trainer_job.training.loop import Examples, TrainingHistory, predict
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Assessment:
     temperature: float
     metrics: dict[str, float]
     champion: np.ndarray | None = None
-    comparison: Comparison | None = None
+    comparison: GateComparison | None = None
 
 
 def assess(
@@ -41,7 +41,7 @@ def assess(
     return Assessment(test.labels, logits, temperature, metrics, rival, compare(test.labels, rival, logits))
 
 
-def draw(folder: Path, curves: Curves, assessment: Assessment, champion_temperature: float = 1.0) -> None:
+def draw(folder: Path, curves: TrainingHistory, assessment: Assessment, champion_temperature: float = 1.0) -> None:
     """loss.png, reliability.png (each version as it serves) and TensorBoard events in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     draw_loss(curves, folder / "loss.png")

@@ -58,7 +58,7 @@ def draw_heatmaps(images: np.ndarray, maps: np.ndarray, targets: np.ndarray, pat
     figure.savefig(path, dpi=100)
 
 
-def draw_statures(windows: np.ndarray, shares: np.ndarray, bounds: np.ndarray, truth: np.ndarray, path: Path) -> None:
+def draw_heights(windows: np.ndarray, shares: np.ndarray, bounds: np.ndarray, truth: np.ndarray, path: Path) -> None:
     """Windows (N, H, W, 3), and below each how likely (N, B) heights between `bounds` (B + 1,), m, are, with the true one."""
     figure = new_figure(1.8 * len(windows), 3.4)
     grid = figure.subplots(2, len(windows), squeeze=False)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from trainer_job.evaluation.metrics import reliability
-from trainer_job.training.loop import Curves
+from trainer_job.training.loop import TrainingHistory
 
 
 def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
@@ -20,7 +20,7 @@ def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
     return figure
 
 
-def draw_loss(curves: Curves, path: Path) -> None:
+def draw_loss(curves: TrainingHistory, path: Path) -> None:
     figure = new_figure()
     axes = figure.subplots()
     axes.plot(curves.steps, curves.loss)
@@ -44,7 +44,7 @@ def draw_reliability(labels: np.ndarray, probabilities: dict[str, np.ndarray], p
     figure.savefig(path, dpi=100)
 
 
-def write_tensorboard(folder: Path, curves: Curves, metrics: dict[str, dict[str, float]]) -> None:
+def write_tensorboard(folder: Path, curves: TrainingHistory, metrics: dict[str, dict[str, float]]) -> None:
     """Loss by step and, at the last step, metrics by version."""
     with SummaryWriter(str(folder)) as writer:
         for step, loss in zip(curves.steps, curves.loss, strict=True):

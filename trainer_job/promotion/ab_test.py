@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from grasp_client.contract import SceneTicket
+from grasp_client.contract import SceneRequest
 from shared.rates import rate_with_interval
-from trainer_job.data.outcome_index import JUDGE_PREFIX, Record
+from trainer_job.data.outcome_index import JUDGE_PREFIX, IndexEntry
 from trainer_job.tasks.registry import LEARNERS
 
 BETTER_SHARE = 0.62
@@ -74,7 +74,7 @@ def rule(most_pairs: int) -> str:
     )
 
 
-class Trial:
+class AbTest:
     """The trials of one candidate. All it knows follows from the stored outcomes, so a restart goes on where it was."""
 
     def __init__(
@@ -95,10 +95,10 @@ class Trial:
         self._success: dict[str, bool] = {}
         self._asked: dict[str, tuple[float, int]] = {}
 
-    def ticket(self, pair: int, arm: str) -> SceneTicket:
+    def ticket(self, pair: int, arm: str) -> SceneRequest:
         """The trial of one version in scene `pair`: the same scene for both."""
         rng = np.random.default_rng([self.seed, self.candidate, pair])
-        return SceneTicket(
+        return SceneRequest(
             id=self._name(pair, arm),
             seed=int(rng.integers(2**31)),
             kind=self.kinds[pair % len(self.kinds)],
@@ -109,7 +109,7 @@ class Trial:
             model_version=self.champion if arm == "champion" else self.candidate,
         )
 
-    def learn(self, records: Iterable[Record]) -> None:
+    def learn(self, records: Iterable[IndexEntry]) -> None:
         """Takes in outcomes; of a trial that was run twice the first counts."""
         prefix = self._name("", "").rstrip("-") + "-"
         for record in records:
@@ -135,10 +135,10 @@ class Trial:
         asked = ((name, since) for name, (since, _) in self._asked.items())
         return sum(name not in self._success and now - since < LOST_SECONDS for name, since in asked)
 
-    def missing(self, most: int) -> list[SceneTicket]:
+    def missing(self, most: int) -> list[SceneRequest]:
         """Up to `most` trials to ask for now, beside those that are under way."""
         now, under_way = self.clock(), 0
-        tickets: list[SceneTicket] = []
+        tickets: list[SceneRequest] = []
         for pair in range(self.most_pairs):
             for arm in ARMS:
                 name = self._name(pair, arm)

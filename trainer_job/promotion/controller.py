@@ -11,11 +11,11 @@ import numpy as np
 from shared.rates import rate_with_interval
 from shared.registry import Registry
 from shared.settings import TrainerSettings
-from shared.streams import TicketStream
-from trainer_job.data.outcome_index import Dataset, Record, in_service
-from trainer_job.promotion.ab_test import Trial, rule
-from trainer_job.promotion.publish import offline_decision, promote, reject, undecided
-from trainer_job.promotion.rollback_monitor import look
+from shared.streams import SceneRequestStream
+from trainer_job.data.outcome_index import IndexEntry, OutcomeIndex, in_service
+from trainer_job.promotion.ab_test import AbTest, rule
+from trainer_job.promotion.publish import offline_decision, pending_versions, promote, reject
+from trainer_job.promotion.rollback_monitor import next_look
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ mean quality that was promised for the same grasps (the best of many is easily p
 PROTOCOL = "in service: best grasp of each plan in the trainer's collect tickets, strict contact rule"
 
 
-class Decisions:
+class PromotionController:
     """Decides on versions of one model. All it goes by is stored, so that a restart decides the same.
 
     lock: held while pointers of the registry move.
@@ -36,19 +36,19 @@ class Decisions:
         model: str,
         registry: Registry,
         lock: threading.Lock,
-        dataset: Dataset,
-        tickets: TicketStream,
+        dataset: OutcomeIndex,
+        tickets: SceneRequestStream,
         settings: TrainerSettings,
     ) -> None:
         self.model, self.registry, self.lock = model, registry, lock
         self.dataset, self.tickets, self.settings = dataset, tickets, settings
-        self.trial: Trial | None = None
+        self.trial: AbTest | None = None
         self._seen = 0
         self._measured: dict[int, int] = {}
 
     def turn(self) -> None:
         """One look at what is new. Raises redis.RedisError when the queue is away."""
-        for version in undecided(self.registry, self.model):
+        for version in pending_versions(self.registry, self.model):
             self.decide(version)
         new = self.dataset.records[self._seen :]
         self._seen += len(new)
@@ -86,10 +86,10 @@ class Decisions:
             settings = self.settings
             unseen = "folder" if settings.object_set == "folder" else "validation"
             scenes = (settings.seed, settings.profile, settings.scene_kind, unseen)
-            self.trial = Trial(self.model, champion, candidate, settings.judge_pairs, *scenes)
+            self.trial = AbTest(self.model, champion, candidate, settings.judge_pairs, *scenes)
             self.trial.learn(self.dataset.records)
 
-    def _judge(self, trial: Trial, new: Sequence[Record]) -> None:
+    def _judge(self, trial: AbTest, new: Sequence[IndexEntry]) -> None:
         trial.learn(new)
         verdict = trial.decided()
         if verdict is None:
@@ -122,7 +122,7 @@ class Decisions:
         champion, previous = self.registry.champion(self.model), self.registry.previous(self.model)
         if champion is None or previous is None or previous == champion:
             return
-        due = look(*([r.success for r in in_service(self.dataset.records, self.model, v)] for v in (champion, previous)))
+        due = next_look(*([r.success for r in in_service(self.dataset.records, self.model, v)] for v in (champion, previous)))
         if due is None:
             return
         with self.lock:
@@ -136,7 +136,7 @@ class Decisions:
         )
 
 
-def by_kind(records: Sequence[Record]) -> dict[str, dict[str, float]]:
+def by_kind(records: Sequence[IndexEntry]) -> dict[str, dict[str, float]]:
     """Success by kind of scene."""
     kinds: dict[str, list[bool]] = {}
     for record in records:

@@ -19,7 +19,7 @@ RULE = (
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GateComparison:
     """Champion and candidate on the same held-out outcomes. difference: mean log-loss of the candidate minus the champion's."""
 
     outcomes: int
@@ -33,7 +33,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Decision:
+class GateDecision:
     promote: bool
     reason: str
 
@@ -41,13 +41,13 @@ class Decision:
         return {"action": "promoted" if self.promote else "rejected", "reason": self.reason, "rule": RULE}
 
 
-def compare(labels: np.ndarray, champion: np.ndarray, candidate: np.ndarray) -> Comparison:
+def compare(labels: np.ndarray, champion: np.ndarray, candidate: np.ndarray) -> GateComparison:
     """Compares two versions' logits (N,); both calibrated on these outcomes, so that neither is favoured."""
     temperatures = [fit_temperature(labels, logits) for logits in (champion, candidate)]
     losses = [log_losses(labels, logits, t) for logits, t in zip((champion, candidate), temperatures, strict=True)]
     differences = losses[1] - losses[0]
     many = len(differences) > 1
-    return Comparison(
+    return GateComparison(
         outcomes=len(labels),
         difference=float(differences.mean()) if len(differences) else 0.0,
         standard_error=float(differences.std(ddof=1) / np.sqrt(len(differences))) if many else 0.0,
@@ -56,15 +56,15 @@ def compare(labels: np.ndarray, champion: np.ndarray, candidate: np.ndarray) -> 
     )
 
 
-def decide(comparison: Comparison, champion_trained: bool) -> Decision:
+def decide(comparison: GateComparison, champion_trained: bool) -> GateDecision:
     """Applies RULE. A champion that has learned nothing yet yields to any candidate that is not worse on what there is."""
     n = comparison.outcomes
     if champion_trained and n < LEAST_HELD_OUT:
-        return Decision(False, f"only {n} held-out outcomes, {LEAST_HELD_OUT} are needed to replace a trained champion")
+        return GateDecision(False, f"only {n} held-out outcomes, {LEAST_HELD_OUT} are needed to replace a trained champion")
     figures = f"log-loss {comparison.difference:+.4f} ± {comparison.standard_error:.4f} on {n} held-out outcomes"
     if comparison.difference > comparison.standard_error:
-        return Decision(False, f"worse: {figures}")
+        return GateDecision(False, f"worse: {figures}")
     lost = comparison.champion.get("ap", 0.0) - comparison.candidate.get("ap", 0.0)
     if champion_trained and lost > MOST_AP_LOST:
-        return Decision(False, f"worse: AP {lost:.3f} lower; {figures}")
-    return Decision(True, f"not worse: {figures}")
+        return GateDecision(False, f"worse: AP {lost:.3f} lower; {figures}")
+    return GateDecision(True, f"not worse: {figures}")

@@ -16,7 +16,7 @@ from torch import nn
 from shared.networks import build_network
 from shared.registry import ModelCard, Registry
 from trainer_job.evaluation.assessment import Assessment
-from trainer_job.promotion.offline_gate import Comparison, Decision, decide
+from trainer_job.promotion.offline_gate import GateComparison, GateDecision, decide
 from trainer_job.tasks.base import Learner
 
 log = logging.getLogger(__name__)
@@ -128,18 +128,18 @@ def sight(learner: Learner) -> dict[str, Any]:
     return {"kind": learner.kind, "view": learner.view} if learner.view else {}
 
 
-def undecided(registry: Registry, name: str) -> list[int]:
+def pending_versions(registry: Registry, name: str) -> list[int]:
     """Versions of which nothing was decided because the trainer died in between; their cards hold all that is needed."""
     cards = (registry.card(name, version) for version in registry.versions(name)[-UNDECIDED_MOST:])
     return [card.version for card in cards if getattr(card, "comparison", None) and not card.decisions]
 
 
-def offline_decision(registry: Registry, name: str, version: int) -> Decision:
+def offline_decision(registry: Registry, name: str, version: int) -> GateDecision:
     """What the gate says to a published candidate, from its card alone."""
     card = registry.card(name, version)
     if card.parent is None:
         raise ValueError(f"{name} version {version} was not made by a round: there is nothing to compare it with")
-    comparison = Comparison(**card.comparison)  # type: ignore[attr-defined]
+    comparison = GateComparison(**card.comparison)  # type: ignore[attr-defined]
     return decide(comparison, is_trained(registry.card(name, card.parent)))
 
 

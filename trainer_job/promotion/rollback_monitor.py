@@ -20,7 +20,7 @@ RULE = (
 )
 
 
-def fell(new: Sequence[bool], before: Sequence[bool]) -> bool:
+def is_regression(new: Sequence[bool], before: Sequence[bool]) -> bool:
     """Whether the new rate lies significantly below the old one (two-proportion test with pooled variance)."""
     n, m = len(new), len(before)
     if n < LOOKS[0] or m < LEAST_BEFORE:
@@ -30,7 +30,7 @@ def fell(new: Sequence[bool], before: Sequence[bool]) -> bool:
     return sum(new) / n < sum(before) / m - Z * error
 
 
-def look(new: Sequence[bool], before: Sequence[bool]) -> dict[str, Any] | None:
+def next_look(new: Sequence[bool], before: Sequence[bool]) -> dict[str, Any] | None:
     """The record of a rollback, if one is due by any look so far; else None.
 
     new, before: success of each attempt in service, in order, of the champion and of the version that served before it.
@@ -39,7 +39,7 @@ def look(new: Sequence[bool], before: Sequence[bool]) -> dict[str, Any] | None:
     for attempts in LOOKS:
         if len(new) < attempts:
             return None
-        if fell(new[:attempts], before):
+        if is_regression(new[:attempts], before):
             champion = rate_with_interval(sum(new[:attempts]), attempts)
             predecessor = rate_with_interval(sum(before), len(before))
             reason = f"{champion['rate']:.1%} of {attempts} attempts against {predecessor['rate']:.1%} of {len(before)} before"

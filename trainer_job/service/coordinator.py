@@ -10,11 +10,11 @@ from typing import Any
 import redis
 
 from shared.registry import Registry
-from shared.streams import TRAINERS, WorkerBoard
-from trainer_job.data.outcome_index import Dataset
+from shared.streams import TRAINERS, WorkerStatusStore
+from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.ingest.ingest import Ingest
 from trainer_job.promotion.registry_commands import apply_commands
-from trainer_job.service.scene_requests import TicketOffice
+from trainer_job.service.scene_requests import SceneRequestIssuer
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ REPORT_SECONDS = 2.0
 LOG_SECONDS = 10.0
 
 
-class Attendant(threading.Thread):
+class Coordinator(threading.Thread):
     """Runs until `stop`, through outages of the queue. lock: held while pointers of the registry move."""
 
     def __init__(
@@ -32,15 +32,15 @@ class Attendant(threading.Thread):
         client: redis.Redis,
         registry: Registry,
         lock: threading.Lock,
-        tickets: TicketOffice,
-        dataset: Dataset,
+        tickets: SceneRequestIssuer,
+        dataset: OutcomeIndex,
         ingest: Ingest,
         name: str,
     ) -> None:
         super().__init__(name="attendant", daemon=True)
         self.client, self.registry, self.lock = client, registry, lock
         self.tickets, self.dataset, self.ingest, self.model = tickets, dataset, ingest, name
-        self.board = WorkerBoard(client, TRAINERS)
+        self.board = WorkerStatusStore(client, TRAINERS)
         self.waiting_to_be_learned = 0
         self.state = COLLECTING
         self._learned = 0

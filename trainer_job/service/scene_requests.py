@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from grasp_client.contract import SceneRef, SceneTicket
+from grasp_client.contract import SceneRef, SceneRequest
 from shared.durable import replace_file
 from shared.settings import TrainerSettings
-from shared.streams import TicketStream
-from trainer_job.data.outcome_index import REVISIT_PREFIX, Record
+from shared.streams import SceneRequestStream
+from trainer_job.data.outcome_index import REVISIT_PREFIX, IndexEntry
 from trainer_job.tasks.registry import LEARNERS
 
 log = logging.getLogger(__name__)
@@ -28,10 +28,10 @@ BACKLOG_ROUNDS = 3
 """No tickets while outcomes of this many rounds wait to be learned from: the trainer is behind."""
 
 
-class TicketOffice:
+class SceneRequestIssuer:
     """Keeps `outstanding_tickets` tickets waiting. The counter is on disk: a number is never used twice."""
 
-    def __init__(self, stream: TicketStream, counter: Path, settings: TrainerSettings) -> None:
+    def __init__(self, stream: SceneRequestStream, counter: Path, settings: TrainerSettings) -> None:
         self.stream, self.counter, self.settings = stream, counter, settings
         self.issued: int = json.loads(counter.read_bytes())["issued"] if counter.exists() else 0
         self._failed: deque[SceneRef] = deque(maxlen=FAILED_KEPT)
@@ -39,7 +39,7 @@ class TicketOffice:
         serving = settings.planner == "auto" and settings.model != "dense"
         self.planner = LEARNERS[settings.model].planner if serving else settings.planner
 
-    def learn(self, records: Iterable[Record]) -> None:
+    def learn(self, records: Iterable[IndexEntry]) -> None:
         """Remembers scenes in which the best grasp failed, to come back to a share of them."""
         for record in records:
             if record.scene and record.on_policy and not record.success and not record.held_out:
@@ -67,7 +67,7 @@ class TicketOffice:
             replace_file(self.counter, json.dumps({"issued": self.issued}).encode())
         return range(first, self.issued)
 
-    def collect_ticket(self, number: int) -> SceneTicket:
+    def collect_ticket(self, number: int) -> SceneRequest:
         """Ticket `number`: the same scene for the same trainer seed, but for a share that revisits failures."""
         rng = np.random.default_rng([self.settings.seed, number])
         settings = self.settings
@@ -81,7 +81,7 @@ class TicketOffice:
         if self._failed and rng.random() < REVISIT_SHARE:
             name = f"{REVISIT_PREFIX}{number}"
             scene = self._failed[int(rng.integers(len(self._failed)))]
-        return SceneTicket(
+        return SceneRequest(
             id=name,
             seed=scene.seed,
             kind=scene.kind,

@@ -19,17 +19,17 @@ import redis
 
 from shared.registry import Registry
 from shared.settings import TrainerSettings
-from shared.streams import OutcomeStream, TicketStream, connect
-from trainer_job.data.feature_cache import ViewCache
-from trainer_job.data.outcome_index import Dataset
-from trainer_job.data.replay_buffer import Library, shards_folder
+from shared.streams import OutcomeStream, SceneRequestStream, connect
+from trainer_job.data.feature_cache import FeatureCache
+from trainer_job.data.outcome_index import OutcomeIndex
+from trainer_job.data.replay_buffer import ReplayBuffer, shards_folder
 from trainer_job.ingest.ingest import Ingest, IngestThread
-from trainer_job.promotion.controller import Decisions
+from trainer_job.promotion.controller import PromotionController
 from trainer_job.promotion.publish import REPOSITORY, seed_registry
-from trainer_job.service.coordinator import COLLECTING, JUDGING, Attendant
-from trainer_job.service.scene_requests import TicketOffice
+from trainer_job.service.coordinator import COLLECTING, JUDGING, Coordinator
+from trainer_job.service.scene_requests import SceneRequestIssuer
 from trainer_job.tasks.registry import LEARNERS
-from trainer_job.training.distributed import Ranks
+from trainer_job.training.distributed import DistContext
 from trainer_job.training.loop import Interrupted
 from trainer_job.training.round import RoundPlan, finish_round, learner_of, plan_round, train_round, trained_on
 
@@ -53,7 +53,7 @@ def only_trainer(data_dir: Path) -> Iterator[IO[str]]:
 class Trainer:
     """Rank 0: everything but the gradient steps that it shares with other ranks."""
 
-    def __init__(self, settings: TrainerSettings, ranks: Ranks, stopping: Callable[[], bool]) -> None:
+    def __init__(self, settings: TrainerSettings, ranks: DistContext, stopping: Callable[[], bool]) -> None:
         if settings.redis_url is None:
             raise SystemExit("the trainer needs the queue: set REDIS_URL or --redis-url, e.g. redis://127.0.0.1:6379/0")
         self.settings, self.ranks, self.stopping = settings, ranks, stopping
@@ -64,17 +64,17 @@ class Trainer:
         self.registry = Registry(settings.models_dir)
         shipped = settings.shipped_models_dir or REPOSITORY / "models"
         seed_registry(self.registry, shipped, LEARNERS[settings.model], settings.seed)
-        self.library = Library(Dataset(shards), view_cache(settings, self.registry))
+        self.library = ReplayBuffer(OutcomeIndex(shards), view_cache(settings, self.registry))
         self.lock = threading.Lock()
-        stream = TicketStream(client)
-        tickets = TicketOffice(stream, settings.data_dir / "tickets.json", settings)
-        self.attendant = Attendant(client, self.registry, self.lock, tickets, self.library.dataset, ingest, settings.model)
-        self.decisions = Decisions(settings.model, self.registry, self.lock, self.library.dataset, stream, settings)
+        stream = SceneRequestStream(client)
+        tickets = SceneRequestIssuer(stream, settings.data_dir / "tickets.json", settings)
+        self.attendant = Coordinator(client, self.registry, self.lock, tickets, self.library.dataset, ingest, settings.model)
+        self.decisions = PromotionController(settings.model, self.registry, self.lock, self.library.dataset, stream, settings)
         self.rounds = 0
 
     def run(self) -> None:
         """Until told to stop, or after `settings.rounds` rounds."""
-        threads: list[IngestThread | Attendant] = [self.ingest, self.attendant]
+        threads: list[IngestThread | Coordinator] = [self.ingest, self.attendant]
         for thread in threads:
             thread.start()
         try:
@@ -126,12 +126,12 @@ class Trainer:
         log.debug("training", extra={"step": step, "steps": steps, "loss": round(loss, 4)})
 
 
-def view_cache(settings: TrainerSettings, registry: Registry) -> ViewCache:
+def view_cache(settings: TrainerSettings, registry: Registry) -> FeatureCache:
     """Views as the champion sees the world."""
-    return ViewCache(settings.data_dir / "views", learner_of(registry, settings.model, registry.champion(settings.model)))
+    return FeatureCache(settings.data_dir / "views", learner_of(registry, settings.model, registry.champion(settings.model)))
 
 
-def follow(settings: TrainerSettings, ranks: Ranks, stopping: Callable[[], bool]) -> None:
+def follow(settings: TrainerSettings, ranks: DistContext, stopping: Callable[[], bool]) -> None:
     """Ranks other than 0: train what rank 0 plans."""
     registry = Registry(settings.models_dir)
     plan: RoundPlan | str | None
@@ -141,7 +141,7 @@ def follow(settings: TrainerSettings, ranks: Ranks, stopping: Callable[[], bool]
             train_round(plan, registry, cache, shards_folder(settings.data_dir), ranks, stopping)
 
 
-def run(settings: TrainerSettings, ranks: Ranks, stopping: Callable[[], bool]) -> None:
+def run(settings: TrainerSettings, ranks: DistContext, stopping: Callable[[], bool]) -> None:
     """This rank's part, until told to stop."""
     try:
         if ranks.first:

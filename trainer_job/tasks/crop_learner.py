@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from grasp_client.contract import Outcome
-from shared.networks.crops import View, fill_holes
+from shared.networks.crops import CropView, fill_holes
 from shared.registry import ModelCard
 from trainer_job.data.shard_crops import crop_of
 from trainer_job.tasks.base import Learner, depth_metres
-from trainer_job.tasks.crop_task import disturb
-from trainer_job.training.recipe import AugmentRecipe, Recipe
+from trainer_job.tasks.crop_task import augment_crops
+from trainer_job.training.recipe import AugmentRecipe, TrainingRecipe
 
 Self = TypeVar("Self", bound="CropLearner")
 SIDES = {"gqcnn4": 96, "gqcnn": 32}
@@ -45,7 +45,7 @@ class CropLearner(Learner):
         return replace(self, view=view, view_name=name, view_shape=(1, side, side))
 
     def views(self, outcomes: Sequence[Outcome]) -> tuple[np.ndarray, np.ndarray]:
-        depth, view = torch.from_numpy(fill_holes(depth_metres(outcomes[0]))), View(**self.view)
+        depth, view = torch.from_numpy(fill_holes(depth_metres(outcomes[0]))), CropView(**self.view)
         seen = [crop_of(depth, outcome.meta, view, self.view_shape[1]) for outcome in outcomes]
         facts = np.array([pose for _, pose in seen], np.float32)
         return np.stack([image - pose[0] for image, pose in seen])[:, None], facts
@@ -60,10 +60,10 @@ class CropLearner(Learner):
     def augment(self, views: Tensor, facts: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Noise and mirrors of the recipe."""
         depth = facts[:, :1, None, None]
-        return disturb(views + depth, self.noise, generator) - depth, facts
+        return augment_crops(views + depth, self.noise, generator) - depth, facts
 
 
-def crop_learner(recipe: Recipe, planner: str) -> CropLearner:
+def crop_learner(recipe: TrainingRecipe, planner: str) -> CropLearner:
     """The learner of a recipe on shards, whose model `planner` serves."""
     learner = CropLearner(
         recipe.name, planner, recipe.architecture, recipe.parameters, recipe.kind, recipe.view, noise=recipe.augment

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from trainer_job.data.grasp_crops import GraspCrops
 from trainer_job.evaluation.figures import draw_crops
 from trainer_job.evaluation.metrics import binary_metrics, sigmoid
-from trainer_job.training.recipe import AugmentRecipe, Recipe
+from trainer_job.training.recipe import AugmentRecipe, TrainingRecipe
 
 EVALUATED = 512
 
@@ -20,7 +20,7 @@ EVALUATED = 512
 class CropTask:
     """Crops and labels for one recipe."""
 
-    def __init__(self, data: GraspCrops, recipe: Recipe):
+    def __init__(self, data: GraspCrops, recipe: TrainingRecipe):
         self.data, self.recipe = data, recipe
         self.training, self.validation = data.split(recipe.data.split, recipe.data.validation_share, recipe.seed)
         self.rng = np.random.default_rng(recipe.seed)
@@ -38,7 +38,7 @@ class CropTask:
     def batch(self, rows: np.ndarray, device: torch.device) -> tuple[tuple[Tensor, ...], Tensor]:
         """Augmented network inputs and targets."""
         images, depths, labels = self._read(rows)
-        return (disturb(images, self.recipe.augment, self.noise).to(device), depths.to(device)), labels.to(device)
+        return (augment_crops(images, self.recipe.augment, self.noise).to(device), depths.to(device)), labels.to(device)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(outputs, targets)
@@ -82,7 +82,7 @@ class CropTask:
         return images[back], torch.from_numpy(np.stack([self.data.depths[order], leans], 1))[back], labels[back]
 
 
-def disturb(images: Tensor, augment: AugmentRecipe, generator: torch.Generator) -> Tensor:
+def augment_crops(images: Tensor, augment: AugmentRecipe, generator: torch.Generator) -> Tensor:
     """Noise in metres on what was read (depth > 0), as a depth camera makes it, and mirrors in both axes of the jaw.
 
     images: (N, 1, H, W) m. Smooth noise is drawn on a coarse grid and interpolated (Dex-Net 2.0, section IV-C).

@@ -21,10 +21,10 @@ from shared.registry import ModelCard
 from trainer_job.data.shard_images import map_of, picture_of
 from trainer_job.tasks.base import Learner
 from trainer_job.tasks.heatmap_task import at
-from trainer_job.training.augmentation import Labels, change
-from trainer_job.training.recipe import AugmentRecipe, Recipe
+from trainer_job.training.augmentation import Labels, augment_images
+from trainer_job.training.recipe import AugmentRecipe, TrainingRecipe
 
-Self = TypeVar("Self", bound="HeatLearner")
+Self = TypeVar("Self", bound="HeatmapLearner")
 WINDOW, TRAINED = 0.6, 0.7
 """Side of a window as a share of the network's picture, and side of what is trained on as a share of the window: turned by any
 angle it still shows nothing from beyond the window. Both are rounded to multiples of STRIDE."""
@@ -32,7 +32,7 @@ STRIDE = 16
 
 
 @dataclass(frozen=True)
-class HeatLearner(Learner):
+class HeatmapLearner(Learner):
     """Heat maps of colour pictures. A view is a window (3, side, side) of the picture in the network's size, 0 to 255; facts:
     row and column of the grasp in it, the map, principal point (u, v) and focal length, in the window's pixels."""
 
@@ -99,14 +99,14 @@ class HeatLearner(Learner):
         """Turns, mirrors and shifts with the grasp, and other colours; a smaller window comes out."""
         labels = _labels(facts, (views.shape[2], views.shape[3]))
         angles = torch.tensor(self.network.angles, device=views.device)
-        images, moved = change(views / 255, labels, angles, self.changes, generator)
+        images, moved = augment_images(views / 255, labels, angles, self.changes, generator)
         assert moved.lenses is not None
         return 255 * images, torch.cat([moved.place, moved.map[:, None].to(facts.dtype), moved.lenses], 1)
 
 
-def heat_learner(recipe: Recipe, planner: str) -> HeatLearner:
+def heatmap_learner(recipe: TrainingRecipe, planner: str) -> HeatmapLearner:
     """The learner of a recipe on shards, whose model `planner` serves."""
-    learner = HeatLearner(
+    learner = HeatmapLearner(
         recipe.name, planner, recipe.architecture, recipe.parameters, recipe.kind, recipe.view, changes=recipe.augment
     )
     return learner._seeing(recipe.view)

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from shared.networks.rgb_input import rays
 from shared.open_hand import AROUND
-from trainer_job.data.heatmap_labels import HeatLabels
+from trainer_job.data.heatmap_labels import HeatmapLabels
 from trainer_job.evaluation.figures import draw_heatmaps
 from trainer_job.evaluation.metrics import binary_metrics
-from trainer_job.training.augmentation import Labels, change
-from trainer_job.training.recipe import Recipe
+from trainer_job.training.augmentation import Labels, augment_images
+from trainer_job.training.recipe import TrainingRecipe
 
 EVALUATED = 32
 FITS = (0.02, 0.95)
@@ -24,13 +24,13 @@ FITS = (0.02, 0.95)
 Measured on 6,720 grasps over the table: 2 % and 95 %, nearly linear between."""
 
 
-class HeatTask:
+class HeatmapTask:
     """Pictures and labelled places for one recipe; a batch is of pictures, each with all its labels.
 
     angles: image angle of each rotation id, rad.
     """
 
-    def __init__(self, training: HeatLabels, validation: HeatLabels | None, recipe: Recipe, angles: list[float]):
+    def __init__(self, training: HeatmapLabels, validation: HeatmapLabels | None, recipe: TrainingRecipe, angles: list[float]):
         self.recipe, self.angles = recipe, torch.tensor(angles)
         if validation is None:
             pictures = training.pictures
@@ -53,7 +53,7 @@ class HeatTask:
 
     def batch(self, pictures: np.ndarray, device: torch.device) -> tuple[tuple[Tensor, ...], Labels]:
         """Changed pictures and their labels."""
-        images, labels = change(*self.data.tensors(pictures), self.angles, self.recipe.augment, self.noise)
+        images, labels = augment_images(*self.data.tensors(pictures), self.angles, self.recipe.augment, self.noise)
         return (self._inputs(images, labels, device),), labels.to(device)
 
     def _inputs(self, images: Tensor, labels: Labels, device: torch.device) -> Tensor:
@@ -127,7 +127,7 @@ class HeatTask:
 class _Grouped:
     """Labels in the order of their pictures."""
 
-    def __init__(self, labels: HeatLabels) -> None:
+    def __init__(self, labels: HeatmapLabels) -> None:
         self.labels = labels.pick(np.argsort(labels.which, kind="stable"))
 
     def tensors(self, pictures: np.ndarray) -> tuple[Tensor, Labels]:

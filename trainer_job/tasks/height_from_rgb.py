@@ -14,17 +14,27 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.networks.height_from_rgb import BOUNDS, COARSE, COARSER, PIXELS_PER_METRE, REACHES, SIDE, Told, at_turns, bins
+from shared.networks.height_from_rgb import (
+    BOUNDS,
+    COARSE,
+    COARSER,
+    PIXELS_PER_METRE,
+    REACHES,
+    SIDE,
+    HeightEstimate,
+    at_turns,
+    bins,
+)
 from shared.networks.mobileunet import MobileUNet
-from shared.networks.radial import leans, outward_angles, outward_windows
+from shared.networks.radial import leans, radial_angles, radial_windows
 from shared.open_hand import AROUND
 from shared.registry import ModelCard, Registry, UnknownModel
-from shared.rgb_windows import CELL, UNTRIED, Looks, Tried
+from shared.rgb_windows import CELL, UNTRIED, RgbWindows, TriedGrasp
 from shared.table_grasp import ROTATIONS
-from trainer_job.data.rgb_window_folders import LookFolders
-from trainer_job.evaluation.figures import draw_statures
-from trainer_job.training.augmentation import recolour
-from trainer_job.training.recipe import Recipe
+from trainer_job.data.rgb_window_folders import RgbWindowFolders
+from trainer_job.evaluation.figures import draw_heights
+from trainer_job.training.augmentation import jitter_colour
+from trainer_job.training.recipe import TrainingRecipe
 
 EVALUATED = 128
 MOST_EVALUATED = 4096
@@ -90,10 +100,12 @@ def beside_maps(card: ModelCard, registry: Registry) -> ModelCard:
     return card.model_copy(update={"metrics": metrics, "calibration": maps.calibration, "training": training})
 
 
-class StatureTask:
+class HeightFromRgbTask:
     """Looks for one recipe. A batch is of windows, each with its middle on a thing."""
 
-    def __init__(self, training: LookFolders, validation: LookFolders, recipe: Recipe, network: MobileUNet) -> None:
+    def __init__(
+        self, training: RgbWindowFolders, validation: RgbWindowFolders, recipe: TrainingRecipe, network: MobileUNet
+    ) -> None:
         if network.stature is None:
             raise ValueError("part: stature asks for a network with `stature: true` among its parameters")
         network.stature.requires_grad_(True)
@@ -112,15 +124,15 @@ class StatureTask:
         turns = TURN * torch.randn(count, generator=self.noise)
         mirrors = torch.rand(count, generator=self.noise) < 0.5
         windows, lean, answers = _windows(self.data.pick(rows), self.noise, turns, mirrors)
-        windows = recolour(windows, self.recipe.augment, self.noise)
+        windows = jitter_colour(windows, self.recipe.augment, self.noise)
         return (windows.to(device), lean.to(device)), answers.to(device)
 
-    def forward(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> Told:
+    def forward(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> HeightEstimate:
         assert isinstance(network, MobileUNet)
         assert network.stature is not None
         return network.stature.told(*inputs)
 
-    def loss(self, outputs: Told, answers: Answers) -> Tensor:
+    def loss(self, outputs: HeightEstimate, answers: Answers) -> Tensor:
         fits = F.binary_cross_entropy_with_logits(outputs.fits, answers.fits)
         where = F.binary_cross_entropy_with_logits(outputs.things, answers.things)
         each = torch.where(answers.spots > 0, 1 + bins(answers.spots), 0)
@@ -165,11 +177,11 @@ class StatureTask:
         inputs, answers = self._plain(np.arange(min(8, len(self.held_out))), device)
         shares = self.forward(network, inputs).highest[:, 0].softmax(1).cpu()
         windows = inputs[0].permute(0, 2, 3, 1).cpu()
-        draw_statures(windows.numpy(), shares.numpy(), np.asarray(BOUNDS), answers.highest[:, 0].numpy(), path)
+        draw_heights(windows.numpy(), shares.numpy(), np.asarray(BOUNDS), answers.highest[:, 0].numpy(), path)
 
 
 def _windows(
-    looks: Looks, noise: torch.Generator, turns: Tensor | None = None, mirrors: Tensor | None = None
+    looks: RgbWindows, noise: torch.Generator, turns: Tensor | None = None, mirrors: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Answers]:
     """Windows (N, 3, SIDE, SIDE), leans (N,) and answers around one point of a thing in each look."""
     colours = torch.from_numpy(looks.colours).permute(0, 3, 1, 2).float() / 255
@@ -177,16 +189,16 @@ def _windows(
     middles, rows = _middles(looks, heights, noise)
     cells = ((middles + 0.5) / CELL).long()
     nadirs = lenses[:, :2]
-    windows = outward_windows(colours, middles, nadirs, SIDE, turns, mirrors)
-    seen = outward_windows(heights[:, None], middles, nadirs, SIDE, turns, mirrors)[:, 0]
+    windows = radial_windows(colours, middles, nadirs, SIDE, turns, mirrors)
+    seen = radial_windows(heights[:, None], middles, nadirs, SIDE, turns, mirrors)[:, 0]
     each = torch.arange(len(cells))
     fits = torch.from_numpy(looks.fits[each, :, cells[:, 1], cells[:, 0]]).float().unflatten(1, (-1, ROTATIONS)) / AROUND
-    outward = outward_angles(middles, nadirs, turns)
+    outward = radial_angles(middles, nadirs, turns)
     answers = Answers(
-        _way(outward, mirrors) * (rows[:, Tried.ANGLE] - outward) * ROTATIONS / math.pi,
-        rows[:, Tried.LEVEL].clamp(min=0).long(),
-        rows[:, Tried.HELD],
-        turned_outward(fits, outward, mirrors),
+        _way(outward, mirrors) * (rows[:, TriedGrasp.ANGLE] - outward) * ROTATIONS / math.pi,
+        rows[:, TriedGrasp.LEVEL].clamp(min=0).long(),
+        rows[:, TriedGrasp.HELD],
+        turned_radially(fits, outward, mirrors),
         _highest(heights, middles.round().long()),
         F.avg_pool2d((seen > 0.5 * LOWEST).float(), COARSE),
         F.max_pool2d(seen, COARSER),
@@ -194,7 +206,7 @@ def _windows(
     return windows, leans(middles, nadirs, lenses[:, 2]), answers
 
 
-def turned_outward(fits: Tensor, outward: Tensor, mirrors: Tensor | None = None) -> Tensor:
+def turned_radially(fits: Tensor, outward: Tensor, mirrors: Tensor | None = None) -> Tensor:
     """Answers (N, T, R) for image angles k pi / R, for angles k pi / R from directions `outward` (N,), rad, between the nearest
     two; mirrors (N,) bool: of windows that are mirrored across that direction."""
     rotations = torch.arange(fits.shape[2])
@@ -206,15 +218,15 @@ def _way(outward: Tensor, mirrors: Tensor | None) -> Tensor:
     return torch.ones_like(outward) if mirrors is None else torch.where(mirrors, -1.0, 1.0)
 
 
-def _middles(looks: Looks, heights: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor]:
+def _middles(looks: RgbWindows, heights: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor]:
     """Middles (N, 2) of windows of looks with heights (N, S, S), m, and the grasps (N, 5) that were tried there, if any."""
     cells = _on_things(heights, noise)
     tried = torch.from_numpy(np.array(looks.tried))
     count, tries = tried.shape[:2]
     rows = tried[torch.arange(count), torch.randint(tries, (count,), generator=noise)]
-    there = (torch.rand(count, generator=noise) < AT_TRIED) & (rows[:, Tried.HELD] != UNTRIED)
+    there = (torch.rand(count, generator=noise) < AT_TRIED) & (rows[:, TriedGrasp.HELD] != UNTRIED)
     rows = torch.where(there[:, None], rows, UNTRIED)
-    return torch.where(there[:, None], rows[:, : Tried.ANGLE], (cells + 0.5) * CELL - 0.5), rows
+    return torch.where(there[:, None], rows[:, : TriedGrasp.ANGLE], (cells + 0.5) * CELL - 0.5), rows
 
 
 def _on_things(heights: Tensor, noise: torch.Generator) -> Tensor:

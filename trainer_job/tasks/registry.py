@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainer_job.tasks.base import Learner
 from trainer_job.tasks.crop_learner import crop_learner
-from trainer_job.tasks.heatmap_learner import heat_learner
+from trainer_job.tasks.heatmap_learner import heatmap_learner
 from trainer_job.tasks.suction_dense import SuctionLearner
 from trainer_job.training.recipe import load
 
@@ -14,6 +14,6 @@ LEARNERS: dict[str, Learner] = {
         Learner(),
         SuctionLearner(),
         crop_learner(load("gqcnn4-jaw-shards"), planner="gqcnn"),
-        heat_learner(load("heatmap16"), planner="heatmap"),
+        heatmap_learner(load("heatmap16"), planner="heatmap"),
     )
 }

@@ -45,7 +45,7 @@ class Labels:
         return replace(self, picture=self.picture[rows], place=self.place[rows], map=self.map[rows], success=self.success[rows])
 
 
-def change(
+def augment_images(
     images: Tensor, labels: Labels, angles: Tensor, augment: AugmentRecipe, generator: torch.Generator
 ) -> tuple[Tensor, Labels]:
     """Pictures (N, 3, H, W) changed as the recipe says, and their labels moved along; those that leave the picture are dropped.
@@ -72,7 +72,7 @@ def change(
         moved, inside = motion.labels(labels, angles)
     if augment.turn or augment.mirror or augment.shift or augment.window:
         images = motion.pictures(images)
-    return recolour(images, augment, generator), moved.pick(inside)
+    return jitter_colour(images, augment, generator), moved.pick(inside)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _one_each(labels: Labels, drawn: Tensor) -> Tensor:
     return labels.place[starts + (drawn * counts).long().clamp(max=counts - 1)].flip(1)
 
 
-def recolour(images: Tensor, augment: AugmentRecipe, generator: torch.Generator) -> Tensor:
+def jitter_colour(images: Tensor, augment: AugmentRecipe, generator: torch.Generator) -> Tensor:
     """Pictures in another hue, saturation, contrast and brightness, by a matrix on (r, g, b); some of them grey.
 
     The hue turns all the way round: colours say nothing about what can be grasped.

@@ -17,7 +17,7 @@ TIMEOUT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Ranks:
+class DistContext:
     """This process among those that train together. Rank 0 ingests, decides and publishes; the others only train."""
 
     rank: int = 0
@@ -50,10 +50,10 @@ class Ranks:
         return bool(votes.item())
 
 
-SINGLE = Ranks()
+SINGLE = DistContext()
 
 
-def join(threads: int = 0) -> Ranks:
+def join(threads: int = 0) -> DistContext:
     """Joins the processes that torchrun started, over NCCL where each has a GPU of its own and over Gloo elsewhere.
 
     threads: of each process on the CPU; 0: one less than there are cores, since threads that wait for each other on a core
@@ -67,9 +67,9 @@ def join(threads: int = 0) -> Ranks:
     if gpu:
         torch.cuda.set_device(device)
     if world == 1:
-        return Ranks(device=device)
+        return DistContext(device=device)
     dist.init_process_group("nccl" if gpu else "gloo", timeout=TIMEOUT)
-    return Ranks(dist.get_rank(), world, device)
+    return DistContext(dist.get_rank(), world, device)
 
 
 def leave() -> None:

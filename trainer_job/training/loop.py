@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from trainer_job.tasks.base import Learner
-from trainer_job.training.distributed import SINGLE, Ranks
+from trainer_job.training.distributed import SINGLE, DistContext
 
 MOST_PASSES = 30
 """More passes over a small set only teach it by heart."""
@@ -56,7 +56,7 @@ class Schedule:
 
 
 @dataclass
-class Curves:
+class TrainingHistory:
     """Training loss, nats: mean over each `every` steps."""
 
     every: int = 20
@@ -70,10 +70,10 @@ def train(
     examples: Examples,
     schedule: Schedule,
     seed: int,
-    ranks: Ranks = SINGLE,
+    ranks: DistContext = SINGLE,
     stopping: Callable[[], bool] = lambda: False,
     on_progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
-) -> Curves:
+) -> TrainingHistory:
     """Trains `network` in place, by unweighted cross-entropy: weights on classes would spoil the probabilities.
 
     Every rank draws the same batches and works on its own slice. Raises Interrupted when `stopping` turns true.
@@ -83,10 +83,10 @@ def train(
     steps = schedule.steps(len(examples))
     optimizer = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, schedule.learning_rate, total_steps=steps, pct_start=0.2)
-    order = Order(len(examples), schedule.batch, seed)
+    order = BatchSampler(len(examples), schedule.batch, seed)
     noise = torch.Generator(ranks.device).manual_seed(seed * ranks.world + ranks.rank)
     torch.manual_seed(seed)
-    curves, recent = Curves(), []
+    curves, recent = TrainingHistory(), []
     for step in range(1, steps + 1):
         if ranks.any(stopping()):
             raise Interrupted(f"stopped at step {step} of {steps}")
@@ -144,7 +144,7 @@ def blend(network: nn.Module, champion: nn.Module, share: float) -> None:
                 value.lerp_(old[name].to(value.device), 1 - share)
 
 
-class Order:
+class BatchSampler:
     """Batches of a reshuffled set, pass after pass; a batch is never smaller than the set allows."""
 
     def __init__(self, count: int, batch: int, seed: int) -> None:

@@ -54,7 +54,7 @@ class AugmentRecipe(_Part):
     )
 
 
-class Recipe(_Part):
+class TrainingRecipe(_Part):
     name: str = Field(description="model name in the registry")
     architecture: str
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -77,13 +77,13 @@ class Recipe(_Part):
     seed: int = 0
 
 
-def load(name: str) -> Recipe:
+def load(name: str) -> TrainingRecipe:
     """A recipe file, or the name of a shipped one. Raises ValueError that says what is wrong with it."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else SHIPPED / f"{name}.yaml"
     if not path.is_file():
         raise ValueError(f"no recipe {name!r}; expected a YAML file or one of {', '.join(shipped())}")
     try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text()))
+        return TrainingRecipe.model_validate(yaml.safe_load(path.read_text()))
     except (yaml.YAMLError, ValidationError) as error:
         raise ValueError(f"{path}: {error}") from error
 

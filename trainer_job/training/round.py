@@ -11,14 +11,14 @@ import numpy as np
 
 from shared.registry import Registry
 from shared.settings import TrainerSettings
-from trainer_job.data.feature_cache import ViewCache
-from trainer_job.data.replay_buffer import Library, Selection, examples
+from trainer_job.data.feature_cache import FeatureCache
+from trainer_job.data.replay_buffer import ReplayBuffer, SampleRefs, examples
 from trainer_job.evaluation.assessment import assess, draw
 from trainer_job.promotion.publish import Trained, is_trained, load_network, publish_candidate
 from trainer_job.tasks.base import Learner
 from trainer_job.tasks.registry import LEARNERS
-from trainer_job.training.distributed import SINGLE, Ranks
-from trainer_job.training.loop import Curves, Schedule, blend, new_share, train
+from trainer_job.training.distributed import SINGLE, DistContext
+from trainer_job.training.loop import Schedule, TrainingHistory, blend, new_share, train
 
 FRESH = Schedule(batch=64, learning_rate=1e-3)
 """From a random initialisation."""
@@ -41,10 +41,10 @@ class RoundPlan:
     parent: int
     seed: int
     schedule: Schedule
-    selection: Selection
+    selection: SampleRefs
 
 
-def plan_round(library: Library, registry: Registry, settings: TrainerSettings, name: str) -> RoundPlan:
+def plan_round(library: ReplayBuffer, registry: Registry, settings: TrainerSettings, name: str) -> RoundPlan:
     """The next round; the same again after a kill as long as no outcome is added, since its seed is the next version's."""
     parent = registry.champion(name)
     if parent is None:
@@ -69,12 +69,12 @@ def trained_on(registry: Registry, name: str, known: int) -> int:
 def train_round(
     plan: RoundPlan,
     registry: Registry,
-    cache: ViewCache,
+    cache: FeatureCache,
     shards: Path,
-    ranks: Ranks = SINGLE,
+    ranks: DistContext = SINGLE,
     stopping: Callable[[], bool] = lambda: False,
     on_progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
-) -> tuple[Any, Curves]:
+) -> tuple[Any, TrainingHistory]:
     """The part that all ranks run: (network, curves). Raises Interrupted."""
     network, learner = load_network(registry, plan.name, plan.parent), learner_of(registry, plan.name, plan.parent)
     if learner.view_name != cache.learner.view_name:
@@ -97,7 +97,13 @@ def blend_with(registry: Registry, name: str, champion: int, network: Any, outco
 
 
 def finish_round(
-    plan: RoundPlan, network: Any, curves: Curves, library: Library, registry: Registry, runs: Path, ranks: Ranks = SINGLE
+    plan: RoundPlan,
+    network: Any,
+    curves: TrainingHistory,
+    library: ReplayBuffer,
+    registry: Registry,
+    runs: Path,
+    ranks: DistContext = SINGLE,
 ) -> int:
     """Rank 0's part: test against the champion on held-out scenes, draw, publish. Returns the candidate's version."""
     held_out = library.held_out()

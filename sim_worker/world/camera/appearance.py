@@ -63,7 +63,7 @@ class Appearance:
 
 
 @dataclass(frozen=True)
-class Painting:
+class DeferredRgb:
     """A rendered image whose colours are worked out when someone asks for them: most planners see depth alone.
 
     rgb (H, W, 3) uint8: as rendered, without the table. bare (H, W) bool: where the table or nothing shows. depth (H, W), m:

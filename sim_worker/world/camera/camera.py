@@ -17,7 +17,7 @@ import pybullet
 from grasp_client.contract import CameraIntrinsics
 from grasp_client.geometry import approach_frame, look_at, pose_from
 from grasp_client.observation import Observation
-from sim_worker.world.camera.appearance import Painting
+from sim_worker.world.camera.appearance import DeferredRgb
 from sim_worker.world.simulation.physics import Physics
 from sim_worker.world.simulation.profiles import Conditions
 from sim_worker.world.simulation.spec import CameraSpec
@@ -30,7 +30,7 @@ OPENGL_TO_OPTICAL = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
-class View:
+class CameraView:
     """One look at the scene. `observation`: depth, as the sensor gives it. `segmentation` (H, W) int32: 0 table and bin, i + 1
     object i of `objects`, -1 nothing."""
 
@@ -40,7 +40,7 @@ class View:
     true_camera_pose: np.ndarray
     segmentation: np.ndarray
     objects: tuple[str, ...]
-    painting: Painting
+    painting: DeferredRgb
 
     @cached_property
     def rgb(self) -> np.ndarray:

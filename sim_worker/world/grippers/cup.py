@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from grasp_client.contract import Failure, Gripper
 from grasp_client.geometry import transform
 from sim_worker.world.grippers.attempt import REQUIRED_RISE, AttemptResult, Detail
-from sim_worker.world.grippers.floating_base import METAL, RUBBER, Carriage, Solid
+from sim_worker.world.grippers.floating_base import METAL, RUBBER, FloatingBase, Solid
 from sim_worker.world.grippers.grip import heights_of, lift_and_hold
 from sim_worker.world.simulation.physics import GRAVITY, Physics
 
@@ -28,7 +28,7 @@ BREAK_SHIFT, BREAK_TURN = 0.003, 0.15
 RIM_RAYS = 24
 
 
-class Cup(Carriage):
+class Cup(FloatingBase):
     """The cup in the world of `physics`; its rim lies in the tip frame's xy plane."""
 
     def __init__(self, physics: Physics, gripper: Gripper) -> None:
@@ -72,7 +72,7 @@ def seal(
     return touched.pop(), details
 
 
-class Bond:
+class VacuumConstraint:
     """The vacuum between cup and object: a joint that gives way beyond the cup's force and moment."""
 
     def __init__(self, physics: Physics, cup: Cup, body: int, tip_pose: np.ndarray, pressure: float) -> None:
@@ -115,7 +115,9 @@ class Bond:
         self.physics.client.removeConstraint(self.joint)
 
 
-def suck(physics: Physics, cup: Cup, bodies: Mapping[int, str], tip_pose: np.ndarray, pressure: float) -> AttemptResult:
+def execute_suction_grasp(
+    physics: Physics, cup: Cup, bodies: Mapping[int, str], tip_pose: np.ndarray, pressure: float
+) -> AttemptResult:
     """Grasp with the cup pressed on at `tip_pose` (4, 4), evacuated by `pressure` Pa: seal, lift, hold."""
     start = physics.seconds
     body, details = seal(physics, bodies, tip_pose, cup.gripper.cup_radius)
@@ -124,7 +126,7 @@ def suck(physics: Physics, cup: Cup, bodies: Mapping[int, str], tip_pose: np.nda
     before = heights_of(physics, [body])[body]
     cup.stand(tip_pose)
     physics.client.changeDynamics(body, -1, activationState=pybullet.ACTIVATION_STATE_WAKE_UP)
-    bond = Bond(physics, cup, body, tip_pose, pressure)
+    bond = VacuumConstraint(physics, cup, body, tip_pose, pressure)
     held = lift_and_hold(physics, cup, lambda some: set(some) if bond.holds() else set(), {body})
     bond.release()
     rise = physics.client.getBasePositionAndOrientation(body)[0][2] - before

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from sim_worker.world.simulation.physics import FAR_AWAY, Physics
 
-CARRIAGE_FORCE = 400.0
+BASE_FORCE = 400.0
 """N per axis while closing and lifting."""
 TIP_LINK = 2
 METAL, RUBBER = (0.85, 0.85, 0.88, 1.0), (0.2, 0.2, 0.25, 1.0)
@@ -42,7 +42,7 @@ class Solid:
         return collision, client.createVisualShape(pybullet.GEOM_CYLINDER, radius=radius, length=length, **look)
 
 
-class Carriage:
+class FloatingBase:
     """A carriage with `solid` on it and fingers that slide along x. It waits far away until it is placed."""
 
     lift_acceleration = 3.0
@@ -86,7 +86,7 @@ class Carriage:
         away[2, 3] = -FAR_AWAY
         self.stand(away)
 
-    def carry(self, velocity: np.ndarray, force: float = CARRIAGE_FORCE) -> None:
+    def carry(self, velocity: np.ndarray, force: float = BASE_FORCE) -> None:
         """Move the carriage at `velocity` (3,), m/s in the hand frame, for the next step."""
         self._travel = self._travel + velocity / self.physics.hz
         self.physics.client.setJointMotorControlArray(

@@ -29,7 +29,7 @@ class Lifter(Protocol):
     def raise_by(self, speed: float) -> None: ...
 
 
-def grip(
+def execute_jaw_grasp(
     physics: Physics, jaw: Jaw, bodies: Mapping[int, str], pose: np.ndarray, opening: float, force: float, behind: float = 0.0
 ) -> AttemptResult:
     """Grasp with the jaw at the tip `pose` (4, 4), open by `opening` m, closing with `force` N per finger.

@@ -8,7 +8,7 @@ import numpy as np
 import pybullet
 
 from grasp_client.contract import Gripper
-from sim_worker.world.grippers.floating_base import CARRIAGE_FORCE, METAL, RUBBER, Carriage, Solid
+from sim_worker.world.grippers.floating_base import BASE_FORCE, METAL, RUBBER, FloatingBase, Solid
 from sim_worker.world.simulation.physics import OBJECT_FRICTION, Physics
 
 PALM_HEIGHT = 0.066
@@ -44,7 +44,7 @@ class Fingers:
         """Put the fingers `opening` m apart and hold them there."""
         for link in self.links:
             self.physics.client.resetJointState(self.body, link, opening / 2)
-        self._drive(0.0, CARRIAGE_FORCE)
+        self._drive(0.0, BASE_FORCE)
 
     def _drive(self, speed: float, force: float) -> None:
         self.physics.client.setJointMotorControlArray(
@@ -77,7 +77,7 @@ class Fingers:
         return self.touching(0) & self.touching(1) & set(bodies)
 
 
-class Jaw(Carriage):
+class Jaw(FloatingBase):
     """The jaw in the world of `physics`."""
 
     def __init__(self, physics: Physics, gripper: Gripper, friction: float) -> None:

@@ -28,7 +28,7 @@ MOST_RETREAT = 0.12
 
 
 @dataclass(frozen=True)
-class Probe:
+class CollisionProbe:
     """A solid in the tip frame, m. `size`: full extents of a box, or radius and length along z of a cylinder."""
 
     centre: tuple[float, float, float]
@@ -44,30 +44,30 @@ class Probe:
         return float(tip_pose[2, 3] + up @ np.asarray(self.centre)) - reach
 
 
-def jaw_probes(gripper: Gripper, opening: float) -> list[Probe]:
+def jaw_probes(gripper: Gripper, opening: float) -> list[CollisionProbe]:
     """Both fingers and the palm of the jaw at this opening (m), drawn out backwards to SWEEP_LENGTH."""
     x = (opening + gripper.finger_thickness) / 2
     finger = (gripper.finger_thickness, gripper.finger_width, SWEEP_LENGTH)
     palm_length = max(SWEEP_LENGTH - gripper.finger_depth, 0.05)
     palm = (gripper.palm_width, gripper.palm_thickness, palm_length)
     return [
-        Probe((x, 0, -SWEEP_LENGTH / 2), finger),
-        Probe((-x, 0, -SWEEP_LENGTH / 2), finger),
-        Probe((0, 0, -gripper.finger_depth - palm_length / 2), palm),
+        CollisionProbe((x, 0, -SWEEP_LENGTH / 2), finger),
+        CollisionProbe((-x, 0, -SWEEP_LENGTH / 2), finger),
+        CollisionProbe((0, 0, -gripper.finger_depth - palm_length / 2), palm),
     ]
 
 
-def cup_probes(gripper: Gripper) -> list[Probe]:
+def cup_probes(gripper: Gripper) -> list[CollisionProbe]:
     """The suction cup but for its lip, drawn out backwards to SWEEP_LENGTH."""
-    return [Probe((0, 0, -LIP_CLEARANCE - SWEEP_LENGTH / 2), (gripper.cup_radius, SWEEP_LENGTH))]
+    return [CollisionProbe((0, 0, -LIP_CLEARANCE - SWEEP_LENGTH / 2), (gripper.cup_radius, SWEEP_LENGTH))]
 
 
-def below_table(probes: Sequence[Probe], tip_pose: np.ndarray) -> bool:
+def below_table(probes: Sequence[CollisionProbe], tip_pose: np.ndarray) -> bool:
     """Whether a point of the probes lies under the table top by more than TOLERANCE."""
     return any(probe.lowest(tip_pose) < -TOLERANCE for probe in probes)
 
 
-class Sweep:
+class ApproachSweep:
     """Solids that probe the world of `physics` without being in it. Shapes are kept per size for the life of the world."""
 
     def __init__(self, physics: Physics) -> None:
@@ -84,7 +84,9 @@ class Sweep:
             )
         return self._shapes[size]
 
-    def hit(self, probes: Sequence[Probe], tip_pose: np.ndarray, skins: Mapping[int, float]) -> tuple[int, float] | None:
+    def hit(
+        self, probes: Sequence[CollisionProbe], tip_pose: np.ndarray, skins: Mapping[int, float]
+    ) -> tuple[int, float] | None:
         """The first body that a probe enters by more than TOLERANCE, and how deep (m); None if the way is free.
 
         `skins`: for each body to check, how far its contact surface lies outside the drawn one, m.
@@ -106,7 +108,7 @@ class Sweep:
                     return body, depth
         return None
 
-    def clear_distance(self, probes: Sequence[Probe], tip_pose: np.ndarray, skins: Mapping[int, float]) -> float:
+    def clear_distance(self, probes: Sequence[CollisionProbe], tip_pose: np.ndarray, skins: Mapping[int, float]) -> float:
         """How far the hand must stand back to be free of all bodies, m, up to MOST_RETREAT, with 2 mm to spare."""
         low, high = 0.0, MOST_RETREAT
         while high - low > 0.001:

@@ -27,7 +27,7 @@ walls, as parts poured from a box do."""
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedObject:
     """An object and where it is: position (m) and orientation (xyzw) of its centre-of-mass frame in the base frame."""
 
     name: str
@@ -43,12 +43,12 @@ class Placed:
         physics.client.resetBasePositionAndOrientation(body, self.position, self.orientation)
         return body
 
-    def moved_to(self, physics: Physics, body: int) -> Placed:
+    def moved_to(self, physics: Physics, body: int) -> PlacedObject:
         position, orientation = physics.client.getBasePositionAndOrientation(body)
-        return Placed(self.name, self.model, self.mass, self.colour, position, orientation)
+        return PlacedObject(self.name, self.model, self.mass, self.colour, position, orientation)
 
 
-def settled(physics: Physics, objects: dict[int, Placed], within: tuple[float, float]) -> list[Placed]:
+def settled(physics: Physics, objects: dict[int, PlacedObject], within: tuple[float, float]) -> list[PlacedObject]:
     """Where the objects rest; those that do not, sank, or lie outside the half sides `within` (x, y), m, are left out."""
     physics.settle(list(objects), SETTLE_SECONDS)
     found = []
@@ -63,8 +63,8 @@ def settled(physics: Physics, objects: dict[int, Placed], within: tuple[float, f
 
 
 def arrange(
-    physics: Physics, spec: SceneSpec, objects: list[Placed], spares: Iterator[Placed], random: np.random.Generator
-) -> list[Placed] | None:
+    physics: Physics, spec: SceneSpec, objects: list[PlacedObject], spares: Iterator[PlacedObject], random: np.random.Generator
+) -> list[PlacedObject] | None:
     """Let the objects come to rest; None if too few of them do, in sight, for the scene to count.
 
     What is lost is set down again, and, if it is lost again and again, replaced by one of `spares`.
@@ -91,7 +91,7 @@ def arrange(
     return found if len(found) >= least else None
 
 
-def _drop(physics: Physics, placed: Placed, xy: np.ndarray, random: np.random.Generator, floor: float = 0.0) -> int:
+def _drop(physics: Physics, placed: PlacedObject, xy: np.ndarray, random: np.random.Generator, floor: float = 0.0) -> int:
     """Release the object, turned at random, with its lowest point 1 cm above `floor` (m)."""
     body = placed.spawn(physics)
     turn = Rotation.random(rng=random).as_quat().tolist()
@@ -103,7 +103,9 @@ def _drop(physics: Physics, placed: Placed, xy: np.ndarray, random: np.random.Ge
     return body
 
 
-def _drop_all(physics: Physics, spec: SceneSpec, objects: list[Placed], random: np.random.Generator) -> dict[int, Placed]:
+def _drop_all(
+    physics: Physics, spec: SceneSpec, objects: list[PlacedObject], random: np.random.Generator
+) -> dict[int, PlacedObject]:
     """Drop one after another inside walls; those of a pile are then taken away."""
     if spec.kind == "bin":
         inner = np.array(spec.bin_size[:2])
@@ -113,7 +115,7 @@ def _drop_all(physics: Physics, spec: SceneSpec, objects: list[Placed], random: 
         inner = np.array([side, side])
         spread = np.maximum(inner / 2 - 0.07, 0.01)
     temporary = walls(physics, float(inner[0]), float(inner[1]), height=1.0, drawn=False)
-    bodies: dict[int, Placed] = {}
+    bodies: dict[int, PlacedObject] = {}
     for placed in objects:
         top = max((physics.client.getAABB(body)[1][2] for body in bodies), default=0.0)
         bodies[_drop(physics, placed, random.uniform(-spread, spread), random, floor=top)] = placed
@@ -126,9 +128,11 @@ def _drop_all(physics: Physics, spec: SceneSpec, objects: list[Placed], random: 
     return bodies
 
 
-def _set_close(physics: Physics, spec: SceneSpec, objects: list[Placed], random: np.random.Generator) -> dict[int, Placed]:
+def _set_close(
+    physics: Physics, spec: SceneSpec, objects: list[PlacedObject], random: np.random.Generator
+) -> dict[int, PlacedObject]:
     """Stand each object, longest side up if that is stable enough, as near to the middle as 5 mm of air allow."""
-    bodies: dict[int, Placed] = {}
+    bodies: dict[int, PlacedObject] = {}
     for placed in objects:
         body = placed.spawn(physics)
         low, high = (np.array(corner) for corner in physics.client.getAABB(body))
@@ -139,8 +143,8 @@ def _set_close(physics: Physics, spec: SceneSpec, objects: list[Placed], random:
 
 
 def _set_down_again(
-    physics: Physics, spec: SceneSpec, resting: list[Placed], lost: list[Placed], random: np.random.Generator
-) -> dict[int, Placed]:
+    physics: Physics, spec: SceneSpec, resting: list[PlacedObject], lost: list[PlacedObject], random: np.random.Generator
+) -> dict[int, PlacedObject]:
     """The scene as it rests, and the lost objects, turned at random: on the table near the middle, or on the heap."""
     physics.reset()
     fixed = [body for body, name in surroundings(physics, spec).items() if name != "table"]

@@ -12,18 +12,18 @@ from scipy.spatial.transform import Rotation
 from grasp_client.contract import ContactRule, Gripper
 from grasp_client.geometry import pose_from
 from grasp_client.observation import Observation
-from sim_worker.world.camera.appearance import Appearance, Painting
-from sim_worker.world.camera.camera import BACKGROUND, TABLE, View, camera_poses, plane_depth, render
+from sim_worker.world.camera.appearance import Appearance, DeferredRgb
+from sim_worker.world.camera.camera import BACKGROUND, TABLE, CameraView, camera_poses, plane_depth, render
 from sim_worker.world.camera.sensor import sense
 from sim_worker.world.grippers.arm import Arm
 from sim_worker.world.grippers.attempt import AttemptResult
-from sim_worker.world.grippers.cup import Cup, suck
-from sim_worker.world.grippers.grip import grip
+from sim_worker.world.grippers.cup import Cup, execute_suction_grasp
+from sim_worker.world.grippers.grip import execute_jaw_grasp
 from sim_worker.world.grippers.jaw import Jaw
-from sim_worker.world.simulation.collision_probe import Probe, Sweep, below_table, cup_probes, jaw_probes
+from sim_worker.world.simulation.collision_probe import ApproachSweep, CollisionProbe, below_table, cup_probes, jaw_probes
 from sim_worker.world.simulation.fixtures import surroundings
 from sim_worker.world.simulation.physics import ATTEMPT_HZ, AWAKE, FAR_AWAY, SLEEP
-from sim_worker.world.simulation.placement import Placed, settled
+from sim_worker.world.simulation.placement import PlacedObject, settled
 from sim_worker.world.simulation.profiles import Conditions
 from sim_worker.world.simulation.spec import CameraSpec, SceneSpec
 
@@ -52,7 +52,7 @@ def hand_for(gripper: Gripper, name: HandName) -> HandKey:
 
 
 @dataclass
-class Stage:
+class SimState:
     """A scene as it stands in the simulation, ready to be returned to."""
 
     wanted: HandKey
@@ -60,7 +60,7 @@ class Stage:
     bodies: dict[int, str]
     fixed: dict[int, str]
     skins: dict[int, float]
-    sweep: Sweep
+    sweep: ApproachSweep
     moved: bool = True
 
 
@@ -71,12 +71,12 @@ class Scene:
     scene gives the same outcomes whatever the world did before.
     """
 
-    def __init__(self, world: World, spec: SceneSpec, conditions: Conditions, placed: list[Placed]) -> None:
+    def __init__(self, world: World, spec: SceneSpec, conditions: Conditions, placed: list[PlacedObject]) -> None:
         self.world, self.spec, self.conditions = world, spec, conditions
         self.placed = placed
         self.changes = 0
         self.attempts = 0
-        self._view: View | None = None
+        self._view: CameraView | None = None
         self._appearance = Appearance.draw(world.profile(spec).colours, spec.random("appearance"))
 
     @property
@@ -92,13 +92,13 @@ class Scene:
 
     # -- looking
 
-    def observe(self) -> View:
+    def observe(self) -> CameraView:
         """One image of the settled scene, as the sensor gives it. The same object until the scene changes."""
         if self._view is None:
             self._view = self.observe_with(self.spec.camera)
         return self._view
 
-    def observe_with(self, camera: CameraSpec) -> View:
+    def observe_with(self, camera: CameraSpec) -> CameraView:
         """As `observe`, through another camera: from the side, larger, or in the hand (see `eye_in_hand`)."""
         stage = self._stage(None)
         if stage.moved:
@@ -111,8 +111,8 @@ class Scene:
         random = self.spec.random("sensor", self.changes, repr(camera))
         depth = sense(exact, self.conditions.sensor, random, camera.focal)
         segmentation = np.where(bare, np.where(table > 0, TABLE, BACKGROUND), _numbered(image.bodies, stage))
-        painting = Painting(self._appearance, image.rgb, bare, exact, camera.intrinsics, true)
-        return View(
+        painting = DeferredRgb(self._appearance, image.rgb, bare, exact, camera.intrinsics, true)
+        return CameraView(
             Observation(depth=depth), camera.intrinsics, told, true, segmentation.astype(np.int32), self.objects, painting
         )
 
@@ -152,14 +152,14 @@ class Scene:
         stage.moved = True
         return self._execute(stage, tip, width, behind)
 
-    def _execute(self, stage: Stage, tip: np.ndarray, width: float, behind: float) -> AttemptResult:
+    def _execute(self, stage: SimState, tip: np.ndarray, width: float, behind: float) -> AttemptResult:
         physics, drawn, hand = self.world.physics, self.conditions, stage.hand
         with physics.finer(ATTEMPT_HZ):
             if isinstance(hand, Cup):
-                return suck(physics, hand, stage.bodies, tip, drawn.vacuum)
+                return execute_suction_grasp(physics, hand, stage.bodies, tip, drawn.vacuum)
             if isinstance(hand, Arm):
                 return hand.execute(stage.bodies, stage.fixed, tip, width, drawn.grip_force)
-            return grip(physics, hand, stage.bodies, tip, width, drawn.grip_force, behind)
+            return execute_jaw_grasp(physics, hand, stage.bodies, tip, width, drawn.grip_force, behind)
 
     def _with_error(self, tip: np.ndarray, trial: int) -> np.ndarray:
         """The tip pose as the hand really reaches it."""
@@ -168,7 +168,7 @@ class Scene:
         turn = Rotation.from_euler("z", draw[3] * self.conditions.pose_turn).as_matrix()
         return tip @ pose_from(turn, shift)
 
-    def _blocked(self, stage: Stage, probes: list[Probe], tip: np.ndarray) -> AttemptResult | None:
+    def _blocked(self, stage: SimState, probes: list[CollisionProbe], tip: np.ndarray) -> AttemptResult | None:
         """The outcome `collision`, if the open hand would enter anything on its way in."""
         if below_table(probes, tip):
             return AttemptResult(False, "collision", "table", details={"phase": "approach"})
@@ -229,7 +229,7 @@ class Scene:
 
     # -- the simulation behind it
 
-    def _stage(self, wanted: HandKey | None) -> Stage:
+    def _stage(self, wanted: HandKey | None) -> SimState:
         """This scene in the simulation, with this hand (None: whichever is there, else the default)."""
         stage = self.world.stage_of(self)
         if stage is not None and wanted in (None, stage.wanted):
@@ -243,7 +243,7 @@ class Scene:
         skins = {body: placed.model.skin for body, placed in bodies.items()}
         skins |= {body: 0.0 for body, name in fixed.items() if name != "table"}
         names = {body: placed.name for body, placed in bodies.items()}
-        stage = Stage(wanted, hand, names, fixed, skins, Sweep(physics))
+        stage = SimState(wanted, hand, names, fixed, skins, ApproachSweep(physics))
         self.world.take_stage(self, stage)
         return stage
 
@@ -255,7 +255,7 @@ class Scene:
         return kind(self.world.physics, gripper, self.conditions.friction)
 
 
-def _numbered(bodies: np.ndarray, stage: Stage) -> np.ndarray:
+def _numbered(bodies: np.ndarray, stage: SimState) -> np.ndarray:
     """Body ids (H, W), -1 for none, as the numbers of a view's segmentation."""
     numbers = np.full(max([*stage.bodies, *stage.fixed, stage.hand.body]) + 2, BACKGROUND, dtype=np.int32)
     numbers[list(stage.fixed)] = TABLE

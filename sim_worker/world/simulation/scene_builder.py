@@ -13,9 +13,9 @@ from sim_worker.world.objects.catalogue import draw_names, model_named
 from sim_worker.world.objects.folder import folder_models
 from sim_worker.world.objects.objects import ObjectModel
 from sim_worker.world.simulation.physics import Physics
-from sim_worker.world.simulation.placement import Placed, arrange
+from sim_worker.world.simulation.placement import PlacedObject, arrange
 from sim_worker.world.simulation.profiles import PROFILES, Conditions, Profile, draw_mass
-from sim_worker.world.simulation.scene import Scene, SceneError, Stage
+from sim_worker.world.simulation.scene import Scene, SceneError, SimState
 from sim_worker.world.simulation.spec import DEFAULT_COUNTS, SceneSpec
 
 MOST_DRAWS = 40
@@ -28,7 +28,7 @@ class World:
     def __init__(self, physics: Physics | None = None) -> None:
         self.physics = physics or Physics()
         self._owner: Scene | None = None
-        self._current: Stage | None = None
+        self._current: SimState | None = None
         self._folders: dict[Path, dict[str, ObjectModel]] = {}
 
     @staticmethod
@@ -51,7 +51,7 @@ class World:
             f"no {spec.kind} scene of seed {spec.seed} came to rest in {MOST_DRAWS} draws of {spec.object_set!r} objects"
         )
 
-    def _draw_objects(self, spec: SceneSpec, draw: int) -> tuple[list[Placed], Iterator[Placed]]:
+    def _draw_objects(self, spec: SceneSpec, draw: int) -> tuple[list[PlacedObject], Iterator[PlacedObject]]:
         """The scene's objects, and more of its set to replace some by; none where the spec names its objects."""
         random, folder = spec.random("objects", draw), self._folder(spec)
         low, high = DEFAULT_COUNTS[spec.kind] if spec.count is None else (spec.count, spec.count)
@@ -60,19 +60,19 @@ class World:
         objects = [self._drawn(spec, name, index, seen, random) for index, name in enumerate(names)]
         return objects, iter(()) if spec.objects else self._spares(spec, draw, len(objects), seen)
 
-    def _spares(self, spec: SceneSpec, draw: int, index: int, seen: Counter[str]) -> Iterator[Placed]:
+    def _spares(self, spec: SceneSpec, draw: int, index: int, seen: Counter[str]) -> Iterator[PlacedObject]:
         random, folder = spec.random("spares", draw), self._folder(spec)
         while True:
             yield self._drawn(spec, draw_names(spec.object_set, 1, random, folder)[0], index, seen, random)
             index += 1
 
-    def _drawn(self, spec: SceneSpec, name: str, index: int, seen: Counter[str], random: np.random.Generator) -> Placed:
+    def _drawn(self, spec: SceneSpec, name: str, index: int, seen: Counter[str], random: np.random.Generator) -> PlacedObject:
         """Object `index` of the scene, with a name of its own, a colour and a mass."""
         profile = self.profile(spec)
         seen[name] += 1
         unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
         colour = draw_colour(profile.colours, index, random)
-        return Placed(unique, model_named(name, self._folder(spec)), draw_mass(profile, random), colour)
+        return PlacedObject(unique, model_named(name, self._folder(spec)), draw_mass(profile, random), colour)
 
     def _folder(self, spec: SceneSpec) -> dict[str, ObjectModel] | None:
         """The user's own objects, read once per folder."""
@@ -82,11 +82,11 @@ class World:
             self._folders[spec.objects_dir] = folder_models(spec.objects_dir)
         return self._folders[spec.objects_dir]
 
-    def stage_of(self, scene: Scene) -> Stage | None:
+    def stage_of(self, scene: Scene) -> SimState | None:
         """The scene as it stands in the simulation; None if another one does."""
         return self._current if self._owner is scene else None
 
-    def take_stage(self, scene: Scene, stage: Stage) -> None:
+    def take_stage(self, scene: Scene, stage: SimState) -> None:
         self._owner, self._current = scene, stage
 
     def forget(self) -> None:

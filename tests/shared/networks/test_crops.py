@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared.networks.crops import View, crop, fill_holes
+from shared.networks.crops import CropView, crop, fill_holes
 
 torch.set_num_threads(1)
 
@@ -47,7 +47,7 @@ def test_beyond_the_image_its_rim_is_repeated():
 
 
 def test_view_leaves_the_training_camera_alone_and_brings_others_to_it():
-    view = View(focal_px=500, near=0.6, far=0.9)
+    view = CropView(focal_px=500, near=0.6, far=0.9)
     scale, shift = view.scale_and_shift(np.array([0.7, 1.8, 0.3]), focal=500)
     assert scale == pytest.approx([1, 0.5, 2])
     assert shift == pytest.approx([0, -0.9, 0.3])

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from shared.networks.height_from_rgb import BINS, BOUNDS, REACHES, SIDE, Stature, at_turns, bins
+from shared.networks.height_from_rgb import BINS, BOUNDS, REACHES, SIDE, HeightFromRgb, at_turns, bins
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 
 
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return Stature().eval()
+    return HeightFromRgb().eval()
 
 
 def test_heights_fall_into_the_bins_that_hold_them():

@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from shared.networks.radial import leans, outward_windows
+from shared.networks.radial import leans, radial_windows
 
 SIDE = 16
 
@@ -16,7 +16,7 @@ def ramps(size=64):
 def seen(middles, nadirs, **options):
     """(N, 2, SIDE, SIDE): which pixel (u, v) each pixel of a window shows."""
     middles, nadirs = torch.tensor(middles), torch.tensor(nadirs)
-    return outward_windows(ramps().expand(len(middles), -1, -1, -1), middles, nadirs, SIDE, **options)
+    return radial_windows(ramps().expand(len(middles), -1, -1, -1), middles, nadirs, SIDE, **options)
 
 
 def test_a_window_to_the_right_of_the_nadir_is_cut_out_as_it_is():

@@ -11,7 +11,7 @@ from sim_worker.world import Conditions, Profile, Scene, SceneError, SceneSpec, 
 from sim_worker.world.grippers.arm import BASE, Arm
 from sim_worker.world.grippers.kinematics import HOME, LOWER, UPPER, forward, inverse_from_anywhere, pose_error
 from sim_worker.world.objects.objects import Part, PartsModel
-from sim_worker.world.simulation.placement import Placed
+from sim_worker.world.simulation.placement import PlacedObject
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def cube(world, x, y, yaw):
     conditions = Conditions.draw(Profile(friction=(0.5, 0.5)), spec.random("conditions"))
     model = PartsModel("cube", (Part("box", (0.04, 0.04, 0.04)),))
     turn = (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
-    return Scene(world, spec, conditions, [Placed("cube", model, 0.1, None, (x, y, 0.02), turn)])
+    return Scene(world, spec, conditions, [PlacedObject("cube", model, 0.1, None, (x, y, 0.02), turn)])
 
 
 def test_forward_kinematics_agree_with_the_simulated_arm(world):
@@ -107,7 +107,7 @@ def test_tips_of_any_jaw_come_to_the_grasp_pose(world, gripper):
 def test_a_mounted_jaw_grasps_what_the_panda_hand_cannot(world):
     wide = PartsModel("wide", (Part("box", (0.095, 0.04, 0.04)),))
     spec = SceneSpec(seed=0)
-    scene = Scene(world, spec, cube(world, 0, 0, 0).conditions, [Placed("wide", wide, 0.1, None, (0, 0, 0.02))])
+    scene = Scene(world, spec, cube(world, 0, 0, 0).conditions, [PlacedObject("wide", wide, 0.1, None, (0, 0, 0.02))])
     assert scene.attempt(down(0, 0, 0.01), 0.105, LONG_JAW, hand="arm").success
     assert not scene.attempt(down(0, 0, 0.01), 0.08, Gripper(), hand="arm").success
 

@@ -11,7 +11,7 @@ from sim_worker.world import CameraSpec, Conditions, Profile, Scene, SceneSpec, 
 from sim_worker.world.camera.camera import camera_poses, eye_in_hand, plane_depth, render
 from sim_worker.world.objects.objects import Part, PartsModel
 from sim_worker.world.simulation.physics import Physics
-from sim_worker.world.simulation.placement import Placed
+from sim_worker.world.simulation.placement import PlacedObject
 
 HALF = (0.03, 0.02, 0.025)
 
@@ -106,7 +106,7 @@ def test_segmentation_and_depth_of_a_known_scene():
     spec = SceneSpec(seed=0)
     conditions = Conditions.draw(Profile(friction=(0.5, 0.5)), spec.random("conditions"))
     model = PartsModel("block", (Part("box", (0.06, 0.04, 0.05)),))
-    view = Scene(world, spec, conditions, [Placed("block", model, None, None, (0.0, 0.0, 0.025))]).observe()
+    view = Scene(world, spec, conditions, [PlacedObject("block", model, None, None, (0.0, 0.0, 0.025))]).observe()
     world.close()
     depth = view.observation.depth
     assert depth.dtype == np.float32

@@ -10,7 +10,7 @@ from grasp_client.geometry import approach_frame
 from sim_worker.world import Conditions, Profile, Scene, SceneSpec, World
 from sim_worker.world.objects.objects import Part, PartsModel
 from sim_worker.world.simulation.physics import ATTEMPT_HZ
-from sim_worker.world.simulation.placement import Placed
+from sim_worker.world.simulation.placement import PlacedObject
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def block(world, size=0.04, mass=0.1, friction=0.5, xy=(0.0, 0.0), yaw=0.0):
     conditions = Conditions.draw(Profile(friction=(friction, friction)), spec.random("conditions"))
     model = PartsModel("cube", (Part("box", (size, size, size)),))
     turn = (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
-    return Scene(world, spec, conditions, [Placed("cube", model, mass, None, (*xy, size / 2), turn)])
+    return Scene(world, spec, conditions, [PlacedObject("cube", model, mass, None, (*xy, size / 2), turn)])
 
 
 def from_above(x, y, z, yaw=0.0):

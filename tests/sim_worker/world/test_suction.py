@@ -7,7 +7,7 @@ from grasp_client.contract import Gripper
 from grasp_client.geometry import approach_frame
 from sim_worker.world import Conditions, Profile, Scene, SceneSpec, World
 from sim_worker.world.objects.objects import Part, PartsModel
-from sim_worker.world.simulation.placement import Placed
+from sim_worker.world.simulation.placement import PlacedObject
 
 CUP = Gripper(kind="suction", cup_radius=0.015)
 PLATE, SMALL_BALL, LARGE_BALL = Part("box", (0.1, 0.1, 0.01)), Part("sphere", (0.01,)), Part("sphere", (0.2,))
@@ -23,7 +23,7 @@ def world():
 def alone(world, part, mass, z):
     spec = SceneSpec(seed=0)
     conditions = Conditions.draw(Profile(friction=(0.5, 0.5)), spec.random("conditions"))
-    return Scene(world, spec, conditions, [Placed("thing", PartsModel("thing", (part,)), mass, None, (0, 0, z))])
+    return Scene(world, spec, conditions, [PlacedObject("thing", PartsModel("thing", (part,)), mass, None, (0, 0, z))])
 
 
 def above(x, y, z, lean=0.0):
@@ -66,8 +66,8 @@ def test_peels_off_a_heavy_plate_taken_at_its_edge(world):
 
 
 def test_neighbour_in_the_way_is_a_collision(world):
-    tall = Placed("wall", PartsModel("wall", (Part("box", (0.02, 0.1, 0.1)),)), 0.5, None, (0.03, 0, 0.05))
-    plate = Placed("plate", PartsModel("plate", (Part("box", (0.03, 0.1, 0.01)),)), 0.2, None, (0, 0, 0.005))
+    tall = PlacedObject("wall", PartsModel("wall", (Part("box", (0.02, 0.1, 0.1)),)), 0.5, None, (0.03, 0, 0.05))
+    plate = PlacedObject("plate", PartsModel("plate", (Part("box", (0.03, 0.1, 0.01)),)), 0.2, None, (0, 0, 0.005))
     spec = SceneSpec(seed=0)
     conditions = Conditions.draw(Profile(friction=(0.5, 0.5)), spec.random("conditions"))
     result = Scene(world, spec, conditions, [plate, tall]).attempt(above(0.01, 0, 0.01), 0.0, CUP)
