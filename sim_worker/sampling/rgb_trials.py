@@ -55,7 +55,7 @@ def try_grasps(
 
 
 def try_best(scene: Scene, view: CameraView, table_depth: float, planner: GraspPlanner, count: int) -> np.ndarray:
-    """(count, 5) float32, columns `TriedGrasp`: the best grasps of a planner that sees the colours of a window; UNTRIED where it
+    """(count, 5) float32, columns `TriedGrasp`: the best grasps of a planner that sees a window in colour; UNTRIED where it
     has no more. What it takes for good and is not, it learns from most."""
     tried = np.full((count, len(TriedGrasp)), UNTRIED, np.float32)
     side = len(view.rgb)

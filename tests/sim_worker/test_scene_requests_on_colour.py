@@ -11,7 +11,8 @@ from grasp_client.contract import GraspPlan, Gripper, SceneRequest
 from shared.settings import WorkerSettings
 from sim_worker.benchmark.baselines import BASELINES
 from sim_worker.outcome_records import outcome_of
-from sim_worker.tasks.attempts import Attempt, PlanCall, run_scene_request
+from sim_worker.planner_request import PlanningRequest
+from sim_worker.tasks.attempts import Attempt, run_scene_request
 from sim_worker.worker.scene_requests import LocalSceneRequests, SceneRequestSource
 from sim_worker.worker.worker import Worker
 from sim_worker.world import SceneSpec, World
@@ -21,12 +22,12 @@ def test_an_outcome_holds_the_colours_that_were_planned_on_and_no_depth() -> Non
     scene, ticket = World().build(SceneSpec(seed=3)), SceneRequest(id="t", seed=3, exploration=1.0)
     task = run_scene_request(scene, ticket, Gripper(), ["rgb", "table_depth"], ["depth"])
     call = next(task)
-    assert isinstance(call, PlanCall)
+    assert isinstance(call, PlanningRequest)
     assert call.observation.depth is None
     assert call.request.table_depth
     seen = run_scene_request(scene, ticket, Gripper())
     full = next(seen)
-    assert isinstance(full, PlanCall)
+    assert isinstance(full, PlanningRequest)
     grasps = BASELINES["centroid"]().plan(full.observation, full.request).grasps
     attempt = task.send(GraspPlan(planner="centroid", grasps=grasps))
     assert isinstance(attempt, Attempt)
