@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from inference_server.batching.fair_queue import Entry, FairQueue, QueueFull
@@ -38,12 +38,12 @@ class Job(Entry):
     run: Run
     deadline: float
     future: asyncio.Future[Any]
-    queued: float = field(default_factory=time.monotonic)
+    queued: float
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A job's result; when it began to wait and when its batch began (time.monotonic()), and seconds that the batch took."""
+    """A job's result; when it began to wait and when its batch began (the batcher's clock), and seconds that the batch took."""
 
     result: Any
     queued: float
@@ -85,16 +85,17 @@ class QueueSlot:
     async def ask(self, group: Hashable, run: Run, payload: Any, deadline: float, most: int) -> Answer:
         """Wait for `run` to answer the payload, alone or with others of its group (at most `most`).
 
-        `deadline` is a time.monotonic() instant. Raises ServerError 504 past it, 503 when the server shuts down, and whatever
-        `run` raised for this payload.
+        `deadline` is an instant of the batcher's clock. Raises ServerError 504 past it, 503 when the server shuts down, and
+        whatever `run` raised for this payload.
         """
         loop = asyncio.get_running_loop()
         forecast, queue = self._batcher.forecast, self._batcher.queue
-        job = Job(self._client, group, forecast.affordable(group, most), payload, run, deadline, loop.create_future())
+        now = self._batcher.clock()
+        job = Job(self._client, group, forecast.affordable(group, most), payload, run, deadline, loop.create_future(), now)
         self.used = True
         places = queue.places(self._client)
         queue.put(job)
-        timer = loop.call_at(loop.time() + max(0.0, deadline - time.monotonic()), _fail, job.future, expired())
+        timer = loop.call_at(loop.time() + max(0.0, deadline - now), _fail, job.future, expired())
         answered = False
         try:
             answer = await job.future
@@ -104,17 +105,18 @@ class QueueSlot:
             timer.cancel()
             job.future.cancel()  # if the handler was cancelled, the thread must not work for nobody
             if places > job.most:  # else it was the next batch that it waited for, not its line
-                forecast.note_wait(self._client, places, time.monotonic() - job.queued, answered)
+                forecast.note_wait(self._client, places, self._batcher.clock() - job.queued, answered)
             if queue.withdraw(job):
                 self._batcher.count_expired()
 
 
 class Batcher:
-    """Bounded, fair, and run by one thread. `start` before use; `close` drains."""
+    """Bounded, fair, and run by one thread. `start` before use; `close` drains. clock: tells the time of deadlines, seconds."""
 
-    def __init__(self, queue_size: int, metrics: Metrics):
+    def __init__(self, queue_size: int, metrics: Metrics, clock: Callable[[], float] = time.monotonic):
         self.queue: FairQueue[Job] = FairQueue(queue_size)
         self.forecast = LatencyEstimator()
+        self.clock = clock
         self._metrics = metrics
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
         self.closing = False
@@ -131,7 +133,7 @@ class Batcher:
             raise draining()
         if not self.queue.has_room(client):
             raise self.full()
-        left = deadline - time.monotonic()
+        left = deadline - self.clock()
         waiting = len(self.queue)
         if left > 0 and waiting and not self.forecast.surely_within(client, waiting, left):
             ahead = self.queue.ahead(client)
@@ -183,7 +185,7 @@ class Batcher:
     def alive(self) -> bool:
         """Whether the inference thread runs and is not stuck in a batch."""
         since = self._busy_since
-        return self._thread.is_alive() and (since is None or time.monotonic() - since < STUCK_SECONDS)
+        return self._thread.is_alive() and (since is None or self.clock() - since < STUCK_SECONDS)
 
     def close(self, seconds: float) -> None:
         """Refuse new work, finish what is accepted within `seconds`, fail the rest, end the thread."""
@@ -196,12 +198,12 @@ class Batcher:
         self._stopped = True
         self.queue.call(lambda: None)
         if self._thread.is_alive():
-            self._thread.join(timeout=5)
+            self._thread.join(timeout=max(5.0, until - time.monotonic()))  # a batch taken just now is finished too
 
     def _work(self) -> None:
         while not self._stopped:
             calls, jobs = self.queue.take()
-            self._busy_since = time.monotonic()
+            self._busy_since = self.clock()
             for call in calls:
                 call()
             live = self._live(jobs)
@@ -210,17 +212,17 @@ class Batcher:
             self._busy_since = None
 
     def _live(self, jobs: list[Job]) -> list[Job]:
-        now = time.monotonic()
+        now = self.clock()
         late = [job for job in jobs if job.future.done() or job.deadline <= now]
         self.count_expired(len(late))
         _resolve([(job, expired()) for job in late])
         return [job for job in jobs if job not in late]
 
     def _answer(self, jobs: list[Job]) -> list[tuple[Job, Any]]:
-        started = time.monotonic()
+        started = self.clock()
         self._metrics.batch_size.observe(len(jobs))
         results = run_all(jobs[0].run, [job.payload for job in jobs])
-        took = time.monotonic() - started
+        took = self.clock() - started
         self.forecast.note_batch(jobs[0].group, took / len(jobs), full=len(jobs) >= jobs[0].most)
         self._metrics.seconds.labels("batch").observe(took)
         answers = []

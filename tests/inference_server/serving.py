@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import torch
 import uvicorn
 from fastapi import FastAPI
 from safetensors.torch import save
+from waiting import PATIENCE, wait_until
 
 from grasp_client.imaging import encode_npy, encode_png_depth, encode_png_rgb
 from inference_server.app import create_app
@@ -36,7 +36,9 @@ OPTIONS: dict[str, Any] = {"camera": CAMERA, "planner": "antipodal"}
 
 
 def settings(models: Path, **changes: Any) -> ServerSettings:
-    values: dict[str, Any] = {"models_dir": models, "port": 0, "reload_seconds": 0.05, **changes}
+    """Of a server that gives nobody up and refuses nobody because the machine is busy."""
+    patient = {"deadline_ms": int(PATIENCE * 1e3), "drain_seconds": PATIENCE}
+    values: dict[str, Any] = {"models_dir": models, "port": 0, "reload_seconds": 0.05, **patient, **changes}
     return ServerSettings(_env_file=None, **values)
 
 
@@ -82,22 +84,15 @@ def serving(chosen: ServerSettings) -> Iterator[Running]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        wait_until(lambda: server.started or not thread.is_alive(), 60)
+        wait_until(lambda: server.started or not thread.is_alive())
         assert server.started, "the server did not start"
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        with httpx.Client(base_url=url, timeout=60) as client:
+        with httpx.Client(base_url=url, timeout=PATIENCE) as client:
             yield Running(url, app, client)
     finally:
         server.should_exit = True
-        thread.join(30)
-
-
-def wait_until(true: Any, seconds: float = 20) -> None:
-    """Return as soon as `true()` holds; fail after `seconds`."""
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.005)
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), "the server did not end"
 
 
 def publish_dense(models: Path, seed: int, *, champion: bool = True, damage: Any = None, **card: Any) -> int:

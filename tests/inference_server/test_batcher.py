@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
+from waiting import PATIENCE, FakeClock
 
 from inference_server.batching.batcher import Answer, Batcher, run_all
 from inference_server.errors import ServerError
@@ -25,20 +25,31 @@ class Gate:
     def __call__(self, payloads: list[Any]) -> list[Any]:
         self.batches.append(payloads)
         self.entered.set()
-        assert self.opened.wait(20)
+        assert self.opened.wait(PATIENCE)
         return [payload * 2 for payload in payloads]
 
 
 @pytest.fixture
-def batcher() -> Iterator[Batcher]:
-    made = Batcher(4, Metrics())
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def batcher(metrics: Metrics, clock: FakeClock) -> Iterator[Batcher]:
+    """Deadlines and forecasts go by a clock that the test moves; only a deadline that passes while all wait takes real time."""
+    made = Batcher(4, metrics, clock.monotonic)
     made.start()
     yield made
     made.close(0)
 
 
-async def ask(batcher: Batcher, run: Any, payload: Any, client: str = "x", seconds: float = 20, most: int = 8) -> Answer:
-    deadline = time.monotonic() + seconds
+async def ask(batcher: Batcher, run: Any, payload: Any, client: str = "x", seconds: float = PATIENCE, most: int = 8) -> Answer:
+    deadline = batcher.clock() + seconds
     with batcher.admit(client, deadline) as place:
         return await place.ask("g", run, payload, deadline, most)
 
@@ -46,15 +57,15 @@ async def ask(batcher: Batcher, run: Any, payload: Any, client: str = "x", secon
 async def held(batcher: Batcher, gate: Gate) -> asyncio.Task:
     """A first job that the thread is busy with."""
     task = asyncio.create_task(ask(batcher, gate, 0, client="first"))
-    await asyncio.to_thread(gate.entered.wait, 20)
+    assert await asyncio.to_thread(gate.entered.wait, PATIENCE)
     return task
 
 
 def run(coroutine: Coroutine) -> Any:
-    return asyncio.run(asyncio.wait_for(coroutine, 30))
+    return asyncio.run(asyncio.wait_for(coroutine, PATIENCE))
 
 
-def test_what_waits_is_answered_as_one_batch(batcher: Batcher) -> None:
+def test_what_waits_is_answered_as_one_batch(batcher: Batcher, metrics: Metrics) -> None:
     async def scene() -> list[Any]:
         gate = Gate()
         first = await held(batcher, gate)
@@ -63,6 +74,8 @@ def test_what_waits_is_answered_as_one_batch(batcher: Batcher) -> None:
         gate.opened.set()
         answers = [answer.result for answer in await asyncio.gather(first, *rest)]
         assert gate.batches == [[0], [1, 2, 3]]
+        sample = metrics.registry.get_sample_value
+        assert (sample("grasp_batch_size_count"), sample("grasp_batch_size_sum")) == (2, 4)
         return answers
 
     assert run(scene()) == [0, 2, 4, 6]
@@ -111,37 +124,38 @@ def test_a_full_queue_refuses_with_a_time_to_come_back(batcher: Batcher) -> None
     run(scene())
 
 
-def test_what_would_be_late_is_refused_at_once(batcher: Batcher) -> None:
+async def jobs_cost(batcher: Batcher, clock: FakeClock, seconds: float) -> None:
+    """What the batcher learns of jobs that take so long."""
+    for _ in range(3):
+        await ask(batcher, lambda payloads: clock.sleep(seconds) or payloads, 0, most=1)
+
+
+def test_what_would_be_late_is_refused_at_once(batcher: Batcher, clock: FakeClock) -> None:
     async def scene() -> None:
-        soon = time.monotonic() + 0.4
-        batcher.check_room("x", soon)  # nothing is known yet of what a job costs
-        for _ in range(3):
-            with batcher.admit("x", time.monotonic() + 20) as place:
-                await place.ask("g", lambda payloads: time.sleep(0.1) or payloads, 0, time.monotonic() + 20, 1)
+        batcher.check_room("x", clock.now + 0.4)  # nothing is known yet of what a job costs
+        await jobs_cost(batcher, clock, 0.1)
         gate = Gate()
         first = await held(batcher, gate)
         waiting = [asyncio.create_task(ask(batcher, gate, payload, "flood")) for payload in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(ServerError) as refused:
-            batcher.check_room("flood", time.monotonic() + 0.4)
+            batcher.check_room("flood", clock.now + 0.4)
         assert (refused.value.status, refused.value.code) == (429, "would_be_late")
         assert "3 requests come first" in refused.value.message
-        batcher.check_room("flood", time.monotonic() + 20)
-        batcher.check_room("trickle", time.monotonic() + 0.4)  # its turn comes after one of the flood
+        batcher.check_room("flood", clock.now + 20)
+        batcher.check_room("trickle", clock.now + 0.4)  # its turn comes after one of the flood
         gate.opened.set()
         await asyncio.gather(first, *waiting)
 
     run(scene())
 
 
-def test_what_became_late_while_its_body_arrived_is_refused_too(batcher: Batcher) -> None:
+def test_what_became_late_while_its_body_arrived_is_refused_too(batcher: Batcher, clock: FakeClock) -> None:
     async def scene() -> None:
-        for _ in range(3):
-            with batcher.admit("x", time.monotonic() + 20) as place:
-                await place.ask("g", lambda payloads: time.sleep(0.1) or payloads, 0, time.monotonic() + 20, 1)
+        await jobs_cost(batcher, clock, 0.1)
         gate = Gate()
         first = await held(batcher, gate)
-        soon = time.monotonic() + 0.2
+        soon = clock.now + 0.2
         batcher.check_room("flood", soon)
         waiting = [asyncio.create_task(ask(batcher, gate, payload, "flood")) for payload in range(3)]
         await asyncio.sleep(0)
@@ -154,12 +168,13 @@ def test_what_became_late_while_its_body_arrived_is_refused_too(batcher: Batcher
     run(scene())
 
 
-def test_a_line_slowed_down_by_others_is_refused_earlier(batcher: Batcher) -> None:
+def test_a_line_slowed_down_by_others_is_refused_earlier(batcher: Batcher, clock: FakeClock) -> None:
     async def scene() -> None:
         gate = Gate()
         first = await held(batcher, gate)
         waiting = [asyncio.create_task(ask(batcher, gate, payload, "flood", most=1)) for payload in range(3)]
-        await asyncio.sleep(0.3)  # whatever keeps the machine busy
+        await asyncio.sleep(0)
+        clock.sleep(0.3)  # whatever keeps the machine busy
         gate.opened.set()
         await asyncio.gather(first, *waiting)
         assert batcher.forecast.wait("flood", 1, 2) >= 0.3
@@ -200,12 +215,12 @@ def test_a_run_that_loses_answers_is_an_error() -> None:
     assert all(isinstance(result, RuntimeError) for result in run_all(lambda payloads: [], [1, 2]))
 
 
-def test_a_batch_stays_short_where_time_grows_with_it(batcher: Batcher) -> None:
+def test_a_batch_stays_short_where_time_grows_with_it(batcher: Batcher, clock: FakeClock) -> None:
     batches: list[int] = []
 
     def slow(payloads: list[Any]) -> list[Any]:
         batches.append(len(payloads))
-        time.sleep(0.06 * len(payloads))
+        clock.sleep(0.06 * len(payloads))
         return payloads
 
     async def scene() -> None:
@@ -217,9 +232,9 @@ def test_a_batch_stays_short_where_time_grows_with_it(batcher: Batcher) -> None:
 
 
 def test_functions_run_in_the_inference_thread(batcher: Batcher) -> None:
-    assert batcher.between_batches(lambda: threading.current_thread().name).result(20) == "inference"
+    assert batcher.between_batches(lambda: threading.current_thread().name).result(PATIENCE) == "inference"
     with pytest.raises(ZeroDivisionError):
-        batcher.between_batches(lambda: 1 // 0).result(20)
+        batcher.between_batches(lambda: 1 // 0).result(PATIENCE)
     assert batcher.alive()
 
 
@@ -229,7 +244,7 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(batcher: Batche
         first = await held(batcher, gate)
         second = asyncio.create_task(ask(batcher, gate, 1))
         await asyncio.sleep(0)
-        closing = asyncio.create_task(asyncio.to_thread(batcher.close, 20))
+        closing = asyncio.create_task(asyncio.to_thread(batcher.close, PATIENCE))
         while not batcher.closing:
             await asyncio.sleep(0.001)
         with pytest.raises(ServerError) as refused:

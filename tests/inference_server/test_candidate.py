@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving import CAMERA, Running, publish_dense, serving, settings, wait_until
+from serving import CAMERA, Running, publish_dense, serving, settings
+from waiting import wait_until
 
 from shared.registry import Registry
 

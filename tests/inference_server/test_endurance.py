@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serving import DEPTH, Running, publish_dense, serving, settings, wait_until
+from serving import DEPTH, Running, publish_dense, serving, settings
+from waiting import wait_until
 
 from inference_server.models.weights import PINNED_VERSIONS
 from inference_server.outcomes import RecentPlans

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from serving import CAMERA, Running, publish_dense, serving, settings, wait_until
+from serving import CAMERA, Running, publish_dense, serving, settings
+from waiting import PATIENCE, wait_until
 
 from inference_server.routes.models import COMMANDS
 from shared.registry import Registry
@@ -159,10 +160,11 @@ def test_a_read_only_registry_is_moved_through_the_queue(
     publish_dense(tmp_path, 2, champion=False)
     # Tests may run as root, who may write anywhere: say what a read-only mount would say.
     monkeypatch.setattr(Registry, "writable", lambda self: False)
+    monkeypatch.setattr("inference_server.routes.models.POINTER_SECONDS", PATIENCE)
     with serving(settings(tmp_path, redis_url=redis_url)) as running, redis.Redis.from_url(redis_url) as queue:
 
         def apply() -> None:
-            _, command = queue.blpop(COMMANDS, timeout=20)  # type: ignore[misc]
+            _, command = queue.blpop(COMMANDS, timeout=PATIENCE)  # type: ignore[misc]
             assert json.loads(command) == {"action": "promote", "name": "dense", "version": 2}
             Registry(tmp_path).promote("dense", 2)
 

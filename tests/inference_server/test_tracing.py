@@ -11,7 +11,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from serving import Running, serving, settings, wait_until
+from serving import Running, serving, settings
+from waiting import wait_until
 
 from inference_server import tracing
 

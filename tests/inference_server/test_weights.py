@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from serving import publish_dense
+from waiting import PATIENCE, wait_until
 
 from inference_server.batching.batcher import Batcher
 from inference_server.metrics import Metrics
@@ -59,10 +60,8 @@ def test_the_pointer_is_followed_forward_and_back(weights: Weights, tmp_path: Pa
 
 
 def test_a_follower_finds_new_versions_by_itself(weights: Weights, tmp_path: Path) -> None:
-    from serving import wait_until
-
     weights.start()
-    assert weights.looked.wait(20)
+    assert weights.looked.wait(PATIENCE)
     publish_dense(tmp_path, 1)
     wait_until(lambda: weights.versions() == {"dense": 1})
     publish_dense(tmp_path, 2)
