@@ -63,10 +63,11 @@ class Loop:
     def __init__(self, settings: LocalSettings, lock: DataLock):
         self.settings, self.lock = settings, lock
         self.data = settings.data_dir
-        self.port = settings.port or queue.free_port()
+        self.reserved = [queue.ReservedPort(), queue.ReservedPort()]  # kept while this lives
+        own_port, self.queue_port = (port.number for port in self.reserved)
+        self.port = settings.port or own_port
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-        self.queue_port = queue.free_port()
         self.redis_url = settings.redis_url or f"redis://127.0.0.1:{self.queue_port}/0"
         self.cores = os.cpu_count() or 1
 

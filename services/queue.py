@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import sys
 from pathlib import Path
 
 import redis
@@ -42,11 +43,23 @@ def server_command(port: int, folder: Path) -> list[str]:
     return [server_binary(), str(CONFIG), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder.resolve())]
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+class ReservedPort:
+    """A free TCP port of 127.0.0.1 that a child is going to listen on, kept for it until `release`, also while it restarts.
+
+    A socket stays bound to it and never listens. On Linux a child that sets SO_REUSEADDR, as servers do, may listen there all
+    the same, and the kernel gives the port to nobody who asks for any; elsewhere the port is only free just now.
+    """
+
+    def __init__(self) -> None:
+        self._keeper = socket.socket()
+        self._keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._keeper.bind(("127.0.0.1", 0))
+        self.number: int = self._keeper.getsockname()[1]
+        if sys.platform != "linux":
+            self.release()
+
+    def release(self) -> None:
+        self._keeper.close()
 
 
 def answers(url: str) -> bool:

@@ -21,7 +21,7 @@ import httpx
 from grasp_client.contract import PlannerEntry, Planners
 from grasp_client.imaging import encode_npy
 from inference_server.models.warm import block_on_table
-from services.queue import free_port
+from services.queue import ReservedPort
 from shared.registry import Registry
 
 START_SECONDS, REPLY_SECONDS = 180.0, 120.0
@@ -75,16 +75,17 @@ def ask_all(client: httpx.Client, models: Sequence[str]) -> dict[str, str]:
 @contextmanager
 def server(models: Path) -> Iterator[httpx.Client]:
     """A client of a server of its own over a registry. Raises RuntimeError when it does not become ready."""
-    port = free_port()
-    settings = {"MODELS_DIR": str(models), "HOST": "127.0.0.1", "PORT": str(port), "LOG_LEVEL": "warning"}
+    port = ReservedPort()
+    settings = {"MODELS_DIR": str(models), "HOST": "127.0.0.1", "PORT": str(port.number), "LOG_LEVEL": "warning"}
     process = subprocess.Popen([sys.executable, "-m", "inference_server"], env=os.environ | settings)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=REPLY_SECONDS) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port.number}", timeout=REPLY_SECONDS) as client:
             _wait(client, process)
             yield client
     finally:
         process.terminate()
         process.wait()
+        port.release()
 
 
 def _wait(client: httpx.Client, process: subprocess.Popen) -> None:

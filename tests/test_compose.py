@@ -18,7 +18,7 @@ from docker.errors import DockerException
 from docker.models.containers import Container
 
 from grasp_client import GraspClient
-from services.queue import free_port
+from services.queue import ReservedPort
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1500)]
 REPOSITORY = Path(__file__).parents[1]
@@ -47,7 +47,9 @@ class Stack:
     """One compose project of the test's own."""
 
     def __init__(self, engine: docker.DockerClient):
-        self.engine, self.name, self.port = engine, f"grasploop-test-{os.getpid()}", free_port()
+        port = ReservedPort()
+        port.release()  # the engine binds it in a way of its own
+        self.engine, self.name, self.port = engine, f"grasploop-test-{os.getpid()}", port.number
         self.url = f"http://127.0.0.1:{self.port}"
 
     def compose(self, *arguments: str) -> None:

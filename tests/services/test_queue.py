@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import redis
+from waiting import PATIENCE, wait_until
 
 from services import queue
 
@@ -16,15 +17,13 @@ from services import queue
 def start(port: int, folder: Path) -> subprocess.Popen:
     with open(folder / "queue.log", "ab") as log:
         process = subprocess.Popen(queue.server_command(port, folder / "data"), stdout=log, stderr=log)
-    deadline = time.monotonic() + 20
-    while not queue.answers(f"redis://127.0.0.1:{port}/0"):
-        assert time.monotonic() < deadline, (folder / "queue.log").read_text()
-        time.sleep(0.02)
+    wait_until(lambda: queue.answers(f"redis://127.0.0.1:{port}/0"), (folder / "queue.log").read_text)
     return process
 
 
 def test_what_was_accepted_survives_a_kill(tmp_path: Path) -> None:
-    port = queue.free_port()
+    reserved = queue.ReservedPort()
+    port = reserved.number
     process = start(port, tmp_path)
     with redis.Redis(port=port) as client:
         for number in range(50):
@@ -32,15 +31,19 @@ def test_what_was_accepted_survives_a_kill(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     assert not queue.answers(f"redis://127.0.0.1:{port}/0")
+    if sys.platform == "linux":
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))  # it is kept for the next one
     process = start(port, tmp_path)
     with redis.Redis(port=port) as client:
         assert client.xlen("stream") == 50
     process.terminate()
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=PATIENCE) == 0
 
 
 def test_a_full_queue_refuses_and_forgets_nothing(tmp_path: Path) -> None:
-    port = queue.free_port()
+    reserved = queue.ReservedPort()
+    port = reserved.number
     process = start(port, tmp_path)
     with redis.Redis(port=port) as client:
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
