@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +34,13 @@ class Server:
 
 
 @contextmanager
-def graspserver(models: Path, **settings: object) -> Iterator[Server]:
-    """The inference server with the benchmark's planner installed beside its own."""
+def graspserver(models: Path, path: Sequence[Path] = (ROOT,), **settings: object) -> Iterator[Server]:
+    """The inference server with the benchmark's planner installed beside its own. path: where its code is found first."""
     with tempfile.TemporaryDirectory() as folder, _plugin(Path(folder)) as site:
         environment = {name.upper(): str(value) for name, value in settings.items()}
-        environment |= {"MODELS_DIR": str(models), "PYTHONPATH": f"{ROOT}{os.pathsep}{site}", "LOG_LEVEL": "error"}
-        with _started("grasploop", ["-m", "inference_server"], environment, "/ready") as server:
+        python_path = os.pathsep.join(map(str, (*path, site)))
+        environment |= {"MODELS_DIR": str(models.resolve()), "PYTHONPATH": python_path, "LOG_LEVEL": "error"}
+        with _started("grasploop", ["-m", "inference_server"], environment, "/ready", folder=Path(folder)) as server:
             yield server
 
 
@@ -70,10 +71,13 @@ def _plugin(site: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _started(name: str, command: list[str], environment: dict[str, str], path: str, port: int = 0) -> Iterator[Server]:
+def _started(
+    name: str, command: list[str], environment: dict[str, str], path: str, port: int = 0, folder: Path = ROOT
+) -> Iterator[Server]:
+    """folder: where the process runs; `-m` looks there first."""
     port = port or free_port()
     full = {**os.environ, **environment, "PORT": str(port), "HOST": "127.0.0.1"}
-    process = subprocess.Popen([sys.executable, *command], env=full, cwd=ROOT)
+    process = subprocess.Popen([sys.executable, *command], env=full, cwd=folder)
     try:
         _wait(f"http://127.0.0.1:{port}{path}", process, name)
         yield Server(name, port, process)
