@@ -1,0 +1,51 @@
+"""What the server has: planners, and models with their versions."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from grasp_client.contract.base import ApiModel
+
+
+class PlannerEntry(ApiModel):
+    """A planner that can be asked for. `inputs`: of depth, rgb; `grippers`: of parallel_jaw, suction."""
+
+    name: str
+    description: str
+    inputs: list[str]
+    grippers: list[str]
+    model: str | None
+    version: int | None
+    ready: bool
+
+
+class Planners(ApiModel):
+    """Reply of `GET /planners`."""
+
+    planners: list[PlannerEntry]
+
+
+class ModelPointers(ApiModel):
+    """A model's versions and which of them plays what part; `serving` is the one that answers, `failure` why it is not the
+    champion."""
+
+    name: str
+    versions: list[int]
+    champion: int | None
+    candidate: int | None
+    previous: int | None
+    serving: int | None
+    failure: str | None = None
+
+
+class ModelEntry(ModelPointers):
+    """Reply of `GET /models/{name}`: also the cards of its versions, newest first, and those whose cards cannot be read."""
+
+    cards: list[dict] = Field(default_factory=list)
+    broken: list[int] = Field(default_factory=list)
+
+
+class Models(ApiModel):
+    """Reply of `GET /models`."""
+
+    models: list[ModelPointers]

@@ -1,0 +1,43 @@
+"""Ranked grasps, the reply to a planning request."""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import Field
+
+from grasp_client.contract.base import ApiModel, GraspKind, Pixel, Probability
+
+
+class Grasp(ApiModel):
+    """One ranked grasp. Metric fields are null when the request had no camera."""
+
+    kind: GraspKind
+    quality: Probability
+    center_px: Pixel
+    angle: float = Field(gt=-math.pi / 2 - 1e-9, le=math.pi / 2 + 1e-9)
+    depth: float | None = Field(None, description="z of the grasp origin along the optical axis, m")
+    width: float | None = Field(None, description="opening to take before approaching, m")
+    width_px: float | None = None
+    pose_camera: list[list[float]] | None = None
+    pose_base: list[list[float]] | None = None
+    pregrasp_camera: list[list[float]] | None = Field(None, description="the same pose, retreated along -z")
+    pregrasp_base: list[list[float]] | None = None
+
+
+class ModelRef(ApiModel):
+    name: str
+    version: int
+
+
+class GraspPlan(ApiModel):
+    """Reply of `POST /predict_grasp`: grasps best first; an empty list is an answer, and `rejections` says why."""
+
+    request_id: str = ""
+    planner: str
+    model: ModelRef | None = None
+    grasps: list[Grasp] = Field(default_factory=list)
+    rejections: dict[str, int] = Field(default_factory=dict)
+    timings_ms: dict[str, float] = Field(default_factory=dict)
+    warnings: list[str] = Field(default_factory=list, description="what looked odd about the input, in words")
+    heatmap_png: str | None = Field(None, description="base64 PNG overlay, when return_heatmap was set")

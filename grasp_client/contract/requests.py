@@ -1,0 +1,51 @@
+"""Options of a planning request."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from grasp_client.contract.base import ApiModel, Pose, Probability, UnboundedPixel
+from grasp_client.contract.camera import CameraIntrinsics
+from grasp_client.contract.gripper import Gripper
+
+MOST_FAILED = 64
+
+
+class FailedGrasp(ApiModel):
+    """A grasp that was tried without success, as it lies in the image that is sent. Without `angle` it counts for every angle,
+    without `depth` it is taken to be as far away as what it is compared with, without `quality` it counts as one of 0.9."""
+
+    center_px: UnboundedPixel = Field(description="(u, v), inside the image or not")
+    angle: float | None = Field(None, ge=-10, le=10, description="of the closing axis from +u towards +v, rad")
+    depth: float | None = Field(None, gt=0, le=100, description="z of the grasp origin along the optical axis, m")
+    quality: Probability | None = Field(None, description="what it promised: the more, the more its failure tells")
+
+
+class PlanRequest(ApiModel):
+    """Options of `POST /predict_grasp`; every one is optional."""
+
+    camera: CameraIntrinsics | None = Field(None, description="needed for any metric answer")
+    camera_pose: Pose | None = Field(None, description="camera frame to robot base frame (z up), 4x4")
+    table_depth: float | None = Field(None, gt=0, le=100, description="distance camera to table along the optical axis, m")
+    depth_scale: float = Field(0.001, gt=0, le=1, description="metres per unit of an integer depth image")
+    planner: str = Field("auto", min_length=1, max_length=64, description="`auto` or a name from GET /planners")
+    gripper: Gripper = Field(default_factory=lambda: Gripper())
+    n_grasps: int = Field(10, ge=1, le=1000)
+    min_quality: Probability = 0.0
+    region: Annotated[list[float], Field(min_length=4, max_length=4)] | None = Field(
+        None, description="[u0, v0, u1, v1], pixels, inclusive: grasp centres only inside it"
+    )
+    model_version: int | None = Field(None, ge=1, description="registry version to use instead of the champion")
+    return_heatmap: bool = False
+    failed: Annotated[list[FailedGrasp], Field(max_length=MOST_FAILED)] = Field(
+        [], description="grasps tried in this scene without success: those near them lose quality, most at the same object"
+    )
+    seed: int | None = Field(None, ge=0, le=2**63 - 1, description="makes sampling planners repeatable")
+
+    @model_validator(mode="after")
+    def _region_in_order(self) -> PlanRequest:
+        if self.region and not (self.region[0] < self.region[2] and self.region[1] < self.region[3]):
+            raise ValueError(f"region: expected [u0, v0, u1, v1] with u0 < u1 and v0 < v1, got {self.region}")
+        return self
