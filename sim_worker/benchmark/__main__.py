@@ -39,7 +39,7 @@ from sim_worker.planner_request import DroppedInput, ObservationKey
 from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.processes import process_pool
 from sim_worker.world import World
-from sim_worker.world.simulation.scene import HandName
+from sim_worker.world.simulation.sim_state import HandName
 from sim_worker.world.simulation.spec import BIN_INNER
 
 

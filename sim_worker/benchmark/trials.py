@@ -16,7 +16,7 @@ from sim_worker.planner_request import DroppedInput, Failure, ObservationKey, Pl
 from sim_worker.planners import NamedPlanner
 from sim_worker.tasks.decluttering import BIN, DECLUTTER, SINGLE, DeclutteringLog, DeclutteringRunner, Pick, Rules
 from sim_worker.world import CameraView, SceneError, SceneSpec, World
-from sim_worker.world.simulation.scene import HandName
+from sim_worker.world.simulation.sim_state import HandName
 from sim_worker.world.simulation.spec import BIN_INNER
 
 SEED_STREAM = 30

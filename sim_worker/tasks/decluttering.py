@@ -17,7 +17,7 @@ from sim_worker.grasp_poses import pose_in_base
 from sim_worker.planner_request import Failure, PlanningRequest
 from sim_worker.tasks.target_object import object_at
 from sim_worker.world import AttemptResult, CameraView, Scene
-from sim_worker.world.simulation.scene import HandName
+from sim_worker.world.simulation.sim_state import HandName
 
 
 class State(str, Enum):
@@ -176,7 +176,7 @@ class DeclutteringRunner:
         """Let the scene come to rest as the failed attempt left it, and set the object aside if it failed too often."""
         self.failures_in_a_row += 1
         self.failed.append(Failure(pick.pose, pick.grasp.quality))
-        self._lost(self.scene.keep())
+        self._lost(self.scene.commit())
         if pick.object is None:
             return
         log = self.log.objects[pick.object]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -15,6 +13,7 @@ from grasp_client.observation import Observation
 from sim_worker.world.camera.appearance import Appearance, DeferredRgb
 from sim_worker.world.camera.camera import BACKGROUND, TABLE, CameraView, camera_poses, plane_depth, render
 from sim_worker.world.camera.sensor import sense
+from sim_worker.world.errors import SceneError
 from sim_worker.world.grippers.arm import Arm
 from sim_worker.world.grippers.attempt import AttemptResult
 from sim_worker.world.grippers.cup import Cup, execute_suction_grasp
@@ -24,60 +23,29 @@ from sim_worker.world.simulation.collision_probe import ApproachSweep, Collision
 from sim_worker.world.simulation.fixtures import surroundings
 from sim_worker.world.simulation.physics import ATTEMPT_HZ, AWAKE, FAR_AWAY, SLEEP
 from sim_worker.world.simulation.placement import PlacedObject, settled
-from sim_worker.world.simulation.profiles import Conditions
+from sim_worker.world.simulation.profiles import PROFILES, Conditions
+from sim_worker.world.simulation.sim_state import Hand, HandKey, HandName, SimState, Simulation, hand_key
 from sim_worker.world.simulation.spec import CameraSpec, SceneSpec
 
-if TYPE_CHECKING:
-    from sim_worker.world.simulation.scene_builder import World
-
-HandName = Literal["floating", "arm"]
 FORGET_ROUNDS = 10
 """Of collision detection with everything apart; one suffices for a few bodies, pairs are dropped a tenth at a time."""
 
 
-HandKey = tuple[Gripper, HandName]
-
-
-class SceneError(RuntimeError):
-    """A scene could not be built, or was asked for what it does not have."""
-
-
-def hand_for(gripper: Gripper, name: HandName) -> HandKey:
-    """Which simulated hand executes for this gripper. Raises SceneError for an arm with a suction cup."""
-    if name == "arm" and gripper.kind != "parallel_jaw":
-        raise SceneError(
-            f"the arm carries jaws: expected a gripper of kind parallel_jaw, got {gripper.kind}; use hand='floating'"
-        )
-    return gripper.model_copy(update={"tcp_offset": 0.0}), name
-
-
-@dataclass
-class SimState:
-    """A scene as it stands in the simulation, ready to be returned to."""
-
-    wanted: HandKey
-    hand: Jaw | Cup | Arm
-    bodies: dict[int, str]
-    fixed: dict[int, str]
-    skins: dict[int, float]
-    sweep: ApproachSweep
-    moved: bool = True
-
-
 class Scene:
-    """Made by `World.build`. Every attempt starts from the settled state; `keep` and `remove` make a new settled state.
+    """Made by `World.build`. Every attempt starts from the settled state; `commit` and `remove` make a new settled state.
 
     The simulated state is a function of the placed objects and the gripper alone: it is set up in an emptied world, so a
     scene gives the same outcomes whatever the world did before.
     """
 
-    def __init__(self, world: World, spec: SceneSpec, conditions: Conditions, placed: list[PlacedObject]) -> None:
-        self.world, self.spec, self.conditions = world, spec, conditions
+    def __init__(self, simulation: Simulation, spec: SceneSpec, conditions: Conditions, placed: list[PlacedObject]) -> None:
+        self.simulation, self.physics = simulation, simulation.physics
+        self.spec, self.conditions = spec, conditions
         self.placed = placed
         self.changes = 0
         self.attempts = 0
         self._view: CameraView | None = None
-        self._appearance = Appearance.draw(world.profile(spec).colours, spec.random("appearance"))
+        self._appearance = Appearance.draw(PROFILES[spec.profile].colours, spec.random("appearance"))
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -100,20 +68,20 @@ class Scene:
 
     def observe_with(self, camera: CameraSpec) -> CameraView:
         """As `observe`, through another camera: from the side, larger, or in the hand (see `eye_in_hand`)."""
-        stage = self._stage(None)
-        if stage.moved:
+        state = self._state(None)
+        if state.moved:
             self.restore()
-        told, true = camera_poses(camera, self.conditions)
-        image = render(self.world.physics, camera.intrinsics, camera.width, camera.height, true, self._appearance.light)
+        reported, true = camera_poses(camera, self.conditions)
+        image = render(self.physics, camera.intrinsics, camera.width, camera.height, true, self._appearance.light)
         table = plane_depth(camera.intrinsics, camera.width, camera.height, true)
         bare = (image.depth <= 0) | ((table > 0) & (table < image.depth))
         exact = np.where(bare, table, image.depth)
         random = self.spec.random("sensor", self.changes, repr(camera))
         depth = sense(exact, self.conditions.sensor, random, camera.focal)
-        segmentation = np.where(bare, np.where(table > 0, TABLE, BACKGROUND), _numbered(image.bodies, stage))
-        painting = DeferredRgb(self._appearance, image.rgb, bare, exact, camera.intrinsics, true)
+        segmentation = np.where(bare, np.where(table > 0, TABLE, BACKGROUND), _numbered(image.bodies, state))
+        rgb = DeferredRgb(self._appearance, image.rgb, bare, exact, camera.intrinsics, true)
         return CameraView(
-            Observation(depth=depth), camera.intrinsics, told, true, segmentation.astype(np.int32), self.objects, painting
+            Observation(depth=depth), camera.intrinsics, reported, true, segmentation.astype(np.int32), self.objects, rgb
         )
 
     # -- acting
@@ -141,25 +109,25 @@ class Scene:
         if gripper.kind == "parallel_jaw" and width > gripper.max_width + 1e-6:
             return AttemptResult(False, "unreachable", details={"reason": "wider than the jaw opens", "width": width})
         tip = self._with_error(pose @ pose_from(np.eye(3), np.array([0, 0, gripper.tcp_offset])), trial)
-        stage = self._stage(hand_for(gripper, hand))
+        state = self._state(hand_key(gripper, hand))
         probes = cup_probes(gripper) if gripper.kind == "suction" else jaw_probes(gripper, width)
-        blocked = self._blocked(stage, probes, tip)
+        blocked = self._blocked(state, probes, tip)
         if blocked and contact_rule == "strict":
             return blocked
-        behind = stage.sweep.clear_distance(probes, tip, stage.skins) if blocked else 0.0
-        if stage.moved:
+        behind = state.sweep.clear_distance(probes, tip, state.skins) if blocked else 0.0
+        if state.moved:
             self.restore()
-        stage.moved = True
-        return self._execute(stage, tip, width, behind)
+        state.moved = True
+        return self._execute(state, tip, width, behind)
 
-    def _execute(self, stage: SimState, tip: np.ndarray, width: float, behind: float) -> AttemptResult:
-        physics, drawn, hand = self.world.physics, self.conditions, stage.hand
+    def _execute(self, state: SimState, tip: np.ndarray, width: float, behind: float) -> AttemptResult:
+        physics, drawn, hand = self.physics, self.conditions, state.hand
         with physics.finer(ATTEMPT_HZ):
             if isinstance(hand, Cup):
-                return execute_suction_grasp(physics, hand, stage.bodies, tip, drawn.vacuum)
+                return execute_suction_grasp(physics, hand, state.bodies, tip, drawn.vacuum)
             if isinstance(hand, Arm):
-                return hand.execute(stage.bodies, stage.fixed, tip, width, drawn.grip_force)
-            return execute_jaw_grasp(physics, hand, stage.bodies, tip, width, drawn.grip_force, behind)
+                return hand.execute(state.bodies, state.fixed, tip, width, drawn.grip_force)
+            return execute_jaw_grasp(physics, hand, state.bodies, tip, width, drawn.grip_force, behind)
 
     def _with_error(self, tip: np.ndarray, trial: int) -> np.ndarray:
         """The tip pose as the hand really reaches it."""
@@ -168,16 +136,16 @@ class Scene:
         turn = Rotation.from_euler("z", draw[3] * self.conditions.pose_turn).as_matrix()
         return tip @ pose_from(turn, shift)
 
-    def _blocked(self, stage: SimState, probes: list[CollisionProbe], tip: np.ndarray) -> AttemptResult | None:
+    def _blocked(self, state: SimState, probes: list[CollisionProbe], tip: np.ndarray) -> AttemptResult | None:
         """The outcome `collision`, if the open hand would enter anything on its way in."""
         if below_table(probes, tip):
             return AttemptResult(False, "collision", "table", details={"phase": "approach"})
-        if stage.moved:
+        if state.moved:
             self.restore()
-        hit = stage.sweep.hit(probes, tip, stage.skins)
+        hit = state.sweep.hit(probes, tip, state.skins)
         if hit is None:
             return None
-        name = {**stage.bodies, **stage.fixed}[hit[0]]
+        name = {**state.bodies, **state.fixed}[hit[0]]
         return AttemptResult(False, "collision", name, details={"phase": "approach", "depth": round(hit[1], 5)})
 
     # -- changing
@@ -188,34 +156,34 @@ class Scene:
         PyBullet's own saved states do not do: contacts keep the order of what happened before, and an outcome in a
         hundred then differs. Here everything is first taken apart, so that all contacts go, and set down again.
         """
-        stage, client = self._stage(None), self.world.physics.client
-        stage.hand.put_away()
-        for index, body in enumerate(stage.bodies):
+        state, client = self._state(None), self.physics.client
+        state.hand.put_away()
+        for index, body in enumerate(state.bodies):
             client.resetBasePositionAndOrientation(body, [index * FAR_AWAY, 0, FAR_AWAY], [0, 0, 0, 1])
         for _ in range(FORGET_ROUNDS):
             client.performCollisionDetection()
-        for body, placed in zip(stage.bodies, self.placed, strict=True):
+        for body, placed in zip(state.bodies, self.placed, strict=True):
             client.resetBasePositionAndOrientation(body, placed.position, placed.orientation)
             client.resetBaseVelocity(body, [0, 0, 0], [0, 0, 0])
             client.changeDynamics(body, -1, activationState=AWAKE)
-            if self.world.physics.sleeping:
+            if self.physics.sleeping:
                 client.changeDynamics(body, -1, activationState=SLEEP)
-        stage.moved = False
+        state.moved = False
 
-    def keep(self) -> list[str]:
+    def commit(self) -> list[str]:
         """Let the world come to rest as the last attempt left it; names of objects that were lost that way."""
-        return self._absorb(None)
+        return self._settle_after(None)
 
     def remove(self, name: str) -> list[str]:
         """Take an object out and let the rest come to rest; names of others that were lost that way."""
         if name not in self.objects:
             raise SceneError(f"no object {name!r} in the scene; there are {', '.join(self.objects) or 'none'}")
-        return self._absorb(name)
+        return self._settle_after(name)
 
-    def _absorb(self, taken: str | None) -> list[str]:
-        stage, physics = self._stage(None), self.world.physics
-        stage.hand.put_away()
-        by_name = {name: body for body, name in stage.bodies.items()}
+    def _settle_after(self, taken: str | None) -> list[str]:
+        state, physics = self._state(None), self.physics
+        state.hand.put_away()
+        by_name = {name: body for body, name in state.bodies.items()}
         if taken is not None:
             physics.client.removeBody(by_name.pop(taken))
         for body in by_name.values():
@@ -224,18 +192,18 @@ class Scene:
         self.placed = settled(physics, {by_name[placed.name]: placed for placed in before}, self.spec.in_sight)
         self.changes += 1
         self._view = None
-        self.world.forget()
+        self.simulation.invalidate()
         return [placed.name for placed in before if placed.name not in self.objects]
 
     # -- the simulation behind it
 
-    def _stage(self, wanted: HandKey | None) -> SimState:
+    def _state(self, wanted: HandKey | None) -> SimState:
         """This scene in the simulation, with this hand (None: whichever is there, else the default)."""
-        stage = self.world.stage_of(self)
-        if stage is not None and wanted in (None, stage.wanted):
-            return stage
-        wanted = wanted or hand_for(Gripper(), "floating")
-        physics = self.world.physics
+        state = self.simulation.state_of(self)
+        if state is not None and wanted in (None, state.wanted):
+            return state
+        wanted = wanted or hand_key(Gripper(), "floating")
+        physics = self.physics
         physics.reset()
         fixed = surroundings(physics, self.spec)
         bodies = {placed.spawn(physics): placed for placed in self.placed}
@@ -243,21 +211,21 @@ class Scene:
         skins = {body: placed.model.skin for body, placed in bodies.items()}
         skins |= {body: 0.0 for body, name in fixed.items() if name != "table"}
         names = {body: placed.name for body, placed in bodies.items()}
-        stage = SimState(wanted, hand, names, fixed, skins, ApproachSweep(physics))
-        self.world.take_stage(self, stage)
-        return stage
+        state = SimState(wanted, hand, names, fixed, skins, ApproachSweep(physics))
+        self.simulation.occupy(self, state)
+        return state
 
-    def _make_hand(self, wanted: HandKey) -> Jaw | Cup | Arm:
+    def _make_hand(self, wanted: HandKey) -> Hand:
         gripper, name = wanted
         if gripper.kind == "suction":
-            return Cup(self.world.physics, gripper)
+            return Cup(self.physics, gripper)
         kind = Arm if name == "arm" else Jaw
-        return kind(self.world.physics, gripper, self.conditions.friction)
+        return kind(self.physics, gripper, self.conditions.friction)
 
 
-def _numbered(bodies: np.ndarray, stage: SimState) -> np.ndarray:
+def _numbered(bodies: np.ndarray, state: SimState) -> np.ndarray:
     """Body ids (H, W), -1 for none, as the numbers of a view's segmentation."""
-    numbers = np.full(max([*stage.bodies, *stage.fixed, stage.hand.body]) + 2, BACKGROUND, dtype=np.int32)
-    numbers[list(stage.fixed)] = TABLE
-    numbers[list(stage.bodies)] = np.arange(1, len(stage.bodies) + 1)
+    numbers = np.full(max([*state.bodies, *state.fixed, state.hand.body]) + 2, BACKGROUND, dtype=np.int32)
+    numbers[list(state.fixed)] = TABLE
+    numbers[list(state.bodies)] = np.arange(1, len(state.bodies) + 1)
     return numbers[bodies]

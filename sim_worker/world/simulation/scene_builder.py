@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from sim_worker.world.camera.appearance import draw_colour
+from sim_worker.world.errors import SceneError
 from sim_worker.world.objects.catalogue import draw_names, model_named
 from sim_worker.world.objects.folder import folder_models
 from sim_worker.world.objects.objects import ObjectModel
 from sim_worker.world.simulation.physics import Physics
 from sim_worker.world.simulation.placement import PlacedObject, arrange
-from sim_worker.world.simulation.profiles import PROFILES, Conditions, Profile, draw_mass
-from sim_worker.world.simulation.scene import Scene, SceneError, SimState
+from sim_worker.world.simulation.profiles import PROFILES, Conditions, draw_mass
+from sim_worker.world.simulation.scene import Scene
+from sim_worker.world.simulation.sim_state import Simulation
 from sim_worker.world.simulation.spec import DEFAULT_COUNTS, SceneSpec
 
 MOST_DRAWS = 40
@@ -27,26 +29,21 @@ class World:
 
     def __init__(self, physics: Physics | None = None) -> None:
         self.physics = physics or Physics()
-        self._owner: Scene | None = None
-        self._current: SimState | None = None
+        self.simulation = Simulation(self.physics)
         self._folders: dict[Path, dict[str, ObjectModel]] = {}
-
-    @staticmethod
-    def profile(spec: SceneSpec) -> Profile:
-        return PROFILES[spec.profile]
 
     def build(self, spec: SceneSpec) -> Scene:
         """A settled scene, the same for the same spec. Objects that do not come to rest in sight are drawn anew.
 
         Raises SceneError when no draw of the spec comes to rest, ValueError for an unknown object or object set.
         """
-        conditions = Conditions.draw(self.profile(spec), spec.random("conditions"))
+        conditions = Conditions.draw(PROFILES[spec.profile], spec.random("conditions"))
         for draw in range(MOST_DRAWS):
-            self.forget()
+            self.simulation.invalidate()
             objects, spares = self._draw_objects(spec, draw)
             placed = arrange(self.physics, spec, objects, spares, spec.random("arrangement", draw))
             if placed:
-                return Scene(self, spec, conditions, placed)
+                return Scene(self.simulation, spec, conditions, placed)
         raise SceneError(
             f"no {spec.kind} scene of seed {spec.seed} came to rest in {MOST_DRAWS} draws of {spec.object_set!r} objects"
         )
@@ -68,7 +65,7 @@ class World:
 
     def _drawn(self, spec: SceneSpec, name: str, index: int, seen: Counter[str], random: np.random.Generator) -> PlacedObject:
         """Object `index` of the scene, with a name of its own, a colour and a mass."""
-        profile = self.profile(spec)
+        profile = PROFILES[spec.profile]
         seen[name] += 1
         unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
         colour = draw_colour(profile.colours, index, random)
@@ -81,17 +78,6 @@ class World:
         if spec.objects_dir not in self._folders:
             self._folders[spec.objects_dir] = folder_models(spec.objects_dir)
         return self._folders[spec.objects_dir]
-
-    def stage_of(self, scene: Scene) -> SimState | None:
-        """The scene as it stands in the simulation; None if another one does."""
-        return self._current if self._owner is scene else None
-
-    def take_stage(self, scene: Scene, stage: SimState) -> None:
-        self._owner, self._current = scene, stage
-
-    def forget(self) -> None:
-        """What stands in the simulation is no scene's settled state any more."""
-        self._owner = self._current = None
 
     def close(self) -> None:
         self.physics.close()

@@ -30,11 +30,11 @@ def cube(world, x, y, yaw):
     conditions = Conditions.draw(Profile(friction=(0.5, 0.5)), spec.random("conditions"))
     model = PartsModel("cube", (Part("box", (0.04, 0.04, 0.04)),))
     turn = (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
-    return Scene(world, spec, conditions, [PlacedObject("cube", model, 0.1, None, (x, y, 0.02), turn)])
+    return Scene(world.simulation, spec, conditions, [PlacedObject("cube", model, 0.1, None, (x, y, 0.02), turn)])
 
 
 def test_forward_kinematics_agree_with_the_simulated_arm(world):
-    world.forget()
+    world.simulation.invalidate()
     world.physics.reset()
     arm, client = Arm(world.physics, Gripper(), 0.5), world.physics.client
     for joints in np.random.default_rng(0).uniform(LOWER, UPPER, (5, 7)):
@@ -89,7 +89,7 @@ LONG_JAW = Gripper(max_width=0.11, finger_depth=0.08, finger_width=0.012, finger
 @pytest.mark.parametrize("gripper", [Gripper(), Gripper(max_width=0.06), LONG_JAW, Gripper(finger_depth=0.04)])
 def test_tips_of_any_jaw_come_to_the_grasp_pose(world, gripper):
     """Seen along the closing axis from between the tips: just above their ends a finger on either side, just below none."""
-    world.forget()
+    world.simulation.invalidate()
     world.physics.reset()
     arm, client, pose = Arm(world.physics, gripper, 0.5), world.physics.client, down(0.05, 0.03, 0.02, 0.4)
     arm._set_up(0.0)
@@ -107,7 +107,8 @@ def test_tips_of_any_jaw_come_to_the_grasp_pose(world, gripper):
 def test_a_mounted_jaw_grasps_what_the_panda_hand_cannot(world):
     wide = PartsModel("wide", (Part("box", (0.095, 0.04, 0.04)),))
     spec = SceneSpec(seed=0)
-    scene = Scene(world, spec, cube(world, 0, 0, 0).conditions, [PlacedObject("wide", wide, 0.1, None, (0, 0, 0.02))])
+    placed = [PlacedObject("wide", wide, 0.1, None, (0, 0, 0.02))]
+    scene = Scene(world.simulation, spec, cube(world, 0, 0, 0).conditions, placed)
     assert scene.attempt(down(0, 0, 0.01), 0.105, LONG_JAW, hand="arm").success
     assert not scene.attempt(down(0, 0, 0.01), 0.08, Gripper(), hand="arm").success
 

@@ -106,7 +106,7 @@ def test_segmentation_and_depth_of_a_known_scene():
     spec = SceneSpec(seed=0)
     conditions = Conditions.draw(Profile(friction=(0.5, 0.5)), spec.random("conditions"))
     model = PartsModel("block", (Part("box", (0.06, 0.04, 0.05)),))
-    view = Scene(world, spec, conditions, [PlacedObject("block", model, None, None, (0.0, 0.0, 0.025))]).observe()
+    view = Scene(world.simulation, spec, conditions, [PlacedObject("block", model, None, None, (0.0, 0.0, 0.025))]).observe()
     world.close()
     depth = view.observation.depth
     assert depth.dtype == np.float32

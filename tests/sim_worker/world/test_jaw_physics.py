@@ -26,7 +26,7 @@ def block(world, size=0.04, mass=0.1, friction=0.5, xy=(0.0, 0.0), yaw=0.0):
     conditions = Conditions.draw(Profile(friction=(friction, friction)), spec.random("conditions"))
     model = PartsModel("cube", (Part("box", (size, size, size)),))
     turn = (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
-    return Scene(world, spec, conditions, [PlacedObject("cube", model, mass, None, (*xy, size / 2), turn)])
+    return Scene(world.simulation, spec, conditions, [PlacedObject("cube", model, mass, None, (*xy, size / 2), turn)])
 
 
 def from_above(x, y, z, yaw=0.0):
@@ -113,7 +113,7 @@ def test_tilted_approach_holds_and_lifts_straight_up(world, degrees):
 def test_grip_force_is_what_was_asked_for(world):
     scene = block(world)
     assert scene.attempt(from_above(0, 0, 0.01), 0.06).success
-    hand = world.stage_of(scene).hand
+    hand = world.simulation.state_of(scene).hand
     for link in hand.fingers.links:
         with world.physics.finer(ATTEMPT_HZ):
             points = world.physics.client.getContactPoints(bodyA=hand.body, linkIndexA=link)

@@ -74,7 +74,7 @@ def test_nothing_sinks_explodes_or_drifts_in_two_seconds(world, kind):
     """Penetration under 1.5 mm, and no motion to speak of, two seconds after the scene was called settled."""
     scene = world.build(SceneSpec(seed=21, kind=kind, object_set="random"))
     scene.observe()
-    physics, bodies = world.physics, list(world.stage_of(scene).bodies)
+    physics, bodies = world.physics, list(world.simulation.state_of(scene).bodies)
     for body in bodies:
         physics.client.changeDynamics(body, -1, activationState=2)
     physics.step(physics.steps_in(2.0))
@@ -83,7 +83,7 @@ def test_nothing_sinks_explodes_or_drifts_in_two_seconds(world, kind):
     for body, placed in zip(bodies, scene.placed, strict=True):
         now = physics.client.getBasePositionAndOrientation(body)[0]
         assert np.linalg.norm(np.subtract(now, placed.position)) < 0.004
-    world.stage_of(scene).moved = True
+    world.simulation.state_of(scene).moved = True
 
 
 def test_bin_has_walls_that_are_seen_and_felt(world):
@@ -113,7 +113,7 @@ def test_keep_takes_over_what_an_attempt_moved(world):
     pose = approach_frame(np.array([x, y, max(z, 0.02)]), np.array([1.0, 0, 0]), np.array([0, 0, -1.0]))
     scene.attempt(pose, 0.08, contact_rule="allowed")
     hashes.append(scene.hash())
-    scene.keep()
+    scene.commit()
     hashes.append(scene.hash())
     assert hashes[0] == hashes[1] != hashes[2]
 

@@ -23,7 +23,8 @@ def world():
 def alone(world, part, mass, z):
     spec = SceneSpec(seed=0)
     conditions = Conditions.draw(Profile(friction=(0.5, 0.5)), spec.random("conditions"))
-    return Scene(world, spec, conditions, [PlacedObject("thing", PartsModel("thing", (part,)), mass, None, (0, 0, z))])
+    placed = PlacedObject("thing", PartsModel("thing", (part,)), mass, None, (0, 0, z))
+    return Scene(world.simulation, spec, conditions, [placed])
 
 
 def above(x, y, z, lean=0.0):
@@ -70,5 +71,5 @@ def test_neighbour_in_the_way_is_a_collision(world):
     plate = PlacedObject("plate", PartsModel("plate", (Part("box", (0.03, 0.1, 0.01)),)), 0.2, None, (0, 0, 0.005))
     spec = SceneSpec(seed=0)
     conditions = Conditions.draw(Profile(friction=(0.5, 0.5)), spec.random("conditions"))
-    result = Scene(world, spec, conditions, [plate, tall]).attempt(above(0.01, 0, 0.01), 0.0, CUP)
+    result = Scene(world.simulation, spec, conditions, [plate, tall]).attempt(above(0.01, 0, 0.01), 0.0, CUP)
     assert (result.failure, result.object_name) == ("collision", "wall")
