@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grasp_client.contract import Outcome
-from shared.streams import decode_outcome, encode_outcome
+from shared.outcome_codec import decode_outcome, encode_outcome
 
 SUFFIX = ".outcome"
 ASIDE = ".aside"

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import redis
+from queue_reading import dead_letters
 
 from grasp_client.contract import Grasp, ImageSpec, Outcome, OutcomeMeta, SceneRequest
-from shared.streams import OutcomeStream, SceneRequestStream, WorkerStatusStore, connect, decode_outcome, encode_outcome
+from shared.outcome_codec import decode_outcome, encode_outcome
+from shared.streams import OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
 
 
 def outcome(number: int = 0, **changes) -> Outcome:
@@ -83,13 +85,13 @@ def test_unfinished_entries_are_taken_over(stream):
         ({name: value for name, value in encode_outcome(outcome()).items() if name != "depth"}, "no such field"),
     ],
 )
-def test_unreadable_entries_are_buried_with_the_reason(stream, fields, reason):
+def test_unreadable_entries_become_dead_letters_with_the_reason(stream, fields, reason):
     stream.client.xadd(stream.stream, fields)
     (entry,) = stream.read("a")
     assert entry.outcome is None
     assert reason in entry.error
-    stream.bury(entry, entry.error)
-    assert stream.dead_letters() == [(entry.key, entry.error)]
+    stream.dead_letter(entry, entry.error)
+    assert dead_letters(stream) == [(entry.key, entry.error)]
     assert stream.pending() == 0
 
 

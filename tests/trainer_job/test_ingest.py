@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 import redis
 from block_world import block_outcome
+from queue_reading import dead_letters
 
 from grasp_client.contract import Outcome
+from shared.outcome_codec import encode_outcome
 from shared.shards import ShardReader, shard_folders
-from shared.streams import OutcomeStream, connect, encode_outcome
+from shared.streams import OutcomeStream, connect
 from trainer_job.ingest.ingest import MOST_DELIVERIES, Ingest, IngestThread
 
 ROOT = Path(__file__).parents[2]
@@ -100,13 +102,13 @@ def test_unreadable_entries_go_to_the_dead_stream_with_the_reason(redis_url: str
     ingest = open_ingest(redis_url, tmp_path)
     drain(ingest)
     assert stored_ids(tmp_path) == ["w:0:0"]
-    reasons = " | ".join(reason for _, reason in stream.dead_letters())
-    assert ingest.buried == 5
+    reasons = " | ".join(reason for _, reason in dead_letters(stream))
+    assert ingest.dead_letters == 5
     for part in ("version is missing", "version is 9", "meta.grasp", "has 5 bytes", "no image"):
         assert part in reasons
 
 
-def test_an_entry_that_was_in_hand_at_every_death_is_buried(redis_url: str, tmp_path: Path) -> None:
+def test_an_entry_that_was_in_hand_at_every_death_becomes_a_dead_letter(redis_url: str, tmp_path: Path) -> None:
     stream = OutcomeStream(connect(redis_url))
     stream.publish(block_outcome(0))
     stream.read("trainer", block_ms=10)
@@ -115,7 +117,7 @@ def test_an_entry_that_was_in_hand_at_every_death_is_buried(redis_url: str, tmp_
     stream.publish(block_outcome(1))
     drain(open_ingest(redis_url, tmp_path))
     assert stored_ids(tmp_path) == ["w:1:0"]
-    assert f"delivered {MOST_DELIVERIES + 1} times" in stream.dead_letters()[0][1]
+    assert f"delivered {MOST_DELIVERIES + 1} times" in dead_letters(stream)[0][1]
 
 
 def test_stored_entries_leave_the_queue(redis_url: str, tmp_path: Path) -> None:
@@ -146,7 +148,7 @@ def test_a_full_queue_is_emptied_without_loss(own_queue_server: Any, tmp_path: P
             ingest.step(block_ms=20)
         ingest._tended = None  # as if its time had come
     assert len(stored_ids(shards)) == 40
-    assert [reason for _, reason in stream.dead_letters()] == ["schema version is missing, this reader knows 1"]
+    assert [reason for _, reason in dead_letters(stream)] == ["schema version is missing, this reader knows 1"]
     assert stream.publish(block_outcome(99))
 
 
@@ -209,7 +211,7 @@ def test_kills_lose_and_repeat_nothing(redis_url: str, tmp_path: Path) -> None:
     drain(open_ingest(redis_url, tmp_path))
     stored = stored_ids(tmp_path)
     assert len(stored) == len(set(stored)) == sent == 400
-    assert stream.dead_letters() == []
+    assert dead_letters(stream) == []
 
 
 def wait_until(condition, seconds: float = 60.0) -> None:

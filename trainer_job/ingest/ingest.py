@@ -24,7 +24,7 @@ CONSUMER = "trainer"
 """The same name at every start, so that what was in hand at a kill is this consumer's own."""
 
 MOST_DELIVERIES = 5
-"""An entry delivered more often than this was in hand each time the trainer died: it is buried, not tried again."""
+"""An entry delivered more often than this was in hand each time the trainer died: it becomes a dead letter."""
 ABANDONED_MS = 60_000
 TEND_SECONDS = 5.0
 LEAST_FREE_BYTES = 64 * 2**20
@@ -40,7 +40,7 @@ class Ingest:
         self.writer.remove_unfinished()
         self.known = {name for folder in shard_folders(directory) for name in ShardReader(folder).ids()}
         self.duplicates = 0
-        self.buried = 0
+        self.dead_letters = 0
         self._waiting: dict[str, Outcome] = {}
         self._keys: list[str] = []
         self._since = 0.0
@@ -85,7 +85,7 @@ class Ingest:
         return max(1, min(block_ms, int(left * 1000)))
 
     def _tend(self) -> None:
-        """Drops from the queue what is stored, buries poison, and takes over what a dead reader left.
+        """Drops from the queue what is stored, sets poison aside, and takes over what a dead reader left.
 
         Dropping comes first: a full queue has no room for a dead letter.
 
@@ -95,7 +95,7 @@ class Ingest:
         self.stream.trim()
         for key, deliveries in self.stream.deliveries().items():
             if deliveries > MOST_DELIVERIES and key not in self._keys:
-                self._bury(self.stream.undecoded(key), f"delivered {deliveries} times without being stored")
+                self._dead_letter(self.stream.undecoded(key), f"delivered {deliveries} times without being stored")
         first = self._tended is None
         while claimed := self._unheld(self.stream.claim(CONSUMER, min_idle_ms=0 if first else ABANDONED_MS)):
             self._accept(claimed)
@@ -112,9 +112,9 @@ class Ingest:
         for entry in entries:
             outcome = entry.outcome
             if outcome is None:
-                self._bury(entry, entry.error or "cannot be read")
+                self._dead_letter(entry, entry.error or "cannot be read")
             elif not outcome.images:
-                self._bury(entry, "no image: an outcome needs the observation it was planned on")
+                self._dead_letter(entry, "no image: an outcome needs the observation it was planned on")
             else:
                 self._keys.append(entry.key)
                 if outcome.id in self.known or outcome.id in self._waiting:
@@ -122,9 +122,9 @@ class Ingest:
                 else:
                     self._waiting[outcome.id] = outcome
 
-    def _bury(self, entry: StreamEntry, reason: str) -> None:
-        self.stream.bury(entry, reason)
-        self.buried += 1
+    def _dead_letter(self, entry: StreamEntry, reason: str) -> None:
+        self.stream.dead_letter(entry, reason)
+        self.dead_letters += 1
         log.warning("outcome sent to the dead stream", extra={"key": entry.key, "reason": reason})
 
 

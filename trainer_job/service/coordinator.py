@@ -81,6 +81,6 @@ class Coordinator(threading.Thread):
             "outcomes": len(self.ingest.known),
             "new": self.waiting_to_be_learned,
             "duplicates": self.ingest.duplicates,
-            "buried": self.ingest.buried,
+            "dead_letters": self.ingest.dead_letters,
             "champion": self.registry.champion(self.model),
         }

@@ -1,0 +1,12 @@
+"""Redis streams: outcomes from the workers to the trainer, scene requests from the trainer to the workers.
+
+Only commands that Redis 7 and Valkey both know. An outcome is delivered at least once; its id lets the reader drop
+repeats. Nothing unread or unacknowledged is ever trimmed.
+"""
+
+from shared.streams.group import connect
+from shared.streams.outcomes import OutcomeStream, StreamEntry
+from shared.streams.scene_requests import SceneRequestStream
+from shared.streams.worker_status import TRAINERS, WorkerStatusStore
+
+__all__ = ["TRAINERS", "OutcomeStream", "SceneRequestStream", "StreamEntry", "WorkerStatusStore", "connect"]

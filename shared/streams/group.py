@@ -1,0 +1,105 @@
+"""A connection to the queue, and a stream that one group of consumers reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+MAX_BLOCK_MS = 5_000
+"""Longest wait for an entry in one call."""
+
+
+def connect(url: str) -> redis.Redis:
+    """A client whose socket time-out lies above every block used here (a shorter one breaks blocking reads)."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=MAX_BLOCK_MS / 1000 + 10,
+        socket_connect_timeout=5,
+        health_check_interval=30,
+        retry=Retry(ExponentialWithJitterBackoff(cap=1, base=0.05), retries=2),
+    )
+
+
+class GroupStream:
+    """One stream read by one consumer group."""
+
+    def __init__(self, client: redis.Redis, stream: str, group: str):
+        self.client: Any = client
+        self.stream = stream
+        self.group = group
+
+    def create_group(self) -> None:
+        """Make stream and group where they are missing; a new group starts at the oldest entry."""
+        try:
+            self.client.xgroup_create(self.stream, self.group, id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    def _read(self, consumer: str, count: int, block_ms: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        block = min(max(block_ms, 0), MAX_BLOCK_MS) or None
+        reply = self._grouped(
+            lambda: self.client.xreadgroup(self.group, consumer, {self.stream: ">"}, count=count, block=block)
+        )
+        streams = reply.values() if isinstance(reply, dict) else (entries for _, entries in reply or [])
+        return [entry for entries in streams for entry in _flat(entries)]
+
+    def _claim(self, consumer: str, min_idle_ms: int, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        reply = self._grouped(lambda: self.client.xautoclaim(self.stream, self.group, consumer, min_idle_ms, count=count))
+        return [entry for entry in reply[1] if entry[1] is not None]
+
+    def _grouped(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except redis.ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            self.create_group()
+            return call()
+
+    def pending(self) -> int:
+        """Entries delivered and not yet acknowledged."""
+        return int(self._grouped(lambda: self.client.xpending(self.stream, self.group))["pending"])
+
+    def lag(self) -> int:
+        """Entries that no consumer has read yet."""
+        info = self._group_info()
+        if info.get("lag") is not None:
+            return int(info["lag"])
+        last = info["last-delivered-id"].decode()
+        return len(self.client.xrange(self.stream, min=f"({last}", count=100_000))
+
+    def trim(self) -> int:
+        """Drop what every consumer has acknowledged and return how many entries went."""
+        pending = self._grouped(lambda: self.client.xpending(self.stream, self.group))
+        if pending["pending"]:
+            oldest = pending["min"].decode()
+        else:
+            milliseconds, sequence = self._group_info()["last-delivered-id"].decode().split("-")
+            oldest = f"{milliseconds}-{int(sequence) + 1}"
+        return int(self.client.xtrim(self.stream, minid=oldest, approximate=False))
+
+    def _group_info(self) -> dict[str, Any]:
+        # Asks first: a full queue refuses to create even what is there already, and must still be read and trimmed.
+        try:
+            return self._existing_group()
+        except redis.ResponseError:
+            self.create_group()
+            return self._existing_group()
+
+    def _existing_group(self) -> dict[str, Any]:
+        for info in self.client.xinfo_groups(self.stream):
+            if info["name"] in (self.group, self.group.encode()):
+                return dict(info)
+        raise redis.ResponseError(f"NOGROUP {self.group} on {self.stream}")
+
+
+def _flat(entries: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    # RESP3 wraps a stream's entries in one more list than RESP2.
+    return (
+        entries[0] if entries and isinstance(entries[0], list) and entries[0] and isinstance(entries[0][0], tuple) else entries
+    )
