@@ -19,11 +19,10 @@ from inference_server.errors import ServerError, as_server_error, documented, er
 from inference_server.multipart import Part, parts_of
 from inference_server.request_context import RequestContext
 from inference_server.request_decoding import IMAGE_PARTS, MULTIPART, check_item, observation_of, parse_options
-from inference_server.routes.direct import DirectRoute
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
 from inference_server.service import Service, service_of
 
-router = APIRouter(tags=["plan"], route_class=DirectRoute)
+router = APIRouter(tags=["plan"])
 
 MOST = 256
 """Observations in one request, where the queue is not shorter."""

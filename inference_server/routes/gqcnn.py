@@ -27,13 +27,12 @@ from inference_server.quality import (
     score_on_image,
 )
 from inference_server.request_decoding import MULTIPART, parse_options, read_with_options
-from inference_server.routes.direct import DirectRoute
 from inference_server.routes.predict import DEADLINE_HEADER, ERRORS, REQUEST_ID_HEADER
 from inference_server.service import Service, service_of
 from planning.base import LoadedNetwork
 from shared.registry import UnknownModel
 
-router = APIRouter(tags=["plan"], route_class=DirectRoute)
+router = APIRouter(tags=["plan"])
 SCHEMAS = (QualityRequest,)
 
 _OPTIONS = {"$ref": "#/components/schemas/QualityRequest"}

@@ -12,10 +12,9 @@ from inference_server.errors import ServerError, documented
 from inference_server.heatmap import overlay_png
 from inference_server.request_decoding import read_item
 from inference_server.routes import predict
-from inference_server.routes.direct import DirectRoute
 from inference_server.service import service_of
 
-router = APIRouter(tags=["plan"], route_class=DirectRoute)
+router = APIRouter(tags=["plan"])
 
 NPY, PNG = "application/x-npy", "image/png"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}

@@ -17,11 +17,10 @@ from inference_server.errors import ServerError, documented, invalid_fields
 from inference_server.multipart import parts_of
 from inference_server.outcomes import OutcomeReport, outcome_of
 from inference_server.request_decoding import MULTIPART, observation_of
-from inference_server.routes.direct import DirectRoute
 from inference_server.security.auth import client_of
 from inference_server.service import Service, service_of
 
-router = APIRouter(tags=["outcomes"], route_class=DirectRoute)
+router = APIRouter(tags=["outcomes"])
 
 _REPORT = {"$ref": "#/components/schemas/OutcomeReport"}
 _BINARY = {"type": "string", "format": "binary"}

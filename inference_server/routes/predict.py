@@ -10,10 +10,9 @@ from starlette.responses import Response
 from grasp_client.contract import GraspPlan, PlanRequest
 from inference_server.errors import documented
 from inference_server.request_decoding import is_quick, read_item
-from inference_server.routes.direct import DirectRoute
 from inference_server.service import service_of
 
-router = APIRouter(tags=["plan"], route_class=DirectRoute)
+router = APIRouter(tags=["plan"])
 
 ERRORS = documented(400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
 _OPTIONS = {"$ref": "#/components/schemas/PlanRequest"}

@@ -1,13 +1,21 @@
-"""Routes that FastAPI documents and no more: the key is checked before the body comes, and other methods are told so."""
+"""Routes that read the request themselves: keys and other dependencies are asked before the body comes."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
+from fastapi import Depends
 from serving import OPTIONS, Running, serving, settings
+
+from inference_server.app import create_app
+from inference_server.routes import batch, gqcnn, heatmap, outcomes, predict, process
+from inference_server.security.auth import require_admin
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +45,17 @@ def test_it_is_documented_like_any_other(server: Running) -> None:
     assert "200" in operation["responses"]
 
 
-def test_nothing_is_parsed_on_the_way(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The framework's own way would fail here: it builds its dependencies for each request."""
+@pytest.mark.parametrize("path", ["/predict_grasp", "/predict_grasp/batch", "/heatmap", "/gqcnn", "/process", "/outcomes"])
+def test_a_dependency_added_to_a_route_is_asked(tmp_path: Path, path: str) -> None:
+    """Who puts `Depends(require_admin)` on any of these must not find it open."""
+    app = create_app(settings(tmp_path, admin_key="root"))
+    for module in (predict, batch, heatmap, gqcnn, process, outcomes):
+        app.include_router(module.router, prefix="/locked", dependencies=[Depends(require_admin)])
 
-    def refuse(*arguments: object, **named: object) -> None:
-        raise AssertionError("the request went the long way")
+    async def refusals() -> list[int]:
+        transport = httpx.ASGITransport(app)  # without its lifespan: what is refused needs no planner
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            answers = [await client.post(f"/locked{path}", headers=headers) for headers in ({}, {"x-api-key": "alpha"})]
+        return [answer.status_code for answer in answers]
 
-    monkeypatch.setattr("fastapi.routing.solve_dependencies", refuse)
-    assert server.raw(options=OPTIONS).status_code == 200
-    assert server.client.get("/models").status_code == 500, "what is not direct does go there"
-
-
-def test_what_goes_wrong_inside_has_the_shape_of_every_error(server: Running) -> None:
-    refused = server.raw(options={"planner": "nothing"})
-    assert refused.status_code == 404
-    assert set(refused.json()["error"]) == {"code", "message", "detail"}
+    assert asyncio.run(refusals()) == [401, 403]
