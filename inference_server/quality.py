@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from pydantic import Field
 
 from grasp_client.contract import ApiModel, CameraIntrinsics, ModelRef, Pixel, PlanRequest
+from grasp_client.imaging import ImageError, read_npy
 from grasp_client.observation import Observation
 from inference_server.errors import ServerError
 from planning.base import LoadedNetwork
@@ -73,19 +73,13 @@ class OnImage:
 
 def read_floats(data: bytes, name: str) -> np.ndarray:
     """A float32 or float64 npy array of any shape. Raises ServerError 400 or 422; nothing is unpickled."""
-    stream = io.BytesIO(data)
     try:
-        version = np.lib.format.read_magic(stream)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, fortran, dtype = read(stream)
-    except Exception as error:  # the parser of a foreign format on foreign bytes: it may raise anything
-        raise ServerError(400, "undecodable_array", f"{name}: expected a npy file ({str(error)[:100]})") from None
-    if dtype.kind != "f" or dtype.itemsize not in (4, 8):
-        raise ServerError(422, "wrong_dtype", f"{name}: expected float32 metres, got {str(dtype)[:40]}")
-    rest = len(data) - stream.tell()
-    if rest != dtype.itemsize * int(np.prod([min(side, 2**31) for side in shape], dtype=object)):
-        raise ServerError(400, "undecodable_array", f"{name}: the header announces {shape} {dtype}, but {rest} bytes follow")
-    array = np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran else "C")
+        array = read_npy(data)
+    except ImageError as error:
+        code = "undecodable_array" if error.status == 400 else error.code
+        raise ServerError(error.status, code, f"{name}: {error.message}") from None
+    if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
+        raise ServerError(422, "wrong_dtype", f"{name}: expected float32 metres, got {array.dtype}")
     with np.errstate(over="ignore", invalid="ignore"):
         floats = np.ascontiguousarray(array, np.float32)
     if not np.isfinite(floats).all():

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from grasp_client.contract import GraspPlan, PlanRequest
-from grasp_client.imaging import ImageLimits
+from grasp_client.imaging import ImageLimits, metres_of
 from grasp_client.observation import Observation
 from inference_server.errors import ServerError, invalid_fields
 
@@ -145,16 +145,12 @@ def observation(arrays: dict[str, np.ndarray], depth_scale: float) -> Observatio
     """Images as planners take them. Raises ServerError 422 when there is none."""
     if not {"depth", "rgb"} & set(arrays):
         raise ServerError(422, "no_image", "expected at least one of the inputs depth and rgb")
-    segmask = arrays.get("segmask")
-    return Observation(_metres(arrays.get("depth"), depth_scale), arrays.get("rgb"), None if segmask is None else segmask != 0)
-
-
-def _metres(depth: np.ndarray | None, scale: float) -> np.ndarray | None:
-    if depth is None:
-        return None
-    if depth.dtype.kind == "u":
-        return np.multiply(depth, np.float32(scale), dtype=np.float32)
-    return np.where((depth > 0) & (depth < np.inf), depth, np.float32(0))
+    depth, segmask = arrays.get("depth"), arrays.get("segmask")
+    return Observation(
+        depth=None if depth is None else metres_of(depth, depth_scale),
+        rgb=arrays.get("rgb"),
+        segmask=None if segmask is None else segmask != 0,
+    )
 
 
 def reply(asked: InferRequest, plan: GraspPlan, name: str) -> tuple[bytes, int | None]:

@@ -5,7 +5,8 @@ Depth is (H, W) float32 metres along the optical axis with 0 for "no reading"; c
 """
 
 from grasp_client.imaging.checks import check_depth, check_observation
-from grasp_client.imaging.decode import decode_depth, decode_image, decode_raw_depth, decode_rgb, decode_segmask
+from grasp_client.imaging.containers import read_npy
+from grasp_client.imaging.decode import decode_depth, decode_image, decode_raw_depth, decode_rgb, decode_segmask, metres_of
 from grasp_client.imaging.encode import encode_npy, encode_png_depth, encode_png_rgb, encode_raw_depth
 from grasp_client.imaging.limits import ImageError, ImageLimits
 
@@ -23,4 +24,6 @@ __all__ = [
     "encode_png_depth",
     "encode_png_rgb",
     "encode_raw_depth",
+    "metres_of",
+    "read_npy",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Literal
 
 import numpy as np
@@ -70,14 +71,17 @@ def _no_image(data: bytes, declared: Container | None) -> ImageError:
     return ImageError(400, "undecodable_image", f"expected {expected}, but the data starts with {bytes(data[:16])!r}")
 
 
-def read_npy(data: bytes, limits: ImageLimits) -> np.ndarray:
+def read_npy(data: bytes) -> np.ndarray:
     """The array in an npy file, as a read-only view of `data` (nothing is allocated, no pickle is read).
 
-    Raises ImageError 400 for a broken file, 422 for a dtype that is no number or an array that is no image, 413 by `limits`.
+    Raises ImageError 400 for a broken file, 422 for a dtype that is no number.
     """
+    return _npy_view(data, *_npy_header(data))
+
+
+def read_npy_image(data: bytes, limits: ImageLimits) -> np.ndarray:
+    """The same of an image, (H, W) or (H, W, channels). Raises also ImageError 422 for another shape, 413 by `limits`."""
     shape, fortran, dtype, offset = _npy_header(data)
-    if dtype.kind not in "biuf" or dtype.shape:
-        raise ImageError(422, "wrong_dtype", f"the npy array holds {str(dtype)[:80]}; expected plain numbers or booleans")
     if len(shape) not in (2, 3):
         raise ImageError(422, "wrong_shape", f"the npy array has {len(shape)} axes; expected (H, W) or (H, W, channels)")
     if len(shape) == 3 and shape[2] not in (1, 3, 4):
@@ -86,18 +90,11 @@ def read_npy(data: bytes, limits: ImageLimits) -> np.ndarray:
             422, "wrong_shape", f"the last axis of the npy array must be 1 or 3 channels, not the width or height{hint}"
         )
     limits.check_pixels(shape[0], shape[1])
-    expected = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    if len(data) - offset != expected:
-        raise ImageError(
-            400,
-            "undecodable_image",
-            f"the npy header announces {shape} {dtype} = {expected} bytes, but {len(data) - offset} follow: cut off?",
-        )
-    flat = np.frombuffer(data, dtype, offset=offset)
-    return flat.reshape(shape, order="F" if fortran else "C")
+    return _npy_view(data, shape, fortran, dtype, offset)
 
 
 def _npy_header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, whether columns come first, dtype, and where the numbers begin."""
     stream = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(stream)
@@ -105,7 +102,21 @@ def _npy_header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
         shape, fortran, dtype = read(stream)
     except Exception as error:  # the parser of a foreign format on foreign bytes: it may raise anything
         raise ImageError(400, "undecodable_image", f"the npy header cannot be read ({_first_line(error)})") from error
+    if dtype.kind not in "biuf" or dtype.shape:
+        raise ImageError(422, "wrong_dtype", f"the npy array holds {str(dtype)[:80]}; expected plain numbers or booleans")
     return shape, fortran, dtype, stream.tell()
+
+
+def _npy_view(data: bytes, shape: tuple[int, ...], fortran: bool, dtype: np.dtype, offset: int) -> np.ndarray:
+    # Python's integers: the product of what a header claims may exceed 64 bits.
+    expected = dtype.itemsize * math.prod(shape)
+    if len(data) - offset != expected:
+        raise ImageError(
+            400,
+            "undecodable_image",
+            f"the npy header announces {shape} {dtype} = {expected} bytes, but {len(data) - offset} follow: cut off?",
+        )
+    return np.frombuffer(data, dtype, offset=offset).reshape(shape, order="F" if fortran else "C")
 
 
 def open_picture(data: bytes, container: Container, limits: ImageLimits) -> Image.Image:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from grasp_client.imaging.containers import container_of, open_picture, pixels_of, read_npy
+from grasp_client.imaging.containers import container_of, open_picture, pixels_of, read_npy_image
 from grasp_client.imaging.limits import DEFAULT_LIMITS, ImageError, ImageLimits
 
 SIXTEEN_BIT = ("I;16", "I;16B", "I")
@@ -24,11 +24,11 @@ def decode_depth(
     limits.check_bytes(data)
     container = container_of(data, media_type)
     if container == "npy":
-        return _metres(read_npy(data, limits), depth_scale)
+        return metres_of(read_npy_image(data, limits), depth_scale)
     picture = open_picture(data, container, limits)
     if container == "jpeg" or picture.mode not in SIXTEEN_BIT:
         raise _no_depth_picture(container, picture.mode)
-    return _metres(pixels_of(picture).astype(np.uint16), depth_scale)
+    return metres_of(pixels_of(picture).astype(np.uint16), depth_scale)
 
 
 def decode_rgb(data: bytes, media_type: str | None = None, limits: ImageLimits = DEFAULT_LIMITS) -> np.ndarray:
@@ -36,7 +36,7 @@ def decode_rgb(data: bytes, media_type: str | None = None, limits: ImageLimits =
     limits.check_bytes(data)
     container = container_of(data, media_type)
     if container == "npy":
-        return _colour(read_npy(data, limits))
+        return _colour(read_npy_image(data, limits))
     picture = open_picture(data, container, limits)
     if picture.mode in SIXTEEN_BIT:
         raise ImageError(
@@ -56,7 +56,7 @@ def decode_segmask(data: bytes, media_type: str | None = None, limits: ImageLimi
             422, "wrong_dtype", "a segmask as JPEG is unusable: compression blurs its edge; send an 8-bit PNG or npy"
         )
     if container == "npy":
-        return _one_channel(read_npy(data, limits), "segmask") != 0
+        return _one_channel(read_npy_image(data, limits), "segmask") != 0
     picture = open_picture(data, container, limits)
     mask = pixels_of(picture) != 0
     if picture.mode in ("LA", "RGBA"):
@@ -71,11 +71,11 @@ def decode_image(
     limits.check_bytes(data)
     container = container_of(data, media_type)
     if container == "npy":
-        array = read_npy(data, limits)
-        return ("rgb", _colour(array)) if array.ndim == 3 and array.shape[2] > 1 else ("depth", _metres(array, depth_scale))
+        array = read_npy_image(data, limits)
+        return ("rgb", _colour(array)) if array.ndim == 3 and array.shape[2] > 1 else ("depth", metres_of(array, depth_scale))
     picture = open_picture(data, container, limits)
     if picture.mode in SIXTEEN_BIT:
-        return "depth", _metres(pixels_of(picture).astype(np.uint16), depth_scale)
+        return "depth", metres_of(pixels_of(picture).astype(np.uint16), depth_scale)
     if picture.mode in GREY:
         raise _no_depth_picture(container, picture.mode)
     return "rgb", pixels_of(picture, "RGB")
@@ -105,7 +105,7 @@ def decode_raw_depth(
             "wrong_shape",
             f"X-Shape {height},{width} with X-Dtype {dtype.name} needs {expected} bytes, but the body has {len(body)}",
         )
-    return _metres(np.frombuffer(body, dtype).reshape(height, width), depth_scale, copy=False)
+    return metres_of(np.frombuffer(body, dtype).reshape(height, width), depth_scale, copy=False)
 
 
 def _raw_shape(header: str | None) -> tuple[int, int]:
@@ -121,8 +121,11 @@ def _quoted(header: str | None) -> str:
     return "nothing" if header is None else repr(header[:40])
 
 
-def _metres(array: np.ndarray, depth_scale: float, copy: bool = True) -> np.ndarray:
-    """(H, W) float32 metres; NaN, infinite and negative readings become 0. copy: also where nothing has to change."""
+def metres_of(array: np.ndarray, depth_scale: float, copy: bool = True) -> np.ndarray:
+    """(H, W) float32 metres of an array (H, W) or (H, W, 1), however it was sent: uint16 units, or floats in metres.
+
+    NaN, infinite and negative readings become 0. copy: also where nothing has to change.
+    """
     array = _one_channel(array, "depth")
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:
         return metres_of_units(array, depth_scale)
