@@ -64,18 +64,18 @@ logs: ## follow the logs of the containers, or those of `make run`
 	else tail -n 20 -F $${DATA_DIR:-data}/logs/*.log; fi
 
 clean: ## remove the environment and all caches (never data/)
-	@rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) build *.egg-info grasp_client/build grasp_client/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.local: pyproject.toml constraints.txt services/install.sh | $(BIN)/python
+$(VENV)/.local: pyproject.toml grasp_client/pyproject.toml constraints.txt services/install.sh | $(BIN)/python
 	@echo "installing what running needs (some minutes the first time) ..."
 	@services/install.sh $(BIN)/python local --editable
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt services/install.sh | $(BIN)/python
+$(VENV)/.dev: pyproject.toml grasp_client/pyproject.toml constraints.txt services/install.sh | $(BIN)/python
 	@echo "installing what running and testing need (some minutes the first time) ..."
 	@services/install.sh $(BIN)/python dev --editable
 	@touch $@ $(VENV)/.local

@@ -1,11 +1,10 @@
 #!/bin/sh
 # Install torch alone or one extra of this project, in the tested versions, into the environment of the given Python:
-#   services/install.sh .venv/bin/python torch|server|sim|trainer|local|dev [more arguments for pip]
+#   services/install.sh .venv/bin/python torch|server|sim|trainer|local|dev [--editable]
 # Where no NVIDIA GPU is found, torch is the CPU build (200 MB, not 900 MB and CUDA): taken from TORCH_INDEX when that answers,
 # else from the usual package index. TORCH_INDEX= (empty) always takes the usual one.
 set -eu
-python=$1 extra=$2
-shift 2
+python=$1 extra=$2 editable=${3-}
 here=$(cd "$(dirname "$0")/.." && pwd)
 torch=$(grep '^torch==' "$here/constraints.txt")
 
@@ -22,7 +21,8 @@ if [ "$extra" != sim ] && [ -n "$TORCH_INDEX" ] && index_answers "$TORCH_INDEX";
     "$python" -m pip install --quiet --quiet --no-deps --index-url "$TORCH_INDEX" "$torch"
 fi
 case $extra in
-    torch) wanted=$torch ;;
-    *) wanted=$here[$extra] ;;
+    torch) set -- "$torch" ;;
+    # Both distributions at once: pip takes the client from its folder and looks for it nowhere else.
+    *) set -- $editable "$here/grasp_client" $editable "$here[$extra]" ;;
 esac
-"$python" -m pip install --quiet --quiet -c "$here/constraints.txt" "$@" "$wanted"
+"$python" -m pip install --quiet --quiet -c "$here/constraints.txt" "$@"

@@ -1,1 +1,1 @@
-"""The command line: `python -m grasp_client IMAGE`."""
+"""The command line: `grasploop COMMAND`, whose commands come from every installed distribution of GraspLoop."""

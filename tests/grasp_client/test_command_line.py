@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from grasp_client import AsyncGraspClient, DeadlineExceeded, GraspClient
-from grasp_client.__main__ import main
+from grasp_client.cli.predict import main
 from grasp_client.imaging import decode_rgb, encode_npy, encode_png_depth, encode_png_rgb
 
 DEPTH = np.full((60, 80), 0.7, np.float32)
@@ -244,7 +244,7 @@ def test_who_reads_only_the_head_of_the_answer_still_gets_the_picture(server, fo
 
 def test_the_client_imports_no_heavy_package():
     heavy = ["torch", "cv2", "scipy", "redis", "fastapi", "pydantic_settings", "matplotlib"]
-    code = f"import sys, grasp_client.__main__; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, grasp_client.cli.predict; print([name for name in {heavy} if name in sys.modules])"
     assert run("-c", code).stdout == "[]\n"
 
 

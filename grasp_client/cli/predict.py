@@ -1,0 +1,215 @@
+"""`grasploop predict IMAGE`: send an image to the server, print its grasps, draw them."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from grasp_client.cli.input_files import (
+    read_camera,
+    read_failed,
+    read_gripper,
+    read_image,
+    read_pose,
+    read_region,
+    read_rgb,
+    read_segmask,
+)
+from grasp_client.cli.plan_table import plan_table
+from grasp_client.client import DEFAULT_DEADLINE, DEFAULT_URL, GraspClient
+from grasp_client.contract import GraspPlan, PlanRequest
+from grasp_client.drawing import depth_picture, draw_grasps
+from grasp_client.errors import GraspServerError
+from grasp_client.imaging import encode_png_rgb
+from grasp_client.inputs import observe, request_of
+from grasp_client.observation import Observation
+
+_EPILOG = """\
+examples:
+  grasploop predict depth.npy
+      pixels only, with whatever planner the server finds best
+  grasploop predict depth.png --intrinsics 525,525,319.5,239.5 --overlay grasps.png
+      metric grasps in the camera frame; depth.png holds 16-bit millimetres
+  grasploop predict depth.npy --intrinsics cam.intr --camera-pose camera_to_base.tf --gripper-json '{"max_width": 0.05}'
+      poses in the robot's base frame, for a narrower hand
+  grasploop predict depth.npy --json | jq '.grasps[0].pose_camera'
+
+exit status: 0 answered (also with no grasp), 1 the server refused or did not answer, 2 wrong arguments or files
+"""
+_PICTURE_SIDE = 960
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        observation, request = _inputs(arguments)
+    except ValidationError as error:
+        return _fail(2, f"{error.title}: " + "; ".join(_reason(problem) for problem in error.errors()))
+    except ValueError as error:
+        return _fail(2, str(error))
+    try:
+        # Two retries only: somebody is waiting to hear that no server runs.
+        with GraspClient(arguments.url, api_key=arguments.api_key, deadline=arguments.deadline, attempts=3) as client:
+            plan = client.plan(observation, request)
+    except ValueError as error:
+        return _fail(2, f"--url: {error}")
+    except GraspServerError as error:
+        return _fail(1, f"{error.message} [{error.code}]")
+    _tell(plan.model_dump_json(indent=2) if arguments.json else plan_table(plan))
+    return _write_pictures(arguments, observation, request, plan)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="grasploop predict",
+        usage="%(prog)s IMAGE [options]",
+        description="Send a depth or colour image to a GraspLoop server, print the ranked grasps, and draw them.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_images(parser.add_argument_group("images, all of the same size"))
+    _add_camera(parser.add_argument_group("camera (without it the answer is in pixels only)"))
+    _add_options(parser.add_argument_group("what to plan"))
+    _add_server(parser.add_argument_group("server"))
+    _add_outputs(parser.add_argument_group("output"))
+    return parser
+
+
+def _add_images(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "image", type=Path, metavar="IMAGE",
+        help="depth (16-bit PNG; npy float metres or uint16, one channel) or colour (8-bit PNG, JPEG; npy uint8 HxWx3)",
+    )  # fmt: skip
+    group.add_argument("--rgb", type=Path, metavar="FILE", help="colour image beside a depth IMAGE; the overlay is drawn on it")
+    group.add_argument("--segmask", type=Path, metavar="FILE", help="8-bit PNG or npy: grasp centres only where it is not 0")
+    group.add_argument(
+        "--depth-scale",
+        type=float,
+        default=0.001,
+        metavar="M",
+        help="metres per unit of an integer depth image (default 0.001)",
+    )
+
+
+def _add_camera(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--intrinsics", metavar="FX,FY,CX,CY|FILE", help="in pixels of IMAGE, or a JSON or .intr file with fx, fy, cx, cy or K"
+    )
+    group.add_argument(
+        "--camera-pose", type=Path, metavar="FILE", help="4x4 camera to robot base (z up): .tf, JSON or four rows of numbers"
+    )
+    group.add_argument("--table-depth", type=float, metavar="M", help="distance camera to table along the optical axis, metres")
+
+
+def _add_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--planner", default="auto", metavar="NAME", help="auto (default) or a name from GET /planners")
+    group.add_argument("--model-version", type=int, metavar="N", help="version of the planner's model (default: the champion)")
+    group.add_argument("--n-grasps", type=int, default=10, metavar="N", help="most grasps to return (default 10)")
+    group.add_argument("--min-quality", type=float, default=0.0, metavar="Q", help="least quality, 0 to 1 (default 0)")
+    group.add_argument("--region", metavar="U0,V0,U1,V1", help="grasp centres only inside this rectangle, pixels")
+    group.add_argument(
+        "--gripper-json", metavar="JSON|FILE", help="the hand, metres; omitted fields are those of the Franka Panda hand"
+    )
+    group.add_argument(
+        "--failed",
+        action="append",
+        metavar="U,V[,ANGLE[,DEPTH[,QUALITY]]]",
+        help="a grasp that failed here: look elsewhere; repeatable",
+    )
+    group.add_argument("--seed", type=int, metavar="N", help="makes sampling planners repeatable")
+
+
+def _add_server(group: argparse._ArgumentGroup) -> None:
+    url = os.environ.get("SERVER_URL", DEFAULT_URL)
+    group.add_argument("--url", default=url, help=f"default: $SERVER_URL, else {DEFAULT_URL}")
+    group.add_argument("--api-key", default=os.environ.get("API_KEY"), metavar="KEY", help="default: $API_KEY")
+    group.add_argument(
+        "--deadline",
+        type=float,
+        default=DEFAULT_DEADLINE,
+        metavar="S",
+        help=f"seconds to wait at most (default {DEFAULT_DEADLINE:g})",
+    )
+
+
+def _add_outputs(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--overlay",
+        metavar="OUT.png",
+        help="picture of the grasps (default: IMAGE's name with _grasps.png, here; `none`: no picture)",
+    )
+    group.add_argument("--heatmap", type=Path, metavar="OUT.png", help="also ask for the planner's heat map and write it here")
+    group.add_argument("--json", action="store_true", help="print the server's reply as JSON instead of a table")
+
+
+def _inputs(arguments: argparse.Namespace) -> tuple[Observation, PlanRequest]:
+    kind, image = read_image(arguments.image, arguments.depth_scale)
+    if arguments.rgb and kind == "rgb":
+        raise ValueError(f"{arguments.image} is already a colour image: give the depth image as IMAGE, or leave --rgb out")
+    rgb = read_rgb(arguments.rgb) if arguments.rgb else image if kind == "rgb" else None
+    segmask = read_segmask(arguments.segmask) if arguments.segmask else None
+    return observe(image if kind == "depth" else None, rgb, segmask), request_of(**_options(arguments))
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    options = {
+        "camera": arguments.intrinsics and read_camera(arguments.intrinsics),
+        "camera_pose": arguments.camera_pose and read_pose(arguments.camera_pose),
+        "region": arguments.region and read_region(arguments.region),
+        "gripper": arguments.gripper_json and read_gripper(arguments.gripper_json),
+        "failed": arguments.failed and [read_failed(given) for given in arguments.failed],
+        "return_heatmap": bool(arguments.heatmap),
+    }
+    for name in ("table_depth", "depth_scale", "planner", "model_version", "n_grasps", "min_quality", "seed"):
+        options[name] = getattr(arguments, name)
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _write_pictures(arguments: argparse.Namespace, observation: Observation, request: PlanRequest, plan: GraspPlan) -> int:
+    overlay = Path(arguments.overlay or f"{arguments.image.stem}_grasps.png")
+    pictures = {} if arguments.overlay == "none" else {overlay: encode_png_rgb(_overlay(observation, request, plan))}
+    if arguments.heatmap and plan.heatmap_png:
+        pictures[arguments.heatmap] = base64.b64decode(plan.heatmap_png)
+    elif arguments.heatmap:
+        print(f"planner {plan.planner} has no heat map; {arguments.heatmap} is not written", file=sys.stderr)
+    for path, png in pictures.items():
+        try:
+            path.write_bytes(png)
+        except OSError as error:
+            return _fail(2, f"{path} cannot be written: {error.strerror}")
+        print(f"wrote {path}", file=sys.stderr)
+    return 0
+
+
+def _overlay(observation: Observation, request: PlanRequest, plan: GraspPlan) -> Any:
+    picture = observation.rgb
+    if picture is None:
+        assert observation.depth is not None
+        picture = depth_picture(observation.depth)
+    zoom = max(1, round(_PICTURE_SIDE / max(observation.size)))
+    return draw_grasps(picture, plan.grasps, request.gripper, request.camera, zoom)
+
+
+def _reason(problem: Any) -> str:
+    """One problem that pydantic found, without pydantic's words."""
+    field = ".".join(str(part) for part in problem["loc"])
+    return f"{field}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+
+
+def _tell(answer: str) -> None:
+    """Prints the answer. Who reads only its head (`| head`) has what they wanted: the pictures are still to be drawn."""
+    try:
+        print(answer, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(status: int, message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status
