@@ -32,8 +32,9 @@ from inference_server.outcomes import OutcomePublisher, RecentPlans
 from inference_server.request_context import RequestContext
 from inference_server.security.auth import Keys, client_of
 from inference_server.security.limits import BodyReader, deadline_of
-from planning.base import LoadedNetwork, Planner, choose, discover
+from planning.base import LoadedNetwork, Planner
 from planning.batched_inference import plan_batched
+from planning.discovery import choose, discover
 from planning.networks.device import choose_execution, usable_cores
 from planning.networks.loading import Loader
 from shared.registry import Registry

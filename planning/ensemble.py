@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from grasp_client.contract import GraspKind, GraspPlan, PlanRequest
-from planning.base import LoadedNetwork, PlanItem, discover
+from planning.base import LoadedNetwork, PlanItem
 from planning.batched_inference import BatchedPlanner, InferenceSteps
+from planning.discovery import discover
 
 MEMBERS: dict[GraspKind, tuple[str, ...]] = {"parallel_jaw": ("dense", "antipodal"), "suction": ("suction_dense", "suction")}
 """Planners asked for each kind of gripper: the first whose network is loaded or that needs none."""

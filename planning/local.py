@@ -7,8 +7,9 @@ from pathlib import Path
 
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import GraspPlanner, Observation
-from planning.base import LoadedNetwork, Planner, choose, discover
+from planning.base import LoadedNetwork, Planner
 from planning.batched_inference import plan_batched
+from planning.discovery import choose, discover
 from planning.networks.device import pick_device
 from planning.networks.loading import load_network
 from shared.registry import Registry, UnknownVersion

@@ -17,8 +17,8 @@ from planning.batched_inference import BatchedPlanner, InferenceSteps
 from planning.calibration import calibrated
 from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps, crop_views
 from planning.gqcnn.gaussian_mixture import Mixture
-from planning.jaw.analytic import select
 from planning.jaw.candidates import JawCandidates
+from planning.plan_result import select
 from planning.scene.projection import ProjectedGrasps
 from planning.scene.scene import PlanningScene
 from planning.suction.candidates import SuctionCandidates

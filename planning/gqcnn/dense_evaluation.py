@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from planning.base import PlannerError
 from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps
-from planning.jaw.sampling import FLOOR, LEAST_OVERLAP
+from planning.limits import LEAST_OVERLAP, TABLE_GAP
 from planning.scene.projection import map_pixels
 from planning.scene.scene import PlanningScene
 from shared.networks.crops import crop
@@ -92,7 +92,7 @@ def best(scene: PlanningScene, maps: Iterator[AngleMap], most: int) -> tuple[Ima
         inside = (u >= 0) & (u <= columns - 1) & (v >= 0) & (v <= rows - 1)
         surface = depth[v.round().long().clamp(0, rows - 1), u.round().long().clamp(0, columns - 1)]
         under = each.depths[:, None, None] - surface
-        fits = inside & (surface > 0) & (under > FLOOR) & (under < DEEPEST)
+        fits = inside & (surface > 0) & (under > TABLE_GAP) & (under < DEEPEST)
         logits, level = torch.where(fits, each.logits, -torch.inf).max(0)
         peak = torch.isfinite(logits) & (logits >= F.max_pool2d(logits[None], 3, 1, 1)[0])
         angle = torch.full_like(logits[peak], each.angle)
@@ -104,7 +104,7 @@ def best(scene: PlanningScene, maps: Iterator[AngleMap], most: int) -> tuple[Ima
 
 def _box(scene: PlanningScene) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
     """Middle and extent (2,) as (u, v) of the part of the image that rises above the table, and its range of depths, m."""
-    raised = torch.nonzero(scene.above_table >= FLOOR + LEAST_OVERLAP)
+    raised = torch.nonzero(scene.above_table >= TABLE_GAP + LEAST_OVERLAP)
     if not len(raised):
         return None
     x = scene.map.corner[0] + scene.map.resolution * raised[:, 1]

@@ -14,9 +14,9 @@ from planning.batched_inference import BatchedPlanner, InferenceSteps
 from planning.calibration import calibrated
 from planning.gqcnn.crop_scorer import crop_views, to_image, to_map
 from planning.gqcnn.dense_evaluation import ANGLES, angle_maps, best
-from planning.jaw.analytic import select
 from planning.jaw.filters import veto
 from planning.jaw.fit import measure
+from planning.plan_result import select
 from planning.scene.projection import project_jaw
 
 PEAKS = 1024

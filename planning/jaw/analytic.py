@@ -16,14 +16,15 @@ from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlanItem, Planner
 from planning.jaw.candidates import JawCandidates
-from planning.jaw.filters import distinct, veto
+from planning.jaw.filters import veto
 from planning.jaw.fit import measure
 from planning.jaw.quality_map import quality_map
 from planning.jaw.sampling import ANGLES, propose
-from planning.scene.projection import ProjectedGrasps, map_pixels, wire_grasps
+from planning.limits import TRUNCATED_COST
+from planning.plan_result import select
+from planning.scene.projection import ProjectedGrasps, map_pixels
 from planning.scene.region import has_region, outside_region
 from planning.scene.scene import PlanningScene, observe_scene
-from planning.suction.candidates import SuctionCandidates
 
 CANDIDATES, REFINED, POLISHED = 320, 96, 16
 """Candidates measured per observation, those fitted to the object's sides, and those fitted again; more when more grasps are
@@ -46,13 +47,10 @@ MOVE = 0.012
 """Farthest that a hand is moved across its closing axis to the middle of the object, m."""
 OVERLAP, CLEARANCE = 0.020, 0.3
 """Metres of overlap that are worth 1, and what full clearance is worth."""
-PARTLY_SEEN = 3.0
-"""What it costs that the thing held reaches out of the view or the region: a robot arm, a bin wall, half an object."""
 BESIDE = 0.004
 """A contact may lie this far out of the region, m: less than a wall is thick."""
 OUTSIDE = 10.0
 """More than any score: these hands come last, since they may yet move to where grasps are asked for."""
-NO_CAMERA = "no camera was sent: a field of view of 61 degrees was assumed, and the reply carries pixels only"
 
 
 class AntipodalPlanner(Planner):
@@ -126,7 +124,7 @@ def outside_roi_penalty(scene: PlanningScene, hands: JawCandidates) -> Tensor:
         for half in (0.5 * hands.grip, -0.5 * hands.grip):
             x, y = hands.x + half * torch.cos(hands.angle), hands.y + half * torch.sin(hands.angle)
             out = out | outside_region(scene, map_pixels(scene, x, y, hands.tip), BESIDE)["region"]
-    return PARTLY_SEEN * out
+    return TRUNCATED_COST * out
 
 
 def outside_region_penalty(scene: PlanningScene, hands: JawCandidates) -> Tensor:
@@ -140,30 +138,3 @@ def outside_region_penalty(scene: PlanningScene, hands: JawCandidates) -> Tensor
 def quality(score: Tensor) -> Tensor:
     """Probability of success (N,) for analytic scores."""
     return torch.sigmoid(score)
-
-
-def select(
-    planner: str,
-    scene: PlanningScene,
-    hands: JawCandidates | SuctionCandidates,
-    placed: ProjectedGrasps,
-    qualities: Tensor,
-    rejected: Counter,
-    network: LoadedNetwork | None = None,
-    started: float | None = None,
-) -> GraspPlan:
-    """The reply: the best of hands or cups that are sorted by quality, none repeating another. network: whose qualities they
-    are, if any's; started: time.perf_counter() when planning began, unless somebody else takes the time."""
-    request = scene.request
-    enough = qualities >= request.min_quality
-    rejected["low_quality"] += int((~enough).sum())
-    hands, placed, qualities = hands.pick(enough), placed.pick(enough), qualities[enough]
-    chosen = distinct(hands, request.n_grasps)
-    return GraspPlan(
-        planner=planner,
-        model=network and network.ref,
-        grasps=wire_grasps(scene, placed.pick(chosen), hands.pick(chosen).width, qualities[chosen]),
-        rejections={reason: count for reason, count in sorted(rejected.items()) if count},
-        timings_ms={} if started is None else {"plan": 1e3 * (time.perf_counter() - started)},
-        warnings=[] if scene.metric else [NO_CAMERA],
-    )

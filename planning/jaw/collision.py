@@ -14,10 +14,9 @@ from torch import Tensor
 
 from grasp_client.contract import Gripper
 from planning.jaw.candidates import JawCandidates
+from planning.limits import PADDING
 from planning.scene.scene import BLUNT, PlanningScene
 
-PADDING = 0.002
-"""Fingers are checked this much wider on every side, m."""
 DENSE = 0.0014
 """Samples this near to each other meet every 2 mm cell, however the grid is turned, m."""
 

@@ -1,8 +1,7 @@
-"""Filters that count what they refuse, and the ranking that makes ten answers ten different grasps."""
+"""What a jaw may never do: filters of the answer that count what they refuse."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 import numpy as np
@@ -12,16 +11,11 @@ from torch import Tensor
 from grasp_client.contract import Gripper
 from planning.jaw.candidates import JawCandidates
 from planning.jaw.collision import finger_height, palm_height
-from planning.jaw.fit import MARGIN, PALM_GAP
-from planning.jaw.sampling import FLOOR
+from planning.limits import FINGER_GAP, PALM_GAP, TABLE_GAP
 from planning.scene.projection import ProjectedGrasps, map_pixels, project_jaw
 from planning.scene.region import outside_region
 from planning.scene.scene import FORBIDDEN, PlanningScene
-from planning.suction.candidates import SuctionCandidates
 
-LEAST_DISTANCE = 0.015
-LEAST_TURN = math.radians(30)
-"""Two grasps nearer than both of these to each other are one grasp, m and rad."""
 ROUNDING = 1e-5
 
 
@@ -38,8 +32,8 @@ def veto(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> tuple[
         "border": ~_in_view(scene, gripper, hands),
         "too_wide": hands.width > gripper.max_width + ROUNDING,
         "too_narrow": hands.grip < gripper.min_width,
-        "below_table": tips < scene.table_at(hands.x, hands.y) + FLOOR,
-        "collision": (under_fingers > tips - MARGIN)
+        "below_table": tips < scene.table_at(hands.x, hands.y) + TABLE_GAP,
+        "collision": (under_fingers > tips - FINGER_GAP)
         | (palm_height(scene, gripper, hands.x, hands.y, hands.angle) > tips + gripper.finger_depth - PALM_GAP),
         **outside_region(scene, placed.pixel),
     }
@@ -74,22 +68,3 @@ def _in_view(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> Te
         u, v = pixel.unbind(1)
         good &= (u >= -0.5) & (u <= columns - 0.5) & (v >= -0.5) & (v <= rows - 0.5)
     return good
-
-
-def distinct(
-    hands: JawCandidates | SuctionCandidates, most: int, distance: float = LEAST_DISTANCE, turn: float = LEAST_TURN
-) -> Tensor:
-    """Indices of at most `most` hands or cups, which are sorted best first, of which none repeats a better one."""
-    x, y, angle = (values.detach().cpu().numpy() for values in (hands.x, hands.y, hands.angle))
-    alive = np.ones(len(x), dtype=bool)
-    chosen: list[int] = []
-    for index in range(len(x)):
-        if not alive[index]:
-            continue
-        chosen.append(index)
-        if len(chosen) == most:
-            break
-        near = (x - x[index]) ** 2 + (y - y[index]) ** 2 < distance**2
-        between = np.abs((angle - angle[index] + math.pi / 2) % math.pi - math.pi / 2)
-        alive &= ~(near & (between < turn))
-    return torch.as_tensor(chosen, dtype=torch.int64, device=hands.x.device)

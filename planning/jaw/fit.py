@@ -13,17 +13,13 @@ from torch.nn import functional as F
 
 from grasp_client.contract import Gripper
 from planning.jaw.candidates import JawCandidates
-from planning.jaw.collision import PADDING, palm_height
+from planning.jaw.collision import palm_height
 from planning.jaw.contact import Fingers, describe, touch
-from planning.jaw.sampling import FLOOR, LEAST_OVERLAP
+from planning.limits import FINGER_GAP, LEAST_OVERLAP, PADDING, PALM_GAP, TABLE_GAP
 from planning.scene.scene import PlanningScene
 
 DEPTHS = (0.030, 0.024, 0.018, 0.013, 0.009, 0.006)
 """How far under the top of the object the tips may reach, m; the deepest that fits is taken."""
-MARGIN = 0.002
-"""Fingers stay this far above whatever lies under them, m."""
-PALM_GAP = 0.004
-"""The palm stays this far above whatever lies under it, m."""
 EXTRA = (0.006, 0.004, 0.002, 0.0)
 """Clearance added on both sides, the first for which there is room, m: a pose is never exact."""
 STEP, CLOSE_STEP = 0.002, 0.001
@@ -92,7 +88,7 @@ def measure(
     )
     tip, right, left = (table[some].gather(1, level[some, None]).squeeze(1) for table in (tips, *faces))
     free = tuple(side[some, level[some]] for side in free)
-    lines = Fingers(jaw.along, jaw.across, jaw.inner, seen if some.all() else seen[some], tip, MARGIN)
+    lines = Fingers(jaw.along, jaw.across, jaw.inner, seen if some.all() else seen[some], tip, FINGER_GAP)
     contact = touch(lines, right, left)
     held = contact.held
     rejected["no_depth"] += int((~held).sum())
@@ -141,7 +137,7 @@ def _clearances(device: torch.device) -> Tensor:
 def _floor(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> Tensor:
     """Lowest height of the tips (M,): over the table at both fingers, and so that the palm stays free."""
     half_x, half_y = gripper.max_width / 2 * torch.cos(angle), gripper.max_width / 2 * torch.sin(angle)
-    table = torch.maximum(scene.table_at(x + half_x, y + half_y), scene.table_at(x - half_x, y - half_y)) + FLOOR
+    table = torch.maximum(scene.table_at(x + half_x, y + half_y), scene.table_at(x - half_x, y - half_y)) + TABLE_GAP
     return torch.maximum(table, palm_height(scene, gripper, x, y, angle) - gripper.finger_depth + PALM_GAP)
 
 
@@ -151,7 +147,7 @@ def _free(strip: Tensor, tips: Tensor, jaw: _Jaw) -> tuple[Tensor, ...]:
     strip: (M, positions), the highest across a padded finger. tips: (M, levels).
     """
     first = jaw.centre - round(PADDING / jaw.step)
-    limit = (tips - MARGIN)[:, :, None]
+    limit = (tips - FINGER_GAP)[:, :, None]
     highest = (F.max_pool1d(side[:, None], jaw.window, 1)[:, :, first:] for side in (strip, strip.flip(1)))
     return tuple(side <= limit for side in highest)
 

@@ -11,10 +11,11 @@ from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlanItem
 from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall
 from planning.calibration import calibrated_logits
-from planning.jaw.analytic import outside_roi_penalty, predict, rate, select
+from planning.jaw.analytic import outside_roi_penalty, predict, rate
 from planning.jaw.candidates import JawCandidates
-from planning.jaw.filters import distinct
 from planning.jaw.quality_map import quality_map
+from planning.nms import distinct
+from planning.plan_result import select
 from planning.scene.scene import observe_scene
 from shared.networks.hand_frame import patches
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from grasp_client.contract import Gripper
+from planning.limits import LEAST_OVERLAP, NOISE_DEVIATIONS, TABLE_GAP
+from planning.nms import best_by_tile
 from planning.scene.projection import map_pixels
 from planning.scene.region import has_region, outside_region
 from planning.scene.scene import OUTSIDE, PlanningScene, dilate_round
@@ -24,16 +26,8 @@ MOST_CENTRES = 1400
 """More raised cells than this are tried on a wider lattice, so that a full picture costs no more than a full table."""
 DEPTHS = (0.030, 0.012)
 """How far the tips reach under the top of the object, m: deep where the surroundings allow, else shallow."""
-FLOOR = 0.0025
-"""Tips stay this far above the table, m."""
-LEAST_OVERLAP = 0.0035
-"""Least height of the object above the tips, m."""
-NOISE = 4.0
-"""What rises less than this many standard deviations of the table's readings is not taken for an object."""
 NEAR = 0.030
 """A centre tried in the survey may move this far before it is returned, m."""
-TILE = 0.016
-"""Candidates are taken in turn from tiles of this size, so that one easy object does not take all places, m."""
 PACE = 2
 """Cells between the positions at which a finger is tried."""
 OFF_CENTRE = 0.012
@@ -43,7 +37,7 @@ OFF_CENTRE = 0.012
 def propose(scene: PlanningScene, gripper: Gripper, most: int) -> tuple[Tensor, Tensor, Tensor, Counter]:
     """Centres x, y (m) and angles (rad) of at most `most` candidates (N,), best first in every tile, and counted rejections."""
     x, y, scores, rejected = survey(scene, gripper)
-    centre, turn = _in_turn(scores, x, y, most)
+    centre, turn = _best_by_tile(scores, x, y, most)
     return x[centre], y[centre], turn * (math.pi / ANGLES), rejected
 
 
@@ -65,7 +59,7 @@ def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tens
     base = ((rows + pad) * fingers.shape[1] + columns + pad).to(torch.int32)
     offsets = _strips(reach, span, lines, fingers.shape[1], scene.device)
     depths = torch.tensor(DEPTHS, device=scene.device)
-    tips = torch.maximum(top - depths[:, None], scene.table_at(x, y) + FLOOR)
+    tips = torch.maximum(top - depths[:, None], scene.table_at(x, y) + TABLE_GAP)
     first = pace * _first_free(fingers.reshape(-1), base, offsets, tips)
     scores, wide = _judge(first, pace, gripper)
     leaving = scene.leaving[rows, columns] >= top - scene.table_at(x, y) - max(DEPTHS)
@@ -78,7 +72,7 @@ def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tens
 def _centres(scene: PlanningScene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Rows, columns and the height of the top around every centre to try, (N,), and whether it lies where grasps are asked for;
     one beside may yet move there, but must not take the place of others: a bin has more wall than things in it."""
-    raised = scene.above_table >= max(FLOOR + LEAST_OVERLAP, NOISE * scene.map.table_noise)
+    raised = scene.above_table >= max(TABLE_GAP + LEAST_OVERLAP, NOISE_DEVIATIONS * scene.map.table_noise)
     stride = max(STRIDE, math.ceil(math.sqrt(int(raised.sum()) / MOST_CENTRES)))
     lattice, known, blind = (layer[::stride, ::stride] for layer in (raised, scene.known, scene.near_blind))
     rejected["below_table"] += ANGLES * int((known & ~lattice).sum())
@@ -146,7 +140,7 @@ def _judge(first: Tensor, pace: float, gripper: Gripper) -> tuple[Tensor, Tensor
     return torch.where(fits, scores, -torch.inf).amax(0).T.contiguous(), wide.T
 
 
-def _in_turn(scores: Tensor, x: Tensor, y: Tensor, most: int) -> tuple[Tensor, Tensor]:
+def _best_by_tile(scores: Tensor, x: Tensor, y: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """Indices of centre and angle of the best `most` of scores (centres, angles), taken in turn from every tile.
 
     Of a centre's angles only local maxima count: neighbours say the same again.
@@ -154,19 +148,5 @@ def _in_turn(scores: Tensor, x: Tensor, y: Tensor, most: int) -> tuple[Tensor, T
     peak = (scores >= scores.roll(1, 1)) & (scores >= scores.roll(-1, 1)) & torch.isfinite(scores)
     centre, turn = torch.nonzero(peak, as_tuple=True)
     values = scores[centre, turn]
-    chosen = in_turn(values, x[centre], y[centre], most)
+    chosen = best_by_tile(values, x[centre], y[centre], most)
     return centre[chosen], turn[chosen]
-
-
-def in_turn(values: Tensor, x: Tensor, y: Tensor, most: int) -> Tensor:
-    """Indices of the best `most` of values (N,), taken in turn from every tile of the map that their x, y (N,), m, lie in."""
-    tile = torch.round(y / TILE) * 4096 + torch.round(x / TILE)
-    order = torch.argsort(values, descending=True)
-    order = order[torch.argsort(tile[order], stable=True)]
-    sorted_tile = tile[order]
-    start = torch.ones_like(sorted_tile, dtype=torch.bool)
-    start[1:] = sorted_tile[1:] != sorted_tile[:-1]
-    place = torch.arange(len(order), device=values.device)
-    rank = place - torch.cummax(torch.where(start, place, 0), 0).values if len(order) else place
-    key = rank.to(torch.float32) * 0.15 - values[order]
-    return order[torch.argsort(key)[:most]]

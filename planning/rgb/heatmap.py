@@ -18,14 +18,14 @@ from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlanItem, Planner
 from planning.calibration import calibrated, calibrated_logits
 from planning.gqcnn.crop_scorer import ImageGrasps, to_image, to_map
-from planning.jaw.analytic import select
 from planning.jaw.filters import veto
 from planning.jaw.fit import measure
-from planning.jaw.sampling import FLOOR, LEAST_OVERLAP
+from planning.limits import LEAST_OVERLAP, RETREAT, TABLE_GAP
+from planning.plan_result import select
 from planning.rgb.maps import Peaks, QualityMaps, find_peaks, heat_maps, the_network
 from planning.rgb.ranking import rank_refined
 from planning.rgb.refinement import GraspRefiner, can_refine
-from planning.scene.projection import RETREAT, project_jaw
+from planning.scene.projection import project_jaw
 from planning.scene.scene import PlanningScene, observe_scene
 from shared.table_grasp import TIP_HEIGHTS, table_grasp, table_up
 
@@ -142,7 +142,7 @@ def _raised(scene: PlanningScene, depth: Tensor) -> Tensor:
     surface = ImageGrasps(torch.stack([column, row], 1).float(), torch.zeros_like(depth[row, column]), depth[row, column])
     x, y, _, height = to_map(scene, surface)
     raised = torch.zeros_like(depth, dtype=torch.bool)
-    raised[row, column] = height > scene.table_at(x, y) + FLOOR + LEAST_OVERLAP
+    raised[row, column] = height > scene.table_at(x, y) + TABLE_GAP + LEAST_OVERLAP
     return raised
 
 

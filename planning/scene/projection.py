@@ -11,11 +11,10 @@ from torch import Tensor
 from grasp_client.contract import Grasp, Gripper
 from grasp_client.geometry import wrap_angle
 from planning.jaw.candidates import JawCandidates
+from planning.limits import RETREAT
 from planning.scene.scene import PlanningScene
 from shared.networks.cup_frame import CupPose
 
-RETREAT = 0.10
-"""Distance of the pre-grasp pose before the grasp along the approach, m."""
 IN_FRONT = 0.02
 """A reported origin nearer to the camera than this has no sensible pixel: that of the fingertips is given, m."""
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlanItem, Planner
-from planning.jaw.analytic import PARTLY_SEEN, select
+from planning.limits import TRUNCATED_COST
+from planning.plan_result import select
 from planning.scene.projection import ProjectedGrasps
 from planning.scene.scene import PlanningScene, observe_scene
 from planning.suction.candidates import SuctionCandidates
@@ -95,4 +96,4 @@ def rate(cups: SuctionCandidates) -> Tensor:
 
 def outside_roi_penalty(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:
     """What (N,) cups lose of their logit because what they stand on reaches out of the picture: a robot's arm, a bin's wall."""
-    return PARTLY_SEEN * (scene.sample(scene.leaving, cups.x, cups.y) >= cups.rise - LEVEL)
+    return TRUNCATED_COST * (scene.sample(scene.leaving, cups.x, cups.y) >= cups.rise - LEVEL)

@@ -7,13 +7,12 @@ import math
 import torch
 from torch import Tensor
 
+from planning.limits import PADDING
 from planning.scene.scene import PlanningScene
 from shared.networks.cup_frame import CupPose
 
 LIP = 0.006
 """The soft part of a cup, m behind its rim: it may touch. A little more than lips are, because readings are noisy."""
-PADDING = 0.002
-"""The body is checked this much wider on all sides, m."""
 LENGTH = 0.30
 """Straight approach that must be free, m."""
 RING = 16

@@ -9,8 +9,8 @@ from grasp_client.contract import GraspPlan
 from planning.base import LoadedNetwork, PlanItem
 from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall
 from planning.calibration import calibrated
-from planning.jaw.analytic import select
-from planning.jaw.filters import distinct
+from planning.nms import distinct
+from planning.plan_result import select
 from planning.scene.scene import observe_scene
 from planning.suction.analytic import outside_roi_penalty, predict
 from planning.suction.candidates import SuctionCandidates

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from planning.jaw.sampling import NOISE, in_turn
+from planning.limits import NOISE_DEVIATIONS
+from planning.nms import best_by_tile
 from planning.scene.projection import map_pixels
 from planning.scene.region import outside_region
 from planning.scene.scene import PlanningScene
@@ -40,7 +41,7 @@ def propose(
     radius = scene.request.gripper.cup_radius
     coarse = lay_cups(scene, radius, x, y, close=False)
     coarse = coarse.pick(_hopeful(coarse, rejected))
-    chosen = in_turn(rate(coarse), coarse.x, coarse.y, most)
+    chosen = best_by_tile(rate(coarse), coarse.x, coarse.y, most)
     cups = lay_cups(scene, radius, coarse.x[chosen], coarse.y[chosen], close=True)
     best = cups
     for _ in range(CENTRINGS):
@@ -70,7 +71,7 @@ def centres(scene: PlanningScene, rejected: Counter) -> tuple[Tensor, Tensor]:
 
 def least_rise(scene: PlanningScene) -> float:
     """What a reading must rise over the table so that it is none of the table's, m."""
-    return max(LEAST_RISE, NOISE * scene.map.table_noise)
+    return max(LEAST_RISE, NOISE_DEVIATIONS * scene.map.table_noise)
 
 
 def _hopeful(cups: SuctionCandidates, rejected: Counter) -> Tensor:

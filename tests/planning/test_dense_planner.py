@@ -13,8 +13,9 @@ from table_scenes import Box, camera, render
 
 from grasp_client.contract import Gripper, PlanRequest
 from grasp_client.observation import GraspPlanner, Observation
-from planning.base import LoadedNetwork, PlannerError, choose, discover
+from planning.base import LoadedNetwork, PlannerError
 from planning.calibration import calibrated
+from planning.discovery import choose, discover
 from planning.jaw.analytic import AntipodalPlanner
 from planning.jaw.learned import TYPICAL, DensePlanner, blend
 from planning.local import local_planner

@@ -9,7 +9,7 @@ from block_world import CAMERA, TABLE_DEPTH, block_outcome, outcome_at
 
 from grasp_client.contract import Grasp, Gripper, Outcome
 from grasp_client.geometry import approach_frame
-from planning.base import discover
+from planning.discovery import discover
 from shared.networks.cup_frame import CHANNELS, SIDE, footprint
 from shared.registry import Registry
 from shared.shards import ShardWriter

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from serving import serving, settings
 
-from planning.base import discover
+from planning.discovery import discover
 
 ENTRIES = """[grasploop.planners]
 absent = a_package_that_is_not_there.planner:Planner
