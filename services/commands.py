@@ -22,7 +22,7 @@ def worker() -> int:
 
 
 def collect() -> int:
-    from sim_worker.collect.__main__ import CollectSettings, main
+    from sim_worker.collect.command import CollectSettings, main
     from sim_worker.command_line import settings_of
 
     return main(settings_of(CollectSettings))
@@ -36,7 +36,7 @@ def collect_rgb() -> int:
 
 
 def benchmark() -> int:
-    from sim_worker.benchmark.__main__ import BenchmarkSettings, main
+    from sim_worker.benchmark.command import BenchmarkSettings, main
     from sim_worker.command_line import settings_of
 
     return main(settings_of(BenchmarkSettings))

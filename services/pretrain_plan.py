@@ -53,9 +53,9 @@ class Plan:
         arguments = ("--out", *self.shards(name), *common, *flags)
         return Step(f"collect {name}", frozenset(models), "sim_worker.collect", arguments, {"OMP_NUM_THREADS": "1"})
 
-    def look(self, name: str, models: Iterable[str], looks: int, seed: int, on_policy: int = 0) -> Step:
+    def windows(self, name: str, models: Iterable[str], windows: int, seed: int, on_policy: int = 0) -> Step:
         """Windows of colour pictures with true heights and tried grasps, of the set `train` too."""
-        fewer = [f"--looks={looks // QUICK}", "--scenes-per-part=16"] if self.quick else [f"--looks={looks}"]
+        fewer = [f"--windows={windows // QUICK}", "--scenes-per-part=16"] if self.quick else [f"--windows={windows}"]
         arguments = ("--out", *self.shards(name), *fewer, f"--seed={seed}", f"--workers={self.workers}")
         arguments += (f"--on-policy={on_policy}", f"--models-dir={self.models}") if on_policy else ()
         return Step(f"look at {name}", frozenset(models), "sim_worker.collect.rgb_windows", arguments, {"OMP_NUM_THREADS": "1"})
@@ -78,7 +78,7 @@ class Plan:
 
 CUPS = {"cup15": 0.015, "cup10": 0.010, "cup75": 0.0075}
 """Radius (m) of the cups that suction is learned with; each is described in a file of that name in the folder of the run."""
-JAW: dict[str, str | int | bool] = {"kinds": "single,pile,packed", "fewest": 2, "most": 8}
+JAW: dict[str, str | int | bool] = {"kinds": "single,pile,packed", "min_objects": 2, "max_objects": 8}
 
 
 def jaw_steps(make: Plan) -> list[Step]:
@@ -129,18 +129,18 @@ def suction_steps(make: Plan) -> list[Step]:
 def colour_steps(make: Plan) -> list[Step]:
     return [
         make.collect(
-            "over-table", {"heatmap"}, 40_000, 103, kinds="single,single,single,single,pile", profiles="standard", fewest=2,
-            most=5, random=0, edges=0, feasible=0, on_policy=0, flat=60, rgb=True,
+            "over-table", {"heatmap"}, 40_000, 103, kinds="single,single,single,single,pile", profiles="standard",
+            min_objects=2, max_objects=5, random=0, edges=0, feasible=0, on_policy=0, flat=60, rgb=True,
         ),
         make.collect(
             "more-over-table", {"heatmap"}, 16_000, 104, kinds="single,single,single,single,single,pile", profiles="standard",
-            fewest=2, most=5, random=0, edges=0, feasible=0, on_policy=0, flat=20, rgb=True, scenes_per_shard=32,
+            min_objects=2, max_objects=5, random=0, edges=0, feasible=0, on_policy=0, flat=20, rgb=True, scenes_per_shard=32,
         ),
         make.train("heatmap", "heatmap16", ["over-table", "more-over-table"]),
-        make.look("looks", {"heatmap"}, 66_000, 109),
-        make.train("heatmap", "heatmap-stature", ["looks"], "stature"),
-        make.look("looks-best", {"heatmap"}, 20_000, 110, on_policy=3),
-        make.train("heatmap", "heatmap-stature", ["looks", "looks-best"], "stature again"),
+        make.windows("rgb-windows", {"heatmap"}, 66_000, 109),
+        make.train("heatmap", "heatmap-stature", ["rgb-windows"], "stature"),
+        make.windows("rgb-windows-best", {"heatmap"}, 20_000, 110, on_policy=3),
+        make.train("heatmap", "heatmap-stature", ["rgb-windows", "rgb-windows-best"], "stature again"),
     ]  # fmt: skip
 
 

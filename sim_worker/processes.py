@@ -8,12 +8,15 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from functools import wraps
 from multiprocessing import active_children, get_context, parent_process
 from types import FrameType
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
-EMPTY = 10
+EMPTY_PARTS = 10
+"""So many parts in a row without content: there is nothing to be had."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -45,6 +48,19 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         signal.signal(signal.SIGTERM, usual)
 
 
+def readable_errors(function: Callable[P, T]) -> Callable[P, T]:
+    """The function for a process of the pool: not every error survives the way back between processes, its words do."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            raise RuntimeError(f"{type(error).__name__}: {error}") from None
+
+    return call
+
+
 def as_made(
     pool: ProcessPoolExecutor,
     workers: int,
@@ -55,7 +71,7 @@ def as_made(
     expected: int,
 ) -> Iterator[T]:
     """Parts that `make` makes of numbers, as they finish, until they hold `wanted` things together; a part is expected to hold
-    `expected` and holds `size` of it. Raises ValueError when EMPTY parts in a row hold nothing."""
+    `expected` and holds `size` of it. Raises ValueError when EMPTY_PARTS parts in a row hold nothing."""
     pending: set[Future[T]] = set()
     empty = 0
     while True:
@@ -68,8 +84,8 @@ def as_made(
             held = size(part)
             wanted, empty = wanted - held, 0 if held else empty + 1
             yield part
-        if empty >= EMPTY:
-            raise ValueError(f"{EMPTY} parts in a row came out empty: are there objects in this object set?")
+        if empty >= EMPTY_PARTS:
+            raise ValueError(f"{EMPTY_PARTS} parts in a row came out empty: are there objects in this object set?")
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

@@ -88,7 +88,7 @@ def _clearing(rows: Sequence[Row], results: Mapping[str, dict]) -> str:
         attempts = str(figures["attempts"]["attempts"])
         lines.append([row.title, row.profile, f"`{planner}`", gsr, dr, attempts, _goal(row, planner), _failures(figures)])
     columns = ["protocol", "profile", "planner", "GSR", "DR", "attempts", "goal", "failures"]
-    told = any("failures" in results[row.name]["protocol"]["extras"] for row in rows)
+    told = any("failures" in results[row.name]["protocol"]["inputs"] for row in rows)
     return _table("Clearing", columns, lines, TOLD_NOTE if told else "")
 
 

@@ -38,8 +38,8 @@ class Row:
 
 
 GEOMETRY = ("dense", "antipodal")
-RGB_ONLY = ("--give", "rgb", "--give", "table_depth", "--withhold", "depth")
-TOLD = ("--give", "failures")
+RGB_ONLY = ("--inputs", "rgb", "--inputs", "table_depth", "--drop-inputs", "depth")
+TOLD = ("--inputs", "failures")
 BIN_OF_15 = ("--count", "15")
 ROWS = (
     Row("single-clean", "one object", "single", "clean", GEOMETRY, 300),

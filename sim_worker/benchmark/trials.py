@@ -43,10 +43,10 @@ class Protocol(BaseModel):
     hand: HandName = "floating"
     contact_rule: ContactRule = "strict"
     gripper: Gripper = Field(default_factory=Gripper)
-    extras: list[ObservationKey] = Field(
+    inputs: list[ObservationKey] = Field(
         [], description="given to the planner besides depth, camera, camera_pose and a bin's region"
     )
-    withheld: list[DroppedInput] = Field([], description="not given to the planner")
+    drop_inputs: list[DroppedInput] = Field([], description="not given to the planner")
 
     def spec(self, seed: int, number: int, redraw: int = 0) -> SceneSpec:
         """Scene `number` of `seed`; a redraw replaces one that did not come to rest, for all planners alike."""
@@ -122,8 +122,8 @@ def _trial(world: World, spec: SceneSpec, named: NamedPlanner, protocol: Protoco
             GRASPS_ASKED,
             named.name,
             named.model_version,
-            protocol.extras,
-            protocol.withheld,
+            protocol.inputs,
+            protocol.drop_inputs,
             failed,
         )
 

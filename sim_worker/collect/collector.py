@@ -38,8 +38,8 @@ class CollectionRecipe(BaseModel):
     mix: Mix
     feasible: str
     planner: str
-    give: list[ExtraInput] = []
-    withhold: list[DroppedInput] = []
+    inputs: list[ExtraInput] = []
+    drop_inputs: list[DroppedInput] = []
     rgb: bool
     gripper: Gripper
 
@@ -109,7 +109,7 @@ class Collector:
     def _scene(self, number: int) -> list[Outcome]:
         recipe = self.recipe
         scene = self.world.build(scene_spec(recipe, number))
-        tried = candidates(scene, recipe.mix, self.feasible, self.on_policy, recipe.gripper, recipe.give, recipe.withhold)
+        tried = candidates(scene, recipe.mix, self.feasible, self.on_policy, recipe.gripper, recipe.inputs, recipe.drop_inputs)
         return list(label_scene(scene, tried, recipe.gripper, f"collect-{recipe.seed}:{number}", recipe.rgb))
 
 

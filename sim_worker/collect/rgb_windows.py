@@ -24,11 +24,11 @@ from sim_worker.collect.recipe_lock import lock_recipe
 from sim_worker.collect.window_capture import WindowRecipe, capture_windows
 from sim_worker.command_line import finish, options_of, settings_of
 from sim_worker.planners import load_planner
-from sim_worker.processes import as_made, process_pool
+from sim_worker.processes import as_made, process_pool, readable_errors
 from sim_worker.progress import Bar
 from sim_worker.world import World
 
-RECIPE = "looks.json"
+RECIPE = "rgb_windows.json"
 
 
 class RgbWindowSettings(BaseSettings):
@@ -36,15 +36,15 @@ class RgbWindowSettings(BaseSettings):
 
     model_config = options_of("sim_worker.collect.rgb_windows")
 
-    looks: int = Field(1000, ge=1, description="windows to have in the end; whole parts are written, so a few more come")
+    windows: int = Field(1000, ge=1, description="windows to have in the end; whole parts are written, so a few more come")
     out: Path = Field(description="folder of the parts; one that holds some is continued")
     seed: int = Field(0, ge=0, description="seed of all scenes and places")
     workers: int = Field(1, ge=1, le=256, description="processes")
     object_set: str = Field("train", description="objects: train, validation, test, random, household or procedural")
     profile: str = Field("standard", description="difficulty profile, of which colours and light are used")
-    piles: float = Field(0.15, ge=0, le=1, description="share of scenes with several objects")
-    looks_per_scene: int = Field(4, ge=1, le=64, description="windows per scene")
-    tries: int = Field(3, ge=1, le=64, description="grasps tried per window, straight down with the jaw wide open")
+    clutter_ratio: float = Field(0.15, ge=0, le=1, description="share of scenes with several objects")
+    windows_per_scene: int = Field(4, ge=1, le=64, description="windows per scene")
+    grasps_per_window: int = Field(3, ge=1, le=64, description="grasps tried per window, straight down with the jaw wide open")
     on_policy: int = Field(0, ge=0, le=64, description="so many of them are the best of --planner")
     planner: str = Field("heatmap", description="planner for --on-policy")
     models_dir: Path = Field(Path("data/models"), description="registry for a planner in this process")
@@ -52,29 +52,29 @@ class RgbWindowSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _on_policy_is_tried(self) -> RgbWindowSettings:
-        if self.on_policy > self.tries:
-            raise ValueError(f"on_policy is {self.on_policy} of {self.tries} tries: expected at most as many")
+        if self.on_policy > self.grasps_per_window:
+            raise ValueError(
+                f"on_policy is {self.on_policy} of {self.grasps_per_window} grasps_per_window: expected at most as many"
+            )
         return self
 
     def recipe(self) -> WindowRecipe:
         return WindowRecipe.model_validate(self.model_dump())
 
 
-_made: tuple[World, GraspPlanner | None] | None = None
+_cell: tuple[World, GraspPlanner | None] | None = None
 
 
+@readable_errors
 def _part(recipe: WindowRecipe, out: Path, models_dir: Path, number: int) -> int:
     """Runs in a process of the pool, whose world and planner are kept from part to part."""
-    global _made
-    try:
-        if _made is None:
-            _made = World(), load_planner(recipe.planner, models_dir).planner if recipe.on_policy else None
-        world, planner = _made
-        looks = capture_windows(world, recipe, number, planner)
-        write(out, number, looks)
-        return len(looks)
-    except Exception as error:  # not every error survives the way back between processes; its words do
-        raise RuntimeError(f"{type(error).__name__}: {error}") from None
+    global _cell
+    if _cell is None:
+        _cell = World(), load_planner(recipe.planner, models_dir).planner if recipe.on_policy else None
+    world, planner = _cell
+    windows = capture_windows(world, recipe, number, planner)
+    write(out, number, windows)
+    return len(windows)
 
 
 def capture(settings: RgbWindowSettings, console: Console) -> None:
@@ -83,18 +83,18 @@ def capture(settings: RgbWindowSettings, console: Console) -> None:
     lock_recipe(settings.out / RECIPE, recipe, begun=bool(there))
     have = sum(len(read(part)) for part in there.values())
     numbers = (number for number in range(2**31) if number not in there)
-    expected = recipe.looks_per_scene * recipe.scenes_per_part
+    expected = recipe.windows_per_scene * recipe.scenes_per_part
     part = partial(_part, recipe, settings.out, settings.models_dir)
-    with process_pool(settings.workers) as pool, Bar(console, "windows", settings.looks, have) as bar:
-        for made in as_made(pool, settings.workers, part, numbers, int, settings.looks - have, expected):
+    with process_pool(settings.workers) as pool, Bar(console, "windows", settings.windows, have) as bar:
+        for made in as_made(pool, settings.workers, part, numbers, int, settings.windows - have, expected):
             have += made
             bar.show(have)
     console.print(f"{have} windows in {len(parts(settings.out))} parts under {settings.out}")
 
 
 def main(settings: RgbWindowSettings) -> int:
-    logs.setup("looks", "warning")
-    return finish("looks", partial(capture, settings, Console()), "stopped; the same command continues")
+    logs.setup("rgb_windows", "warning")
+    return finish("rgb_windows", partial(capture, settings, Console()), "stopped; the same command continues")
 
 
 if __name__ == "__main__":

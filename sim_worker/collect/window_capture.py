@@ -38,16 +38,18 @@ ABOVE_TABLE = 0.004
 
 
 class WindowRecipe(BaseModel):
-    """What windows are of; kept beside them, and the same for every run that continues them. piles: share of scenes with
-    several objects. tries: grasps per window, on_policy: the best of a planner among them."""
+    """What windows are of; kept beside them, and the same for every run that continues them.
+
+    clutter_ratio: share of scenes with several objects. on_policy: how many of a window's grasps are a planner's best.
+    """
 
     seed: int
     object_set: str
     profile: str
-    piles: float
-    looks_per_scene: int
+    clutter_ratio: float
+    windows_per_scene: int
     scenes_per_part: int
-    tries: int
+    grasps_per_window: int
     on_policy: int
     planner: str
 
@@ -58,7 +60,7 @@ def capture_windows(world: World, recipe: WindowRecipe, number: int, planner: Gr
     first = number * recipe.scenes_per_part
     for scene_number in range(first, first + recipe.scenes_per_part):
         rng = np.random.default_rng([recipe.seed, SEED_STREAM, scene_number])
-        several = bool(rng.random() < recipe.piles)
+        several = bool(rng.random() < recipe.clutter_ratio)
         spec = SceneSpec(
             seed=int(rng.integers(2**31)),
             kind="pile" if several else "single",
@@ -71,13 +73,13 @@ def capture_windows(world: World, recipe: WindowRecipe, number: int, planner: Gr
         except SceneError as error:
             logger.info("scene %d could not be built: %s", scene_number, error)
             continue
-        for _ in range(recipe.looks_per_scene):
+        for _ in range(recipe.windows_per_scene):
             view, nadir = capture_window(scene, rng)
             colours.append(view.rgb)
             heights.append(heights_of(view))
             lenses.append([*nadir, view.camera.fx])
             answers.append(fits_of(heights[-1], view.camera))
-            some = try_grasps(scene, view, DISTANCE, heights[-1], answers[-1], rng, recipe.tries - recipe.on_policy)
+            some = try_grasps(scene, view, DISTANCE, heights[-1], answers[-1], rng, recipe.grasps_per_window - recipe.on_policy)
             best = [try_best(scene, view, DISTANCE, planner, recipe.on_policy)] if planner else []
             tried.append(np.concatenate([some, *best]))
     shape = (len(colours), SIDE, SIDE)
@@ -86,7 +88,7 @@ def capture_windows(world: World, recipe: WindowRecipe, number: int, planner: Gr
         np.array(heights, np.uint8).reshape(shape),
         np.array(lenses, np.float32).reshape(len(colours), 3),
         np.array(answers, np.uint8).reshape(len(colours), len(TIP_HEIGHTS) * ROTATIONS, SIDE // CELL, SIDE // CELL),
-        np.array(tried, np.float32).reshape(len(colours), recipe.tries, len(TriedGrasp)),
+        np.array(tried, np.float32).reshape(len(colours), recipe.grasps_per_window, len(TriedGrasp)),
     )
 
 

@@ -34,7 +34,7 @@ def test_rows_have_names_of_their_own_and_never_look_at_objects_that_are_learned
 def test_rows_that_are_told_what_failed_differ_in_nothing_else(name: str) -> None:
     rows = {row.name: row for row in ROWS}
     plain, told = rows[name].arguments(7), rows[f"{name}-told"].arguments(7)
-    assert told == [*plain, "--give", "failures"]
+    assert told == [*plain, "--inputs", "failures"]
     assert rows[name].goal == rows[f"{name}-told"].goal
 
 

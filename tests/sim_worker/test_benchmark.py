@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from grasp_client.contract import Grasp, GraspPlan
-from sim_worker.benchmark.__main__ import BenchmarkSettings
 from sim_worker.benchmark.baselines import BASELINES
+from sim_worker.benchmark.command import BenchmarkSettings
 from sim_worker.benchmark.results import compare
 from sim_worker.benchmark.trials import Protocol, run_round
 from sim_worker.command_line import settings_of
@@ -75,7 +75,7 @@ class ColourOnly:
 
 
 def test_depth_can_be_withheld():
-    protocol = Protocol(kind="single", object_set="procedural", rounds=1, extras=["rgb", "table_depth"], withheld=["depth"])
+    protocol = Protocol(kind="single", object_set="procedural", rounds=1, inputs=["rgb", "table_depth"], drop_inputs=["depth"])
     colour = ColourOnly()
     [trial] = run_round(World(), [NamedPlanner("colour", colour)], protocol, 0, 0)
     assert len(trial.picks) == 1
@@ -89,7 +89,7 @@ def test_depth_can_be_withheld():
 def test_failures_are_told_when_asked_for_in_the_same_scenes():
     told, hashes = [], []
     for extras in ([], ["failures"]):
-        protocol = Protocol(kind="pile", object_set="procedural", count=2, rounds=1, extras=extras)
+        protocol = Protocol(kind="pile", object_set="procedural", count=2, rounds=1, inputs=extras)
         blind = ColourOnly()
         [trial] = run_round(World(), [NamedPlanner("colour", blind)], protocol, 0, 0)
         told.append([len(request.failed) for _, request in blind.sent])
@@ -100,7 +100,7 @@ def test_failures_are_told_when_asked_for_in_the_same_scenes():
 
 def test_baselines_are_left_out_where_depth_is_withheld(tmp_path):
     path = tmp_path / "r.json"
-    result = benchmark("single", "--planner", "edges", "--withhold", "depth", "--rounds", "1", "--json", str(path))
+    result = benchmark("single", "--planner", "edges", "--drop-inputs", "depth", "--rounds", "1", "--json", str(path))
     assert result.returncode == 2
     assert "depth" in result.stderr
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from shared.shards import ShardReader, shard_folders
-from sim_worker.collect.__main__ import CollectSettings
 from sim_worker.collect.collector import check_recipe, scene_spec
+from sim_worker.collect.command import CollectSettings
 from sim_worker.collect.export import export_mobileunet, mobileunet_action
 
 SMALL = ["--scenes-per-shard", "2"]
@@ -105,7 +105,7 @@ def test_other_options_for_the_same_folder_are_refused(tmp_path):
 
 
 def test_scenes_are_drawn_from_the_seed(tmp_path):
-    recipe = CollectSettings(out=tmp_path, profiles="clean,hard", kinds="single,pile", fewest=2, most=4).recipe()
+    recipe = CollectSettings(out=tmp_path, profiles="clean,hard", kinds="single,pile", min_objects=2, max_objects=4).recipe()
     specs = [scene_spec(recipe, number) for number in range(60)]
     assert specs == [scene_spec(recipe, number) for number in range(60)]
     assert len({spec.seed for spec in specs}) == 60

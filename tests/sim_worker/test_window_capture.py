@@ -23,7 +23,16 @@ def scene(world):
 
 def settings(folder, **changes):
     return RgbWindowSettings.model_validate(
-        {"looks": 8, "out": folder, "seed": 4, "looks_per_scene": 2, "scenes_per_part": 2, "piles": 0.5, "tries": 2, **changes}
+        {
+            "windows": 8,
+            "out": folder,
+            "seed": 4,
+            "windows_per_scene": 2,
+            "scenes_per_part": 2,
+            "clutter_ratio": 0.5,
+            "grasps_per_window": 2,
+            **changes,
+        }
     )
 
 
@@ -100,15 +109,15 @@ def test_an_interrupted_run_goes_on(tmp_path):
 
 
 def test_windows_of_other_options_are_not_mixed(tmp_path, capsys):
-    small = {"looks": 1, "looks_per_scene": 1, "scenes_per_part": 1}
+    small = {"windows": 1, "windows_per_scene": 1, "scenes_per_part": 1}
     assert main(settings(tmp_path, **small)) == 0
     assert main(settings(tmp_path, **small, seed=5)) == 2
     assert "seed: 4 there, 5 asked" in capsys.readouterr().err
 
 
 def test_options_that_do_not_go_together_are_told(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["looks", "--out", "somewhere", "--tries", "2", "--on-policy", "3"])
+    monkeypatch.setattr("sys.argv", ["rgb_windows", "--out", "somewhere", "--grasps-per-window", "2", "--on-policy", "3"])
     with pytest.raises(SystemExit) as ended:
         settings_of(RgbWindowSettings)
     assert ended.value.code == 2
-    assert "on_policy is 3 of 2 tries" in capsys.readouterr().err
+    assert "on_policy is 3 of 2 grasps_per_window" in capsys.readouterr().err

@@ -1,0 +1,169 @@
+"""`python -m sim_worker.benchmark {single,packed,pile,bin}`: how good is a planner, by the protocols that papers report.
+
+    single  one object, one attempt: success rate
+    packed  objects standing close; pile: objects dropped together. A round ends when the table is clear, when no grasp is
+            found, or after two failures in a row. GSR = successes / attempts, DR = removed / presented
+    bin     objects in a bin; an object that fails three times is set aside
+
+Every planner meets the same scenes with the same pose errors, and is given depth, camera and camera_pose, no more;
+`--inputs` and `--drop-inputs` change that: `--inputs rgb --inputs table_depth --drop-inputs depth` measures a planner on colour
+alone, `--inputs failures` one that is given the grasps of the round that failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import as_completed
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, CliPositionalArg
+from rich.console import Console
+from rich.progress import Progress
+
+from grasp_client.contract import ContactRule, Gripper
+from shared import logs
+from shared.durable import replace_file
+from sim_worker.benchmark.report import write_failures, write_gif
+from sim_worker.benchmark.results import as_json, print_results
+from sim_worker.benchmark.trials import Protocol, Trial, run_round
+from sim_worker.command_line import finish, options_of
+from sim_worker.planner_request import DroppedInput, ObservationKey
+from sim_worker.planners import NamedPlanner, load_planner
+from sim_worker.processes import process_pool, readable_errors
+from sim_worker.world import World
+from sim_worker.world.simulation.sim_state import HandName
+from sim_worker.world.simulation.spec import BIN_INNER
+
+
+class BenchmarkSettings(BaseSettings):
+    """Measure planners on identical simulated scenes.
+
+    A planner is a baseline (random, edges, centroid), one of this process (antipodal, dense, dense:3), a server's URL, or
+    name@URL.
+    """
+
+    model_config = options_of("sim_worker.benchmark")
+
+    kind: CliPositionalArg[Literal["single", "packed", "pile", "bin"]] = Field(description="scenes and rules")
+    planner: list[str] = Field(["antipodal"], description="planner to measure; repeat for several on identical scenes")
+    baselines: bool = Field(True, description="also run random-on-object and centroid-with-minor-axis")
+    profile: Literal["clean", "standard", "hard"] = Field("standard", description="noise, friction, masses, pose error")
+    object_set: str = Field("test", description="objects: test (never learned from), validation, train, household, procedural")
+    objects: Path | None = Field(None, description="folder of URDF, OBJ or STL files of your own, instead of --object-set")
+    count: int | None = Field(None, ge=1, le=30, description="objects per scene; none: 1, 5, 5 and 8")
+    bin_size: tuple[float, float, float] = Field(BIN_INNER, description="inner length, width and wall height of the bin, m")
+    rounds: int = Field(50, ge=1, description="rounds per seed")
+    seeds: list[int] = Field([0], description="seeds of the scenes; repeat for several")
+    hand: HandName = Field("floating", description="floating jaw, or the whole arm with IK")
+    contact: ContactRule = Field(
+        "strict", description="strict: touching anything on the way in fails; allowed: pushing is fine"
+    )
+    gripper: Path | None = Field(None, description="JSON file with the gripper's sizes; none: Franka Panda hand")
+    inputs: list[ObservationKey] = Field(
+        [], description="give the planner more: rgb, segmask, table_depth, failures (grasps of the round that failed)"
+    )
+    drop_inputs: list[DroppedInput] = Field(
+        [], description="do not give the planner: depth. The baselines need it and are left out"
+    )
+    sense_seconds: float = Field(0.5, ge=0, description="declared time to take an image, for picks per hour")
+    robot_seconds: float = Field(6.0, gt=0, description="declared time of a robot's motion per attempt, for picks per hour")
+    models_dir: Path = Field(Path("data/models"), description="registry for planners in this process")
+    api_key: SecretStr | None = Field(None, description="for planners on a server")
+    workers: int = Field(1, ge=1, le=256, description="processes")
+    json_file: Path | None = Field(None, alias="json", description="write all results to this file")
+    report: Path | None = Field(None, description="folder for a page with a picture of every failure")
+    gif: Path | None = Field(None, description="write the first rounds as GIF, one frame per attempt")
+
+    def protocol(self) -> Protocol:
+        return Protocol(
+            kind=self.kind,
+            profile=self.profile,
+            object_set=self.object_set,
+            objects_dir=self.objects,
+            count=self.count,
+            bin_size=self.bin_size,
+            rounds=self.rounds,
+            seeds=self.seeds,
+            hand=self.hand,
+            contact_rule=self.contact,
+            gripper=Gripper.model_validate_json(self.gripper.read_bytes()) if self.gripper else Gripper(),
+            inputs=self.inputs,
+            drop_inputs=self.drop_inputs,
+        )
+
+
+_bench: tuple[World, list[NamedPlanner]] | None = None
+
+
+@readable_errors
+def _round(
+    specs: list[str], models_dir: Path, api_key: str | None, protocol: Protocol, pictures: bool, task: tuple[int, int]
+) -> list[Trial]:
+    """Runs in a process of the pool, whose world and planners are kept from round to round."""
+    global _bench
+    if _bench is None:
+        _bench = World(), [load_planner(spec, models_dir, api_key) for spec in specs]
+    trials = run_round(*_bench, protocol, *task)
+    for trial in trials if not pictures else []:
+        trial.forget_views()
+    return trials
+
+
+def run(settings: BenchmarkSettings, console: Console) -> dict[str, list[Trial]]:
+    """All trials by planner, in the order of seeds and rounds. Raises RuntimeError when a planner or a scene fails."""
+    protocol = settings.protocol()
+    baselines = ("random", "centroid") if settings.baselines and not settings.drop_inputs else ()
+    specs = list(dict.fromkeys([*settings.planner, *baselines]))
+    api_key = settings.api_key.get_secret_value() if settings.api_key else None
+    tasks = [(seed, number) for seed in settings.seeds for number in range(settings.rounds)]
+    pictures = settings.report is not None or settings.gif is not None
+    one = partial(_round, specs, settings.models_dir, api_key, protocol, pictures)
+    done: dict[tuple[int, int], list[Trial]] = {}
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("rounds", total=len(tasks))
+        for task, trials in _in_processes(one, tasks, settings.workers):
+            done[task] = trials
+            progress.update(bar, advance=1)
+    return {spec: [done[task][place] for task in tasks] for place, spec in enumerate(specs)}
+
+
+def _in_processes(
+    one: partial[list[Trial]], tasks: list[tuple[int, int]], workers: int
+) -> Iterator[tuple[tuple[int, int], list[Trial]]]:
+    if workers == 1:
+        yield from ((task, one(task)) for task in tasks)
+        return
+    with process_pool(workers) as pool:
+        futures = {pool.submit(one, task): task for task in tasks}
+        yield from ((futures[future], future.result()) for future in as_completed(futures))
+
+
+def main(settings: BenchmarkSettings) -> int:
+    logs.setup("benchmark", "warning")
+    console = Console() if sys.stdout.isatty() else Console(width=150)
+    return finish("benchmark", partial(_measure, settings, console))
+
+
+def _measure(settings: BenchmarkSettings, console: Console) -> None:
+    trials = run(settings, console)
+    protocol = settings.protocol()
+    result = as_json(protocol, trials, settings.sense_seconds, settings.robot_seconds)
+    print_results(console, result)
+    if settings.json_file:
+        settings.json_file.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(settings.json_file, json.dumps({**result, "workers": settings.workers}, indent=1).encode())
+    measured = [trial for spec in settings.planner for trial in trials[spec]]
+    if settings.report:
+        title = f"Failures of {', '.join(settings.planner)}: {protocol.kind}, {protocol.profile}"
+        shown = write_failures(settings.report, measured, protocol.gripper, title)
+        console.print(f"{shown} failures in {settings.report / 'index.html'}")
+    if settings.gif:
+        write_gif(settings.gif, measured, protocol.gripper)

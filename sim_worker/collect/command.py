@@ -1,0 +1,146 @@
+"""`python -m sim_worker.collect`: many labelled grasps per settled scene, as shards for the trainer.
+
+Scenes are numbered and seeded; a shard holds a fixed run of them, and its outcome ids name them. So an interrupted
+collection goes on where it stopped, and what is collected does not depend on how many processes collect it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from functools import partial
+from operator import attrgetter
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings
+from rich.console import Console
+
+from grasp_client.contract import Gripper
+from shared import logs
+from shared.rates import wilson
+from shared.shards import ShardWriter, shard_folders
+from sim_worker.collect.collector import CollectionRecipe, Collector, ShardReport, already_there, check_recipe
+from sim_worker.collect.export import export_mobileunet
+from sim_worker.command_line import finish, options_of
+from sim_worker.planner_request import DroppedInput, ExtraInput
+from sim_worker.processes import as_made, process_pool, readable_errors
+from sim_worker.progress import Bar
+from sim_worker.tasks.labels import Mix
+
+logger = logging.getLogger(__name__)
+
+
+class CollectSettings(BaseSettings):
+    """Collect labelled grasps: many attempts per settled scene, each from the same state, written as shards."""
+
+    model_config = options_of("sim_worker.collect")
+
+    attempts: int = Field(1000, ge=1, description="labels to have in the end; whole shards are written, so a few more come")
+    out: Path = Field(description="folder of the shards; one that holds some is continued")
+    seed: int = Field(0, ge=0, description="seed of all scenes and grasps")
+    workers: int = Field(1, ge=1, le=256, description="processes")
+    kinds: list[str] = Field(["single", "pile"], description="scene kinds, drawn evenly; repeat the option for several")
+    profiles: list[str] = Field(["standard"], description="difficulty profiles, drawn evenly; repeat for several")
+    object_set: str = Field("train", description="objects: train, validation, test, random, household, procedural or folder")
+    objects_dir: Path | None = Field(None, description="URDF, OBJ or STL files of your own; sets --object-set folder")
+    min_objects: int = Field(3, ge=1, le=30, description="fewest objects in a scene of several")
+    max_objects: int = Field(6, ge=1, le=30, description="most objects in a scene of several")
+    random: int = Field(10, ge=0, description="labels per scene: random on an object")
+    edges: int = Field(10, ge=0, description="labels per scene: between opposite depth edges")
+    feasible: int = Field(10, ge=0, description="labels per scene: anywhere in the list of --feasible-planner")
+    on_policy: int = Field(2, ge=0, description="labels per scene: among the best of --planner")
+    flat: int = Field(0, ge=0, description="labels per scene: wide open, straight down, at a few heights over the table")
+    feasible_planner: str = Field("antipodal", description="planner whose list gives the feasible grasps")
+    planner: str = Field("antipodal", description="planner whose best are tried: a name, name:version, URL or name@URL")
+    inputs: list[ExtraInput] = Field([], description="give --planner more: rgb, segmask, table_depth")
+    drop_inputs: list[DroppedInput] = Field([], description="do not give --planner: depth")
+    models_dir: Path = Field(Path("data/models"), description="registry for planners in this process")
+    api_key: SecretStr | None = Field(None, description="for planners on a server")
+    rgb: bool = Field(False, description="keep the colour image too")
+    gripper: Path | None = Field(None, description="JSON file with the gripper's sizes; none: Franka Panda hand")
+    scenes_per_shard: int = Field(8, ge=1, le=4096, description="scenes whose labels make one shard")
+    export_mobileunet: Path | None = Field(None, description="also write the successes as a MobileUNet .npz; implies --rgb")
+
+    @field_validator("kinds", "profiles", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return value.split(",") if isinstance(value, str) else value
+
+    def recipe(self) -> CollectionRecipe:
+        return CollectionRecipe(
+            seed=self.seed,
+            kinds=self.kinds,
+            profiles=self.profiles,
+            object_set="folder" if self.objects_dir else self.object_set,
+            objects_dir=self.objects_dir,
+            counts=(min(self.min_objects, self.max_objects), max(self.min_objects, self.max_objects)),
+            scenes_per_shard=self.scenes_per_shard,
+            mix=Mix(self.random, self.edges, self.feasible, self.on_policy, self.flat),
+            feasible=self.feasible_planner,
+            planner=self.planner,
+            inputs=self.inputs,
+            drop_inputs=self.drop_inputs,
+            rgb=self.rgb or self.export_mobileunet is not None,
+            gripper=Gripper.model_validate_json(self.gripper.read_bytes()) if self.gripper else Gripper(),
+        )
+
+
+_collector: Collector | None = None
+
+
+@readable_errors
+def _shard(recipe: CollectionRecipe, out: Path, models_dir: Path, api_key: str | None, number: int) -> ShardReport:
+    """Runs in a process of the pool, whose world and planners are kept from shard to shard."""
+    global _collector
+    if _collector is None:
+        _collector = Collector(recipe, out, models_dir, api_key)
+    return _collector.shard(number)
+
+
+def collect(settings: CollectSettings, console: Console) -> int:
+    """Write shards until there are enough labels; returns how many there are."""
+    recipe = settings.recipe()
+    check_recipe(settings.out, recipe)
+    ShardWriter(settings.out).remove_unfinished()
+    done, labels, successes = already_there(settings.out, recipe.scenes_per_shard)
+    if labels:
+        console.print(f"continuing: {labels} labels from {len(done)} shards are there")
+    numbers = (number for number in range(2**31) if number not in done)
+    api_key = settings.api_key.get_secret_value() if settings.api_key else None
+    origins: Counter[tuple[str, bool]] = Counter()
+    expected = recipe.mix.total * recipe.scenes_per_shard
+    shard = partial(_shard, recipe, settings.out, settings.models_dir, api_key)
+    with process_pool(settings.workers) as pool, Bar(console, "labels", settings.attempts, labels) as bar:
+        missing = settings.attempts - labels
+        for report in as_made(pool, settings.workers, shard, numbers, attrgetter("labels"), missing, expected):
+            labels, successes = labels + report.labels, successes + report.successes
+            origins.update(report.by_origin)
+            bar.show(labels, f"{successes / max(labels, 1):.1%} succeed")
+    _summary(console, settings.out, origins)
+    return labels
+
+
+def _summary(console: Console, out: Path, origins: Counter[tuple[str, bool]]) -> None:
+    """How often each kind of grasp succeeded in this run, with 95 % intervals."""
+    for origin in sorted({origin for origin, _ in origins}):
+        successes, attempts = origins[origin, True], origins[origin, True] + origins[origin, False]
+        low, high = wilson(successes, attempts)
+        console.print(f"  {origin:10} {successes:6} of {attempts:6}  {successes / attempts:.3f} [{low:.3f}, {high:.3f}]")
+    _, labels, successes = already_there(out, 1)
+    console.print(f"{labels} labels in {len(shard_folders(out))} shards under {out}, {successes / max(labels, 1):.1%} succeed")
+
+
+def main(settings: CollectSettings) -> int:
+    logs.setup("collect", "warning")
+    return finish("collect", partial(_work, settings, Console()), "stopped; the same command continues")
+
+
+def _work(settings: CollectSettings, console: Console) -> None:
+    collect(settings, console)
+    if settings.export_mobileunet:
+        count = export_mobileunet(settings.out, settings.export_mobileunet)
+        console.print(f"{count} successes in {settings.export_mobileunet}")
