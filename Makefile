@@ -13,7 +13,7 @@ COLLECT = $(BIN)/python -m sim_worker.collect $(if $(GRIPPER),--gripper "$(GRIPP
 PYTEST = $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean help
+.PHONY: run test test-slow test-client test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean help
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
@@ -23,6 +23,9 @@ test: $(VENV)/.dev ## run the tests
 
 test-slow: $(VENV)/.dev ## run the tests that take minutes
 	@$(PYTEST) -m slow
+
+test-client: ## build the client's wheel, and use it alone on Python 3.12 or 3.13
+	@tests/grasp_client/check_wheel.sh
 
 test-docker: $(VENV)/.dev ## run the tests that need a Docker engine
 	@$(PYTEST) -m docker
