@@ -18,10 +18,11 @@ def wait_until(true: Callable[[], object], story: Callable[[], str] = str, secon
 
 
 class FakeClock:
-    """Stands in for the module `time` where code under test measures time: it moves only when told to, or when one sleeps."""
+    """Stands in for the module `time` in a module under test: it moves only when somebody sleeps, and keeps for how long."""
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.pauses: list[float] = []
 
     def monotonic(self) -> float:
         return self.now
@@ -30,4 +31,5 @@ class FakeClock:
         return self.now
 
     def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
         self.now += seconds
