@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_module
 
 from benchmarks.learning.judging import judged
 from benchmarks.learning.plots import draw
@@ -66,7 +65,8 @@ def test_curves_are_drawn_from_the_reports_of_all_seeds(tmp_path: Path) -> None:
 
 
 def test_the_command_explains_itself() -> None:
-    shown = subprocess.run([sys.executable, "-m", "benchmarks.learning", "--help"], capture_output=True, text=True, check=True)
+    shown = run_module("benchmarks.learning", "--help")
+    assert shown.returncode == 0, shown.stderr
     assert "from random weights" in shown.stdout
 
 

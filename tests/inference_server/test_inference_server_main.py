@@ -11,18 +11,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from commands import run_module
 from serving import CAMERA, DEPTH, raw_headers
 from waiting import PATIENCE, wait_until
 
 SERVER = [sys.executable, "-m", "inference_server"]
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([*SERVER, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False)
-
-
 def test_help_explains_every_option() -> None:
-    shown = run("--help")
+    shown = run_module("inference_server", "--help")
     assert shown.returncode == 0
     for option in ("--port", "--models-dir", "--api-keys", "--queue-size", "--drain-seconds"):
         assert option in shown.stdout
@@ -30,14 +27,14 @@ def test_help_explains_every_option() -> None:
 
 
 def test_it_refuses_to_be_open_to_the_network() -> None:
-    refused = run("--host", "0.0.0.0")
+    refused = run_module("inference_server", "--host", "0.0.0.0")
     assert refused.returncode == 2
     assert "API_KEYS" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
 def test_it_refuses_a_device_that_is_not_there(tmp_path: Path) -> None:
-    refused = run("--device", "toaster", "--models-dir", str(tmp_path))
+    refused = run_module("inference_server", "--device", "toaster", "--models-dir", str(tmp_path))
     assert refused.returncode == 2
     assert "toaster" in refused.stderr
 
@@ -78,7 +75,7 @@ def process(tmp_path: Path):
     started.process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_drains_what_was_accepted(process: Process, number: signal.Signals) -> None:
     url, replies = process.url, []
 

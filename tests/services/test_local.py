@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from commands import run_module
 
 from services.data_lock import DataLock
 from services.local import Loop
@@ -24,9 +24,7 @@ def loop(tmp_path: Path, **more: object) -> Loop:
 
 
 def run_local(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "DATA_DIR": str(tmp_path / "data"), "PYTHONPATH": str(Path(__file__).parents[2]), **variables}
-    command = [sys.executable, "-m", "services.local", *arguments]
-    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    return run_module("services.local", *arguments, cwd=tmp_path, DATA_DIR=str(tmp_path / "data"), **variables)
 
 
 def test_children_are_told_where_things_are(tmp_path: Path) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import run_module
 from PIL import Image
 
 from shared.rates import rate_with_interval
 from shared.registry import ModelCard, Registry
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -30,7 +28,7 @@ def models(tmp_path: Path) -> Path:
 
 
 def history(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "trainer_job.history", *arguments], cwd=ROOT, capture_output=True, text=True)
+    return run_module("trainer_job.history", *arguments)
 
 
 def test_the_table_tells_what_was_learned_and_decided(models: Path, tmp_path: Path) -> None:
