@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve
 
 from shared.rates import wilson
 from trainer_job.evaluation.plots import new_figure
@@ -74,6 +73,8 @@ def draw_heights(windows: np.ndarray, shares: np.ndarray, bounds: np.ndarray, tr
 
 def draw_precision_recall(labels: np.ndarray, quality: np.ndarray, path: Path) -> None:
     """Precision against recall, with the base rate that guessing would reach."""
+    from sklearn.metrics import precision_recall_curve  # seconds to load: not before it is needed
+
     precision, recall, _ = precision_recall_curve(labels, quality)
     low, high = wilson(int(labels.sum()), len(labels))
     figure = new_figure(5, 5)

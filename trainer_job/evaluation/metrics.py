@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 CALIBRATION_BINS = 15
 TEMPERATURES = (0.2, 10.0)
@@ -93,6 +92,8 @@ def binary_metrics(labels: np.ndarray, logits: np.ndarray, temperature: float = 
         "accuracy": float(np.mean((probabilities >= 0.5) == (labels > 0.5))),
     }
     if 0 < labels.mean() < 1:
+        from sklearn.metrics import average_precision_score, roc_auc_score  # seconds to load: not before it is needed
+
         metrics["ap"] = float(average_precision_score(labels, probabilities))
         metrics["auc"] = float(roc_auc_score(labels, probabilities))
     return metrics

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from trainer_job.evaluation.metrics import reliability
 from trainer_job.training.loop import TrainingHistory
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
     """A figure without a window or global state, so that it may be drawn in any thread."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # seconds to load: not before it is needed
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -269,6 +268,8 @@ def _at_tried(told: Tensor, answers: Answers) -> Tensor:
 
 def _auc(right: Tensor, logits: Tensor) -> float:
     """Share of pairs that are ranked right, NaN without pairs."""
+    from sklearn.metrics import roc_auc_score  # seconds to load: not before it is needed
+
     return float(roc_auc_score(right.numpy(), logits.numpy())) if 0 < int(right.sum()) < len(right) else math.nan
 
 
