@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from commands import run_module
 from PIL import Image
 
 from grasp_client.contract import Grasp, GraspPlan
@@ -19,8 +20,7 @@ from sim_worker.world import World
 
 
 def benchmark(*options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "sim_worker.benchmark", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+    return run_module("sim_worker.benchmark", *options)
 
 
 def test_the_command_measures_and_reports(tmp_path):

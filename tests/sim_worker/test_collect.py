@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_module
+from waiting import PATIENCE, wait_until
 
 from shared.shards import ShardReader, shard_folders
 from sim_worker.collect.collector import check_recipe, scene_spec
@@ -21,8 +22,7 @@ OPTIONS = ["--kinds", "single", "--profiles", "clean", "--random", "4", "--edges
 
 
 def collect(folder, attempts: int, *options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "sim_worker.collect", "--attempts", str(attempts), "--out", str(folder)]
-    return subprocess.run([*command, *SMALL, *OPTIONS, *options], capture_output=True, text=True, timeout=240)
+    return run_module("sim_worker.collect", "--attempts", str(attempts), "--out", str(folder), *SMALL, *OPTIONS, *options)
 
 
 def outcomes(folder) -> dict:
@@ -58,11 +58,11 @@ def test_a_stopped_collection_leaves_no_process_behind(tmp_path, number):
     command = [sys.executable, "-m", "sim_worker.collect", "--attempts", "100000", "--out", str(tmp_path), "--workers", "2"]
     running = subprocess.Popen([*command, *OPTIONS, *SMALL], stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        until(lambda: shard_folders(tmp_path))
+        wait_until(lambda: shard_folders(tmp_path))
         assert len(members(running.pid)) >= 3
         running.send_signal(number)
-        output, _ = running.communicate(timeout=60)
-        until(lambda: not members(running.pid))
+        output, _ = running.communicate(timeout=PATIENCE)
+        wait_until(lambda: not members(running.pid))
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)
@@ -73,13 +73,6 @@ def test_a_stopped_collection_leaves_no_process_behind(tmp_path, number):
         assert running.returncode == 143
         assert collect(tmp_path, len(kept) + 1).returncode == 0
         assert kept.keys() < outcomes(tmp_path).keys()
-
-
-def until(happened) -> None:
-    deadline = time.monotonic() + 240
-    while not happened():
-        assert time.monotonic() < deadline, "waited 240 s for it"
-        time.sleep(0.05)
 
 
 def members(session: int) -> list[str]:

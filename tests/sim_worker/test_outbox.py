@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import redis
+from waiting import PATIENCE
 
 from grasp_client.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
 from sim_worker.worker.outbox import Outbox, OutboxEntry, OutboxError, decode, encode
@@ -77,7 +78,7 @@ def test_one_thread_may_look_while_another_delivers(tmp_path):
                 looks += spool.size_bytes() >= 0 and not spool.full()
     finally:
         finished.set()
-        courier.join(timeout=30)
+        courier.join(PATIENCE)
     assert looks == 3000
     assert spool.waiting() == []
 
@@ -133,7 +134,7 @@ def test_what_a_killed_worker_left_is_adopted_once_and_goes_first(tmp_path):
     filled = context.Event()
     process = context.Process(target=_fill_and_wait, args=(tmp_path, filled))
     process.start()
-    assert filled.wait(60)
+    assert filled.wait(PATIENCE)
     spool, other = Outbox(tmp_path, "alive"), Outbox(tmp_path, "other")
     assert spool.adopt() == 0, "the other process still lives"
     os.kill(process.pid, signal.SIGKILL)
@@ -194,7 +195,7 @@ def test_the_courier_thread_delivers_and_stops(tmp_path):
     courier.start()
     for number in range(20):
         courier.put(outcome(number))
-    assert courier.stop(10) == 0
+    assert courier.stop(PATIENCE) == 0
     assert taken == list(range(1, 21))
     assert not courier.is_alive()
 
@@ -205,6 +206,6 @@ def test_a_folder_that_cannot_be_looked_at_keeps_no_outcome_waiting(tmp_path, ca
     (root / "odd" / "lock").mkdir(parents=True)  # a lock that cannot be opened for writing
     courier.start()
     courier.put(outcome(1))
-    assert courier.stop(10) == 0
+    assert courier.stop(PATIENCE) == 0
     assert taken == [1]
     assert "cannot look for what stopped workers left" in caplog.text

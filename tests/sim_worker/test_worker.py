@@ -1,10 +1,10 @@
 """The worker with a real queue, real physics and a real planner in process: tickets, outages, stopping, counting."""
 
 import threading
-import time
 
 import pytest
 import redis
+from waiting import PATIENCE, wait_until
 
 from grasp_client.contract import SceneRequest
 from grasp_client.errors import InvalidRequest, ServerUnreachable
@@ -15,6 +15,12 @@ from sim_worker.worker.outbox import Outbox
 from sim_worker.worker.publisher import OutboxPublisher
 from sim_worker.worker.scene_requests import LocalSceneRequests, SceneRequestSource
 from sim_worker.worker.worker import Worker, boot_name
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """At the end a worker waits for what a busy machine has not sent yet."""
+    monkeypatch.setattr("sim_worker.worker.worker.DRAIN_SECONDS", PATIENCE)
 
 
 def settings(folder, **options) -> WorkerSettings:
@@ -94,11 +100,9 @@ def test_stopping_keeps_the_attempt_and_leaves_the_rest_of_the_ticket(tmp_path, 
     worker, _ = make_worker(settings(tmp_path, attempts=0), queue, tickets=tickets)
     thread = threading.Thread(target=worker.run)
     thread.start()
-    deadline = time.monotonic() + 60
-    while worker.tally.attempts < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: worker.tally.attempts >= 2)
     worker.stop.set()
-    thread.join(30)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert len(OutcomeStream(queue).read("reader", 1000, 100)) == worker.tally.attempts
     assert tickets.outstanding() == 1
@@ -117,7 +121,7 @@ def test_nothing_is_lost_or_doubled_while_the_queue_is_away(tmp_path, own_queue_
     own_queue_server.start()
     wait_until(lambda: worker.courier.delivered >= before + 3 and worker.courier.away_since is None)
     worker.stop.set()
-    thread.join(60)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     ids = [entry.outcome.id for entry in OutcomeStream(connect(own_queue_server.url)).read("reader", 10_000, 100)]
     kept = list((tmp_path / "spool").rglob("*.outcome"))  # what a busy machine did not send before the end waits for the next
@@ -154,7 +158,7 @@ def test_a_full_spool_pauses_the_worker(tmp_path):
     attempts = worker.tally.attempts
     assert 1 <= attempts <= 3
     worker.stop.set()
-    thread.join(30)
+    thread.join(PATIENCE)
     assert worker.tally.attempts == attempts
     assert len(list((tmp_path / "spool").glob("*/*.outcome"))) == attempts
 
@@ -232,10 +236,3 @@ def test_boot_names_are_unique_and_plain(name):
     made = {boot_name(name) for _ in range(100)}
     assert len(made) == 100
     assert all(set(":/ ").isdisjoint(one) for one in made)
-
-
-def wait_until(condition, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "gave up waiting"
-        time.sleep(0.02)
