@@ -1,4 +1,4 @@
-"""Commands: settings from the command line, mistakes told in one line each, and how a command ends."""
+"""Commands: settings from the command line, mistakes reported in one line each, and how a command ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def options_of(program: str) -> SettingsConfigDict:
 
 
 def finish(name: str, work: Callable[[], None], when_stopped: str = "") -> int:
-    """Does the work of a command; its exit status. Errors that a user can mend are told in one line."""
+    """Does the work of a command; its exit status. Errors that a user can mend are reported in one line."""
     try:
         work()
     except (ValueError, RuntimeError, OSError) as error:

@@ -21,7 +21,8 @@ def pose_in_base(grasp: Grasp, camera_pose: np.ndarray) -> np.ndarray:
     if grasp.pose_base is not None:
         return np.asarray(grasp.pose_base, dtype=float)
     if grasp.pose_camera is not None:
-        return np.asarray(camera_pose, dtype=float) @ np.asarray(grasp.pose_camera, dtype=float)
+        result: np.ndarray = np.asarray(camera_pose, dtype=float) @ np.asarray(grasp.pose_camera, dtype=float)
+        return result
     raise ValueError("the grasp has no metric pose: was `camera` sent with the request?")
 
 

@@ -52,6 +52,7 @@ def _local(name: str, models_dir: Path, version: int | None) -> GraspPlanner:
         )
     make = found[0].load()
     try:
-        return make(name, models_dir, version)
+        result: GraspPlanner = make(name, models_dir, version)
+        return result
     except Exception as error:  # its error classes belong to the server's package, which is not imported here
         raise ValueError(f"planner {name!r} cannot be loaded: {error}") from error

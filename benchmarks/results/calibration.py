@@ -17,32 +17,34 @@ def selected_grasps(result: dict, planner: str) -> tuple[np.ndarray, np.ndarray]
     return np.array([a["quality"] for a in attempts], float), np.array([a["success"] for a in attempts], float)
 
 
-def expected_error(promised: np.ndarray, achieved: np.ndarray) -> float:
+def expected_error(predicted: np.ndarray, achieved: np.ndarray) -> float:
     """Expected calibration error over BINS equal-width bins (Guo et al. 2017)."""
-    bins = np.minimum((promised * BINS).astype(int), BINS - 1)
-    gaps = [abs(promised[bins == k].mean() - achieved[bins == k].mean()) * (bins == k).sum() for k in np.unique(bins)]
-    return float(sum(gaps) / max(len(promised), 1))
+    bins = np.minimum((predicted * BINS).astype(int), BINS - 1)
+    gaps = [abs(predicted[bins == k].mean() - achieved[bins == k].mean()) * (bins == k).sum() for k in np.unique(bins)]
+    return float(sum(gaps) / max(len(predicted), 1))
 
 
 def draw_selected(results: Mapping[str, dict], path: Path) -> dict[tuple[str, str], dict[str, float]]:
-    """Draws promised against achieved for every row and planner that promises; n, mean promise, success and ECE of each."""
+    """Draws predicted against achieved for every row and planner that predicts; n, mean prediction, success and ECE of each."""
     figure = Figure(figsize=(6, 6), layout="constrained")
-    axes = figure.add_subplot(xlabel="promised", ylabel="achieved", xlim=(0, 1), ylim=(0, 1), title="grasps that were executed")
+    axes = figure.add_subplot(
+        xlabel="predicted", ylabel="achieved", xlim=(0, 1), ylim=(0, 1), title="grasps that were executed"
+    )
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
     found: dict[tuple[str, str], dict[str, float]] = {}
     for name, result in results.items():
         for planner, figures in result["planners"].items():
-            if not figures["promised_quality"]:
+            if not figures["predicted_quality"]:
                 continue
-            promised, achieved = selected_grasps(result, planner)
+            predicted, achieved = selected_grasps(result, planner)
             found[name, planner] = {
-                "n": float(len(promised)),
-                "promised": float(promised.mean()),
+                "n": float(len(predicted)),
+                "predicted": float(predicted.mean()),
                 "achieved": float(achieved.mean()),
-                "ece": expected_error(promised, achieved),
+                "ece": expected_error(predicted, achieved),
             }
             marker = "o" if planner == "dense" else "x"
-            axes.scatter([promised.mean()], [achieved.mean()], label=f"{name}: {planner}", marker=marker)
+            axes.scatter([predicted.mean()], [achieved.mean()], label=f"{name}: {planner}", marker=marker)
     axes.legend(fontsize=6, loc="upper left")
     figure.savefig(path, dpi=110)
     return found

@@ -131,14 +131,14 @@ def _paired(results: Mapping[str, dict]) -> str:
 
 def _calibration(selected: Mapping[tuple[str, str], Mapping[str, float]]) -> str:
     lines = [
-        [name, f"`{planner}`", f"{of['n']:.0f}", *(f"{of[key]:.3f}" for key in ("promised", "achieved", "ece"))]
+        [name, f"`{planner}`", f"{of['n']:.0f}", *(f"{of[key]:.3f}" for key in ("predicted", "achieved", "ece"))]
         for (name, planner), of in selected.items()
     ]
     note = (
         "Of the grasps that were chosen and executed: an argmax is optimistic, so this asks more than calibration on all grasps"
-        " does.\n\n![promised and achieved](results/calibration.png)"
+        " does.\n\n![predicted and achieved](results/calibration.png)"
     )
-    return _table("Are the promises kept?", ["row", "planner", "n", "promised", "achieved", "ECE"], lines, note)
+    return _table("Calibration", ["row", "planner", "n", "predicted", "achieved", "ECE"], lines, note)
 
 
 def _models(models: Path, curve: bool) -> str:

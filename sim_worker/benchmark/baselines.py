@@ -94,7 +94,8 @@ def _around_the_top(surface: Surface) -> np.ndarray:
     top = np.unravel_index(np.argmax(np.where(surface.on_object, smooth, -1.0)), smooth.shape)
     _, pieces = cv2.connectedComponents(surface.on_object.astype(np.uint8))
     piece = surface.points[(pieces == pieces[top]) & surface.on_object]
-    return piece[np.linalg.norm(piece[:, :2] - surface.points[top][:2], axis=1) < WINDOW]
+    result: np.ndarray = piece[np.linalg.norm(piece[:, :2] - surface.points[top][:2], axis=1) < WINDOW]
+    return result
 
 
 BASELINES: dict[str, type[Baseline]] = {cls.name: cls for cls in (RandomOnObject, RandomEdges, CentroidMinorAxis)}

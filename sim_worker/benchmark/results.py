@@ -51,12 +51,12 @@ def summarise(trials: Sequence[Trial], sense_seconds: float, robot_seconds: floa
         "ended": dict(ended),
         "objects": dict(Counter(log.end for trial in trials for log in trial.log.objects.values())),
         "plan_ms": {name: 1000 * value for name, value in percentiles(plan_seconds).items()},
-        "promised_quality": _promised([pick.grasp.quality for pick in picks], successes),
+        "predicted_quality": _predicted([pick.grasp.quality for pick in picks], successes),
         "models": sorted({f"{pick.plan.model.name}:{pick.plan.model.version}" for pick in picks if pick.plan.model}),
     }
 
 
-def _promised(quality: Sequence[float], success: Sequence[bool]) -> dict[str, float] | None:
+def _predicted(quality: Sequence[float], success: Sequence[bool]) -> dict[str, float] | None:
     """How the executed grasps' quality compares with what came of them; None for a planner that promises nothing."""
     return {"mean": sum(quality) / len(quality), "brier": brier(quality, success)} if any(quality) else None
 

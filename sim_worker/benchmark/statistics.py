@@ -107,7 +107,7 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def brier(quality: Sequence[float], success: Sequence[bool]) -> float:
-    """Mean squared difference between the quality that was promised and what came of it; 0 is best."""
+    """Mean squared difference between the quality that was predicted and what came of it; 0 is best."""
     if not quality:
         return 0.0
     return float(np.mean((np.asarray(quality, dtype=float) - np.asarray(success, dtype=float)) ** 2))

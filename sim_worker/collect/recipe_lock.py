@@ -23,5 +23,5 @@ def lock_recipe(path: Path, recipe: BaseModel, begun: bool) -> None:
     kept = json.loads(type(recipe).model_validate_json(path.read_bytes()).model_dump_json())
     different = sorted(name for name in mine if kept.get(name) != mine[name])
     if different:
-        told = "; ".join(f"{name}: {kept.get(name)} there, {mine[name]} asked" for name in different)
-        raise ValueError(f"{path.parent} was collected with other options ({told}). Use another --out, or the same options.")
+        listed = "; ".join(f"{name}: {kept.get(name)} there, {mine[name]} asked" for name in different)
+        raise ValueError(f"{path.parent} was collected with other options ({listed}). Use another --out, or the same options.")

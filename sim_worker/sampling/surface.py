@@ -44,12 +44,14 @@ class Surface:
     @cached_property
     def heights(self) -> np.ndarray:
         """Height above the base plane (H, W), m; 0 without reading."""
-        return np.nan_to_num(self.points[..., 2], nan=0.0).astype(np.float32)
+        result: np.ndarray = np.nan_to_num(self.points[..., 2], nan=0.0).astype(np.float32)
+        return result
 
     @cached_property
     def object_points(self) -> np.ndarray:
         """Base-frame points (N, 3) on objects."""
-        return self.points[self.on_object]
+        result: np.ndarray = self.points[self.on_object]
+        return result
 
     @cached_property
     def edges(self) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +74,8 @@ class Surface:
         low, high = np.floor(pixels.min(axis=0)).astype(int), np.ceil(pixels.max(axis=0)).astype(int)
         part = self.points[max(low[1], 0) : max(high[1] + 1, 0), max(low[0], 0) : max(high[0] + 1, 0)]
         close = (np.abs(part[..., :2] - xy) < radius).all(axis=-1)
-        return part[close]
+        result: np.ndarray = part[close]
+        return result
 
     def plane_at(self, point: np.ndarray, radius: float) -> tuple[np.ndarray, float] | None:
         """Upward unit normal (3,) and worst departure, m, of the plane through the points within `radius` m of `point` (3,).

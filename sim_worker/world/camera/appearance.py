@@ -59,7 +59,8 @@ class Appearance:
         image = rgb.astype(np.float32)
         image[bare] = 0
         image[v, u] = colour * 255
-        return np.clip(image * self.brightness, 0, 255).astype(np.uint8)
+        result: np.ndarray = np.clip(image * self.brightness, 0, 255).astype(np.uint8)
+        return result
 
 
 @dataclass(frozen=True)

@@ -49,17 +49,17 @@ class CameraView:
 
 
 def camera_poses(spec: CameraSpec, conditions: Conditions) -> tuple[np.ndarray, np.ndarray]:
-    """Camera pose in the base frame, (told, true), 4x4 each: calibration is off by what the scene drew."""
+    """Camera pose in the base frame, (reported, true), 4x4 each: calibration is off by what the scene drew."""
     if spec.pose is None:
         aim = np.asarray(spec.aim, dtype=float)
         lean, azimuth = conditions.tilt, conditions.tilt_azimuth
         back = np.array([math.sin(lean) * math.cos(azimuth), math.sin(lean) * math.sin(azimuth), math.cos(lean)])
-        told = look_at(aim + spec.distance * back, aim, np.array([0.0, 1.0, 0.0]))
+        reported = look_at(aim + spec.distance * back, aim, np.array([0.0, 1.0, 0.0]))
     else:
-        told = np.array(spec.pose, dtype=float)
+        reported = np.array(spec.pose, dtype=float)
     turn = np.reshape(pybullet.getMatrixFromQuaternion(pybullet.getQuaternionFromEuler(conditions.camera_turn)), (3, 3))
-    true = pose_from(told[:3, :3] @ turn, told[:3, 3] + np.asarray(conditions.camera_shift))
-    return told, true
+    true = pose_from(reported[:3, :3] @ turn, reported[:3, 3] + np.asarray(conditions.camera_shift))
+    return reported, true
 
 
 def projection_matrix(camera: CameraIntrinsics, width: int, height: int, half_pixel: float) -> list[float]:

@@ -36,6 +36,7 @@ def _realsense(depth: np.ndarray, random: np.random.Generator, focal: float) -> 
 
     0.08 px of correlated disparity noise at a 50 mm baseline and 640 px focal length; readings are whole tenths of mm.
     """
+    # z = f b / d: an error of the disparity d grows to z^2 / (f b) times itself in depth.
     sigma = 0.08 * depth**2 / (0.05 * 640)
     noisy = depth + sigma * (0.8 * _smooth_noise(depth.shape, 4, random) + 0.6 * _smooth_noise(depth.shape, 1, random))
     edge = _edges(depth, 3)
@@ -69,7 +70,8 @@ def _unlit_frame(shape: tuple[int, int], random: np.random.Generator) -> np.ndar
     v, u = np.linspace(0, 1, shape[0])[:, None], np.linspace(0, 1, shape[1])[None, :]
     ragged = 0.008 * _smooth_noise(shape, shape[1] / 40, random)
     left, right, top, bottom = random.uniform(0.03, 0.09, 4)
-    return (u < left + ragged) | (1 - u < right + ragged) | (v < top + ragged) | (1 - v < bottom + ragged)
+    result: np.ndarray = (u < left + ragged) | (1 - u < right + ragged) | (v < top + ragged) | (1 - v < bottom + ragged)
+    return result
 
 
 def _shadow(depth: np.ndarray, random: np.random.Generator, focal: float, baseline: float = 0.10) -> np.ndarray:
@@ -79,5 +81,6 @@ def _shadow(depth: np.ndarray, random: np.random.Generator, focal: float, baseli
     with np.errstate(divide="ignore"):
         shift = np.where(rows > 0, focal * baseline / rows, 0.0)
     column = np.arange(rows.shape[1]) + shift
+    # A pixel is in shadow where a nearer surface before it already casts its shadow further along the row.
     highest = np.maximum.accumulate(column, axis=1)
     return ((highest - column) > 1.0)[:, ::side]

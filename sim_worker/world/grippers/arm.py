@@ -22,15 +22,18 @@ from sim_worker.world.simulation.physics import FAR_AWAY, Physics
 
 BASE = pose_from(np.eye(3), np.array([-0.5, 0.0, 0.0]))
 """The arm stands here in the base frame of the cell: it reaches the whole workspace from behind."""
-APPROACH_DISTANCE, APPROACH_SPEED = 0.10, 0.20
-"""m, m/s of the straight approach."""
+APPROACH_DISTANCE = 0.10
+"""m of straight approach."""
+APPROACH_SPEED = 0.20
+"""m/s on the approach."""
 WAYPOINT = 0.01
 """m between solved points of a straight path; joints move linearly in between."""
 EFFORT = np.array([87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0])
 """N m"""
 HALF_TURN = pose_from(np.diag([-1.0, -1.0, 1.0]), np.zeros(3))
-_JOINTS, _FINGERS, _HAND_LINKS = tuple(range(7)), (9, 10), (7, 8, 9, 10, 11)
-
+_JOINTS = tuple(range(7))
+_FINGERS = (9, 10)
+_HAND_LINKS = (7, 8, 9, 10, 11)
 
 PANDA = Gripper()
 PANDA_SIZES = ("finger_width", "finger_thickness", "finger_depth", "palm_width", "palm_thickness")
@@ -54,21 +57,21 @@ class Arm:
         self.fingers = Fingers(physics, self.body, _FINGERS, gripper, friction)
         self._lift: list[np.ndarray] = []
         self._height = 0.0
-        self.put_away()
+        self.park()
 
-    def put_away(self) -> None:
+    def park(self) -> None:
         """Out of sight and out of reach."""
-        self._set_up(-FAR_AWAY)
-        self._stand(HOME)
+        self._place_base(-FAR_AWAY)
+        self._set_joints(HOME)
         self.fingers.open(self.gripper.max_width)
 
-    def _set_up(self, height: float) -> None:
+    def _place_base(self, height: float) -> None:
         """Stand the arm's base at BASE, `height` m above the table. PyBullet places its centre of mass."""
         middle = np.array(self.physics.client.getDynamicsInfo(self.body, -1)[3])
         position = BASE[:3, 3] + middle + [0, 0, height]
         self.physics.client.resetBasePositionAndOrientation(self.body, position.tolist(), [0, 0, 0, 1])
 
-    def _stand(self, joints: np.ndarray) -> None:
+    def _set_joints(self, joints: np.ndarray) -> None:
         for joint, angle in enumerate(joints):
             self.physics.client.resetJointState(self.body, joint, angle)
         self._drive(joints)
@@ -110,6 +113,7 @@ class Arm:
         for distance in np.linspace(0, length, round(length / WAYPOINT) + 1)[1:]:
             moved = pose.copy()
             moved[:3, 3] += distance * direction
+            # From the last point's joints, so that the path never flips to another branch of solutions.
             found = inverse(invert(BASE) @ moved, joints)
             if found is None or (np.abs(found - joints) > MOST_JOINT_SPEED * WAYPOINT / speed).any():
                 return None
@@ -117,7 +121,7 @@ class Arm:
             path.append(joints)
         return path
 
-    def raise_by(self, speed: float) -> None:
+    def lift(self, speed: float) -> None:
         """Follow the lift path at `speed` m/s for the next step."""
         self._height = min(self._height + speed / self.physics.hz, LIFT_HEIGHT)
         self._drive(_along(self._lift, self._height))
@@ -131,22 +135,23 @@ class Arm:
             return AttemptResult(False, "unreachable", details={"reason": "no path of the arm within its joint limits"})
         start, (approach, self._lift), self._height = self.physics.seconds, paths, 0.0
         heights = heights_of(self.physics, bodies)
-        self._set_up(0.0)
-        self._stand(approach[0])
+        self._place_base(0.0)
+        self._set_joints(approach[0])
         self.fingers.open(opening)
-        obstacle = self._come_in(approach, {**bodies, **fixed})
+        obstacle = self._approach(approach, {**bodies, **fixed})
         if obstacle is not None:
             seconds = round(self.physics.seconds - start, 4)
             return AttemptResult(False, "collision", obstacle, seconds, {"phase": "arm"})
         least = max(self.gripper.min_width, 1e-3)
         return close_and_lift(self.physics, self, self.fingers, bodies, heights, least, force, start)
 
-    def _come_in(self, path: list[np.ndarray], names: Mapping[int, str]) -> str | None:
+    def _approach(self, path: list[np.ndarray], names: Mapping[int, str]) -> str | None:
         """Follow the approach path; the name of what the arm (not the hand) ran into, if anything."""
         steps = self.physics.steps_in(APPROACH_DISTANCE / APPROACH_SPEED)
         for step in range(1, steps + 1):
             self._drive(_along(path, APPROACH_DISTANCE * step / steps))
             self.physics.step()
+        # Let the drives catch up before contacts are read: they lag behind on the way.
         self.physics.step(self.physics.steps_in(0.1))
         for point in self.physics.client.getContactPoints(bodyA=self.body):
             if point[2] in names and point[3] not in _HAND_LINKS and point[3] >= 0 and point[8] < -0.001:
@@ -170,4 +175,5 @@ def _along(path: list[np.ndarray], distance: float) -> np.ndarray:
     """Joint angles (7,) at `distance` m along a path of points WAYPOINT apart."""
     position = min(distance / WAYPOINT, len(path) - 1)
     index = min(int(position), len(path) - 2)
-    return path[index] + (position - index) * (path[index + 1] - path[index])
+    result: np.ndarray = path[index] + (position - index) * (path[index + 1] - path[index])
+    return result

@@ -28,6 +28,7 @@ class AttemptResult:
 
 def lift_profile(height: float, hz: int, acceleration: float) -> list[float]:
     """Upward speed, m/s, for each step of a lift that starts and ends at rest and rises `height` m: a triangle of speed."""
+    # height = acceleration t^2 for a triangle of half length t; whole steps, so the peak is scaled to give the height exactly.
     half = max(1, round((height / acceleration) ** 0.5 * hz))
     peak = height * hz / half
     speeds = [peak * (i + 0.5) / half for i in range(half)]

@@ -23,8 +23,10 @@ LIP_GIVE = 0.001
 """m: how far the surface under the rim may depart from a plane and still be sealed by the soft lip."""
 MOST_TILT = math.radians(15)
 """Between approach and surface normal: bellows follow up to here."""
-BREAK_SHIFT, BREAK_TURN = 0.003, 0.15
-"""m and rad by which the object may move under the cup before the seal is lost."""
+BREAK_SHIFT = 0.003
+"""m that the object may move under the cup before the seal is lost."""
+BREAK_TURN = 0.15
+"""rad that the object may turn under the cup before the seal is lost."""
 RIM_RAYS = 24
 
 
@@ -35,9 +37,10 @@ class Cup(FloatingBase):
         radius = gripper.cup_radius
         super().__init__(physics, Solid((0.6 * radius, STEM_LENGTH), (0, 0, -STEM_LENGTH / 2 - LIP_STROKE), RUBBER))
         physics.client.changeVisualShape(self.body, 2, rgbaColor=METAL)
+        # The sweep has already ruled collisions out; in physics a rigid lip would push away what a soft one seals on.
         physics.client.setCollisionFilterGroupMask(self.body, 2, 0, 0)
         self.gripper = gripper
-        self.put_away()
+        self.park()
 
 
 def rim_points(radius: float) -> np.ndarray:
@@ -59,7 +62,9 @@ def seal(
     touched = {hit[0] for hit in hits}
     if len(touched) != 1 or not touched <= set(bodies):
         return None, {"reason": "part of the rim meets nothing, or something else"}
+    # A ray runs from 2 LIP_STROKE before the cup to as far behind it: half of its length is the plane of the rim.
     offset = np.array([(hit[2] - 0.5) * 4 * LIP_STROKE for hit in hits])
+    # A lip follows a tilted plane; what it cannot follow is the departure from the best one.
     flat = np.column_stack([points[:, :2], np.ones(len(points))])
     plane, *_ = np.linalg.lstsq(flat, offset, rcond=None)
     gap = float(np.abs(offset - flat @ plane).max())
@@ -79,6 +84,7 @@ class VacuumConstraint:
         self.physics, self.cup, self.body = physics, cup, body
         radius = cup.gripper.cup_radius
         self.force = pressure * math.pi * radius**2
+        # The cup tips about its rim: the vacuum's force acts at the centre, one radius from there.
         self.moment = self.force * radius
         position, orientation = physics.client.getBasePositionAndOrientation(body)
         turn = Rotation.from_quat(orientation).inv()
@@ -124,7 +130,7 @@ def execute_suction_grasp(
     if body is None:
         return AttemptResult(False, "missed", details=details)
     before = heights_of(physics, [body])[body]
-    cup.stand(tip_pose)
+    cup.set_pose(tip_pose)
     physics.client.changeDynamics(body, -1, activationState=pybullet.ACTIVATION_STATE_WAKE_UP)
     bond = VacuumConstraint(physics, cup, body, tip_pose, pressure)
     held = lift_and_hold(physics, cup, lambda some: set(some) if bond.holds() else set(), {body})

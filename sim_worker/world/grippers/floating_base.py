@@ -1,7 +1,7 @@
-"""What a floating hand hangs on: a fixed root at the grasp pose and three prismatic joints along the hand's own axes.
+"""The base of a floating hand: a fixed root at the grasp pose and three prismatic joints along the hand's own axes.
 
-It can approach and lift in any direction and is stiff against turning. Links 0 to 2 are the carriage; the hand's own
-links hang on link 2, whose frame is the tip frame.
+It can approach and lift in any direction and is stiff against turning. Links 0 to 2 are the base; the hand's own links
+hang on link 2, whose frame is the tip frame.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from sim_worker.world.simulation.physics import FAR_AWAY, Physics
 BASE_FORCE = 400.0
 """N per axis while closing and lifting."""
 TIP_LINK = 2
-METAL, RUBBER = (0.85, 0.85, 0.88, 1.0), (0.2, 0.2, 0.25, 1.0)
+METAL = (0.85, 0.85, 0.88, 1.0)
+RUBBER = (0.2, 0.2, 0.25, 1.0)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Solid:
 
 
 class FloatingBase:
-    """A carriage with `solid` on it and fingers that slide along x. It waits far away until it is placed."""
+    """A base that carries `solid`, and fingers that slide along x. It waits far away until it is placed."""
 
     lift_acceleration = 3.0
     """m/s2, up and down."""
@@ -52,6 +53,8 @@ class FloatingBase:
         self.physics = physics
         collision, visual = zip(*(part.shapes(physics) for part in (solid, *fingers)), strict=True)
         links = 3 + len(fingers)
+        # A massless (immovable) root and one small mass per axis: a reset of the root alone then sets the whole pose, and the
+        # joints' motors, not a constraint, carry what the hand lifts, so that their force is a known bound.
         self.body: int = physics.client.createMultiBody(
             baseMass=0,
             basePosition=[0, 0, -FAR_AWAY],
@@ -69,7 +72,7 @@ class FloatingBase:
         self._up = np.zeros(3)
         self._travel = np.zeros(3)
 
-    def stand(self, tip_pose: np.ndarray, behind: float = 0.0) -> None:
+    def set_pose(self, tip_pose: np.ndarray, behind: float = 0.0) -> None:
         """Put the hand, at rest, `behind` m short of `tip_pose` (4, 4; base frame)."""
         client = self.physics.client
         turn = Rotation.from_matrix(tip_pose[:3, :3]).as_quat().tolist()
@@ -78,16 +81,18 @@ class FloatingBase:
             client.resetJointState(self.body, joint, value)
         self._up = tip_pose[2, :3].copy()
         self._travel = np.array([0.0, 0.0, -behind])
-        self.carry(np.zeros(3))
+        self.set_velocity(np.zeros(3))
 
-    def put_away(self) -> None:
+    def park(self) -> None:
         """Out of sight and out of reach."""
         away = np.eye(4)
         away[2, 3] = -FAR_AWAY
-        self.stand(away)
+        self.set_pose(away)
 
-    def carry(self, velocity: np.ndarray, force: float = BASE_FORCE) -> None:
-        """Move the carriage at `velocity` (3,), m/s in the hand frame, for the next step."""
+    def set_velocity(self, velocity: np.ndarray, force: float = BASE_FORCE) -> None:
+        """Move at `velocity` (3,), m/s in the hand frame, for the next step, with at most `force` N per axis."""
+        # Position control towards where the hand should be by now: with velocity control alone a load would let it sag, and
+        # the rise that decides on success would be short by that.
         self._travel = self._travel + velocity / self.physics.hz
         self.physics.client.setJointMotorControlArray(
             self.body,
@@ -100,21 +105,22 @@ class FloatingBase:
             forces=[force] * 3,
         )
 
-    def stay(self) -> None:
-        """Hold the carriage where it is now, for instance where something stopped it."""
+    def hold_position(self) -> None:
+        """Hold the hand where it is now, for instance where something stopped it."""
+        # Without this the motors would keep pulling towards where the hand was to go, through what stopped it.
         states = self.physics.client.getJointStates(self.body, (0, 1, 2))
         self._travel = np.array([state[0] for state in states])
-        self.carry(np.zeros(3))
+        self.set_velocity(np.zeros(3))
 
-    def raise_by(self, speed: float) -> None:
-        """Move the carriage straight up, against gravity, at `speed` m/s for the next step."""
-        self.carry(speed * self._up)
+    def lift(self, speed: float) -> None:
+        """Move straight up, against gravity, at `speed` m/s for the next step."""
+        self.set_velocity(speed * self._up)
 
-    def come_in(self, distance: float, speed: float, force: float) -> None:
+    def approach(self, distance: float, speed: float, force: float) -> None:
         """Advance `distance` m along the approach at `speed` m/s, pushing with at most `force` N, and stay there."""
         steps = self.physics.steps_in(distance / speed)
         velocity = np.array([0.0, 0.0, distance / steps * self.physics.hz])
         for _ in range(steps):
-            self.carry(velocity, force)
+            self.set_velocity(velocity, force)
             self.physics.step()
-        self.stay()
+        self.hold_position()

@@ -26,7 +26,7 @@ class Lifter(Protocol):
 
     lift_acceleration: float
 
-    def raise_by(self, speed: float) -> None: ...
+    def lift(self, speed: float) -> None: ...
 
 
 def execute_jaw_grasp(
@@ -40,7 +40,7 @@ def execute_jaw_grasp(
     heights = heights_of(physics, bodies)
     jaw.place(pose, opening, behind)
     if behind > 0:
-        jaw.come_in(behind, APPROACH_SPEED, APPROACH_FORCE)
+        jaw.approach(behind, APPROACH_SPEED, APPROACH_FORCE)
     return close_and_lift(physics, jaw, jaw.fingers, bodies, heights, max(jaw.gripper.min_width, 1e-3), force, start)
 
 
@@ -75,6 +75,7 @@ def close_and_lift(
         touched = (fingers.touching(0) | fingers.touching(1)) & set(bodies)
         return result("missed", min(touched, default=None))
     target = min(held)
+    # Of several things between the fingers only what stays there to the end was grasped.
     held = lift_and_hold(physics, lifter, fingers.holding, held)
     target = min(held, default=target)
     rise = physics.client.getBasePositionAndOrientation(target)[0][2] - heights[target]
@@ -89,8 +90,9 @@ def lift_and_hold(physics: Physics, lifter: Lifter, holding: Callable[[Collectio
     speeds = [*lift, *[0.0] * physics.steps_in(HOLD_SECONDS)]
     quiet = 0
     for step, speed in enumerate(speeds, start=1):
-        lifter.raise_by(speed)
+        lifter.lift(speed)
         physics.step()
+        # Contacts cost more than a step: asked for every 50 ms, and at the very end, on which success hangs.
         if step % stride and step != len(speeds):
             continue
         held = holding(held)

@@ -30,11 +30,14 @@ class Fingers:
             physics.client.changeDynamics(
                 body,
                 link,
+                # PyBullet multiplies the coefficients of two bodies; every object has OBJECT_FRICTION.
                 lateralFriction=friction / OBJECT_FRICTION,
                 spinningFriction=PAD_RADIUS * friction / OBJECT_FRICTION,
                 jointLowerLimit=0.0,
                 jointUpperLimit=gripper.max_width / 2 + 0.001,
             )
+        # Real jaws have one drive: without the gear the finger that meets nothing would close all the way and push the
+        # object off the centre line.
         gear = physics.client.createConstraint(
             body, links[0], body, links[1], pybullet.JOINT_GEAR, [1, 0, 0], [0, 0, 0], [0, 0, 0]
         )
@@ -55,6 +58,7 @@ class Fingers:
         """Close with `force` N per finger until the fingers stall or meet; the opening left, m."""
         self._drive(-CLOSING_SPEED, force)
         opening, stalled, stride = self.opening(), 0, self.physics.steps_in(0.025)
+        # Twice at rest, 25 ms apart: an object that is being turned or dragged into the jaw stops for a moment, too.
         for _ in range(self.physics.steps_in(timeout) // stride):
             self.physics.step(stride)
             before, opening = opening, self.opening()
@@ -65,7 +69,8 @@ class Fingers:
 
     def opening(self) -> float:
         """Distance between the inner faces, m."""
-        return max(0.0, sum(state[0] for state in self.physics.client.getJointStates(self.body, self.links)))
+        result: float = max(0.0, sum(state[0] for state in self.physics.client.getJointStates(self.body, self.links)))
+        return result
 
     def touching(self, finger: int) -> set[int]:
         """Bodies that a finger (0 or 1) presses on."""
@@ -90,9 +95,9 @@ class Jaw(FloatingBase):
         )
         self.gripper = gripper
         self.fingers = Fingers(physics, self.body, _FINGERS, gripper, friction)
-        self.put_away()
+        self.park()
 
     def place(self, tip_pose: np.ndarray, opening: float, behind: float = 0.0) -> None:
         """Put the hand, at rest, `behind` m short of `tip_pose` (4, 4; base frame), open by `opening` m."""
-        self.stand(tip_pose, behind)
+        self.set_pose(tip_pose, behind)
         self.fingers.open(opening)

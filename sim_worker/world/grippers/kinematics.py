@@ -17,7 +17,8 @@ FLANGE_FROM_JOINT = 0.107
 """m along the last joint's z."""
 TIP_FROM_FLANGE = 0.0584 + 0.0538
 """m along the flange's z: hand, fingers; to the outermost ends of the fingertips."""
-_POSITION_TOLERANCE, _TURN_TOLERANCE = 1e-4, 1e-3
+_POSITION_TOLERANCE = 1e-4
+_TURN_TOLERANCE = 1e-3
 
 _JOINTS = (
     (0.0, (0.0, 0.0, 0.333)),
@@ -52,7 +53,8 @@ def _tool_frame() -> np.ndarray:
     return tool
 
 
-_FRAMES, TOOL = _fixed_frames(), _tool_frame()
+_FRAMES = _fixed_frames()
+TOOL = _tool_frame()
 
 
 def forward(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,16 +88,20 @@ def pose_error(target: np.ndarray, pose: np.ndarray) -> np.ndarray:
 def inverse(target: np.ndarray, start: np.ndarray, iterations: int = 60) -> np.ndarray | None:
     """Joint angles (7,) within the limits that put the tip at `target` (4, 4; arm's base frame), or None.
 
-    Damped least squares from `start` (7,), kept inside the limits, with a pull to the middle of the joints' ranges.
+    Method: damped least squares (Wampler 1986) from `start` (7,), kept inside the limits; the arm's seventh degree of freedom
+    is used to pull the joints to the middle of their ranges.
     """
     joints, middle = np.clip(start, LOWER, UPPER), (LOWER + UPPER) / 2
     for _ in range(iterations):
         pose, jacobian = forward(joints)
         error = pose_error(target, pose)
         if np.linalg.norm(error[:3]) < _POSITION_TOLERANCE and np.linalg.norm(error[3:]) < _TURN_TOLERANCE:
-            return joints
+            result: np.ndarray | None = joints
+            return result
+        # The damping keeps steps finite near singular poses.
         inverse_jacobian = jacobian.T @ np.linalg.inv(jacobian @ jacobian.T + 1e-4 * np.eye(6))
         step = inverse_jacobian @ error
+        # In the null space: moves the elbow, not the tip.
         step += (np.eye(7) - inverse_jacobian @ jacobian) @ (0.05 * (middle - joints))
         joints = np.clip(joints + step * min(1.0, 0.4 / max(np.abs(step).max(), 1e-9)), LOWER, UPPER)
     return None

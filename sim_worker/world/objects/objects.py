@@ -52,7 +52,8 @@ class UrdfModel:
 
     def spawn(self, physics: Physics, position: Vector, orientation: Vector) -> int:
         flags = pybullet.URDF_USE_INERTIA_FROM_FILE if self.own_inertia else 0
-        return physics.client.loadURDF(str(self.path), position, orientation, globalScaling=self.scale, flags=flags)
+        result: int = physics.client.loadURDF(str(self.path), position, orientation, globalScaling=self.scale, flags=flags)
+        return result
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ class PartsModel:
         visual = physics.client.createVisualShapeArray(
             **shapes, lengths=lengths, visualFramePositions=frames, visualFrameOrientations=turns
         )
-        return physics.client.createMultiBody(self.mass, collision, visual, position, orientation)
+        result: int = physics.client.createMultiBody(self.mass, collision, visual, position, orientation)
+        return result
 
 
 def prepare(physics: Physics, body: int, model: ObjectModel, mass: float | None, colour: Vector | None) -> None:

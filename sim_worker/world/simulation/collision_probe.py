@@ -40,6 +40,7 @@ class CollisionProbe:
         if len(self.size) == 3:
             reach = float(np.abs(up) @ np.asarray(self.size) / 2)
         else:
+            # Support function of a cylinder: radius across its axis, half its length along it.
             reach = self.size[0] * float(np.hypot(up[0], up[1])) + abs(float(up[2])) * self.size[1] / 2
         return float(tip_pose[2, 3] + up @ np.asarray(self.centre)) - reach
 
@@ -103,6 +104,7 @@ class ApproachSweep:
                     collisionShapePositionA=position,
                     collisionShapeOrientationA=turn,
                 )
+                # Bullet reports distances to the hull with its margin; the object that a camera sees ends before that.
                 depth = max((-point[8] for point in points), default=0.0) - skin
                 if depth > TOLERANCE:
                     return body, depth
@@ -110,6 +112,7 @@ class ApproachSweep:
 
     def clear_distance(self, probes: Sequence[CollisionProbe], tip_pose: np.ndarray, skins: Mapping[int, float]) -> float:
         """How far the hand must stand back to be free of all bodies, m, up to MOST_RETREAT, with 2 mm to spare."""
+        # Retreat by bisection: on a straight way back, once free means free from there on.
         low, high = 0.0, MOST_RETREAT
         while high - low > 0.001:
             middle = (low + high) / 2

@@ -23,7 +23,8 @@ def fixed_box(physics: Physics, half: Sequence[float], position: Sequence[float]
         visual = client.createVisualShape(pybullet.GEOM_SPHERE, radius=1e-4, visualFramePosition=[0, 0, -1])
     body = client.createMultiBody(0, collision, visual, list(position))
     client.changeDynamics(body, -1, lateralFriction=TABLE_FRICTION)
-    return body
+    result: int = body
+    return result
 
 
 def walls(physics: Physics, length: float, width: float, height: float, drawn: bool) -> list[int]:

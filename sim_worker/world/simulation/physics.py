@@ -27,6 +27,7 @@ HULL_SKIN = 0.001
 FAR_AWAY = 50.0
 """m below the table: where a body waits that is not in play."""
 
+# Bodies that sleep cost nothing while a hand works elsewhere in the scene, and do not creep.
 SLEEP = pybullet.ACTIVATION_STATE_ENABLE_SLEEPING | pybullet.ACTIVATION_STATE_SLEEP
 CAN_SLEEP = pybullet.ACTIVATION_STATE_ENABLE_SLEEPING
 AWAKE = pybullet.ACTIVATION_STATE_ENABLE_SLEEPING | pybullet.ACTIVATION_STATE_WAKE_UP
@@ -79,6 +80,7 @@ class Physics:
     def reset(self) -> None:
         """An empty world. A fresh one per scene state keeps solver and contact caches from leaking into the next."""
         self.client.resetSimulation()
+        # Pairs in the order of body ids: else the order, and with it the outcome, depends on what was simulated before.
         self.client.setPhysicsEngineParameter(
             fixedTimeStep=1.0 / self.hz, numSolverIterations=self.iterations, deterministicOverlappingPairs=1
         )

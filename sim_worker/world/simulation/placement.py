@@ -114,9 +114,11 @@ def _drop_all(
         side = min(0.22 * math.sqrt(max(1.0, len(objects) / 6)), 2 * spec.workspace[0] - 0.02)
         inner = np.array([side, side])
         spread = np.maximum(inner / 2 - 0.07, 0.01)
+    # The walls keep the heap together while it forms; objects then spread as they would when a box is lifted off them.
     temporary = walls(physics, float(inner[0]), float(inner[1]), height=1.0, drawn=False)
     bodies: dict[int, PlacedObject] = {}
     for placed in objects:
+        # From just above the heap: a free fall from a fixed height scatters what lies there.
         top = max((physics.client.getAABB(body)[1][2] for body in bodies), default=0.0)
         bodies[_drop(physics, placed, random.uniform(-spread, spread), random, floor=top)] = placed
         physics.step(physics.steps_in(0.4))
@@ -159,6 +161,7 @@ def _set_down_again(
 def _standing(extents: np.ndarray) -> Rotation:
     """Turn of an object with these extents (3,) that puts its longest side up, or its middle one if it would topple."""
     order = np.argsort(extents)
+    # An object taller than about twice its narrow side topples at a touch: then the middle side goes up.
     up = int(order[2] if extents[order[0]] > 0.45 * extents[order[2]] else order[1])
     return (Rotation.from_euler("y", -math.pi / 2), Rotation.from_euler("x", math.pi / 2), Rotation.identity())[up]
 

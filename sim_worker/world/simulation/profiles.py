@@ -24,8 +24,8 @@ class Profile(BaseModel):
     vacuum: Range = Field((60e3, 60e3), description="pressure difference of a suction cup, Pa")
     sensor: SensorName = "none"
     tilt: Range = Field((0.0, 0.0), description="camera's angle from straight down, rad")
-    camera_shift: float = Field(0.0, ge=0, description="half-range of the error of the told camera position per axis, m")
-    camera_turn: float = Field(0.0, ge=0, description="half-range of the error of the told camera orientation per axis, rad")
+    camera_shift: float = Field(0.0, ge=0, description="half-range of the error of the reported camera position per axis, m")
+    camera_turn: float = Field(0.0, ge=0, description="half-range of the error of the reported camera rotation per axis, rad")
     pose_shift: float = Field(
         0.0, ge=0, description="half-range of the hand's position error per axis (x, y of the hand, z a third), m"
     )

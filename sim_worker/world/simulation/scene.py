@@ -134,7 +134,8 @@ class Scene:
         draw = self.spec.random("pose error", self.changes, trial).uniform(-1, 1, 4)
         shift = draw[:3] * self.conditions.pose_shift * np.array([1, 1, 1 / 3])
         turn = Rotation.from_euler("z", draw[3] * self.conditions.pose_turn).as_matrix()
-        return tip @ pose_from(turn, shift)
+        result: np.ndarray = tip @ pose_from(turn, shift)
+        return result
 
     def _blocked(self, state: SimState, probes: list[CollisionProbe], tip: np.ndarray) -> AttemptResult | None:
         """The outcome `collision`, if the open hand would enter anything on its way in."""
@@ -157,7 +158,7 @@ class Scene:
         hundred then differs. Here everything is first taken apart, so that all contacts go, and set down again.
         """
         state, client = self._state(None), self.physics.client
-        state.hand.put_away()
+        state.hand.park()
         for index, body in enumerate(state.bodies):
             client.resetBasePositionAndOrientation(body, [index * FAR_AWAY, 0, FAR_AWAY], [0, 0, 0, 1])
         for _ in range(FORGET_ROUNDS):
@@ -182,7 +183,7 @@ class Scene:
 
     def _settle_after(self, taken: str | None) -> list[str]:
         state, physics = self._state(None), self.physics
-        state.hand.put_away()
+        state.hand.park()
         by_name = {name: body for body, name in state.bodies.items()}
         if taken is not None:
             physics.client.removeBody(by_name.pop(taken))
@@ -228,4 +229,5 @@ def _numbered(bodies: np.ndarray, state: SimState) -> np.ndarray:
     numbers = np.full(max([*state.bodies, *state.fixed, state.hand.body]) + 2, BACKGROUND, dtype=np.int32)
     numbers[list(state.fixed)] = TABLE
     numbers[list(state.bodies)] = np.arange(1, len(state.bodies) + 1)
-    return numbers[bodies]
+    result: np.ndarray = numbers[bodies]
+    return result

@@ -38,8 +38,8 @@ def test_forward_kinematics_agree_with_the_simulated_arm(world):
     world.physics.reset()
     arm, client = Arm(world.physics, Gripper(), 0.5), world.physics.client
     for joints in np.random.default_rng(0).uniform(LOWER, UPPER, (5, 7)):
-        arm._set_up(0.0)
-        arm._stand(joints)
+        arm._place_base(0.0)
+        arm._set_joints(joints)
         finger = client.getLinkState(arm.body, 9, computeForwardKinematics=1)
         hand = np.reshape(client.getMatrixFromQuaternion(finger[5]), (3, 3))
         arm.fingers.open(0.0)
@@ -92,8 +92,8 @@ def test_tips_of_any_jaw_come_to_the_grasp_pose(world, gripper):
     world.simulation.invalidate()
     world.physics.reset()
     arm, client, pose = Arm(world.physics, gripper, 0.5), world.physics.client, down(0.05, 0.03, 0.02, 0.4)
-    arm._set_up(0.0)
-    arm._stand(arm.reach(pose)[0][-1])
+    arm._place_base(0.0)
+    arm._set_joints(arm.reach(pose)[0][-1])
     arm.fingers.open(0.05)
     client.performCollisionDetection()
     for height, hit in ((0.003, True), (-0.003, False)):
