@@ -60,14 +60,14 @@ class Planner(ABC):
 
     @abstractmethod
     def plan_batch(self, items: Sequence[PlanItem], network: LoadedNetwork | None) -> list[GraspPlan]:
-        """Plans in the order of `items`. Raises PlannerError where an item cannot be answered."""
+        """Plans in the order of `items`, which `check` has let pass. Raises PlannerError where one cannot be answered."""
 
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
         """Dense qualities (angles, H, W) float32, 0 to 1, in the pixels of the sent image; bin k closes along k pi / angles."""
         raise PlannerError(422, "no_heatmap", f"planner {self.name!r} has no dense map; ask for antipodal or dense")
 
     def check(self, observation: Observation, request: PlanRequest) -> None:
-        """Raise PlannerError when this planner cannot use what was sent."""
+        """Raise PlannerError when this planner cannot use what was sent. Whoever runs a planner asks this once, before."""
         if request.gripper.kind not in self.grippers:
             raise PlannerError(
                 422,

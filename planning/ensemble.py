@@ -22,7 +22,6 @@ class EnsemblePlanner(BatchedPlanner):
     batched_with = "dense"
 
     def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
-        self.check(*item)
         plans = []
         for kind in MEMBERS:
             plans.append((yield from self._plan_kind(kind, item)))

@@ -16,12 +16,14 @@ from shared.registry import Registry, UnknownVersion
 
 
 class LocalPlanner:
-    """A GraspPlanner over planners of this process. `network` belongs to the planner `name`."""
+    """A GraspPlanner over a planner of this process. `network`: of the planner's model."""
 
     def __init__(self, planner: Planner, network: LoadedNetwork | None):
         self.planner, self.network = planner, network
 
     def plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
+        """Raises PlannerError for what the planner cannot use."""
+        self.planner.check(observation, request)
         [plan] = plan_batched([(self.planner, self.network, (observation, request))])
         return plan
 

@@ -85,7 +85,7 @@ class CrossEntropyPlanner(BatchedPlanner, Generic[Candidates]):
 
     def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
         request, network = item[1], self.need(network)
-        scorer = crop_views(self, item, network)
+        scorer = crop_views(item, network)
         scene = scorer.scene
         generator = torch.Generator().manual_seed(secrets.randbits(31) if request.seed is None else request.seed % 2**63)
         found: CemResult[Candidates] = CemResult()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from planning.base import LoadedNetwork, PlanItem, Planner, PlannerError
+from planning.base import LoadedNetwork, PlanItem, PlannerError
 from planning.batched_inference import InferenceSteps, NetworkCall
 from planning.jaw.candidates import JawCandidates
 from planning.scene.projection import map_pixels
@@ -104,8 +104,7 @@ class CropScorer:
         return logits if output is None else logits.gather(1, output[:, None])[:, 0]
 
 
-def crop_views(planner: Planner, item: PlanItem, network: LoadedNetwork) -> CropScorer:
-    """What a planner on crops looks at: the scene of an observation that it can use, and the network on its crops."""
+def crop_views(item: PlanItem, network: LoadedNetwork) -> CropScorer:
+    """What a planner on crops looks at: the scene of an observation, and the network on its crops."""
     observation, request = item
-    planner.check(observation, request)
     return CropScorer(observe_scene(observation, request, network.device), network)

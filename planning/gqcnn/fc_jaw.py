@@ -34,7 +34,7 @@ class FCGQCNNPlanner(BatchedPlanner):
 
     def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
         request, network = item[1], self.need(network)
-        scorer = crop_views(self, item, network)
+        scorer = crop_views(item, network)
         scene = scorer.scene
         peaks, _ = best(scene, angle_maps(scene, scorer), max(PEAKS, 4 * request.n_grasps))
         hands, _, missed = measure(scene, request.gripper, *to_map(scene, peaks))
@@ -50,7 +50,7 @@ class FCGQCNNPlanner(BatchedPlanner):
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
         """(16, H, W): quality at the best depth; 0 where nothing rises above the table."""
         network = self.need(network)
-        scorer = crop_views(self, (observation, request), network)
+        scorer = crop_views((observation, request), network)
         maps = np.zeros((ANGLES, *observation.size), np.float32)
         for each in angle_maps(scorer.scene, scorer):
             quality = calibrated(each.logits.amax(0), network.card.calibration)

@@ -61,13 +61,11 @@ class AntipodalPlanner(Planner):
         return [self._plan(*item) for item in items]
 
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
-        self.check(observation, request)
         scene = observe_scene(observation, request, torch.device("cpu"))
         return quality_map(scene, lambda hands: quality(rate(scene, hands)))
 
     def _plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
         started = time.perf_counter()
-        self.check(observation, request)
         scene = observe_scene(observation, request, torch.device("cpu"))
         hands, placed, rejected = predict(scene)
         return select(self.name, scene, hands, placed, quality(hands.score), rejected, started=started)

@@ -40,7 +40,6 @@ class DensePlanner(BatchedPlanner):
     def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
         observation, request = item
         network = self.need(network)
-        self.check(observation, request)
         scene = observe_scene(observation, request, network.device)
         hands, placed, rejected = predict(scene)
         kept = distinct(hands, max(RANKED, 2 * request.n_grasps), APART, TURNED)
@@ -56,7 +55,6 @@ class DensePlanner(BatchedPlanner):
 
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
         loaded = self.need(network)
-        self.check(observation, request)
         scene = observe_scene(observation, request, loaded.device)
 
         def judge(hands: JawCandidates) -> Tensor:

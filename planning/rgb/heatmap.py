@@ -50,7 +50,6 @@ class HeatmapPlanner(Planner):
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
         """(R, H, W) with the network's own number of angles R; the best over all heights of the tips."""
         network = self.need(network)
-        self.check(observation, request)
         measured = None
         if observation.depth is not None and request.camera is not None:
             measured = _table_depth(observe_scene(observation, request, network.device))
@@ -60,7 +59,6 @@ class HeatmapPlanner(Planner):
 
     def _plan(self, item: PlanItem, network: LoadedNetwork) -> GraspPlan:
         started = time.perf_counter()
-        self.check(*item)
         how = self._flat if item[0].depth is None else self._with_depth
         return how(item, network, started)
 

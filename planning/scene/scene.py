@@ -130,8 +130,7 @@ class PlanningScene:
 
 def observe_scene(observation: Observation, request: PlanRequest, device: torch.device) -> PlanningScene:
     """The scene of an observation with depth. Raises PlannerError 422 when there is nothing to see."""
-    if observation.depth is None:
-        raise PlannerError(422, "missing_image", "this planner needs depth; send a depth image")
+    assert observation.depth is not None  # a planner that needs it says so in `inputs`
     pose = None if request.camera_pose is None else np.asarray(request.camera_pose, dtype=float)
     camera = request.camera or assumed_camera(*observation.depth.shape)
     try:

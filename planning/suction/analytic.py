@@ -49,7 +49,6 @@ class SuctionPlanner(Planner):
 
     def _plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
         started = time.perf_counter()
-        self.check(observation, request)
         scene = observe_scene(observation, request, torch.device("cpu"))
         scene, cups, placed, rejected = predict(scene)
         return select(self.name, scene, cups, placed, torch.sigmoid(cups.score), rejected, started=started)

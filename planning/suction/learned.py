@@ -41,7 +41,6 @@ class SuctionDensePlanner(BatchedPlanner):
     def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
         observation, request = item
         network = self.need(network)
-        self.check(observation, request)
         scene = observe_scene(observation, request, network.device)
         scene, cups, placed, rejected = predict(scene)
         kept = distinct(cups, max(RANKED, 2 * request.n_grasps), APART)

@@ -121,7 +121,7 @@ def test_what_a_depth_planner_cannot_use_is_refused() -> None:
         (ITEM[0], PlanRequest(gripper=Gripper(kind="suction")), "wrong_gripper"),
     ):
         with pytest.raises(PlannerError) as caught:
-            AntipodalPlanner().plan_batch([(observation, request)], None)
+            local_planner("antipodal").plan(observation, request)
         assert (caught.value.status, caught.value.code) == (422, code)
 
 
