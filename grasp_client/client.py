@@ -22,11 +22,11 @@ from grasp_client.endpoints import (
     Endpoint,
     HttpCall,
     Reply,
-    images_ready_endpoint,
     model_endpoint,
     outcome_endpoint,
     parsed,
     plan_endpoint,
+    predict_endpoint,
 )
 from grasp_client.errors import GraspServerError
 from grasp_client.observation import Observation
@@ -34,7 +34,9 @@ from grasp_client.retry import RetryPolicy
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_DEADLINE = 10.0
+"""Seconds for a call, retries included."""
 DEFAULT_ATTEMPTS = 10
+"""Most attempts of a call."""
 
 
 class _Connection:
@@ -50,11 +52,16 @@ class _Connection:
         # A proxy named in the environment cannot reach this machine's own loopback.
         self._trust_env = httpx.URL(url).host not in ("127.0.0.1", "localhost", "::1")
 
-    def _attempts(self, deadline: float | None = None, most: float | None = None) -> RetryPolicy:
-        return RetryPolicy(self.url, self.deadline if deadline is None else deadline, self.attempts if most is None else most)
+    def _policy(self, deadline: float | None = None, max_attempts: float | None = None) -> RetryPolicy:
+        return RetryPolicy(
+            self.url,
+            self.deadline if deadline is None else deadline,
+            self.attempts if max_attempts is None else max_attempts,
+        )
 
-    def _arguments(self, call: HttpCall, attempts: RetryPolicy, request_id: str) -> dict[str, Any]:
-        deadline, timeout = attempts.begin()
+    def _arguments(self, call: HttpCall, policy: RetryPolicy, request_id: str) -> dict[str, Any]:
+        """What httpx sends in the next attempt. Raises DeadlineExceeded when no time is left for one."""
+        deadline, timeout = policy.begin()
         headers = {**self._key, "X-Request-ID": request_id, **deadline, **call.headers}
         return {
             "method": call.method, "url": self.url + call.path, "headers": headers, "timeout": timeout,
@@ -83,7 +90,7 @@ class GraspClient(_Connection):
 
     def plan(self, observation: Observation, request: PlanRequest, *, deadline: float | None = None) -> GraspPlan:
         """Ranked grasps for an observation. Raises GraspServerError or one of its subclasses."""
-        return self._ask(plan_endpoint(observation, request, deadline))
+        return self._call(plan_endpoint(observation, request, deadline))
 
     def predict_grasp(
         self,
@@ -98,54 +105,53 @@ class GraspClient(_Connection):
 
         Raises ValueError for what the server would refuse, else as `plan`.
         """
-        return self._ask(images_ready_endpoint(depth, rgb, segmask, options, deadline))
+        return self._call(predict_endpoint(depth, rgb, segmask, options, deadline))
 
     def report_outcome(
         self, *, success: bool, observation: Observation | None = None, deadline: float | None = None, **report: Any
     ) -> str:
-        """Tell the trainer what happened to a grasp; returns the outcome's id.
+        """Report to the trainer what happened to a grasp; returns the outcome's id.
 
         After `plan`, `request_id=plan.request_id` and the `rank` of the executed grasp are enough (`failure` too if it was
         no success); later, or without it, give `id`, `grasp`, `planner`, `camera`, ... and the observation.
         """
-        question = outcome_endpoint({"success": success, **report}, observation, deadline)
-        return self._ask(question).id
+        return self._call(outcome_endpoint({"success": success, **report}, observation, deadline)).id
 
     def planners(self) -> list[PlannerEntry]:
         """What can be asked for."""
-        return self._ask(PLANNERS).planners
+        return self._call(PLANNERS).planners
 
     def models(self) -> list[ModelPointers]:
         """The models of the server's registry."""
-        return self._ask(MODELS).models
+        return self._call(MODELS).models
 
     def model(self, name: str) -> ModelEntry:
         """One model, with the cards of its versions."""
-        return self._ask(model_endpoint(name))
+        return self._call(model_endpoint(name))
 
     def ready(self) -> bool:
         """Whether the server has its models loaded and warm; False also when there is none."""
         try:
-            self._send(READY, self._attempts(most=1))
+            self._send(READY, self._policy(max_attempts=1))
         except GraspServerError:
             return False
         return True
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Returns when the server is ready. Raises GraspServerError with the last reason after `timeout` seconds."""
-        self._send(READY, self._attempts(timeout, most=float("inf")))
+        self._send(READY, self._policy(timeout, max_attempts=float("inf")))
 
-    def _ask(self, question: Endpoint[Reply]) -> Reply:
-        return parsed(self._send(question.call, self._attempts(question.deadline)), question.reply)
+    def _call(self, endpoint: Endpoint[Reply]) -> Reply:
+        return parsed(self._send(endpoint.call, self._policy(endpoint.deadline)), endpoint.reply)
 
-    def _send(self, call: HttpCall, attempts: RetryPolicy) -> httpx.Response:
-        request_id = uuid.uuid4().hex
+    def _send(self, call: HttpCall, policy: RetryPolicy) -> httpx.Response:
+        request_id = uuid.uuid4().hex  # one for all attempts: the server's log shows them as one request
         while True:
             try:
-                response = self._http.request(**self._arguments(call, attempts, request_id))
-                pause = attempts.after_reply(response)
+                response = self._http.request(**self._arguments(call, policy, request_id))
+                pause = policy.after_reply(response)
             except httpx.TransportError as error:
-                pause = attempts.after_error(error)
+                pause = policy.after_error(error)
             if pause is None:
                 return response
             time.sleep(pause)
@@ -176,7 +182,7 @@ class AsyncGraspClient(_Connection):
         self._http = httpx.AsyncClient(transport=transport, trust_env=self._trust_env)
 
     async def plan(self, observation: Observation, request: PlanRequest, *, deadline: float | None = None) -> GraspPlan:
-        return await self._ask(plan_endpoint(observation, request, deadline))
+        return await self._call(plan_endpoint(observation, request, deadline))
 
     async def predict_grasp(
         self,
@@ -187,44 +193,43 @@ class AsyncGraspClient(_Connection):
         deadline: float | None = None,
         **options: Any,
     ) -> GraspPlan:
-        return await self._ask(images_ready_endpoint(depth, rgb, segmask, options, deadline))
+        return await self._call(predict_endpoint(depth, rgb, segmask, options, deadline))
 
     async def report_outcome(
         self, *, success: bool, observation: Observation | None = None, deadline: float | None = None, **report: Any
     ) -> str:
-        question = outcome_endpoint({"success": success, **report}, observation, deadline)
-        return (await self._ask(question)).id
+        return (await self._call(outcome_endpoint({"success": success, **report}, observation, deadline))).id
 
     async def planners(self) -> list[PlannerEntry]:
-        return (await self._ask(PLANNERS)).planners
+        return (await self._call(PLANNERS)).planners
 
     async def models(self) -> list[ModelPointers]:
-        return (await self._ask(MODELS)).models
+        return (await self._call(MODELS)).models
 
     async def model(self, name: str) -> ModelEntry:
-        return await self._ask(model_endpoint(name))
+        return await self._call(model_endpoint(name))
 
     async def ready(self) -> bool:
         try:
-            await self._send(READY, self._attempts(most=1))
+            await self._send(READY, self._policy(max_attempts=1))
         except GraspServerError:
             return False
         return True
 
     async def wait_until_ready(self, timeout: float = 60.0) -> None:
-        await self._send(READY, self._attempts(timeout, most=float("inf")))
+        await self._send(READY, self._policy(timeout, max_attempts=float("inf")))
 
-    async def _ask(self, question: Endpoint[Reply]) -> Reply:
-        return parsed(await self._send(question.call, self._attempts(question.deadline)), question.reply)
+    async def _call(self, endpoint: Endpoint[Reply]) -> Reply:
+        return parsed(await self._send(endpoint.call, self._policy(endpoint.deadline)), endpoint.reply)
 
-    async def _send(self, call: HttpCall, attempts: RetryPolicy) -> httpx.Response:
+    async def _send(self, call: HttpCall, policy: RetryPolicy) -> httpx.Response:
         request_id = uuid.uuid4().hex
         while True:
             try:
-                response = await self._http.request(**self._arguments(call, attempts, request_id))
-                pause = attempts.after_reply(response)
+                response = await self._http.request(**self._arguments(call, policy, request_id))
+                pause = policy.after_reply(response)
             except httpx.TransportError as error:
-                pause = attempts.after_error(error)
+                pause = policy.after_error(error)
             if pause is None:
                 return response
             await asyncio.sleep(pause)

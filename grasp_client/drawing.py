@@ -29,9 +29,10 @@ def depth_picture(depth: np.ndarray) -> np.ndarray:
         return np.full((*depth.shape, 3), _NO_READING, np.uint8)
     near, far = np.percentile(depth[known], (1, 99))
     share = np.clip((depth - near) / max(far - near, 1e-6), 0, 1)
-    picture = _ramp(share, _NEAR_TO_FAR) * _shading(np.where(known, depth, far), far - near)[..., None]
+    picture: np.ndarray = _ramp(share, _NEAR_TO_FAR) * _shading(np.where(known, depth, far), far - near)[..., None]
     picture[~known] = _NO_READING
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    picture = np.clip(picture, 0, 255).astype(np.uint8)
+    return picture
 
 
 def _shading(depth: np.ndarray, span: float) -> np.ndarray:
@@ -39,14 +40,16 @@ def _shading(depth: np.ndarray, span: float) -> np.ndarray:
     if min(depth.shape) < 2:
         return np.ones(depth.shape)
     down, right = np.gradient(depth)
-    return np.clip(1 - 12 * (down + right) / max(span, 1e-3), 0.7, 1.25)
+    brightness: np.ndarray = np.clip(1 - 12 * (down + right) / max(span, 1e-3), 0.7, 1.25)
+    return brightness
 
 
 def blend_heatmap(picture: np.ndarray, quality: np.ndarray, strength: float = 0.6) -> np.ndarray:
     """Qualities (H, W) in 0 to 1 over a (H, W, 3) uint8 picture; the better, the more opaque; NaN shows the picture."""
     known = np.nan_to_num(np.clip(quality, 0, 1))
     opacity = (strength * np.sqrt(known))[..., None]
-    return (picture * (1 - opacity) + _ramp(known, _BAD_TO_GOOD) * opacity).astype(np.uint8)
+    blended: np.ndarray = (picture * (1 - opacity) + _ramp(known, _BAD_TO_GOOD) * opacity).astype(np.uint8)
+    return blended
 
 
 def draw_grasps(
@@ -78,7 +81,7 @@ def draw_grasps(
 
 
 def _pixels_per_metre(grasp: Grasp, camera: CameraIntrinsics | None) -> float | None:
-    """Of the image at the grasp's depth; None when neither the grasp nor the camera tells."""
+    """Of the image at the grasp's depth; None where neither the grasp nor the camera gives it."""
     if camera and grasp.depth and grasp.depth > 0:
         return (camera.fx + camera.fy) / 2 / grasp.depth
     if grasp.width and grasp.width_px:

@@ -58,7 +58,7 @@ def plan_endpoint(observation: Observation, request: PlanRequest, deadline: floa
     return Endpoint(plan_call(observation, request), GraspPlan, deadline)
 
 
-def images_ready_endpoint(
+def predict_endpoint(
     depth: np.ndarray | None,
     rgb: np.ndarray | None,
     segmask: np.ndarray | None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 from pydantic import ValidationError
 
@@ -17,7 +19,7 @@ class GraspServerError(Exception):
         *,
         code: str,
         status: int | None = None,
-        detail: list[dict] | dict | str | None = None,
+        detail: list[dict[str, Any]] | dict[str, Any] | str | None = None,
         request_id: str | None = None,
     ) -> None:
         super().__init__(message)

@@ -31,7 +31,8 @@ def project(points: np.ndarray, camera: CameraIntrinsics) -> np.ndarray:
 
 def transform(pose: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Points (N, 3) of the pose's own frame, in the frame that the pose (4, 4) maps into."""
-    return np.asarray(points, dtype=float) @ pose[:3, :3].T + pose[:3, 3]
+    moved: np.ndarray = np.asarray(points, dtype=float) @ pose[:3, :3].T + pose[:3, 3]
+    return moved
 
 
 def invert(pose: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Arrays as users have them to the Observation and PlanRequest that the wire wants."""
+"""Arrays as users have them to an Observation and a PlanRequest."""
 
 from __future__ import annotations
 

@@ -22,13 +22,13 @@ REPLY_GRACE = 0.5
 
 
 class RetryPolicy:
-    """The attempts of one call: at most `most`, all inside `deadline` seconds from now."""
+    """The attempts of one call: at most `max_attempts`, all inside `deadline` seconds from now."""
 
-    def __init__(self, url: str, deadline: float, most: float) -> None:
+    def __init__(self, url: str, deadline: float, max_attempts: float) -> None:
         self._url = url
         self._deadline = deadline
         self._end = time.monotonic() + deadline
-        self._most = most
+        self._max_attempts = max_attempts
         self._made = 0
 
     def begin(self) -> tuple[dict[str, str], httpx.Timeout]:
@@ -62,8 +62,8 @@ class RetryPolicy:
 
     def _pause(self, error: GraspServerError, at_least: float) -> float:
         # Jitter keeps clients that failed together from returning together.
-        pause = at_least + random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._made - 1))
-        if self._made >= self._most or time.monotonic() + pause >= self._end:
+        pause: float = at_least + random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._made - 1))
+        if self._made >= self._max_attempts or time.monotonic() + pause >= self._end:
             raise error
         return pause
 

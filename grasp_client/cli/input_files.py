@@ -1,4 +1,4 @@
-"""Files and words of the command line to what the client takes. Every ValueError says what was expected instead."""
+"""Files and arguments of the command line to what the client takes. Every ValueError says what was expected instead."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ def read_pose(path: Path) -> list[list[float]]:
             raise ValueError(expected)
         return [[*row, shift] for row, shift in zip(rows[1:], rows[0], strict=True)] + [[0.0, 0.0, 0.0, 1.0]]
     if text.lstrip().startswith("["):
-        return _json(text, expected)
+        pose: list[list[float]] = _json(text, expected)  # PlanRequest checks what it holds
+        return pose
     return [_numbers(line, 4, expected) for line in text.splitlines() if line.strip()]
 
 
@@ -84,7 +85,7 @@ def read_region(given: str) -> list[float]:
 
 
 def read_failed(given: str) -> FailedGrasp:
-    """u,v of a failed grasp's centre in pixels; angle, rad, depth, m, and the quality that it promised may follow."""
+    """u,v of a failed grasp's centre in pixels; angle, rad, depth, m, and its predicted quality may follow."""
     expected = "expected u,v[,angle[,depth[,quality]]] in pixels, radians and metres"
     u, v, *more = _numbers(given, min(max(given.count(",") + 1, 2), 5), expected)
     return FailedGrasp(center_px=[u, v], **dict(zip(("angle", "depth", "quality"), more, strict=False)))

@@ -64,7 +64,7 @@ def _help(installed: Mapping[str, EntryPoint]) -> str:
         lines += ["", "not installed here:"]
         lines += [f"  {name:{width}}  {command.description} [{command.extra}]" for name, command in absent.items()]
         lines.append('pip install "grasploop[EXTRA]" brings them, with the word in brackets as EXTRA.')
-    return "\n".join([*lines, "", "`grasploop COMMAND --help` tells a command's options."])
+    return "\n".join([*lines, "", "`grasploop COMMAND --help` lists the options of a command."])
 
 
 def _advice(name: str) -> str:

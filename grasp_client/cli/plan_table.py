@@ -28,7 +28,7 @@ def plan_table(plan: GraspPlan) -> str:
 def _origin(plan: GraspPlan) -> str:
     model = f", model {plan.model.name} version {plan.model.version}" if plan.model else ", no model"
     timings = ", ".join(f"{name} {spent:.1f}" for name, spent in plan.timings_ms.items())
-    return f"planner {plan.planner}{model}; ms: {timings or 'not told'}; request {plan.request_id or 'without id'}"
+    return f"planner {plan.planner}{model}; ms: {timings or 'not given'}; request {plan.request_id or 'without id'}"
 
 
 def _row(rank: int, grasp: Grasp) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(2, f"--url: {error}")
     except GraspServerError as error:
         return _fail(1, f"{error.message} [{error.code}]")
-    _tell(plan.model_dump_json(indent=2) if arguments.json else plan_table(plan))
+    _print_answer(plan.model_dump_json(indent=2) if arguments.json else plan_table(plan))
     return _write_pictures(arguments, observation, request, plan)
 
 
@@ -202,7 +202,7 @@ def _reason(problem: Any) -> str:
     return f"{field}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")
 
 
-def _tell(answer: str) -> None:
+def _print_answer(answer: str) -> None:
     """Prints the answer. Who reads only its head (`| head`) has what they wanted: the pictures are still to be drawn."""
     try:
         print(answer, flush=True)

@@ -1,4 +1,4 @@
-"""The wire: what clients, server, workers and trainer say to each other.
+"""The contract: models of what clients, server, workers and trainer send to each other.
 
 Units are metres, radians, seconds and kilograms; `_ms` fields are milliseconds. A pixel is `(u, v)` = (column, row) with
 integer values at pixel centres. The camera frame is optical (x right, y down, z forward). A pose is a 4x4 homogeneous

@@ -38,6 +38,6 @@ GraspKind = Literal["parallel_jaw", "suction"]
 
 
 class ApiModel(BaseModel):
-    """Base of everything on the wire: unknown fields are refused, numbers must be finite."""
+    """Base of every model of the contract: unknown fields are refused, numbers must be finite."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from grasp_client.contract.base import ApiModel
 
 
 class ErrorDetail(ApiModel):
     code: str
     message: str
-    detail: list[dict] | dict | str | None = None
+    detail: list[dict[str, Any]] | dict[str, Any] | str | None = None
 
 
 class ErrorReply(ApiModel):

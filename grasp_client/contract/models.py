@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from grasp_client.contract.base import ApiModel
@@ -41,7 +43,7 @@ class ModelPointers(ApiModel):
 class ModelEntry(ModelPointers):
     """Reply of `GET /models/{name}`: also the cards of its versions, newest first, and those whose cards cannot be read."""
 
-    cards: list[dict] = Field(default_factory=list)
+    cards: list[dict[str, Any]] = Field(default_factory=list)
     broken: list[int] = Field(default_factory=list)
 
 

@@ -20,7 +20,7 @@ class FailedGrasp(ApiModel):
     center_px: UnboundedPixel = Field(description="(u, v), inside the image or not")
     angle: float | None = Field(None, ge=-10, le=10, description="of the closing axis from +u towards +v, rad")
     depth: float | None = Field(None, gt=0, le=100, description="z of the grasp origin along the optical axis, m")
-    quality: Probability | None = Field(None, description="what it promised: the more, the more its failure tells")
+    quality: Probability | None = Field(None, description="predicted: the higher, the more its failure says")
 
 
 class PlanRequest(ApiModel):

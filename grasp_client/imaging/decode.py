@@ -56,12 +56,13 @@ def decode_segmask(data: bytes, media_type: str | None = None, limits: ImageLimi
             422, "wrong_dtype", "a segmask as JPEG is unusable: compression blurs its edge; send an 8-bit PNG or npy"
         )
     if container == "npy":
-        return _one_channel(read_npy_image(data, limits), "segmask") != 0
+        mask: np.ndarray = _one_channel(read_npy_image(data, limits), "segmask") != 0
+        return mask
     picture = open_picture(data, container, limits)
     mask = pixels_of(picture) != 0
     if picture.mode in ("LA", "RGBA"):
         mask = mask[..., :-1]
-    return mask.any(axis=-1) if mask.ndim == 3 else mask
+    return np.any(mask, axis=-1) if mask.ndim == 3 else mask
 
 
 def decode_image(
@@ -132,18 +133,22 @@ def metres_of(array: np.ndarray, depth_scale: float, copy: bool = True) -> np.nd
     if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
         raise ImageError(422, "wrong_dtype", f"depth of type {array.dtype.name} is not accepted; send {_DEPTH_FORMATS}")
     with np.errstate(over="ignore", invalid="ignore"):
-        metres = array.astype(np.float32, order="C", copy=copy)
+        metres: np.ndarray = array.astype(np.float32, order="C", copy=copy)
         if metres.size and metres.min() >= 0 and metres.max() < np.inf:  # False for NaN too
             return metres
-        return np.where((metres > 0) & (metres < np.inf), metres, np.float32(0))
+        metres = np.where((metres > 0) & (metres < np.inf), metres, np.float32(0))
+        return metres
 
 
 def metres_of_units(units: np.ndarray, depth_scale: float) -> np.ndarray:
     """uint16 depth to float32 metres, each the float32 nearest to the true product: equal to what dividing by 1000 gives."""
     per_metre = 1.0 / depth_scale
+    metres: np.ndarray
     if per_metre.is_integer() and per_metre < 2**24:  # one rounding, and no array of doubles
-        return np.divide(units, np.float32(per_metre), dtype=np.float32, order="C")
-    return np.multiply(units, depth_scale, dtype=np.float64, order="C").astype(np.float32)
+        metres = np.divide(units, np.float32(per_metre), dtype=np.float32, order="C")
+    else:
+        metres = np.multiply(units, depth_scale, dtype=np.float64, order="C").astype(np.float32)
+    return metres
 
 
 def _colour(array: np.ndarray) -> np.ndarray:
