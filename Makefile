@@ -11,18 +11,23 @@ COLLECT_FOR_heatmap = --rgb --flat 20 --random 0 --edges 0 --feasible 0 --on-pol
 COLLECT_FOR_suction-dense = --planner suction --feasible-planner suction
 COLLECT = $(BIN)/python -m sim_worker.collect $(if $(GRIPPER),--gripper "$(GRIPPER)") $(COLLECT_FOR_$(MODEL))
 PYTEST = $(BIN)/python -m pytest
+SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow test-client test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean help
+.PHONY: run test test-repeat test-slow test-client test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean help
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
 
 test: $(VENV)/.dev ## run the tests
-	@$(PYTEST) -n auto --maxprocesses 4
+	@$(PYTEST) $(SPREAD)
+
+test-repeat: $(VENV)/.dev ## run the tests N times (10) beside a load on two cores, and say of each run whether it passed
+	@$(BIN)/python -m tests.repeat $(or $(N),10) $(SPREAD)
 
 test-slow: $(VENV)/.dev ## run the tests that take minutes
 	@$(PYTEST) -m slow
+	@$(PYTEST) -m hypothesis --hypothesis-profile long $(SPREAD)
 
 test-client: ## build the client's wheel, and use it alone on Python 3.12 or 3.13
 	@tests/grasp_client/check_wheel.sh

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import properties  # noqa: F401  (registers what tests of properties go by)
 import pytest
 import redis
 from waiting import wait_until

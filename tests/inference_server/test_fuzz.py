@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from properties import examples
 from serving import NPY, PNG, RGB_PNG, Running
 
 from grasp_client.imaging import encode_npy, encode_png_depth
 from inference_server.outcomes import RecentPlans
 
 ALLOWED = {200, 400, 404, 413, 415, 422, 429, 503, 504}
-MANY = settings(
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "250")),
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    phases=[Phase.explicit, Phase.generate, Phase.shrink],
-)
+MANY = examples(100)
 
 
 def jpeg() -> bytes:
@@ -157,7 +152,7 @@ def test_the_server_lives_on(server: Running) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_ten_thousand_damaged_bodies(server: Running) -> None:
-    @settings(MANY, max_examples=10_000)
+    @settings(max_examples=10_000, derandomize=False)
     @given(data=st.one_of(damaged(), forms(), st.binary(max_size=100)), media_type=st.sampled_from(TYPES))
     def send(data: bytes, media_type: str) -> None:
         check(server.client.post("/predict_grasp", content=data, headers={"content-type": media_type}))

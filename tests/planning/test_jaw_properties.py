@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import examples
 from table_scenes import Box, Camera, Cylinder, Solid, camera, collides, render
 
 from grasp_client.contract import GraspPlan, Gripper, PlanRequest
@@ -43,7 +44,7 @@ grippers = st.builds(
     palm_thickness=metres(0.02, 0.09),
     tcp_offset=metres(-0.01, 0.1),
 )
-quick = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+quick = examples(15)
 
 
 @pytest.fixture(params=[Box(0.0, 0.0, 0.4, 0.10, 0.03, 0.04), Cylinder(0.02, 0.01, 0.025, 0.06)], ids=["box", "cylinder"])

@@ -4,10 +4,11 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
+from properties import examples
 
 from grasp_client.imaging import (
     ImageError,
@@ -27,7 +28,7 @@ LIMITS = ImageLimits(max_pixels=10_000)
 MAGIC = (b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x93NUMPY\x01\x00", b"\x93NUMPY\x02\x00", b"\x93NUMPY\x03\x00")
 MEDIA_TYPES = st.sampled_from([None, "application/octet-stream", "image/png", "image/jpeg", "application/x-npy"])
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20)
-FEW = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = examples(60)
 
 
 def decode_all(data: bytes, media_type: str | None) -> None:
@@ -72,7 +73,7 @@ def test_random_npy_headers_raise_only_image_errors(header, media_type):
     decode_all(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(48), media_type)
 
 
-@settings(FEW, max_examples=300)
+@examples(150)
 @given(st.sampled_from(valid_files()), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8), st.floats(0, 1))
 def test_damaged_files_raise_only_image_errors(data, changes, kept):
     damaged = bytearray(data)
