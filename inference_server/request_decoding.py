@@ -1,9 +1,10 @@
-"""From bytes to `(Observation, PlanRequest)`: the three ways to send an observation. Runs in the decoding threads."""
+"""From bytes to `(Observation, PlanRequest)`: the three ways to send an observation."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,6 +21,8 @@ from grasp_client.imaging import (
 from grasp_client.observation import Observation
 from inference_server.errors import ServerError, invalid_fields
 from inference_server.multipart import Part, parts_of
+from inference_server.request_context import AdmittedRequest
+from planning.base import PlanItem
 
 IMAGE_PARTS = ("depth", "rgb", "segmask")
 OPTIONS_HEADER = "x-request"
@@ -28,28 +31,45 @@ MULTIPART = "multipart/form-data"
 QUICK_BYTES = 2**21
 """Raw depth up to this size, 1024 x 1024 as uint16, is read in about half a millisecond."""
 Options = TypeVar("Options", bound=BaseModel)
-PlanItem = tuple[Observation, PlanRequest]
+Decoded = TypeVar("Decoded")
 
 
-def read_item(body: bytes, headers: Mapping[str, str], query: Mapping[str, str], limits: ImageLimits) -> PlanItem:
-    """One observation and its options, checked. `headers` must look names up in any case.
+async def decode_item(request: AdmittedRequest) -> PlanItem:
+    """The observation of a request and its options, checked.
 
     Raises ServerError or ImageError with the contract's statuses.
     """
-    item = read_with_options(body, headers, query, limits, PlanRequest)
+    received = request.received
+    quick = len(received.body) <= QUICK_BYTES and received.headers.get("content-type", "").startswith(RAW)
+    return await decode(request, _read_item, received.body, received.headers, received.query, quick=quick)
+
+
+async def decode(request: AdmittedRequest, function: Callable[..., Decoded], *arguments: Any, quick: bool = False) -> Decoded:
+    """Run `function(*arguments, limits)` as the decoding stage of a request: in the decoding threads, unless it is so quick
+    that handing it over would cost more."""
+    service = request.received.service
+    started = time.monotonic()
+    if quick:
+        decoded = function(*arguments, service.limits)
+    else:
+        decoded = await service.in_decoder(function, *arguments, service.limits)
+    seconds = time.monotonic() - started
+    request.stages["decode"] = started, seconds
+    service.metrics.seconds.labels("decode").observe(seconds)
+    return decoded
+
+
+def _read_item(body: bytes, headers: Mapping[str, str], query: Mapping[str, str], limits: ImageLimits) -> PlanItem:
+    """`headers` must look names up in any case."""
+    item = read_with_options(body, headers, query, PlanRequest, limits)
     check_item(*item)
     return item
 
 
-def is_quick(headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether reading the observation takes less than handing it to another thread would."""
-    return len(body) <= QUICK_BYTES and headers.get("content-type", "").startswith(RAW)
-
-
 def read_with_options(
-    body: bytes, headers: Mapping[str, str], query: Mapping[str, str], limits: ImageLimits, kind: type[Options]
+    body: bytes, headers: Mapping[str, str], query: Mapping[str, str], kind: type[Options], limits: ImageLimits
 ) -> tuple[Observation, Options]:
-    """The same for endpoints whose options are another model that has `depth_scale`; not yet checked."""
+    """The observation of a body and its options, a model that has `depth_scale`; not yet checked."""
     content_type = headers.get("content-type", "")
     media_type = content_type.split(";")[0].strip().lower()
     if media_type == MULTIPART:
@@ -91,9 +111,6 @@ def observation_of(parts: Mapping[str, Part], depth_scale: float, limits: ImageL
         rgb=None if rgb is None else decode_part(rgb, lambda data, kind: decode_rgb(data, kind, limits)),
         segmask=None if segmask is None else decode_part(segmask, lambda data, kind: decode_segmask(data, kind, limits)),
     )
-
-
-Decoded = TypeVar("Decoded")
 
 
 def decode_part(part: Part, decode: Callable[[bytes, str | None], Decoded]) -> Decoded:

@@ -11,9 +11,9 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,25 +77,24 @@ def _whole(seconds: float) -> int:
 
 
 class QueueSlot:
-    """A reserved place in the queue; `ask` uses it."""
+    """A reserved place in the queue: either used by `submit`, once, or given back by `release`."""
 
     def __init__(self, batcher: Batcher, client: str):
         self._batcher, self._client, self.used = batcher, client, False
 
-    async def ask(self, group: Hashable, run: Run, payload: Any, deadline: float, most: int) -> Answer:
+    async def submit(self, group: Hashable, run: Run, payload: Any, deadline: float, most: int) -> Answer:
         """Wait for `run` to answer the payload, alone or with others of its group (at most `most`).
 
         `deadline` is an instant of the batcher's clock. Raises ServerError 504 past it, 503 when the server shuts down, and
         whatever `run` raised for this payload.
         """
         loop = asyncio.get_running_loop()
-        forecast, queue = self._batcher.forecast, self._batcher.queue
+        estimator, queue = self._batcher.estimator, self._batcher.queue
         now = self._batcher.clock()
-        job = Job(self._client, group, forecast.affordable(group, most), payload, run, deadline, loop.create_future(), now)
+        job = Job(self._client, group, estimator.affordable(group, most), payload, run, deadline, loop.create_future(), now)
         self.used = True
-        places = queue.places(self._client)
-        queue.put(job)
-        timer = loop.call_at(loop.time() + max(0.0, deadline - now), _fail, job.future, expired())
+        places = queue.put(job)
+        timer = loop.call_at(loop.time() + max(0.0, deadline - now), _expire, job.future)
         answered = False
         try:
             answer = await job.future
@@ -103,11 +102,16 @@ class QueueSlot:
             return answer
         finally:
             timer.cancel()
-            job.future.cancel()  # if the handler was cancelled, the thread must not work for nobody
             if places > job.most:  # else it was the next batch that it waited for, not its line
-                forecast.note_wait(self._client, places, self._batcher.clock() - job.queued, answered)
-            if queue.withdraw(job):
-                self._batcher.count_expired()
+                estimator.note_wait(self._client, places, self._batcher.clock() - job.queued, answered)
+            if not answered:
+                job.future.cancel()  # if the handler was cancelled, the thread must not work for nobody
+                if queue.withdraw(job):
+                    self._batcher.count_expired()
+
+    def release(self) -> None:
+        """Give a place back that nothing was submitted to."""
+        self._batcher.queue.release(self._client)
 
 
 class Batcher:
@@ -115,7 +119,7 @@ class Batcher:
 
     def __init__(self, queue_size: int, metrics: Metrics, clock: Callable[[], float] = time.monotonic):
         self.queue: FairQueue[Job] = FairQueue(queue_size)
-        self.forecast = LatencyEstimator()
+        self.estimator = LatencyEstimator()
         self.clock = clock
         self._metrics = metrics
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
@@ -128,43 +132,42 @@ class Batcher:
         self._thread.start()
 
     def check_room(self, client: str, deadline: float) -> None:
-        """Raises ServerError 503 or 429 when `admit` would now."""
+        """Raises ServerError 503 or 429 when `reserve` would now."""
         if self.closing:
             raise draining()
         if not self.queue.has_room(client):
             raise self.full()
-        left = deadline - self.clock()
-        waiting = len(self.queue)
-        if left > 0 and waiting and not self.forecast.surely_within(client, waiting, left):
-            ahead = self.queue.ahead(client)
-            wait = self.forecast.wait(client, ahead, self.queue.places(client))
-            if CAUTION * wait > left:
-                raise late(ahead, wait, left)
+        self._check_wait(client, deadline)
 
-    @contextmanager
-    def admit(self, client: str, deadline: float) -> Iterator[QueueSlot]:
+    def reserve(self, client: str, deadline: float) -> QueueSlot:
         """Reserve a place in the queue, before any work is done for the request.
 
         Raises ServerError 429 when the queue is full or the answer would be late, 503 when the server shuts down.
         """
-        self.check_room(client, deadline)  # again: many bodies may have arrived meanwhile
+        if self.closing:
+            raise draining()
+        self._check_wait(client, deadline)  # again: many bodies may have arrived since `check_room`
         try:
             evicted = self.queue.reserve(client)
         except QueueFull:
             raise self.full() from None
         if evicted is not None:
             _fail(evicted.future, self.full())
-        place = QueueSlot(self, client)
-        try:
-            yield place
-        finally:
-            if not place.used:
-                self.queue.release(client)
+        return QueueSlot(self, client)
+
+    def _check_wait(self, client: str, deadline: float) -> None:
+        left = deadline - self.clock()
+        waiting = len(self.queue)
+        if left > 0 and waiting and not self.estimator.surely_within(client, waiting, left):
+            ahead = self.queue.ahead(client)
+            wait = self.estimator.wait(client, ahead, self.queue.places(client))
+            if CAUTION * wait > left:
+                raise late(ahead, wait, left)
 
     def full(self) -> ServerError:
         """429 with an honest guess of when there will be room."""
         message = f"the queue is full ({self.queue.size} requests); send the request again after Retry-After seconds"
-        return ServerError(429, "queue_full", message, retry_after=_whole(len(self.queue) * self.forecast.seconds_per_job))
+        return ServerError(429, "queue_full", message, retry_after=_whole(len(self.queue) * self.estimator.seconds_per_job))
 
     def count_expired(self, jobs: int = 1) -> None:
         self._metrics.expired.inc(jobs)
@@ -223,7 +226,7 @@ class Batcher:
         self._metrics.batch_size.observe(len(jobs))
         results = run_all(jobs[0].run, [job.payload for job in jobs])
         took = self.clock() - started
-        self.forecast.note_batch(jobs[0].group, took / len(jobs), full=len(jobs) >= jobs[0].most)
+        self.estimator.note_batch(jobs[0].group, took / len(jobs), full=len(jobs) >= jobs[0].most)
         self._metrics.seconds.labels("batch").observe(took)
         answers = []
         for job, result in zip(jobs, results, strict=True):
@@ -246,6 +249,10 @@ def run_all(run: Run, payloads: list[Any]) -> list[Any]:
         if len(payloads) == 1:
             return [error]
         return [run_all(run, [payload])[0] for payload in payloads]
+
+
+def _expire(future: asyncio.Future[Any]) -> None:
+    _fail(future, expired())
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:

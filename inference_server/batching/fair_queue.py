@@ -43,10 +43,6 @@ class FairQueue(Generic[Job]):
         """Places taken: jobs that wait and jobs that are being decoded."""
         return self._places.total()
 
-    def waiting(self) -> int:
-        """Jobs that wait for the inference thread."""
-        return sum(len(line) for line in list(self._lines.values()))
-
     def reserve(self, client: str) -> Job | None:
         """Take a place; returns the job of a longer line that had to give way, if any. Raises QueueFull."""
         with self._changed:
@@ -76,11 +72,12 @@ class FairQueue(Generic[Job]):
             if self._places[client] <= 0:
                 del self._places[client]
 
-    def put(self, job: Job) -> None:
-        """Let a job wait in the place that its client has reserved."""
+    def put(self, job: Job) -> int:
+        """Let a job wait in the place that its client has reserved; returns how many places that client holds."""
         with self._changed:
             self._lines.setdefault(job.client, deque()).append(job)
             self._changed.notify()
+            return self._places[job.client]
 
     def withdraw(self, job: Job) -> bool:
         """Take out a job that nobody waits for any more; False when it is not waiting."""

@@ -8,19 +8,18 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.responses import Response
 
 from grasp_client.contract import ErrorReply, GraspPlan, PlanRequest
 from grasp_client.imaging import ImageLimits
-from inference_server.batching.batcher import QueueSlot
 from inference_server.errors import ServerError, as_server_error, documented, error_body
 from inference_server.multipart import Part, parts_of
-from inference_server.request_context import RequestContext
-from inference_server.request_decoding import IMAGE_PARTS, MULTIPART, check_item, observation_of, parse_options
+from inference_server.request_context import AdmittedRequest, Received
+from inference_server.request_decoding import IMAGE_PARTS, MULTIPART, check_item, decode, observation_of, parse_options
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
-from inference_server.service import Service, service_of
+from planning.base import PlanItem
 
 router = APIRouter(tags=["plan"])
 
@@ -63,40 +62,33 @@ _OPENAPI: dict[str, Any] = {
     responses=documented(400, 401, 403, 408, 413, 415, 422, 429, 503),
     openapi_extra=_OPENAPI,
 )
-async def predict_batch(request: Request) -> Response:
+async def predict_batch(received: Received) -> Response:
     """Plan many observations; a bad one gets its error in its place and the others their grasps.
 
     `curl -F depth_0=@a.png -F depth_1=@b.png -F 'request={"camera": {"fx": 525, "fy": 525, "cx": 319.5, "cy": 239.5}}'
     URL/predict_grasp/batch`. Either the queue takes all of them, or the request gets 429.
     """
-    service = service_of(request)
-    call = service.call_of(request)
-    body = await service.receive(request, call)
-    groups, common = await service.work(_grouped, body, request.headers.get("content-type", ""))
+    service = received.service
+    groups, common = await service.in_decoder(_grouped, received.body, received.headers.get("content-type", ""))
     most = min(MOST, service.settings.queue_size)
     if len(groups) > most:
         raise ServerError(413, "too_many_observations", f"at most {most} observations are taken at once, got {len(groups)}")
-    with ExitStack() as places:
-        admitted = [places.enter_context(service.batcher.admit(call.client, call.deadline)) for _ in groups]
-        jobs = (
-            _reply(service, call.part(number), parts, common, place)
-            for number, (parts, place) in enumerate(zip(groups, admitted, strict=True))
-        )
+    with ExitStack() as slots:
+        requests = [slots.enter_context(received.admit(number)) for number in range(len(groups))]
+        jobs = (_reply(request, parts, common) for request, parts in zip(requests, groups, strict=True))
         replies = await asyncio.gather(*jobs)
     return Response(BatchReply(replies=replies).model_dump_json(), media_type="application/json")
 
 
-async def _reply(
-    service: Service, call: RequestContext, parts: Parts, common: bytes | None, place: QueueSlot
-) -> GraspPlan | ErrorReply:
+async def _reply(request: AdmittedRequest, parts: Parts, common: bytes | None) -> GraspPlan | ErrorReply:
     try:
-        item = await service.decode(call, _item, parts, common, service.limits)
-        return await service.plan(call, item, place)
+        item = await decode(request, _item, parts, common)
+        return await request.received.service.planning.plan(request, item)
     except Exception as error:
         return error_body(as_server_error(error))
 
 
-def _item(parts: Parts, common: bytes | None, limits: ImageLimits) -> tuple:
+def _item(parts: Parts, common: bytes | None, limits: ImageLimits) -> PlanItem:
     images = dict(parts)
     own = images.pop("request", None)
     options = parse_options(own.data if own else common, PlanRequest)

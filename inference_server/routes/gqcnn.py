@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from grasp_client.contract import ModelRef
@@ -26,9 +26,10 @@ from inference_server.quality import (
     score_crops,
     score_on_image,
 )
-from inference_server.request_decoding import MULTIPART, parse_options, read_with_options
+from inference_server.request_context import Admitted
+from inference_server.request_decoding import MULTIPART, decode, parse_options, read_with_options
 from inference_server.routes.predict import DEADLINE_HEADER, ERRORS, REQUEST_ID_HEADER
-from inference_server.service import Service, service_of
+from inference_server.service import Service
 from planning.base import LoadedNetwork
 from shared.registry import UnknownModel
 
@@ -67,7 +68,7 @@ Item = Crops | OnImage
 
 
 @router.post("/gqcnn", response_model=QualityReply, responses=ERRORS, openapi_extra=_OPENAPI)
-async def gqcnn(request: Request) -> Response:
+async def gqcnn(request: Admitted) -> Response:
     """Probability of success by a network of the GQ-CNN family.
 
     Either of crops as the Dex-Net datasets hold them:
@@ -75,16 +76,13 @@ async def gqcnn(request: Request) -> Response:
     `gripper_depth` for networks that take the gripper's depth too); or of grasps on an image:
     `curl -F depth=@depth.png -F 'request={"grasps": [{"center_px": [320, 240], "angle": 0.3, "depth": 0.68}]}' URL/gqcnn`.
     """
-    service = service_of(request)
-    call = service.call_of(request)
-    body = await service.receive(request, call)
-    with service.batcher.admit(call.client, call.deadline) as place:
-        item, options = await service.decode(call, _read, body, request.headers, request.query_params, service.limits)
-        pinned = await asyncio.to_thread(_network, service, options)
-        group = ("quality", options.model, pinned.version)
-        scored = await service.ask(call, place, group, partial(_score, pinned), item, service.settings.max_batch)
+    received, service = request.received, request.received.service
+    item, options = await decode(request, _read, received.body, received.headers, received.query)
+    pinned = await asyncio.to_thread(_network, service, options)
+    group = ("quality", options.model, pinned.version)
+    scored = await service.planning.submit(request, group, partial(_score, pinned), item, service.settings.max_batch)
     model = ModelRef(name=pinned.name, version=pinned.version)
-    reply = QualityReply(quality=scored.quality, model=model, timings_ms=call.timings(scored.timings_ms))
+    reply = QualityReply(quality=scored.quality, model=model, timings_ms=request.timings(scored.timings_ms))
     return Response(reply.model_dump_json(), media_type="application/json")
 
 
@@ -130,7 +128,7 @@ def _read(
         options = parse_options(query.get("request"), QualityRequest)
         if options.grasps is None:
             return crops_of(read_floats(body, "crops"), None), options
-    observation, options = read_with_options(body, headers, query, limits, QualityRequest)
+    observation, options = read_with_options(body, headers, query, QualityRequest, limits)
     if not options.grasps:
         raise ServerError(422, "invalid_field", "request.grasps: with an image, expected the grasps to score (or send `crops`)")
     check_observation(observation)

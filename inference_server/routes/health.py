@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from inference_server.service import service_of
+from inference_server.request_context import service_of
 
 router = APIRouter(tags=["health"])
 
@@ -52,7 +52,7 @@ async def ready(request: Request) -> Response:
         dtype=service.execution.precision,
         threads=service.threads,
         batch_sizes=list(service.execution.sizes),
-        planners=service.available(),
+        planners=service.planning.available(),
         models=service.weights.versions(),
         failures=service.weights.failures(),
         queue=len(service.batcher.queue),

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from grasp_client.imaging import encode_npy
 from inference_server.errors import ServerError, documented
 from inference_server.heatmap import overlay_png
-from inference_server.request_decoding import read_item
+from inference_server.request_context import Admitted
+from inference_server.request_decoding import decode_item
 from inference_server.routes import predict
-from inference_server.service import service_of
 
 router = APIRouter(tags=["plan"])
 
@@ -26,11 +26,26 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
+async def accepted_type(request: Request) -> str:
+    """The first media type in Accept that this endpoint has. Raises ServerError 406."""
+    accept = request.headers.get("accept", "*/*")
+    for entry in accept.lower().split(","):
+        name = entry.split(";")[0].strip()
+        if name in (NPY, "*/*", "application/*", "application/octet-stream"):
+            return NPY
+        if name in (PNG, "image/*"):
+            return PNG
+    raise ServerError(406, "not_acceptable", f"Accept: expected {NPY} or {PNG}, got {accept[:80]!r}")
+
+
+MapType = Annotated[str, Depends(accepted_type)]
+
+
 @router.post(
     "/heatmap", response_class=Response, responses={**_RESPONSES, **predict.ERRORS, **documented(406)},
     openapi_extra=predict.OPENAPI,
 )  # fmt: skip
-async def heatmap(request: Request) -> Response:
+async def heatmap(media_type: MapType, request: Admitted) -> Response:
     """Qualities (0 to 1) of every pixel of the sent image for each angle of the closing axis.
 
     `.npy` float32 (angles, H, W), where map k is for the angle k pi / angles. With `Accept: image/png`: the best over the
@@ -39,25 +54,10 @@ async def heatmap(request: Request) -> Response:
     The body and options are those of `/predict_grasp`. Headers of the reply: X-Planner, X-Model-Version.
     `curl -F depth=@depth.png -H 'Accept: image/png' URL/heatmap > map.png`
     """
-    media_type = _accepted(request.headers.get("accept", "*/*"))
-    service = service_of(request)
-    call = service.call_of(request)
-    body = await service.receive(request, call)
-    with service.batcher.admit(call.client, call.deadline) as place:
-        item = await service.decode(call, read_item, body, request.headers, request.query_params, service.limits)
-        found = await service.heatmap(call, item, place)
+    service = request.received.service
+    item = await decode_item(request)
+    found = await service.planning.heatmap(request, item)
     encode = (encode_npy, found.maps) if media_type == NPY else (overlay_png, item[0], found.maps)
-    data = await service.work(*encode)
+    data = await service.in_decoder(*encode)
     headers = {"X-Planner": found.planner, **({"X-Model-Version": str(found.version)} if found.version else {})}
     return Response(data, media_type=media_type, headers=headers)
-
-
-def _accepted(accept: str) -> str:
-    """The first media type in Accept that this endpoint has. Raises ServerError 406."""
-    for entry in accept.lower().split(","):
-        name = entry.split(";")[0].strip()
-        if name in (NPY, "*/*", "application/*", "application/octet-stream"):
-            return NPY
-        if name in (PNG, "image/*"):
-            return PNG
-    raise ServerError(406, "not_acceptable", f"Accept: expected {NPY} or {PNG}, got {accept[:80]!r}")

@@ -11,8 +11,9 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 
 from grasp_client.contract import ModelEntry, ModelPointers, Models, PlannerEntry, Planners
 from inference_server.errors import ServerError, documented
+from inference_server.request_context import service_of
 from inference_server.security.auth import require_admin
-from inference_server.service import Service, service_of
+from inference_server.service import Service
 from shared.registry import BrokenModel, Registry, UnknownModel, UnknownVersion
 
 router = APIRouter(tags=["models"])
@@ -31,7 +32,7 @@ ADMIN = documented(401, 403, 404, 422, 503)
 async def planners(request: Request) -> Planners:
     """The planners of this server, what they need, and which model version they use now."""
     service = service_of(request)
-    serving, available = service.weights.versions(), service.available()
+    serving, available = service.weights.versions(), service.planning.available()
     return Planners(
         planners=[
             PlannerEntry(

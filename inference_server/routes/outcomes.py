@@ -16,9 +16,10 @@ from grasp_client.observation import Observation
 from inference_server.errors import ServerError, documented, invalid_fields
 from inference_server.multipart import parts_of
 from inference_server.outcomes import OutcomeReport, outcome_of
+from inference_server.request_context import service_of
 from inference_server.request_decoding import MULTIPART, observation_of
-from inference_server.security.auth import client_of
-from inference_server.service import Service, service_of
+from inference_server.security.auth import Client
+from inference_server.service import Service
 
 router = APIRouter(tags=["outcomes"])
 
@@ -52,7 +53,7 @@ SCHEMAS = (OutcomeReport,)
     responses=documented(400, 401, 403, 404, 408, 413, 415, 422, 503),
     openapi_extra=_OPENAPI,
 )
-async def report_outcome(request: Request) -> Response:
+async def report_outcome(request: Request, client: Client) -> Response:
     """Report one executed grasp; 202 once it is in the outcome queue, 503 (keep it, send it again) while that is away.
 
     After a plan, its `request_id` is enough:
@@ -61,8 +62,8 @@ async def report_outcome(request: Request) -> Response:
     and the images as parts of a form beside `outcome`.
     """
     service = service_of(request)
-    body = await service.bodies.read(request, client_of(request))
-    outcome = await service.work(_read, body, request.headers, service)
+    body = await service.bodies.read(request, client)
+    outcome = await service.in_decoder(_read, body, request.headers, service)
     await asyncio.to_thread(service.outcomes.publish, outcome)
     meta = outcome.meta
     version = str(meta.model.version) if meta.model else ""
@@ -73,7 +74,7 @@ async def report_outcome(request: Request) -> Response:
 
 def _read(body: bytes, headers: Mapping[str, str], service: Service) -> Outcome:
     report, observation = _report_of(body, headers.get("content-type", ""), service.limits)
-    recent = service.recent.find(report.request_id) if report.request_id else None
+    recent = service.planning.recent.find(report.request_id) if report.request_id else None
     return outcome_of(report, observation, recent)
 
 

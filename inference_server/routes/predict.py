@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from grasp_client.contract import GraspPlan, PlanRequest
 from inference_server.errors import documented
-from inference_server.request_decoding import is_quick, read_item
-from inference_server.service import service_of
+from inference_server.request_context import Admitted
+from inference_server.request_decoding import decode_item
 
 router = APIRouter(tags=["plan"])
 
@@ -74,7 +74,7 @@ OPENAPI: dict[str, Any] = {
 
 
 @router.post("/predict_grasp", response_model=GraspPlan, responses=ERRORS, openapi_extra=OPENAPI)
-async def predict_grasp(request: Request) -> Response:
+async def predict_grasp(request: Admitted) -> Response:
     """Plan grasps for one depth and/or colour image.
 
     No valid grasp is an answer: 200, an empty list, and `rejections` says why.
@@ -89,14 +89,7 @@ async def predict_grasp(request: Request) -> Response:
        `curl --data-binary @depth.bin -H 'Content-Type: application/octet-stream' -H 'X-Shape: 480,640' -H 'X-Dtype: uint16'
        -H 'X-Request: {"n_grasps": 5}' URL/predict_grasp`
     """
-    service = service_of(request)
-    call = service.call_of(request)
-    body = await service.receive(request, call)
-    with service.batcher.admit(call.client, call.deadline) as place:
-        item = await service.decode(
-            call, read_item, body, request.headers, request.query_params, service.limits, quick=is_quick(request.headers, body)
-        )
-        plan = await service.plan(call, item, place)
+    plan = await request.received.service.planning.plan(request, await decode_item(request))
     return Response(plan.model_dump_json(), media_type="application/json")
 
 

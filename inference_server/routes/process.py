@@ -11,7 +11,7 @@ import binascii
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from pydantic import Field, ValidationError
 from starlette.responses import Response
 
@@ -19,9 +19,10 @@ from grasp_client.contract import ApiModel, CameraIntrinsics, GraspPlan, Gripper
 from grasp_client.imaging import ImageLimits, decode_raw_depth
 from grasp_client.observation import Observation
 from inference_server.errors import ServerError, documented, invalid_fields
-from inference_server.request_decoding import check_item, parse_options
+from inference_server.request_context import Admitted
+from inference_server.request_decoding import check_item, decode, parse_options
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
-from inference_server.service import service_of
+from planning.base import PlanItem
 
 router = APIRouter(tags=["compatibility"])
 
@@ -55,23 +56,19 @@ _OPENAPI = {
     openapi_extra=_OPENAPI,
 )
 async def process(
-    request: Request,
+    request: Admitted,
     options: Annotated[str | None, Query(alias="request", description="PlanRequest as JSON, to replace the defaults")] = None,
 ) -> Response:
     """Plan from the DexRL payload.
 
     Its camera (516 x 386, fx = fy = 552.5) and its hand (50 mm) are assumed unless the query parameter `request` says else.
     """
-    service = service_of(request)
-    call = service.call_of(request)
-    body = await service.receive(request, call)
-    with service.batcher.admit(call.client, call.deadline) as place:
-        item = await service.decode(call, _item, body, options, service.limits)
-        plan = await service.plan(call, item, place)
+    item = await decode(request, _item, request.received.body, options)
+    plan = await request.received.service.planning.plan(request, item)
     return Response(_packed(plan).model_dump_json(), media_type="application/json")
 
 
-def _item(body: bytes, options: str | None, limits: ImageLimits) -> tuple[Observation, PlanRequest]:
+def _item(body: bytes, options: str | None, limits: ImageLimits) -> PlanItem:
     try:
         payload = ArrayPayload.model_validate_json(body)
     except ValidationError as error:

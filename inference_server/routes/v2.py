@@ -13,22 +13,32 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
-from grasp_client.contract import PlanRequest
 from grasp_client.imaging import ImageLimits
-from grasp_client.observation import Observation
 from inference_server import tensors
 from inference_server.errors import ServerError, documented
-from inference_server.request_decoding import check_item
+from inference_server.request_context import Admitted, service_of
+from inference_server.request_decoding import check_item, decode
 from inference_server.security.auth import require_key
-from inference_server.service import Service, service_of
 from inference_server.tensors import InferReply, InferRequest
-from planning.base import Planner
+from planning.base import PlanItem, Planner
 
 health = APIRouter(prefix="/v2", tags=["open inference protocol"])
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], dependencies=[Depends(require_key)])
 
 PlannerName = Annotated[str, Path(max_length=64, description="name of a planner")]
 Version = Annotated[int, Path(ge=1, description="version of the planner's model")]
+
+
+async def known_planner(request: Request, name: PlannerName) -> Planner:
+    """The planner in the path. Raises ServerError 404."""
+    planners = service_of(request).planners
+    if name not in planners:
+        names = ", ".join(sorted(planners))
+        raise ServerError(404, "unknown_planner", f"no model {json.dumps(name)}; the models of /v2 are the planners: {names}")
+    return planners[name]
+
+
+KnownPlanner = Annotated[Planner, Depends(known_planner)]
 _ERRORS = documented(400, 401, 403, 404, 408, 413, 422, 429, 503, 504)
 _INFER: dict[str, Any] = {
     "requestBody": {
@@ -63,14 +73,13 @@ async def server() -> dict[str, Any]:
 
 @router.get("/models/{name}", responses=documented(401, 403, 404))
 @router.get("/models/{name}/versions/{version}", responses=documented(401, 403, 404, 422))
-async def metadata(request: Request, name: PlannerName, version: Version | None = None) -> dict[str, Any]:
+async def metadata(request: Request, planner: KnownPlanner, version: Version | None = None) -> dict[str, Any]:
     """Inputs and outputs of a planner, and the versions of its model."""
     service = service_of(request)
-    planner = _planner(service, name)
     versions = service.registry.versions(planner.model_name) if planner.model_name else []
     _known(planner, versions, version)
     return {
-        "name": name,
+        "name": planner.name,
         "versions": [str(each) for each in versions],
         "platform": "grasploop_planner",
         "inputs": [spec for spec in tensors.INPUTS if spec["name"] in planner.inputs or spec["name"] == "segmask"],
@@ -80,33 +89,28 @@ async def metadata(request: Request, name: PlannerName, version: Version | None 
 
 @router.get("/models/{name}/ready", responses=documented(401, 403, 404, 503))
 @router.get("/models/{name}/versions/{version}/ready", responses=documented(401, 403, 404, 422, 503))
-async def model_ready(request: Request, name: PlannerName, version: Version | None = None) -> dict[str, Any]:
+async def model_ready(request: Request, planner: KnownPlanner, version: Version | None = None) -> dict[str, Any]:
     """Whether a planner can answer now (a version that is not the champion is loaded when it is first asked for)."""
     service = service_of(request)
-    planner = _planner(service, name)
     _known(planner, service.registry.versions(planner.model_name) if planner.model_name else [], version)
-    if version is None and name not in service.available():
-        raise ServerError(503, "no_model", f"planner {name!r} has no model loaded yet", retry_after=1)
-    return {"name": name, "ready": True}
+    if version is None and planner.name not in service.planning.available():
+        raise ServerError(503, "no_model", f"planner {planner.name!r} has no model loaded yet", retry_after=1)
+    return {"name": planner.name, "ready": True}
 
 
 @router.post("/models/{name}/infer", response_model=InferReply, responses=_ERRORS, openapi_extra=_INFER)
 @router.post("/models/{name}/versions/{version}/infer", response_model=InferReply, responses=_ERRORS, openapi_extra=_INFER)
-async def infer(request: Request, name: PlannerName, version: Version | None = None) -> Response:
+async def infer(planner: KnownPlanner, request: Admitted, version: Version | None = None) -> Response:
     """Plan for one observation.
 
     Inputs: `depth` (UINT16 or FP32, H x W) and/or `rgb` (UINT8, H x W x 3), `segmask` (UINT8 or BOOL, H x W).
     Outputs: `quality` (N), `center_px` (N, 2), `angle` (N), `width` (N), and with a camera `pose_camera` (N, 4, 4).
     """
-    service = service_of(request)
-    call = service.call_of(request)
-    _planner(service, name)
-    body = await service.receive(request, call)
-    header = request.headers.get(tensors.LENGTH_HEADER)
-    with service.batcher.admit(call.client, call.deadline) as place:
-        asked, item = await service.decode(call, _decode, body, header, name, version, service.limits)
-        plan = await service.plan(call, item, place)
-    data, length = tensors.reply(asked, plan, name)
+    received = request.received
+    header = received.headers.get(tensors.LENGTH_HEADER)
+    asked, item = await decode(request, _decode, received.body, header, planner.name, version)
+    plan = await received.service.planning.plan(request, item)
+    data, length = tensors.reply(asked, plan, planner.name)
     if length is None:
         return Response(data, media_type="application/json")
     return Response(data, media_type="application/octet-stream", headers={tensors.LENGTH_HEADER: str(length)})
@@ -114,19 +118,12 @@ async def infer(request: Request, name: PlannerName, version: Version | None = N
 
 def _decode(
     body: bytes, header: str | None, name: str, version: int | None, limits: ImageLimits
-) -> tuple[InferRequest, tuple[Observation, PlanRequest]]:
+) -> tuple[InferRequest, PlanItem]:
     asked, arrays = tensors.read(body, header, limits)
     options = tensors.options(asked, {"planner": name, **({"model_version": version} if version else {})})
     observation = tensors.observation(arrays, options.depth_scale)
     check_item(observation, options)
     return asked, (observation, options)
-
-
-def _planner(service: Service, name: str) -> Planner:
-    if name not in service.planners:
-        names = ", ".join(sorted(service.planners))
-        raise ServerError(404, "unknown_planner", f"no model {json.dumps(name)}; the models of /v2 are the planners: {names}")
-    return service.planners[name]
 
 
 def _known(planner: Planner, versions: list[int], version: int | None) -> None:

@@ -7,16 +7,15 @@ import hmac
 import ipaddress
 from typing import Annotated
 
-from fastapi import Request, Security
+from fastapi import Security
 from fastapi.security import APIKeyHeader
 from pydantic import SecretStr
+from starlette.requests import HTTPConnection
 
 from inference_server.errors import ServerError
 from shared.settings import ServerSettings
 
 HEADER = "X-API-Key"
-_header = APIKeyHeader(name=HEADER, auto_error=False, description="one of the server's keys; not needed where none is set")
-SentKey = Annotated[str | None, Security(_header)]
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
@@ -80,36 +79,56 @@ def _refuse(sent: str | None, what: str) -> ServerError:
     return ServerError(403, "wrong_key", f"{what}; the one in {HEADER} is not known")
 
 
-async def require_key(request: Request, sent: SentKey) -> None:
-    """Dependency of everything but health and metrics. Raises ServerError 401 or 403."""
-    keys: Keys = request.app.state.service.keys
-    if not keys.open and not keys.known(sent):
-        raise _refuse(sent, "this server needs an API key")
+class ApiKey(APIKeyHeader):
+    """Dependency of everything but health and metrics: checks the key, and names the client's line in the queue."""
+
+    def __init__(self) -> None:
+        description = "one of the server's keys; not needed where none is set"
+        super().__init__(name=HEADER, scheme_name="APIKeyHeader", description=description)
+
+    async def __call__(self, request: HTTPConnection) -> str:
+        """`client_of`. Raises ServerError 401 without a key, 403 with one that is not known."""
+        keys: Keys = request.app.state.service.keys
+        sent = request.headers.get(HEADER)
+        if not keys.open and not keys.known(sent):
+            raise _refuse(sent, "this server needs an API key")
+        return client_of(request, keys)
 
 
-async def require_admin(request: Request, sent: SentKey) -> None:
-    """Dependency of what changes models. Without an admin key only direct clients on this machine may. Raises 401 or 403."""
-    keys: Keys = request.app.state.service.keys
-    if keys.has_admin:
-        if not keys.is_admin(sent):
-            raise _refuse(sent, "this needs the admin key")
-        return
-    direct = not any(name in request.headers for name in _FORWARDED)
+class AdminKey(ApiKey):
+    """Dependency of what changes models. Without an admin key only direct clients on this machine may."""
+
+    async def __call__(self, request: HTTPConnection) -> str:
+        """`client_of`. Raises ServerError 401 or 403."""
+        keys: Keys = request.app.state.service.keys
+        if keys.has_admin:
+            sent = request.headers.get(HEADER)
+            if not keys.is_admin(sent):
+                raise _refuse(sent, "this needs the admin key")
+        elif not _is_direct(request):
+            advice = "without an admin key only clients on the server's own machine may do this; set ADMIN_KEY to allow others"
+            raise ServerError(403, "admin_only", advice)
+        return client_of(request, keys)
+
+
+require_key = ApiKey()
+require_admin = AdminKey()
+Client = Annotated[str, Security(require_key)]
+
+
+def _is_direct(request: HTTPConnection) -> bool:
+    """Whether the client runs on this machine, and neither through a proxy nor in a web page."""
+    forwarded = any(name in request.headers for name in _FORWARDED)
     # A web page that a person on this machine has open can make their browser send a POST here: it would carry Origin.
-    if not (direct and "origin" not in request.headers and request.client and is_loopback(request.client.host)):
-        raise ServerError(
-            403,
-            "admin_only",
-            "without an admin key only clients on the server's own machine may do this; set ADMIN_KEY to allow others",
-        )
+    local = request.client is not None and is_loopback(request.client.host)
+    return local and not forwarded and "origin" not in request.headers
 
 
-def client_of(request: Request) -> str:
+def client_of(request: HTTPConnection, keys: Keys) -> str:
     """Name of the line in the queue that a request waits in: its address, and its key where keys are used (hashed).
 
     Where they are not, a header that anybody can make up must not give a flood as many lines as it likes.
     """
-    keys: Keys = request.app.state.service.keys
     host = request.client.host if request.client else ""
     key = None if keys.open else request.headers.get(HEADER)
     return f"{host} {hashlib.sha256(key.encode()).hexdigest()[:12]}" if key else host

@@ -74,7 +74,7 @@ def test_pages_of_other_origins_are_told_nothing(server: Running) -> None:
 
 def line_of(server: Running, key: str) -> str:
     headers = [(b"x-api-key", key.encode())]
-    return client_of(Request({"type": "http", "headers": headers, "client": ("10.0.0.8", 1), "app": server.app}))
+    return client_of(Request({"type": "http", "headers": headers, "client": ("10.0.0.8", 1)}), server.service.keys)
 
 
 def test_a_made_up_key_gives_no_line_of_its_own(server: Running, locked: Running) -> None:

@@ -41,7 +41,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def batcher(metrics: Metrics, clock: FakeClock) -> Iterator[Batcher]:
-    """Deadlines and forecasts go by a clock that the test moves; only a deadline that passes while all wait takes real time."""
+    """Deadlines and estimates go by a clock that the test moves; only a deadline that passes while all wait takes real time."""
     made = Batcher(4, metrics, clock.monotonic)
     made.start()
     yield made
@@ -50,8 +50,7 @@ def batcher(metrics: Metrics, clock: FakeClock) -> Iterator[Batcher]:
 
 async def ask(batcher: Batcher, run: Any, payload: Any, client: str = "x", seconds: float = PATIENCE, most: int = 8) -> Answer:
     deadline = batcher.clock() + seconds
-    with batcher.admit(client, deadline) as place:
-        return await place.ask("g", run, payload, deadline, most)
+    return await batcher.reserve(client, deadline).submit("g", run, payload, deadline, most)
 
 
 async def held(batcher: Batcher, gate: Gate) -> asyncio.Task:
@@ -159,8 +158,8 @@ def test_what_became_late_while_its_body_arrived_is_refused_too(batcher: Batcher
         batcher.check_room("flood", soon)
         waiting = [asyncio.create_task(ask(batcher, gate, payload, "flood")) for payload in range(3)]
         await asyncio.sleep(0)
-        with pytest.raises(ServerError) as refused, batcher.admit("flood", soon):
-            pass
+        with pytest.raises(ServerError) as refused:
+            batcher.reserve("flood", soon)
         assert refused.value.code == "would_be_late"
         gate.opened.set()
         await asyncio.gather(first, *waiting)
@@ -177,8 +176,8 @@ def test_a_line_slowed_down_by_others_is_refused_earlier(batcher: Batcher, clock
         clock.sleep(0.3)  # whatever keeps the machine busy
         gate.opened.set()
         await asyncio.gather(first, *waiting)
-        assert batcher.forecast.wait("flood", 1, 2) >= 0.3
-        assert batcher.forecast.wait("trickle", 1, 0) < 0.3
+        assert batcher.estimator.wait("flood", 1, 2) >= 0.3
+        assert batcher.estimator.wait("trickle", 1, 0) < 0.3
 
     run(scene())
 

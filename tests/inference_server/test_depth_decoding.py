@@ -38,11 +38,11 @@ def test_every_way_gives_every_unit_the_same_metres(scale: float) -> None:
     png = encode_png_depth(UNITS * scale, scale)
     payload = {"shape": list(UNITS.shape), "dtype": "uint16", "data": base64.b64encode(UNITS.tobytes()).decode()}
     metres = {
-        "raw": read_with_options(UNITS.tobytes(), Headers(raw), {}, LIMITS, PlanRequest)[0].depth,
-        "npy": read_with_options(encode_npy(UNITS), npy, query, LIMITS, PlanRequest)[0].depth,
+        "raw": read_with_options(UNITS.tobytes(), Headers(raw), {}, PlanRequest, LIMITS)[0].depth,
+        "npy": read_with_options(encode_npy(UNITS), npy, query, PlanRequest, LIMITS)[0].depth,
         "png": decode_depth(png, "image/png", scale),
         "form": observation_of({"depth": Part("depth", "image/png", png)}, scale, LIMITS).depth,
-        "gqcnn": read_with_options(encode_npy(UNITS), npy, query, LIMITS, QualityRequest)[0].depth,
+        "gqcnn": read_with_options(encode_npy(UNITS), npy, query, QualityRequest, LIMITS)[0].depth,
         "process": process._item(json.dumps(payload).encode(), json.dumps({"depth_scale": scale, "camera": CAMERA}), LIMITS)[
             0
         ].depth,

@@ -71,7 +71,7 @@ def test_no_request_fails_over_many_reloads(tmp_path: Path) -> None:
 def test_memory_stays_flat(tmp_path: Path) -> None:
     publish_dense(tmp_path, 0)
     with serving(settings(tmp_path)) as running:
-        running.service.recent = RecentPlans(most_bytes=2**20)  # full after a few plans: what is left must not grow
+        running.service.planning.recent = RecentPlans(most_bytes=2**20)  # full after a few plans: what is left must not grow
         memory = running.service.metrics.registry.get_sample_value
         with load(running, 2) as answers:
             time.sleep(SOAK_SECONDS / 4)

@@ -119,5 +119,5 @@ def test_no_place_leaks_under_threads() -> None:
     done.set()
     server.join()
     assert len(queue) == 0
-    assert queue.waiting() == 0
+    assert queue.take(timeout=0) == ([], [])
     assert served

@@ -8,73 +8,73 @@ from inference_server.batching.latency_estimator import CAUTION, REMEMBERED, Lat
 
 
 def after_full_batches(seconds: float = 0.1) -> LatencyEstimator:
-    forecast = LatencyEstimator()
+    estimator = LatencyEstimator()
     for _ in range(50):
-        forecast.note_batch("g", seconds, full=True)
-    return forecast
+        estimator.note_batch("g", seconds, full=True)
+    return estimator
 
 
 def test_before_anything_is_known_nothing_is_refused() -> None:
-    forecast = LatencyEstimator()
-    assert forecast.wait("x", 1000, 1000) == 0
-    assert forecast.surely_within("x", 1000, 1e-9)
-    assert forecast.affordable("g", 8) == 8
+    estimator = LatencyEstimator()
+    assert estimator.wait("x", 1000, 1000) == 0
+    assert estimator.surely_within("x", 1000, 1e-9)
+    assert estimator.affordable("g", 8) == 8
 
 
 def test_jobs_ahead_cost_what_jobs_cost_in_full_batches() -> None:
-    forecast = after_full_batches()
-    forecast.note_batch("g", 5.0, full=False)
-    assert forecast.wait("x", 10, 0) == pytest.approx(10 * 0.1)
+    estimator = after_full_batches()
+    estimator.note_batch("g", 5.0, full=False)
+    assert estimator.wait("x", 10, 0) == pytest.approx(10 * 0.1)
 
 
 def test_a_line_that_moves_slower_than_jobs_cost_is_known_to() -> None:
     """As beside others whose requests come later and are served first."""
-    forecast = after_full_batches()
+    estimator = after_full_batches()
     for _ in range(50):
-        forecast.note_wait("flood", 10, 3.0, answered=True)
-    assert forecast.wait("flood", 10, 9) == pytest.approx(10 * 0.3)
-    assert forecast.wait("other", 10, 9) == pytest.approx(10 * 0.1)
+        estimator.note_wait("flood", 10, 3.0, answered=True)
+    assert estimator.wait("flood", 10, 9) == pytest.approx(10 * 0.3)
+    assert estimator.wait("other", 10, 9) == pytest.approx(10 * 0.1)
 
 
 def test_a_client_of_whom_nothing_waits_is_let_in_whatever_was_before() -> None:
-    forecast = after_full_batches()
-    forecast.note_wait("x", 10, 1e6, answered=True)
-    assert forecast.wait("x", 1, 0) == pytest.approx(0.1)
+    estimator = after_full_batches()
+    estimator.note_wait("x", 10, 1e6, answered=True)
+    assert estimator.wait("x", 1, 0) == pytest.approx(0.1)
 
 
 def test_what_waited_in_vain_makes_the_line_no_faster() -> None:
-    forecast = LatencyEstimator()
-    forecast.note_wait("x", 10, 3.0, answered=True)
-    forecast.note_wait("x", 10, 0.1, answered=False)
-    assert forecast.wait("x", 0, 9) == pytest.approx(10 * 0.3)
-    forecast.note_wait("x", 10, 6.0, answered=False)
-    assert forecast.wait("x", 0, 9) == pytest.approx(10 * 0.6)
+    estimator = LatencyEstimator()
+    estimator.note_wait("x", 10, 3.0, answered=True)
+    estimator.note_wait("x", 10, 0.1, answered=False)
+    assert estimator.wait("x", 0, 9) == pytest.approx(10 * 0.3)
+    estimator.note_wait("x", 10, 6.0, answered=False)
+    assert estimator.wait("x", 0, 9) == pytest.approx(10 * 0.6)
 
 
 def test_what_is_surely_in_time_is_never_late() -> None:
-    forecast = after_full_batches(0.02)
+    estimator = after_full_batches(0.02)
     for _ in range(9):
-        forecast.note_wait("x", 5, 0.6, answered=True)
+        estimator.note_wait("x", 5, 0.6, answered=True)
     for waiting in (1, 5, 20, 100):
         for places in {0, 1, waiting}:
-            most = CAUTION * forecast.wait("x", waiting, places)
-            assert not forecast.surely_within("x", waiting, most * 0.999)
+            most = CAUTION * estimator.wait("x", waiting, places)
+            assert not estimator.surely_within("x", waiting, most * 0.999)
 
 
 def test_batches_shrink_to_what_is_affordable() -> None:
-    forecast = LatencyEstimator()
+    estimator = LatencyEstimator()
     for _ in range(50):
-        forecast.note_batch("slow", 0.03, full=True)
-        forecast.note_batch("quick", 0.001, full=True)
-        forecast.note_batch("endless", 7.0, full=True)
-    assert [forecast.affordable(group, 8) for group in ("slow", "quick", "endless")] == [3, 8, 1]
+        estimator.note_batch("slow", 0.03, full=True)
+        estimator.note_batch("quick", 0.001, full=True)
+        estimator.note_batch("endless", 7.0, full=True)
+    assert [estimator.affordable(group, 8) for group in ("slow", "quick", "endless")] == [3, 8, 1]
 
 
 def test_only_so_much_is_remembered() -> None:
-    forecast = LatencyEstimator()
+    estimator = LatencyEstimator()
     for number in range(REMEMBERED + 5):
-        forecast.note_wait(str(number), 2, 1.0, answered=True)
-        forecast.note_batch(number, 1.0, full=True)
-    assert forecast.affordable(0, 8) == 8
-    assert forecast.affordable(REMEMBERED, 8) == 1
-    assert len(forecast._paces) == len(forecast._costs) == REMEMBERED
+        estimator.note_wait(str(number), 2, 1.0, answered=True)
+        estimator.note_batch(number, 1.0, full=True)
+    assert estimator.affordable(0, 8) == 8
+    assert estimator.affordable(REMEMBERED, 8) == 1
+    assert len(estimator._paces) == len(estimator._costs) == REMEMBERED

@@ -15,6 +15,7 @@ from PIL import Image
 from serving import CAMERA, DEPTH, NPY, OPTIONS, PNG, RGB_PNG, Running, publish, serving, settings
 
 from grasp_client.contract import GraspPlan
+from inference_server.planner_service import draws_maps
 from inference_server.routes.process import CAMERA_SIZE
 
 
@@ -101,9 +102,9 @@ def test_a_batch_of_no_form_is_415(server: Running) -> None:
 
 def test_a_planner_without_a_dense_map_says_so(server: Running) -> None:
     service = server.service
-    from inference_server.service import draws_maps
-
-    without = [name for name, planner in service.planners.items() if not draws_maps(planner) and name in service.available()]
+    without = [
+        name for name, planner in service.planners.items() if not draws_maps(planner) and name in service.planning.available()
+    ]
     for name in without:
         hand = {"kind": min(service.planners[name].grippers)}
         refused = server.form({"camera": CAMERA, "planner": name, "gripper": hand}, path="/heatmap", depth=PNG)
@@ -138,7 +139,7 @@ def test_a_dense_map_comes_as_numbers_or_as_a_picture(colour: Running) -> None:
     assert colour.client.post("/heatmap", files=files, data=data, headers={"accept": "text/html"}).status_code == 406
     plan = colour.form({**options, "return_heatmap": True}, rgb=RGB_PNG).json()
     assert Image.open(io.BytesIO(base64.b64decode(plan["heatmap_png"]))).size == (320, 240)
-    remembered = colour.service.recent.find(plan["request_id"])
+    remembered = colour.service.planning.recent.find(plan["request_id"])
     assert remembered is not None
     assert remembered.plan.heatmap_png is None
 

@@ -116,7 +116,7 @@ def test_requests_for_one_network_at_the_same_time_share_a_batch(
         batches.append([planner.name for planner, _, _ in asked])
         return plan_batched(asked)
 
-    monkeypatch.setattr("inference_server.service.plan_batched", planned)
+    monkeypatch.setattr("inference_server.planner_service.plan_batched", planned)
 
     async def together(held: threading.Event, release: threading.Event) -> list[httpx.Response]:
         batcher = server.service.batcher
@@ -127,7 +127,9 @@ def test_requests_for_one_network_at_the_same_time_share_a_batch(
             sent = [
                 asyncio.create_task(client.post("/predict_grasp", content=DEPTH.tobytes(), headers=each)) for each in headers
             ]
-            while batcher.queue.waiting() < len(sent):  # not its length: that counts what is still being decoded
+            while sum(map(len, batcher.queue._lines.values())) < len(
+                sent
+            ):  # not its length: that counts what is still being decoded
                 await asyncio.sleep(0.01)
             release.set()
             return await asyncio.gather(*sent)

@@ -1,0 +1,146 @@
+"""How a plan comes about: choose the planner, pin the version, wait for the inference thread, remember what it said."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import zlib
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from opentelemetry import trace
+
+from grasp_client.contract import GraspPlan
+from inference_server import tracing
+from inference_server.batching.batcher import Run
+from inference_server.errors import ServerError
+from inference_server.heatmap import overlay_png
+from inference_server.metrics import Metrics
+from inference_server.models.weights import Weights
+from inference_server.outcomes import RecentPlans
+from inference_server.request_context import AdmittedRequest
+from planning.base import LoadedNetwork, PlanItem, Planner
+from planning.batched_inference import plan_batched
+from planning.discovery import choose
+from shared.settings import ServerSettings
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """A dense map, (angles, H, W), and who made it."""
+
+    planner: str
+    version: int | None
+    maps: np.ndarray
+
+
+class PlannerService:
+    """Answers admitted requests with the planners of this server and the networks that serve now."""
+
+    def __init__(self, settings: ServerSettings, planners: Mapping[str, Planner], weights: Weights, metrics: Metrics):
+        self.planners, self.recent = planners, RecentPlans()
+        self._weights, self._metrics = weights, metrics
+        self._max_batch, self._candidate_share = settings.max_batch, settings.candidate_share
+
+    def network_of(self, planner: Planner) -> LoadedNetwork | None:
+        """The champion that serves a planner's model, if there is one."""
+        return self._weights.get(planner.model_name) if planner.model_name else None
+
+    def available(self) -> list[str]:
+        """Planners that can answer now."""
+        return [name for name, planner in self.planners.items() if planner.model_name is None or self.network_of(planner)]
+
+    async def plan(self, request: AdmittedRequest, item: PlanItem) -> GraspPlan:
+        """Plan one observation; fills in request id and timings, and remembers the plan. Raises what the contract names."""
+        observation, options = item
+        planner, pinned = await self._choose(request, item)
+        # Planners that share a network share its batches. Geometry gains nothing from one: the first would wait for the last.
+        model = planner.batched_with or planner.model_name
+        group = ("plan", model or planner.name, pinned.version if pinned else None)
+        most = self._max_batch if model else 1
+        plan, maps = await self.submit(request, group, self._plan_batch, (planner, pinned, item), most)
+        changes: dict[str, Any] = {"request_id": request.id}
+        if maps is not None:
+            picture = await request.received.service.in_decoder(overlay_png, observation, maps)
+            changes["heatmap_png"] = base64.b64encode(picture).decode()
+        elif options.return_heatmap:
+            changes["warnings"] = [*plan.warnings, f"planner {planner.name!r} has no dense map, so there is no heatmap_png"]
+        self._count(plan)
+        plan = plan.model_copy(update={**changes, "timings_ms": request.timings(plan.timings_ms)})
+        self.recent.remember(plan, observation, options)
+        return plan
+
+    async def heatmap(self, request: AdmittedRequest, item: PlanItem) -> Heatmap:
+        """The dense map of one observation. Raises what the contract names, and PlannerError 422 for a planner without one."""
+        planner, pinned = await self._choose(request, item)
+        group = ("heatmap", planner.name, pinned.version if pinned else None)
+        return await self.submit(request, group, partial(self._maps, planner, pinned), item, 1)
+
+    async def submit(self, request: AdmittedRequest, group: Hashable, run: Run, payload: Any, most: int) -> Any:
+        """What `run` makes of the payload in the inference thread; see `QueueSlot.submit`. Notes the stages of the request."""
+        try:
+            answer = await request.slot.submit(group, run, payload, request.received.deadline, most)
+            request.stages["queue"] = answer.queued, answer.started - answer.queued
+            request.stages["plan"] = answer.started, answer.seconds
+            return answer.result
+        finally:
+            if trace.get_current_span().is_recording():
+                tracing.record(request.stages)
+
+    async def _choose(self, request: AdmittedRequest, item: PlanItem) -> tuple[Planner, LoadedNetwork | None]:
+        """The planner for an observation, and the version of its model unless that is the champion. Raises what the contract
+        names."""
+        observation, options = item
+        planner = self.planners.get(options.planner) or self.planners[choose(options, observation, self.available())]
+        planner.check(observation, options)
+        if options.model_version is not None:
+            return planner, await self._pinned(planner, options.model_version)
+        return planner, self._candidate(request, planner)
+
+    async def _pinned(self, planner: Planner, version: int) -> LoadedNetwork:
+        """Raises ServerError 422 for a planner without a model, RegistryError for an unknown or broken version."""
+        if planner.model_name is None:
+            raise ServerError(422, "no_versions", f"planner {planner.name!r} has no model: leave model_version out")
+        return await asyncio.to_thread(self._weights.pin, planner.model_name, version)
+
+    def _candidate(self, request: AdmittedRequest, planner: Planner) -> LoadedNetwork | None:
+        """The candidate for a share of the requests, chosen by their id so that a repeated request meets the same version."""
+        share = self._candidate_share
+        if not share or planner.model_name is None or zlib.crc32(request.id.encode()) >= share * 2**32:
+            return None
+        return self._weights.candidate(planner.model_name)
+
+    def _plan_batch(
+        self, asked: Sequence[tuple[Planner, LoadedNetwork | None, PlanItem]]
+    ) -> list[tuple[GraspPlan, np.ndarray | None]]:
+        """Plans, each with its dense map where that was asked for and the planner has one."""
+        asked = [(planner, pinned or self.network_of(planner), item) for planner, pinned, item in asked]
+        with torch.inference_mode():
+            maps = [
+                planner.heatmap(*item, network) if item[1].return_heatmap and draws_maps(planner) else None
+                for planner, network, item in asked
+            ]
+        return list(zip(plan_batched(asked), maps, strict=True))
+
+    def _maps(self, planner: Planner, pinned: LoadedNetwork | None, items: Sequence[PlanItem]) -> list[Heatmap]:
+        network = pinned or self.network_of(planner)
+        version = network.version if network else None
+        with torch.inference_mode():
+            return [Heatmap(planner.name, version, planner.heatmap(*item, network)) for item in items]
+
+    def _count(self, plan: GraspPlan) -> None:
+        version = str(plan.model.version) if plan.model else ""
+        self._metrics.plans.labels(plan.planner, version, str(not plan.grasps).lower()).inc()
+        for reason, count in plan.rejections.items():
+            self._metrics.rejections.labels(plan.planner, reason).inc(count)
+        if "plan" in plan.timings_ms:
+            self._metrics.seconds.labels("plan").observe(plan.timings_ms["plan"] / 1e3)
+
+
+def draws_maps(planner: Planner) -> bool:
+    """Whether a planner has a dense map of its own."""
+    return type(planner).heatmap is not Planner.heatmap
