@@ -8,35 +8,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planning.jaw.candidates import JawCandidates
-from planning.suction.candidates import SuctionCandidates
+from shared.grasp_poses import CupPose, HandPose
 
 LEAST_DISTANCE = 0.015
 """Two grasps nearer than this to each other, m, and turned by less than LEAST_TURN, are one grasp."""
 LEAST_TURN = math.radians(30)
+MAP_APPROACH = np.array([0, 0, 1], np.float32)
 TILE = 0.016
 """Side of the tiles from which candidates are taken in turn, m."""
 TURN_COST = 0.15
 """What a candidate of a tile must be better by, for each that has been taken from that tile before it."""
 
 
-def distinct(
-    hands: JawCandidates | SuctionCandidates, most: int, distance: float = LEAST_DISTANCE, turn: float = LEAST_TURN
-) -> Tensor:
-    """Indices of at most `most` hands or cups, which are sorted best first, of which none repeats a better one."""
-    x, y, angle = (values.detach().cpu().numpy() for values in (hands.x, hands.y, hands.angle))
-    alive = np.ones(len(x), dtype=bool)
+def distinct(pose: HandPose | CupPose, most: int, distance: float = LEAST_DISTANCE, turn: float = LEAST_TURN) -> Tensor:
+    """Indices of at most `most` poses, which are sorted best first, of which none repeats a better one.
+
+    Hands are compared in the frame of the better one: by how far their ways in lie apart, since how deep a hand goes follows
+    from what it holds, and by the angle of the rotation between them. Half a turn about the approach gives the same jaw. Cups
+    are compared by where they lie on the map, since how they lean follows from the surface.
+    """
+    position, rotation = pose.position.cpu().numpy(), pose.rotation.cpu().numpy()
+    closing, approach = rotation[:, :, :2].reshape(-1, 6), np.ascontiguousarray(rotation[:, :, 2])
+    # cos(turn) = (trace - 1) / 2; half a turn about the approach changes the sign of the closing axis' and its normal's share.
+    least_trace = 1 + 2 * math.cos(turn)
+    alive = np.ones(len(position), dtype=bool)
     chosen: list[int] = []
-    for index in range(len(x)):
+    for index in range(len(position)):
         if not alive[index]:
             continue
         chosen.append(index)
         if len(chosen) == most:
             break
-        near = (x - x[index]) ** 2 + (y - y[index]) ** 2 < distance**2
-        between = np.abs((angle - angle[index] + math.pi / 2) % math.pi - math.pi / 2)
-        alive &= ~(near & (between < turn))
-    return torch.as_tensor(chosen, dtype=torch.int64, device=hands.x.device)
+        along = MAP_APPROACH if pose.axisymmetric else approach[index]
+        offset = position - position[index]
+        beside = offset - (offset @ along)[:, None] * along
+        near = (beside**2).sum(1) < distance**2
+        if not pose.axisymmetric:
+            near &= np.abs(closing @ closing[index]) + approach @ approach[index] > least_trace
+        alive &= ~near
+    return torch.as_tensor(chosen, dtype=torch.int64, device=pose.position.device)
 
 
 def best_by_tile(values: Tensor, x: Tensor, y: Tensor, most: int) -> Tensor:

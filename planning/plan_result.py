@@ -34,7 +34,7 @@ def select(
     enough = qualities >= request.min_quality
     rejected["low_quality"] += int((~enough).sum())
     hands, placed, qualities = hands.pick(enough), placed.pick(enough), qualities[enough]
-    chosen = distinct(hands, request.n_grasps)
+    chosen = distinct(hands.pose, request.n_grasps)
     return GraspPlan(
         planner=planner,
         model=network and network.ref,

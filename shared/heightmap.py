@@ -38,8 +38,9 @@ SLENDER = 10
 class HeightMap:
     """height (H, W) float32: metres above the map's origin, 0 where unknown. known (H, W) bool: a reading fell into the cell.
 
-    bound (H, W) float32: the height, and where it is unknown the greatest height that something hidden there can have.
-    blind (H, W) bool: unknown without a visible reason, neither hidden by an occluder nor a small hole: anything can be there.
+    upper_bound (H, W) float32: the height, and where it is unknown the greatest height that something hidden there can have.
+    unobserved (H, W) bool: unknown without a visible reason, neither hidden by an occluder nor a small hole: anything can be
+    there.
     pose (4, 4): map frame to camera frame. corner: map x, y of the centre of cell (0, 0), m. table (2,): slopes a, b of the
     table's height a x + b y; table_share: share of the readings that lie on it (0: assumed);
     table_noise: their standard deviation from it, m.
@@ -47,8 +48,8 @@ class HeightMap:
 
     height: np.ndarray
     known: np.ndarray
-    bound: np.ndarray
-    blind: np.ndarray
+    upper_bound: np.ndarray
+    unobserved: np.ndarray
     pose: np.ndarray
     corner: tuple[float, float]
     table: np.ndarray
@@ -96,8 +97,8 @@ def project(
     plane = _plane(table[:2], (x0, y0), height.shape, resolution)
     _drop_specks(height, known, plane)
     pose = pose_from(rotation.T, rotation.T @ np.array([0, 0, -table[2]]))
-    bound, blind = hidden(height, known, plane, (x0, y0), resolution, camera_height=-float(table[2]))
-    return HeightMap(height, known, bound, blind, pose, (x0, y0), table[:2], share, noise, resolution)
+    upper_bound, unobserved = hidden(height, known, plane, (x0, y0), resolution, camera_height=-float(table[2]))
+    return HeightMap(height, known, upper_bound, unobserved, pose, (x0, y0), table[:2], share, noise, resolution)
 
 
 def approach_rotation(camera_pose: np.ndarray | None) -> np.ndarray:

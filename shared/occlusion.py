@@ -20,7 +20,7 @@ def hidden(
     resolution: float,
     camera_height: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Upper bound of the height at every cell, the reading or the line of sight over what hides the cell, and the blind cells.
+    """Upper bound of the height at every cell, the reading or the line of sight over what hides it, and the unobserved cells.
 
     height, known, table: (H, W), m, bool and m, of cells `resolution` m wide, the first at `corner` (x, y). camera_height: over
     the map's origin, which lies at the camera's foot.
@@ -35,9 +35,9 @@ def hidden(
     blocks = cv2.dilate(floor, BLOCK, anchor=(0, 0))[::COARSE, ::COARSE]
     shadow = _cast(blocks, known, corner, resolution, camera_height)
     shadow = np.repeat(np.repeat(shadow, COARSE, 0), COARSE, 1)[:rows, :columns]
-    blind = ~known & (around == UNSEEN) & (shadow < table + 0.002)
-    blind[0] = blind[-1] = blind[:, 0] = blind[:, -1] = True  # nobody knows what is beyond the map
-    return np.where(known, height, np.maximum(np.maximum(beside, shadow), table)), blind
+    unobserved = ~known & (around == UNSEEN) & (shadow < table + 0.002)
+    unobserved[0] = unobserved[-1] = unobserved[:, 0] = unobserved[:, -1] = True  # nobody knows what is beyond the map
+    return np.where(known, height, np.maximum(np.maximum(beside, shadow), table)), unobserved
 
 
 def _cast(

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from planning.base import LoadedNetwork, PlanItem, PlannerError
 from planning.batched_inference import InferenceSteps, NetworkCall
-from planning.jaw.candidates import JawCandidates
 from planning.scene.projection import map_pixels
 from planning.scene.scene import PlanningScene, observe_scene
+from shared.grasp_poses import HandPose
 from shared.networks.crops import CropView, crop, fill_holes
 
 BATCH = {"cpu": 64, "cuda": 1024}
@@ -34,16 +34,15 @@ class ImageGrasps:
         return len(self.depth)
 
 
-def to_image(scene: PlanningScene, hands: JawCandidates) -> ImageGrasps:
+def to_image(scene: PlanningScene, hands: HandPose) -> ImageGrasps:
     """Where the fingertips of hands are seen."""
-    rotation, origin = _pose(scene, hands.x)
-    points = torch.stack([hands.x, hands.y, -hands.tip], 1) @ rotation.T + origin
-    half = 0.5 * hands.width
-    dx, dy = half * torch.cos(hands.angle), half * torch.sin(hands.angle)
-    ends = map_pixels(scene, hands.x + dx, hands.y + dy, hands.tip) - map_pixels(scene, hands.x - dx, hands.y - dy, hands.tip)
+    rotation, origin = _pose(scene, hands.width)
+    points = hands.position @ rotation.T + origin
+    half = (0.5 * hands.width)[:, None] * hands.closing
+    ends = map_pixels(scene, hands.position + half) - map_pixels(scene, hands.position - half)
     # Half a turn is the same jaw but not the same crop: the angle is the one that a reply carries, in (-pi/2, pi/2].
     angles = math.pi / 2 - (math.pi / 2 - torch.atan2(ends[:, 1], ends[:, 0])) % math.pi
-    return ImageGrasps(map_pixels(scene, hands.x, hands.y, hands.tip), angles, points[:, 2])
+    return ImageGrasps(map_pixels(scene, hands.position), angles, points[:, 2])
 
 
 def to_map(scene: PlanningScene, grasps: ImageGrasps) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from planning.base import PlannerError
 from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps
 from planning.limits import LEAST_OVERLAP, TABLE_GAP
-from planning.scene.projection import map_pixels
+from planning.scene.projection import map_pixels, map_points
 from planning.scene.scene import PlanningScene
 from shared.networks.crops import crop
 from shared.networks.fc_gqcnn import FCGQCNN, convert
@@ -109,8 +109,8 @@ def _box(scene: PlanningScene) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
         return None
     x = scene.map.corner[0] + scene.map.resolution * raised[:, 1]
     y = scene.map.corner[1] + scene.map.resolution * raised[:, 0]
-    height = scene.bound[raised[:, 0], raised[:, 1]]
-    pixels = map_pixels(scene, x, y, height)
+    height = scene.upper_bound[raised[:, 0], raised[:, 1]]
+    pixels = map_pixels(scene, map_points(x, y, height))
     rows, columns = scene.observation.size
     low, high = pixels.amin(0).clamp(min=0), pixels.amax(0)
     high = torch.minimum(high, torch.tensor([columns - 1.0, rows - 1.0], device=high.device))

@@ -40,10 +40,10 @@ class FCGQCNNPlanner(BatchedPlanner):
         hands, _, missed = measure(scene, request.gripper, *to_map(scene, peaks))
         hands, _, vetoed = veto(scene, request.gripper, hands)
         hands = hands.pick(torch.arange(min(len(hands), max(SCORED, request.n_grasps)), device=scene.device))
-        quality = calibrated((yield from scorer(to_image(scene, hands))), network.card.calibration)
+        quality = calibrated((yield from scorer(to_image(scene, hands.pose))), network.card.calibration)
         order = torch.argsort(quality, descending=True, stable=True)
         hands = hands.pick(order)
-        placed = project_jaw(scene, request.gripper, hands)
+        placed = project_jaw(scene, request.gripper, hands.pose)
         return select(self.name, scene, hands, placed, quality[order], missed + vetoed, network)
 
     @torch.inference_mode()

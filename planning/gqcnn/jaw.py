@@ -53,7 +53,7 @@ class GQCNNPlanner(CrossEntropyPlanner[JawCandidates]):
         if len(centers) >= SEEDS:
             return poses
         x, y, angle, _ = propose(scene, gripper, SEEDS)
-        top = scene.sample(scene.bound, x, y)
+        top = scene.sample(scene.upper_bound, x, y)
         reach = torch.as_tensor(rng.uniform(*DEPTHS, len(x)), dtype=torch.float32, device=scene.device)
         return tuple(torch.cat(pair) for pair in zip(poses, (x, y, angle, top - reach), strict=True))
 
@@ -65,7 +65,7 @@ class GQCNNPlanner(CrossEntropyPlanner[JawCandidates]):
         return hands, missed + vetoed
 
     def seen(self, scene: PlanningScene, candidates: JawCandidates) -> ImageGrasps:
-        return to_image(scene, candidates)
+        return to_image(scene, candidates.pose)
 
     def points(self, candidates: JawCandidates) -> Tensor:
         doubled = 2 * candidates.angle
@@ -77,4 +77,4 @@ class GQCNNPlanner(CrossEntropyPlanner[JawCandidates]):
         return x, y, torch.atan2(sine, cosine) / 2, tip
 
     def placed(self, scene: PlanningScene, candidates: JawCandidates) -> ProjectedGrasps:
-        return project_jaw(scene, scene.request.gripper, candidates)
+        return project_jaw(scene, scene.request.gripper, candidates.pose)

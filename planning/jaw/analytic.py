@@ -117,11 +117,11 @@ def outside_roi_penalty(scene: PlanningScene, hands: JawCandidates) -> Tensor:
     """What (N,) hands lose of their logit because what they grip reaches out of the picture or the region: a robot's arm, an
     object together with the wall of its bin."""
     tips = hands.tip - scene.table_at(hands.x, hands.y)
-    out = scene.sample(scene.leaving, hands.x, hands.y) >= tips
+    out = scene.sample(scene.truncated_to, hands.x, hands.y) >= tips
     if scene.request.region is not None:
         for half in (0.5 * hands.grip, -0.5 * hands.grip):
-            x, y = hands.x + half * torch.cos(hands.angle), hands.y + half * torch.sin(hands.angle)
-            out = out | outside_region(scene, map_pixels(scene, x, y, hands.tip), BESIDE)["region"]
+            contact = hands.pose.position + half[:, None] * hands.pose.closing
+            out = out | outside_region(scene, map_pixels(scene, contact), BESIDE)["region"]
     return TRUNCATED_COST * out
 
 
@@ -129,7 +129,7 @@ def outside_region_penalty(scene: PlanningScene, hands: JawCandidates) -> Tensor
     """What (N,) hands lose in the choice of those worth a closer look because they lie where no grasp is asked for."""
     if not has_region(scene):
         return torch.zeros_like(hands.x)
-    outside = outside_region(scene, map_pixels(scene, hands.x, hands.y, hands.tip))
+    outside = outside_region(scene, map_pixels(scene, hands.pose.position))
     return OUTSIDE * torch.stack(list(outside.values())).any(0)
 
 

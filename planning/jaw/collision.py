@@ -1,8 +1,4 @@
-"""The way in: what an open hand would hit on a straight approach over the height map.
-
-A hand that comes down along the map's z hits what rises above its parts' lowest faces, so the swept volume reduces to the
-highest cell under each finger and under the palm.
-"""
+"""What an open jaw would hit on its way in: the parts of the hand that are swept over the height map."""
 
 from __future__ import annotations
 
@@ -13,35 +9,44 @@ import torch
 from torch import Tensor
 
 from grasp_client.contract import Gripper
-from planning.jaw.candidates import JawCandidates
 from planning.limits import PADDING
-from planning.scene.scene import BLUNT, PlanningScene
+from planning.scene.scene import DILATION, PlanningScene
+from planning.scene.sweep import Face, overlap
+from shared.grasp_poses import HandPose
 
 DENSE = 0.0014
 """Samples this near to each other meet every 2 mm cell, however the grid is turned, m."""
 
 
-def finger_height(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> Tensor:
-    """Greatest possible height under the padded open fingers of N hands, (N,), m; FORBIDDEN where anything may be."""
+def finger_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:
+    """How far (N,) the highest thing in the way reaches over the tips of the padded open fingers of N hands, m: negative where
+    all is free, infinite where anything may be under a finger's length."""
     thickness, width = gripper.finger_thickness + 2 * PADDING, gripper.finger_width + 2 * PADDING
-    along, across = _lattice(thickness, DENSE, hands.x.device), _lattice(width, DENSE, hands.x.device)
+    along, across = _lattice(thickness, DENSE, hands.width.device), _lattice(width, DENSE, hands.width.device)
     from_face = 0.5 * hands.width - PADDING + thickness / 2
-    highest = []
-    for sign in (-1, 1):
-        cells = _cells(scene, hands.x, hands.y, hands.angle, sign * from_face[:, None] + along, across)
-        highest.append(scene.read(scene.guarded, cells).amax((1, 2)))
-    return torch.maximum(highest[0], highest[1])
+    # Beyond its own length a finger only passes by: what rises there is known, what nobody has seen hardly that tall.
+    layer = lambda back: scene.obstacle if back <= gripper.finger_depth else scene.upper_bound  # noqa: E731
+    faces = (_face(hands, sign * from_face[:, None] + along, across) for sign in (-1, 1))
+    left, right = (overlap(scene, layer, face, hands.approach, 0.0, DENSE) for face in faces)
+    return torch.maximum(left, right)
 
 
-def palm_height(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> Tensor:
-    """Greatest possible height under the palms at N poses, (N,), m; up to a cell beyond the palm's edge counts."""
+def palm_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:
+    """How far (N,) the highest thing in the way reaches over the lower faces of the palms of N hands, m; up to a cell beyond a
+    palm's edge counts."""
     # Samples within `reach` of every point of the palm, however it is turned: that far apart and that far from its edge.
-    reach = BLUNT * scene.map.resolution
+    reach = DILATION * scene.map.resolution
     inset, step = 1.3 * reach, 1.3 * reach
-    along = _lattice(max(gripper.palm_width - inset, inset), step, x.device)
-    across = _lattice(max(gripper.palm_thickness - inset, inset), step, x.device)
-    cells = _cells(scene, x, y, angle, along.expand(len(x), -1), across)
-    return scene.read(scene.blunt, cells).amax((1, 2))
+    along = _lattice(max(gripper.palm_width - inset, inset), step, hands.width.device)
+    across = _lattice(max(gripper.palm_thickness - inset, inset), step, hands.width.device)
+    face = _face(hands, along.expand(len(hands), -1), across)
+    return overlap(scene, lambda back: scene.dilated, face, hands.approach, gripper.finger_depth, step)
+
+
+def lowest_tip(gripper: Gripper, hands: HandPose) -> Tensor:
+    """Height (N,) of the lowest point of the open fingers of N hands, m."""
+    slope_x, slope_y = hands.rotation[:, 2, 0].abs(), hands.rotation[:, 2, 1].abs()
+    return hands.tip - slope_x * (hands.width / 2 + gripper.finger_thickness) - slope_y * gripper.finger_width / 2
 
 
 @lru_cache(maxsize=256)
@@ -50,8 +55,12 @@ def _lattice(length: float, step: float, device: torch.device) -> Tensor:
     return torch.linspace(-length / 2, length / 2, max(2, math.ceil(length / step) + 1), device=device)
 
 
-def _cells(scene: PlanningScene, x: Tensor, y: Tensor, angle: Tensor, along: Tensor, across: Tensor) -> Tensor:
-    """Cells (N, across, along) under hand positions: along (N, A) the closing axis and across (B,) it."""
-    cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
+def _face(hands: HandPose, along: Tensor, across: Tensor) -> Face:
+    """Samples (N, across, along) in the plane of the tips: along (N, A) the closing axes and across (B,) them, m."""
     along, across = along[:, None, :], across[None, :, None]
-    return scene.cells(x[:, None, None] + along * cos, y[:, None, None] + along * sin, (-across * sin, across * cos))
+    (x, y, z), (x_across, y_across, z_across) = (axis[:, :, None, None].unbind(1) for axis in hands.rotation.unbind(2)[:2])
+    height = hands.tip[:, None, None]
+    if not hands.straight:
+        height = height - along * z - across * z_across
+    centre_x, centre_y = hands.x[:, None, None], hands.y[:, None, None]
+    return Face(centre_x + along * x, centre_y + along * y, height, (across * x_across, across * y_across))

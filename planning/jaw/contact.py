@@ -10,6 +10,7 @@ from torch import Tensor
 
 from planning.jaw.candidates import JawCandidates
 from planning.scene.scene import OUTSIDE, PlanningScene
+from shared.grasp_poses import HandPose
 
 RISE = 0.008
 """Height over which the slant of the gripped sides is measured, m."""
@@ -96,11 +97,7 @@ def describe(
     tops = contact.inside[:, inner].amax(2)
     above = (tops - fingers.tip[:, None]).clamp(min=0.0)
     hands = JawCandidates(
-        x=x,
-        y=y,
-        tip=fingers.tip,
-        angle=angle,
-        width=2 * half,
+        pose=HandPose.straight_down(x, y, fingers.tip, angle, 2 * half),
         grip=contact.right + contact.left + (fingers.along[1] - fingers.along[0]),
         overlap=_mean(above, touched),
         lines=torch.minimum(*shares),

@@ -10,13 +10,15 @@ from torch import Tensor
 
 from grasp_client.contract import Gripper
 from planning.jaw.candidates import JawCandidates
-from planning.jaw.collision import finger_height, palm_height
+from planning.jaw.collision import finger_overlap, lowest_tip, palm_overlap
 from planning.limits import FINGER_GAP, PALM_GAP, TABLE_GAP
 from planning.scene.projection import ProjectedGrasps, map_pixels, project_jaw
 from planning.scene.region import outside_region
-from planning.scene.scene import FORBIDDEN, PlanningScene
+from planning.scene.scene import PlanningScene
+from shared.grasp_poses import HandPose
 
 ROUNDING = 1e-5
+"""Fits take all the room that these limits leave, so that they must not be refused for a rounding, m."""
 
 
 def veto(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> tuple[JawCandidates, ProjectedGrasps, Counter]:
@@ -24,17 +26,16 @@ def veto(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> tuple[
 
     Every refusal is counted once, for the first reason in the order tried.
     """
-    placed = project_jaw(scene, gripper, hands)
-    tips = hands.tip + ROUNDING
-    under_fingers = finger_height(scene, gripper, hands)
+    placed = project_jaw(scene, gripper, hands.pose)
+    under_fingers = finger_overlap(scene, gripper, hands.pose)
+    blocked = (under_fingers > ROUNDING - FINGER_GAP) | (palm_overlap(scene, gripper, hands.pose) > ROUNDING - PALM_GAP)
     reasons = {
-        "no_depth": ~_seen(scene, hands, placed) | (under_fingers == FORBIDDEN),
-        "border": ~_in_view(scene, gripper, hands),
+        "no_depth": ~_seen(scene, hands, placed) | torch.isinf(under_fingers),
+        "border": ~_in_view(scene, gripper, hands.pose),
         "too_wide": hands.width > gripper.max_width + ROUNDING,
         "too_narrow": hands.grip < gripper.min_width,
-        "below_table": tips < scene.table_at(hands.x, hands.y) + TABLE_GAP,
-        "collision": (under_fingers > tips - FINGER_GAP)
-        | (palm_height(scene, gripper, hands.x, hands.y, hands.angle) > tips + gripper.finger_depth - PALM_GAP),
+        "below_table": lowest_tip(gripper, hands.pose) + ROUNDING < scene.table_at(hands.x, hands.y) + TABLE_GAP,
+        "collision": blocked,
         **outside_region(scene, placed.pixel),
     }
     rejected: Counter = Counter()
@@ -56,15 +57,12 @@ def _seen(scene: PlanningScene, hands: JawCandidates, placed: ProjectedGrasps) -
     return known & (depth[row, column] > 0)
 
 
-def _in_view(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> Tensor:
+def _in_view(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:
     """Both fingertips, open, lie inside the picture: what is beyond it cannot be judged."""
     rows, columns = scene.observation.size
-    good = torch.ones(len(hands), dtype=torch.bool, device=hands.x.device)
-    reach = hands.width / 2 + gripper.finger_thickness
-    for sign in (-1, 1):
-        pixel = map_pixels(
-            scene, hands.x + sign * reach * torch.cos(hands.angle), hands.y + sign * reach * torch.sin(hands.angle), hands.tip
-        )
-        u, v = pixel.unbind(1)
+    good = torch.ones(len(hands), dtype=torch.bool, device=hands.width.device)
+    reach = (hands.width / 2 + gripper.finger_thickness)[:, None] * hands.closing
+    for end in (hands.position - reach, hands.position + reach):
+        u, v = map_pixels(scene, end).unbind(1)
         good &= (u >= -0.5) & (u <= columns - 0.5) & (v >= -0.5) & (v <= rows - 0.5)
     return good

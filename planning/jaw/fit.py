@@ -1,4 +1,4 @@
-"""How deep a jaw can go at N poses and how wide it must open; what it then touches is in `contact`."""
+"""How deep a jaw that goes straight down can go at N poses and how wide it must open; what it then touches is in `contact`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from grasp_client.contract import Gripper
 from planning.jaw.candidates import JawCandidates
-from planning.jaw.collision import palm_height
+from planning.jaw.collision import palm_overlap
 from planning.jaw.contact import Fingers, describe, touch
 from planning.limits import FINGER_GAP, LEAST_OVERLAP, PADDING, PALM_GAP, TABLE_GAP
 from planning.scene.scene import PlanningScene
+from shared.grasp_poses import HandPose
 
 DEPTHS = (0.030, 0.024, 0.018, 0.013, 0.009, 0.006)
 """How far under the top of the object the tips may reach, m; the deepest that fits is taken."""
@@ -69,13 +70,13 @@ def measure(
     closely, as it takes to turn a hand by less than a bin. What cannot be gripped is left out and counted.
     """
     jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, close, scene.device)
-    bound, seen = _heights(scene, jaw, x, y, angle)
+    upper_bound, seen = _heights(scene, jaw, x, y, angle)
     near = round(MIDDLE / jaw.step)
-    top = bound[:, jaw.inner, jaw.centre - near : jaw.centre + near + 1].amax((1, 2))
+    top = upper_bound[:, jaw.inner, jaw.centre - near : jaw.centre + near + 1].amax((1, 2))
     floor = _floor(scene, gripper, x, y, angle)
     wanted = top[:, None] - _depths(gripper.finger_depth, scene.device) if tip is None else tip[:, None]
     tips = torch.maximum(wanted, floor[:, None])
-    free = _free(bound.amax(1), tips, jaw)
+    free = _free(upper_bound.amax(1), tips, jaw)
     faces = [jaw.step * _first(side) for side in free]
     reached = torch.isfinite(faces[0] + faces[1])
     high = top[:, None] - tips >= LEAST_OVERLAP
@@ -120,7 +121,7 @@ def _heights(scene: PlanningScene, jaw: _Jaw, x: Tensor, y: Tensor, angle: Tenso
     cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
     across = jaw.across[:, None]
     cells = scene.cells(x[:, None, None] + jaw.along * cos, y[:, None, None] + jaw.along * sin, (-across * sin, across * cos))
-    return scene.read(scene.bound, cells[:, : jaw.swept]), scene.read(scene.seen, cells)
+    return scene.read(scene.upper_bound, cells[:, : jaw.swept]), scene.read(scene.seen, cells)
 
 
 @lru_cache(maxsize=64)
@@ -138,7 +139,8 @@ def _floor(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: 
     """Lowest height of the tips (M,): over the table at both fingers, and so that the palm stays free."""
     half_x, half_y = gripper.max_width / 2 * torch.cos(angle), gripper.max_width / 2 * torch.sin(angle)
     table = torch.maximum(scene.table_at(x + half_x, y + half_y), scene.table_at(x - half_x, y - half_y)) + TABLE_GAP
-    return torch.maximum(table, palm_height(scene, gripper, x, y, angle) - gripper.finger_depth + PALM_GAP)
+    at_zero = HandPose.straight_down(x, y, torch.zeros_like(x), angle, torch.full_like(x, gripper.max_width))
+    return torch.maximum(table, palm_overlap(scene, gripper, at_zero) + PALM_GAP)
 
 
 def _free(strip: Tensor, tips: Tensor, jaw: _Jaw) -> tuple[Tensor, ...]:

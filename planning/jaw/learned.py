@@ -42,7 +42,7 @@ class DensePlanner(BatchedPlanner):
         network = self.need(network)
         scene = observe_scene(observation, request, network.device)
         hands, placed, rejected = predict(scene)
-        kept = distinct(hands, max(RANKED, 2 * request.n_grasps), APART, TURNED)
+        kept = distinct(hands.pose, max(RANKED, 2 * request.n_grasps), APART, TURNED)
         hands, placed = hands.pick(kept), placed.pick(kept)
         logits = hands.score
         if len(hands):

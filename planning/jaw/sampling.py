@@ -15,7 +15,7 @@ from torch import Tensor
 from grasp_client.contract import Gripper
 from planning.limits import LEAST_OVERLAP, NOISE_DEVIATIONS, TABLE_GAP
 from planning.nms import best_by_tile
-from planning.scene.projection import map_pixels
+from planning.scene.projection import map_pixels, map_points
 from planning.scene.region import has_region, outside_region
 from planning.scene.scene import OUTSIDE, PlanningScene, dilate_round
 
@@ -54,7 +54,7 @@ def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tens
     span = max(gripper.finger_width / 2 / cells - thick, 0.0)
     lines = max(2, math.ceil(span / thick) + 1)
     pad = PACE * reach + math.ceil(span) + 2
-    above = torch.from_numpy(dilate_round(scene.map.bound, thick)).to(scene.device)
+    above = torch.from_numpy(dilate_round(scene.map.upper_bound, thick)).to(scene.device)
     fingers = torch.nn.functional.pad(above, (pad, pad, pad, pad), value=OUTSIDE)
     base = ((rows + pad) * fingers.shape[1] + columns + pad).to(torch.int32)
     offsets = _strips(reach, span, lines, fingers.shape[1], scene.device)
@@ -62,8 +62,8 @@ def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tens
     tips = torch.maximum(top - depths[:, None], scene.table_at(x, y) + TABLE_GAP)
     first = pace * _first_free(fingers.reshape(-1), base, offsets, tips)
     scores, wide = _judge(first, pace, gripper)
-    leaving = scene.leaving[rows, columns] >= top - scene.table_at(x, y) - max(DEPTHS)
-    scores -= (2.0 * leaving + 2.0 * ~inside)[:, None]
+    truncated = scene.truncated_to[rows, columns] >= top - scene.table_at(x, y) - max(DEPTHS)
+    scores -= (2.0 * truncated + 2.0 * ~inside)[:, None]
     feasible = torch.isfinite(scores)
     rejected.update(too_wide=int((wide & ~feasible).sum()), collision=int((~wide & ~feasible).sum()))
     return x, y, scores, rejected
@@ -74,17 +74,18 @@ def _centres(scene: PlanningScene, rejected: Counter) -> tuple[Tensor, Tensor, T
     one beside may yet move there, but must not take the place of others: a bin has more wall than things in it."""
     raised = scene.above_table >= max(TABLE_GAP + LEAST_OVERLAP, NOISE_DEVIATIONS * scene.map.table_noise)
     stride = max(STRIDE, math.ceil(math.sqrt(int(raised.sum()) / MOST_CENTRES)))
-    lattice, known, blind = (layer[::stride, ::stride] for layer in (raised, scene.known, scene.near_blind))
+    lattice, known, unobserved = (layer[::stride, ::stride] for layer in (raised, scene.known, scene.near_unobserved))
     rejected["below_table"] += ANGLES * int((known & ~lattice).sum())
-    rejected["no_depth"] += ANGLES * int((~known | (lattice & blind)).sum())
-    lattice = lattice & ~blind
+    rejected["no_depth"] += ANGLES * int((~known | (lattice & unobserved)).sum())
+    lattice = lattice & ~unobserved
     rows, columns = (stride * index for index in torch.nonzero(lattice, as_tuple=True))
     top = scene.top[rows, columns]
     inside = torch.ones_like(top, dtype=torch.bool)
     if not has_region(scene):
         return rows, columns, top, inside
     cells = scene.map.resolution
-    pixels = map_pixels(scene, scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows, top)
+    points = map_points(scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows, top)
+    pixels = map_pixels(scene, points)
     allowed = inside
     for reason, outside in outside_region(scene, pixels, NEAR).items():
         rejected[reason] += ANGLES * int((allowed & outside).sum())

@@ -73,11 +73,11 @@ class HeatmapPlanner(Planner):
         grasps = ImageGrasps(peaks.pixels, peaks.angles, depth[row, column])
         hands, _, missed = measure(scene, request.gripper, *to_map(scene, grasps)[:3])
         hands, _, vetoed = veto(scene, request.gripper, hands)
-        seen = to_image(scene, hands)
+        seen = to_image(scene, hands.pose)
         logits = maps.at(seen.centers, seen.angles, hands.tip - scene.table_at(hands.x, hands.y))
         order = torch.argsort(logits, descending=True, stable=True)
         hands, quality = hands.pick(order), calibrated(logits[order], network.card.calibration)
-        placed = project_jaw(scene, request.gripper, hands)
+        placed = project_jaw(scene, request.gripper, hands.pose)
         return select(self.name, scene, hands, placed, quality, rejected + missed + vetoed, network, started)
 
     def _flat(self, item: PlanItem, network: LoadedNetwork, started: float) -> GraspPlan:

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from grasp_client.contract import Grasp, Gripper
 from grasp_client.geometry import wrap_angle
-from planning.jaw.candidates import JawCandidates
 from planning.limits import RETREAT
 from planning.scene.scene import PlanningScene
-from shared.networks.cup_frame import CupPose
+from shared.grasp_poses import CupPose, HandPose
 
 IN_FRONT = 0.02
 """A reported origin nearer to the camera than this has no sensible pixel: that of the fingertips is given, m."""
@@ -33,55 +32,64 @@ class ProjectedGrasps:
         return ProjectedGrasps(self.pose[which], self.pixel[which], self.angle[which], self.width_px[which])
 
 
-def project_jaw(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> ProjectedGrasps:
+def project_jaw(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> ProjectedGrasps:
     """Where hands are seen from the camera."""
-    cos, sin = torch.cos(hands.angle), torch.sin(hands.angle)
-    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
-    local = torch.stack(
-        [
-            torch.stack([cos, -sin, zero, hands.x], 1),
-            torch.stack([sin, cos, zero, hands.y], 1),
-            torch.stack([zero, zero, one, -hands.tip - gripper.tcp_offset], 1),
-            torch.stack([zero, zero, zero, one], 1),
-        ],
-        1,
-    ).to(torch.float64)
-    pose = torch.as_tensor(scene.map.pose, dtype=torch.float64, device=local.device) @ local
-    origin, approach = pose[:, :3, 3], pose[:, :3, 2]
-    visible = (origin[:, 2:] > IN_FRONT).expand_as(origin)
-    middle = torch.where(visible, origin, origin + gripper.tcp_offset * approach)
-    half = 0.5 * hands.width[:, None] * pose[:, :3, 0]
-    ends = _pixels(scene, middle + half) - _pixels(scene, middle - half)
-    return ProjectedGrasps(pose, _pixels(scene, middle), torch.atan2(ends[:, 1], ends[:, 0]), torch.linalg.norm(ends, dim=1))
+    local = torch.zeros((len(hands), 4, 4), dtype=torch.float64, device=hands.width.device)
+    local[:, :3, :3] = hands.rotation
+    local[:, :3, 3] = hands.position - gripper.tcp_offset * hands.approach
+    local[:, 3, 3] = 1
+    pose = _map_pose(scene, local) @ local
+    tips = pose[:, :3, 3] + gripper.tcp_offset * pose[:, :3, 2]
+    angle, width_px = _span(scene, pose, tips, 0.5 * hands.width[:, None])
+    return ProjectedGrasps(pose, _pixels(scene, _visible(pose, tips)), angle, width_px)
 
 
 def project_suction(scene: PlanningScene, gripper: Gripper, cups: CupPose) -> ProjectedGrasps:
     """Where cups are seen from the camera. A cup is round: the x axis of its pose is chosen to lie along the image's u."""
-    upright = cups.normal()[:, 2:]
-    approach = torch.stack([cups.slope_x, cups.slope_y, torch.ones_like(cups.x)], 1) * upright
-    contact = torch.stack([cups.x, cups.y, -cups.height], 1)
-    map_pose = torch.as_tensor(scene.map.pose, dtype=torch.float64, device=cups.x.device)
-    approach = approach.to(torch.float64) @ map_pose[:3, :3].T
-    contact = contact.to(torch.float64) @ map_pose[:3, :3].T + map_pose[:3, 3]
+    map_pose = _map_pose(scene, cups.x)
+    approach = cups.approach.to(torch.float64) @ map_pose[:3, :3].T
+    contact = cups.position.to(torch.float64) @ map_pose[:3, :3].T + map_pose[:3, 3]
     along_u = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64, device=cups.x.device) - approach[:, :1] * approach
     along_u = along_u / torch.linalg.norm(along_u, dim=1, keepdim=True)
+    pose = torch.eye(4, dtype=torch.float64, device=cups.x.device).repeat(len(cups), 1, 1)
     origin = contact - gripper.tcp_offset * approach
-    pose = torch.eye(4, dtype=torch.float64, device=cups.x.device).repeat(len(cups.x), 1, 1)
     pose[:, :3] = torch.stack([along_u, torch.linalg.cross(approach, along_u), approach, origin], 2)
-    middle = torch.where((origin[:, 2:] > IN_FRONT).expand_as(origin), origin, contact)
-    ends = _pixels(scene, middle + gripper.cup_radius * along_u) - _pixels(scene, middle - gripper.cup_radius * along_u)
-    return ProjectedGrasps(pose, _pixels(scene, middle), torch.atan2(ends[:, 1], ends[:, 0]), torch.zeros_like(cups.x))
+    angle, _ = _span(scene, pose, contact, gripper.cup_radius)
+    return ProjectedGrasps(pose, _pixels(scene, _visible(pose, contact)), angle, torch.zeros_like(cups.x))
 
 
-def map_pixels(scene: PlanningScene, x: Tensor, y: Tensor, height: Tensor) -> Tensor:
-    """Pixels (N, 2) of map points (N,); far outside the image where a point is not in front of the camera."""
-    pose = torch.as_tensor(scene.map.pose, dtype=torch.float32, device=x.device)
-    return _pixels(scene, torch.stack([x, y, -height], 1) @ pose[:3, :3].T + pose[:3, 3])
+def _visible(pose: Tensor, tips: Tensor) -> Tensor:
+    """Reported origins (N, 3) of poses (N, 4, 4) in the camera frame, or the tips (N, 3) where those lie too near to it."""
+    origin = pose[:, :3, 3]
+    return torch.where((origin[:, 2:] > IN_FRONT).expand_as(origin), origin, tips)
+
+
+def _span(scene: PlanningScene, pose: Tensor, tips: Tensor, half: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Image angles (N,) and lengths in pixels (N,) of what reaches `half` (m) to both sides along the poses' x axes."""
+    middle, reach = _visible(pose, tips), half * pose[:, :3, 0]
+    ends = _pixels(scene, middle + reach) - _pixels(scene, middle - reach)
+    return torch.atan2(ends[:, 1], ends[:, 0]), torch.linalg.norm(ends, dim=1)
+
+
+def _map_pose(scene: PlanningScene, like: Tensor) -> Tensor:
+    """(4, 4) float64: map frame to camera frame."""
+    return torch.as_tensor(scene.map.pose, dtype=torch.float64, device=like.device)
+
+
+def map_pixels(scene: PlanningScene, points: Tensor) -> Tensor:
+    """Pixels (N, 2) of map points (N, 3), m; far outside the image where a point is not in front of the camera."""
+    pose = torch.as_tensor(scene.map.pose, dtype=torch.float32, device=points.device)
+    return _pixels(scene, points @ pose[:3, :3].T + pose[:3, 3])
+
+
+def map_points(x: Tensor, y: Tensor, height: Tensor) -> Tensor:
+    """Points (N, 3) in the map's frame, whose z points down."""
+    return torch.stack([x, y, -height], 1)
 
 
 def image_angle(scene: PlanningScene, angles: Tensor) -> Tensor:
     """Angles (N,) in the image, from +u towards +v, of closing axes at map angles (N,) in the middle of the map's view."""
-    pose = torch.as_tensor(scene.map.pose, dtype=torch.float64, device=angles.device)
+    pose = _map_pose(scene, angles)
     rows, columns = scene.map.height.shape
     x = scene.map.corner[0] + scene.map.resolution * columns / 2
     y = scene.map.corner[1] + scene.map.resolution * rows / 2

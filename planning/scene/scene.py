@@ -18,14 +18,12 @@ from shared.heightmap import HeightMap, project
 
 OUTSIDE = -10.0
 """Height of what lies beyond the map, m: nothing is known to be there."""
-FORBIDDEN = 10.0
-"""Height of what no finger may touch, m."""
-BLUNT = 4
+DILATION = 4
 """The palm is swept over the map dilated by this many cells, so that samples 10 mm apart miss nothing."""
 TOP = 2
 """The top of what lies around a centre is looked for so near to it, cells."""
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-NEAR_BLIND = 4
+NEAR_UNOBSERVED = 4
 """No centre is tried this near to cells where anything may be."""
 TYPICAL_FOCAL = 0.85
 """Focal length over the image's width of a common depth camera (61 degrees), for requests without a camera."""
@@ -50,9 +48,9 @@ class PlanningScene:
         return self.request.camera is not None
 
     @cached_property
-    def bound(self) -> Tensor:
+    def upper_bound(self) -> Tensor:
         """Greatest possible height at every cell, (H, W), m."""
-        return torch.from_numpy(self.map.bound).to(self.device)
+        return torch.from_numpy(self.map.upper_bound).to(self.device)
 
     @cached_property
     def known(self) -> Tensor:
@@ -60,9 +58,9 @@ class PlanningScene:
         return torch.from_numpy(self.map.known).to(self.device)
 
     @cached_property
-    def blunt(self) -> Tensor:
-        """`bound` dilated by BLUNT cells, (H, W)."""
-        return torch.from_numpy(dilate_round(self.map.bound, BLUNT)).to(self.device)
+    def dilated(self) -> Tensor:
+        """`upper_bound` dilated by DILATION cells, (H, W)."""
+        return torch.from_numpy(dilate_round(self.map.upper_bound, DILATION)).to(self.device)
 
     @cached_property
     def seen(self) -> Tensor:
@@ -70,9 +68,9 @@ class PlanningScene:
         return torch.from_numpy(self._seen).to(self.device)
 
     @cached_property
-    def guarded(self) -> Tensor:
-        """`bound`, and FORBIDDEN where a finger may not go because anything may be there, (H, W), m."""
-        return torch.where(torch.from_numpy(self.map.blind).to(self.device), FORBIDDEN, self.bound)
+    def obstacle(self) -> Tensor:
+        """`upper_bound`, and infinity where a finger may not go because anything may be there, (H, W), m."""
+        return torch.where(torch.from_numpy(self.map.unobserved).to(self.device), torch.inf, self.upper_bound)
 
     @cached_property
     def top(self) -> Tensor:
@@ -81,30 +79,30 @@ class PlanningScene:
 
     @cached_property
     def _seen(self) -> np.ndarray:
-        return np.where(self.map.known, self.map.bound, np.float32(OUTSIDE))
+        return np.where(self.map.known, self.map.upper_bound, np.float32(OUTSIDE))
 
     @cached_property
-    def near_blind(self) -> Tensor:
-        """Cells within NEAR_BLIND cells of blind ones, along both axes, (H, W) bool."""
-        square = np.ones((2 * NEAR_BLIND + 1,) * 2, np.uint8)
-        return torch.from_numpy(cv2.dilate(self.map.blind.astype(np.uint8), square) > 0).to(self.device)
+    def near_unobserved(self) -> Tensor:
+        """Cells within NEAR_UNOBSERVED cells of unobserved ones, along both axes, (H, W) bool."""
+        square = np.ones((2 * NEAR_UNOBSERVED + 1,) * 2, np.uint8)
+        return torch.from_numpy(cv2.dilate(self.map.unobserved.astype(np.uint8), square) > 0).to(self.device)
 
     @cached_property
-    def leaving(self) -> Tensor:
+    def truncated_to(self) -> Tensor:
         """Greatest height over the table at which what rises there reaches out of view, (H, W), m; see `truncation_height`."""
         return torch.from_numpy(truncation_height(self.map, self.camera, self.observation.size)).to(self.device)
 
     @cached_property
     def above_table(self) -> Tensor:
         """Height over the table where known, 0 elsewhere, (H, W)."""
-        return torch.where(self.known, self.bound - torch.from_numpy(self.map.table_map()).to(self.device), 0.0)
+        return torch.where(self.known, self.upper_bound - torch.from_numpy(self.map.table_map()).to(self.device), 0.0)
 
     def table_at(self, x: Tensor, y: Tensor) -> Tensor:
         """Height of the table at map x, y, m."""
         return float(self.map.table[0]) * x + float(self.map.table[1]) * y
 
     def sample(self, layer: Tensor, x: Tensor, y: Tensor, beside: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Nearest cell of a layer (H, W) at map x, y (any shape); beyond the map its edge goes on, which is blind.
+        """Nearest cell of a layer (H, W) at map x, y (any shape); beyond the map its edge goes on, which is unobserved.
 
         beside: see `cells`.
         """
@@ -130,7 +128,8 @@ class PlanningScene:
 
 def observe_scene(observation: Observation, request: PlanRequest, device: torch.device) -> PlanningScene:
     """The scene of an observation with depth. Raises PlannerError 422 when there is nothing to see."""
-    assert observation.depth is not None  # a planner that needs it says so in `inputs`
+    if observation.depth is None:
+        raise PlannerError(422, "missing_image", "this planner needs depth; send a depth image")
     pose = None if request.camera_pose is None else np.asarray(request.camera_pose, dtype=float)
     camera = request.camera or assumed_camera(*observation.depth.shape)
     try:

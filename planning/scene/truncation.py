@@ -14,8 +14,8 @@ LOWEST, STEP = 0.010, 0.012
 """Lowest level over the table at which structures are followed, and distance of the levels, m."""
 JOINED = np.ones((3, 3), np.uint8)
 """Pieces are joined over gaps of two blocks: depth sensors break thin connections."""
-NEAR_BLIND = 3
-"""A block this near to blind cells lies on the edge of view, in blocks."""
+NEAR_UNOBSERVED = 3
+"""A block this near to unobserved cells lies on the edge of view, in blocks."""
 NEAR_FRAME = 0.015
 """A block seen this near to the frame of the image lies on the edge of view, as a share of the image's width."""
 
@@ -28,7 +28,7 @@ def truncation_height(scene: HeightMap, camera: CameraIntrinsics, size: tuple[in
     size: rows and columns of the image.
     """
     rows, columns = scene.height.shape
-    above = (scene.bound - scene.table_map())[::COARSE, ::COARSE]
+    above = (scene.upper_bound - scene.table_map())[::COARSE, ::COARSE]
     edge = _edge(scene, camera, size)
     level = np.zeros(above.shape, np.float32)
     highest = min(MAX_HEIGHT, float(above[edge].max(initial=0.0)))  # what stands higher must not cost a level per STEP
@@ -43,13 +43,13 @@ def truncation_height(scene: HeightMap, camera: CameraIntrinsics, size: tuple[in
 
 
 def _edge(scene: HeightMap, camera: CameraIntrinsics, size: tuple[int, int]) -> np.ndarray:
-    """Blocks with a reading (h, w) bool that lie at the frame of the image or beside blind cells."""
-    blind = scene.blind[::COARSE, ::COARSE].astype(np.uint8)
-    beside = cv2.dilate(blind, np.ones((2 * NEAR_BLIND + 1,) * 2, np.uint8)) > 0
+    """Blocks with a reading (h, w) bool that lie at the frame of the image or beside unobserved cells."""
+    unobserved = scene.unobserved[::COARSE, ::COARSE].astype(np.uint8)
+    beside = cv2.dilate(unobserved, np.ones((2 * NEAR_UNOBSERVED + 1,) * 2, np.uint8)) > 0
     rows, columns = scene.height.shape
     x = scene.corner[0] + scene.resolution * np.arange(0, columns, COARSE, dtype=np.float32)
     y = scene.corner[1] + scene.resolution * np.arange(0, rows, COARSE, dtype=np.float32)
-    height = scene.bound[::COARSE, ::COARSE]
+    height = scene.upper_bound[::COARSE, ::COARSE]
     px, py, pz = (
         np.float32(axis[0]) * x[None, :] + np.float32(axis[1]) * y[:, None] - np.float32(axis[2]) * height + np.float32(axis[3])
         for axis in scene.pose[:3]

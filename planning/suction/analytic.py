@@ -95,4 +95,4 @@ def rate(cups: SuctionCandidates) -> Tensor:
 
 def outside_roi_penalty(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:
     """What (N,) cups lose of their logit because what they stand on reaches out of the picture: a robot's arm, a bin's wall."""
-    return TRUNCATED_COST * (scene.sample(scene.leaving, cups.x, cups.y) >= cups.rise - LEVEL)
+    return TRUNCATED_COST * (scene.sample(scene.truncated_to, cups.x, cups.y) >= cups.rise - LEVEL)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from shared.networks.cup_frame import CupPose
+from planning.candidates import Candidates
+from shared.grasp_poses import CupPose
 
 
 @dataclass(frozen=True)
-class SuctionCandidates:
+class SuctionCandidates(Candidates):
     """Contacts in the map frame, metres.
 
     pose: contact and slopes of the plane fitted under the cup. curved: departure of the smoothed surface from that plane on
@@ -36,7 +37,7 @@ class SuctionCandidates:
     score: Tensor
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.score)
 
     @property
     def x(self) -> Tensor:
@@ -45,11 +46,6 @@ class SuctionCandidates:
     @property
     def y(self) -> Tensor:
         return self.pose.y
-
-    @property
-    def angle(self) -> Tensor:
-        """Zero for all: a cup is round."""
-        return torch.zeros_like(self.x)
 
     @property
     def width(self) -> None:
@@ -65,18 +61,6 @@ class SuctionCandidates:
     def lever(self) -> Tensor:
         """Level distance from the contact to the middle of the thing under it, m."""
         return torch.hypot(self.lean_x, self.lean_y)
-
-    def pick(self, which: Tensor) -> SuctionCandidates:
-        """The cups at indices or where a mask (N,) is true."""
-        pose = CupPose(*(getattr(self.pose, field.name)[which] for field in fields(CupPose)))
-        return SuctionCandidates(pose, *(getattr(self, field.name)[which] for field in fields(self)[1:]))
-
-    def join(self, other: SuctionCandidates) -> SuctionCandidates:
-        """These cups followed by the others."""
-        pose = CupPose(*(torch.cat([getattr(each.pose, field.name) for each in (self, other)]) for field in fields(CupPose)))
-        return SuctionCandidates(
-            pose, *(torch.cat([getattr(self, field.name), getattr(other, field.name)]) for field in fields(self)[1:])
-        )
 
     def scored(self, score: Tensor) -> SuctionCandidates:
         """The same cups with scores (N,)."""

@@ -9,16 +9,14 @@ from torch import Tensor
 
 from planning.limits import PADDING
 from planning.scene.scene import PlanningScene
-from shared.networks.cup_frame import CupPose
+from planning.scene.sweep import Face, overlap
+from shared.grasp_poses import CupPose
 
 LIP = 0.006
 """The soft part of a cup, m behind its rim: it may touch. A little more than lips are, because readings are noisy."""
-LENGTH = 0.30
-"""Straight approach that must be free, m."""
 RING = 16
-DENSE, GROWTH = 0.004, 1.25
-"""Distance between the first two rings of samples along the body, m, and how fast it grows: what leans out far only meets
-things that are tall, and those are wide."""
+DENSE = 0.004
+"""Distance between the first two rings of samples along the body, m."""
 
 
 def body_overlap(scene: PlanningScene, radius: float, pose: CupPose) -> Tensor:
@@ -29,19 +27,8 @@ def body_overlap(scene: PlanningScene, radius: float, pose: CupPose) -> Tensor:
     along = torch.cat([wide * torch.cos(angle), wide / 2 * torch.cos(inner), torch.zeros(1, device=pose.x.device)])
     across = torch.cat([wide * torch.sin(angle), wide / 2 * torch.sin(inner), torch.zeros(1, device=pose.x.device)])
     x, y = pose.offsets(along, across)
-    height = pose.plane(x, y)
-    normal = pose.normal()
-    top = float(scene.bound.max())
-    deepest = torch.full_like(pose.x, -torch.inf)
-    back, step = LIP, DENSE
-    while back <= LENGTH:
-        level = height + back * normal[:, 2:]
-        bound = scene.sample(scene.bound, x + back * normal[:, :1], y + back * normal[:, 1:2])
-        deepest = torch.maximum(deepest, (bound - level).amax(1))
-        if bool((level.amin(1) > top).all()):
-            break
-        back, step = back + step, step * GROWTH
-    return deepest
+    face = Face(x, y, pose.plane(x, y))
+    return overlap(scene, lambda back: scene.upper_bound, face, pose.approach, LIP, DENSE)
 
 
 def lowest(radius: float, pose: CupPose) -> Tensor:

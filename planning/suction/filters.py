@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planning.scene.projection import ProjectedGrasps, map_pixels, project_suction
+from planning.scene.projection import ProjectedGrasps, map_pixels, map_points, project_suction
 from planning.scene.region import outside_region
 from planning.scene.scene import PlanningScene
 from planning.suction.candidates import SuctionCandidates
@@ -36,7 +36,7 @@ def veto(scene: PlanningScene, cups: SuctionCandidates) -> tuple[SuctionCandidat
     Every refusal is counted once, for the first reason in the order tried.
     """
     gripper = scene.request.gripper
-    contact = map_pixels(scene, cups.x, cups.y, cups.pose.height)
+    contact = map_pixels(scene, cups.pose.position)
     table = scene.table_at(cups.x, cups.y)
     reasons = {
         "no_depth": (cups.unseen > 0) | ~_seen(scene, cups, contact),
@@ -72,6 +72,6 @@ def _in_view(scene: PlanningScene, radius: float, cups: SuctionCandidates) -> Te
     rows, columns = scene.observation.size
     angle = 2 * math.pi * torch.arange(RIM, device=cups.x.device) / RIM
     x, y = cups.pose.offsets(radius * torch.cos(angle), radius * torch.sin(angle))
-    pixels = map_pixels(scene, x.reshape(-1), y.reshape(-1), cups.pose.plane(x, y).reshape(-1))
+    pixels = map_pixels(scene, map_points(x.reshape(-1), y.reshape(-1), cups.pose.plane(x, y).reshape(-1)))
     u, v = pixels.reshape(len(cups), RIM, 2).unbind(2)
     return ((u >= -0.5) & (u <= columns - 0.5) & (v >= -0.5) & (v <= rows - 0.5)).all(1)

@@ -43,7 +43,7 @@ class SuctionDensePlanner(BatchedPlanner):
         network = self.need(network)
         scene = observe_scene(observation, request, network.device)
         scene, cups, placed, rejected = predict(scene)
-        kept = distinct(cups, max(RANKED, 2 * request.n_grasps), APART)
+        kept = distinct(cups.pose, max(RANKED, 2 * request.n_grasps), APART)
         cups, placed = cups.pick(kept), placed.pick(kept)
         logits = cups.score
         if len(cups):

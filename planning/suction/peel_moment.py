@@ -39,7 +39,7 @@ def peel_probability(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:
 
 def _to_middle(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:
     """Level distance (N,) from each contact to the middle of the volume of all that is connected to it, m."""
-    height = scene.map.bound - scene.map.table_map()
+    height = scene.map.upper_bound - scene.map.table_map()
     number, piece = cv2.connectedComponents((height > RISE).astype(np.uint8))
     row, column = np.nonzero(piece)
     pieces, volume = piece[row, column], height[row, column]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from planning.limits import NOISE_DEVIATIONS
 from planning.nms import best_by_tile
-from planning.scene.projection import map_pixels
+from planning.scene.projection import map_pixels, map_points
 from planning.scene.region import outside_region
 from planning.scene.scene import PlanningScene
 from planning.suction.candidates import SuctionCandidates
@@ -62,7 +62,7 @@ def centres(scene: PlanningScene, rejected: Counter) -> tuple[Tensor, Tensor]:
     cells = scene.map.resolution
     x, y = scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows
     allowed = torch.ones_like(x, dtype=torch.bool)
-    pixels = map_pixels(scene, x, y, scene.bound[rows, columns])
+    pixels = map_pixels(scene, map_points(x, y, scene.upper_bound[rows, columns]))
     for reason, outside in outside_region(scene, pixels).items():
         rejected[reason] += int((allowed & outside).sum())
         allowed &= ~outside

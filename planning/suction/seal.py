@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from planning.scene.scene import OUTSIDE, PlanningScene
 from planning.suction.candidates import SuctionCandidates
-from shared.networks.cup_frame import CupPose
+from shared.grasp_poses import CupPose
 
 STEP, CLOSE_STEP = 0.0035, 0.002
 """Distance of the samples under a cup in a first look and in a close one, m."""
@@ -115,7 +115,7 @@ def _fit(scene: PlanningScene, samples: Disc, x: Tensor, y: Tensor, rounds: int)
     """The plane of least squares under each cup, with what lies far from it weighed down."""
     a, b = samples.along, samples.across
     squares = torch.stack([torch.ones_like(a), a, b, a * a, a * b, b * b], 1)
-    pose = CupPose(x, y, scene.sample(scene.bound, x, y), torch.zeros_like(x), torch.zeros_like(x))
+    pose = CupPose(x, y, scene.sample(scene.upper_bound, x, y), torch.zeros_like(x), torch.zeros_like(x))
     for turn in range(rounds):
         first, second = pose.tangents()
         departure, known = _departure(scene, pose, a, b, upright=False)
@@ -204,10 +204,10 @@ def _rim_angles(device: torch.device) -> Tensor:
 
 def _between(scene: PlanningScene, x: Tensor, y: Tensor) -> Tensor:
     """Heights at map x, y (any shape), interpolated between cells: ends of surfaces lie between them."""
-    rows, columns = scene.bound.shape
+    rows, columns = scene.upper_bound.shape
     column, row = (x - scene.map.corner[0]) / scene.map.resolution, (y - scene.map.corner[1]) / scene.map.resolution
     grid = torch.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], -1)[None]
-    return F.grid_sample(scene.bound[None, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
+    return F.grid_sample(scene.upper_bound[None, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
 
 
 def _middle(scene: PlanningScene, pose: CupPose) -> tuple[Tensor, Tensor]:
@@ -220,7 +220,7 @@ def _middle(scene: PlanningScene, pose: CupPose) -> tuple[Tensor, Tensor]:
     out = STRIDE * torch.arange(round(REACH / STRIDE) + 1, device=pose.x.device)
     x = pose.x[:, None, None] + torch.cos(angle)[:, None] * out
     y = pose.y[:, None, None] + torch.sin(angle)[:, None] * out
-    heights = scene.sample(scene.bound, x, y)
+    heights = scene.sample(scene.upper_bound, x, y)
     steep = torch.diff(heights, dim=2).abs() > CLIFF + STRIDE * torch.hypot(pose.slope_x, pose.slope_y)[:, None, None]
     on = ~steep & (heights - scene.table_at(x, y) > LOWEST)[..., 1:]
     length = STRIDE * torch.cumprod(on.int(), 2).sum(2).float()

@@ -43,10 +43,12 @@ def is_thin_on_table(scene: PlanningScene, least: float) -> PlanningScene | None
     slabs = _slabs(scene.map.height - scene.map.table_map(), scene.map.known, least, scene.map.resolution)
     if not slabs.any():
         return None
-    table = (scene.map.bound - scene.map.table_map() < least) & ~slabs
+    table = (scene.map.upper_bound - scene.map.table_map() < least) & ~slabs
     lift = np.where(table, np.float32(0), np.float32(RAISED))
     sunk = scene.map.pose @ pose_from(np.eye(3), np.array([0.0, 0.0, RAISED]))
-    return replace(scene, map=replace(scene.map, height=scene.map.height + lift, bound=scene.map.bound + lift, pose=sunk))
+    return replace(
+        scene, map=replace(scene.map, height=scene.map.height + lift, upper_bound=scene.map.upper_bound + lift, pose=sunk)
+    )
 
 
 def flat_on_thin_object(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:

@@ -7,9 +7,7 @@ round.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
-from grasp_client.geometry import invert
+from shared.grasp_poses import CupPose, cups_of
 from shared.heightmap import HeightMap, project
 
 CHANNELS = 6
@@ -29,46 +27,8 @@ it)."""
 FINE, COARSE, FAR = 0.006, 0.06, 0.12
 """Distances from the cup's plane are clipped to FINE, heights over the contact to COARSE in the near view and FAR in the far
 one, m; all are scaled to -1..1."""
-STEEPEST = math.radians(80)
-"""Most that the approach of a cup is seen to lean from that of the map, rad."""
 SOFT = 0.001
 """The rim of the footprint fades over this many metres either way, so that no cell decides for itself."""
-
-
-@dataclass(frozen=True)
-class CupPose:
-    """N contacts in a map: x, y, height (m), and the slopes of the surface's height along map x and y; tensors (N,)."""
-
-    x: Tensor
-    y: Tensor
-    height: Tensor
-    slope_x: Tensor
-    slope_y: Tensor
-
-    def tangents(self) -> tuple[Tensor, Tensor]:
-        """Unit vectors (N, 3) in the plane of the cup, as x, y and height: the first without a part along map y."""
-        first = torch.stack([torch.ones_like(self.slope_x), torch.zeros_like(self.slope_x), self.slope_x], 1)
-        first = first / torch.linalg.norm(first, dim=1, keepdim=True)
-        second = torch.linalg.cross(self.normal(), first)
-        return first, second
-
-    def normal(self) -> Tensor:
-        """Unit vectors (N, 3) out of the surface, as x, y and height."""
-        normal = torch.stack([-self.slope_x, -self.slope_y, torch.ones_like(self.slope_x)], 1)
-        return normal / torch.linalg.norm(normal, dim=1, keepdim=True)
-
-    def offsets(self, along: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
-        """Map x, y (N, S) of points (S,) in the plane of each cup, m from its centre."""
-        first, second = self.tangents()
-        x = along * first[:, :1] + across * second[:, :1]
-        y = along * first[:, 1:2] + across * second[:, 1:2]
-        return self.x[:, None] + x, self.y[:, None] + y
-
-    def plane(self, x: Tensor, y: Tensor) -> Tensor:
-        """Height of each cup's plane over map points x, y (N, S), m."""
-        return (
-            self.height[:, None] + self.slope_x[:, None] * (x - self.x[:, None]) + self.slope_y[:, None] * (y - self.y[:, None])
-        )
 
 
 def patches(scene: HeightMap, cups: CupPose, gripper: Gripper) -> Tensor:
@@ -77,7 +37,7 @@ def patches(scene: HeightMap, cups: CupPose, gripper: Gripper) -> Tensor:
     Channels: distance out of the cup's plane / FINE and height over the contact / COARSE (the upper bound where nothing was
     read); 1 where a reading was, else 0; 1 under the cup, else 0; height / FAR and reading again over the far view.
     """
-    layers = torch.from_numpy(np.stack([scene.bound, scene.known.astype(np.float32)])).to(cups.x.device)[None]
+    layers = torch.from_numpy(np.stack([scene.upper_bound, scene.known.astype(np.float32)])).to(cups.x.device)[None]
     x, y, near, known = _look(scene, layers, cups, STEP)
     # Cells of the far view are larger than the map's: their mean, not a sample, keeps thin things in sight.
     _, _, far, far_known = _look(scene, F.avg_pool2d(layers, 3, 1, 1, count_include_pad=False), cups, FAR_STEP)
@@ -113,23 +73,6 @@ def _line(device: torch.device, step: float) -> Tensor:
     return step * (torch.arange(SIDE, device=device) - (SIDE - 1) / 2)
 
 
-def cups_of(scene: HeightMap, grasps: Sequence[Grasp], gripper: Gripper) -> CupPose:
-    """Executed grasps, by `pose_camera`, in the frame of a map; those that come from the side are seen at STEEPEST.
-
-    Raises ValueError for a grasp without pose_camera.
-    """
-    if any(grasp.pose_camera is None for grasp in grasps):
-        raise ValueError("expected grasps with pose_camera; a plan made without a camera has none")
-    into_map = invert(scene.pose)
-    poses = np.array([into_map @ np.asarray(grasp.pose_camera, dtype=float) for grasp in grasps]).reshape(-1, 4, 4)
-    approach = poses[:, :3, 2]
-    contact = poses[:, :3, 3] + gripper.tcp_offset * approach
-    level = np.linalg.norm(approach[:, :2], axis=1, keepdims=True)
-    slopes = approach[:, :2] / np.maximum(approach[:, 2:], level / math.tan(STEEPEST)).clip(1e-6)
-    values = (contact[:, 0], contact[:, 1], -contact[:, 2], slopes[:, 0], slopes[:, 1])
-    return CupPose(*(torch.as_tensor(np.asarray(value), dtype=torch.float32) for value in values))
-
-
 def outcome_patches(
     depth: np.ndarray,
     camera: CameraIntrinsics,
@@ -142,4 +85,4 @@ def outcome_patches(
     Raises ValueError when the image has no reading, the camera looks up, or a grasp has no pose.
     """
     scene = project(depth, camera, camera_pose)
-    return patches(scene, cups_of(scene, grasps, gripper), gripper).numpy()
+    return patches(scene, cups_of(scene.pose, grasps, gripper), gripper).numpy()

@@ -8,7 +8,6 @@ already undone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
-from grasp_client.geometry import invert
+from shared.grasp_poses import HandPose, hands_of
 from shared.heightmap import HeightMap, project
 
 CHANNELS = 5
@@ -27,40 +26,53 @@ STEP, FAR_STEP = 0.003, 0.008
 object lies, which decides whether it turns out of the grip)."""
 SPAN, FAR_SPAN = 0.06, 0.12
 """Heights are clipped to this far from the fingertips, m, and scaled to -1..1."""
-
-
-@dataclass(frozen=True)
-class HandPose:
-    """N grasps in a map: x, y, height of the fingertips (m), angle of the closing axis (rad), opening (m); tensors (N,)."""
-
-    x: Tensor
-    y: Tensor
-    tip: Tensor
-    angle: Tensor
-    width: Tensor
+LEVELS = 33
+"""Samples along the line of sight of a cell that is not seen straight down."""
 
 
 def patches(scene: HeightMap, hands: HandPose, gripper: Gripper) -> Tensor:
     """What N hands see, (N, CHANNELS, ROWS, COLUMNS) float32 on the device of `hands`.
 
-    Channels: height over the fingertips / SPAN (the upper bound where nothing was read); 1 where a reading was, else 0; 1 under
-    the two fingers at the requested opening, else 0; the first two again over the far view, heights / FAR_SPAN.
+    Channels: height over the fingertips, against the approach, / SPAN (the upper bound where nothing was read); 1 where a
+    reading was, else 0; 1 under the two fingers at the requested opening, else 0; the first two again over the far view,
+    heights / FAR_SPAN.
     """
-    layers = torch.from_numpy(np.stack([scene.bound, scene.known.astype(np.float32)])).to(hands.x.device)[None]
-    near, near_known = _look(scene, layers, hands, STEP)
+    layers = np.stack([scene.upper_bound, scene.known.astype(np.float32)])
+    near_layers = torch.from_numpy(layers).to(hands.width.device)[None]
+    near, near_known = _look(scene, near_layers, hands, STEP, SPAN)
     # Cells of the far view are larger than the map's: their mean, not a sample, keeps thin things in sight.
-    far, far_known = _look(scene, F.avg_pool2d(layers, 3, 1, 1, count_include_pad=False), hands, FAR_STEP)
+    far_layers = F.avg_pool2d(near_layers, 3, 1, 1, count_include_pad=False)
+    far, far_known = _look(scene, far_layers, hands, FAR_STEP, FAR_SPAN)
     near, far = (near / SPAN).clamp(-1, 1), (far / FAR_SPAN).clamp(-1, 1)
     return torch.stack([near, near_known, footprint(hands.width, gripper), far, far_known], dim=1).to(torch.float32)
 
 
-def _look(scene: HeightMap, layers: Tensor, hands: HandPose, step: float) -> tuple[Tensor, Tensor]:
-    """Height over the fingertips, m, and known share, each (N, ROWS, COLUMNS), on cells of `step` m."""
-    device = layers.device
-    along, across = (step * (torch.arange(count, device=device) - (count - 1) / 2) for count in (COLUMNS, ROWS))
-    cos, sin = torch.cos(hands.angle)[:, None, None], torch.sin(hands.angle)[:, None, None]
-    x = hands.x[:, None, None] + along * cos - across[:, None] * sin
-    y = hands.y[:, None, None] + along * sin + across[:, None] * cos
+def _look(scene: HeightMap, layers: Tensor, hands: HandPose, step: float, span: float) -> tuple[Tensor, Tensor]:
+    """Height over the fingertips, m, and known share, each (N, ROWS, COLUMNS), on cells of `step` m.
+
+    Seen straight down, what a cell shows lies under the cell itself. From elsewhere it is searched on the cell's line of sight,
+    from `span` behind the tips to as far beyond them.
+    """
+    along, across = (step * (torch.arange(count, device=layers.device) - (count - 1) / 2) for count in (COLUMNS, ROWS))
+    closing, second = (axis[:, :, None, None] for axis in hands.rotation.unbind(2)[:2])
+    x, y, z = (hands.position[:, :, None, None] + along * closing + across[:, None] * second).unbind(1)
+    if hands.straight:
+        height, known = _sample(scene, layers, x, y)
+        return height - hands.tip[:, None, None], known
+    ax, ay, az = (axis[:, None, None] for axis in hands.approach.unbind(1))
+    found, gap_before, back_before = torch.full_like(x, torch.inf), torch.full_like(x, -1.0), span
+    for back in torch.linspace(span, -span, LEVELS).tolist():
+        gap = _sample(scene, layers, x - back * ax, y - back * ay)[0] - (back * az - z)
+        # The surface crosses the line of sight between two samples: where, if it is even between them.
+        crossed = back + (back_before - back) * gap / (gap - gap_before).clamp(min=1e-6)
+        found = torch.where((gap >= 0) & torch.isinf(found), crossed.clamp(back, back_before), found)
+        gap_before, back_before = gap, back
+    found = torch.where(torch.isinf(found), -span, found)
+    return found, _sample(scene, layers, x - found * ax, y - found * ay)[1]
+
+
+def _sample(scene: HeightMap, layers: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Height, m, and known share at map x, y (N, ROWS, COLUMNS), between cells; beyond the map the table goes on, unknown."""
     rows, columns = scene.height.shape
     column = (x - scene.corner[0]) / scene.resolution
     row = (y - scene.corner[1]) / scene.resolution
@@ -70,8 +82,7 @@ def _look(scene: HeightMap, layers: Tensor, hands: HandPose, step: float) -> tup
     sampled = sampled[0].reshape(2, -1, ROWS, COLUMNS)
     inside = (grid.abs() <= 1).all(-1).reshape(-1, ROWS, COLUMNS)
     table = float(scene.table[0]) * x + float(scene.table[1]) * y
-    height = torch.where(inside, sampled[0], table.to(torch.float32))
-    return height - hands.tip[:, None, None], sampled[1] * inside
+    return torch.where(inside, sampled[0], table.to(torch.float32)), sampled[1] * inside
 
 
 def footprint(width: Tensor, gripper: Gripper) -> Tensor:
@@ -83,23 +94,6 @@ def footprint(width: Tensor, gripper: Gripper) -> Tensor:
     )
     beside = gripper.finger_width / 2 - (across.abs() - STEP / 2)
     return (covered / STEP).clamp(0, 1)[:, None, :] * (beside / STEP).clamp(0, 1)[None, :, None]
-
-
-def hands_of(scene: HeightMap, grasps: Sequence[Grasp], gripper: Gripper) -> HandPose:
-    """Executed grasps, by `pose_camera` and `width`, in the frame of a map. Raises ValueError for a grasp without either."""
-    if any(grasp.pose_camera is None or grasp.width is None for grasp in grasps):
-        raise ValueError("expected grasps with pose_camera and width; a plan made without a camera has neither")
-    into_map = invert(scene.pose)
-    poses = np.array([into_map @ np.asarray(grasp.pose_camera, dtype=float) for grasp in grasps]).reshape(-1, 4, 4)
-    tips = poses[:, :3, 3] + gripper.tcp_offset * poses[:, :3, 2]
-    values = (
-        tips[:, 0],
-        tips[:, 1],
-        -tips[:, 2],
-        np.arctan2(poses[:, 1, 0], poses[:, 0, 0]),
-        [grasp.width for grasp in grasps],
-    )
-    return HandPose(*(torch.as_tensor(np.asarray(value), dtype=torch.float32) for value in values))
 
 
 def outcome_patches(
@@ -114,7 +108,7 @@ def outcome_patches(
     Raises ValueError when the image has no reading, the camera looks up, or a grasp has no metric pose.
     """
     scene = project(depth, camera, camera_pose)
-    return patches(scene, hands_of(scene, grasps, gripper), gripper).numpy()
+    return patches(scene, hands_of(scene.pose, grasps, gripper), gripper).numpy()
 
 
 def outcome_patch(

@@ -59,11 +59,11 @@ def test_a_shadow_is_unknown_and_bounded_by_the_line_of_sight() -> None:
     scene = project(render(view, [BOX]), view.intrinsics, view.pose)
     behind = cell(scene, view, (0.03 - 0.04 - 0.012, -0.02))
     assert not scene.known[behind]
-    assert 0.0 < scene.bound[behind] <= 0.0605
-    assert not scene.blind[behind]
+    assert 0.0 < scene.upper_bound[behind] <= 0.0605
+    assert not scene.unobserved[behind]
     far = cell(scene, view, (-0.12, -0.02))
     assert scene.known[far]
-    assert (scene.bound >= scene.height - 1e-6)[scene.known].all()
+    assert (scene.upper_bound >= scene.height - 1e-6)[scene.known].all()
 
 
 def test_a_hole_stays_unknown_and_a_large_one_is_blind() -> None:
@@ -71,11 +71,11 @@ def test_a_hole_stays_unknown_and_a_large_one_is_blind() -> None:
     depth = render(view, [BOX])
     depth[100:180, 100:180] = 0
     scene = project(depth, view.intrinsics, view.pose)
-    assert scene.blind.sum() * scene.resolution**2 > 0.004
+    assert scene.unobserved.sum() * scene.resolution**2 > 0.004
     corner = deproject(np.array([[140.0, 140.0]]), np.array([0.7]), view.intrinsics)
     row, column = cell(scene, view, tuple(transform(view.pose, corner)[0, :2]))
     assert not scene.known[row, column]
-    assert scene.blind[row, column]
+    assert scene.unobserved[row, column]
 
 
 def test_a_far_wall_does_not_make_a_large_map() -> None:
@@ -92,7 +92,7 @@ def test_flying_pixels_are_no_readings() -> None:
     depth = render(view, [BOX])
     depth[50::97, 60::89] -= 0.2
     scene = project(depth, view.intrinsics, view.pose)
-    assert scene.bound.max() < 0.065
+    assert scene.upper_bound.max() < 0.065
 
 
 def test_noise_and_the_table_are_estimated() -> None:
