@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from waiting import PATIENCE, wait_until
+
 from services.status import Status, StatusReader
 
 REPOSITORY = Path(__file__).parents[1]
-STOP_SECONDS = 90.0
 
 
 def runs(process: int) -> bool:
@@ -46,28 +47,30 @@ class RunningLoop:
         self.reader = StatusReader(self.redis_url, self.data / "models", self.data / "shards")
 
     def _said(self, pattern: str) -> str:
-        self.wait_for(lambda: re.search(pattern, self.output.read_text()), 60, f"a line with {pattern!r}")
+        self.wait_for(lambda: re.search(pattern, self.output.read_text()), f"a line with {pattern!r}")
         found = re.search(pattern, self.output.read_text())
         assert found
         return found.group(1)
 
-    def wait_for(self, condition: Callable[[], object], seconds: float, what: str) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert self.process.poll() is None, f"the launcher ended while waiting for {what}:\n{self.story()}"
-            assert time.monotonic() < deadline, f"{seconds} s passed without {what}:\n{self.story()}"
-            time.sleep(0.1)
+    def wait_for(self, condition: Callable[[], object], what: str, seconds: float = 2 * PATIENCE) -> None:
+        def reached() -> object:
+            ended = self.process.poll() is not None
+            found = condition()
+            assert found or not ended, f"the launcher ended while waiting for {what}:\n{self.story()}"
+            return found
+
+        wait_until(reached, lambda: f"{what}:\n{self.story()}", seconds, every=0.1)
 
     def status(self) -> Status:
         return self.reader.read()
 
     def sent(self) -> int:
         """Outcomes that the queue has accepted so far; waits while the queue is away."""
-        self.wait_for(lambda: self.status().sent is not None, 60, "the queue")
+        self.wait_for(lambda: self.status().sent is not None, "the queue")
         return self.status().sent or 0
 
     def wait_until_ready(self) -> None:
-        self.wait_for(lambda: "ready: POST" in self.output.read_text(), 180, "all services")
+        self.wait_for(lambda: "ready: POST" in self.output.read_text(), "all services")
 
     def children(self) -> dict[str, int]:
         """Process ids of the launcher's children by what they are."""
@@ -82,7 +85,7 @@ class RunningLoop:
         """As Ctrl-C does; fails when the launcher does not end well or leaves a child."""
         children = self.children()
         self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(timeout=STOP_SECONDS) == 0, self.story()
+        assert self.process.wait(timeout=PATIENCE) == 0, self.story()
         left = {name: number for name, number in children.items() if runs(number)}
         assert not left, f"left behind: {left}"
 

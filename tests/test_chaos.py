@@ -69,7 +69,7 @@ class RegistryReader(threading.Thread):
 
 def wait_for_more(loop: RunningLoop, what: str, seconds: float = 180) -> None:
     mark = loop.sent()
-    loop.wait_for(lambda: (loop.status().sent or 0) > mark + 3, seconds, what)
+    loop.wait_for(lambda: (loop.status().sent or 0) > mark + 3, what, seconds)
 
 
 def run_with_kills(loop: RunningLoop, rounds: int, chance: random.Random) -> Counter[str]:
@@ -79,7 +79,7 @@ def run_with_kills(loop: RunningLoop, rounds: int, chance: random.Random) -> Cou
     wait_for_more(loop, "outcomes before the first kill")
     order = [name for _ in range(rounds) for name in chance.sample(CHILDREN, len(CHILDREN))]
     for name in order:
-        loop.wait_for(lambda name=name: name in loop.children(), 60, f"{name} to run")  # type: ignore[misc]
+        loop.wait_for(lambda name=name: name in loop.children(), f"{name} to run")  # type: ignore[misc]
         time.sleep(chance.uniform(0.0, 2.5))
         if child := loop.children().get(name):
             os.kill(child, signal.SIGKILL)
@@ -135,7 +135,7 @@ def test_what_workers_sent_is_what_is_stored(tmp_path: Path, started: list[Runni
     last = RunningLoop(tmp_path, **{**VARIABLES, "WORKERS": "0"})
     started.append(last)
     last.wait_until_ready()
-    last.wait_for(lambda: last.status().lag == 0, 120, "an empty queue")
+    last.wait_for(lambda: last.status().lag == 0, "an empty queue")
     sent = last.sent()
     last.stop()
     reader.finish()

@@ -9,12 +9,14 @@ PATIENCE = 120.0
 """Seconds. No test that passes comes near it, however busy the machine is: it only ends one that would hang."""
 
 
-def wait_until(true: Callable[[], object], story: Callable[[], str] = str, seconds: float = PATIENCE) -> None:
-    """Return as soon as `true()` holds; fail after `seconds`, telling `story()`."""
+def wait_until(
+    true: Callable[[], object], story: Callable[[], str] = str, seconds: float = PATIENCE, every: float = 0.01
+) -> None:
+    """Return as soon as `true()` holds, asked `every` so many seconds; fail after `seconds`, telling `story()`."""
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until, f"not within {seconds:g} s: {story()}"
-        time.sleep(0.005)
+        time.sleep(every)
 
 
 class FakeClock:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from running_loop import runs
+from waiting import PATIENCE, FakeClock, wait_until
 
 from services.launcher import Launcher, StartFailed
 from services.process import ManagedProcess, ProcessSpec
@@ -21,13 +22,6 @@ DRAINS = (
     "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); print('up', flush=True); time.sleep(600)"
 )
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "what was waited for did not happen"
-        time.sleep(0.02)
 
 
 class Nursery:
@@ -77,21 +71,23 @@ def test_a_killed_child_is_started_again(nursery: Nursery) -> None:
     assert child.process
     killed = child.process.pid
     child.process.kill()
-    wait_for(lambda: launcher.tick() or (child.alive and child.process and child.process.pid != killed))
+    wait_until(lambda: launcher.tick() or (child.alive and child.process and child.process.pid != killed))
     assert child.restarts == 1
     assert "worker was killed by SIGKILL" in said[0]
     assert "worker is started again" in said[1]
 
 
-def test_pauses_between_restarts_grow(nursery: Nursery) -> None:
+def test_pauses_between_restarts_grow(nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr("services.process.time", clock)
     child = nursery.child("broken", "raise SystemExit('no such thing')")
     child.start()
     pauses = []
     for _ in range(3):
-        wait_for(lambda: not child.alive)
+        wait_until(lambda: not child.alive)
         assert "ended with status 1" in (child.tend() or "")
-        pauses.append(child.restart_at - time.monotonic())
-        child.restart_at = time.monotonic() - 1
+        pauses.append(child.restart_at - clock.now)
+        clock.now = child.restart_at
         child.tend()
     assert pauses[0] < pauses[1] < pauses[2]
 
@@ -105,7 +101,7 @@ def test_a_child_that_never_gets_ready_ends_the_start_with_its_log(nursery: Nurs
         launcher.tick()
 
     with pytest.raises(StartFailed, match="the reason"):
-        wait_for(tick_at_once)
+        wait_until(tick_at_once)
 
 
 def test_finished_work_is_not_started_again(nursery: Nursery) -> None:
@@ -119,9 +115,9 @@ def test_finished_work_is_not_started_again(nursery: Nursery) -> None:
 def test_stop_drains_in_order_and_kills_who_does_not_end(nursery: Nursery) -> None:
     said: list[str] = []
     worker, stubborn = nursery.child("worker", DRAINS), nursery.child("stubborn", STUBBORN)
-    launcher = Launcher([[worker, stubborn]], [([worker], 20.0), ([stubborn], 0.1)], said.append)
+    launcher = Launcher([[worker, stubborn]], [([worker], PATIENCE), ([stubborn], 0.1)], said.append)
     launcher.tick()
-    wait_for(lambda: all(child.log_path.read_text().strip() == "up" for child in launcher.children))
+    wait_until(lambda: all(child.log_path.read_text().strip() == "up" for child in launcher.children))
     launcher.stop()
     assert worker.process is not None
     assert worker.process.returncode == 0
@@ -134,7 +130,7 @@ def test_the_log_of_a_child_stays_bounded(nursery: Nursery, monkeypatch: pytest.
     monkeypatch.setattr("services.process.LOG_BYTES", 1000)
     child = nursery.child("chatty", "print('x' * 5000, flush=True); import time; time.sleep(600)")
     child.start()
-    wait_for(lambda: child.log_path.stat().st_size == 5001)
+    wait_until(lambda: child.log_path.stat().st_size == 5001)
     child.tend()
     assert child.log_path.stat().st_size == 0
     assert child.log_path.with_suffix(".log.1").stat().st_size == 5001
@@ -145,10 +141,10 @@ def test_no_child_outlives_a_killed_launcher(tmp_path: Path) -> None:
     program = f"""
 import os, sys, time
 from pathlib import Path
-from services.process import Child, ChildSpec
+from services.process import ManagedProcess, ProcessSpec
 lock = os.open({str(tmp_path / "lock")!r}, os.O_RDWR | os.O_CREAT)
-spec = ChildSpec("child", [sys.executable, "-c", {STUBBORN!r}], dict(os.environ), lambda: True)
-child = Child(spec, Path({str(tmp_path)!r}), lock)
+spec = ProcessSpec("child", [sys.executable, "-c", {STUBBORN!r}], dict(os.environ), lambda: True)
+child = ManagedProcess(spec, Path({str(tmp_path)!r}), lock)
 child.start()
 print(child.process.pid, flush=True)
 time.sleep(600)
@@ -156,8 +152,8 @@ time.sleep(600)
     launcher = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert launcher.stdout
     number = int(launcher.stdout.readline())
-    wait_for(lambda: (tmp_path / "child.log").exists() and (tmp_path / "child.log").read_text().strip() == "up")
+    wait_until(lambda: (tmp_path / "child.log").exists() and (tmp_path / "child.log").read_text().strip() == "up")
     launcher.kill()
     launcher.wait()
-    wait_for(lambda: not runs(number))
+    wait_until(lambda: not runs(number))
     assert not runs(number)
