@@ -15,6 +15,7 @@ SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: run test test-repeat test-slow test-client test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean help
+.PHONY: bench-compare same-answers
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
@@ -42,6 +43,14 @@ lint: $(VENV)/.dev ## check style and types
 
 bench: $(VENV)/.dev ## measure planners in simulation and the server under load
 	@$(BIN)/python -m benchmarks
+
+bench-compare: $(VENV)/.dev ## measure plans, overhead and the loop in turn with commit BASE (SHORT=1: a first look)
+	@test -n "$(BASE)" || { echo "make bench-compare BASE=commit [SHORT=1]: the commit to compare this tree with"; exit 2; }
+	@$(BIN)/python -m benchmarks.compare --base "$(BASE)" $(if $(SHORT),--short)
+
+same-answers: $(VENV)/.dev ## compare the answers to forty recorded requests with those of commit BASE
+	@test -n "$(BASE)" || { echo "make same-answers BASE=commit: the commit whose answers are right"; exit 2; }
+	@$(BIN)/python -m benchmarks.same_answers --base "$(BASE)"
 
 pretrain: $(VENV)/.local ## make every model that ships from seeds (hours; QUICK=1: the whole path in minutes, for show; OUT, SHIP)
 	@$(BIN)/python -m services.pretrain --out "$(or $(OUT),$${DATA_DIR:-data}/pretrain$(if $(QUICK),-quick))" \

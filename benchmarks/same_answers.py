@@ -80,8 +80,8 @@ class Compared:
 def main(settings: Settings) -> int:
     base, now = (_answers(commit) for commit in (settings.base, settings.head))
     compared = [
-        Compared(request, *pair, next((reason for reason in settings.expected if INTENDED[reason](request)), None))
-        for request, *pair in zip(recorded(), base, now, strict=True)
+        Compared(request, was, is_now, next((reason for reason in settings.expected if INTENDED[reason](request)), None))
+        for request, was, is_now in zip(recorded(), base, now, strict=True)
     ]
     _show(Console(width=max(150, Console().width)), compared)
     commits = {"base": revision(settings.base), "head": revision(settings.head)}

@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.compare import images
-from benchmarks.compare.images import Camera
 from benchmarks.compare.requests import (
     LARGE,
     LEANING,
     LENGTH_HEADER,
+    TINY,
     Recorded,
     View,
     bare,
@@ -97,12 +97,12 @@ def _auto() -> list[Recorded]:
 
 
 def _gqcnn() -> list[Recorded]:
-    pile, leaning = clutter(10), clutter(11, LEANING)
+    pile, leaning, small = clutter(10), clutter(11, LEANING), few(TINY)
     failed = pile.known(seed=2, failed=[pile.failed(4, quality=0.8)], region=[40, 30, 280, 210])
     return [
         raw("gqcnn raw uint16", "gqcnn", images.millimetres(images.noisy(few().depth, 10)), few().known(seed=1)),
         raw("gqcnn failed", "gqcnn", images.noisy(pile.depth, 11), failed),
-        raw("fc_gqcnn raw float32", "fc_gqcnn", images.noisy(pile.depth, 12), pile.known(seed=3, n_grasps=20)),
+        raw("fc_gqcnn raw float32", "fc_gqcnn", images.noisy(small.depth, 12), small.known(seed=3, n_grasps=20)),
         form("fc_gqcnn leaning", "fc_gqcnn", {"depth": images.millimetres(leaning.depth)}, leaning.camera_only(seed=4)),
     ]
 
@@ -156,7 +156,7 @@ def _both_hands() -> list[Recorded]:
 
 
 def _other_endpoints() -> list[Recorded]:
-    pile, small = clutter(20), few(Camera(120, 160, 150.0))
+    pile, small = clutter(20), few(TINY)
     depth = images.noisy(pile.depth, 20)
     maps = form("heatmap endpoint, numbers", "dense", {"depth": images.millimetres(depth)}, pile.known(), path="/heatmap")
     drawn = form("heatmap endpoint, picture", "antipodal", {"depth": depth}, pile.known(), path="/heatmap", npys=["depth"])

@@ -15,6 +15,12 @@ STEP = 0.002
 TABLE_GREY = 110
 CAMERA_HEIGHT = 0.7
 
+Colour = tuple[int, int, int]
+RED: Colour = (190, 60, 50)
+BLUE: Colour = (50, 120, 190)
+GREEN: Colour = (60, 160, 70)
+YELLOW: Colour = (200, 180, 40)
+
 Outline = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 """(x, y, height), m, to whether the point belongs to the object."""
 
@@ -23,7 +29,7 @@ Outline = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 class Thing:
     outline: Outline
     height: float
-    colour: tuple[int, int, int] = (190, 60, 50)
+    colour: Colour
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ class Camera:
         of = self.intrinsics()
         u, v = np.meshgrid(np.arange(self.width), np.arange(self.height))
         inward = np.stack([(u - of["cx"]) / of["fx"], (v - of["cy"]) / of["fy"], np.ones(u.shape)], axis=-1)
-        return inward @ self.pose()[:3, :3].T
+        rays: np.ndarray = inward @ self.pose()[:3, :3].T
+        return rays
 
 
 def draw(things: Sequence[Thing], camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -73,23 +80,24 @@ def draw(things: Sequence[Thing], camera: Camera) -> tuple[np.ndarray, np.ndarra
     return depth.astype(np.float32), (colours[shows] * light[..., None]).astype(np.uint8), shows
 
 
-def box(x: float, y: float, length: float, width: float, height: float, angle: float = 0.0, colour=(190, 60, 50)) -> Thing:
+def box(x: float, y: float, length: float, width: float, height: float, angle: float = 0.0, colour: Colour = RED) -> Thing:
     """Lengths in m; angle of its long side from the base frame's x, rad."""
     sine, cosine = np.sin(angle), np.cos(angle)
 
     def outline(px: np.ndarray, py: np.ndarray, _: float) -> np.ndarray:
         dx, dy = px - x, py - y
-        return (np.abs(cosine * dx + sine * dy) <= length / 2) & (np.abs(cosine * dy - sine * dx) <= width / 2)
+        inside: np.ndarray = (np.abs(cosine * dx + sine * dy) <= length / 2) & (np.abs(cosine * dy - sine * dx) <= width / 2)
+        return inside
 
     return Thing(outline, height, colour)
 
 
-def cylinder(x: float, y: float, radius: float, height: float, colour=(50, 120, 190)) -> Thing:
+def cylinder(x: float, y: float, radius: float, height: float, colour: Colour = BLUE) -> Thing:
     """Standing upright."""
     return Thing(lambda px, py, _: np.hypot(px - x, py - y) <= radius, height, colour)
 
 
-def ball(x: float, y: float, radius: float, colour=(60, 160, 70)) -> Thing:
+def ball(x: float, y: float, radius: float, colour: Colour = GREEN) -> Thing:
     def outline(px: np.ndarray, py: np.ndarray, height: float) -> np.ndarray:
         return (px - x) ** 2 + (py - y) ** 2 + (height - radius) ** 2 <= radius**2
 
@@ -102,7 +110,7 @@ def few() -> list[Thing]:
         box(-0.07, 0.04, 0.12, 0.035, 0.04, 0.5),
         cylinder(0.08, 0.05, 0.025, 0.07),
         ball(0.02, -0.07, 0.03),
-        box(-0.10, -0.07, 0.07, 0.05, 0.012, -0.3, (200, 180, 40)),
+        box(-0.10, -0.07, 0.07, 0.05, 0.012, -0.3, YELLOW),
     ]
 
 
@@ -113,7 +121,8 @@ def clutter(seed: int, count: int = 9) -> list[Thing]:
     for _ in range(count):
         x, y = rng.uniform(-0.12, 0.12, 2)
         size, height, angle = rng.uniform(0.02, 0.06), rng.uniform(0.02, 0.07), rng.uniform(0, np.pi)
-        colour = tuple(int(level) for level in rng.integers(30, 230, 3))
+        red, green, blue = rng.integers(30, 230, 3).tolist()
+        colour = (red, green, blue)
         kind = rng.integers(3)
         if kind == 0:
             things.append(box(x, y, 2 * size, size, height, angle, colour))

@@ -19,6 +19,7 @@ from benchmarks.compare.images import Camera
 
 LARGE = Camera(480, 640, 600.0)
 SMALL = Camera()
+TINY = Camera(120, 160, 150.0)
 LEANING = Camera(tilt=0.35)
 LENGTH_HEADER = "Inference-Header-Content-Length"
 

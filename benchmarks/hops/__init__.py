@@ -1,0 +1,1 @@
+"""How many hands a request and an outcome pass through."""

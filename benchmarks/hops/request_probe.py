@@ -1,0 +1,116 @@
+"""Run the inference server under a profiler for one request: `python request_probe.py ROOT PORT REQUEST RESULT`.
+
+A program of its own that imports nothing of the project, so that it can look into any tree on PYTHONPATH. ROOT: folder of that
+tree. REQUEST: JSON {"path", "headers", "body"}, the body as base64. RESULT: file for what was seen, per thread {"calls",
+"files", "moves"}, the moves as pairs of files.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import defaultdict
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+READY_SECONDS = 180.0
+WARM_UP = 3
+"""Requests before the one that is looked at: what happens once only is no part of a request's way."""
+SETTLE_SECONDS = 0.5
+
+
+class Recorder:
+    """Profile function that keeps every call of a function of the project, per thread, while `on`."""
+
+    def __init__(self, root: str):
+        self.root, self.on = root + os.sep, False
+        self.calls: defaultdict[str, list[tuple[str | None, str]]] = defaultdict(list)
+        """File of the caller (None: no project code above) and of the function called."""
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
+        if self.on and event == "call" and self._counts(frame.f_code):
+            self.calls[threading.current_thread().name].append((self._caller(frame), self._short(frame.f_code)))
+
+    def _counts(self, code: CodeType) -> bool:
+        """Whether it is a function of the project; a comprehension is a part of one (`<listcomp>`, `<genexpr>`)."""
+        return code.co_filename.startswith(self.root) and not code.co_name.startswith("<")
+
+    def _caller(self, frame: FrameType) -> str | None:
+        """File of the project's function that the call comes from, across the frames of libraries in between."""
+        above = frame.f_back
+        while above is not None and not self._counts(above.f_code):
+            above = above.f_back
+        return None if above is None else self._short(above.f_code)
+
+    def _short(self, code: CodeType) -> str:
+        return code.co_filename[len(self.root) :]
+
+    def result(self) -> dict[str, Any]:
+        return {
+            thread: {
+                "calls": len(calls),
+                "files": len({callee for _, callee in calls}),
+                "moves": [(caller, callee) for caller, callee in calls if caller not in (None, callee)],
+            }
+            for thread, calls in self.calls.items()
+        }
+
+
+def watch(recorder: Recorder, port: int, request: dict[str, Any], result: Path) -> None:
+    """Wait for the server, look at one request, write what was seen, and stop the server."""
+    try:
+        until = time.monotonic() + READY_SECONDS
+        while not ready(port):
+            if time.monotonic() > until:
+                raise TimeoutError(f"the server was not ready within {READY_SECONDS:.0f} s")
+            time.sleep(0.2)
+        for _ in range(WARM_UP):
+            ask(port, request)
+        time.sleep(SETTLE_SECONDS)  # what the last of them left to be done is done
+        recorder.on = True
+        ask(port, request)
+        time.sleep(SETTLE_SECONDS)
+        recorder.on = False
+        result.write_text(json.dumps(recorder.result()))
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def ask(port: int, request: dict[str, Any]) -> None:
+    body = base64.b64decode(request["body"])
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}{request['path']}", body, request["headers"], method="POST")
+    with urllib.request.urlopen(asked, timeout=READY_SECONDS) as reply:
+        if not json.load(reply)["grasps"]:
+            raise ValueError("the request got no grasps: it did not go the whole way")
+
+
+def ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=2) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+def main() -> None:
+    root, port, request, result = sys.argv[1:]
+    recorder = Recorder(root)
+    asked = json.loads(Path(request).read_text())
+    threading.Thread(target=watch, args=(recorder, int(port), asked, Path(result)), daemon=True).start()
+    sys.argv = ["inference_server", "--port", port]
+    threading.setprofile(recorder)
+    sys.setprofile(recorder)
+    runpy.run_module("inference_server", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
