@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from services.pretrain_plan import CUPS, Step, plan
 from services.process import die_with_parent
@@ -29,10 +30,10 @@ class Notes:
 
     def __init__(self, folder: Path):
         self._path = folder / NOTES
-        self._done: dict[str, dict] = json.loads(self._path.read_bytes()) if self._path.is_file() else {}
+        self._done: dict[str, dict[str, Any]] = json.loads(self._path.read_bytes()) if self._path.is_file() else {}
 
     def done(self, step: Step) -> bool:
-        return self._done.get(step.name, {}).get("command") == lasting(step)
+        return bool(self._done.get(step.name, {}).get("command") == lasting(step))
 
     def write(self, step: Step, seconds: float) -> None:
         self._done[step.name] = {"command": lasting(step), "seconds": round(seconds, 1)}

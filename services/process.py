@@ -49,7 +49,7 @@ class ManagedProcess:
     spec: ProcessSpec
     logs_dir: Path
     lock_descriptor: int
-    process: subprocess.Popen | None = None
+    process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     restart_at: float = 0.0
     pause: float = field(default=FIRST_PAUSE, repr=False)

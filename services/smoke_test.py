@@ -88,7 +88,7 @@ def server(models: Path) -> Iterator[httpx.Client]:
         port.release()
 
 
-def _wait(client: httpx.Client, process: subprocess.Popen) -> None:
+def _wait(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         if process.poll() is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -113,7 +113,7 @@ class LiveDisplay:
         return table
 
 
-def _state(child: ManagedProcess, line: dict) -> Text:
+def _state(child: ManagedProcess, line: dict[str, Any]) -> Text:
     if child.finished:
         return Text("finished", style="green")
     if child.process is None:
