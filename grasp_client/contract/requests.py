@@ -14,13 +14,22 @@ MOST_FAILED = 64
 
 
 class FailedGrasp(ApiModel):
-    """A grasp that was tried without success, as it lies in the image that is sent. Without `angle` it counts for every angle,
-    without `depth` it is taken to be as far away as what it is compared with, without `quality` it counts as one of 0.9."""
+    """A grasp that was tried without success: its pose, or where it lies in the image that is sent. Without `angle` it counts
+    for every angle, without `depth` it is taken to be as far away as what it is compared with, without `quality` it counts as
+    one of 0.9. A pose says more than pixel, angle and depth, and is taken instead of them."""
 
-    center_px: UnboundedPixel = Field(description="(u, v), inside the image or not")
+    center_px: UnboundedPixel | None = Field(None, description="(u, v), inside the image or not")
     angle: float | None = Field(None, ge=-10, le=10, description="of the closing axis from +u towards +v, rad")
     depth: float | None = Field(None, gt=0, le=100, description="z of the grasp origin along the optical axis, m")
+    pose_camera: Pose | None = Field(None, description="of the grasp in the sent image's camera frame, 4x4")
+    pose_base: Pose | None = Field(None, description="of the grasp in the robot base frame, 4x4; used without pose_camera")
     quality: Probability | None = Field(None, description="predicted: the higher, the more its failure says")
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> FailedGrasp:
+        if self.center_px is None and self.pose_camera is None and self.pose_base is None:
+            raise ValueError("expected where the failed grasp was: center_px, pose_camera or pose_base")
+        return self
 
 
 class PlanRequest(ApiModel):
@@ -48,4 +57,13 @@ class PlanRequest(ApiModel):
     def _region_in_order(self) -> PlanRequest:
         if self.region and not (self.region[0] < self.region[2] and self.region[1] < self.region[3]):
             raise ValueError(f"region: expected [u0, v0, u1, v1] with u0 < u1 and v0 < v1, got {self.region}")
+        return self
+
+    @model_validator(mode="after")
+    def _failed_poses_have_a_frame(self) -> PlanRequest:
+        for failed in self.failed:
+            if (failed.pose_camera or failed.pose_base) and self.camera is None:
+                raise ValueError("failed: a pose is metric: send `camera`, or name the failed grasp by center_px")
+            if failed.pose_base and not failed.pose_camera and self.camera_pose is None:
+                raise ValueError("failed: pose_base needs `camera_pose`, or send pose_camera")
         return self

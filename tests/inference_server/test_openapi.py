@@ -39,7 +39,7 @@ def test_all_transports_and_errors_are_declared(server: Running) -> None:
 def test_failed_grasps_are_declared(server: Running) -> None:
     schemas = server.client.get("/openapi.json").json()["components"]["schemas"]
     assert schemas["PlanRequest"]["properties"]["failed"]["items"]["$ref"].endswith("/FailedGrasp")
-    assert set(schemas["FailedGrasp"]["properties"]) == {"center_px", "angle", "depth", "quality"}
+    assert set(schemas["FailedGrasp"]["properties"]) == {"center_px", "angle", "depth", "quality", "pose_camera", "pose_base"}
 
 
 def test_keys_are_declared_where_they_are_needed(server: Running) -> None:

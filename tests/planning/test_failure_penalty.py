@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from suction_scenes import item
 from table_scenes import Box, camera
 
 from grasp_client.contract import FailedGrasp, Grasp, GraspPlan, Gripper, PlanRequest
+from grasp_client.geometry import pose_from
 from grasp_client.observation import Observation
 from planning.base import PlanItem
-from planning.failure_penalty import expand_request, logit_penalty, penalize
+from planning.failure_penalty import distances_to_failures, expand_request, logit_penalty, penalize
 from planning.local import local_planner
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -38,8 +40,11 @@ def plan(name: str, asked: PlanItem) -> GraspPlan:
     return local_planner(name, MODELS).plan(*asked)
 
 
-def told(asked: PlanItem, *failed: Grasp | FailedGrasp, **options: object) -> PlanItem:
-    names = [FailedGrasp(center_px=each.center_px, angle=each.angle, depth=each.depth) for each in failed]
+def with_failed(asked: PlanItem, *failed: Grasp | FailedGrasp, **options: object) -> PlanItem:
+    names = [
+        each if isinstance(each, FailedGrasp) else FailedGrasp(center_px=each.center_px, angle=each.angle, depth=each.depth)
+        for each in failed
+    ]
     return asked[0], asked[1].model_copy(update={"failed": names, **options})
 
 
@@ -54,7 +59,7 @@ def test_every_planner_looks_elsewhere_after_failures(name: str, gripper: Grippe
     assert first.grasps, first.rejections
     best = first.grasps[0]
     # Whatever its quality says against the others: a few failures at one object outweigh it.
-    again = plan(name, told(asked, *[best] * 4))
+    again = plan(name, with_failed(asked, *[best] * 4))
     assert on_left(again.grasps[0]) != on_left(best)
     assert len(again.grasps) == 3
     assert [g.quality for g in again.grasps] == sorted((g.quality for g in again.grasps), reverse=True)
@@ -62,7 +67,7 @@ def test_every_planner_looks_elsewhere_after_failures(name: str, gripper: Grippe
 
 def test_what_did_not_fail_keeps_its_quality_and_the_failed_object_its_grasps() -> None:
     asked = scene(JAW, n_grasps=300)
-    before, after = plan("antipodal", asked), plan("antipodal", told(asked, plan("antipodal", asked).grasps[0]))
+    before, after = plan("antipodal", asked), plan("antipodal", with_failed(asked, plan("antipodal", asked).grasps[0]))
     quality = {tuple(grasp.center_px): grasp.quality for grasp in before.grasps}
     best = before.grasps[0]
     far = [grasp for grasp in after.grasps if on_left(grasp) != on_left(best)]
@@ -84,11 +89,11 @@ def test_without_failures_nothing_is_touched() -> None:
 def test_the_only_grasp_is_answered_again_with_less_quality_unless_that_is_too_little() -> None:
     asked = (block(), PlanRequest(camera=BLOCK_CAMERA, n_grasps=1))
     best = plan("antipodal", asked).grasps[0]
-    again = plan("antipodal", told(asked, best, n_grasps=1000))
+    again = plan("antipodal", with_failed(asked, best, n_grasps=1000))
     same = min(again.grasps, key=lambda grasp: np.hypot(*np.subtract(grasp.center_px, best.center_px)))
     assert same.center_px == pytest.approx(best.center_px, abs=1.0)
     assert 0 < same.quality < best.quality
-    refused = plan("antipodal", told(asked, *[best] * 5, min_quality=0.5))
+    refused = plan("antipodal", with_failed(asked, *[best] * 5, min_quality=0.5))
     assert refused.grasps == []
     assert refused.rejections["low_quality"] >= 1
 
@@ -98,7 +103,7 @@ def test_an_object_that_takes_all_places_does_not_hide_another() -> None:
     first = plan("antipodal", asked).grasps
     more = plan("antipodal", (asked[0], asked[1].model_copy(update={"n_grasps": 20}))).grasps
     assert all(on_left(grasp) for grasp in more), "a scene in which it does"
-    assert not all(on_left(grasp) for grasp in plan("antipodal", told(asked, *first)).grasps)
+    assert not all(on_left(grasp) for grasp in plan("antipodal", with_failed(asked, *first)).grasps)
 
 
 def test_doubt_falls_with_distance_and_angle_grows_with_the_promise_and_adds_up() -> None:
@@ -133,9 +138,53 @@ def test_distances_are_metric_with_or_without_a_camera(depth: float | None, metr
     assert left[3].quality < 0.05
 
 
+def moved(grasp: Grasp, lean: float = 0.0, along: float = 0.0) -> Grasp:
+    """A grasp leaned about its closing axis (rad) and moved along it (m)."""
+    cos, sin = math.cos(lean), math.sin(lean)
+    step = pose_from(np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]), np.array([along, 0, 0]))
+    return grasp.model_copy(update={"pose_camera": (np.asarray(grasp.pose_camera) @ step).tolist()})
+
+
+def test_a_failed_pose_counts_like_its_pixel_angle_and_depth() -> None:
+    asked = scene(JAW, n_grasps=30)
+    grasps = plan("antipodal", asked).grasps
+    best = grasps[0]
+    by_pixel = FailedGrasp(center_px=best.center_px, angle=best.angle, depth=best.depth)
+    in_base = (VIEW.pose @ np.asarray(best.pose_camera)).tolist()
+    expected = distances_to_failures(grasps, with_failed(asked, by_pixel))
+    for failed in (FailedGrasp(pose_camera=best.pose_camera), FailedGrasp(pose_base=in_base)):
+        found = distances_to_failures(grasps, with_failed(asked, failed))
+        assert np.allclose(found[0], expected[0], atol=1e-6)
+        assert np.allclose(found[1], expected[1], atol=1e-3)
+
+
+def test_a_failed_pose_tells_less_of_another_side_and_the_same_of_half_a_turn() -> None:
+    asked = scene(JAW, n_grasps=1)
+    [best] = plan("antipodal", asked).grasps
+    turned = np.asarray(best.pose_camera) @ np.diag([-1.0, -1.0, 1.0, 1.0])
+    failed = [moved(best).pose_camera, turned.tolist(), moved(best, lean=0.7).pose_camera, moved(best, along=0.02).pose_camera]
+    distance, turn = distances_to_failures([best], with_failed(asked, *(FailedGrasp(pose_camera=pose) for pose in failed)))
+    assert distance[0] == pytest.approx([0, 0, 0, 0.02], abs=1e-6)
+    assert turn[0] == pytest.approx([0, 0, 0.7, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("failed", "options", "message"),
+    [
+        ({"angle": 0.3}, {}, "center_px, pose_camera or pose_base"),
+        ({"pose_camera": np.eye(4).tolist()}, {}, "send `camera`"),
+        ({"pose_base": np.eye(4).tolist()}, {"camera": VIEW.intrinsics}, "needs `camera_pose`"),
+        ({"pose_camera": (2 * np.eye(4)).tolist()}, {"camera": VIEW.intrinsics}, "last row"),
+    ],
+)
+def test_failed_poses_are_checked(failed: dict, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PlanRequest(failed=[failed], **options)
+
+
 def test_colours_alone_look_elsewhere_too() -> None:
     asked = scene(JAW, n_grasps=2)
     colours = (Observation(rgb=asked[0].rgb), asked[1].model_copy(update={"camera": None, "camera_pose": None}))
     best = plan("heatmap", colours).grasps[0]
-    again = plan("heatmap", told(colours, *[best] * 6))
+    again = plan("heatmap", with_failed(colours, *[best] * 6))
     assert np.hypot(*np.subtract(again.grasps[0].center_px, best.center_px)) > 40
