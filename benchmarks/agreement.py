@@ -61,7 +61,7 @@ def compare(kind: str, settings: Settings, models: Path) -> dict[str, list[int]]
             scene = fast.build(spec)
         except SceneError:
             continue
-        twin = Scene(slow, spec, scene.conditions, scene.placed)
+        twin = Scene(slow.simulation, spec, scene.conditions, scene.placed)
         view = scene.observe()
         for trial, candidate in enumerate(candidates(scene, mix, planner, planner, hand)):
             pose = pose_in_base(candidate.grasp, np.asarray(view.camera_pose))

@@ -10,6 +10,7 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -48,10 +49,11 @@ def _wait(device: torch.device) -> None:
 
 def make(architecture: str, device: torch.device, **parameters: object) -> nn.Module:
     torch.manual_seed(0)
-    return build_network(architecture, dict(parameters)).eval().to(device, memory_format=torch.channels_last)  # as served
+    network = build_network(architecture, dict(parameters)).eval().to(device)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # as served
 
 
-def crops_per_second(device: torch.device, batches: list[int], least: float) -> list[dict]:
+def crops_per_second(device: torch.device, batches: list[int], least: float) -> list[dict[str, Any]]:
     rows = []
     for architecture in CROP_NETWORKS:
         network = make(architecture, device)
@@ -65,7 +67,7 @@ def crops_per_second(device: torch.device, batches: list[int], least: float) -> 
     return rows
 
 
-def dense_against_crops(device: torch.device, least: float) -> list[dict]:
+def dense_against_crops(device: torch.device, least: float) -> list[dict[str, Any]]:
     """Every 32x32 window of a picture: one fully convolutional pass against one forward pass per window."""
     picture = 0.7 + 0.02 * torch.randn(1, 1, SIDE, SIDE, device=device)
     rows = []
@@ -87,7 +89,7 @@ def dense_against_crops(device: torch.device, least: float) -> list[dict]:
     return rows
 
 
-def batched_against_alone(device: torch.device, least: float) -> list[dict]:
+def batched_against_alone(device: torch.device, least: float) -> list[dict[str, Any]]:
     """The crops of one plan: cut and scored together against one after the other."""
     image = 0.7 + 0.02 * torch.randn(480, 640, device=device)
     rows = []
@@ -99,7 +101,7 @@ def batched_against_alone(device: torch.device, least: float) -> list[dict]:
         depths = torch.full((POLICY_GRASPS,), 0.7, device=device)
 
         def score(
-            part: slice, network: nn.Module = network, size: int = size, at: tuple = (centers, angles, scale, depths)
+            part: slice, network: nn.Module = network, size: int = size, at: tuple[Any, ...] = (centers, angles, scale, depths)
         ) -> None:
             patches = crop(image, at[0][part], at[1][part], at[2][part], (size, size))
             network(patches, at[3][part]) if network.takes_gripper_depth else network(patches)

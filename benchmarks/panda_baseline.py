@@ -7,6 +7,7 @@ moved by position control until it is reached): nothing is cached, checked befor
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pybullet
@@ -50,7 +51,8 @@ class PandaBaseline:
         self._step(100)
         self._move(panda, (x, y, 0.15), yaw, opening=0.0)
         self._step(50)
-        return client.getBasePositionAndOrientation(item)[0][2] > rest + 0.05
+        result: bool = client.getBasePositionAndOrientation(item)[0][2] > rest + 0.05
+        return result
 
     def _drop(self, rng: np.random.Generator) -> int:
         number = int(rng.integers(0, 100))
@@ -59,14 +61,15 @@ class PandaBaseline:
         orientation = self.client.getQuaternionFromEuler((0, 0, rng.uniform(-math.pi, math.pi)))
         item = self.client.loadURDF(f"random_urdfs/{number:03d}/{number:03d}.urdf", position, orientation)
         self._step(120)
-        return item
+        result: int = item
+        return result
 
     def _picture(self) -> None:
         view = self.client.computeViewMatrix((0.35, 0, 0.25), (0.35, 0, 0), (-1, 0, 0))
         projection = self.client.computeProjectionMatrixFOV(61.93, 1, 0.01, 1)
         self.client.getCameraImage(IMAGE, IMAGE, view, projection, renderer=pybullet.ER_TINY_RENDERER)
 
-    def _move(self, panda: int, position: tuple, yaw: float, opening: float) -> None:
+    def _move(self, panda: int, position: tuple[Any, ...], yaw: float, opening: float) -> None:
         """Up to 10 rounds of inverse kinematics, each followed for up to 100 steps, until the tool is within 1 mm."""
         orientation = self.client.getQuaternionFromEuler((DOWN[0], DOWN[1], DOWN[2] + yaw))
         self._jaw(panda, opening)

@@ -10,6 +10,7 @@ import argparse
 import gc
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ def scenes(count: int, width: int, height: int, profile: str) -> list[tuple[Obse
 
 def yardstick() -> float:
     """Median ms of one convolution, 32 to 32 channels of 3x3, over 640x480."""
-    layer = torch.nn.Conv2d(32, 32, 3, padding=1).to(memory_format=torch.channels_last)
+    layer = torch.nn.Conv2d(32, 32, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     image = torch.randn(1, 32, 480, 640).to(memory_format=torch.channels_last)
     times = []
     with torch.inference_mode():
@@ -52,7 +53,7 @@ def yardstick() -> float:
     return float(np.median(times))
 
 
-def measure(name: str, models: Path, seen: list[tuple[Observation, PlanRequest]], repeats: int) -> dict:
+def measure(name: str, models: Path, seen: list[tuple[Observation, PlanRequest]], repeats: int) -> dict[str, Any]:
     """Percentiles of the time of a plan, ms."""
     planner = local_planner(name, models)
     if "suction" in name:
@@ -85,7 +86,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path, default=Path("data/bench/planners.json"))
     options = parser.parse_args()
-    seen = scenes(options.scenes, *options.size, options.profile)
+    width, height = options.size
+    seen = scenes(options.scenes, width, height, options.profile)
     rows = []
     for threads in options.threads:
         torch.set_num_threads(threads)

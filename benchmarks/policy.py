@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def network(architecture: str) -> LoadedNetwork:
     return LoadedNetwork(architecture, 1, make(architecture, torch.device("cpu")), card, torch.device("cpu"))
 
 
-def measure(architecture: str, seen: list, ways: dict) -> list[dict]:
+def measure(architecture: str, seen: list[Any], ways: dict[str, Any]) -> list[dict[str, Any]]:
     """Median seconds of a plan by each way, how many times the first, and the share of equal best grasps."""
     loaded, rows = network(architecture), []
     plans: dict[str, list[GraspPlan]] = {}
@@ -97,7 +98,8 @@ def measure(architecture: str, seen: list, ways: dict) -> list[dict]:
                 "same": same,
             }
         )
-    return [{**row, "ratio": row["p50_s"] / rows[0]["p50_s"]} for row in rows]
+    first = float(rows[0]["p50_s"])
+    return [{**row, "ratio": float(row["p50_s"]) / first} for row in rows]
 
 
 def _same(one: GraspPlan, other: GraspPlan) -> bool:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -86,7 +87,7 @@ def labels(kind: str, models: Path) -> Callable[[int], int]:
     return attempt
 
 
-def _label_rate(seconds: float, result: multiprocessing.Queue) -> None:
+def _label_rate(seconds: float, result: multiprocessing.Queue[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         attempt = labels("single", Path(folder))
         attempt(10_000)
@@ -107,7 +108,8 @@ def wall_rate(processes: int, seconds: float) -> float:
     rates = [result.get() for _ in workers]
     for worker in workers:
         worker.join()
-    return sum(rates)
+    value: float = sum(rates)
+    return value
 
 
 def worker_rate(url: str, worlds: int, attempts: int) -> float:

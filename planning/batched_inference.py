@@ -6,7 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -93,7 +93,7 @@ def run_batched(works: Sequence[InferenceSteps[Result]]) -> list[tuple[Result, f
 
 def _alike(asks: dict[int, NetworkCall]) -> list[list[int]]:
     """Questions that one pass can answer: to the same network, with rows of the same shape."""
-    groups: dict[tuple, list[int]] = {}
+    groups: dict[tuple[Any, ...], list[int]] = {}
     for k, ask in asks.items():
         groups.setdefault((id(ask.network.module), tuple(each.shape[1:] for each in ask.inputs)), []).append(k)
     return list(groups.values())

@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -143,7 +144,7 @@ class ShardReader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.index: dict = json.loads((folder / "index.json").read_bytes())
+            self.index: dict[str, Any] = json.loads((folder / "index.json").read_bytes())
         except (OSError, ValueError) as error:
             raise ShardError(f"{folder}: cannot read index.json: {error}") from None
         if self.index.get("v") != INDEX_VERSION:
@@ -169,7 +170,7 @@ class ShardReader:
         return self.rows[i]["at"][name]
 
     @cached_property
-    def rows(self) -> list[dict]:
+    def rows(self) -> list[dict[str, Any]]:
         """The lines as they are stored, {id, meta, at}: plain JSON, cheaper than `Outcome` where no image is needed."""
         try:
             with open(self.folder / "outcomes.jsonl", encoding="utf-8") as file:

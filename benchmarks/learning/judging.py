@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -51,7 +52,7 @@ def known_rates(most: int, seed: int) -> list[dict[str, float]]:
     for champion, candidate in RATES:
         rng = np.random.default_rng([seed, round(1e3 * champion), round(1e3 * candidate)])
         verdicts = [judged(_drawn(champion, candidate, rng), most) for _ in range(TRIALS)]
-        promoted, used = (np.mean([each[k] for each in verdicts]) for k in (0, 1))
+        promoted, used = (float(np.mean([each[k] for each in verdicts])) for k in (0, 1))
         rows.append({"champion": champion, "candidate": round(candidate, 3), "promoted": promoted, "mean_pairs": used})
     return rows
 
@@ -67,7 +68,7 @@ def _drawn(champion: float, candidate: float, rng: np.random.Generator) -> Itera
             yield bool(rng.random() < mean - half), bool(rng.random() < mean + half)
 
 
-def real_pairs(models: Path, good: int, bad: int, kept: Path, most: int, seed: int) -> dict:
+def real_pairs(models: Path, good: int, bad: int, kept: Path, most: int, seed: int) -> dict[str, Any]:
     """Twenty trials each way on pairs that were really executed, drawn with replacement."""
     tried = results(models, [good, bad], REAL, kept)
     rng, counts = np.random.default_rng(seed), {}
@@ -89,7 +90,7 @@ def report(out: Path, models: Path, champion: int | None, seed: int) -> Path:
     return out / "judge.json"
 
 
-def rollback(out: Path, shipped: Path, seed: int) -> dict:
+def rollback(out: Path, shipped: Path, seed: int) -> dict[str, Any]:
     """The running loop, a champion whose order of grasps is turned round, put in by hand; how it goes out again."""
     data = out / f"rollback-{seed}"
     variables = {"SEED": str(seed), "SHIPPED_MODELS_DIR": str(shipped.resolve()), "ROUND_OUTCOMES": "100000", "WORLDS": "2"}
@@ -120,7 +121,7 @@ def _served(data: Path, version: int) -> int:
     )
 
 
-def _wait(condition, still_runs) -> None:
+def _wait(condition: Callable[[], bool], still_runs: Callable[[], None]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         still_runs()

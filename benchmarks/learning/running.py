@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from shared.shards import ShardReader, shard_folders
 
@@ -26,7 +27,7 @@ class LoopFailed(RuntimeError):
 class Loop:
     """The launcher, and what it says."""
 
-    process: subprocess.Popen
+    process: subprocess.Popen[Any]
     said: Path
 
     def poll(self) -> None:
@@ -37,7 +38,8 @@ class Loop:
     @property
     def url(self) -> str:
         """Of the server that it started last."""
-        return re.findall(r"server at (\S+),", self.said.read_text())[-1]
+        result: str = re.findall(r"server at (\S+),", self.said.read_text())[-1]
+        return result
 
 
 def start(data: Path, variables: dict[str, str]) -> Loop:
@@ -50,7 +52,7 @@ def start(data: Path, variables: dict[str, str]) -> Loop:
         return Loop(subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True), said)
 
 
-def stored(data: Path) -> list[tuple[float, dict]]:
+def stored(data: Path) -> list[tuple[float, dict[str, Any]]]:
     """(time, meta) of every stored attempt, in order of time."""
     rows = (row["meta"] for folder in shard_folders(data / "shards") for row in ShardReader(folder).rows)
     return sorted(((meta["time"], meta) for meta in rows), key=lambda pair: pair[0])

@@ -44,7 +44,7 @@ def random_weights(models: Path, seed: int) -> None:
     if registry.champion("dense") is None:
         torch.manual_seed(seed)
         network = build_network("dense", {})
-        network.head[-1].reset_parameters()  # type: ignore[index,union-attr,operator]
+        network.head[-1].reset_parameters()  # type: ignore[index,union-attr]
         card = ModelCard(name="dense", architecture="dense", note=UNTRAINED, seeds={"initialisation": seed})
         registry.promote("dense", registry.publish("dense", weights_of(network), card))
 

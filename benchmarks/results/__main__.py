@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.results.calibration import draw_selected
 from benchmarks.results.cards import write_simulated
@@ -26,7 +27,7 @@ CUP_RADIUS = 0.0075
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def measure(row: Row, options: argparse.Namespace) -> dict:
+def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     """The row's result, measured now unless a file holds it."""
     path = options.out / f"{row.name}.json"
     if not path.is_file():
@@ -43,7 +44,8 @@ def measure(row: Row, options: argparse.Namespace) -> dict:
         result = json.loads(path.read_bytes())
         result |= {"seconds": round(time.monotonic() - started, 1), "command": command}
         path.write_text(json.dumps(result))
-    return json.loads(path.read_bytes())
+    value: dict[str, Any] = json.loads(path.read_bytes())
+    return value
 
 
 def _cup(folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 BINS = 10
 
 
-def selected_grasps(result: dict, planner: str) -> tuple[np.ndarray, np.ndarray]:
+def selected_grasps(result: dict[str, Any], planner: str) -> tuple[np.ndarray, np.ndarray]:
     """Promised quality and success (N,) of the grasps that a planner chose and a hand executed."""
     attempts = [attempt for trial in result["rounds"][planner] for attempt in trial["attempts"]]
     return np.array([a["quality"] for a in attempts], float), np.array([a["success"] for a in attempts], float)
@@ -24,7 +25,7 @@ def expected_error(predicted: np.ndarray, achieved: np.ndarray) -> float:
     return float(sum(gaps) / max(len(predicted), 1))
 
 
-def draw_selected(results: Mapping[str, dict], path: Path) -> dict[tuple[str, str], dict[str, float]]:
+def draw_selected(results: Mapping[str, dict[str, Any]], path: Path) -> dict[tuple[str, str], dict[str, float]]:
     """Draws predicted against achieved for every row and planner that predicts; n, mean prediction, success and ECE of each."""
     figure = Figure(figsize=(6, 6), layout="constrained")
     axes = figure.add_subplot(

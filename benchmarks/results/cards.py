@@ -10,7 +10,7 @@ from typing import Any
 from shared.registry import Registry
 
 
-def write_simulated(models: Path, results: Mapping[str, dict]) -> None:
+def write_simulated(models: Path, results: Mapping[str, dict[str, Any]]) -> None:
     """Into each measured version's `simulated`: attempts, successes, rate and interval by row."""
     registry = Registry(models)
     found: dict[str, dict[str, Any]] = defaultdict(dict)

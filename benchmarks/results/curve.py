@@ -45,7 +45,8 @@ def measured(planner: str, profile: str, folder: Path, models: Path, options: ar
         scenes = ["single", "--profile", profile, "--rounds", str(options.rounds), "--no-baselines"]
         which = ["--planner", planner, "--models-dir", str(models), "--workers", str(options.workers)]
         _run("sim_worker.benchmark", *scenes, *which, "--json", str(result))
-    return json.loads(result.read_bytes())["planners"][planner]["first_attempt"]
+    value: dict[str, Any] = json.loads(result.read_bytes())["planners"][planner]["first_attempt"]
+    return value
 
 
 def _run(module: str, *arguments: str) -> None:

@@ -43,7 +43,7 @@ learned from, each time from random weights (`python -m benchmarks.results.curve
 
 def page(
     rows: Sequence[Row],
-    results: Mapping[str, dict],
+    results: Mapping[str, dict[str, Any]],
     selected: Mapping[tuple[str, str], Mapping[str, float]],
     models: Path,
     curve: bool = False,
@@ -71,7 +71,7 @@ def _table(title: str, columns: Sequence[str], lines: Sequence[Sequence[str]], n
     return f"## {title}\n\n{table}\n" + (f"\n{note}\n" if note else "")
 
 
-def _single(rows: Sequence[Row], results: Mapping[str, dict]) -> str:
+def _single(rows: Sequence[Row], results: Mapping[str, dict[str, Any]]) -> str:
     lines = []
     for row, planner, figures in _measured(rows, results):
         first = figures["first_attempt"]
@@ -81,7 +81,7 @@ def _single(rows: Sequence[Row], results: Mapping[str, dict]) -> str:
     return _table("One attempt per scene", ["protocol", "profile", "planner", "success", "n", "goal", "failures"], lines)
 
 
-def _clearing(rows: Sequence[Row], results: Mapping[str, dict]) -> str:
+def _clearing(rows: Sequence[Row], results: Mapping[str, dict[str, Any]]) -> str:
     lines = []
     for row, planner, figures in _measured(rows, results):
         gsr, dr = (f"{f['value']:.3f} [{f['low']:.3f}, {f['high']:.3f}]" for f in (figures["gsr"], figures["dr"]))
@@ -92,13 +92,13 @@ def _clearing(rows: Sequence[Row], results: Mapping[str, dict]) -> str:
     return _table("Clearing", columns, lines, TOLD_NOTE if told else "")
 
 
-def _measured(rows: Sequence[Row], results: Mapping[str, dict]) -> Iterator[tuple[Row, str, dict]]:
+def _measured(rows: Sequence[Row], results: Mapping[str, dict[str, Any]]) -> Iterator[tuple[Row, str, dict[str, Any]]]:
     for row in rows:
         for planner, figures in results[row.name]["planners"].items():
             yield row, planner, figures
 
 
-def _earlier(results: Mapping[str, dict], registry: Registry) -> str:
+def _earlier(results: Mapping[str, dict[str, Any]], registry: Registry) -> str:
     """Says which rows were measured with other versions than ship; nothing when none was."""
     ships = {f"{name}:{registry.champion(name)}" for name in registry.names()}
     planners = ((row, figures) for row, result in results.items() for figures in result["planners"].values())
@@ -114,7 +114,7 @@ def _failures(figures: Mapping[str, Any]) -> str:
     return ", ".join(f"{count} {cause}" for cause, count in sorted(figures["failures"].items())) or "none"
 
 
-def _paired(results: Mapping[str, dict]) -> str:
+def _paired(results: Mapping[str, dict[str, Any]]) -> str:
     lines = []
     for name, result in results.items():
         clearing = result["protocol"]["kind"] != "single"
@@ -163,7 +163,7 @@ def _model(card: ModelCard, megabytes: float) -> list[str]:
     return [f"`{card.name}`", card.architecture, str(learned), held_out, *metrics, f"{megabytes:.1f} MB", *made]
 
 
-def _again(rows: Sequence[Row], results: Mapping[str, dict]) -> str:
+def _again(rows: Sequence[Row], results: Mapping[str, dict[str, Any]]) -> str:
     lines = ["## Measure again", "", "`make evaluate`, or row by row with `python -m sim_worker.benchmark`:", "", "```"]
     for row in rows:
         cup = " --gripper cup.json" if row.cup else ""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from benchmarks.results.rows import Row
 
 
-def draw_success(rows: Sequence[Row], results: Mapping[str, dict], path: Path) -> None:
+def draw_success(rows: Sequence[Row], results: Mapping[str, dict[str, Any]], path: Path) -> None:
     """Success rate of an attempt (GSR where a scene is cleared), 95 % intervals, one line per row and planner."""
     lines = [(row, planner) for row in rows for planner in results[row.name]["planners"]]
     figure = Figure(figsize=(9, 0.32 * len(lines) + 1.2), layout="constrained")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import uvicorn
@@ -43,7 +44,7 @@ def plain_app() -> FastAPI:
     app = FastAPI()
 
     @app.post("/predict_grasp")
-    async def predict(request: Request) -> dict:
+    async def predict(request: Request) -> dict[str, Any]:
         depth = metres(await request.body())
         return {"grasps": [], "shape": list(depth.shape), "timings_ms": {"plan": cost.forward(1)}}
 

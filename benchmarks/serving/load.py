@@ -163,7 +163,7 @@ async def fleet(port: int, request: bytes, clients: int, seconds: float) -> Load
     return load
 
 
-async def one_by_one(port: int, request: bytes, seconds: float) -> list[tuple[float, dict]]:
+async def one_by_one(port: int, request: bytes, seconds: float) -> list[tuple[float, dict[str, Any]]]:
     """Milliseconds by the client's clock and the parsed reply of each request of a single client."""
     connection, answers = Connection(port), []
     until = time.perf_counter() + seconds

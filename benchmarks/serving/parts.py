@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import numpy as np
@@ -38,7 +39,7 @@ def request(planner: str, size: tuple[int, int] = SIZE, **headers: str) -> bytes
     return post("/predict_grasp", scene(size).tobytes(), {**raw, "X-Request": json.dumps(options), **headers})
 
 
-def overhead(server: Server, planner: str, seconds: float) -> dict:
+def overhead(server: Server, planner: str, seconds: float) -> dict[str, Any]:
     """One client: its clock minus the time that the network or planner took, and the stages that the reply names. ms."""
     run(one_by_one(server.port, request(planner), seconds / 4))
     answers = run(one_by_one(server.port, request(planner), seconds))
@@ -50,17 +51,17 @@ def overhead(server: Server, planner: str, seconds: float) -> dict:
     return {"n": len(answers), "p50": p50, "p95": p95, "reply_p50": float(np.median(took)), "stages": stages}
 
 
-def closed(server: Server, clients: int, seconds: float) -> dict:
+def closed(server: Server, clients: int, seconds: float) -> dict[str, Any]:
     """A closed loop, with the batches it led to and what it cost."""
     return _measured(server, lambda: run(closed_loop(server.port, request("gpu_like"), clients, seconds)))
 
 
-def opened(server: Server, rate: float, seconds: float) -> dict:
+def opened(server: Server, rate: float, seconds: float) -> dict[str, Any]:
     """An open loop of `rate` requests per second."""
     return _measured(server, lambda: run(open_loop(server.port, request("gpu_like"), rate, seconds)))
 
 
-def _measured(server: Server, load: Callable[[], Load]) -> dict:
+def _measured(server: Server, load: Callable[[], Load]) -> dict[str, Any]:
     before, used = _look(server), cpu_seconds(server.process.pid)
     result = load()
     used = cpu_seconds(server.process.pid) - used
@@ -69,9 +70,10 @@ def _measured(server: Server, load: Callable[[], Load]) -> dict:
     return row | ({"batches": batch_histogram(before, _look(server))} if before else {})
 
 
-def flood(server: Server, planner: str, seconds: float, times: float) -> dict:
+def flood(server: Server, planner: str, seconds: float, times: float) -> dict[str, Any]:
     """One address sends `times` as much as can be answered while another asks now and then; and the calm before and after."""
-    asking = request(planner, **{"X-Deadline-Ms": str(DEADLINE_MS)})
+    deadline: dict[str, Any] = {"X-Deadline-Ms": str(DEADLINE_MS)}
+    asking = request(planner, **deadline)
     before = run(closed_loop(server.port, asking, CALM_CLIENTS, seconds))
     capacity = run(closed_loop(server.port, asking, 4 * CALM_CLIENTS, seconds)).summary()["per_second"]
 
@@ -89,7 +91,7 @@ def flood(server: Server, planner: str, seconds: float, times: float) -> dict:
     }  # fmt: skip
 
 
-def fleet_of(server: Server, size: tuple[int, int], clients: int, seconds: float) -> dict:
+def fleet_of(server: Server, size: tuple[int, int], clients: int, seconds: float) -> dict[str, Any]:
     """Clients with an address each, one request per second each: what is answered, and how evenly."""
     with queue_depth(server.url) as depth:
         row = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import torch
@@ -45,7 +46,7 @@ def _publish(registry: Registry, card: ModelCard, weights: bytes, versions: int)
     registry.promote(card.name, 1)
 
 
-def reloads(server: Server, registry: Registry, planner: str, count: int, seconds: float) -> dict:
+def reloads(server: Server, registry: Registry, planner: str, count: int, seconds: float) -> dict[str, Any]:
     """Latency without reloads; with `count` of them, one after the other, under the same load; and what comes of versions
     that are damaged."""
     model, clients = RELOADED[planner]
@@ -83,7 +84,7 @@ def reloads(server: Server, registry: Registry, planner: str, count: int, second
     }  # fmt: skip
 
 
-async def _under_load(server: Server, asking: bytes, clients: int, work: Callable) -> Load:
+async def _under_load(server: Server, asking: bytes, clients: int, work: Callable[..., Any]) -> Load:
     going = True
     loading = asyncio.create_task(closed_loop(server.port, asking, clients, 0.0, more=lambda: going))
     async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:

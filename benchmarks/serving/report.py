@@ -17,7 +17,7 @@ def show(console: Console, figures: dict[str, Any]) -> None:
             print_part(console, figures[part])
 
 
-def _overhead(console: Console, rows: dict[str, dict]) -> None:
+def _overhead(console: Console, rows: dict[str, dict[str, Any]]) -> None:
     table = Table("server", "planner", "overhead p50 ms", "p95", "reply p50 ms", "n", "stages, p50 ms", title="One client")
     for name, row in rows.items():
         server, planner = name.split(" ")
@@ -26,7 +26,7 @@ def _overhead(console: Console, rows: dict[str, dict]) -> None:
     console.print(table)
 
 
-def _loop(console: Console, title: str, unit: str, servers: dict[str, dict[str, dict]]) -> None:
+def _loop(console: Console, title: str, unit: str, servers: dict[str, dict[str, dict[str, Any]]]) -> None:
     columns = ("server", unit, "answered/s", "p50 ms", "p95", "p99", "n", "not 200", "x plain", "CPU ms each", "batches")
     table = Table(*columns, title=title)
     for name, rows in servers.items():
@@ -40,7 +40,7 @@ def _loop(console: Console, title: str, unit: str, servers: dict[str, dict[str, 
     console.print(table)
 
 
-def _reload(console: Console, rows: dict[str, dict]) -> None:
+def _reload(console: Console, rows: dict[str, dict[str, Any]]) -> None:
     table = Table(
         "planner", "reloads", "clients", "failed", "requests", "p99 calm ms", "p99 reloading ms", "ratio", title="Reload"
     )
@@ -57,7 +57,7 @@ def _reload(console: Console, rows: dict[str, dict]) -> None:
         console.print(f"{planner}: meanwhile {bad['n']} requests answered, {bad['statuses']}, broken {bad['broken']}")
 
 
-def _flood(console: Console, rows: dict[str, dict]) -> None:
+def _flood(console: Console, rows: dict[str, dict[str, Any]]) -> None:
     for planner, row in rows.items():
         table = Table("", "n", "per s", "p50 ms", "p95", "p99", "most", title=f"Flood of {planner}")
         for name in ("before", "accepted", "refused", "trickle", "after"):
@@ -71,7 +71,7 @@ def _flood(console: Console, rows: dict[str, dict]) -> None:
         )
 
 
-def _fleet(console: Console, rows: dict[str, dict]) -> None:
+def _fleet(console: Console, rows: dict[str, dict[str, Any]]) -> None:
     columns = (
         "clients",
         "image",
@@ -93,7 +93,7 @@ def _fleet(console: Console, rows: dict[str, dict]) -> None:
     console.print(table)
 
 
-def _memory(console: Console, row: dict) -> None:
+def _memory(console: Console, row: dict[str, Any]) -> None:
     samples = [megabytes for _, megabytes in row["samples"]]
     console.print(
         f"memory of {OURS}: {samples[0]:.0f} MB at first, {max(samples):.0f} MB at most, {samples[-1]:.0f} MB at last"
@@ -130,7 +130,7 @@ def draw(figures: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def _lines(axis: Any, servers: dict, key: str, title: str, below: str, log_y: bool = True) -> None:
+def _lines(axis: Any, servers: dict[str, Any], key: str, title: str, below: str, log_y: bool = True) -> None:
     for name, rows in servers.items():
         points = [(float(load), row[key]) for load, row in rows.items() if key in row]
         if points:
@@ -144,7 +144,7 @@ def _lines(axis: Any, servers: dict, key: str, title: str, below: str, log_y: bo
         axis.legend()
 
 
-def _batches(axis: Any, rows: dict[str, dict]) -> None:
+def _batches(axis: Any, rows: dict[str, dict[str, Any]]) -> None:
     for clients, row in rows.items():
         total = sum(row["batches"].values())
         axis.plot(
@@ -156,8 +156,8 @@ def _batches(axis: Any, rows: dict[str, dict]) -> None:
         axis.legend()
 
 
-def _tails(axis: Any, figures: dict) -> None:
-    bars = {}
+def _tails(axis: Any, figures: dict[str, Any]) -> None:
+    bars: dict[str, float] = {}
     for planner, row in figures.get("reload", {}).items():
         bars |= {f"{planner}\ncalm": row["calm"]["p99"], f"{planner}\n{row['reloads']} reloads": row["busy"]["p99"]}
     for planner, row in figures.get("flood", {}).items():
@@ -171,7 +171,7 @@ def _tails(axis: Any, figures: dict) -> None:
     axis.grid(alpha=0.3, axis="y")
 
 
-def _resident(axis: Any, memory: dict) -> None:
+def _resident(axis: Any, memory: dict[str, Any]) -> None:
     if memory.get("samples"):
         axis.plot(*zip(*memory["samples"], strict=True))
         for at, part in memory["parts"]:

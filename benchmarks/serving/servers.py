@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -26,7 +27,7 @@ START_SECONDS = 120
 class Server:
     name: str
     port: int
-    process: subprocess.Popen
+    process: subprocess.Popen[Any]
 
     @property
     def url(self) -> str:
@@ -57,7 +58,8 @@ def comparison(kind: str) -> Iterator[Server]:
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        result: int = probe.getsockname()[1]
+        return result
 
 
 @contextmanager
@@ -91,7 +93,7 @@ def _started(
                 os.kill(member, signal.SIGKILL)
 
 
-def _wait(url: str, process: subprocess.Popen, name: str) -> None:
+def _wait(url: str, process: subprocess.Popen[Any], name: str) -> None:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         if process.poll() is not None:

@@ -2,7 +2,7 @@
 
 # LitServe reads the annotation of `request`, and cannot read one that is text: no postponed annotations here.
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import litserve
 import numpy as np
@@ -17,7 +17,7 @@ WAIT_SECONDS = 0.001
 Raw = Annotated[bytes, Body(media_type="application/octet-stream")]
 
 
-class Api(litserve.LitAPI):
+class Api(litserve.LitAPI):  # type: ignore[misc]  # installed by hand, without types
     """The web process sends the bytes through LitServe's queue to the worker, which decodes and answers batches of them."""
 
     def setup(self, device: str) -> None:
@@ -29,14 +29,14 @@ class Api(litserve.LitAPI):
     def batch(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         return inputs
 
-    def predict(self, inputs: list[np.ndarray]) -> list[dict]:
+    def predict(self, inputs: list[np.ndarray]) -> list[dict[str, Any]]:
         took = cost.forward(len(inputs))
         return [{"grasps": [], "shape": list(depth.shape), "timings_ms": {"plan": took}} for depth in inputs]
 
-    def unbatch(self, outputs: list[dict]) -> list[dict]:
+    def unbatch(self, outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return outputs
 
-    def encode_response(self, output: dict) -> dict:
+    def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
         return output
 
 

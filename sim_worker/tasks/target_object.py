@@ -19,4 +19,5 @@ def object_at(view: CameraView, pose: np.ndarray) -> str | None:
     points = deproject(np.stack([u, v], axis=1), depth[v, u], view.camera)
     origin = np.linalg.inv(np.asarray(view.camera_pose)) @ pose[:, 3]
     nearest = int(np.argmin(np.linalg.norm(points - origin[:3], axis=1)))
-    return view.objects[view.segmentation[v[nearest], u[nearest]] - 1]
+    result: str | None = view.objects[view.segmentation[v[nearest], u[nearest]] - 1]
+    return result

@@ -15,7 +15,8 @@ def jaw(u: float, v: float, angle: float = 0.0, quality: float = 1.0, **fields) 
 
 def touched(picture: np.ndarray, background: np.ndarray = GREY) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the pixels that differ from the background."""
-    return np.nonzero((np.abs(picture.astype(int) - background) > 40).any(axis=-1))
+    rows, columns = np.nonzero((np.abs(picture.astype(int) - background) > 40).any(axis=-1))
+    return rows, columns
 
 
 def test_near_is_lighter_than_far_and_no_reading_is_black():

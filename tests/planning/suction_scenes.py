@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from table_scenes import Box, Camera, Cylinder, render
@@ -52,7 +53,7 @@ class LeaningBox:
         return np.where((near <= far) & (near > 0), near, np.inf)
 
 
-Solid = Box | Cylinder | LeaningBox
+Solid: TypeAlias = Box | Cylinder | LeaningBox
 
 
 def item(view: Camera, solids: list[Solid], gripper: Gripper = CUP, **options: object) -> tuple[Observation, PlanRequest]:
@@ -87,7 +88,7 @@ def body_collides(grasp: Grasp, solids: list[Solid], gripper: Gripper = CUP, sla
     point, approach = contact(grasp, gripper)
     pose = np.asarray(grasp.pose_base)
     radius = gripper.cup_radius - slack
-    r, a, back = np.meshgrid([0.3 * radius, radius], np.linspace(0, 2 * math.pi, 32), np.linspace(0.006 + slack, 0.3, 120))
-    r, a, back = (values.reshape(-1, 1) for values in (r, a, back))
+    grid = np.meshgrid([0.3 * radius, radius], np.linspace(0, 2 * math.pi, 32), np.linspace(0.006 + slack, 0.3, 120))
+    r, a, back = (values.reshape(-1, 1) for values in grid)
     points = point + r * np.cos(a) * pose[:3, 0] + r * np.sin(a) * pose[:3, 1] - back * approach
     return bool((points[:, 2] < 0).any() or any(solid.inside(points).any() for solid in solids))

@@ -9,6 +9,7 @@ import os
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class FeatureCache:
 
 def _by_image(reader: ShardReader, rows: np.ndarray, image: str) -> list[list[int]]:
     """Places in `rows` grouped by image, camera and gripper: one height map serves all attempts on an image."""
-    groups: dict[tuple, list[int]] = {}
+    groups: dict[tuple[Any, ...], list[int]] = {}
     for place, row in enumerate(rows):
         meta = reader.rows[row]["meta"]
         circumstances = json.dumps([meta["camera"], meta["camera_pose"], meta["gripper"], meta["images"][image]])

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from grasp_client.contract import SceneRef
 from shared.shards import ShardReader, shard_folders
@@ -92,7 +93,7 @@ def read_records(folder: Path) -> list[IndexEntry]:
     return [_record(folder.name, row, line) for row, line in enumerate(ShardReader(folder).rows)]
 
 
-def _record(shard: str, row: int, line: dict) -> IndexEntry:
+def _record(shard: str, row: int, line: dict[str, Any]) -> IndexEntry:
     meta = line["meta"]
     scene = SceneRef.model_validate(meta["scene"]) if meta.get("scene") else None
     model = meta.get("model") or {}

@@ -53,7 +53,8 @@ def test_forward_kinematics_agree_with_the_simulated_arm(world):
 def test_inverse_kinematics_reach_the_workspace_within_limits():
     random = np.random.default_rng(1)
     for _ in range(12):
-        target = invert(BASE) @ down(*random.uniform(-0.13, 0.13, 2), 0.02, random.uniform(-math.pi / 2, math.pi / 2))
+        x, y = random.uniform(-0.13, 0.13, 2)
+        target = invert(BASE) @ down(x, y, 0.02, random.uniform(-math.pi / 2, math.pi / 2))
         joints = inverse_from_anywhere(target)
         assert joints is not None
         assert (joints >= LOWER).all()

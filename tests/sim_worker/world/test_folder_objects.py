@@ -6,6 +6,7 @@ import trimesh
 
 from sim_worker.world import SceneSpec, World
 from sim_worker.world.objects.folder import folder_models
+from sim_worker.world.objects.objects import UrdfModel
 from sim_worker.world.simulation.physics import Physics
 
 
@@ -50,6 +51,7 @@ def test_meshes_in_millimetres_or_too_large_are_scaled(folder):
 def test_curved_hollow_meshes_are_decomposed(folder):
     trimesh.creation.annulus(0.02, 0.03, 0.02).export(folder / "ring.stl")
     ring = folder_models(folder)["folder/ring"]
+    assert isinstance(ring, UrdfModel)
     assert ring.path.with_name("parts.obj").read_text().count("o ") >= 4
     assert np.allclose(extents(ring), [0.02, 0.06, 0.06], atol=0.003)
 
