@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+from serving import serving, settings
 
 from services import smoke_test
 from shared.registry import Registry
@@ -22,7 +26,16 @@ def test_every_planner_of_a_model_and_the_models_without_one_answer(tmp_path: Pa
     assert "/gqcnn (efficientnet-suction): answers" in said
 
 
-def test_a_broken_model_and_one_that_is_missing_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@contextmanager
+def server_of_this_process(models: Path) -> Iterator[httpx.Client]:
+    with serving(settings(models)) as running:
+        yield running.client
+
+
+def test_a_broken_model_and_one_that_is_missing_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smoke_test, "server", server_of_this_process)
     shutil.copytree(MODELS / "suction-dense", tmp_path / "suction-dense")
     registry = Registry(tmp_path)
     with open(registry.weights_path("suction-dense", registry.champion("suction-dense") or 0), "ab") as weights:

@@ -1,6 +1,5 @@
-"""`python -m sim_worker` against `python -m inference_server` and a real queue: killed, stopped and started again."""
+"""`python -m sim_worker` against a real server and a real queue: killed, stopped and started again."""
 
-import re
 import signal
 import subprocess
 import sys
@@ -8,29 +7,16 @@ from pathlib import Path
 
 import pytest
 from commands import run_module
+from serving import serving, settings
 from waiting import PATIENCE, wait_until
 
 from shared.streams import OutcomeStream, WorkerStatusStore, connect
 
-pytest.importorskip("inference_server.app", exc_type=ImportError)
-
 
 @pytest.fixture(scope="module")
 def server_url(tmp_path_factory, queue_server):
-    folder = tmp_path_factory.mktemp("server")
-    command = [sys.executable, "-m", "inference_server", "--port", "0", "--models-dir", str(folder / "models")]
-    command += ["--redis-url", queue_server.url]
-    with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-
-    def url() -> str:
-        found = re.search(r"http://127\.0\.0\.1:\d+", (folder / "log").read_text())
-        return found.group() if found else ""
-
-    wait_until(lambda: url() or process.poll() is not None, (folder / "log").read_text)
-    yield url()
-    process.terminate()
-    assert process.wait(PATIENCE) == 0, (folder / "log").read_text()
+    with serving(settings(tmp_path_factory.mktemp("models"), redis_url=queue_server.url)) as running:
+        yield running.url
 
 
 def options(folder: Path, server: str) -> list[str]:
