@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.networks.batch_convolution import BatchConv2d
 from shared.networks.response_norm import ResponseNorm
 
 Padding = Literal["same", "valid"]
@@ -36,7 +35,7 @@ class GQCNNTrunk(nn.Module):
         self.padding, self.mean, self.std = padding, mean, std
         same = padding == "same"
         self.conv1 = nn.Conv2d(1, 64, 7, padding=3 * same)
-        self.conv2 = BatchConv2d(64, 64, 5, padding=2 * same)
+        self.conv2 = nn.Conv2d(64, 64, 5, padding=2 * same)
         self.conv3 = nn.Conv2d(64, 64, 3, padding=1 * same)
         self.conv4 = nn.Conv2d(64, 64, 3, padding=1 * same)
         self.lrn = ResponseNorm(lrn_size, lrn_alpha)
