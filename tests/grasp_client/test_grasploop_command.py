@@ -6,6 +6,7 @@ from importlib.metadata import entry_points, metadata
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 from grasp_client.cli.known_commands import KNOWN
 from grasp_client.cli.main import GROUP, main
@@ -14,7 +15,9 @@ from grasp_client.cli.main import GROUP, main
 def grasploop(*arguments: str, cwd: Path, code: str = "sys.exit(main())") -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, with the distributions of `cwd` beside those installed."""
     program = f"import sys; sys.path.insert(0, '{cwd}'); from grasp_client.cli.main import main; {code}"
-    return subprocess.run([sys.executable, "-c", program, *arguments], cwd=cwd, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=cwd, capture_output=True, text=True, timeout=PATIENCE
+    )
 
 
 def install(folder: Path, name: str, source: str) -> None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from fastapi import Depends
 from serving import OPTIONS, Running, serving, settings
+from waiting import PATIENCE
 
 from inference_server.app import create_app
 from inference_server.routes import batch, gqcnn, heatmap, outcomes, predict, process
@@ -26,7 +27,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def test_a_key_is_asked_for_before_the_body(locked: Running) -> None:
     address = urlsplit(locked.url)
-    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connection:
         connection.sendall(b"POST /predict_grasp HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 401")
     assert locked.raw(options=OPTIONS, **{"x-api-key": "alpha"}).status_code == 200
