@@ -46,6 +46,8 @@ def _run(entry: EntryPoint, options: list[str]) -> int:
         status: int | None = entry.load()()
     except ModuleNotFoundError as error:
         absent = (error.name or "").partition(".")[0]
+        if error.name == entry.module:  # as in an image that holds one service
+            return _fail(f"grasploop {entry.name} is not installed here{_advice(entry.name)}")
         # A package that is there but lacks a module is broken, which a traceback shows best.
         if not absent or find_spec(absent) is not None:
             raise

@@ -78,6 +78,13 @@ def test_a_dependency_that_is_missing_is_named_with_the_extra(tmp_path):
     assert done.stderr == f"error: {expected}\n"
 
 
+def test_a_command_whose_module_is_left_out_is_not_installed(tmp_path):
+    install(tmp_path, "greet", "")
+    (tmp_path / "outside_command.py").unlink()
+    done = grasploop("greet", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "error: grasploop greet is not installed here\n")
+
+
 def test_a_package_that_lacks_a_module_of_its_own_shows_its_traceback(tmp_path):
     install(tmp_path, "greet", "import json.no_such_module\n")
     done = grasploop("greet", cwd=tmp_path)
