@@ -9,27 +9,20 @@ from typing import Any
 
 import numpy as np
 import redis
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from grasp_client.contract import (
     ApiModel,
-    CameraIntrinsics,
-    ContactRule,
-    Failure,
-    Grasp,
+    GraspMeta,
     GraspPlan,
-    Gripper,
     ImageSpec,
-    ModelRef,
     Outcome,
-    OutcomeMeta,
+    OutcomeReport,
     PlanRequest,
-    Pose,
-    Probability,
-    SceneRef,
 )
 from grasp_client.observation import Observation
 from inference_server.errors import ServerError, invalid_fields
+from shared.outcome_codec import encode_outcome
 from shared.streams import OutcomeStream, connect
 
 RECENT_BYTES = 128 * 2**20
@@ -39,36 +32,6 @@ PLAN_BYTES, GRASP_BYTES = 6000, 5000
 DEPTH_SCALE = 1e-4
 """Metres per unit of a depth image that is stored as uint16: up to 6.5 m, finer than any depth camera."""
 RETRY_AFTER = 5
-
-
-class OutcomeReport(ApiModel):
-    """What a robot says of a grasp that it has tried: an outcome's meta and its id.
-
-    With the `request_id` of a recent plan, `success` (and `failure`) is enough: the server fills in what it remembers.
-    """
-
-    id: str | None = Field(
-        None, min_length=1, max_length=200, description="the same on every retry; default: made of source, request_id, rank"
-    )
-    request_id: str | None = Field(None, max_length=128, description="of the plan that the grasp is from")
-    rank: int = Field(0, ge=0, description="which grasp of the plan was executed, 0 the best")
-    success: bool
-    failure: Failure | None = None
-    contact_rule: ContactRule = "strict"
-    grasp: Grasp | None = None
-    camera: CameraIntrinsics | None = None
-    camera_pose: Pose | None = None
-    gripper: Gripper | None = None
-    planner: str | None = None
-    model: ModelRef | None = None
-    quality: Probability | None = None
-    exploration: bool = False
-    probability: Probability = 1.0
-    scene: SceneRef | None = None
-    source: str = Field("", max_length=128, description="robot id")
-    time: float | None = Field(None, description="end of the attempt, seconds since the epoch; default: now")
-    duration: float | None = Field(None, ge=0)
-    details: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,7 +75,7 @@ class RecentPlans:
         self._bytes -= old.size if old else 0
 
 
-def outcome_of(report: OutcomeReport, observation: Observation | None, recent: RecentPlan | None) -> Outcome:
+def outcome_of(report: OutcomeReport, observation: Observation | None, recent: RecentPlan | None) -> Outcome[GraspMeta]:
     """The outcome of a report, completed from the recent plan. Raises ServerError 404 or 422 for what is missing."""
     fields = {**(_remembered(report, recent) if recent else {}), **report.model_dump(exclude_none=True, exclude={"id"})}
     missing = [name for name in ("grasp", "planner") if name not in fields]
@@ -121,9 +84,9 @@ def outcome_of(report: OutcomeReport, observation: Observation | None, recent: R
     images = _images(observation or (recent.observation if recent else Observation()))
     fields["images"] = {name: spec for name, (_, spec) in images.items()}
     try:
-        meta = OutcomeMeta.model_validate(fields)
+        meta = GraspMeta.model_validate(fields)
     except ValidationError as error:
-        raise invalid_fields("outcome", error, OutcomeMeta) from None
+        raise invalid_fields("outcome", error, GraspMeta) from None
     return Outcome(id=_id_of(report), meta=meta, images={name: image for name, (image, _) in images.items()})
 
 
@@ -194,12 +157,12 @@ class OutcomePublisher:
     def configured(self) -> bool:
         return self._client is not None
 
-    def publish(self, outcome: Outcome) -> None:
+    def publish(self, outcome: Outcome[GraspMeta]) -> None:
         """Blocks. Raises ServerError 503 while the queue is away or full, or when there is none."""
         if self._stream is None:
             raise ServerError(503, "no_queue", "this server has no outcome queue: set REDIS_URL", retry_after=RETRY_AFTER)
         try:
-            self._stream.publish(outcome)
+            self._stream.publish(encode_outcome(outcome))
         except (redis.RedisError, OSError) as error:
             raise _queue_away(error) from error
 

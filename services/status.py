@@ -53,7 +53,8 @@ class DatasetStatus:
     def _take(self, shard: ShardReader, with_results: bool) -> None:
         self.stored += len(shard)
         if with_results:
-            self.recent.extend(outcome.meta.success for outcome in shard if not outcome.meta.exploration)
+            metas = (row["meta"] for row in shard.rows)
+            self.recent.extend(meta["success"] for meta in metas if "success" in meta and not meta["exploration"])
 
 
 def _number(folder: Path) -> int:

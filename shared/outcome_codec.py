@@ -1,44 +1,122 @@
-"""An outcome as the fields of a stream entry."""
+"""An outcome as bytes: encoded once where it is made, then carried, stored and compared without being looked into.
+
+The fields of a stream entry are `v`, `id`, `kind`, `meta` (JSON) and one binary field per image. An entry without `kind` is a
+grasp, as before there were kinds. What a kind's meta says is known to its model alone (`grasp_client.contract.OUTCOME_KINDS`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
-from grasp_client.contract import SCHEMA_VERSION, Outcome, OutcomeMeta
+from grasp_client.contract import OUTCOME_KINDS, SCHEMA_VERSION, GraspMeta, ImageSpec, Meta, Outcome, OutcomeMeta, meta_model
 
-_IMAGE_FIELDS_RESERVED = frozenset({"v", "id", "meta"})
+DEFAULT_KIND = GraspMeta.kind
+RESERVED = frozenset({"v", "id", "kind", "meta"})
+"""Fields of an entry that are no images."""
 
 
-def encode_outcome(outcome: Outcome) -> dict[str, bytes]:
-    """Stream fields of an outcome. Raises ValueError when images and `meta.images` do not agree."""
-    if set(outcome.images) != set(outcome.meta.images) or _IMAGE_FIELDS_RESERVED & set(outcome.images):
-        raise ValueError(f"images {sorted(outcome.images)} do not match meta.images {sorted(outcome.meta.images)}")
-    fields = {"v": SCHEMA_VERSION.encode(), "id": outcome.id.encode(), "meta": outcome.meta.model_dump_json().encode()}
+class UnreadableOutcome(ValueError):
+    """Bytes that are no outcome, and why."""
+
+
+@dataclass(frozen=True)
+class EncodedOutcome:
+    """meta: JSON. images: little-endian pixels in C order, as `meta.images` describes them."""
+
+    id: str
+    kind: str
+    meta: bytes
+    images: dict[str, bytes]
+
+    def fields(self) -> dict[str, bytes]:
+        """The fields of a stream entry."""
+        return {
+            "v": SCHEMA_VERSION.encode(),
+            "id": self.id.encode(),
+            "kind": self.kind.encode(),
+            "meta": self.meta,
+            **self.images,
+        }
+
+
+def encode_outcome(outcome: Outcome[Meta]) -> EncodedOutcome:
+    """Raises ValueError for a kind that is not registered, and when images and `meta.images` do not agree."""
+    specs = outcome.meta.images
+    if OUTCOME_KINDS.get(outcome.meta.kind) is not type(outcome.meta):
+        raise ValueError(f"outcome {outcome.id}: {type(outcome.meta).__name__} is no kind of outcome")
+    if set(outcome.images) != set(specs) or RESERVED & set(outcome.images):
+        raise ValueError(f"outcome {outcome.id}: images {sorted(outcome.images)} do not match meta.images {sorted(specs)}")
+    images = {}
     for name, image in outcome.images.items():
-        spec = outcome.meta.images[name]
+        spec = specs[name]
         if list(image.shape) != spec.shape or image.dtype != np.dtype(spec.dtype):
-            raise ValueError(f"image {name!r} is {image.dtype} {list(image.shape)}, meta.images says {spec.dtype} {spec.shape}")
-        fields[name] = np.ascontiguousarray(image).astype(np.dtype(spec.dtype).newbyteorder("<"), copy=False).tobytes()
-    return fields
+            raise ValueError(
+                f"outcome {outcome.id}, image {name!r}: meta.images says {spec.dtype} {spec.shape}, "
+                f"got {image.dtype} {list(image.shape)}"
+            )
+        images[name] = image.astype(np.dtype(spec.dtype).newbyteorder("<"), copy=False).tobytes()
+    return EncodedOutcome(outcome.id, outcome.meta.kind, outcome.meta.model_dump_json().encode(), images)
 
 
-def decode_outcome(fields: dict[bytes, bytes]) -> Outcome:
-    """The outcome of stream fields. Raises ValueError with the reason when they cannot be read."""
+def decode_outcome(encoded: EncodedOutcome) -> Outcome[OutcomeMeta]:
+    """The outcome, its images as views of the bytes. Raises UnreadableOutcome.
+
+    Of a kind that is not registered only what all kinds share is checked; the rest comes as it is.
+    """
+    try:
+        meta = meta_model(encoded.kind).model_validate_json(encoded.meta)
+    except ValidationError as error:
+        raise UnreadableOutcome(f"meta.{_first_fault(error)}") from error
+    images = {name: image_of(encoded.images.get(name), name, spec) for name, spec in meta.images.items()}
+    try:
+        return Outcome(id=encoded.id, meta=meta, images=images)
+    except ValidationError as error:
+        raise UnreadableOutcome(_first_fault(error)) from error
+
+
+def _first_fault(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+def image_of(data: bytes | np.ndarray | None, name: str, spec: ImageSpec) -> np.ndarray:
+    """A view of an image's bytes as `spec` says. Raises UnreadableOutcome when they are missing or do not fit."""
+    if data is None:
+        raise UnreadableOutcome(f"meta.images names {name!r}, but the outcome has no such image")
+    if len(data) != spec.size_bytes:
+        raise UnreadableOutcome(
+            f"image {name!r} has {len(data)} bytes, shape {spec.shape} of {spec.dtype} needs {spec.size_bytes}"
+        )
+    return np.frombuffer(data, np.dtype(spec.dtype).newbyteorder("<")).reshape(spec.shape)
+
+
+def read_entry(fields: Mapping[bytes, bytes]) -> tuple[EncodedOutcome, Outcome[OutcomeMeta]]:
+    """An entry's outcome, as bytes and read. Raises UnreadableOutcome with the reason.
+
+    The bytes are those of the entry, but for meta that leaves fields to their defaults (from another program than ours): that
+    is written out, so that whoever reads what is stored finds every field.
+    """
     version = fields.get(b"v", b"").decode(errors="replace")
     if version != SCHEMA_VERSION:
-        raise ValueError(f"schema version is {version or 'missing'}, this reader knows {SCHEMA_VERSION}")
-    missing = {b"id", b"meta"} - set(fields)
-    if missing:
-        raise ValueError(f"missing fields: {', '.join(sorted(name.decode() for name in missing))}")
-    meta = OutcomeMeta.model_validate_json(fields[b"meta"])
-    images = {}
-    for name, spec in meta.images.items():
-        data = fields.get(name.encode())
-        if data is None:
-            raise ValueError(f"meta.images names {name!r}, but the entry has no such field")
-        dtype = np.dtype(spec.dtype).newbyteorder("<")
-        expected = int(np.prod(spec.shape)) * dtype.itemsize
-        if len(data) != expected:
-            raise ValueError(f"image {name!r} has {len(data)} bytes, shape {spec.shape} of {spec.dtype} needs {expected}")
-        images[name] = np.frombuffer(data, dtype=dtype).reshape(spec.shape)
-    return Outcome(id=fields[b"id"].decode(), meta=meta, images=images)
+        raise UnreadableOutcome(f"schema version is {version or 'missing'}, this reader knows {SCHEMA_VERSION}")
+    if missing := {b"id", b"meta"} - set(fields):
+        raise UnreadableOutcome(f"missing fields: {', '.join(sorted(name.decode() for name in missing))}")
+    try:
+        text = {name.decode(): value for name, value in fields.items()}
+        kind, outcome_id = text.get("kind", DEFAULT_KIND.encode()).decode(), text["id"].decode()
+    except UnicodeDecodeError as error:
+        raise UnreadableOutcome(f"a field's name, the id or the kind is no UTF-8: {error}") from error
+    images = {name: value for name, value in text.items() if name not in RESERVED}
+    outcome = decode_outcome(EncodedOutcome(outcome_id, kind, text["meta"], images))
+    meta = text["meta"] if _complete(outcome.meta) else outcome.meta.model_dump_json().encode()
+    return EncodedOutcome(outcome_id, kind, meta, {name: images[name] for name in outcome.images}), outcome
+
+
+def _complete(model: BaseModel) -> bool:
+    """Whether every field was given."""
+    nested = (value for _, value in model if isinstance(value, BaseModel))
+    return model.model_fields_set >= type(model).model_fields.keys() and all(map(_complete, nested))

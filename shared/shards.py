@@ -1,9 +1,10 @@
 """Outcomes on disk: shards that are written whole, never changed, and read through memory maps.
 
 A shard is a folder `shard-<n>/`:
-    outcomes.jsonl   one outcome per line: {"id", "meta", "at": {image name: byte offset in images.bin}}
+    outcomes.jsonl   one outcome per line: {"id", "kind", "at": {image name: byte offset in images.bin}, "meta"}
     images.bin       raw little-endian pixels in C order, each distinct image once, 64-byte aligned
-    index.json       {"v", "ids", "successes", "first_time", "last_time"}: what is in it, without parsing every line
+    index.json       {"v", "ids", "kinds"}: what is in it, without parsing every line
+Meta and images are the bytes that the outcome was encoded into where it was made. Version 1 knew no kinds: all are grasps.
 It is written in a hidden folder, flushed to the disk and then renamed, so a reader never sees half a shard.
 """
 
@@ -20,13 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic_core import from_json
 
-from grasp_client.contract import Outcome, OutcomeMeta
+from grasp_client.contract import ImageSpec, Meta, Outcome, OutcomeMeta, meta_model
 from shared.durable import sync_folder, write_synced
+from shared.outcome_codec import DEFAULT_KIND, EncodedOutcome, image_of
 
 PREFIX = "shard-"
 UNFINISHED = ".unfinished-"
-INDEX_VERSION = 1
+INDEX_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 ALIGNMENT = 64
 
 
@@ -49,10 +53,10 @@ class ShardWriter:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
 
-    def write(self, outcomes: Sequence[Outcome]) -> Path:
+    def write(self, outcomes: Sequence[EncodedOutcome]) -> Path:
         """Writes one shard and returns its folder once it is on the disk.
 
-        Raises ValueError for no outcomes, for an id given twice and for images that are not what `meta.images` says.
+        Raises ValueError for no outcomes and for an id given twice.
         """
         ids = [outcome.id for outcome in outcomes]
         if not ids:
@@ -91,13 +95,12 @@ class ShardWriter:
         return len(leftovers)
 
 
-def _write_files(folder: Path, outcomes: Sequence[Outcome]) -> None:
-    lines, offsets, position = [], {}, 0
+def _write_files(folder: Path, outcomes: Sequence[EncodedOutcome]) -> None:
+    lines, offsets, position = [], dict[bytes, int](), 0
     with open(folder / "images.bin", "wb") as images:
         for outcome in outcomes:
             at = {}
-            for name, pixels in _checked_images(outcome).items():
-                data = pixels.tobytes()
+            for name, data in outcome.images.items():
                 key = hashlib.blake2b(data, digest_size=16).digest()
                 if key not in offsets:
                     images.write(b"\0" * (-position % ALIGNMENT))
@@ -106,36 +109,23 @@ def _write_files(folder: Path, outcomes: Sequence[Outcome]) -> None:
                     images.write(data)
                     position += len(data)
                 at[name] = offsets[key]
-            lines.append(json.dumps({"id": outcome.id, "meta": outcome.meta.model_dump(mode="json"), "at": at}))
+            lines.append(_line(outcome, at))
         images.flush()
         os.fsync(images.fileno())
-    write_synced(folder / "outcomes.jsonl", ("\n".join(lines) + "\n").encode())
-    times = [outcome.meta.time for outcome in outcomes]
+    write_synced(folder / "outcomes.jsonl", b"".join(lines))
     index = {
         "v": INDEX_VERSION,
         "ids": [outcome.id for outcome in outcomes],
-        "successes": sum(outcome.meta.success for outcome in outcomes),
-        "first_time": min(times),
-        "last_time": max(times),
+        "kinds": [outcome.kind for outcome in outcomes],
     }
     write_synced(folder / "index.json", json.dumps(index).encode())
     sync_folder(folder)
 
 
-def _checked_images(outcome: Outcome) -> dict[str, np.ndarray]:
-    specs = outcome.meta.images
-    if set(specs) != set(outcome.images):
-        raise ValueError(
-            f"outcome {outcome.id}: meta describes the images {sorted(specs)}, but it carries {sorted(outcome.images)}"
-        )
-    for name, spec in specs.items():
-        pixels = outcome.images[name]
-        if list(pixels.shape) != list(spec.shape) or pixels.dtype != np.dtype(spec.dtype):
-            raise ValueError(
-                f"outcome {outcome.id}, image {name}: meta says {spec.dtype} {spec.shape}, "
-                f"got {pixels.dtype} {list(pixels.shape)}"
-            )
-    return outcome.images
+def _line(outcome: EncodedOutcome, at: dict[str, int]) -> bytes:
+    head = json.dumps({"id": outcome.id, "kind": outcome.kind, "at": at}).encode()
+    # JSON has line breaks only between its tokens, where a space says the same.
+    return head[:-1] + b', "meta": ' + b" ".join(outcome.meta.splitlines()) + b"}\n"
 
 
 class ShardReader:
@@ -147,34 +137,45 @@ class ShardReader:
             self.index: dict[str, Any] = json.loads((folder / "index.json").read_bytes())
         except (OSError, ValueError) as error:
             raise ShardError(f"{folder}: cannot read index.json: {error}") from None
-        if self.index.get("v") != INDEX_VERSION:
-            raise ShardError(f"{folder}: index version {self.index.get('v')!r}, this program reads {INDEX_VERSION}")
+        if self.index.get("v") not in READABLE_VERSIONS:
+            raise ShardError(f"{folder}: index version {self.index.get('v')!r}, this program reads {READABLE_VERSIONS}")
+        self.kinds: list[str] = self.index.get("kinds") or [DEFAULT_KIND] * len(self)
 
     def ids(self) -> list[str]:
-        return self.index["ids"]
+        return list(self.index["ids"])
 
     def __len__(self) -> int:
         return len(self.index["ids"])
 
-    def __iter__(self) -> Iterator[Outcome]:
+    def __iter__(self) -> Iterator[Outcome[OutcomeMeta]]:
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, i: int) -> Outcome:
+    def __getitem__(self, i: int) -> Outcome[OutcomeMeta]:
+        return self._read(i, meta_model(self.kinds[i]))
+
+    def of_kind(self, model: type[Meta]) -> Iterator[tuple[int, Outcome[Meta]]]:
+        """The outcomes of one kind, each with its row."""
+        return ((i, self._read(i, model)) for i, kind in enumerate(self.kinds) if kind == model.kind)
+
+    def _read(self, i: int, model: type[Meta]) -> Outcome[Meta]:
         row = self.rows[i]
-        meta = OutcomeMeta.model_validate(row["meta"])
-        images = {name: self._image(meta, name, at) for name, at in row["at"].items()}
+        try:
+            meta = model.model_validate(row["meta"])
+            images = {name: self._image(name, meta.images[name], at) for name, at in row["at"].items()}
+        except ValueError as error:
+            raise ShardError(f"{self.folder}: outcome {row['id']} cannot be read: {error}") from error
         return Outcome(id=row["id"], meta=meta, images=images)
 
     def image_offset(self, i: int, name: str) -> int:
         """Where the image lies in the file: equal for outcomes that share it."""
-        return self.rows[i]["at"][name]
+        return int(self.rows[i]["at"][name])
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """The lines as they are stored, {id, meta, at}: plain JSON, cheaper than `Outcome` where no image is needed."""
         try:
-            with open(self.folder / "outcomes.jsonl", encoding="utf-8") as file:
-                rows = [json.loads(line) for line in file]
+            with open(self.folder / "outcomes.jsonl", "rb") as file:
+                rows = [from_json(line) for line in file]
         except (OSError, ValueError) as error:
             raise ShardError(f"{self.folder}: cannot read outcomes.jsonl: {error}") from None
         if [row["id"] for row in rows] != self.ids():
@@ -188,10 +189,5 @@ class ShardReader:
             return np.zeros(0, np.uint8)
         return np.memmap(path, np.uint8, mode="r")
 
-    def _image(self, meta: OutcomeMeta, name: str, at: int) -> np.ndarray:
-        spec = meta.images[name]
-        dtype = np.dtype(spec.dtype)
-        end = at + int(np.prod(spec.shape)) * dtype.itemsize
-        if end > len(self._bytes):
-            raise ShardError(f"{self.folder}: images.bin ends at byte {len(self._bytes)}, an image needs {end}")
-        return self._bytes[at:end].view(dtype).reshape(spec.shape)
+    def _image(self, name: str, spec: ImageSpec, at: int) -> np.ndarray:
+        return image_of(self._bytes[at : at + spec.size_bytes], name, spec)

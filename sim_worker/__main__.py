@@ -22,6 +22,7 @@ from grasp_client import GraspClient, GraspServerError
 from grasp_client.errors import InvalidRequest
 from grasp_client.observation import Observation
 from shared import logs
+from shared.outcome_codec import decode_outcome
 from shared.settings import WorkerSettings
 from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
 from sim_worker.command_line import settings_of
@@ -65,11 +66,10 @@ def to_server(client: GraspClient) -> Deliver:
 
     def deliver(entry: OutboxEntry) -> bool:
         try:
-            outcome = entry.outcome
-            said = outcome.meta.model_dump(mode="json", exclude={"success", "images"})
+            outcome = decode_outcome(entry.outcome)
+            said = outcome.meta.model_dump(mode="json", exclude={"images"})
             depth = (outcome.images["depth"] * outcome.meta.images["depth"].scale).astype(np.float32)
             client.report_outcome(
-                success=outcome.meta.success,
                 observation=Observation(depth=depth, rgb=outcome.images.get("rgb")),
                 id=outcome.id,
                 **said,

@@ -6,12 +6,12 @@ import time
 
 import numpy as np
 
-from grasp_client.contract import ImageSpec, Outcome, OutcomeMeta, SceneRef, SceneRequest
+from grasp_client.contract import GraspMeta, ImageSpec, Outcome, SceneRef, SceneRequest
 from sim_worker.planner_request import DEPTH_UNIT, in_depth_units
 from sim_worker.tasks.attempts import Attempt
 
 
-def outcome_of(attempt: Attempt, ticket: SceneRequest, outcome_id: str, source: str) -> Outcome:
+def outcome_of(attempt: Attempt, ticket: SceneRequest, outcome_id: str, source: str) -> Outcome[GraspMeta]:
     """What happened, with the images as they were planned on and all that is needed to replay the scene.
 
     source: the simulator's id.
@@ -27,7 +27,7 @@ def outcome_of(attempt: Attempt, ticket: SceneRequest, outcome_id: str, source: 
         specs["rgb"] = ImageSpec(shape=list(attempt.sent.rgb.shape), dtype="uint8")
     details = {"strategy": choice.strategy, "object": result.object_name, **attempt.conditions, **result.details}
     planned = choice.rank is not None
-    meta = OutcomeMeta(
+    meta = GraspMeta(
         camera=view.camera,
         camera_pose=np.asarray(view.camera_pose).tolist(),
         gripper=attempt.gripper,

@@ -14,21 +14,30 @@ from grasp_client.contract.errors import ErrorDetail, ErrorReply
 from grasp_client.contract.gripper import Gripper
 from grasp_client.contract.models import ModelEntry, ModelPointers, Models, PlannerEntry, Planners
 from grasp_client.contract.outcomes import (
+    OUTCOME_KINDS,
     SCHEMA_VERSION,
     ContactRule,
     Failure,
+    GraspMeta,
     ImageSpec,
+    Meta,
     Outcome,
     OutcomeAccepted,
     OutcomeMeta,
+    OutcomeReport,
+    PushMeta,
     SceneRef,
+    UnknownMeta,
+    meta_model,
 )
 from grasp_client.contract.plans import Grasp, GraspPlan, ModelRef
+from grasp_client.contract.pushes import Push
 from grasp_client.contract.requests import MOST_FAILED, FailedGrasp, PlanRequest
 from grasp_client.contract.scene_requests import SceneRequest
 
 __all__ = [
     "MOST_FAILED",
+    "OUTCOME_KINDS",
     "SCHEMA_VERSION",
     "ApiModel",
     "CameraIntrinsics",
@@ -39,9 +48,11 @@ __all__ = [
     "Failure",
     "Grasp",
     "GraspKind",
+    "GraspMeta",
     "GraspPlan",
     "Gripper",
     "ImageSpec",
+    "Meta",
     "ModelEntry",
     "ModelPointers",
     "ModelRef",
@@ -49,13 +60,18 @@ __all__ = [
     "Outcome",
     "OutcomeAccepted",
     "OutcomeMeta",
+    "OutcomeReport",
     "Pixel",
     "PlanRequest",
     "PlannerEntry",
     "Planners",
     "Pose",
     "Probability",
+    "Push",
+    "PushMeta",
     "SceneRef",
     "SceneRequest",
     "UnboundedPixel",
+    "UnknownMeta",
+    "meta_model",
 ]

@@ -1,9 +1,14 @@
-"""What happened to an executed grasp, as robots and workers report it."""
+"""What came of an executed action, as robots and workers tell it.
+
+Every kind of action has a meta model of its own, registered in `OUTCOME_KINDS`. What all kinds share is `OutcomeMeta`:
+queue and shards need no more to carry an outcome.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from typing import Literal
+from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,9 +17,10 @@ from grasp_client.contract.base import ApiModel, Pose, Probability
 from grasp_client.contract.camera import CameraIntrinsics
 from grasp_client.contract.gripper import Gripper
 from grasp_client.contract.plans import Grasp, ModelRef
+from grasp_client.contract.pushes import Push
 
 SCHEMA_VERSION = "1"
-"""Of stream entries and shards."""
+"""Of stream entries. What may be missing in one (as `kind`, which is then a grasp) is no new version."""
 ContactRule = Literal["strict", "allowed"]
 Failure = Literal["missed", "slipped", "collision", "unreachable"]
 
@@ -22,9 +28,13 @@ Failure = Literal["missed", "slipped", "collision", "unreachable"]
 class ImageSpec(ApiModel):
     """How to read one binary image field of an outcome: C-order, little-endian; metres = value * scale for depth."""
 
-    shape: list[int] = Field(min_length=2, max_length=3)
+    shape: list[Annotated[int, Field(ge=1)]] = Field(min_length=2, max_length=3)
     dtype: Literal["uint8", "uint16", "float32"]
     scale: float = Field(1.0, gt=0)
+
+    @property
+    def size_bytes(self) -> int:
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 class SceneRef(ApiModel):
@@ -38,32 +48,31 @@ class SceneRef(ApiModel):
     ticket: str | None = None
 
 
-class OutcomeMeta(ApiModel):
-    """What happened to one executed grasp, with what is needed to learn from it and to replay it."""
+class AttemptInfo(ApiModel):
+    """Of an action of any kind: where it was tried, by whom, and how it was chosen."""
 
     camera: CameraIntrinsics | None = None
     camera_pose: Pose | None = None
-    gripper: Gripper = Field(default_factory=lambda: Gripper())
-    grasp: Grasp
-    rank: int = Field(0, ge=0)
-    planner: str
     model: ModelRef | None = None
-    quality: Probability = 0.0
     exploration: bool = False
-    probability: Probability = Field(1.0, description="probability with which the executed grasp was chosen")
+    probability: Probability = Field(1.0, description="probability with which the executed action was chosen")
+    scene: SceneRef | None = None
+    source: str = Field("", description="simulator or robot id")
+    request_id: str | None = Field(None, description="of the plan that the action is from")
+    duration: float | None = Field(None, ge=0, description="of the attempt, seconds")
+    details: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
+
+
+class GraspResult(ApiModel):
+    """What came of a grasp. rank: its place in the plan, 0 the best."""
+
+    rank: int = Field(0, ge=0, description="which grasp of the plan was executed, 0 the best")
     success: bool
     contact_rule: ContactRule = "strict"
     failure: Failure | None = None
-    scene: SceneRef | None = None
-    source: str = Field("", description="simulator or robot id")
-    request_id: str | None = None
-    time: float = Field(default_factory=time.time, description="end of the attempt, seconds since the epoch")
-    duration: float | None = Field(None, ge=0, description="of the attempt, seconds")
-    details: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
-    images: dict[str, ImageSpec] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _failure_names_itself(self) -> OutcomeMeta:
+    def _failure_names_itself(self) -> GraspResult:
         if self.success and self.failure:
             raise ValueError(f"a successful outcome carries no failure, got {self.failure!r}")
         if not self.success and not self.failure:
@@ -71,14 +80,85 @@ class OutcomeMeta(ApiModel):
         return self
 
 
-class Outcome(BaseModel):
-    """An outcome as it travels: id, meta and the bytes of each image named in `meta.images`."""
+class OutcomeMeta(AttemptInfo):
+    """What an outcome of any kind tells of itself, with what is needed to replay it. `kind` is the name of a subclass."""
+
+    kind: ClassVar[str] = ""
+
+    planner: str
+    gripper: Gripper = Field(default_factory=lambda: Gripper())
+    time: float = Field(default_factory=time.time, description="end of the attempt, seconds since the epoch")
+    images: dict[str, ImageSpec] = Field(default_factory=dict)
+
+
+class GraspMeta(OutcomeMeta, GraspResult):
+    """An executed grasp."""
+
+    kind = "grasp"
+
+    grasp: Grasp
+    quality: Probability = 0.0
+
+
+class PushMeta(OutcomeMeta):
+    """An executed push, and how well the goal (the thing that is wanted) can be grasped after it.
+
+    quality_before, quality_after: of the goal's best grasp. moved: how far the goal went, m. lost: it left the workspace.
+    blocked: the hand could not come down, so nothing happened.
+    """
+
+    kind = "push"
+
+    push: Push
+    goal: str | None = Field(None, description="name of the goal in a simulated scene")
+    quality_before: Probability
+    quality_after: Probability
+    moved: float = Field(ge=0, le=10, description="m")
+    lost: bool = False
+    blocked: bool = False
+
+
+class UnknownMeta(OutcomeMeta):
+    """Of a kind that this version does not know: what all kinds share, and the rest as it came."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+OUTCOME_KINDS: dict[str, type[OutcomeMeta]] = {model.kind: model for model in (GraspMeta, PushMeta)}
+Meta = TypeVar("Meta", bound=OutcomeMeta)
+
+
+def meta_model(kind: str) -> type[OutcomeMeta]:
+    """The meta model of a kind; `UnknownMeta` for one that is not registered."""
+    return OUTCOME_KINDS.get(kind, UnknownMeta)
+
+
+class Outcome(BaseModel, Generic[Meta]):
+    """An outcome in memory: id, meta and each image named in `meta.images`."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     id: str = Field(min_length=1, max_length=200, description="<worker>:<episode>:<attempt>, the same on every retry")
-    meta: OutcomeMeta
+    meta: Meta
     images: dict[str, np.ndarray] = Field(default_factory=dict)
+
+
+class OutcomeReport(AttemptInfo, GraspResult):
+    """What a robot says of a grasp that it has tried: an outcome's meta and its id.
+
+    With the `request_id` of a recent plan, `success` (and `failure`) is enough: the server fills in what it remembers.
+    """
+
+    id: str | None = Field(
+        None, min_length=1, max_length=200, description="the same on every retry; default: made of source, request_id, rank"
+    )
+    request_id: str | None = Field(None, max_length=128, description="of the plan that the grasp is from")
+    source: str = Field("", max_length=128, description="robot id")
+    grasp: Grasp | None = None
+    gripper: Gripper | None = None
+    planner: str | None = None
+    quality: Probability | None = None
+    time: float | None = Field(None, description="end of the attempt, seconds since the epoch; default: now")
 
 
 class OutcomeAccepted(ApiModel):

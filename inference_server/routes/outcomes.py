@@ -10,12 +10,12 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from grasp_client.contract import Outcome, OutcomeAccepted
+from grasp_client.contract import GraspMeta, Outcome, OutcomeAccepted, OutcomeReport
 from grasp_client.imaging import ImageLimits, check_observation
 from grasp_client.observation import Observation
 from inference_server.errors import ServerError, documented, invalid_fields
 from inference_server.multipart import parts_of
-from inference_server.outcomes import OutcomeReport, outcome_of
+from inference_server.outcomes import outcome_of
 from inference_server.request_context import service_of
 from inference_server.request_decoding import MULTIPART, observation_of
 from inference_server.security.auth import Client
@@ -72,7 +72,7 @@ async def report_outcome(request: Request, client: Client) -> Response:
     return Response(OutcomeAccepted(id=outcome.id).model_dump_json(), 202, media_type="application/json")
 
 
-def _read(body: bytes, headers: Mapping[str, str], service: Service) -> Outcome:
+def _read(body: bytes, headers: Mapping[str, str], service: Service) -> Outcome[GraspMeta]:
     report, observation = _report_of(body, headers.get("content-type", ""), service.limits)
     recent = service.planning.recent.find(report.request_id) if report.request_id else None
     return outcome_of(report, observation, recent)

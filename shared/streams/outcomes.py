@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import redis
-from pydantic import ValidationError
 
-from grasp_client.contract import Outcome
-from shared.outcome_codec import decode_outcome, encode_outcome
+from grasp_client.contract import Outcome, OutcomeMeta
+from shared.outcome_codec import EncodedOutcome, UnreadableOutcome, read_entry
 from shared.streams.group import GroupStream
 
 OUTCOMES = "grasp:outcomes"
@@ -34,10 +33,11 @@ return 1
 
 @dataclass(frozen=True)
 class StreamEntry:
-    """One delivered entry: an outcome, or the reason why it cannot be read."""
+    """One delivered entry: an outcome, as bytes and read, or the reason why it cannot be read."""
 
     key: str
-    outcome: Outcome | None
+    encoded: EncodedOutcome | None = None
+    outcome: Outcome[OutcomeMeta] | None = None
     error: str | None = None
     raw: dict[bytes, bytes] = field(default_factory=dict, repr=False)
 
@@ -50,14 +50,14 @@ class OutcomeStream(GroupStream):
         self.dead = f"{stream}:dead"
         self._publish = self.client.register_script(_PUBLISH_ONCE)
 
-    def publish(self, outcome: Outcome, worker: str | None = None, sequence: int | None = None) -> bool:
+    def publish(self, outcome: EncodedOutcome, worker: str | None = None, sequence: int | None = None) -> bool:
         """Add an outcome; False when this worker has already sent this sequence number (a retry).
 
         Sequence numbers rise within a worker. Raises redis.RedisError when the queue is away or full
         (`maxmemory` with `noeviction`): keep the outcome and try again later.
         """
         arguments: list[Any] = ["", 0] if worker is None else [worker, sequence]
-        for name, value in encode_outcome(outcome).items():
+        for name, value in outcome.fields().items():
             arguments += [name, value]
         keys = [self.stream, f"{self.stream}:sent", f"{self.stream}:sequence"]
         return bool(self._publish(keys=keys, args=arguments))
@@ -82,7 +82,7 @@ class OutcomeStream(GroupStream):
     def undecoded(self, key: str) -> StreamEntry:
         """A pending entry as it lies in the stream: for a dead letter that must not be read again."""
         rows = self.client.xrange(self.stream, min=key, max=key)
-        return StreamEntry(key, None, raw=rows[0][1] if rows else {})
+        return StreamEntry(key, raw=rows[0][1] if rows else {})
 
     def ack(self, keys: list[str]) -> None:
         """Acknowledge entries: call only when what they hold is safe on disk."""
@@ -101,9 +101,7 @@ class OutcomeStream(GroupStream):
 
 def _entry(key: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
     try:
-        return StreamEntry(key.decode(), decode_outcome(fields), raw=fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        return StreamEntry(key.decode(), None, f"meta.{'.'.join(map(str, first['loc']))}: {first['msg']}", fields)
-    except (ValueError, UnicodeDecodeError) as error:
-        return StreamEntry(key.decode(), None, str(error), fields)
+        encoded, outcome = read_entry(fields)
+    except UnreadableOutcome as error:
+        return StreamEntry(key.decode(), error=str(error), raw=fields)
+    return StreamEntry(key.decode(), encoded, outcome, raw=fields)

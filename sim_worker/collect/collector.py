@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
-from grasp_client.contract import Gripper, Outcome
+from grasp_client.contract import GraspMeta, Gripper, Outcome
+from shared.outcome_codec import encode_outcome
 from shared.shards import ShardReader, ShardWriter, shard_folders
 from sim_worker.collect.recipe_lock import lock_recipe
 from sim_worker.planner_request import DroppedInput, ExtraInput
@@ -88,7 +89,7 @@ class Collector:
     def shard(self, number: int) -> ShardReport:
         """Label the scenes of shard `number` (from 0) and write them."""
         report = ShardReport()
-        outcomes: list[Outcome] = []
+        outcomes: list[Outcome[GraspMeta]] = []
         first = number * self.recipe.scenes_per_shard
         for scene_number in range(first, first + self.recipe.scenes_per_shard):
             try:
@@ -103,10 +104,10 @@ class Collector:
         report.successes = sum(outcome.meta.success for outcome in outcomes)
         report.by_origin = Counter((str(outcome.meta.details["strategy"]), outcome.meta.success) for outcome in outcomes)
         if outcomes:
-            self.writer.write(outcomes)
+            self.writer.write([encode_outcome(outcome) for outcome in outcomes])
         return report
 
-    def _scene(self, number: int) -> list[Outcome]:
+    def _scene(self, number: int) -> list[Outcome[GraspMeta]]:
         recipe = self.recipe
         scene = self.world.build(scene_spec(recipe, number))
         tried = candidates(scene, recipe.mix, self.feasible, self.on_policy, recipe.gripper, recipe.inputs, recipe.drop_inputs)
@@ -119,7 +120,7 @@ def already_there(out: Path, scenes_per_shard: int) -> tuple[set[int], int, int]
     for folder in shard_folders(out):
         reader = ShardReader(folder)
         labels += len(reader)
-        successes += int(reader.index["successes"])
+        successes += sum(row["meta"]["success"] for row in reader.rows)
         done |= {int(name.split(":")[1]) // scenes_per_shard for name in reader.ids()}
     return done, labels, successes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from grasp_client.contract import OutcomeMeta
+from grasp_client.contract import GraspMeta
 from shared.shards import ShardReader, shard_folders
 
 SIZE = 64
@@ -16,7 +16,7 @@ ANGLE_TOLERANCE = math.radians(15)
 """The format knows two closing directions; grasps further off either than this are left out."""
 
 
-def mobileunet_action(meta: OutcomeMeta, height: int, width: int) -> tuple[int, int, int] | None:
+def mobileunet_action(meta: GraspMeta, height: int, width: int) -> tuple[int, int, int] | None:
     """(row, column, rotation id) in the 64 x 64 image of a success, None when the format cannot say it.
 
     Rotation 0 closes along the image's rows (v), rotation 1 along its columns (u).
@@ -43,7 +43,7 @@ def export_mobileunet(shards: Path, target: Path) -> int:
     Raises ValueError when no outcome carries a colour image.
     """
     images, actions, coloured = [], [], False
-    for outcome in (outcome for folder in shard_folders(shards) for outcome in ShardReader(folder)):
+    for _, outcome in (each for folder in shard_folders(shards) for each in ShardReader(folder).of_kind(GraspMeta)):
         rgb = outcome.images.get("rgb")
         if rgb is None:
             continue

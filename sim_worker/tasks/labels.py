@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grasp_client.contract import Grasp, GraspPlan, Gripper, ImageSpec, ModelRef, Outcome, OutcomeMeta, SceneRef
+from grasp_client.contract import Grasp, GraspMeta, GraspPlan, Gripper, ImageSpec, ModelRef, Outcome, SceneRef
 from sim_worker.grasp_poses import pose_in_base
 from sim_worker.planner_request import DEPTH_UNIT, DroppedInput, ExtraInput, in_depth_units, planning_request
 from sim_worker.planners import NamedPlanner
@@ -110,7 +110,7 @@ def _drawn(plan: GraspPlan, count: int, among: int, origin: str, rng: np.random.
 
 def label_scene(
     scene: Scene, tried: list[Candidate], gripper: Gripper, episode: str, with_rgb: bool = False
-) -> Iterator[Outcome]:
+) -> Iterator[Outcome[GraspMeta]]:
     """Execute every candidate from the same settled state, to which the scene returns by itself.
 
     episode: `<worker>:<episode>`, the start of the outcome ids.
@@ -126,7 +126,7 @@ def label_scene(
         grasp = candidate.grasp
         width = grasp.width or gripper.max_width
         result = scene.attempt(pose_in_base(grasp, np.asarray(view.camera_pose)), width, gripper)
-        meta = OutcomeMeta(
+        meta = GraspMeta(
             camera=view.camera,
             camera_pose=np.asarray(view.camera_pose).tolist(),
             gripper=gripper,

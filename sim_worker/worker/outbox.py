@@ -17,8 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from grasp_client.contract import Outcome
-from shared.outcome_codec import decode_outcome, encode_outcome
+from shared.outcome_codec import EncodedOutcome, read_entry
 
 SUFFIX = ".outcome"
 ASIDE = ".aside"
@@ -33,14 +32,14 @@ class OutboxError(ValueError):
 class OutboxEntry:
     """An outcome and who counts it: `sequence` rises by one per outcome of `worker`."""
 
-    outcome: Outcome
+    outcome: EncodedOutcome
     worker: str
     sequence: int
 
 
 def encode(entry: OutboxEntry) -> bytes:
     """One line of JSON (worker, sequence, length of each field), then the fields of the queue's own encoding."""
-    fields = encode_outcome(entry.outcome)
+    fields = entry.outcome.fields()
     head = {
         "worker": entry.worker,
         "sequence": entry.sequence,
@@ -58,7 +57,7 @@ def decode(data: bytes) -> OutboxEntry:
         for name, length in head["fields"].items():
             fields[name.encode()] = rest[start : start + length]
             start += length
-        return OutboxEntry(decode_outcome(fields), head["worker"], int(head["sequence"]))
+        return OutboxEntry(read_entry(fields)[0], head["worker"], int(head["sequence"]))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise OutboxError(f"expected a spooled outcome, got {len(data)} bytes that do not fit: {error}") from error
 
@@ -80,7 +79,7 @@ class Outbox:
         self._locks = {self.folder: _own(self.folder)}
         self._sequence = max((_sequence(path) for path in _outcomes(self.folder)), default=0)
 
-    def put(self, outcome: Outcome) -> OutboxEntry:
+    def put(self, outcome: EncodedOutcome) -> OutboxEntry:
         """Keep an outcome; when this returns, only a lost disk can lose it."""
         self._sequence += 1
         entry = OutboxEntry(outcome, self.worker, self._sequence)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from grasp_client.contract import Outcome
+from shared.outcome_codec import EncodedOutcome
 from sim_worker.worker.outbox import Outbox, OutboxEntry
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class OutboxPublisher(threading.Thread):
         self._stop_requested = threading.Event()
         self._adopted_at = float("-inf")
 
-    def put(self, outcome: Outcome) -> None:
+    def put(self, outcome: EncodedOutcome) -> None:
         """Keep the outcome on disk and wake the courier."""
         self.spool.put(outcome)
         self._wake.set()

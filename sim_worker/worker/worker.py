@@ -19,6 +19,7 @@ import redis
 from grasp_client.contract import GraspPlan, Gripper, SceneRequest
 from grasp_client.errors import GraspServerError, InvalidRequest, NotAllowed
 from grasp_client.observation import GraspPlanner
+from shared.outcome_codec import encode_outcome
 from shared.settings import WorkerSettings
 from shared.streams import WorkerStatusStore
 from sim_worker.outcome_records import outcome_of
@@ -198,7 +199,7 @@ class Worker:
             self.tickets.own.learn(lane.ticket, False)
             return
         outcome_id = f"{self.name}:{lane.episode}:{event.number}"
-        self.courier.put(outcome_of(event, lane.ticket, outcome_id, self.name))
+        self.courier.put(encode_outcome(outcome_of(event, lane.ticket, outcome_id, self.name)))
         self.tickets.own.learn(lane.ticket, event.result.success)
         logger.debug("attempt", extra={"outcome": outcome_id, "success": event.result.success, "failure": event.result.failure})
 

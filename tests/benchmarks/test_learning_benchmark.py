@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import run_module
+from records import store
 
 from benchmarks.learning.judging import judged
 from benchmarks.learning.plots import draw
 from benchmarks.learning.running import attempts, seconds, stored
 from benchmarks.learning.success import gain, rate
 from benchmarks.learning.tools import write
-from grasp_client.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
-from shared.shards import ShardWriter
+from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome
 from sim_worker.world import SceneSpec, World
 
 
@@ -40,14 +40,14 @@ def test_gains_are_paired_and_in_points() -> None:
 def outcome(time: float) -> Outcome:
     grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[1.0, 2.0], angle=0.0)
     spec = {"depth": ImageSpec(shape=[4, 4], dtype="float32")}
-    meta = OutcomeMeta(grasp=grasp, planner="dense", success=True, time=time, images=spec)
+    meta = GraspMeta(grasp=grasp, planner="dense", success=True, time=time, images=spec)
     return Outcome(id=f"w:{time}:0", meta=meta, images={"depth": np.ones((4, 4), np.float32)})
 
 
 def test_attempts_are_counted_in_the_order_of_their_time(tmp_path: Path) -> None:
-    writer = ShardWriter(tmp_path / "shards")
-    writer.write([outcome(1003.0), outcome(1001.0)])
-    writer.write([outcome(1002.0)])
+    shards = tmp_path / "shards"
+    store(shards, [outcome(1003.0), outcome(1001.0)])
+    store(shards, [outcome(1002.0)])
     assert attempts(tmp_path) == 3
     assert [time for time, _ in stored(tmp_path)] == [1001.0, 1002.0, 1003.0]
     assert seconds("1970-01-01T00:16:41+00:00") == 1001.0

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from grasp_client.contract import Grasp, Gripper, OutcomeMeta, PlanRequest
+from grasp_client.contract import Grasp, GraspMeta, Gripper, PlanRequest
 
 IDENTITY = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
@@ -49,11 +49,11 @@ def test_a_failed_grasp_may_lie_outside_the_image_and_lack_what_the_reply_lacked
 
 def test_an_outcome_is_a_success_or_names_its_failure():
     grasp = Grasp(kind="suction", quality=1, center_px=[0, 0], angle=0)
-    assert OutcomeMeta(grasp=grasp, planner="p", success=False, failure="slipped").failure == "slipped"
+    assert GraspMeta(grasp=grasp, planner="p", success=False, failure="slipped").failure == "slipped"
     with pytest.raises(ValidationError, match="names its failure"):
-        OutcomeMeta(grasp=grasp, planner="p", success=False)
+        GraspMeta(grasp=grasp, planner="p", success=False)
     with pytest.raises(ValidationError, match="carries no failure"):
-        OutcomeMeta(grasp=grasp, planner="p", success=True, failure="missed")
+        GraspMeta(grasp=grasp, planner="p", success=True, failure="missed")
 
 
 def test_a_gripper_is_the_panda_hand_by_default():

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from records import send, store
 from rich.console import Console
 
-from grasp_client.contract import Grasp, ImageSpec, Outcome, OutcomeMeta
+from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome
 from services.process import ManagedProcess, ProcessSpec
 from services.status import Status, StatusReader
 from services.view import LINE_SECONDS, LineDisplay, LiveDisplay, choose_display
 from shared.rates import rate_with_interval
 from shared.registry import ModelCard, Registry
-from shared.shards import ShardWriter
 from shared.streams import OutcomeStream, WorkerStatusStore, connect
 
 URL = "http://127.0.0.1:8123"
@@ -24,7 +24,7 @@ URL = "http://127.0.0.1:8123"
 def outcome(number: int, success: bool, exploration: bool = False) -> Outcome:
     depth = np.full((2, 2), 700, np.uint16)
     grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[1.0, 1.0], angle=0.0, depth=0.7)
-    meta = OutcomeMeta(
+    meta = GraspMeta(
         grasp=grasp,
         planner="antipodal",
         success=success,
@@ -53,16 +53,16 @@ def test_status_of_a_real_queue_and_dataset(redis_url: str, tmp_path: Path) -> N
     client = connect(redis_url)
     WorkerStatusStore(client).report("sim_worker-1-abc", {"attempts": 3, "successes": 1})
     for number in range(3):
-        OutcomeStream(client).publish(outcome(number, success=True), worker="w", sequence=number + 1)
-    writer = ShardWriter(tmp_path / "shards")
-    writer.write([outcome(number, success=number < 6) for number in range(10)])
+        send(OutcomeStream(client), outcome(number, success=True), worker="w", sequence=number + 1)
+    shards = tmp_path / "shards"
+    store(shards, [outcome(number, success=number < 6) for number in range(10)])
     registry = Registry(tmp_path / "models")
     registry.promote("dense", registry.publish("dense", b"weights", ModelCard(name="dense", architecture="dense")))
     first = reader.read()
     assert first.workers["sim_worker-1-abc"]["attempts"] == 3
     assert (first.sent, first.lag, first.stored, first.champions) == (3, 3, 10, {"dense": 1})
     assert (first.recent["attempts"], first.recent["successes"]) == (10, 6)
-    writer.write([outcome(10, success=True), outcome(11, success=False, exploration=True)])
+    store(shards, [outcome(10, success=True), outcome(11, success=False, exploration=True)])
     second = reader.read()
     assert second.stored == 12
     assert (second.recent["attempts"], second.recent["successes"]) == (11, 7)

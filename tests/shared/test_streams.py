@@ -1,19 +1,17 @@
 import numpy as np
 import pytest
 import redis
-from queue_reading import dead_letters
+from records import dead_letters, send
 
-from grasp_client.contract import Grasp, ImageSpec, Outcome, OutcomeMeta, SceneRequest
-from shared.outcome_codec import decode_outcome, encode_outcome
+from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome, SceneRequest
+from shared.outcome_codec import encode_outcome
 from shared.streams import OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
 
 
 def outcome(number: int = 0, **changes) -> Outcome:
     depth = np.arange(12, dtype=np.uint16).reshape(3, 4) + number
     grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[1.0, 2.0], angle=0.1)
-    meta = OutcomeMeta(
-        grasp=grasp, planner="antipodal", success=True, images={"depth": ImageSpec(shape=[3, 4], dtype="uint16")}
-    )
+    meta = GraspMeta(grasp=grasp, planner="antipodal", success=True, images={"depth": ImageSpec(shape=[3, 4], dtype="uint16")})
     return Outcome(id=f"worker:{number}:0", meta=meta.model_copy(update=changes), images={"depth": depth})
 
 
@@ -29,24 +27,9 @@ def stream(client):
     return OutcomeStream(client)
 
 
-def test_an_outcome_survives_the_wire_bit_for_bit():
-    sent = outcome(7)
-    received = decode_outcome({name.encode(): value for name, value in encode_outcome(sent).items()})
-    assert received.id == sent.id
-    assert received.meta == sent.meta
-    np.testing.assert_array_equal(received.images["depth"], sent.images["depth"])
-
-
-def test_images_must_be_what_the_meta_says():
-    wrong = outcome()
-    wrong.images["depth"] = wrong.images["depth"].astype(np.float32)
-    with pytest.raises(ValueError, match=r"float32 \[3, 4\], meta.images says uint16"):
-        encode_outcome(wrong)
-
-
 def test_read_acknowledge_and_trim(stream):
     for number in range(5):
-        assert stream.publish(outcome(number))
+        assert send(stream, outcome(number))
     entries = stream.read("a", count=3)
     assert [entry.outcome.id for entry in entries] == ["worker:0:0", "worker:1:0", "worker:2:0"]
     assert (stream.pending(), stream.lag()) == (3, 2)
@@ -59,15 +42,15 @@ def test_read_acknowledge_and_trim(stream):
 
 
 def test_a_retry_is_neither_added_nor_counted_twice(stream):
-    assert stream.publish(outcome(1), worker="w", sequence=1)
-    assert not stream.publish(outcome(1), worker="w", sequence=1)
-    assert stream.publish(outcome(2), worker="w", sequence=2)
+    assert send(stream, outcome(1), worker="w", sequence=1)
+    assert not send(stream, outcome(1), worker="w", sequence=1)
+    assert send(stream, outcome(2), worker="w", sequence=2)
     assert stream.sent() == {"w": 2}
     assert len(stream.read("a")) == 2
 
 
 def test_unfinished_entries_are_taken_over(stream):
-    stream.publish(outcome())
+    send(stream, outcome())
     taken = stream.read("dies")
     assert [entry.key for entry in stream.claim("lives", min_idle_ms=0)] == [entry.key for entry in taken]
     assert stream.deliveries()[taken[0].key] == 2
@@ -80,9 +63,9 @@ def test_unfinished_entries_are_taken_over(stream):
         ({"id": "x", "meta": "{}"}, "schema version is missing"),
         ({"v": "1", "id": "x"}, "missing fields: meta"),
         ({"v": "1", "id": "x", "meta": "{"}, "meta"),
-        ({"v": "1", "id": "x", "meta": "{}"}, "grasp: Field required"),
-        ({**encode_outcome(outcome()), "depth": b"abc"}, "has 3 bytes"),
-        ({name: value for name, value in encode_outcome(outcome()).items() if name != "depth"}, "no such field"),
+        ({"v": "1", "id": "x", "meta": "{}"}, "success: Field required"),
+        ({**encode_outcome(outcome()).fields(), "depth": b"abc"}, "has 3 bytes"),
+        ({name: value for name, value in encode_outcome(outcome()).fields().items() if name != "depth"}, "no such image"),
     ],
 )
 def test_unreadable_entries_become_dead_letters_with_the_reason(stream, fields, reason):
@@ -100,18 +83,18 @@ def test_a_full_queue_refuses_and_counts_nothing(stream):
     stream.client.config_set("maxmemory", "1")
     try:
         with pytest.raises(redis.RedisError):
-            stream.publish(outcome(), worker="w", sequence=1)
+            send(stream, outcome(), worker="w", sequence=1)
     finally:
         stream.client.config_set("maxmemory", "0")
     assert stream.sent() == {}
-    assert stream.publish(outcome(), worker="w", sequence=1)
+    assert send(stream, outcome(), worker="w", sequence=1)
 
 
 def test_the_group_comes_back_after_the_queue_was_emptied(stream):
-    stream.publish(outcome(1))
+    send(stream, outcome(1))
     stream.read("a")
     stream.client.flushall()
-    stream.publish(outcome(2))
+    send(stream, outcome(2))
     assert [entry.outcome.id for entry in stream.read("a")] == ["worker:2:0"]
 
 

@@ -8,6 +8,7 @@ from waiting import PATIENCE, wait_until
 
 from grasp_client.contract import SceneRequest
 from grasp_client.errors import InvalidRequest, ServerUnreachable
+from shared.outcome_codec import decode_outcome
 from shared.settings import WorkerSettings
 from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
 from sim_worker.benchmark.baselines import RandomEdges
@@ -45,7 +46,7 @@ def make_worker(options: WorkerSettings, queue: redis.Redis | None, planner=None
 def test_without_a_queue_it_makes_its_own_scenes(tmp_path):
     worker, taken = make_worker(settings(tmp_path, attempts=5, worlds=2), None)
     worker.run()
-    outcomes = [entry.outcome for entry in taken]
+    outcomes = [decode_outcome(entry.outcome) for entry in taken]
     assert len(outcomes) == worker.tally.attempts >= 5
     assert len({outcome.id for outcome in outcomes}) == len(outcomes)
     for outcome in outcomes:
@@ -72,7 +73,7 @@ def test_a_hand_and_colour_images_of_ones_own(tmp_path):
     hand.write_text('{"max_width": 0.06, "finger_width": 0.015}')
     worker, taken = make_worker(settings(tmp_path, attempts=1, gripper=hand, rgb=True), None)
     worker.run()
-    outcome = taken[0].outcome
+    outcome = decode_outcome(taken[0].outcome)
     assert outcome.meta.gripper.max_width == 0.06
     assert outcome.images["rgb"].shape == (*outcome.images["depth"].shape, 3)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from grasp_client.contract import CameraIntrinsics, Grasp, ImageSpec, ModelRef, Outcome, OutcomeMeta, SceneRef
+from grasp_client.contract import CameraIntrinsics, Grasp, GraspMeta, ImageSpec, ModelRef, Outcome, SceneRef
 from grasp_client.geometry import approach_frame
 
 CAMERA = CameraIntrinsics(fx=120.0, fy=120.0, cx=47.5, cy=47.5)
@@ -44,4 +44,4 @@ def outcome_at(
         "images": {"depth": ImageSpec(shape=list(depth.shape), dtype="float32")},
         "time": 1_000.0 + seed,
     }
-    return Outcome(id=name, meta=OutcomeMeta(**{**fields, **meta}), images={"depth": depth})
+    return Outcome(id=name, meta=GraspMeta(**{**fields, **meta}), images={"depth": depth})

@@ -19,7 +19,7 @@ PAIRS = TrainerSettings.model_fields["judge_pairs"].default
 def outcome_of(ticket: SceneRequest, success: bool) -> IndexEntry:
     scene = SceneRef(seed=ticket.seed, kind=ticket.kind, ticket=ticket.id)
     made_by = ("dense", "dense", ticket.model_version)
-    return IndexEntry(f"w:{ticket.id}:0", "shard-000001", 0, success, 0.0, scene, *made_by, 0.9, 0, False, False)
+    return IndexEntry(f"w:{ticket.id}:0", "shard-000001", 0, success, 0.0, scene, *made_by, 0.9, 0, False, False, "grasp")
 
 
 def judge(champion: float, candidate: float, seed: int, together: float = 0.6) -> tuple[bool, Score]:

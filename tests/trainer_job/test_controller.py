@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from block_world import block_outcome
+from records import store
 
 from grasp_client.contract import SceneRef
 from shared.registry import Registry
 from shared.settings import TrainerSettings
-from shared.shards import ShardWriter
 from shared.streams import SceneRequestStream, connect
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.evaluation.assessment import Assessment
@@ -32,12 +32,12 @@ class Bench:
         seed_registry(self.registry, folder / "none", LEARNER, seed=0)
         self.tickets = SceneRequestStream(connect(url))
         self.settings = TrainerSettings(judge_pairs=judge_pairs, outstanding_tickets=16)
-        self.shards = ShardWriter(folder / "shards")
+        self.shards = folder / "shards"
         self.attempt = 0
         self.restart()
 
     def restart(self) -> None:
-        self.dataset = OutcomeIndex(self.shards.directory)
+        self.dataset = OutcomeIndex(self.shards)
         self.decisions = PromotionController(
             "dense", self.registry, threading.Lock(), self.dataset, self.tickets, self.settings
         )
@@ -62,7 +62,7 @@ class Bench:
             outcomes.append(
                 block_outcome(self.attempt, success=success, scene=scene, model={"name": "dense", "version": version})
             )
-        self.shards.write(outcomes)
+        store(self.shards, outcomes)
 
     def answer(self, rates: dict[int, float]) -> int:
         """Runs the judge's tickets that wait; each version succeeds at its rate."""
@@ -77,7 +77,7 @@ class Bench:
             outcomes.append(block_outcome(self.attempt, success=success, scene=scene, model=model))
             self.tickets.done(key)
         if outcomes:
-            self.shards.write(outcomes)
+            store(self.shards, outcomes)
         return len(outcomes)
 
     def actions(self, version: int) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import redis
 from block_world import block_outcome
-from queue_reading import dead_letters
+from records import dead_letters, send
 from waiting import wait_until
 
 from grasp_client.contract import Outcome
@@ -45,13 +45,13 @@ def test_outcomes_are_stored_once_and_acknowledged_after_that(redis_url: str, tm
     stream = OutcomeStream(connect(redis_url))
     sent = [block_outcome(i) for i in range(10)]
     for outcome in [*sent, sent[0], sent[9], sent[9]]:
-        stream.publish(outcome)
+        send(stream, outcome)
     ingest = open_ingest(redis_url, tmp_path)
     drain(ingest)
     assert sorted(stored_ids(tmp_path)) == sorted(o.id for o in sent)
     assert ingest.duplicates == 3
     again = open_ingest(redis_url, tmp_path)
-    stream.publish(sent[3])
+    send(stream, sent[3])
     drain(again)
     assert len(stored_ids(tmp_path)) == 10
     assert again.duplicates == 1
@@ -59,7 +59,7 @@ def test_outcomes_are_stored_once_and_acknowledged_after_that(redis_url: str, tm
 
 def test_nothing_is_acknowledged_before_its_shard_is_written(redis_url: str, tmp_path: Path) -> None:
     stream = OutcomeStream(connect(redis_url))
-    stream.publish(block_outcome(0))
+    send(stream, block_outcome(0))
     ingest = open_ingest(redis_url, tmp_path, shard_outcomes=100, shard_seconds=1e6)
     assert ingest.step(block_ms=10) is None
     assert (stored_ids(tmp_path), stream.pending()) == ([], 1)
@@ -70,7 +70,7 @@ def test_nothing_is_acknowledged_before_its_shard_is_written(redis_url: str, tmp
 def test_what_a_killed_trainer_had_in_hand_is_taken_up_at_the_next_start(redis_url: str, tmp_path: Path) -> None:
     stream = OutcomeStream(connect(redis_url))
     for i in range(3):
-        stream.publish(block_outcome(i))
+        send(stream, block_outcome(i))
     open_ingest(redis_url, tmp_path, shard_outcomes=100, shard_seconds=1e6).step(block_ms=10)
     assert stream.pending() == 3
     open_ingest(redis_url, tmp_path).step(block_ms=10)
@@ -80,8 +80,8 @@ def test_what_a_killed_trainer_had_in_hand_is_taken_up_at_the_next_start(redis_u
 
 def test_a_repeat_is_not_acknowledged_before_the_first_is_stored(redis_url: str, tmp_path: Path) -> None:
     stream = OutcomeStream(connect(redis_url))
-    stream.publish(block_outcome(0))
-    stream.publish(block_outcome(0))
+    send(stream, block_outcome(0))
+    send(stream, block_outcome(0))
     ingest = open_ingest(redis_url, tmp_path, shard_outcomes=100, shard_seconds=1e6)
     ingest.step(block_ms=10)
     assert stream.pending() == 2
@@ -89,14 +89,14 @@ def test_a_repeat_is_not_acknowledged_before_the_first_is_stored(redis_url: str,
 
 def test_unreadable_entries_go_to_the_dead_stream_with_the_reason(redis_url: str, tmp_path: Path) -> None:
     stream = OutcomeStream(connect(redis_url))
-    good = encode_outcome(block_outcome(0))
+    good = encode_outcome(block_outcome(0)).fields()
     no_image = Outcome(id="w:7:0", meta=block_outcome(7).meta.model_copy(update={"images": {}}))
     for fields in (
         {"x": "y"},
         {**good, "v": "9"},
         {**good, "meta": "{}"},
         {**good, "depth": b"short"},
-        encode_outcome(no_image),
+        encode_outcome(no_image).fields(),
         good,
     ):
         stream.client.xadd(stream.stream, fields)
@@ -105,17 +105,17 @@ def test_unreadable_entries_go_to_the_dead_stream_with_the_reason(redis_url: str
     assert stored_ids(tmp_path) == ["w:0:0"]
     reasons = " | ".join(reason for _, reason in dead_letters(stream))
     assert ingest.dead_letters == 5
-    for part in ("version is missing", "version is 9", "meta.grasp", "has 5 bytes", "no image"):
+    for part in ("version is missing", "version is 9", "meta.success: Field required", "has 5 bytes", "no image"):
         assert part in reasons
 
 
 def test_an_entry_that_was_in_hand_at_every_death_becomes_a_dead_letter(redis_url: str, tmp_path: Path) -> None:
     stream = OutcomeStream(connect(redis_url))
-    stream.publish(block_outcome(0))
+    send(stream, block_outcome(0))
     stream.read("trainer", block_ms=10)
     for _ in range(MOST_DELIVERIES):
         stream.claim("trainer", min_idle_ms=0)
-    stream.publish(block_outcome(1))
+    send(stream, block_outcome(1))
     drain(open_ingest(redis_url, tmp_path))
     assert stored_ids(tmp_path) == ["w:1:0"]
     assert f"delivered {MOST_DELIVERIES + 1} times" in dead_letters(stream)[0][1]
@@ -124,7 +124,7 @@ def test_an_entry_that_was_in_hand_at_every_death_becomes_a_dead_letter(redis_ur
 def test_stored_entries_leave_the_queue(redis_url: str, tmp_path: Path) -> None:
     stream = OutcomeStream(connect(redis_url))
     for i in range(8):
-        stream.publish(block_outcome(i))
+        send(stream, block_outcome(i))
     drain(open_ingest(redis_url, tmp_path))
     open_ingest(redis_url, tmp_path).step(block_ms=1)
     assert stream.client.xlen(stream.stream) == 0
@@ -135,13 +135,13 @@ def test_a_full_queue_is_emptied_without_loss(own_queue_server: Any, tmp_path: P
     shards = tmp_path / "shards"
     stream = OutcomeStream(connect(own_queue_server.url))
     for i in range(40):
-        stream.publish(block_outcome(i))
+        send(stream, block_outcome(i))
     stream.client.xadd(stream.stream, {"x": "y"})
     ingest = open_ingest(own_queue_server.url, shards)
     stream.create_group()
     stream.client.config_set("maxmemory", int(stream.client.info("memory")["used_memory"]) - 100_000)
     with pytest.raises(redis.OutOfMemoryError):
-        stream.publish(block_outcome(99))
+        send(stream, block_outcome(99))
 
     def emptied() -> bool:
         ingest._tended = None  # as if its time had come
@@ -152,12 +152,12 @@ def test_a_full_queue_is_emptied_without_loss(own_queue_server: Any, tmp_path: P
     wait_until(emptied)
     assert len(stored_ids(shards)) == 40
     assert [reason for _, reason in dead_letters(stream)] == ["schema version is missing, this reader knows 1"]
-    assert stream.publish(block_outcome(99))
+    assert send(stream, block_outcome(99))
 
 
 def test_a_full_disk_leaves_outcomes_in_the_queue(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = OutcomeStream(connect(redis_url))
-    stream.publish(block_outcome(0))
+    send(stream, block_outcome(0))
     ingest = open_ingest(redis_url, tmp_path)
     usage = namedtuple("usage", "free")
     with monkeypatch.context() as full:
@@ -176,12 +176,12 @@ def test_the_thread_goes_on_after_the_queue_was_away(
     stream = OutcomeStream(connect(own_queue_server.url))
     thread = IngestThread(open_ingest(own_queue_server.url, shards))
     thread.start()
-    stream.publish(block_outcome(0))
+    send(stream, block_outcome(0))
     wait_until(lambda: stored_ids(shards) == ["w:0:0"])
     own_queue_server.kill()
     wait_until(lambda: "outcomes cannot be taken in just now" in caplog.text)
     own_queue_server.start()
-    stream.publish(block_outcome(1))
+    send(stream, block_outcome(1))
     wait_until(lambda: len(stored_ids(shards)) == 2)
     thread.stop()
     assert sorted(stored_ids(shards)) == ["w:0:0", "w:1:0"]
@@ -206,9 +206,9 @@ def test_kills_lose_and_repeat_nothing(redis_url: str, tmp_path: Path, kills: in
         process = subprocess.Popen(command, cwd=ROOT)
         goal = len(stored_ids(tmp_path)) + 8
         for _ in range(40):
-            stream.publish(block_outcome(sent))
+            send(stream, block_outcome(sent))
             if sent % 7 == 0:
-                stream.publish(block_outcome(sent))
+                send(stream, block_outcome(sent))
             sent += 1
         wait_until(lambda goal=goal: len(stored_ids(tmp_path)) >= goal)
         time.sleep(0.03 * kill / kills)  # whatever it is doing then

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from block_world import CAMERA, TABLE_DEPTH, block_outcome
+from records import store
 
 from grasp_client.contract import ImageSpec, Outcome
 from shared.networks import build_network
 from shared.networks.crops import CropView
 from shared.registry import ModelCard, Registry
 from shared.settings import TrainerSettings
-from shared.shards import ShardWriter
 from trainer_job.data import shard_crops, shard_images
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
@@ -62,7 +62,7 @@ def outcomes() -> list[Outcome]:
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory, outcomes: list[Outcome]) -> Path:
     folder = tmp_path_factory.mktemp("coloured") / "shards"
-    ShardWriter(folder).write(outcomes)
+    store(folder, outcomes)
     return folder
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from block_world import block_outcome
+from records import store
 
 from grasp_client.contract import Outcome, SceneRef
-from shared.shards import ShardWriter
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex, in_service, is_held_out, scene_key
 from trainer_job.data.replay_buffer import ReplayBuffer
@@ -21,7 +21,7 @@ LEARNER = LEARNERS["dense"]
 
 def library_of(folder: Path, *batches: list[Outcome]) -> ReplayBuffer:
     for batch in batches:
-        ShardWriter(folder / "shards").write(batch)
+        store(folder / "shards", batch)
     library = ReplayBuffer(OutcomeIndex(folder / "shards"), FeatureCache(folder / "views", LEARNER))
     library.refresh()
     return library
@@ -51,7 +51,7 @@ def test_a_robots_attempts_without_a_scene_go_by_episode() -> None:
 def test_a_dataset_reads_only_what_is_new(tmp_path: Path) -> None:
     library = library_of(tmp_path, [block_outcome(0), block_outcome(1)])
     assert len(library) == 2
-    ShardWriter(tmp_path / "shards").write([block_outcome(2)])
+    store(tmp_path / "shards", [block_outcome(2)])
     assert [record.id for record in library.dataset.refresh()] == ["w:2:0"]
     library.refresh()
     assert [record.id for record in library.records] == ["w:0:0", "w:1:0", "w:2:0"]
@@ -73,7 +73,7 @@ def test_views_are_computed_once_and_again_when_the_shard_is_another(tmp_path: P
     views, facts, rows = library.cache.load(tmp_path / "shards" / "shard-000001")
     assert (views.shape, views.dtype, rows.tolist()) == ((2, *LEARNER.view_shape), np.float16, [0, 1])
     assert stored.stat().st_mtime_ns == before
-    other = ShardWriter(tmp_path / "others").write([block_outcome(9)])
+    other = store(tmp_path / "others", [block_outcome(9)])
     views, facts, rows = library.cache.load(other)
     assert facts.shape == (1, 0)
     assert (len(views), rows.tolist()) == (1, [0])

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from block_world import block_outcome
+from records import store
 
 from shared.networks import build_network
 from shared.registry import ModelCard, Registry
 from shared.settings import TrainerSettings
-from shared.shards import ShardWriter
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer, examples
@@ -25,7 +25,7 @@ SETTINGS = TrainerSettings(epochs=1, least_steps=10, replay_outcomes=50)
 
 @pytest.fixture
 def library(tmp_path: Path) -> ReplayBuffer:
-    ShardWriter(tmp_path / "shards").write([block_outcome(i) for i in range(60)])
+    store(tmp_path / "shards", [block_outcome(i) for i in range(60)])
     library = ReplayBuffer(OutcomeIndex(tmp_path / "shards"), FeatureCache(tmp_path / "views", LEARNERS["dense"]))
     library.refresh()
     return library

@@ -96,7 +96,7 @@ def test_scenes_are_asked_of_whom_the_model_serves_and_of_one_kind_if_wanted(red
 def test_a_share_comes_back_to_scenes_that_failed(redis_url: str, tmp_path: Path) -> None:
     desk = office(redis_url, tmp_path)
     scene = SceneRef(seed=12345, kind="pile", object_set="train", profile="hard")
-    record = IndexEntry("w:0:0", "shard-000001", 0, False, 0.0, scene, "dense", "dense", 1, 0.9, 0, False, False)
+    record = IndexEntry("w:0:0", "shard-000001", 0, False, 0.0, scene, "dense", "dense", 1, 0.9, 0, False, False, "grasp")
     desk.learn([record])
     seeds = [desk.collect_ticket(n) for n in range(400)]
     again = [ticket for ticket in seeds if ticket.seed == 12345]

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 from block_world import CAMERA, block_outcome
+from records import store
 
 from grasp_client.contract import ImageSpec
 from grasp_client.geometry import approach_frame
 from shared.networks.crops import CropView
 from shared.networks.mobileunet import MobileUNet
-from shared.shards import ShardWriter
 from trainer_job.data import shard_crops, shard_images
 
 VIEW = CropView(focal_px=120.0, near=0.5, far=0.7)
@@ -28,7 +28,7 @@ def shards(tmp_path):
     outcomes = [coloured(episode) for episode in range(60)]
     outcomes.append(block_outcome(99, contact_rule="allowed"))
     outcomes.append(block_outcome(98, success=False, failure="unreachable"))
-    ShardWriter(tmp_path / "shards").write(outcomes)
+    store(tmp_path / "shards", outcomes)
     return tmp_path / "shards", outcomes[:60]
 
 
@@ -46,12 +46,12 @@ def test_crops_are_centred_on_the_executed_grasps(shards):
 
 
 def test_crops_of_cups_lie_along_their_lean(tmp_path):
-    writer, leaning = ShardWriter(tmp_path / "cups"), np.array([0.0, 0.3, 0.954])
+    shards, leaning = tmp_path / "cups", np.array([0.0, 0.3, 0.954])
     outcome = block_outcome(1)
     grasp = outcome.meta.grasp
     pose = approach_frame(np.asarray(grasp.pose_camera)[:3, 3], np.array([1.0, 0, 0]), leaning)
     outcome.meta.grasp = grasp.model_copy(update={"kind": "suction", "width": None, "pose_camera": pose.tolist()})
-    writer.write([outcome])
+    store(shards, [outcome])
     data = shard_crops.read([tmp_path / "cups"], "suction", VIEW, 16)
     assert data.leans == pytest.approx([np.arctan2(0.3, 0.954)], abs=1e-3)
     u, v = (round(value) for value in grasp.center_px)
@@ -94,7 +94,7 @@ def test_pictures_come_at_the_scale_that_the_recipe_asks_for(tmp_path):
     pose[2, 3] = 0.7
     for outcome in outcomes:
         outcome.meta.camera_pose = pose.tolist()
-    ShardWriter(tmp_path / "shards").write(outcomes)
+    store(tmp_path / "shards", outcomes)
     training, _ = shard_images.read([tmp_path / "shards"], "parallel_jaw", network(), 2 * CAMERA.fx / 0.7)
     rows, columns = outcomes[0].images["rgb"].shape[:2]
     assert training.images.shape[1:3] == (2 * rows, 2 * columns)
@@ -129,7 +129,7 @@ def test_a_network_with_tip_heights_learns_only_from_what_it_can_propose():
 
 
 def test_nothing_to_use_is_explained(tmp_path):
-    ShardWriter(tmp_path / "shards").write([block_outcome(0)])
+    store(tmp_path / "shards", [block_outcome(0)])
     with pytest.raises(ValueError, match="colour images"):
         shard_images.read([tmp_path / "shards"], "parallel_jaw", network())
     with pytest.raises(ValueError, match="no suction outcomes"):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from block_world import CAMERA, TABLE_DEPTH, block_outcome, outcome_at
+from records import store
 
 from grasp_client.contract import Grasp, Gripper, Outcome
 from grasp_client.geometry import approach_frame
 from planning.discovery import discover
 from shared.networks.cup_frame import CHANNELS, SIDE, footprint
 from shared.registry import Registry
-from shared.shards import ShardWriter
 from trainer_job.fit import main as fit
 from trainer_job.tasks.registry import LEARNERS
 
@@ -79,9 +79,9 @@ def test_noise_is_small_and_only_in_the_fine_heights(turned: torch.Tensor) -> No
 
 
 def test_fit_trains_and_publishes_it(tmp_path) -> None:
-    writer = ShardWriter(tmp_path / "shards")
+    shards = tmp_path / "shards"
     for first in range(0, 300, 100):
-        writer.write([cup_outcome(episode) for episode in range(first, first + 100)])
+        store(shards, [cup_outcome(episode) for episode in range(first, first + 100)])
     options = ["--shards", tmp_path / "shards", "--models", tmp_path / "models", "--cache", tmp_path / "fit"]
     fit([*map(str, options), "--name", "suction-dense", "--epochs", "6", "--torch-threads", "1"])
     card = Registry(tmp_path / "models").card("suction-dense", 1)

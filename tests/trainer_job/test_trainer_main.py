@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from block_world import block_outcome
 from commands import run_module
+from records import send, store
 from waiting import PATIENCE, wait_until
 
 from shared.registry import Registry
-from shared.shards import ShardReader, ShardWriter, shard_folders
+from shared.shards import ShardReader, shard_folders
 from shared.streams import OutcomeStream, SceneRequestStream, connect
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ class Process:
 def publish(url: str, episodes: range) -> None:
     stream = OutcomeStream(connect(url))
     for episode in episodes:
-        stream.publish(block_outcome(episode), "w", episode + 1)
+        send(stream, block_outcome(episode), "w", episode + 1)
 
 
 def stored(folder: Path) -> list[str]:
@@ -151,8 +152,8 @@ def test_without_a_queue_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_fit_trains_and_publishes_from_shards_alone(tmp_path: Path) -> None:
-    ShardWriter(tmp_path / "a").write([block_outcome(i) for i in range(40)])
-    ShardWriter(tmp_path / "b").write([block_outcome(i) for i in range(40, 60)])
+    store(tmp_path / "a", [block_outcome(i) for i in range(40)])
+    store(tmp_path / "b", [block_outcome(i) for i in range(40, 60)])
     arguments = ["--shards", str(tmp_path / "a"), str(tmp_path / "b"), "--models", str(tmp_path / "models")]
     arguments += ["--cache", str(tmp_path / "fit"), "--epochs", "1", "--batch", "16", "--torch-threads", "1"]
     for more in ([], ["--warm", "--test-shards", str(tmp_path / "b")]):

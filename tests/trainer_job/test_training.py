@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from block_world import block_outcome
+from records import store
 
 from shared.networks.hand_frame import SPAN
-from shared.shards import ShardWriter
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer
@@ -23,7 +23,7 @@ TINY = Schedule(epochs=1, batch=16, least_steps=8)
 @pytest.fixture(scope="module")
 def blocks(tmp_path_factory: pytest.TempPathFactory) -> Examples:
     folder = tmp_path_factory.mktemp("blocks")
-    ShardWriter(folder / "shards").write([block_outcome(i) for i in range(80)])
+    store(folder / "shards", [block_outcome(i) for i in range(80)])
     library = ReplayBuffer(OutcomeIndex(folder / "shards"), FeatureCache(folder / "views", LEARNER))
     library.refresh()
     return library.examples(np.arange(len(library)))

@@ -48,7 +48,8 @@ class FeatureCache:
             return False
 
     def _compute(self, reader: ShardReader, folder: Path, digest: str) -> None:
-        rows = np.array([row for row, line in enumerate(reader.rows) if self.learner.learnable(line["meta"])], np.int64)
+        mine = (row for row, kind in enumerate(reader.kinds) if kind == self.learner.outcome_kind)
+        rows = np.array([row for row in mine if self.learner.learnable(reader.rows[row]["meta"])], np.int64)
         views = np.zeros((len(rows), *self.learner.view_shape), self.learner.view_dtype)
         facts = np.zeros((len(rows), self.learner.facts), np.float32)
         usable = np.zeros(len(rows), bool)

@@ -24,21 +24,27 @@ REVISIT_PREFIX = "revisit-"
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One outcome: where it is stored (shard number and row) and what it says."""
+    """One outcome: where it is stored (shard number and row) and what it says. success_label, quality, rank: None of a kind of
+    action that has no such thing."""
 
     id: str
     shard: str
     row: int
-    success: bool
+    success_label: bool | None
     time: float
     scene: SceneRef | None
     planner: str
     model: str | None
     version: int | None
-    quality: float
-    rank: int
+    quality: float | None
+    rank: int | None
     exploration: bool
     held_out: bool
+    kind: str
+
+    @property
+    def success(self) -> bool:
+        return self.success_label is True
 
     @property
     def judge(self) -> bool:
@@ -52,7 +58,7 @@ class IndexEntry:
     @property
     def on_policy(self) -> bool:
         """The best grasp of a plan was executed, as in service: these attempts tell how well a version does."""
-        return self.rank == 0 and not self.exploration and not self.judge
+        return self.success_label is not None and self.rank == 0 and not self.exploration and not self.judge
 
 
 def scene_key(outcome_id: str, scene: SceneRef | None) -> str:
@@ -90,10 +96,12 @@ class OutcomeIndex:
 
 
 def read_records(folder: Path) -> list[IndexEntry]:
-    return [_record(folder.name, row, line) for row, line in enumerate(ShardReader(folder).rows)]
+    reader = ShardReader(folder)
+    lines = zip(reader.kinds, reader.rows, strict=True)
+    return [_record(folder.name, row, kind, line) for row, (kind, line) in enumerate(lines)]
 
 
-def _record(shard: str, row: int, line: dict[str, Any]) -> IndexEntry:
+def _record(shard: str, row: int, kind: str, line: dict[str, Any]) -> IndexEntry:
     meta = line["meta"]
     scene = SceneRef.model_validate(meta["scene"]) if meta.get("scene") else None
     model = meta.get("model") or {}
@@ -101,16 +109,17 @@ def _record(shard: str, row: int, line: dict[str, Any]) -> IndexEntry:
         id=line["id"],
         shard=shard,
         row=row,
-        success=meta["success"],
+        success_label=meta.get("success"),
         time=meta["time"],
         scene=scene,
         planner=meta["planner"],
         model=model.get("name"),
         version=model.get("version"),
-        quality=meta["quality"],
-        rank=meta["rank"],
+        quality=meta.get("quality"),
+        rank=meta.get("rank"),
         exploration=meta["exploration"],
         held_out=is_held_out(scene_key(line["id"], scene)),
+        kind=kind,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from grasp_client.contract import OutcomeMeta
+from grasp_client.contract import GraspMeta
 from grasp_client.geometry import project
 from shared.networks.crops import CropView, crop, cup_crop_view, fill_holes
 from shared.shards import ShardReader, shard_folders
@@ -34,7 +34,7 @@ def read(folders: Sequence[Path], kind: str, view: CropView, size: int) -> Grasp
 
 def _crops(reader: ShardReader, kind: str, view: CropView, size: int):
     """(crop, gripper depth and lean, success, scene) of each usable outcome of a shard."""
-    for outcome in reader:
+    for _, outcome in reader.of_kind(GraspMeta):
         meta = outcome.meta
         if meta.grasp.kind != kind or "depth" not in outcome.images or not meta.camera or not meta.grasp.pose_camera:
             continue
@@ -47,7 +47,7 @@ def _crops(reader: ShardReader, kind: str, view: CropView, size: int):
         yield image, pose, meta.success, zlib.crc32(scene_key(outcome.id, meta.scene).encode())
 
 
-def crop_of(depth: torch.Tensor, meta: OutcomeMeta, view: CropView, size: int) -> tuple[np.ndarray, tuple[float, float]]:
+def crop_of(depth: torch.Tensor, meta: GraspMeta, view: CropView, size: int) -> tuple[np.ndarray, tuple[float, float]]:
     """The crop (size, size), m, and the depth of the tips or the cup, m, with the approach's angle from the optical axis, rad.
 
     depth: (H, W) float32 metres without holes. Raises ValueError for a grasp behind the camera.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from grasp_client.contract import Outcome, OutcomeMeta
+from grasp_client.contract import GraspMeta, Outcome
 from shared.networks.mobileunet import MobileUNet
 from shared.networks.rgb_input import RgbInput, factor_to, fit
 from shared.open_hand import fits
@@ -39,7 +39,7 @@ def read(
     rows: list[tuple[int, float, float, int, bool, bool]] = []
     for shard in (shard for folder in folders for shard in shard_folders(folder)):
         reader, seen = ShardReader(shard), dict[int, int]()
-        for index, outcome in enumerate(reader):
+        for index, outcome in reader.of_kind(GraspMeta):
             meta = outcome.meta
             if (
                 "rgb" not in outcome.images
@@ -78,7 +78,7 @@ def read(
     return labels.pick(~held_out), labels.pick(held_out)
 
 
-def map_of(meta: OutcomeMeta, network: MobileUNet) -> int | None:
+def map_of(meta: GraspMeta, network: MobileUNet) -> int | None:
     """The network's map that an executed grasp belongs to; None when the network cannot propose it."""
     off = (meta.grasp.angle - np.asarray(network.angles) + math.pi / 2) % math.pi - math.pi / 2
     rotation = int(np.abs(off).argmin())
@@ -106,7 +106,7 @@ def _fits(outcome: Outcome, picture: RgbInput, network: MobileUNet) -> np.ndarra
     return fits(depth, meta.camera, np.asarray(meta.camera_pose), meta.gripper, network.angles, network.tip_heights, pixels)
 
 
-def picture_of(rgb: np.ndarray, meta: OutcomeMeta, network: MobileUNet, pixels_per_metre: float | None) -> RgbInput:
+def picture_of(rgb: np.ndarray, meta: GraspMeta, network: MobileUNet, pixels_per_metre: float | None) -> RgbInput:
     """A colour image (H, W, 3) in the size that the network learns from."""
     pose = meta.camera_pose
     table_depth = -pose[2][3] / pose[2][2] if pose is not None and pose[2][2] else None

@@ -10,11 +10,13 @@ import logging
 import shutil
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import redis
 
-from grasp_client.contract import Outcome
+from grasp_client.contract import UnknownMeta
+from shared.outcome_codec import EncodedOutcome
 from shared.shards import ShardReader, ShardWriter, shard_folders
 from shared.streams import OutcomeStream, StreamEntry
 
@@ -41,7 +43,8 @@ class Ingest:
         self.known = {name for folder in shard_folders(directory) for name in ShardReader(folder).ids()}
         self.duplicates = 0
         self.dead_letters = 0
-        self._waiting: dict[str, Outcome] = {}
+        self.unknown_kinds = Counter[str]()
+        self._waiting: dict[str, EncodedOutcome] = {}
         self._keys: list[str] = []
         self._since = 0.0
         self._tended: float | None = None
@@ -110,17 +113,24 @@ class Ingest:
         if entries and not self._keys:
             self._since = time.monotonic()
         for entry in entries:
-            outcome = entry.outcome
-            if outcome is None:
+            if entry.encoded is None or entry.outcome is None:
                 self._dead_letter(entry, entry.error or "cannot be read")
-            elif not outcome.images:
+            elif not entry.encoded.images:
                 self._dead_letter(entry, "no image: an outcome needs the observation it was planned on")
             else:
                 self._keys.append(entry.key)
-                if outcome.id in self.known or outcome.id in self._waiting:
-                    self.duplicates += 1
-                else:
-                    self._waiting[outcome.id] = outcome
+                self._keep(entry.encoded, known_kind=not isinstance(entry.outcome.meta, UnknownMeta))
+
+    def _keep(self, outcome: EncodedOutcome, known_kind: bool) -> None:
+        """Takes an outcome in hand, once. One of a kind that is not known here is kept for a version that knows it."""
+        if outcome.id in self.known or outcome.id in self._waiting:
+            self.duplicates += 1
+            return
+        self._waiting[outcome.id] = outcome
+        if not known_kind:
+            if outcome.kind not in self.unknown_kinds:
+                log.warning("outcomes of an unknown kind are stored, not learned from", extra={"kind": outcome.kind})
+            self.unknown_kinds[outcome.kind] += 1
 
     def _dead_letter(self, entry: StreamEntry, reason: str) -> None:
         self.stream.dead_letter(entry, reason)

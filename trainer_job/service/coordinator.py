@@ -82,5 +82,6 @@ class Coordinator(threading.Thread):
             "new": self.waiting_to_be_learned,
             "duplicates": self.ingest.duplicates,
             "dead_letters": self.ingest.dead_letters,
+            "unknown_kinds": dict(self.ingest.unknown_kinds),
             "champion": self.registry.champion(self.model),
         }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grasp_client.contract import Outcome
+from grasp_client.contract import GraspMeta, Outcome
 from shared.networks import build_network
 from shared.networks.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN, outcome_patches
 from shared.registry import ModelCard
@@ -44,6 +44,7 @@ class Learner:
     view_dtype: str = "float16"
     facts: int = 0
     image: str = "depth"
+    outcome_kind: ClassVar[str] = GraspMeta.kind
 
     patches = staticmethod(outcome_patches)
     """(depth, camera, camera_pose, grasps, gripper) -> (N, *view_shape): what the network sees of grasps on one image."""

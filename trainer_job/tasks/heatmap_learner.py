@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grasp_client.contract import Outcome, OutcomeMeta
+from grasp_client.contract import GraspMeta, Outcome
 from shared.networks.mobileunet import MobileUNet
 from shared.networks.rgb_input import rays
 from shared.registry import ModelCard
@@ -70,7 +70,7 @@ class HeatmapLearner(Learner):
             return False
         (u, v), (rows, columns) = grasp["center_px"], meta["images"][self.image]["shape"][:2]
         inside = 0 <= u <= columns - 1 and 0 <= v <= rows - 1
-        return inside and map_of(OutcomeMeta.model_validate(meta), self.network) is not None
+        return inside and map_of(GraspMeta.model_validate(meta), self.network) is not None
 
     def views(self, outcomes: Sequence[Outcome]) -> tuple[np.ndarray, np.ndarray]:
         rgb, first = np.asarray(outcomes[0].images[self.image]), outcomes[0].meta
