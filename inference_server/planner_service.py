@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import zlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from opentelemetry import trace
 
 from grasp_client.contract import GraspPlan
-from inference_server import tracing
-from inference_server.batching.batcher import Run
 from inference_server.errors import ServerError
 from inference_server.heatmap import overlay_png
 from inference_server.metrics import Metrics
@@ -62,34 +59,29 @@ class PlannerService:
         model = planner.batched_with or planner.model_name
         group = ("plan", model or planner.name, pinned.version if pinned else None)
         most = self._max_batch if model else 1
-        plan, maps = await self.submit(request, group, self._plan_batch, (planner, pinned, item), most)
+        payload = planner, pinned, item
+        answer = await request.slot.submit(group, self._plan_batch, payload, request.received.deadline, most)
+        plan, maps = answer.result
         changes: dict[str, Any] = {"request_id": request.id}
         if maps is not None:
             picture = await request.received.service.in_decoder(overlay_png, observation, maps)
             changes["heatmap_png"] = base64.b64encode(picture).decode()
         elif options.return_heatmap:
             changes["warnings"] = [*plan.warnings, f"planner {planner.name!r} has no dense map, so there is no heatmap_png"]
+        plan = plan.model_copy(update=changes)
         self._count(plan)
-        plan = plan.model_copy(update={**changes, "timings_ms": request.timings(plan.timings_ms)})
         self.recent.remember(plan, observation, options)
+        plan.timings_ms = request.timings(answer, plan.timings_ms)
         return plan
 
     async def heatmap(self, request: AdmittedRequest, item: PlanItem) -> Heatmap:
         """The dense map of one observation. Raises what the contract names, and PlannerError 422 for a planner without one."""
         planner, pinned = await self._choose(request, item)
         group = ("heatmap", planner.name, pinned.version if pinned else None)
-        return await self.submit(request, group, partial(self._maps, planner, pinned), item, 1)
-
-    async def submit(self, request: AdmittedRequest, group: Hashable, run: Run, payload: Any, most: int) -> Any:
-        """What `run` makes of the payload in the inference thread; see `QueueSlot.submit`. Notes the stages of the request."""
-        try:
-            answer = await request.slot.submit(group, run, payload, request.received.deadline, most)
-            request.stages["queue"] = answer.queued, answer.started - answer.queued
-            request.stages["plan"] = answer.started, answer.seconds
-            return answer.result
-        finally:
-            if trace.get_current_span().is_recording():
-                tracing.record(request.stages)
+        run = partial(self._maps, planner, pinned)
+        answer = await request.slot.submit(group, run, item, request.received.deadline, 1)
+        request.note(answer)
+        return answer.result
 
     async def _choose(self, request: AdmittedRequest, item: PlanItem) -> tuple[Planner, LoadedNetwork | None]:
         """The planner for an observation, and the version of its model unless that is the champion. Raises what the contract
@@ -99,7 +91,7 @@ class PlannerService:
         planner.check(observation, options)
         if options.model_version is not None:
             return planner, await self._pinned(planner, options.model_version)
-        return planner, self._candidate(request, planner)
+        return planner, self._candidate(request, planner) if self._candidate_share else None
 
     async def _pinned(self, planner: Planner, version: int) -> LoadedNetwork:
         """Raises ServerError 422 for a planner without a model, RegistryError for an unknown or broken version."""
@@ -109,8 +101,7 @@ class PlannerService:
 
     def _candidate(self, request: AdmittedRequest, planner: Planner) -> LoadedNetwork | None:
         """The candidate for a share of the requests, chosen by their id so that a repeated request meets the same version."""
-        share = self._candidate_share
-        if not share or planner.model_name is None or zlib.crc32(request.id.encode()) >= share * 2**32:
+        if planner.model_name is None or zlib.crc32(request.id.encode()) >= self._candidate_share * 2**32:
             return None
         return self._weights.candidate(planner.model_name)
 

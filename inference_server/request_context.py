@@ -1,25 +1,112 @@
 """One request on its way to a planner, and the dependencies by which routes get it.
 
-Every route that plans has the same prelude: the deadline, a look whether there is room, the body, a place in the queue.
+Every route that plans has the same prelude: the deadline, a look whether there is room, the body within its limits of size
+and time, a place in the queue.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
+import anyio
 from fastapi import Depends, Request
+from opentelemetry import trace
 from starlette.datastructures import Headers, QueryParams
 
-from inference_server.batching.batcher import QueueSlot
+from inference_server import tracing
+from inference_server.batching.batcher import Answer, QueueSlot
+from inference_server.errors import ServerError
 from inference_server.security.auth import Client
-from inference_server.security.limits import deadline_of
 
 if TYPE_CHECKING:
     from inference_server.service import Service
+
+
+BODY_SECONDS = 30.0
+"""Longest that a client may take to send a body."""
+MAX_DEADLINE_MS = 600_000
+BODIES_AT_ONCE = 16
+"""Bodies of the largest size that may be in memory while they are received."""
+READERS = 256
+"""Bodies of any size that may be arriving at once: beyond it, answering 429 is cheaper than receiving what will be late."""
+READERS_OF_ONE = 192
+"""Of these for one client, so that one that sends slowly does not keep all others out."""
+
+
+class BodyReader:
+    """Receives bodies within limits: of one body, and of all that are being received together."""
+
+    def __init__(self, max_bytes: int, seconds: float = BODY_SECONDS):
+        self.max_bytes, self._seconds = max_bytes, seconds
+        self.receiving = 0
+        self._readers: Counter[str] = Counter()
+
+    async def read(self, request: Request, client: str) -> bytes:
+        """The whole body.
+
+        Raises ServerError 413 as soon as it is too large, announced or not, 408 when it is slow, and 429 before a byte is read
+        when too many are arriving.
+        """
+        announced = request.headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > self.max_bytes:
+            raise self._too_large()
+        chunks: list[bytes] = []
+        with self._reader(client), self._counted() as add:
+            try:
+                with anyio.fail_after(self._seconds):
+                    async for chunk in request.stream():
+                        chunks.append(chunk)
+                        add(len(chunk))
+            except TimeoutError:
+                raise ServerError(408, "slow_body", f"the body did not arrive within {self._seconds:g} s") from None
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    @contextmanager
+    def _reader(self, client: str) -> Iterator[None]:
+        if self._readers.total() >= READERS or self._readers[client] >= READERS_OF_ONE:
+            raise busy()
+        self._readers[client] += 1
+        try:
+            yield
+        finally:
+            self._readers[client] -= 1
+            if not self._readers[client]:
+                del self._readers[client]
+
+    @contextmanager
+    def _counted(self) -> Iterator[Callable[[int], None]]:
+        size = 0
+
+        def add(count: int) -> None:
+            nonlocal size
+            size += count
+            self.receiving += count
+            if size > self.max_bytes:
+                raise self._too_large()
+            if self.receiving > self.max_bytes * BODIES_AT_ONCE:
+                raise busy()
+
+        try:
+            yield add
+        finally:
+            self.receiving -= size
+
+    def _too_large(self) -> ServerError:
+        return ServerError(
+            413,
+            "body_too_large",
+            f"the body is larger than {self.max_bytes / 2**20:g} MiB; crop or resize the image, or send fewer",
+        )
+
+
+def busy() -> ServerError:
+    return ServerError(429, "too_many_bodies", "too many bodies are arriving at once; send it again", retry_after=1)
 
 
 @dataclass(frozen=True)
@@ -43,11 +130,14 @@ class ReceivedRequest:
         or 503 without a place.
         """
         slot = self.service.batcher.reserve(self.client, self.deadline)
+        admitted = AdmittedRequest(self, self.id if part is None else f"{self.id}.{part}", slot)
         try:
-            yield AdmittedRequest(self, self.id if part is None else f"{self.id}.{part}", slot)
+            yield admitted
         finally:
             if not slot.used:
                 slot.release()
+            if trace.get_current_span().is_recording():
+                tracing.record(admitted.stages)
 
 
 @dataclass(frozen=True)
@@ -59,8 +149,14 @@ class AdmittedRequest:
     slot: QueueSlot
     stages: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    def timings(self, more: Mapping[str, float]) -> dict[str, float]:
+    def note(self, answer: Answer) -> None:
+        """Add the stages in the queue and in the inference thread."""
+        self.stages["queue"] = answer.queued, answer.started - answer.queued
+        self.stages["plan"] = answer.started, answer.seconds
+
+    def timings(self, answer: Answer, more: Mapping[str, float]) -> dict[str, float]:
         """Milliseconds per stage; `total` counts from the moment that the request came."""
+        self.note(answer)
         stages = {name: seconds * 1e3 for name, (_, seconds) in self.stages.items()}
         total = (time.monotonic() - self.received.started) * 1e3
         return {name: round(value, 3) for name, value in {**stages, **more, "total": total}.items()}
@@ -94,3 +190,24 @@ Admitted = Annotated[AdmittedRequest, Depends(admit, scope="function")]
 def service_of(request: Request) -> Service:
     """The server's parts, for endpoints that do not plan."""
     return request.app.state.service
+
+
+def deadline_of(request: Request, default_ms: int) -> float:
+    """The time.monotonic() instant by which the client wants an answer: X-Deadline-Ms after the request came. Raises 422."""
+    text = request.headers.get("x-deadline-ms")
+    milliseconds = float(default_ms) if text is None else _number(text)
+    if not (math.isfinite(milliseconds) and milliseconds > 0):
+        raise ServerError(
+            422,
+            "invalid_field",
+            f"header X-Deadline-Ms: expected the milliseconds you will wait, such as 500, got {str(text)[:40]!r}",
+        )
+    started: float = request.scope.get("started", time.monotonic())
+    return started + min(milliseconds, MAX_DEADLINE_MS) / 1e3
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -61,9 +61,9 @@ async def decode(request: AdmittedRequest, function: Callable[..., Decoded], *ar
 
 def _read_item(body: bytes, headers: Mapping[str, str], query: Mapping[str, str], limits: ImageLimits) -> PlanItem:
     """`headers` must look names up in any case."""
-    item = read_with_options(body, headers, query, PlanRequest, limits)
-    check_item(*item)
-    return item
+    observation, options = read_with_options(body, headers, query, PlanRequest, limits)
+    check_observation(observation, options.region)
+    return observation, options
 
 
 def read_with_options(
@@ -123,21 +123,6 @@ def decode_part(part: Part, decode: Callable[[bytes, str | None], Decoded]) -> D
             f"part `{part.name[:40]}` is text, not an image: with curl, write -F {part.name[:40]}=@FILE",
         )
     return decode(part.data, part.media_type)
-
-
-def check_item(observation: Observation, request: PlanRequest) -> None:
-    """Raises ImageError or ServerError 422 for images that cannot be used and a region outside of them."""
-    check_observation(observation)
-    if request.region is None:
-        return
-    height, width = observation.size
-    u0, v0, u1, v1 = request.region
-    if u1 < 0 or v1 < 0 or u0 > width - 1 or v0 > height - 1:
-        raise ServerError(
-            422,
-            "region_outside",
-            f"region {request.region} lies outside the image, which is {width} x {height} pixels (u, v from 0)",
-        )
 
 
 def _raw_depth(body: bytes, headers: Mapping[str, str], scale: float, limits: ImageLimits):

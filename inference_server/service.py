@@ -20,8 +20,8 @@ from inference_server.models.warm import warm_up
 from inference_server.models.weights import Weights
 from inference_server.outcomes import OutcomePublisher
 from inference_server.planner_service import PlannerService
+from inference_server.request_context import BodyReader
 from inference_server.security.auth import Keys
-from inference_server.security.limits import BodyReader
 from planning.base import Planner
 from planning.discovery import discover
 from planning.networks.device import choose_execution, usable_cores

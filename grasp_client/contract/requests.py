@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from grasp_client.contract.base import ApiModel, Pose, Probability, UnboundedPixel
 from grasp_client.contract.camera import CameraIntrinsics
 from grasp_client.contract.gripper import Gripper
 
 MOST_FAILED = 64
+
+
+def _in_order(region: list[float]) -> list[float]:
+    u0, v0, u1, v1 = region
+    if not (u0 < u1 and v0 < v1):
+        raise ValueError(f"expected [u0, v0, u1, v1] with u0 < u1 and v0 < v1, got {region}")
+    return region
+
+
+Region = Annotated[list[float], Field(min_length=4, max_length=4), AfterValidator(_in_order)]
 
 
 class FailedGrasp(ApiModel):
@@ -40,24 +50,16 @@ class PlanRequest(ApiModel):
     table_depth: float | None = Field(None, gt=0, le=100, description="distance camera to table along the optical axis, m")
     depth_scale: float = Field(0.001, gt=0, le=1, description="metres per unit of an integer depth image")
     planner: str = Field("auto", min_length=1, max_length=64, description="`auto` or a name from GET /planners")
-    gripper: Gripper = Field(default_factory=lambda: Gripper())
+    gripper: Gripper = Field(default_factory=Gripper.model_construct)
     n_grasps: int = Field(10, ge=1, le=1000)
     min_quality: Probability = 0.0
-    region: Annotated[list[float], Field(min_length=4, max_length=4)] | None = Field(
-        None, description="[u0, v0, u1, v1], pixels, inclusive: grasp centres only inside it"
-    )
+    region: Region | None = Field(None, description="[u0, v0, u1, v1], pixels, inclusive: grasp centres only inside it")
     model_version: int | None = Field(None, ge=1, description="registry version to use instead of the champion")
     return_heatmap: bool = False
     failed: Annotated[list[FailedGrasp], Field(max_length=MOST_FAILED)] = Field(
         [], description="grasps tried in this scene without success: those near them lose quality, most at the same object"
     )
     seed: int | None = Field(None, ge=0, le=2**63 - 1, description="makes sampling planners repeatable")
-
-    @model_validator(mode="after")
-    def _region_in_order(self) -> PlanRequest:
-        if self.region and not (self.region[0] < self.region[2] and self.region[1] < self.region[3]):
-            raise ValueError(f"region: expected [u0, v0, u1, v1] with u0 < u1 and v0 < v1, got {self.region}")
-        return self
 
     @model_validator(mode="after")
     def _failed_poses_have_a_frame(self) -> PlanRequest:

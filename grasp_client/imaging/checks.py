@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from grasp_client.imaging.limits import ImageError
@@ -45,14 +47,15 @@ def check_depth(depth: np.ndarray) -> None:
         )
 
 
-def check_observation(observation: Observation) -> None:
-    """Raises ImageError 422 when there is no image, the depth is unusable, or the images differ in size."""
-    if observation.depth is None and observation.rgb is None:
+def check_observation(observation: Observation, region: Sequence[float] | None = None) -> None:
+    """Raises ImageError 422 when there is no image, the depth is unusable, the images differ in size, or the `region` of
+    pixels [u0, v0, u1, v1] lies outside of them."""
+    images = {name: image for name, image in vars(observation).items() if image is not None}
+    if "depth" not in images and "rgb" not in images:
         raise ImageError(422, "no_image", "no image was sent: at least one of `depth` and `rgb` is needed")
-    height, width = observation.size
-    for name in ("rgb", "segmask"):
-        image = getattr(observation, name)
-        if image is not None and image.shape[:2] != (height, width):
+    height, width = images["depth" if "depth" in images else "rgb"].shape[:2]
+    for name, image in images.items():
+        if image.shape[:2] != (height, width):
             raise ImageError(
                 422,
                 "size_mismatch",
@@ -61,3 +64,9 @@ def check_observation(observation: Observation) -> None:
             )
     if observation.depth is not None:
         check_depth(observation.depth)
+    if region is not None and (region[2] < 0 or region[3] < 0 or region[0] > width - 1 or region[1] > height - 1):
+        raise ImageError(
+            422,
+            "region_outside",
+            f"region {list(region)} lies outside the image, which is {width} x {height} pixels (u, v from 0)",
+        )

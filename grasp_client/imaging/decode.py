@@ -93,8 +93,8 @@ def decode_raw_depth(
 
     Float metres without a NaN, infinite or negative number are not copied: the array is a read-only view of `body`.
     """
-    limits.check_bytes(body)
     height, width = _raw_shape(shape_header)
+    limits.check_bytes(body)
     limits.check_pixels(height, width)
     dtype = _RAW_DTYPES.get((dtype_header or "").strip().lower())
     if dtype is None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from inference_server.batching.fair_queue import Entry, FairQueue, QueueFull
@@ -76,42 +77,40 @@ def _whole(seconds: float) -> int:
     return min(30, max(1, math.ceil(seconds)))
 
 
+@dataclass
 class QueueSlot:
     """A reserved place in the queue: either used by `submit`, once, or given back by `release`."""
 
-    def __init__(self, batcher: Batcher, client: str):
-        self._batcher, self._client, self.used = batcher, client, False
+    batcher: Batcher
+    client: str
+    used: bool = False
 
-    async def submit(self, group: Hashable, run: Run, payload: Any, deadline: float, most: int) -> Answer:
-        """Wait for `run` to answer the payload, alone or with others of its group (at most `most`).
+    def submit(self, group: Hashable, run: Run, payload: Any, deadline: float, most: int) -> asyncio.Future[Answer]:
+        """Have `run` answer the payload in the inference thread, alone or with others of its group (at most `most`).
 
-        `deadline` is an instant of the batcher's clock. Raises ServerError 504 past it, 503 when the server shuts down, and
-        whatever `run` raised for this payload.
+        `deadline` is an instant of the batcher's clock. The future raises ServerError 504 past it, 503 when the server shuts
+        down, and whatever `run` raised for this payload. When it is cancelled, the thread does not work for nobody.
         """
-        loop = asyncio.get_running_loop()
-        estimator, queue = self._batcher.estimator, self._batcher.queue
-        now = self._batcher.clock()
-        job = Job(self._client, group, estimator.affordable(group, most), payload, run, deadline, loop.create_future(), now)
+        loop, now = asyncio.get_running_loop(), self.batcher.clock()
+        most = min(most, self.batcher.estimator.batch_limits.get(group, most))
+        job = Job(self.client, group, most, payload, run, deadline, loop.create_future(), now)
         self.used = True
-        places = queue.put(job)
+        places = self.batcher.queue.put(job)
         timer = loop.call_at(loop.time() + max(0.0, deadline - now), _expire, job.future)
-        answered = False
-        try:
-            answer = await job.future
-            answered = True
-            return answer
-        finally:
-            timer.cancel()
-            if places > job.most:  # else it was the next batch that it waited for, not its line
-                estimator.note_wait(self._client, places, self._batcher.clock() - job.queued, answered)
-            if not answered:
-                job.future.cancel()  # if the handler was cancelled, the thread must not work for nobody
-                if queue.withdraw(job):
-                    self._batcher.count_expired()
+        job.future.add_done_callback(partial(self._settled, job, places, timer))
+        return job.future
+
+    def _settled(self, job: Job, places: int, timer: asyncio.TimerHandle, future: asyncio.Future[Answer]) -> None:
+        timer.cancel()
+        answered = not future.cancelled() and future.exception() is None
+        if places > job.most:  # else it was the next batch that it waited for, not its line
+            self.batcher.estimator.note_wait(self.client, places, self.batcher.clock() - job.queued, answered)
+        if not answered and self.batcher.queue.withdraw(job):
+            self.batcher.count_expired()
 
     def release(self) -> None:
         """Give a place back that nothing was submitted to."""
-        self._batcher.queue.release(self._client)
+        self.batcher.queue.release(self.client)
 
 
 class Batcher:
@@ -135,9 +134,10 @@ class Batcher:
         """Raises ServerError 503 or 429 when `reserve` would now."""
         if self.closing:
             raise draining()
-        if not self.queue.has_room(client):
+        if self.queue.taken >= self.queue.size and not self.queue.has_room(client):
             raise self.full()
-        self._check_wait(client, deadline)
+        if self.queue.taken:
+            self._check_wait(client, deadline)
 
     def reserve(self, client: str, deadline: float) -> QueueSlot:
         """Reserve a place in the queue, before any work is done for the request.
@@ -146,7 +146,8 @@ class Batcher:
         """
         if self.closing:
             raise draining()
-        self._check_wait(client, deadline)  # again: many bodies may have arrived since `check_room`
+        if self.queue.taken:
+            self._check_wait(client, deadline)  # again: many bodies may have arrived since `check_room`
         try:
             evicted = self.queue.reserve(client)
         except QueueFull:
@@ -157,8 +158,7 @@ class Batcher:
 
     def _check_wait(self, client: str, deadline: float) -> None:
         left = deadline - self.clock()
-        waiting = len(self.queue)
-        if left > 0 and waiting and not self.estimator.surely_within(client, waiting, left):
+        if left > 0 and not self.estimator.surely_within(client, self.queue.taken, left):
             ahead = self.queue.ahead(client)
             wait = self.estimator.wait(client, ahead, self.queue.places(client))
             if CAUTION * wait > left:

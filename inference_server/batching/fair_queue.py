@@ -30,24 +30,24 @@ Job = TypeVar("Job", bound=Entry)
 
 
 class FairQueue(Generic[Job]):
-    """Thread-safe. `places` counts reserved and waiting jobs of each client."""
+    """Thread-safe. `taken` counts the places of all clients: jobs that wait, and jobs that are being decoded."""
 
     def __init__(self, size: int):
-        self.size = size
+        self.size, self.taken = size, 0
         self._lines: dict[str, deque[Job]] = {}
         self._places: Counter[str] = Counter()
         self._changed = threading.Condition()
         self._calls: deque[Any] = deque()
 
     def __len__(self) -> int:
-        """Places taken: jobs that wait and jobs that are being decoded."""
-        return self._places.total()
+        return self.taken
 
     def reserve(self, client: str) -> Job | None:
         """Take a place; returns the job of a longer line that had to give way, if any. Raises QueueFull."""
         with self._changed:
-            evicted = self._make_room(client) if self._places.total() >= self.size else None
+            evicted = self._make_room(client) if self.taken >= self.size else None
             self._places[client] += 1
+            self.taken += 1
             return evicted
 
     def places(self, client: str) -> int:
@@ -63,14 +63,12 @@ class FairQueue(Generic[Job]):
     def has_room(self, client: str) -> bool:
         """Whether `reserve` would find a place."""
         with self._changed:
-            return self._places.total() < self.size or self._gives_way(client) is not None
+            return self.taken < self.size or self._gives_way(client) is not None
 
     def release(self, client: str) -> None:
         """Give a place back."""
         with self._changed:
-            self._places[client] -= 1
-            if self._places[client] <= 0:
-                del self._places[client]
+            self._leave(client)
 
     def put(self, job: Job) -> int:
         """Let a job wait in the place that its client has reserved; returns how many places that client holds."""
@@ -151,6 +149,7 @@ class FairQueue(Generic[Job]):
         return jobs
 
     def _leave(self, client: str) -> None:
+        self.taken -= 1
         self._places[client] -= 1
         if self._places[client] <= 0:
             del self._places[client]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Hashable
+from typing import Any
 
 BATCH_SECONDS = 0.1
 """A batch is as large as lately took this long: where time grows with the batch (large inputs, a CPU), a larger one only makes
@@ -22,6 +24,8 @@ class LatencyEstimator:
 
     def __init__(self) -> None:
         self.seconds_per_job = 0.0
+        self.batch_limits: OrderedDict[Hashable, int] = OrderedDict()
+        """How many jobs of a group fit into BATCH_SECONDS by what they cost lately, at least 1."""
         self._costs: OrderedDict[Hashable, float] = OrderedDict()
         self._paces: OrderedDict[str, float] = OrderedDict()
 
@@ -30,7 +34,9 @@ class LatencyEstimator:
         if full:  # what a job costs when many wait; alone it may cost much more
             self.seconds_per_job += (0.1 if self.seconds_per_job else 1.0) * (seconds - self.seconds_per_job)
         before = self._costs.get(group, seconds)
-        _remember(self._costs, group, before + NEWEST * (seconds - before))
+        cost = before + NEWEST * (seconds - before)
+        _remember(self._costs, group, cost)
+        _remember(self.batch_limits, group, max(1, int(BATCH_SECONDS / cost)) if cost > 0 else sys.maxsize)
 
     def note_wait(self, client: str, places: int, seconds: float, answered: bool) -> None:
         """How long the last of a client's `places` jobs took, or waited in vain.
@@ -40,11 +46,6 @@ class LatencyEstimator:
         pace = seconds / places
         before = self._paces.get(client, pace)
         _remember(self._paces, client, before + NEWEST * (pace - before) if answered else max(before, pace))
-
-    def affordable(self, group: Hashable, most: int) -> int:
-        """How many jobs of a group fit into BATCH_SECONDS by what they cost lately: 1 to `most`."""
-        cost = self._costs.get(group, 0.0)
-        return max(1, min(most, int(BATCH_SECONDS / cost))) if cost > 0 else most
 
     def wait(self, client: str, ahead: int, places: int) -> float:
         """Seconds until one more job of a client would be answered: `ahead` come first, and `places` are its own.
@@ -59,7 +60,7 @@ class LatencyEstimator:
         return CAUTION * (waiting + 1) * max(self.seconds_per_job, self._paces.get(client, 0.0)) < seconds
 
 
-def _remember(averages: OrderedDict, key: Hashable, value: float) -> None:
+def _remember(averages: OrderedDict[Any, Any], key: Hashable, value: float) -> None:
     averages[key] = value
     averages.move_to_end(key)
     if len(averages) > REMEMBERED:

@@ -13,11 +13,11 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from grasp_client.contract import ErrorReply, GraspPlan, PlanRequest
-from grasp_client.imaging import ImageLimits
+from grasp_client.imaging import ImageLimits, check_observation
 from inference_server.errors import ServerError, as_server_error, documented, error_body
 from inference_server.multipart import Part, parts_of
 from inference_server.request_context import AdmittedRequest, Received
-from inference_server.request_decoding import IMAGE_PARTS, MULTIPART, check_item, decode, observation_of, parse_options
+from inference_server.request_decoding import IMAGE_PARTS, MULTIPART, decode, observation_of, parse_options
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
 from planning.base import PlanItem
 
@@ -93,7 +93,7 @@ def _item(parts: Parts, common: bytes | None, limits: ImageLimits) -> PlanItem:
     own = images.pop("request", None)
     options = parse_options(own.data if own else common, PlanRequest)
     observation = observation_of(images, options.depth_scale, limits)
-    check_item(observation, options)
+    check_observation(observation, options.region)
     return observation, options
 
 

@@ -80,9 +80,11 @@ async def gqcnn(request: Admitted) -> Response:
     item, options = await decode(request, _read, received.body, received.headers, received.query)
     pinned = await asyncio.to_thread(_network, service, options)
     group = ("quality", options.model, pinned.version)
-    scored = await service.planning.submit(request, group, partial(_score, pinned), item, service.settings.max_batch)
+    run = partial(_score, pinned)
+    answer = await request.slot.submit(group, run, item, received.deadline, service.settings.max_batch)
+    scored = answer.result
     model = ModelRef(name=pinned.name, version=pinned.version)
-    reply = QualityReply(quality=scored.quality, model=model, timings_ms=request.timings(scored.timings_ms))
+    reply = QualityReply(quality=scored.quality, model=model, timings_ms=request.timings(answer, scored.timings_ms))
     return Response(reply.model_dump_json(), media_type="application/json")
 
 

@@ -16,11 +16,11 @@ from pydantic import Field, ValidationError
 from starlette.responses import Response
 
 from grasp_client.contract import ApiModel, CameraIntrinsics, GraspPlan, Gripper, PlanRequest
-from grasp_client.imaging import ImageLimits, decode_raw_depth
+from grasp_client.imaging import ImageLimits, check_observation, decode_raw_depth
 from grasp_client.observation import Observation
 from inference_server.errors import ServerError, documented, invalid_fields
 from inference_server.request_context import Admitted
-from inference_server.request_decoding import check_item, decode, parse_options
+from inference_server.request_decoding import decode, parse_options
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
 from planning.base import PlanItem
 
@@ -80,9 +80,9 @@ def _item(body: bytes, options: str | None, limits: ImageLimits) -> PlanItem:
     asked = parse_options(options, PlanRequest)
     shape = ",".join(map(str, payload.shape))
     depth = decode_raw_depth(data, shape, payload.dtype, asked.depth_scale, limits)
-    item = Observation(depth=depth), _with_defaults(asked, depth.shape)
-    check_item(*item)
-    return item
+    observation, request = Observation(depth=depth), _with_defaults(asked, depth.shape)
+    check_observation(observation, request.region)
+    return observation, request
 
 
 def _with_defaults(asked: PlanRequest, size: tuple[int, ...]) -> PlanRequest:

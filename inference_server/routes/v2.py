@@ -13,11 +13,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
-from grasp_client.imaging import ImageLimits
+from grasp_client.imaging import ImageLimits, check_observation
 from inference_server import tensors
 from inference_server.errors import ServerError, documented
 from inference_server.request_context import Admitted, service_of
-from inference_server.request_decoding import check_item, decode
+from inference_server.request_decoding import decode
 from inference_server.security.auth import require_key
 from inference_server.tensors import InferReply, InferRequest
 from planning.base import PlanItem, Planner
@@ -122,7 +122,7 @@ def _decode(
     asked, arrays = tensors.read(body, header, limits)
     options = tensors.options(asked, {"planner": name, **({"model_version": version} if version else {})})
     observation = tensors.observation(arrays, options.depth_scale)
-    check_item(observation, options)
+    check_observation(observation, options.region)
     return asked, (observation, options)
 
 

@@ -18,7 +18,7 @@ def test_before_anything_is_known_nothing_is_refused() -> None:
     estimator = LatencyEstimator()
     assert estimator.wait("x", 1000, 1000) == 0
     assert estimator.surely_within("x", 1000, 1e-9)
-    assert estimator.affordable("g", 8) == 8
+    assert not estimator.batch_limits
 
 
 def test_jobs_ahead_cost_what_jobs_cost_in_full_batches() -> None:
@@ -67,7 +67,7 @@ def test_batches_shrink_to_what_is_affordable() -> None:
         estimator.note_batch("slow", 0.03, full=True)
         estimator.note_batch("quick", 0.001, full=True)
         estimator.note_batch("endless", 7.0, full=True)
-    assert [estimator.affordable(group, 8) for group in ("slow", "quick", "endless")] == [3, 8, 1]
+    assert [estimator.batch_limits[group] for group in ("slow", "quick", "endless")] == [3, 100, 1]
 
 
 def test_only_so_much_is_remembered() -> None:
@@ -75,6 +75,5 @@ def test_only_so_much_is_remembered() -> None:
     for number in range(REMEMBERED + 5):
         estimator.note_wait(str(number), 2, 1.0, answered=True)
         estimator.note_batch(number, 1.0, full=True)
-    assert estimator.affordable(0, 8) == 8
-    assert estimator.affordable(REMEMBERED, 8) == 1
+    assert estimator.batch_limits == dict.fromkeys(range(5, REMEMBERED + 5), 1)
     assert len(estimator._paces) == len(estimator._costs) == REMEMBERED

@@ -162,14 +162,14 @@ def test_a_deadline_in_the_past_is_504(tight: Running) -> None:
 
 
 def test_what_is_being_received_is_limited_together(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference_server.security.limits.BODIES_AT_ONCE", 0)
+    monkeypatch.setattr("inference_server.request_context.BODIES_AT_ONCE", 0)
     response = tight.raw(DEPTH)
     assert (response.status_code, response.json()["error"]["code"]) == (429, "too_many_bodies")
     assert response.headers["retry-after"]
 
 
 def test_how_many_bodies_arrive_at_once_is_limited(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference_server.security.limits.READERS_OF_ONE", 1)
+    monkeypatch.setattr("inference_server.request_context.READERS_OF_ONE", 1)
     with connect(tight) as slow:
         slow.sendall(b"POST /predict_grasp HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
         wait_until(lambda: tight.service.bodies.receiving == 3)

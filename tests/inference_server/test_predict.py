@@ -109,7 +109,7 @@ def test_without_a_camera_the_reply_has_pixels_only(server: Running) -> None:
 def test_requests_for_one_network_at_the_same_time_share_a_batch(
     server: Running, monkeypatch: pytest.MonkeyPatch, planners: list[str]
 ) -> None:
-    monkeypatch.setattr("inference_server.batching.latency_estimator.BATCH_SECONDS", 1e6)
+    monkeypatch.setattr(server.service.batcher.estimator, "batch_limits", {})
     batches: list[list[str]] = []
 
     def planned(asked: Sequence[Any]) -> list[GraspPlan]:
