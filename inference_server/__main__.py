@@ -10,12 +10,11 @@ import logging
 import signal
 import sys
 
-import uvicorn
 from pydantic_settings import CliApp
 
+from inference_server import http_server
 from inference_server.app import create_app
 from inference_server.security.auth import check_exposure
-from inference_server.security.http_limits import GuardedHttp
 from shared import logs
 from shared.settings import ServerSettings
 
@@ -42,15 +41,10 @@ def serve(settings: ServerSettings) -> None:
         logger.error("%s", error)
         sys.exit(2)
     sys.setswitchinterval(SWITCH_SECONDS)
-    config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, http=GuardedHttp, ws="none", log_config=None, access_log=False,
-        server_header=False, proxy_headers=False, timeout_keep_alive=30,
-        timeout_graceful_shutdown=int(settings.drain_seconds) + 1,
-    )  # fmt: skip
     # uvicorn drains, then raises the signal again: end with status 0, as after any orderly stop.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    uvicorn.Server(config).run()
+    http_server.run(app, settings)
 
 
 if __name__ == "__main__":

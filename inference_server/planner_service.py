@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from grasp_client.contract import GraspPlan
+from inference_server.batching.batcher import Answer
 from inference_server.errors import ServerError
 from inference_server.heatmap import overlay_png
 from inference_server.metrics import Metrics
@@ -71,7 +73,7 @@ class PlannerService:
         plan = plan.model_copy(update=changes)
         self._count(plan)
         self.recent.remember(plan, observation, options)
-        plan.timings_ms = request.timings(answer, plan.timings_ms)
+        plan.timings_ms = timings(request, answer, plan.timings_ms)
         return plan
 
     async def heatmap(self, request: AdmittedRequest, item: PlanItem) -> Heatmap:
@@ -80,7 +82,7 @@ class PlannerService:
         group = ("heatmap", planner.name, pinned.version if pinned else None)
         run = partial(self._maps, planner, pinned)
         answer = await request.slot.submit(group, run, item, request.received.deadline, 1)
-        request.note(answer)
+        note_stages(request, answer)
         return answer.result
 
     async def _choose(self, request: AdmittedRequest, item: PlanItem) -> tuple[Planner, LoadedNetwork | None]:
@@ -135,3 +137,17 @@ class PlannerService:
 def draws_maps(planner: Planner) -> bool:
     """Whether a planner has a dense map of its own."""
     return type(planner).heatmap is not Planner.heatmap
+
+
+def note_stages(request: AdmittedRequest, answer: Answer) -> None:
+    """Add the stages in the queue and in the inference thread."""
+    request.stages["queue"] = answer.queued, answer.started - answer.queued
+    request.stages["plan"] = answer.started, answer.seconds
+
+
+def timings(request: AdmittedRequest, answer: Answer, more: Mapping[str, float]) -> dict[str, float]:
+    """Milliseconds per stage; `total` counts from the moment that the request came."""
+    note_stages(request, answer)
+    stages = {name: seconds * 1e3 for name, (_, seconds) in request.stages.items()}
+    total = (time.monotonic() - request.received.started) * 1e3
+    return {name: round(value, 3) for name, value in {**stages, **more, "total": total}.items()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,7 @@ from opentelemetry import trace
 from starlette.datastructures import Headers, QueryParams
 
 from inference_server import tracing
-from inference_server.batching.batcher import Answer, QueueSlot
+from inference_server.batching.batcher import QueueSlot
 from inference_server.errors import ServerError
 from inference_server.security.auth import Client
 
@@ -124,7 +124,7 @@ class ReceivedRequest:
 
     @contextmanager
     def admit(self, part: int | None = None) -> Iterator[AdmittedRequest]:
-        """Take a place in the queue; it is free again after the block unless it has been used.
+        """Take a place in the queue; it is free again after the block, whatever became of it.
 
         part: number of one of several observations in the request, which then has an id of its own. Raises ServerError 429
         or 503 without a place.
@@ -134,7 +134,7 @@ class ReceivedRequest:
         try:
             yield admitted
         finally:
-            if not slot.used:
+            if slot.open:
                 slot.release()
             if trace.get_current_span().is_recording():
                 tracing.record(admitted.stages)
@@ -149,18 +149,6 @@ class AdmittedRequest:
     slot: QueueSlot
     stages: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    def note(self, answer: Answer) -> None:
-        """Add the stages in the queue and in the inference thread."""
-        self.stages["queue"] = answer.queued, answer.started - answer.queued
-        self.stages["plan"] = answer.started, answer.seconds
-
-    def timings(self, answer: Answer, more: Mapping[str, float]) -> dict[str, float]:
-        """Milliseconds per stage; `total` counts from the moment that the request came."""
-        self.note(answer)
-        stages = {name: seconds * 1e3 for name, (_, seconds) in self.stages.items()}
-        total = (time.monotonic() - self.received.started) * 1e3
-        return {name: round(value, 3) for name, value in {**stages, **more, "total": total}.items()}
-
 
 async def receive(request: Request, client: Client) -> ReceivedRequest:
     """Read the body of a request that is going to the queue; refused before it is read when there is no room for it.
@@ -169,7 +157,8 @@ async def receive(request: Request, client: Client) -> ReceivedRequest:
     """
     service: Service = request.app.state.service
     deadline = deadline_of(request, service.settings.deadline_ms)
-    service.batcher.check_room(client, deadline)
+    if service.batcher.closing or service.batcher.queue.taken:
+        service.batcher.check_room(client, deadline)
     body = await service.bodies.read(request, client)
     scope = request.scope
     return ReceivedRequest(

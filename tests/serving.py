@@ -20,8 +20,8 @@ from waiting import PATIENCE, wait_until
 
 from grasp_client.imaging import encode_npy, encode_png_depth, encode_png_rgb
 from inference_server.app import create_app
+from inference_server.http_server import config_of
 from inference_server.models.warm import block_on_table
-from inference_server.security.http_limits import GuardedHttp
 from inference_server.service import Service
 from shared.networks import build_network
 from shared.registry import ModelCard, Registry
@@ -79,8 +79,7 @@ def raw_headers(depth: np.ndarray = DEPTH, options: dict | None = None) -> dict[
 def serving(chosen: ServerSettings) -> Iterator[Running]:
     """The real application behind the real HTTP server, until the block ends."""
     app = create_app(chosen)
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, http=GuardedHttp, ws="none", log_config=None, proxy_headers=False)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(config_of(app, chosen))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

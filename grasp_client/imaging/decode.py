@@ -94,8 +94,7 @@ def decode_raw_depth(
     Float metres without a NaN, infinite or negative number are not copied: the array is a read-only view of `body`.
     """
     height, width = _raw_shape(shape_header)
-    limits.check_bytes(body)
-    limits.check_pixels(height, width)
+    limits.check_raw(body, height, width)
     dtype = _RAW_DTYPES.get((dtype_header or "").strip().lower())
     if dtype is None:
         raise ImageError(422, "wrong_dtype", f"header X-Dtype: expected uint16 or float32, got {_quoted(dtype_header)}")

@@ -32,6 +32,11 @@ class ImageLimits:
         if len(data) > self.max_bytes:
             raise ImageError(413, "image_too_large", f"the image has {len(data)} bytes; at most {self.max_bytes} are accepted")
 
+    def check_raw(self, data: bytes, height: int, width: int) -> None:
+        """Both of the following, of an image whose size is told beside it."""
+        self.check_bytes(data)
+        self.check_pixels(height, width)
+
     def check_pixels(self, height: int, width: int) -> None:
         """Raises ImageError 422 for an empty image, 413 for one with too many pixels."""
         if height < 1 or width < 1:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from inference_server.batching.fair_queue import Entry, FairQueue, QueueFull
@@ -40,6 +39,10 @@ class Job(Entry):
     deadline: float
     future: asyncio.Future[Any]
     queued: float
+    slot: QueueSlot
+    places: int = 0
+    """That its client held when it began to wait."""
+    timer: asyncio.TimerHandle | None = None
 
 
 @dataclass(frozen=True)
@@ -79,38 +82,50 @@ def _whole(seconds: float) -> int:
 
 @dataclass
 class QueueSlot:
-    """A reserved place in the queue: either used by `submit`, once, or given back by `release`."""
+    """A reserved place in the queue: `submit` uses it, once; `release` gives up whatever is left of it.
+
+    open: it takes a place, or a job in it has not been answered yet.
+    """
 
     batcher: Batcher
     client: str
-    used: bool = False
+    open: bool = True
+    job: Job | None = None
 
     def submit(self, group: Hashable, run: Run, payload: Any, deadline: float, most: int) -> asyncio.Future[Answer]:
         """Have `run` answer the payload in the inference thread, alone or with others of its group (at most `most`).
 
         `deadline` is an instant of the batcher's clock. The future raises ServerError 504 past it, 503 when the server shuts
-        down, and whatever `run` raised for this payload. When it is cancelled, the thread does not work for nobody.
+        down, and whatever `run` raised for this payload.
         """
         loop, now = asyncio.get_running_loop(), self.batcher.clock()
         most = min(most, self.batcher.estimator.batch_limits.get(group, most))
-        job = Job(self.client, group, most, payload, run, deadline, loop.create_future(), now)
-        self.used = True
-        places = self.batcher.queue.put(job)
-        timer = loop.call_at(loop.time() + max(0.0, deadline - now), _expire, job.future)
-        job.future.add_done_callback(partial(self._settled, job, places, timer))
+        job = self.job = Job(self.client, group, most, payload, run, deadline, loop.create_future(), now, self)
+        job.places = self.batcher.queue.put(job)
+        job.timer = loop.call_at(loop.time() + max(0.0, deadline - now), _expire, job)
         return job.future
 
-    def _settled(self, job: Job, places: int, timer: asyncio.TimerHandle, future: asyncio.Future[Answer]) -> None:
-        timer.cancel()
-        answered = not future.cancelled() and future.exception() is None
-        if places > job.most:  # else it was the next batch that it waited for, not its line
-            self.batcher.estimator.note_wait(self.client, places, self.batcher.clock() - job.queued, answered)
+    def release(self) -> None:
+        """Give the place back, or the job up: the inference thread must not work for nobody."""
+        if self.job is None:
+            self.open = False
+            self.batcher.queue.release(self.client)
+        else:
+            self.job.future.cancel()
+            self.settled(answered=False)
+
+    def settled(self, answered: bool) -> None:
+        """Note in the event loop that the job has come to an end; only the first end counts."""
+        job = self.job
+        if job is None or not self.open:
+            return
+        self.open = False
+        if job.timer is not None:
+            job.timer.cancel()
+        if job.places > job.most:  # else it was the next batch that it waited for, not its line
+            self.batcher.estimator.note_wait(self.client, job.places, self.batcher.clock() - job.queued, answered)
         if not answered and self.batcher.queue.withdraw(job):
             self.batcher.count_expired()
-
-    def release(self) -> None:
-        """Give a place back that nothing was submitted to."""
-        self.batcher.queue.release(self.client)
 
 
 class Batcher:
@@ -153,7 +168,7 @@ class Batcher:
         except QueueFull:
             raise self.full() from None
         if evicted is not None:
-            _fail(evicted.future, self.full())
+            _fail(evicted, self.full())
         return QueueSlot(self, client)
 
     def _check_wait(self, client: str, deadline: float) -> None:
@@ -251,21 +266,24 @@ def run_all(run: Run, payloads: list[Any]) -> list[Any]:
         return [run_all(run, [payload])[0] for payload in payloads]
 
 
-def _expire(future: asyncio.Future[Any]) -> None:
-    _fail(future, expired())
+def _expire(job: Job) -> None:
+    _fail(job, expired())
 
 
-def _fail(future: asyncio.Future[Any], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _fail(job: Job, error: Exception) -> None:
+    if not job.future.done():
+        job.future.set_exception(error)
+    job.slot.settled(answered=False)
 
 
 def _settle(answers: list[tuple[Job, Any]]) -> None:
     for job, answer in answers:
         if isinstance(answer, Exception):
-            _fail(job.future, answer)
-        elif not job.future.done():
-            job.future.set_result(answer)
+            _fail(job, answer)
+        else:
+            if not job.future.done():
+                job.future.set_result(answer)
+            job.slot.settled(answered=True)
 
 
 def _resolve(answers: list[tuple[Job, Any]]) -> None:

@@ -16,6 +16,7 @@ from grasp_client.contract import ModelRef
 from grasp_client.imaging import ImageLimits, check_observation
 from inference_server.errors import ServerError
 from inference_server.multipart import parts_of
+from inference_server.planner_service import timings
 from inference_server.quality import (
     Crops,
     OnImage,
@@ -84,7 +85,7 @@ async def gqcnn(request: Admitted) -> Response:
     answer = await request.slot.submit(group, run, item, received.deadline, service.settings.max_batch)
     scored = answer.result
     model = ModelRef(name=pinned.name, version=pinned.version)
-    reply = QualityReply(quality=scored.quality, model=model, timings_ms=request.timings(answer, scored.timings_ms))
+    reply = QualityReply(quality=scored.quality, model=model, timings_ms=timings(request, answer, scored.timings_ms))
     return Response(reply.model_dump_json(), media_type="application/json")
 
 

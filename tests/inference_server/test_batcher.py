@@ -107,6 +107,24 @@ def test_a_running_job_does_not_keep_its_client_past_the_deadline(batcher: Batch
     run(scene())
 
 
+def test_a_slot_that_is_given_up_leaves_neither_place_nor_work(batcher: Batcher) -> None:
+    async def scene() -> None:
+        gate = Gate()
+        first = await held(batcher, gate)
+        unused, given_up = batcher.reserve("x", batcher.clock() + PATIENCE), batcher.reserve("x", batcher.clock() + PATIENCE)
+        answer = given_up.submit("g", gate, 1, batcher.clock() + PATIENCE, 8)
+        assert len(batcher.queue) == 2
+        for slot in (unused, given_up):
+            slot.release()
+        assert answer.cancelled()
+        assert len(batcher.queue) == 0
+        gate.opened.set()
+        await first
+        assert gate.batches == [[0]]
+
+    run(scene())
+
+
 def test_a_full_queue_refuses_with_a_time_to_come_back(batcher: Batcher) -> None:
     async def scene() -> None:
         gate = Gate()

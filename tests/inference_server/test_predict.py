@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -109,7 +110,7 @@ def test_without_a_camera_the_reply_has_pixels_only(server: Running) -> None:
 def test_requests_for_one_network_at_the_same_time_share_a_batch(
     server: Running, monkeypatch: pytest.MonkeyPatch, planners: list[str]
 ) -> None:
-    monkeypatch.setattr(server.service.batcher.estimator, "batch_limits", {})
+    monkeypatch.setattr(server.service.batcher.estimator, "batch_limits", OrderedDict())
     batches: list[list[str]] = []
 
     def planned(asked: Sequence[Any]) -> list[GraspPlan]:
