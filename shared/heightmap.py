@@ -57,10 +57,6 @@ class HeightMap:
     table_noise: float
     resolution: float = RESOLUTION
 
-    def table_height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Height of the table at map x, y, m."""
-        return self.table[0] * x + self.table[1] * y
-
     def table_map(self) -> np.ndarray:
         """Height of the table at every cell, (H, W) float32."""
         return _plane(self.table, self.corner, self.height.shape, self.resolution)

@@ -109,10 +109,3 @@ def outcome_patches(
     """
     scene = project(depth, camera, camera_pose)
     return patches(scene, hands_of(scene.pose, grasps, gripper), gripper).numpy()
-
-
-def outcome_patch(
-    depth: np.ndarray, camera: CameraIntrinsics, camera_pose: np.ndarray | None, grasp: Grasp, gripper: Gripper
-) -> np.ndarray:
-    """Patch (CHANNELS, ROWS, COLUMNS) of one executed grasp; see `outcome_patches`."""
-    return outcome_patches(depth, camera, camera_pose, [grasp], gripper)[0]

@@ -30,7 +30,6 @@ class Round:
     attempts: int
     removed: int
     presented: int
-    first_attempt: bool | None = None
 
 
 def grasp_success_rate(rounds: Sequence[Round]) -> float:

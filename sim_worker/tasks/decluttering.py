@@ -29,7 +29,6 @@ class State(str, Enum):
     CHECK = "check"
     PLACE = "place"
     RECOVER = "recover"
-    DONE = "done"
 
 
 REACHED = {"unreachable": State.PLAN, "collision": State.APPROACH, "missed": State.GRASP, "slipped": State.LIFT}

@@ -99,7 +99,7 @@ def test_the_bare_table_of_a_real_camera_gives_nothing(path: Path) -> None:
     points = np.stack([(u - intrinsics.cx) / intrinsics.fx * depth, (v - intrinsics.cy) / intrinsics.fy * depth, depth], -1)
     back = np.linalg.inv(scene.pose)
     x, y, z = (points @ back[:3, :3].T + back[:3, 3]).transpose(2, 0, 1)
-    table = (depth > 0) & (np.abs(z + scene.table_height(x, y)) < 0.004)
+    table = (depth > 0) & (np.abs(z + scene.table[0] * x + scene.table[1] * y) < 0.004)
     table = cv2.erode(cv2.morphologyEx(table.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5))), np.ones((7, 7))) > 0
     assert table.mean() > 0.2
     assert plan(np.where(table, depth, 0), intrinsics, None).grasps == []

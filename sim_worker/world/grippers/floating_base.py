@@ -16,7 +16,6 @@ from sim_worker.world.simulation.physics import FAR_AWAY, Physics
 
 BASE_FORCE = 400.0
 """N per axis while closing and lifting."""
-TIP_LINK = 2
 METAL = (0.85, 0.85, 0.88, 1.0)
 RUBBER = (0.2, 0.2, 0.25, 1.0)
 

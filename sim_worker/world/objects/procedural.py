@@ -11,7 +11,6 @@ import numpy as np
 from sim_worker.world.objects.objects import Part, PartsModel
 
 Quaternion = tuple[float, float, float, float]
-LYING: Quaternion = (0.0, math.sin(math.pi / 4), 0.0, math.cos(math.pi / 4))
 """Turns an axis along z into one along x."""
 
 

@@ -12,7 +12,7 @@ from table_scenes import Box, camera, render
 from grasp_client.contract import Grasp, Gripper
 from grasp_client.geometry import approach_frame, invert
 from shared.networks.dense import DenseScorer
-from shared.networks.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN, STEP, footprint, outcome_patch, outcome_patches
+from shared.networks.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN, STEP, footprint, outcome_patches
 
 GRIPPER = Gripper()
 
@@ -27,7 +27,7 @@ def grasp_on(box: Box, pose: np.ndarray, tip: float = 0.01, width: float = 0.05,
 
 def patch(box: Box, tilt: float = 0.0, focal: float = 525.0, turn: float = 0.0, **options: float) -> np.ndarray:
     view = camera(480, 640, focal, tilt, turn)
-    return outcome_patch(render(view, [box]), view.intrinsics, view.pose, grasp_on(box, view.pose, **options), GRIPPER)
+    return outcome_patches(render(view, [box]), view.intrinsics, view.pose, [grasp_on(box, view.pose, **options)], GRIPPER)[0]
 
 
 def test_patch_shows_the_object_between_the_fingers() -> None:
@@ -71,7 +71,7 @@ def test_tool_offset_does_not_change_what_the_hand_sees() -> None:
     box = Box(0.0, 0.01, 0.3, 0.12, 0.03, 0.02)
     view = camera(480, 640, 525.0)
     shifted = grasp_on(box, view.pose, offset=0.02)
-    seen = outcome_patch(render(view, [box]), view.intrinsics, view.pose, shifted, Gripper(tcp_offset=0.02))
+    seen = outcome_patches(render(view, [box]), view.intrinsics, view.pose, [shifted], Gripper(tcp_offset=0.02))[0]
     assert np.allclose(seen, patch(box), atol=1e-5)
 
 
@@ -81,7 +81,7 @@ def test_many_grasps_on_one_image_equal_each_alone() -> None:
     depth = render(view, [box])
     grasps = [grasp_on(box, view.pose, tip, width) for tip, width in ((0.01, 0.05), (0.005, 0.07))]
     together = outcome_patches(depth, view.intrinsics, view.pose, grasps, GRIPPER)
-    alone = [outcome_patch(depth, view.intrinsics, view.pose, grasp, GRIPPER) for grasp in grasps]
+    alone = [outcome_patches(depth, view.intrinsics, view.pose, [grasp], GRIPPER)[0] for grasp in grasps]
     assert np.allclose(together, np.stack(alone), atol=1e-6)
 
 
@@ -94,7 +94,7 @@ def test_a_grasp_without_a_metric_pose_is_an_error() -> None:
     view = camera(48, 64, 52.5)
     grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[1, 1], angle=0)
     with pytest.raises(ValueError, match="pose_camera and width"):
-        outcome_patch(render(view, []), view.intrinsics, view.pose, grasp, GRIPPER)
+        outcome_patches(render(view, []), view.intrinsics, view.pose, [grasp], GRIPPER)[0]
 
 
 def test_an_untrained_scorer_finds_all_grasps_equal_and_a_trained_one_does_not() -> None:
