@@ -68,7 +68,9 @@ def to_server(client: GraspClient) -> Deliver:
         try:
             outcome = decode_outcome(entry.outcome)
             said = outcome.meta.model_dump(mode="json", exclude={"images"})
-            depth = (outcome.images["depth"] * outcome.meta.images["depth"].scale).astype(np.float32)
+            depth = outcome.images.get("depth")
+            if depth is not None:
+                depth = (depth * outcome.meta.images["depth"].scale).astype(np.float32)
             client.report_outcome(
                 observation=Observation(depth=depth, rgb=outcome.images.get("rgb")),
                 id=outcome.id,

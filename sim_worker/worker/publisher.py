@@ -7,6 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 
+import redis
+
+from grasp_client.errors import GraspServerError
 from shared.outcome_codec import EncodedOutcome
 from sim_worker.worker.outbox import Outbox, OutboxEntry
 
@@ -17,7 +20,10 @@ ADOPT_SECONDS = 10.0
 IDLE_SECONDS = 0.5
 
 Deliver = Callable[[OutboxEntry], bool]
-"""Hands one outcome over; False when the receiver already had it. Raises while the receiver is away or full."""
+"""Hands one outcome over; False when the receiver already had it. Raises one of RETRIED while the receiver is away or full; any
+other error is the outcome's own."""
+
+RETRIED = (redis.RedisError, GraspServerError, ConnectionError, TimeoutError)
 
 
 class DeliveryRefused(Exception):
@@ -60,13 +66,13 @@ class OutboxPublisher(threading.Thread):
         for path, entry in self.spool.entries():
             try:
                 fresh = self.deliver(entry)
-            except DeliveryRefused as error:
-                logger.error("outcome %s was refused and is set aside: %s", entry.outcome.id, error)
-                self.spool.set_aside(path)
-                continue
-            except Exception as error:
+            except RETRIED as error:
                 self._receiver_failed(error)
                 return False
+            except Exception as error:  # whatever is odd about one outcome must not keep the others waiting
+                logger.error("outcome %s is set aside: %s: %s", entry.outcome.id, type(error).__name__, error)
+                self.spool.set_aside(path)
+                continue
             self._receiver_answered()
             self.spool.done(path)
             self.delivered += fresh

@@ -6,13 +6,16 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import numpy as np
 import pytest
 import redis
 from waiting import PATIENCE
 
+from grasp_client import GraspClient
 from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome
 from shared.outcome_codec import EncodedOutcome, encode_outcome
+from sim_worker.__main__ import to_server
 from sim_worker.worker.outbox import Outbox, OutboxEntry, OutboxError, decode, encode
 from sim_worker.worker.publisher import DeliveryRefused, OutboxPublisher
 
@@ -186,6 +189,48 @@ def test_the_courier_counts_a_retry_once_and_sets_a_refused_outcome_aside(tmp_pa
     assert (courier.delivered, courier.repeated) == (1, 1)
     assert not spool.waiting()
     assert len(list(spool.folder.glob("*.aside"))) == 1
+
+
+def colour_outcome(number: int) -> EncodedOutcome:
+    """Of a worker that keeps no depth image."""
+    grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[3.0, 2.0], angle=0.1)
+    meta = GraspMeta(
+        grasp=grasp, planner="heatmap", success=True, images={"rgb": ImageSpec(shape=[4, 6, 3], dtype="uint8")}, source="w"
+    )
+    return encode_outcome(Outcome(id=f"w:{number}:0", meta=meta, images={"rgb": np.zeros((4, 6, 3), np.uint8)}))
+
+
+def test_an_outcome_without_depth_is_reported_to_the_server(tmp_path):
+    sent = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.read())
+        return httpx.Response(202, json={"id": "w:1:0"})
+
+    with GraspClient("http://server", transport=httpx.MockTransport(answer)) as client:
+        courier = OutboxPublisher(Outbox(tmp_path, "w"), to_server(client))
+        courier.put(colour_outcome(1))
+        assert courier.deliver_waiting()
+    assert courier.delivered == 1
+    assert b"rgb.npy" in sent[0]
+    assert b"depth.npy" not in sent[0]
+
+
+def test_an_odd_outcome_is_set_aside_and_keeps_nobody_waiting(tmp_path):
+    taken = []
+
+    def deliver(entry):
+        if entry.sequence == 1:
+            raise KeyError("depth")
+        taken.append(entry.sequence)
+        return True
+
+    courier = OutboxPublisher(Outbox(tmp_path, "w"), deliver)
+    for number in range(3):
+        courier.put(outcome(number))
+    assert courier.deliver_waiting()
+    assert courier.away_since is None
+    assert taken == [2, 3]
 
 
 def test_the_courier_thread_delivers_and_stops(tmp_path):
