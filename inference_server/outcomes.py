@@ -114,7 +114,7 @@ def _incomplete(report: OutcomeReport, missing: list[str]) -> ServerError:
     if report.request_id:
         return ServerError(
             404,
-            "plan_forgotten",
+            "plan_expired",
             f"the plan {report.request_id[:80]!r} is not (or no longer) known here: send {needed}, camera and images too",
         )
     return ServerError(422, "invalid_field", f"outcome: {needed} missing; send them, or the `request_id` of a recent plan")
@@ -164,7 +164,7 @@ class OutcomePublisher:
         try:
             self._stream.publish(encode_outcome(outcome))
         except (redis.RedisError, OSError) as error:
-            raise _queue_away(error) from error
+            raise _queue_unavailable(error) from error
 
     def command(self, name: str, payload: str) -> None:
         """Append to a list that another service reads. Blocks; raises as `publish`."""
@@ -175,17 +175,17 @@ class OutcomePublisher:
         try:
             self._client.rpush(name, payload)
         except (redis.RedisError, OSError) as error:
-            raise _queue_away(error) from error
+            raise _queue_unavailable(error) from error
 
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
 
 
-def _queue_away(error: Exception) -> ServerError:
+def _queue_unavailable(error: Exception) -> ServerError:
     return ServerError(
         503,
-        "queue_away",
+        "queue_unavailable",
         f"the queue does not take it now ({type(error).__name__}); keep it and send it again",
         retry_after=RETRY_AFTER,
     )

@@ -64,7 +64,7 @@ class BodyReader:
                         chunks.append(chunk)
                         add(len(chunk))
             except TimeoutError:
-                raise ServerError(408, "slow_body", f"the body did not arrive within {self._seconds:g} s") from None
+                raise ServerError(408, "body_timeout", f"the body did not arrive within {self._seconds:g} s") from None
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     @contextmanager

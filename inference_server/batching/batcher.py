@@ -72,7 +72,7 @@ def late(ahead: int, wait: float, left: float) -> ServerError:
         f"about {ahead} requests come first, which takes {wait:.1f} to {CAUTION * wait:.1f} s, but the answer is wanted within "
         f"{left:.1f} s; send the request again after Retry-After seconds, or with a longer X-Deadline-Ms"
     )
-    return ServerError(429, "would_be_late", message, retry_after=_whole(CAUTION * wait - left))
+    return ServerError(429, "deadline_unreachable", message, retry_after=_whole(CAUTION * wait - left))
 
 
 def _whole(seconds: float) -> int:

@@ -11,7 +11,7 @@ BATCH_SECONDS = 0.1
 """A batch is as large as lately took this long: where time grows with the batch (large inputs, a CPU), a larger one only makes
 the first wait for the last."""
 CAUTION = 2.0
-"""Waiting may take this many times what is forecast, when others come that are served first: a request that is refused comes
+"""Waiting may take this many times what is estimated, when others come that are served first: a request that is refused comes
 back, one that is late was work for nobody."""
 REMEMBERED = 1024
 """Groups and clients of whom something is remembered."""

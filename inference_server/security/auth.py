@@ -75,8 +75,8 @@ def _among(sent: str | None, keys: list[bytes]) -> bool:
 
 def _refuse(sent: str | None, what: str) -> ServerError:
     if sent is None:
-        return ServerError(401, "no_key", f"{what}; send it in the header {HEADER}")
-    return ServerError(403, "wrong_key", f"{what}; the one in {HEADER} is not known")
+        return ServerError(401, "missing_api_key", f"{what}; send it in the header {HEADER}")
+    return ServerError(403, "invalid_api_key", f"{what}; the one in {HEADER} is not known")
 
 
 class ApiKey(APIKeyHeader):

@@ -49,7 +49,7 @@ class ModuleSlot:
             outputs = self.module(*(each.to(device) for each in self.module.golden_batch()))  # type: ignore[operator]
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
-    def lend(self) -> nn.Module:
+    def view(self) -> nn.Module:
         """The module under an identity of its own, with the same tensors: planners may keep what they derive from a module."""
         tensors = (*self.module.parameters(), *self.module.buffers())
         shell = copy.deepcopy(self.module, {id(tensor): tensor for tensor in tensors})
@@ -86,7 +86,7 @@ class Loader:
             )
         key = json.dumps([card.architecture, card.parameters], sort_keys=True)
         slot = self._filled(key, name, version, card)
-        network = LoadedNetwork(name, version, slot.lend(), card, self.execution.device)
+        network = LoadedNetwork(name, version, slot.view(), card, self.execution.device)
         weakref.finalize(network, self._give_back, key, slot).atexit = False
         return network, slot
 

@@ -24,9 +24,9 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def test_a_key_is_needed_and_must_be_known(locked: Running) -> None:
     without = locked.client.get("/planners")
-    assert (without.status_code, without.json()["error"]["code"]) == (401, "no_key")
+    assert (without.status_code, without.json()["error"]["code"]) == (401, "missing_api_key")
     wrong = locked.client.get("/planners", headers={"x-api-key": "gamma"})
-    assert (wrong.status_code, wrong.json()["error"]["code"]) == (403, "wrong_key")
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (403, "invalid_api_key")
     assert locked.client.get("/planners", headers={"x-api-key": "béta".encode()}).status_code == 403
     for key in ("alpha", "beta", "root"):
         assert locked.client.get("/planners", headers={"x-api-key": key}).status_code == 200

@@ -132,7 +132,7 @@ def test_while_the_queue_is_away_it_is_503_and_then_it_is_taken(tmp_path: Path, 
         assert running.client.post("/outcomes", json=FULL).status_code == 202
         own_queue_server.kill()
         away = running.client.post("/outcomes", json={**FULL, "id": "arm-1:3:1"})
-        assert (away.status_code, away.json()["error"]["code"]) == (503, "queue_away")
+        assert (away.status_code, away.json()["error"]["code"]) == (503, "queue_unavailable")
         assert away.headers["retry-after"]
         assert running.raw(options={"camera": CAMERA}).status_code == 200, "planning does not need the queue"
         own_queue_server.start()
