@@ -17,7 +17,7 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import as_completed
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -100,18 +100,18 @@ class BenchmarkSettings(BaseSettings):
         )
 
 
-_bench: tuple[World, list[NamedPlanner]] | None = None
+@lru_cache(maxsize=1)
+def _bench(specs: tuple[str, ...], models_dir: Path, api_key: str | None) -> tuple[World, list[NamedPlanner]]:
+    """World and planners of this process, kept from round to round."""
+    return World(), [load_planner(spec, models_dir, api_key) for spec in specs]
 
 
 @readable_errors
 def _round(
-    specs: list[str], models_dir: Path, api_key: str | None, protocol: Protocol, pictures: bool, task: tuple[int, int]
+    specs: tuple[str, ...], models_dir: Path, api_key: str | None, protocol: Protocol, pictures: bool, task: tuple[int, int]
 ) -> list[Trial]:
-    """Runs in a process of the pool, whose world and planners are kept from round to round."""
-    global _bench
-    if _bench is None:
-        _bench = World(), [load_planner(spec, models_dir, api_key) for spec in specs]
-    trials = run_round(*_bench, protocol, *task)
+    """One round; with several workers it runs in a process of the pool."""
+    trials = run_round(*_bench(specs, models_dir, api_key), protocol, *task)
     for trial in trials if not pictures else []:
         trial.forget_views()
     return trials
@@ -121,7 +121,7 @@ def run(settings: BenchmarkSettings, console: Console) -> dict[str, list[Trial]]
     """All trials by planner, in the order of seeds and rounds. Raises RuntimeError when a planner or a scene fails."""
     protocol = settings.protocol()
     baselines = ("random", "centroid") if settings.baselines and not settings.drop_inputs else ()
-    specs = list(dict.fromkeys([*settings.planner, *baselines]))
+    specs = tuple(dict.fromkeys([*settings.planner, *baselines]))
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     tasks = [(seed, number) for seed in settings.seeds for number in range(settings.rounds)]
     pictures = settings.report is not None or settings.gif is not None
