@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,6 @@ class Candidates:
 
 def _combined(records: Sequence[Record], change: Callable[[list[Tensor]], Tensor]) -> Record:
     """A record of the same kind, each tensor what `change` makes of those of the records."""
-    first: Any = records[0]
-    values = ([getattr(record, field.name) for record in records] for field in fields(first))
-    return type(first)(*(change(each) if isinstance(each[0], Tensor) else _combined(each, change) for each in values))
+    kind: type[Record] = type(records[0])
+    values = ([getattr(record, field.name) for record in records] for field in fields(kind))  # type: ignore[arg-type]
+    return kind(*(change(each) if isinstance(each[0], Tensor) else _combined(each, change) for each in values))

@@ -1,4 +1,4 @@
-"""What failed grasps tell of others: those at the same place and at the same object are likely to fail, too."""
+"""Failed grasps cost others of their quality: those at the same place and at the same object are likely to fail, too."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def penalize(plan: GraspPlan, item: PlanItem) -> GraspPlan:
 def logit_penalty(distance: np.ndarray, turn: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """What N grasps lose of their logits, (N,), at distances (N, F), m, and angles (N, F), rad, from F that failed.
 
-    predicted: qualities (F,) of those; the cost goes with their squares, for a grasp that promised little tells little by its
-    failure. What several cost adds up.
+    predicted: qualities (F,) of those; the cost goes with their squares, for the failure of a grasp that was not expected to
+    hold says little. What several cost adds up.
 
     Maximum likelihood on pairs of grasps tried from the same state of scenes with several objects for training, of which one
     failed, in units of the planner's logit: OBJECT 2.9, PLACE 5.4 (`dense`, 27,471 pairs of scenes of which it had learned
@@ -76,7 +76,7 @@ def logit_penalty(distance: np.ndarray, turn: np.ndarray, predicted: np.ndarray)
     """
     wide = OBJECT * np.exp(-0.5 * (distance / REACH) ** 2)
     near = PLACE * np.exp(-0.5 * ((distance / NEAR) ** 2 + (turn / TURN) ** 2))
-    return ((wide + near) * predicted**2).sum(axis=1)
+    return np.asarray(((wide + near) * predicted**2).sum(axis=1))
 
 
 def distances_to_failures(grasps: Sequence[Grasp], item: PlanItem) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +109,7 @@ def _pose_in_camera(failed: FailedGrasp, request: PlanRequest) -> np.ndarray | N
         return np.asarray(failed.pose_camera, dtype=float)
     if failed.pose_base is None:
         return None
-    return invert(np.asarray(request.camera_pose, dtype=float)) @ np.asarray(failed.pose_base, dtype=float)
+    return np.asarray(invert(np.asarray(request.camera_pose, dtype=float)) @ np.asarray(failed.pose_base, dtype=float))
 
 
 def _typical_distance(observation: Observation) -> float:

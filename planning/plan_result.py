@@ -24,7 +24,7 @@ def select(
     hands: JawCandidates | SuctionCandidates,
     placed: ProjectedGrasps,
     qualities: Tensor,
-    rejected: Counter,
+    rejected: Counter[str],
     network: LoadedNetwork | None = None,
     started: float | None = None,
 ) -> GraspPlan:

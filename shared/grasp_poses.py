@@ -187,4 +187,4 @@ def _in_map(map_pose: np.ndarray, grasps: Sequence[Grasp]) -> Tensor:
     """(N, 4, 4) float64: `pose_camera` of grasps in the map's frame."""
     into_map = invert(map_pose)
     poses = [into_map @ np.asarray(grasp.pose_camera, dtype=float) for grasp in grasps]
-    return torch.from_numpy(np.array(poses).reshape(-1, 4, 4))
+    return torch.as_tensor(np.array(poses).reshape(-1, 4, 4))

@@ -26,10 +26,14 @@ MAX_HEIGHT = 0.6
 """What rises higher above the table than this does not enlarge the map, m."""
 MAX_POINTS = 4_000_000
 """An image is interpolated to at most this many points: a wide lens on a large sensor must not take gigabytes."""
-TILT_FREE, TILT_KNOWN = math.radians(45), math.radians(3)
-"""Steepest table: when only the picture tells, and when gravity is known up to the error of a camera pose."""
-SPECK_RISE, SPECK_COMPANY = 0.01, 5
-"""A reading this far above its surroundings, with fewer such readings among the 24 cells around it, is a speck, m."""
+TILT_FREE = math.radians(45)
+"""Steepest table when only the image shows it, rad."""
+TILT_KNOWN = math.radians(3)
+"""Steepest table when gravity is known, up to the error of a camera pose, rad."""
+SPECK_RISE = 0.01
+"""A reading this far above its surroundings may be a speck, m."""
+SPECK_COMPANY = 5
+"""It is, with fewer such readings among the 24 cells around it."""
 SLENDER = 10
 """A piece that rises this many times higher above the table than its side is long is an echo, not an object."""
 

@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 
-HYPOTHESES, SCREENED, SCREEN = 768, 24, 8
-"""Planes through triples of points; how many of them go on from a first round, in which one of SCREEN points counts. Where the
-table is a fifth of what is seen, one triple in 125 lies on it."""
+HYPOTHESES = 768
+"""Planes through triples of points: where the table is a fifth of what is seen, one triple in 125 lies on it."""
+SCREENED = 24
+"""How many of them go on from a first round."""
+SCREEN = 8
+"""In the first round one of so many points counts."""
 CHUNK = 16
 """Planes that are tried together: their residuals stay in the cache."""
 BELOW = 0.15

@@ -23,12 +23,19 @@ from planning.scene.projection import ProjectedGrasps
 from planning.scene.scene import PlanningScene
 from planning.suction.candidates import SuctionCandidates
 
-SEEDS, RESAMPLED, ITERATIONS = 128, 64, 3
-ELITE, COMPONENTS = 32, 8
-"""Best poses so far to which the mixture is fitted, and its components."""
+SEEDS = 128
+"""Poses that the network scores to begin with."""
+RESAMPLED = 64
+"""Poses that it scores in each iteration."""
+ITERATIONS = 3
+"""Rounds of samples from the mixture."""
+ELITE = 32
+"""Best poses so far to which the mixture is fitted."""
+COMPONENTS = 8
+"""Components of the mixture: several objects can be promising at once."""
 TRIED = 6
 """Poses measured and vetoed for each that the network sees: geometry is cheaper than a forward pass."""
-FLOOR = 0.002
+LEAST_DEVIATION = 0.002
 """Least standard deviation of the mixture's components, m."""
 
 Poses = tuple[Tensor, ...]
@@ -42,7 +49,7 @@ class CemResult(Generic[Candidates]):
 
     candidates: list[Candidates] = field(default_factory=list)
     logits: list[Tensor] = field(default_factory=list)
-    rejected: Counter = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
 
     def best_first(self) -> tuple[Candidates, Tensor]:
         """All candidates and their logits (N,)."""
@@ -64,7 +71,7 @@ class CrossEntropyPlanner(BatchedPlanner, Generic[Candidates]):
         """Up to TRIED * SEEDS poses to begin with."""
 
     @abstractmethod
-    def feasible(self, scene: PlanningScene, poses: Poses) -> tuple[Candidates, Counter]:
+    def feasible(self, scene: PlanningScene, poses: Poses) -> tuple[Candidates, Counter[str]]:
         """What of the poses may be returned, and counted rejections."""
 
     @abstractmethod
@@ -111,5 +118,5 @@ class CrossEntropyPlanner(BatchedPlanner, Generic[Candidates]):
     def _resample(self, candidates: Candidates, generator: torch.Generator) -> Poses:
         """Poses drawn from a mixture fitted to the best of the candidates, which are sorted best first."""
         best = candidates.pick(torch.arange(min(len(candidates), ELITE), device=candidates.x.device))
-        mixture = Mixture(self.points(best).cpu(), COMPONENTS, torch.full((self.dimensions,), FLOOR), generator)
+        mixture = Mixture(self.points(best).cpu(), COMPONENTS, torch.full((self.dimensions,), LEAST_DEVIATION), generator)
         return self.poses(mixture.sample(TRIED * RESAMPLED, generator).to(candidates.x.device))

@@ -68,7 +68,7 @@ def _pose(scene: PlanningScene, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class CropScorer:
-    """Scores image grasps on one depth image with a network on crops. Raises PlannerError 503 for a card that tells no view."""
+    """Scores image grasps on one depth image with a network on crops. Raises PlannerError 503 for a card without a view."""
 
     def __init__(self, scene: PlanningScene, network: LoadedNetwork):
         seen = (network.card.model_extra or {}).get("view")

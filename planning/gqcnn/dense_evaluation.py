@@ -22,7 +22,10 @@ from shared.networks.fc_gqcnn import FCGQCNN, convert
 from shared.networks.gqcnn import GQCNN
 from shared.networks.gqcnn4 import GQCNN4
 
-ANGLES, DEPTHS = 16, 16
+ANGLES = 16
+"""Angles of the closing axis under which the image is evaluated."""
+DEPTHS = 16
+"""Depths of the tips at which it is."""
 FEWER_DEPTHS = 6
 """For a network that takes the depth off its input: each depth then costs a pass of its own."""
 DEEPEST = 0.06
@@ -123,8 +126,8 @@ def _box(scene: PlanningScene) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
     if (high <= low).any():
         return None
     pose = torch.as_tensor(scene.map.pose, dtype=torch.float32, device=x.device)
-    along = lambda z: torch.stack([x, y, -z], 1) @ pose[2, :3] + pose[2, 3]  # noqa: E731
-    return (low + high) / 2, high - low, along(height).amin(), along(scene.table_at(x, y)).amax()
+    nearest, farthest = (map_points(x, y, z) @ pose[2, :3] + pose[2, 3] for z in (height, scene.table_at(x, y)))
+    return (low + high) / 2, high - low, nearest.amin(), farthest.amax()
 
 
 def _canvas(extent: Tensor, turn: float, window: int) -> tuple[int, int]:

@@ -57,7 +57,7 @@ class GQCNNPlanner(CrossEntropyPlanner[JawCandidates]):
         reach = torch.as_tensor(rng.uniform(*DEPTHS, len(x)), dtype=torch.float32, device=scene.device)
         return tuple(torch.cat(pair) for pair in zip(poses, (x, y, angle, top - reach), strict=True))
 
-    def feasible(self, scene: PlanningScene, poses: Poses) -> tuple[JawCandidates, Counter]:
+    def feasible(self, scene: PlanningScene, poses: Poses) -> tuple[JawCandidates, Counter[str]]:
         gripper = scene.request.gripper
         x, y, angle, tip = poses
         hands, _, missed = measure(scene, gripper, x, y, angle, tip)

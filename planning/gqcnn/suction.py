@@ -33,7 +33,7 @@ class SuctionGQCNNPlanner(CrossEntropyPlanner[SuctionCandidates]):
         order = torch.randperm(len(x), generator=generator)[: TRIED * SEEDS].to(x.device)
         return x[order], y[order]
 
-    def feasible(self, scene: PlanningScene, poses: Poses) -> tuple[SuctionCandidates, Counter]:
+    def feasible(self, scene: PlanningScene, poses: Poses) -> tuple[SuctionCandidates, Counter[str]]:
         x, y = poses
         cups, _, vetoed = veto(scene, lay_cups(scene, scene.request.gripper.cup_radius, x, y, close=True))
         return cups, vetoed

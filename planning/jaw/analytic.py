@@ -72,7 +72,7 @@ class AntipodalPlanner(Planner):
 
 
 @torch.inference_mode()
-def predict(scene: PlanningScene) -> tuple[JawCandidates, ProjectedGrasps, Counter]:
+def predict(scene: PlanningScene) -> tuple[JawCandidates, ProjectedGrasps, Counter[str]]:
     """Feasible hands of a scene, best analytic score first, where they are seen, and counted rejections."""
     gripper, wanted = scene.request.gripper, scene.request.n_grasps
     x, y, angle, rejected = propose(scene, gripper, max(CANDIDATES, 3 * wanted))

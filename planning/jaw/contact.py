@@ -14,10 +14,14 @@ from shared.grasp_poses import HandPose
 
 RISE = 0.008
 """Height over which the slant of the gripped sides is measured, m."""
-MOST_TURN, SAME = 0.2, 0.0003
-"""Most that a hand is turned to fit, rad: a bin of the survey; thicknesses that differ by less are the same, m."""
-LOOK, STRIDE = 0.060, 0.002
-"""How far, and in what steps, the middle of the object is looked for across the closing axis, m."""
+MOST_TURN = 0.2
+"""Most that a hand is turned to fit, rad: a bin of the survey."""
+SAME_THICKNESS = 0.0003
+"""Thicknesses that differ by less are the same, m."""
+LOOK = 0.060
+"""How far the middle of the object is looked for across the closing axis, m."""
+LOOK_STEP = 0.002
+"""In what steps, m."""
 SAME_SIDE = 0.0075
 """A line whose contacts lie this near to the first ones is on the same sides of the object, m."""
 FLUSH = 0.0035
@@ -142,7 +146,7 @@ def _turn(contact: Contact, across: Tensor) -> Tensor:
     right, left = (torch.where(followed, side, -1.0) for side in (contact.ends[0], -contact.ends[1]))
     sideways = turns[:, None] * across
     thickness = (right[:, None] + sideways).amax(2) + (left[:, None] - sideways).amax(2)
-    weight = torch.softmax(-thickness / SAME, 1)
+    weight = torch.softmax(-thickness / SAME_THICKNESS, 1)
     return (weight * turns).sum(1)
 
 
@@ -159,8 +163,8 @@ def _off_middle(scene: PlanningScene, centre: tuple[Tensor, Tensor], level: Tens
     x, y = centre[0][:, None, None] - both * sin, centre[1][:, None, None] + both * cos
     solid = scene.sample(scene.seen, x, y, (beside * cos, beside * sin)) > level[:, None, None]
     first = torch.where(solid, float(count), place)  # the steps before the first that is not solid
-    ahead, behind = (side.amin(2).mean(1) for side in first.split(count, 2))
-    return 0.5 * STRIDE * (ahead - behind)
+    ahead, behind = first[..., :count].amin(2).mean(1), first[..., count:].amin(2).mean(1)
+    return 0.5 * LOOK_STEP * (ahead - behind)
 
 
 @lru_cache
@@ -172,7 +176,7 @@ def _turns(device: torch.device) -> Tensor:
 @lru_cache
 def _paces(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Steps across the closing axis ahead and behind (2 S,), lines beside it (3, 1), m, and the number of each step (2 S,)."""
-    count = round(LOOK / STRIDE)
-    step = torch.linspace(STRIDE, LOOK, count, device=device)
+    count = round(LOOK / LOOK_STEP)
+    step = torch.linspace(LOOK_STEP, LOOK, count, device=device)
     beside = torch.tensor([-0.004, 0.0, 0.004], device=device)[:, None]
     return torch.cat([step, -step]), beside, torch.arange(count, dtype=torch.float32, device=device).repeat(2)

@@ -21,7 +21,7 @@ ROUNDING = 1e-5
 """Fits take all the room that these limits leave, so that they must not be refused for a rounding, m."""
 
 
-def veto(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> tuple[JawCandidates, ProjectedGrasps, Counter]:
+def veto(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> tuple[JawCandidates, ProjectedGrasps, Counter[str]]:
     """The hands that may be returned, where they are in image and camera, and how many were refused for what.
 
     Every refusal is counted once, for the first reason in the order tried.
@@ -38,7 +38,7 @@ def veto(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> tuple[
         "collision": blocked,
         **outside_region(scene, placed.pixel),
     }
-    rejected: Counter = Counter()
+    rejected: Counter[str] = Counter()
     keep = torch.ones(len(hands), dtype=torch.bool, device=hands.x.device)
     for reason, refused in reasons.items():
         rejected[reason] += int((keep & refused).sum())

@@ -23,10 +23,14 @@ DEPTHS = (0.030, 0.024, 0.018, 0.013, 0.009, 0.006)
 """How far under the top of the object the tips may reach, m; the deepest that fits is taken."""
 EXTRA = (0.006, 0.004, 0.002, 0.0)
 """Clearance added on both sides, the first for which there is room, m: a pose is never exact."""
-STEP, CLOSE_STEP = 0.002, 0.001
-"""Distance of the samples along the closing axis, in a first look and in a close one, m."""
-LINE, BESIDE = 0.004, 0.008
-"""Distance of the lines of samples, and how far a close look follows the object's sides beside the fingers, m."""
+STEP = 0.002
+"""Distance of the samples along the closing axis in a first look, m: a cell of the map."""
+CLOSE_STEP = 0.001
+"""The same in a close look, m: edges lie between cells."""
+LINE = 0.004
+"""Distance of the lines of samples, m."""
+BESIDE = 0.008
+"""How far a close look follows the object's sides beside the fingers, m: a turn of the hand shows in longer sides."""
 MIDDLE = 0.004
 """The top of the object is looked for so near to the centre, m."""
 ROUNDING = 1e-6
@@ -63,7 +67,7 @@ def measure(
     angle: Tensor,
     tip: Tensor | None = None,
     close: bool = False,
-) -> tuple[JawCandidates, Tensor, Counter]:
+) -> tuple[JawCandidates, Tensor, Counter[str]]:
     """Hands at the poses that hold something, moved to its middle, and for each the angle (N,) that would fit its sides.
 
     x, y, angle: (M,) in the map frame. tip: heights (M,) that the tips are to have; default: as deep as fits. close: look

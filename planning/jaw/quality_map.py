@@ -56,7 +56,7 @@ def _in_image(scene: PlanningScene, x: Tensor, y: Tensor, values: Tensor) -> Ten
     column = torch.round((points[..., 0] - scene.map.corner[0]) / cells / gap).to(torch.int64)
     row = torch.round((points[..., 1] - scene.map.corner[1]) / cells / gap).to(torch.int64)
     seen = seen & (row >= 0) & (row < coarse_rows) & (column >= 0) & (column < coarse_columns)
-    picture = lattice[torch.where(seen, row * coarse_columns + column, 0)] * seen[..., None]
+    picture: Tensor = lattice[torch.where(seen, row * coarse_columns + column, 0)] * seen[..., None]
     return picture.permute(2, 0, 1).contiguous()
 
 

@@ -34,16 +34,16 @@ OFF_CENTRE = 0.012
 """Farthest that the middle of what is gripped may be from the centre tried: a nearer centre is tried as well, m."""
 
 
-def propose(scene: PlanningScene, gripper: Gripper, most: int) -> tuple[Tensor, Tensor, Tensor, Counter]:
+def propose(scene: PlanningScene, gripper: Gripper, most: int) -> tuple[Tensor, Tensor, Tensor, Counter[str]]:
     """Centres x, y (m) and angles (rad) of at most `most` candidates (N,), best first in every tile, and counted rejections."""
     x, y, scores, rejected = survey(scene, gripper)
     centre, turn = _best_by_tile(scores, x, y, most)
     return x[centre], y[centre], turn * (math.pi / ANGLES), rejected
 
 
-def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor, Counter]:
+def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor, Counter[str]]:
     """Centres x, y (N,), m, coarse scores (N, ANGLES) of a jaw there, -inf where it cannot close, and counted rejections."""
-    rejected: Counter = Counter()
+    rejected: Counter[str] = Counter()
     rows, columns, top, inside = _centres(scene, rejected)
     cells = scene.map.resolution
     x = scene.map.corner[0] + cells * columns
@@ -69,7 +69,7 @@ def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tens
     return x, y, scores, rejected
 
 
-def _centres(scene: PlanningScene, rejected: Counter) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _centres(scene: PlanningScene, rejected: Counter[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Rows, columns and the height of the top around every centre to try, (N,), and whether it lies where grasps are asked for;
     one beside may yet move there, but must not take the place of others: a bin has more wall than things in it."""
     raised = scene.above_table >= max(TABLE_GAP + LEAST_OVERLAP, NOISE_DEVIATIONS * scene.map.table_noise)

@@ -1,1 +1,1 @@
-"""Grasps from a colour image: per-angle heat maps, refined by what colours tell of heights."""
+"""Grasps from a colour image: per-angle heat maps, refined by heights estimated from colours."""

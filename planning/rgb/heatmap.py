@@ -89,8 +89,8 @@ class HeatmapPlanner(Planner):
         metric = request.camera is not None and request.table_depth is not None
         stature = the_network(network).stature
         if stature is not None and can_refine(request, maps.heights):
-            teller = GraspRefiner(stature, observation, request, network.device)
-            peaks = rank_refined(peaks, maps, calibrate, teller, item)
+            refiner = GraspRefiner(stature, observation, request, network.device)
+            peaks = rank_refined(peaks, maps, calibrate, refiner, item)
         else:
             peaks = replace(peaks, logits=calibrate(peaks.logits))
         quality = torch.sigmoid(peaks.logits)

@@ -88,7 +88,7 @@ def heat_maps(
 ) -> QualityMaps:
     """What the network says, at the scale that it learned: pixels per metre of table where that is known, else image size.
 
-    table_depth: measured, where the request does not tell it.
+    table_depth: measured, where the request does not give it.
     """
     module = the_network(network)
     rgb = observation.rgb
@@ -127,12 +127,12 @@ def allowed(pixels: Tensor, observation: Observation, request: PlanRequest) -> T
 
 def find_peaks(
     maps: QualityMaps, observation: Observation, request: PlanRequest, raised: Tensor | None = None
-) -> tuple[Peaks, Counter]:
+) -> tuple[Peaks, Counter[str]]:
     """The best local maxima of every map on raised pixels (H, W), within segmask and region; and what was rejected.
 
     With `raised`, the heights of maps are left aside: the best of them stands for all, as level 0.
     """
-    rejected: Counter = Counter()
+    rejected: Counter[str] = Counter()
     size, centers = observation.size, maps.centers
     last = torch.tensor([size[1] - 1, size[0] - 1], device=centers.device)
     column, row = centers.round().long().clamp(min=torch.zeros_like(last), max=last).unbind(-1)
@@ -171,8 +171,8 @@ def _within(pixels: Tensor, request: PlanRequest) -> Tensor:
     """(N,) bool: which of pixels (N, 2) lie in the region."""
     if not request.region:
         return torch.ones(len(pixels), dtype=torch.bool, device=pixels.device)
-    low, high = torch.tensor(request.region, device=pixels.device).split(2)
-    return ((pixels >= low) & (pixels <= high)).all(1)
+    region = torch.tensor(request.region, device=pixels.device)
+    return ((pixels >= region[:2]) & (pixels <= region[2:])).all(1)
 
 
 def _middles(cells: int, pixels: int) -> np.ndarray:

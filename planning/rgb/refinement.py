@@ -1,4 +1,4 @@
-"""How likely a hand fits and holds at a place, at every angle and height of its tips, by what colours tell of heights."""
+"""How likely a hand fits and holds at a place, at every angle and height of its tips, by heights estimated from colours."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class GraspRefiner:
         self.nadir = torch.from_numpy(nadir).float().to(device)
         self.focal = camera.fx * self.picture.scale[0]
 
-    def tell(self, middles: Tensor) -> tuple[Tensor, Tensor]:
+    def refine(self, middles: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, T, R) that a grasp holds, and that the open hand fits, which goes straight down at `middles` (N, 2) as
         (u, v) of the picture, its tips at each of TIP_HEIGHTS, closing along image angles k pi / R."""
         nadirs = self.nadir.expand(len(middles), 2)
-        told = [
+        windows = [
             self.stature(
                 radial_windows(self.image.expand(len(some), -1, -1, -1), some, straight, SIDE),
                 leans(some, straight, self.focal),
@@ -56,7 +56,7 @@ class GraspRefiner:
         ]
         outward = radial_angles(middles, nadirs)[:, None] * ROTATIONS / math.pi
         turns = torch.arange(ROTATIONS, device=middles.device) - outward
-        holds, fits = (at_turns(torch.cat(each), turns) for each in zip(*told, strict=True))
+        holds, fits = (at_turns(torch.cat(each), turns) for each in zip(*windows, strict=True))
         return holds, fits
 
     def seen(self, pixels: Tensor) -> Tensor:

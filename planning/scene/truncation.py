@@ -1,4 +1,4 @@
-"""What reaches out of view: robot arms, bin walls, half-seen objects. They are told from the things on the table."""
+"""What reaches out of view: robot arms, bin walls, half-seen objects. They are kept apart from the things on the table."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from shared.heightmap import MAX_HEIGHT, HeightMap
 
 COARSE = 2
 """Cells along a side of the blocks on which structures are followed."""
-LOWEST, STEP = 0.010, 0.012
-"""Lowest level over the table at which structures are followed, and distance of the levels, m."""
+LOWEST = 0.010
+"""Lowest level over the table at which structures are followed, m."""
+STEP = 0.012
+"""Distance of the levels, m."""
 JOINED = np.ones((3, 3), np.uint8)
 """Pieces are joined over gaps of two blocks: depth sensors break thin connections."""
 NEAR_UNOBSERVED = 3
@@ -60,4 +62,4 @@ def _edge(scene: HeightMap, camera: CameraIntrinsics, size: tuple[int, int]) -> 
     framed = (u < margin) | (u > size[1] - 1 - margin) | (v < margin) | (v > size[0] - 1 - margin)
     at_border = np.zeros_like(framed)
     at_border[0] = at_border[-1] = at_border[:, 0] = at_border[:, -1] = True
-    return scene.known[::COARSE, ::COARSE] & (beside | framed | at_border)
+    return np.asarray(scene.known[::COARSE, ::COARSE] & (beside | framed | at_border))

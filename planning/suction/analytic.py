@@ -55,7 +55,7 @@ class SuctionPlanner(Planner):
 
 
 @torch.inference_mode()
-def predict(scene: PlanningScene) -> tuple[PlanningScene, SuctionCandidates, ProjectedGrasps, Counter]:
+def predict(scene: PlanningScene) -> tuple[PlanningScene, SuctionCandidates, ProjectedGrasps, Counter[str]]:
     """Feasible cups of a scene, best analytic score first, where they are seen, and counted rejections.
 
     Where nothing else can be sucked, thin slabs are raised; the scene that is returned is the one in which the cups lie.
@@ -72,7 +72,7 @@ def predict(scene: PlanningScene) -> tuple[PlanningScene, SuctionCandidates, Pro
     return slabs, cups.pick(flat), placed.pick(flat), rejected
 
 
-def _predict(scene: PlanningScene) -> tuple[SuctionCandidates, ProjectedGrasps, Counter]:
+def _predict(scene: PlanningScene) -> tuple[SuctionCandidates, ProjectedGrasps, Counter[str]]:
     wanted = scene.request.n_grasps
     cups, rejected = propose(scene, rate, max(CANDIDATES, 3 * wanted), max(REFINED, wanted))
     cups, placed, vetoed = veto(scene, cups)

@@ -21,16 +21,19 @@ MOST_TILT = math.radians(50)
 """Steepest surface that a cup is pressed on, against the approach of the map: a map from above knows little of steeper ones."""
 MOST_LOST = 0.02
 """Largest share of the cup's samples that may lie off its plane by more than a lip can bridge: flying pixels, not edges."""
-UNSURE, MOST_UNSURE = 1.5, 0.002
-"""The rim may reach over what seems to be an edge by so many standard deviations of the readings, and at most so far, m: noise
-frays edges."""
-MOST_CURVED, MOST_UNEVEN = 0.0025, 0.0035
-"""Departures from a plane, m, at which no lip seals, whatever the noise: smoothed on the rim, and mean of a part."""
+EDGE_DEVIATIONS = 1.5
+"""The rim may reach over what seems to be an edge by so many standard deviations of the readings: noise frays edges."""
+MOST_OVER_EDGE = 0.002
+"""At most so far, m."""
+MOST_CURVED = 0.0025
+"""Departure of the smoothed surface from a plane, on the rim, at which no lip seals, m."""
+MOST_UNEVEN = 0.0035
+"""The same of the mean over a part of the cup, m."""
 GAP = 0.001
 """Free height between a cup's body and what it passes, m."""
 
 
-def veto(scene: PlanningScene, cups: SuctionCandidates) -> tuple[SuctionCandidates, ProjectedGrasps, Counter]:
+def veto(scene: PlanningScene, cups: SuctionCandidates) -> tuple[SuctionCandidates, ProjectedGrasps, Counter[str]]:
     """The cups that may be returned, where they are in image and camera, and how many were refused for what.
 
     Every refusal is counted once, for the first reason in the order tried.
@@ -43,12 +46,12 @@ def veto(scene: PlanningScene, cups: SuctionCandidates) -> tuple[SuctionCandidat
         "border": ~_in_view(scene, gripper.cup_radius, cups),
         "below_table": (cups.rise < LEAST_RISE) | (lowest(gripper.cup_radius, cups.pose) < table),
         "too_steep": cups.tilt > MOST_TILT,
-        "over_edge": (cups.lost > MOST_LOST) | (cups.margin < -min(UNSURE * scene.map.table_noise, MOST_UNSURE)),
+        "over_edge": (cups.lost > MOST_LOST) | (cups.margin < -min(EDGE_DEVIATIONS * scene.map.table_noise, MOST_OVER_EDGE)),
         "too_curved": (cups.curved > MOST_CURVED) | (cups.uneven > MOST_UNEVEN),
         "collision": body_overlap(scene, gripper.cup_radius, cups.pose) > -GAP,
         **outside_region(scene, contact),
     }
-    rejected: Counter = Counter()
+    rejected: Counter[str] = Counter()
     keep = torch.ones(len(cups), dtype=torch.bool, device=cups.x.device)
     for reason, refused in reasons.items():
         rejected[reason] += int((keep & refused).sum())

@@ -14,8 +14,10 @@ from planning.suction.candidates import SuctionCandidates
 
 VACUUM = 60e3
 """Pressure difference under a cup, Pa."""
-LIGHTEST, HEAVIEST = 0.05, 0.3
-"""Weights that things have, kg, evenly in their logarithm."""
+LIGHTEST = 0.05
+"""Least weight of a thing, kg: between it and HEAVIEST weights are even in their logarithm."""
+HEAVIEST = 0.3
+"""Greatest weight, kg."""
 LEAST = 0.02
 """Probability with the worst leverage: a thing may be lighter yet."""
 RISE = 0.004

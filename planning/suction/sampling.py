@@ -23,20 +23,24 @@ MOST_CENTRES = 1600
 """More raised cells than this are tried on a wider lattice, so that a full picture costs no more than a full table."""
 LEAST_RISE = 0.004
 """A contact lies at least this far above the table, m."""
-HOPELESS_CURVE, HOPELESS_LOSS, HOPELESS_UNSEEN = 0.004, 0.25, 0.4
-"""What a first look leaves out: curved by so many metres, so much of the cup over an edge, so much of its rim unseen."""
+HOPELESS_CURVE = 0.004
+"""A first look leaves out what is curved by more, m."""
+HOPELESS_LOSS = 0.25
+"""It leaves out cups of which a larger share lies over an edge."""
+HOPELESS_UNSEEN = 0.4
+"""It leaves out cups of whose rim a larger share has no reading."""
 CENTRINGS = 3
 """Times that the better contacts are moved towards the middle."""
 
 
 def propose(
     scene: PlanningScene, rate: Callable[[SuctionCandidates], Tensor], most: int, refined: int
-) -> tuple[SuctionCandidates, Counter]:
+) -> tuple[SuctionCandidates, Counter[str]]:
     """At most about `most` cups, the best in every part of the scene by `rate`, and counted rejections.
 
     The best `refined` are also tried where they lie in the middle between the ends of their surface.
     """
-    rejected: Counter = Counter()
+    rejected: Counter[str] = Counter()
     x, y = centres(scene, rejected)
     radius = scene.request.gripper.cup_radius
     coarse = lay_cups(scene, radius, x, y, close=False)
@@ -51,7 +55,7 @@ def propose(
     return cups, rejected
 
 
-def centres(scene: PlanningScene, rejected: Counter) -> tuple[Tensor, Tensor]:
+def centres(scene: PlanningScene, rejected: Counter[str]) -> tuple[Tensor, Tensor]:
     """Map x, y (N,) of every centre to try."""
     raised = scene.above_table >= least_rise(scene)
     stride = max(STRIDE, math.ceil(math.sqrt(int(raised.sum()) / MOST_CENTRES)))
@@ -74,7 +78,7 @@ def least_rise(scene: PlanningScene) -> float:
     return max(LEAST_RISE, NOISE_DEVIATIONS * scene.map.table_noise)
 
 
-def _hopeful(cups: SuctionCandidates, rejected: Counter) -> Tensor:
+def _hopeful(cups: SuctionCandidates, rejected: Counter[str]) -> Tensor:
     """Which cups (N,) deserve a close look."""
     reasons = {
         "no_depth": cups.unseen > HOPELESS_UNSEEN,

@@ -14,31 +14,47 @@ from planning.scene.scene import OUTSIDE, PlanningScene
 from planning.suction.candidates import SuctionCandidates
 from shared.grasp_poses import CupPose
 
-STEP, CLOSE_STEP = 0.0035, 0.002
-"""Distance of the samples under a cup in a first look and in a close one, m."""
-ROUNDS, CLOSE_ROUNDS = 2, 3
-"""Times that the plane is fitted: the cup's outline on the map follows its tilt."""
+STEP = 0.0035
+"""Distance of the samples under a cup in a first look, m."""
+CLOSE_STEP = 0.002
+"""The same in a close look, m: a cell of the map."""
+ROUNDS = 2
+"""Times that the plane is fitted in a first look: the cup's outline on the map follows its tilt."""
+CLOSE_ROUNDS = 3
+"""The same in a close look."""
 RIDGE = (1e-3, 0.0, 0.0, 1e-7, 0.0, 1e-7)
 """Added to the sums of the fit, so that cups without a reading have a plane, too."""
 OUTLIER = 0.003
 """Departure, m, at which a sample counts half as much for the plane: edges and flying pixels must not tilt it."""
-DROP, SHARE_OF_RISE = 0.005, 0.6
-"""A sample this far off the plane is not under the lip, m; on low things this share of their height over the table."""
+DROP = 0.005
+"""A sample this far off the plane is not under the lip, m."""
+SHARE_OF_RISE = 0.6
+"""On low things this share of their height over the table takes its place, so that the table is not taken for the thing."""
 LEAST_DROP = 0.0025
-INSIDE, BEYOND, PACE = 0.004, 0.012, 0.00075
-"""Where the end of the surface is looked for: from this far inside the rim to this far beyond it, in such steps, m."""
+"""At least so much, m: less is noise."""
+INSIDE = 0.004
+"""The end of the surface is looked for from this far inside the rim, m."""
+BEYOND = 0.012
+"""To this far beyond it, m."""
+PACE = 0.00075
+"""In such steps, m."""
 NEAREST = 3
 """The margin is the mean of so many of the nearest ends of the surface: one reading may err."""
 MOVE = 0.004
 """Farthest that a contact is moved at once towards the middle between the ends of its surface, m."""
-AROUND, SENSOR = 1.5, 0.75
-"""Radii of the cup within which roughness is measured: under a small cup alone noise hides it. And the share of the table's
-noise that a smooth surface shows there."""
+AROUND = 1.5
+"""Radii of the cup within which roughness is measured: under a small cup alone noise hides it."""
+SENSOR = 0.75
+"""Share of the table's noise that a smooth surface shows there."""
 RIM = 24
 PARTS = 8
 """Parts of the cup's outer ring whose mean departure is taken."""
-DIRECTIONS, STRIDE, REACH = 16, 0.004, 0.120
-"""Rays along which the thing under the cup is followed, their sample distance and length, m."""
+RAYS = 16
+"""Rays along which the thing under the cup is followed."""
+RAY_STEP = 0.004
+"""Distance of their samples, m."""
+REACH = 0.120
+"""Their length, m."""
 CLIFF = 0.008
 """Change of height between two samples of a ray at which the thing ends, m."""
 LOWEST = 0.003
@@ -153,8 +169,9 @@ def _curved(samples: Disc, weighted: Tensor, held: Tensor) -> Tensor:
     design = torch.stack([torch.ones_like(a), a / scale, b / scale, (a / scale) ** 2, a * b / scale**2, (b / scale) ** 2], 1)
     squares = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
     normal = (held @ squares).reshape(-1, 6, 6) + 1e-3 * torch.eye(6, device=a.device)
-    found = torch.linalg.solve(normal, weighted @ design)
-    return (found[:, 3:] / scale**2 @ samples.bend.T).abs().amax(1)
+    found: Tensor = torch.linalg.solve(normal, weighted @ design)
+    bends: Tensor = found[:, 3:] / scale**2 @ samples.bend.T
+    return bends.abs().amax(1)
 
 
 def _rough(scene: PlanningScene, samples: Disc, x: Tensor, y: Tensor) -> Tensor:
@@ -216,14 +233,14 @@ def _middle(scene: PlanningScene, pose: CupPose) -> tuple[Tensor, Tensor]:
     Rays go out in all directions until the height jumps or the table is reached; the middle is the centroid of the star that
     they span.
     """
-    angle = 2 * math.pi * torch.arange(DIRECTIONS, device=pose.x.device) / DIRECTIONS
-    out = STRIDE * torch.arange(round(REACH / STRIDE) + 1, device=pose.x.device)
+    angle = 2 * math.pi * torch.arange(RAYS, device=pose.x.device) / RAYS
+    out = RAY_STEP * torch.arange(round(REACH / RAY_STEP) + 1, device=pose.x.device)
     x = pose.x[:, None, None] + torch.cos(angle)[:, None] * out
     y = pose.y[:, None, None] + torch.sin(angle)[:, None] * out
     heights = scene.sample(scene.upper_bound, x, y)
-    steep = torch.diff(heights, dim=2).abs() > CLIFF + STRIDE * torch.hypot(pose.slope_x, pose.slope_y)[:, None, None]
+    steep = torch.diff(heights, dim=2).abs() > CLIFF + RAY_STEP * torch.hypot(pose.slope_x, pose.slope_y)[:, None, None]
     on = ~steep & (heights - scene.table_at(x, y) > LOWEST)[..., 1:]
-    length = STRIDE * torch.cumprod(on.int(), 2).sum(2).float()
+    length = RAY_STEP * torch.cumprod(on.int(), 2).sum(2).float()
     area = (length**2).sum(1).clamp(min=1e-6) / 2
     third = length**3 / 3
     return (third * torch.cos(angle)).sum(1) / area, (third * torch.sin(angle)).sum(1) / area

@@ -17,15 +17,26 @@ WINDOW = 7
 """Side of the square over which heights are averaged, cells."""
 SURE = 4.0
 """What the average rises over the table, in standard deviations of that average where there is only table."""
-LEAST, MOST = 0.0012, 0.008
-"""A slab is at least and at most so thick, m."""
-SMALLEST, LARGEST = 4e-4, 0.4
-"""Area of a slab, m2, and the largest share of what is seen that it may cover."""
-BAND, AWAY = 4, 2
-"""Inside and outside of its edge a slab is compared over bands so wide, so far from the edge, cells."""
-SECTORS, FEWEST, COMPLETE, SHARP = 12, 6, 0.8, 0.65
-"""The edge is looked at in so many directions, with so many cells in each; in this share of them the height must fall by this
-share of the thickness. A camera's errors swell slowly, a slab ends at once."""
+LEAST_THICKNESS = 0.0012
+"""A slab is at least so thick, m."""
+MOST_THICKNESS = 0.008
+"""A slab is at most so thick, m: what is thicker stands out by itself."""
+SMALLEST = 4e-4
+"""Least area of a slab, m2."""
+LARGEST = 0.4
+"""Largest share of what is seen that a slab may cover."""
+BAND = 4
+"""Inside and outside of its edge a slab is compared over bands so wide, cells."""
+AWAY = 2
+"""The bands lie so far from the edge, cells: averaging blurs it."""
+SECTORS = 12
+"""The edge is looked at in so many directions."""
+LEAST_CELLS = 6
+"""A direction with fewer cells tells nothing."""
+COMPLETE = 0.8
+"""In this share of the directions the height must fall: a camera's errors swell slowly, a slab ends at once."""
+SHARP = 0.65
+"""Share of the thickness by which it must fall."""
 MOST_SLOPE = 0.05
 """Slope against the table of a slab that lies on it."""
 MOST_TILT = 0.15
@@ -60,7 +71,7 @@ def flat_on_thin_object(scene: PlanningScene, cups: SuctionCandidates) -> Tensor
 
 def _slabs(height: np.ndarray, known: np.ndarray, least: float, resolution: float) -> np.ndarray:
     """Cells (H, W) bool that belong to slabs; height over the table (H, W), m, where known (H, W)."""
-    low = known & (np.abs(height) < max(least, MOST))
+    low = known & (np.abs(height) < max(least, MOST_THICKNESS))
     count = cv2.blur(low.astype(np.float32), (WINDOW, WINDOW))
     mean = cv2.blur(np.where(low, height, 0).astype(np.float32), (WINDOW, WINDOW)) / np.maximum(count, 1e-6)
     judged = low & (count > 0.5)
@@ -68,7 +79,7 @@ def _slabs(height: np.ndarray, known: np.ndarray, least: float, resolution: floa
         return np.zeros_like(known)
     table = float(np.median(mean[judged]))
     spread = 1.48 * float(np.median(np.abs(mean[judged] - table)))
-    rising = judged & (mean - table > max(LEAST, SURE * spread))
+    rising = judged & (mean - table > max(LEAST_THICKNESS, SURE * spread))
     _, piece, sizes, _ = cv2.connectedComponentsWithStats(rising.astype(np.uint8))
     found = np.zeros_like(known)
     fewest = SMALLEST / resolution**2
@@ -90,7 +101,7 @@ def _slab(piece: np.ndarray, mean: np.ndarray, height: np.ndarray, judged: np.nd
     if not core.any():
         return None
     thickness = float(np.median(mean[core]))
-    if not LEAST <= thickness <= MOST:
+    if not LEAST_THICKNESS <= thickness <= MOST_THICKNESS:
         return None
     slab = _grown(piece, WINDOW // 2) & judged & (mean > thickness / 2)
     rows, columns = np.nonzero(slab)
@@ -111,7 +122,7 @@ def _by_sector(where: np.ndarray, height: np.ndarray, row: float, column: float)
     sector = np.minimum((turn * SECTORS).astype(int), SECTORS - 1)
     count = np.bincount(sector, minlength=SECTORS)
     with np.errstate(invalid="ignore"):
-        return np.bincount(sector, height[where], SECTORS) / np.where(count < FEWEST, np.nan, count)
+        return np.bincount(sector, height[where], SECTORS) / np.where(count < LEAST_CELLS, np.nan, count)
 
 
 def _grown(mask: np.ndarray, cells: int) -> np.ndarray:

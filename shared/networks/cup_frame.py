@@ -21,12 +21,16 @@ from shared.heightmap import HeightMap, project
 CHANNELS = 6
 SIDE = 32
 """Patches are squares of this many cells."""
-STEP, FAR_STEP = 0.0025, 0.008
-"""Cell size, m, of the near view (80 mm in the plane of the cup: what its lip meets) and of the far one (256 mm: what hangs on
-it)."""
-FINE, COARSE, FAR = 0.006, 0.06, 0.12
-"""Distances from the cup's plane are clipped to FINE, heights over the contact to COARSE in the near view and FAR in the far
-one, m; all are scaled to -1..1."""
+STEP = 0.0025
+"""Cell size of the near view, m: 80 mm in the plane of the cup, what its lip meets."""
+FAR_STEP = 0.008
+"""Cell size of the far view, m: 256 mm, what hangs on it."""
+FINE = 0.006
+"""Distances from the cup's plane are clipped to it, m, and scaled to -1..1."""
+COARSE = 0.06
+"""Heights over the contact are, in the near view, m."""
+FAR = 0.12
+"""Heights over the contact are, in the far view, m."""
 SOFT = 0.001
 """The rim of the footprint fades over this many metres either way, so that no cell decides for itself."""
 

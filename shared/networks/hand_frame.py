@@ -19,13 +19,19 @@ from shared.grasp_poses import HandPose, hands_of
 from shared.heightmap import HeightMap, project
 
 CHANNELS = 5
-ROWS, COLUMNS = 24, 40
-"""Patch size in cells: across (y of the grasp frame) and along the closing axis (x)."""
-STEP, FAR_STEP = 0.003, 0.008
-"""Cell size, m, of the near view (72 x 120 mm: what the fingers meet) and of the far one (192 x 320 mm: where the rest of the
-object lies, which decides whether it turns out of the grip)."""
-SPAN, FAR_SPAN = 0.06, 0.12
-"""Heights are clipped to this far from the fingertips, m, and scaled to -1..1."""
+ROWS = 24
+"""Patch size across the closing axis (y of the grasp frame), cells."""
+COLUMNS = 40
+"""Patch size along the closing axis (x), cells."""
+STEP = 0.003
+"""Cell size of the near view, m: 72 x 120 mm, what the fingers meet."""
+FAR_STEP = 0.008
+"""Cell size of the far view, m: 192 x 320 mm, where the rest of the object lies, which decides whether it turns out of the
+grip."""
+SPAN = 0.06
+"""Heights of the near view are clipped to this far from the fingertips, m, and scaled to -1..1."""
+FAR_SPAN = 0.12
+"""The same for the far view, m."""
 LEVELS = 33
 """Samples along the line of sight of a cell that is not seen straight down."""
 

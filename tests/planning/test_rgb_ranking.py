@@ -32,7 +32,7 @@ class Island(GraspRefiner):
         super().__init__(None, Observation(rgb=IMAGE), request, torch.device("cpu"))
         self.middle, self.radius, self.asked = torch.tensor(middle), radius, []
 
-    def tell(self, middles):
+    def refine(self, middles):
         self.asked.append(middles)
         holds = torch.full((len(middles), len(TIP_HEIGHTS), ROTATIONS), -6.0)
         holds[torch.cdist(middles, self.middle[None])[:, 0] <= self.radius, LEVEL, TURN] = 6.0
@@ -42,10 +42,12 @@ class Island(GraspRefiner):
 def rank(middle, radius, pixels, segmask=None, **options):
     camera = CameraIntrinsics(fx=0.7 * PIXELS_PER_METRE, fy=0.7 * PIXELS_PER_METRE, cx=127.5, cy=95.5)
     request = PlanRequest(camera=camera, table_depth=0.7, **options)
-    teller, pixels = Island(request, middle, radius), torch.as_tensor(pixels)
+    refiner, pixels = Island(request, middle, radius), torch.as_tensor(pixels)
     count = len(pixels)
     peaks = Peaks(pixels, torch.zeros(count), torch.zeros(count, dtype=torch.long), torch.arange(0.0, -count, -1))
-    return rank_refined(peaks, MAPS, lambda logits: logits, teller, (Observation(rgb=IMAGE, segmask=segmask), request)), teller
+    return rank_refined(
+        peaks, MAPS, lambda logits: logits, refiner, (Observation(rgb=IMAGE, segmask=segmask), request)
+    ), refiner
 
 
 def test_angle_and_height_of_the_tips_are_those_that_hold():
@@ -57,15 +59,15 @@ def test_angle_and_height_of_the_tips_are_those_that_hold():
 
 
 def test_what_lies_next_to_the_best_is_looked_at_and_the_middle_of_what_holds_wins():
-    found, teller = rank([101.0, 91.0], 5.0, [[96.5, 90.5], [30.0, 40.0]])
-    assert len(teller.asked[0]) == 2
-    assert len(teller.asked[1]) == 16
+    found, refiner = rank([101.0, 91.0], 5.0, [[96.5, 90.5], [30.0, 40.0]])
+    assert len(refiner.asked[0]) == 2
+    assert len(refiner.asked[1]) == 16
     assert (found.pixels[0] - torch.tensor([101.0, 91.0])).norm() <= SQUARE
 
 
 def test_places_in_one_square_are_looked_at_once():
-    _, teller = rank([100.0, 90.0], 20.0, [[100.1, 100.2], [101.0, 101.0], [103.9, 100.0], [104.1, 100.0]])
-    assert len(teller.asked[0]) == 2
+    _, refiner = rank([100.0, 90.0], 20.0, [[100.1, 100.2], [101.0, 101.0], [103.9, 100.0], [104.1, 100.0]])
+    assert len(refiner.asked[0]) == 2
 
 
 def test_nothing_outside_of_the_region_or_the_picture_is_added():
@@ -90,6 +92,6 @@ def test_grasps_stay_within_a_segmask_with_holes():
 
 
 def test_without_peaks_there_is_nothing_to_rank():
-    found, teller = rank([100.0, 90.0], 20.0, np.zeros((0, 2), np.float32))
+    found, refiner = rank([100.0, 90.0], 20.0, np.zeros((0, 2), np.float32))
     assert len(found.pixels) == 0
-    assert teller.asked == []
+    assert refiner.asked == []

@@ -52,9 +52,9 @@ def plan(stature, parameters=OURS, **options):
 
 def tell(stature, rgb, pixels, **options):
     """What is told of pixels of the sent image."""
-    teller = GraspRefiner(stature, Observation(rgb=rgb), PlanRequest(**(ASKED | options)), torch.device("cpu"))
+    refiner = GraspRefiner(stature, Observation(rgb=rgb), PlanRequest(**(ASKED | options)), torch.device("cpu"))
     with torch.inference_mode():
-        return teller.tell(teller.seen(torch.tensor(pixels)))
+        return refiner.refine(refiner.seen(torch.tensor(pixels)))
 
 
 @pytest.mark.parametrize("level", range(3))
