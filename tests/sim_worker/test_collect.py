@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,39 @@ from commands import run_module
 from waiting import PATIENCE, wait_until
 
 from shared.shards import ShardReader, shard_folders
+from sim_worker.collect import command
 from sim_worker.collect.collector import check_recipe, scene_spec
 from sim_worker.collect.command import CollectSettings
 from sim_worker.collect.export import export_mobileunet, mobileunet_action
+from sim_worker.processes import process_pool
 
 SMALL = ["--scenes-per-shard", "2"]
 OPTIONS = ["--kinds", "single", "--profiles", "clean", "--random", "4", "--edges", "4", "--feasible", "0", "--on-policy", "0"]
+
+
+class ThisProcess(Executor):
+    """Runs what is submitted at once."""
+
+    def submit(self, function, /, *arguments, **named):
+        future = Future()
+        try:
+            future.set_result(function(*arguments, **named))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture
+def one_here(monkeypatch):
+    """A single worker collects in the tests' own process, where all is loaded; several have processes of their own."""
+
+    @contextlib.contextmanager
+    def pool(workers: int):
+        monkeypatch.setattr(command, "_collector", None)
+        with process_pool(workers) if workers > 1 else contextlib.nullcontext(ThisProcess()) as executor:
+            yield executor
+
+    monkeypatch.setattr(command, "process_pool", pool)
 
 
 def collect(folder, attempts: int, *options: str) -> subprocess.CompletedProcess:
@@ -29,7 +57,7 @@ def outcomes(folder) -> dict:
     return {outcome.id: outcome for shard in shard_folders(folder) for outcome in ShardReader(shard)}
 
 
-def test_an_interrupted_collection_goes_on_and_gives_the_same(tmp_path):
+def test_an_interrupted_collection_goes_on_and_gives_the_same(tmp_path, one_here):
     assert collect(tmp_path / "a", 10).returncode == 0
     first = outcomes(tmp_path / "a")
     assert len(first) >= 10
@@ -54,9 +82,9 @@ def test_an_interrupted_collection_goes_on_and_gives_the_same(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_collection_leaves_no_process_behind(tmp_path, number):
-    command = [sys.executable, "-m", "sim_worker.collect", "--attempts", "100000", "--out", str(tmp_path), "--workers", "2"]
-    running = subprocess.Popen([*command, *OPTIONS, *SMALL], stdout=subprocess.PIPE, text=True, start_new_session=True)
+def test_a_stopped_collection_leaves_no_process_behind(tmp_path, one_here, number):
+    arguments = [sys.executable, "-m", "sim_worker.collect", "--attempts", "100000", "--out", str(tmp_path), "--workers", "2"]
+    running = subprocess.Popen([*arguments, *OPTIONS, *SMALL], stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         wait_until(lambda: shard_folders(tmp_path))
         assert len(members(running.pid)) >= 3
@@ -107,13 +135,13 @@ def test_scenes_are_drawn_from_the_seed(tmp_path):
     assert {spec.count for spec in specs if spec.kind == "pile"} == {2, 3, 4}
 
 
-def test_a_missing_planner_is_told(tmp_path):
+def test_a_missing_planner_is_told(tmp_path, one_here):
     result = collect(tmp_path / "c", 1, "--on-policy", "1", "--planner", "nonsense")
     assert result.returncode == 2
     assert "nonsense" in result.stderr
 
 
-def test_the_mobileunet_format_knows_two_directions(tmp_path):
+def test_the_mobileunet_format_knows_two_directions(tmp_path, one_here):
     assert collect(tmp_path / "a", 8, "--edges", "12").returncode == 0
     success = next(outcome.meta for outcome in outcomes(tmp_path / "a").values() if outcome.meta.success)
     expected = {np.pi / 2: 0, -1.5: 0, 0.0: 1, 0.2: 1}
