@@ -71,7 +71,7 @@ def test_queue_entries_join_the_shards_once(redis_url: str, data: Path) -> None:
 
 def test_what_killed_workers_left_is_sent_on(redis_url: str, data: Path) -> None:
     outbox = Outbox(data / "spool", "w-3-new")
-    assert outbox.adopt() == len(IN_SPOOL)
+    assert outbox.claim_orphans() == len(IN_SPOOL)
     entries = [entry for _, entry in outbox.entries()]
     assert [entry.outcome.id for entry in entries] == IN_SPOOL
     assert [(entry.worker, entry.sequence) for entry in entries] == [
@@ -81,6 +81,9 @@ def test_what_killed_workers_left_is_sent_on(redis_url: str, data: Path) -> None
     for entry in entries:
         assert stream.publish(entry.outcome, entry.worker, entry.sequence)
     assert stream.sent() == {"w-1-18c5a": 2, "w-2-18c5b": 2}
+    assert outbox.claim_orphans() == 0, "once"
+    assert not (data / "spool" / "w-1-18c5a").exists()
+    assert [path.name for path in (data / "spool" / "w-2-18c5b").iterdir() if path.name != "lock"] == ["000000000001.aside"]
 
 
 def test_a_round_learns_from_old_shards(data: Path, tmp_path: Path) -> None:

@@ -1,31 +1,38 @@
-"""The outbox of a worker: every outcome is a file until the queue has taken it.
+"""The outbox of a worker: every outcome is on disk, as the bytes that the queue will get, until the queue has taken it.
 
-An outcome is written whole (temporary file, rename) before anyone is told of it and deleted after it was delivered, oldest
-first, so a worker that is killed loses nothing and a queue that is away costs only disk. A folder belongs to the process
-that holds its lock; what a dead process left behind is adopted by the next one that looks.
+Each process has one SQLite database in a folder that all workers of a machine share. Its exclusive lock lives and dies with the
+process: a database that can be opened belongs to nobody any more, and whoever opens it sends what is left in it. Every outcome
+is synchronised to the disk before anyone is told of it, so only a lost disk loses one.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
-from shared.outcome_codec import EncodedOutcome, read_entry
+from shared.outcome_codec import EncodedOutcome
+from sim_worker.worker.spool_import import held_spool
 
-SUFFIX = ".outcome"
-ASIDE = ".aside"
-OWN_TRIES, OWN_PAUSE = 20, 0.02
+logger = logging.getLogger(__name__)
 
-
-class OutboxError(ValueError):
-    """A spooled file cannot be read back."""
+SUFFIX = ".sqlite3"
+OWN_SECONDS = 2.0
+"""A neighbour that looks for the dead may hold our database, just made, for a moment."""
+VERSION = 1
+SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS outcome (
+  entry INTEGER PRIMARY KEY, worker TEXT NOT NULL, sequence INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL,
+  meta BLOB NOT NULL, size INTEGER NOT NULL, quarantined TEXT);
+CREATE TABLE IF NOT EXISTS image (entry INTEGER NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL);
+PRAGMA user_version = {VERSION};
+COMMIT;
+"""
 
 
 @dataclass(frozen=True)
@@ -37,169 +44,192 @@ class OutboxEntry:
     sequence: int
 
 
-def encode(entry: OutboxEntry) -> bytes:
-    """One line of JSON (worker, sequence, length of each field), then the fields of the queue's own encoding."""
-    fields = entry.outcome.fields()
-    head = {
-        "worker": entry.worker,
-        "sequence": entry.sequence,
-        "fields": {name: len(value) for name, value in fields.items()},
-    }
-    return json.dumps(head).encode() + b"\n" + b"".join(fields.values())
+class OutboxFile:
+    """One database, locked for this process until it is closed; any of its threads may use it.
 
+    Raises sqlite3.OperationalError when another process holds it, or when it is not there and not to be made.
+    """
 
-def decode(data: bytes) -> OutboxEntry:
-    """Inverse of `encode`; raises SpoolError when the file is cut short or is not an outcome."""
-    line, _, rest = data.partition(b"\n")
-    try:
-        head = json.loads(line)
-        fields, start = {}, 0
-        for name, length in head["fields"].items():
-            fields[name.encode()] = rest[start : start + length]
-            start += length
-        return OutboxEntry(read_entry(fields)[0], head["worker"], int(head["sequence"]))
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise OutboxError(f"expected a spooled outcome, got {len(data)} bytes that do not fit: {error}") from error
+    def __init__(self, path: Path, make: bool) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        address = f"file:{quote(str(path.absolute()))}?mode={'rwc' if make else 'rw'}"
+        timeout = OWN_SECONDS if make else 0.0
+        self._database = sqlite3.connect(address, timeout, isolation_level=None, check_same_thread=False, uri=True)
+        try:
+            # Before anything else: in this mode a write-ahead log needs no memory shared between processes.
+            self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self.finished = make or self._one("PRAGMA user_version") == VERSION
+            if self.finished:
+                self._database.execute("PRAGMA journal_mode = WAL")
+                self._database.execute("PRAGMA synchronous = FULL")  # syncs the log at every commit: a power cut loses nothing
+                self._database.executescript(SCHEMA)
+        except sqlite3.Error:
+            self._database.close()
+            raise
+
+    def put(self, entries: Iterable[OutboxEntry], quarantined: str | None = None) -> None:
+        """Keep entries, all or none; when this returns they are on the disk."""
+        with self._lock, self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            for entry in entries:
+                outcome = entry.outcome
+                size = len(outcome.meta) + sum(map(len, outcome.images.values()))
+                row = (entry.worker, entry.sequence, outcome.id, outcome.kind, outcome.meta, size, quarantined)
+                number = self._database.execute("INSERT INTO outcome VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", row).lastrowid
+                images = [(number, name, data) for name, data in outcome.images.items()]
+                self._database.executemany("INSERT INTO image VALUES (?, ?, ?)", images)
+
+    def numbers(self) -> list[int]:
+        """What waits, oldest first."""
+        with self._lock:
+            rows = self._database.execute("SELECT entry FROM outcome WHERE quarantined IS NULL ORDER BY entry").fetchall()
+        return [number for (number,) in rows]
+
+    def read(self, number: int) -> OutboxEntry:
+        with self._lock:
+            row = self._database.execute("SELECT worker, sequence, id, kind, meta FROM outcome WHERE entry = ?", (number,))
+            worker, sequence, name, kind, meta = row.fetchone()
+            images = self._database.execute("SELECT name, data FROM image WHERE entry = ? ORDER BY rowid", (number,))
+            return OutboxEntry(EncodedOutcome(name, kind, meta, dict(images.fetchall())), worker, sequence)
+
+    def delete(self, number: int) -> None:
+        with self._lock, self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.execute("DELETE FROM image WHERE entry = ?", (number,))
+            self._database.execute("DELETE FROM outcome WHERE entry = ?", (number,))
+
+    def quarantine(self, number: int, reason: str) -> None:
+        with self._lock:
+            self._database.execute("UPDATE outcome SET quarantined = ? WHERE entry = ?", (reason, number))
+
+    def quarantined(self) -> list[tuple[str, str]]:
+        """(outcome id, reason) of what can never be delivered."""
+        with self._lock:
+            return self._database.execute("SELECT id, quarantined FROM outcome WHERE quarantined IS NOT NULL").fetchall()
+
+    def size_bytes(self) -> int:
+        return int(self._one("SELECT COALESCE(SUM(size), 0) FROM outcome WHERE quarantined IS NULL"))
+
+    def last_sequence(self, worker: str) -> int:
+        return int(self._one("SELECT COALESCE(MAX(sequence), 0) FROM outcome WHERE worker = ?", worker))
+
+    def close(self) -> None:
+        """Give the lock back; an empty database is removed. One that its process is just making stays."""
+        with self._lock:
+            empty = self.finished and not self._one("SELECT COUNT(*) FROM outcome")
+            self._database.close()
+            if empty:
+                for end in ("", "-wal", "-journal"):
+                    self.path.with_name(self.path.name + end).unlink(missing_ok=True)
+
+    def _one(self, query: str, *arguments: str) -> int:
+        with self._lock:
+            (value,) = self._database.execute(query, arguments).fetchone()
+            return int(value)
 
 
 class Outbox:
-    """First in, first out, on disk. One process writes a folder; `adopt` takes over those of the dead.
+    """First in, first out, on disk; `claim_orphans` takes over what dead processes left. Any thread may look while another
+    delivers.
 
-    Any thread may look while another delivers, and other processes discard folders under our eyes: a file or folder that is
-    seen may be gone a moment later, which only means that it was delivered.
-
-    root: holds one folder per worker process. worker: unique to this process (see `sim_worker.worker.worker.boot_name`).
+    root: the folder that workers share. worker: unique to this process (see `sim_worker.worker.worker.boot_name`).
     """
 
     def __init__(self, root: Path, worker: str, limit_bytes: float = float("inf")) -> None:
         self.worker = worker
         self.limit_bytes = limit_bytes
         self.root = Path(root)
-        self.folder = self.root / worker
-        self._locks = {self.folder: _own(self.folder)}
-        self._sequence = max((_sequence(path) for path in _outcomes(self.folder)), default=0)
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self._own = OutboxFile(self.root / f"{worker}{SUFFIX}", make=True)
+        except sqlite3.OperationalError as error:
+            raise RuntimeError(f"the outbox of {worker} in {root} is in use by another process, or broken: {error}") from error
+        self._orphans: list[OutboxFile] = []
+        self._lock = threading.RLock()
+        self._sequence = self._own.last_sequence(worker)
 
     def put(self, outcome: EncodedOutcome) -> OutboxEntry:
         """Keep an outcome; when this returns, only a lost disk can lose it."""
         self._sequence += 1
         entry = OutboxEntry(outcome, self.worker, self._sequence)
-        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
-            file.write(encode(entry))
-        os.replace(temporary, self.folder / f"{entry.sequence:012d}{SUFFIX}")
+        self._own.put([entry])
         return entry
 
-    def adopt(self) -> int:
-        """Take over the folders of processes that are gone; returns how many outcomes they had left."""
-        found = 0
-        for folder in sorted(self.root.iterdir()):
-            if folder in self._locks or not folder.is_dir():
-                continue
-            try:
-                lock = _lock(folder)
-            except FileNotFoundError:
-                continue  # another process has just emptied it
-            if lock is None:
-                continue
-            left = len(_outcomes(folder))
-            if left:
-                self._locks[folder] = lock
-                found += left
-            else:
-                _discard(folder, lock)
-        return found
+    def claim_orphans(self) -> int:
+        """Take over what processes left that are gone; returns how many outcomes."""
+        with self._lock:
+            held = {file.path for file in self._files()}
+            found = sum(self._claim(path) for path in sorted(self.root.glob(f"*{SUFFIX}")) if path not in held)
+            return found + sum(self._import_spool(folder) for folder in sorted(self.root.iterdir()) if folder.is_dir())
 
-    def waiting(self) -> list[Path]:
-        """Files not delivered yet, adopted ones first, each folder in order."""
-        folders = sorted(self._locks, key=lambda folder: folder == self.folder)
-        return [path for folder in folders for path in _outcomes(folder)]
+    def _files(self) -> list[OutboxFile]:
+        return [*self._orphans, self._own]
 
-    def entries(self) -> Iterator[tuple[Path, OutboxEntry]]:
-        """What waits, oldest first; a file that cannot be read is set aside."""
-        for path in self.waiting():
-            try:
-                yield path, decode(path.read_bytes())
-            except FileNotFoundError:
-                continue
-            except OutboxError:
-                self.set_aside(path)
+    def _claim(self, path: Path) -> int:
+        try:
+            file = OutboxFile(path, make=False)
+        except sqlite3.OperationalError:
+            return 0  # its process lives, or another has just emptied it
+        except sqlite3.DatabaseError as error:
+            logger.error("the outbox %s cannot be read and is left to be looked at: %s", path, error)
+            path.rename(path.with_suffix(".unreadable"))
+            return 0
+        waiting = len(file.numbers()) if file.finished else 0
+        if waiting:
+            self._orphans.append(file)
+        else:
+            file.close()
+        return waiting
 
-    def set_aside(self, path: Path) -> None:
-        """Keep a file that can never be delivered, under another name, for a person to look at."""
-        path.rename(path.with_suffix(ASIDE))
+    def _import_spool(self, folder: Path) -> int:
+        """Take over what a worker of version 0.1.0 left; its folder goes when all is in the database."""
+        with held_spool(folder) as spool:
+            if spool is None:
+                return 0
+            entries = [OutboxEntry(outcome, worker, sequence) for outcome, worker, sequence in spool.waiting()]
+            self._own.put(entries)
+            spool.remove()
+        return len(entries)
 
-    def done(self, path: Path) -> None:
-        """The outcome in `path` was delivered; an adopted folder that is empty now goes."""
-        path.unlink(missing_ok=True)
-        folder = path.parent
-        if folder != self.folder and not _outcomes(folder):
-            _discard(folder, self._locks.pop(folder))
+    def waiting(self) -> list[tuple[OutboxFile, int]]:
+        """What is not delivered yet, orphans first, each file in order."""
+        with self._lock:
+            return [(file, number) for file in self._files() for number in file.numbers()]
+
+    def entries(self) -> Iterator[tuple[tuple[OutboxFile, int], OutboxEntry]]:
+        """What waits, oldest first, with the place to tell `done` or `quarantine`."""
+        return (((file, number), file.read(number)) for file, number in self.waiting())
+
+    def quarantine(self, place: tuple[OutboxFile, int], reason: str) -> None:
+        """Keep an outcome that can never be delivered, with the reason, for a person to look at."""
+        file, number = place
+        file.quarantine(number, reason)
+
+    def quarantined(self) -> list[tuple[str, str]]:
+        """(outcome id, reason) of what was put into quarantine here."""
+        with self._lock:
+            return [each for file in self._files() for each in file.quarantined()]
+
+    def done(self, place: tuple[OutboxFile, int]) -> None:
+        """The outcome was delivered; an orphan that is empty now goes."""
+        file, number = place
+        with self._lock:
+            file.delete(number)
+            if file in self._orphans and not file.numbers():
+                self._orphans.remove(file)
+                file.close()
 
     def size_bytes(self) -> int:
-        return sum(_size(path) for path in self.waiting())
+        with self._lock:
+            return sum(file.size_bytes() for file in self._files())
 
     def full(self) -> bool:
         return self.size_bytes() >= self.limit_bytes
 
     def close(self) -> None:
-        """Give the folders back; an empty one of our own is removed."""
-        for folder, lock in list(self._locks.items()):
-            if _outcomes(folder):
-                os.close(lock)
-            else:
-                _discard(folder, lock)
-        self._locks.clear()
-
-
-def _outcomes(folder: Path) -> list[Path]:
-    """The outcomes in a folder, oldest first; none when it is gone."""
-    try:
-        return sorted(folder / name for name in os.listdir(folder) if name.endswith(SUFFIX))
-    except FileNotFoundError:
-        return []
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file, 0 when it is gone."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _sequence(path: Path) -> int:
-    return int(path.stem) if path.stem.isdigit() else 0
-
-
-def _lock(folder: Path) -> int | None:
-    """Hold the folder's lock file until this process ends, however it ends; None when another process holds it."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _own(folder: Path) -> int:
-    """Make the folder and lock it. A neighbour that looks for the dead may hold or remove it in between: then once more."""
-    for _ in range(OWN_TRIES):
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock = _lock(folder)
-        except FileNotFoundError:
-            continue
-        if lock is None:
-            time.sleep(OWN_PAUSE)
-        elif (folder / "lock").exists():
-            return lock
-        else:
-            os.close(lock)
-    raise RuntimeError(f"spool folder {folder} is in use by another process: worker names must be unique")
-
-
-def _discard(folder: Path, lock: int) -> None:
-    if not any(folder.glob(f"*{ASIDE}")):
-        shutil.rmtree(folder, ignore_errors=True)
-    os.close(lock)
+        """Give the files back; what is empty is removed."""
+        with self._lock:
+            for file in self._files():
+                file.close()
+            self._orphans.clear()

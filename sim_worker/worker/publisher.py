@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from sim_worker.worker.outbox import Outbox, OutboxEntry
 logger = logging.getLogger(__name__)
 
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
-ADOPT_SECONDS = 10.0
+CLAIM_SECONDS = 10.0
 IDLE_SECONDS = 0.5
 
 Deliver = Callable[[OutboxEntry], bool]
@@ -38,11 +39,10 @@ class OutboxPublisher(threading.Thread):
         self.spool = spool
         self.deliver = deliver
         self.delivered = 0
-        self.repeated = 0
         self.away_since: float | None = None
         self._wake = threading.Event()
         self._stop_requested = threading.Event()
-        self._adopted_at = float("-inf")
+        self._claimed_at = float("-inf")
 
     def put(self, outcome: EncodedOutcome) -> None:
         """Keep the outcome on disk and wake the courier."""
@@ -52,7 +52,7 @@ class OutboxPublisher(threading.Thread):
     def run(self) -> None:
         wait = FIRST_WAIT
         while not self._stop_requested.is_set():
-            self._adopt()
+            self._claim_orphans()
             if self.deliver_waiting():
                 wait = FIRST_WAIT
                 self._wake.wait(IDLE_SECONDS)
@@ -63,20 +63,20 @@ class OutboxPublisher(threading.Thread):
 
     def deliver_waiting(self) -> bool:
         """Deliver what waits, oldest first; False when the receiver failed before the end."""
-        for path, entry in self.spool.entries():
+        for place, entry in self.spool.entries():
             try:
                 fresh = self.deliver(entry)
             except RETRIED as error:
                 self._receiver_failed(error)
                 return False
             except Exception as error:  # whatever is odd about one outcome must not keep the others waiting
-                logger.error("outcome %s is set aside: %s: %s", entry.outcome.id, type(error).__name__, error)
-                self.spool.set_aside(path)
+                reason = f"{type(error).__name__}: {error}"
+                logger.error("outcome %s goes into quarantine: %s", entry.outcome.id, reason)
+                self.spool.quarantine(place, reason)
                 continue
             self._receiver_answered()
-            self.spool.done(path)
+            self.spool.done(place)
             self.delivered += fresh
-            self.repeated += not fresh
             if self._stop_requested.is_set():
                 break
         return True
@@ -92,12 +92,12 @@ class OutboxPublisher(threading.Thread):
         self.join(timeout=max(deadline - time.monotonic(), 0.1))
         return len(self.spool.waiting())
 
-    def _adopt(self) -> None:
-        if time.monotonic() - self._adopted_at >= ADOPT_SECONDS:
-            self._adopted_at = time.monotonic()
+    def _claim_orphans(self) -> None:
+        if time.monotonic() - self._claimed_at >= CLAIM_SECONDS:
+            self._claimed_at = time.monotonic()
             try:
-                found = self.spool.adopt()
-            except OSError as error:  # our own outcomes must not wait for somebody else's folder
+                found = self.spool.claim_orphans()
+            except (OSError, sqlite3.Error) as error:  # our own outcomes must not wait for somebody else's folder
                 logger.warning("cannot look for what stopped workers left in %s: %s", self.spool.root, error)
                 return
             if found:
@@ -110,7 +110,7 @@ class OutboxPublisher(threading.Thread):
                 "cannot deliver outcomes (%s: %s): keeping them in %s and trying again",
                 type(error).__name__,
                 error,
-                self.spool.folder,
+                self.spool.root,
             )
 
     def _receiver_answered(self) -> None:

@@ -239,7 +239,7 @@ class Worker:
     def _pause(self) -> None:
         if self.state != "spool full":
             spool = self.courier.spool
-            logger.warning("paused: %.0f MB of outcomes wait in %s for the queue", spool.size_bytes() / 1e6, spool.folder)
+            logger.warning("paused: %.0f MB of outcomes wait in %s for the queue", spool.size_bytes() / 1e6, spool.root)
         self.state = "spool full"
         self.stop.wait(0.5)
 

@@ -1,4 +1,4 @@
-"""Outcomes on disk: order, resumption after a kill, adoption, limits."""
+"""Outcomes on disk: order, resumption after a kill, orphans, limits."""
 
 import multiprocessing
 import os
@@ -16,7 +16,7 @@ from grasp_client import GraspClient
 from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome
 from shared.outcome_codec import EncodedOutcome, encode_outcome
 from sim_worker.__main__ import to_server
-from sim_worker.worker.outbox import Outbox, OutboxEntry, OutboxError, decode, encode
+from sim_worker.worker.outbox import Outbox
 from sim_worker.worker.publisher import DeliveryRefused, OutboxPublisher
 
 
@@ -32,16 +32,12 @@ def numbers(spool: Outbox) -> list[int]:
     return [int(entry.outcome.id.split(":")[1]) for _, entry in spool.entries()]
 
 
-def test_an_entry_survives_the_round_trip():
-    entry = OutboxEntry(outcome(7), "w", 12)
-    read = decode(encode(entry))
-    assert (read.worker, read.sequence, read.outcome) == ("w", 12, entry.outcome)
-
-
-@pytest.mark.parametrize("cut", [0, 10, -1])
-def test_a_file_cut_short_is_told_apart(cut):
-    with pytest.raises(OutboxError):
-        decode(encode(OutboxEntry(outcome(1), "w", 1))[:cut])
+def test_an_entry_comes_back_byte_for_byte(tmp_path):
+    spool = Outbox(tmp_path, "w")
+    put = spool.put(outcome(7))
+    [(_, read)] = spool.entries()
+    assert read == put
+    assert list(read.outcome.fields()) == ["v", "id", "kind", "meta", "depth"]
 
 
 def test_first_in_first_out_and_deleted_when_done(tmp_path):
@@ -93,7 +89,7 @@ def test_workers_that_come_and_go_at_once_disturb_nobody(tmp_path):
         for boot in range(15):
             spool = Outbox(tmp_path, f"{name}-{boot}")
             spool.put(outcome(boot))
-            spool.adopt()
+            spool.claim_orphans()
             for path in spool.waiting()[: 1 + boot % 2]:
                 spool.done(path)
                 seen += 1
@@ -103,17 +99,23 @@ def test_workers_that_come_and_go_at_once_disturb_nobody(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         seen = sum(pool.map(live, [f"w{number}" for number in range(8)]))
     last = Outbox(tmp_path, "last")
-    last.adopt()
+    last.claim_orphans()
     assert seen + len(last.waiting()) == 8 * 15
 
 
-def test_a_broken_file_is_set_aside_and_stops_nothing(tmp_path):
+def test_a_broken_file_stops_nothing(tmp_path):
+    (tmp_path / "dead.sqlite3").write_bytes(b"no database at all" * 100)
     spool = Outbox(tmp_path, "w")
-    spool.put(outcome(1))
-    spool.waiting()[0].write_bytes(b"half a file")
     spool.put(outcome(2))
+    assert spool.claim_orphans() == 0
     assert numbers(spool) == [2]
-    assert len(list(spool.folder.glob("*.aside"))) == 1
+    assert (tmp_path / "dead.unreadable").exists()
+
+
+def test_a_database_that_is_just_being_made_is_left_alone(tmp_path):
+    (tmp_path / "starting.sqlite3").touch()
+    assert Outbox(tmp_path, "w").claim_orphans() == 0
+    assert (tmp_path / "starting.sqlite3").exists()
 
 
 def test_a_name_in_use_is_refused(tmp_path):
@@ -131,25 +133,25 @@ def _fill_and_wait(root, filled):
     signal.pause()
 
 
-def test_what_a_killed_worker_left_is_adopted_once_and_goes_first(tmp_path):
+def test_what_a_killed_worker_left_is_claimed_once_and_goes_first(tmp_path):
     context = multiprocessing.get_context("spawn")
     filled = context.Event()
     process = context.Process(target=_fill_and_wait, args=(tmp_path, filled))
     process.start()
     assert filled.wait(PATIENCE)
     spool, other = Outbox(tmp_path, "alive"), Outbox(tmp_path, "other")
-    assert spool.adopt() == 0, "the other process still lives"
+    assert spool.claim_orphans() == 0, "the other process still lives"
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     spool.put(outcome(9))
-    assert spool.adopt() == 3
-    assert other.adopt() == 0, "adopted by one only"
+    assert spool.claim_orphans() == 3
+    assert other.claim_orphans() == 0, "claimed by one only"
     assert numbers(spool) == [0, 1, 2, 9]
     entries = [entry for _, entry in spool.entries()]
     assert [(entry.worker, entry.sequence) for entry in entries] == [("dead", 1), ("dead", 2), ("dead", 3), ("alive", 1)]
     for path in spool.waiting()[:3]:
         spool.done(path)
-    assert not (tmp_path / "dead").exists()
+    assert not (tmp_path / "dead.sqlite3").exists()
 
 
 def test_the_courier_keeps_the_order_over_an_outage(tmp_path):
@@ -174,7 +176,7 @@ def test_the_courier_keeps_the_order_over_an_outage(tmp_path):
     assert not spool.waiting()
 
 
-def test_the_courier_counts_a_retry_once_and_sets_a_refused_outcome_aside(tmp_path):
+def test_the_courier_counts_a_retry_once_and_puts_a_refused_outcome_into_quarantine(tmp_path):
     spool = Outbox(tmp_path, "w")
 
     def deliver(entry):
@@ -186,9 +188,12 @@ def test_the_courier_counts_a_retry_once_and_sets_a_refused_outcome_aside(tmp_pa
     for number in range(3):
         courier.put(outcome(number))
     assert courier.deliver_waiting()
-    assert (courier.delivered, courier.repeated) == (1, 1)
+    assert courier.delivered == 1
     assert not spool.waiting()
-    assert len(list(spool.folder.glob("*.aside"))) == 1
+    assert spool.quarantined() == [("w:1:0", "DeliveryRefused: 422")]
+    spool.close()
+    assert Outbox(tmp_path, "next").claim_orphans() == 0, "what is in quarantine is not sent again"
+    assert (tmp_path / "w.sqlite3").exists()
 
 
 def colour_outcome(number: int) -> EncodedOutcome:
@@ -216,7 +221,7 @@ def test_an_outcome_without_depth_is_reported_to_the_server(tmp_path):
     assert b"depth.npy" not in sent[0]
 
 
-def test_an_odd_outcome_is_set_aside_and_keeps_nobody_waiting(tmp_path):
+def test_an_odd_outcome_goes_into_quarantine_and_keeps_nobody_waiting(tmp_path):
     taken = []
 
     def deliver(entry):
@@ -231,6 +236,7 @@ def test_an_odd_outcome_is_set_aside_and_keeps_nobody_waiting(tmp_path):
     assert courier.deliver_waiting()
     assert courier.away_since is None
     assert taken == [2, 3]
+    assert courier.spool.quarantined() == [("w:0:0", "KeyError: 'depth'")]
 
 
 def test_the_courier_thread_delivers_and_stops(tmp_path):
@@ -244,10 +250,10 @@ def test_the_courier_thread_delivers_and_stops(tmp_path):
     assert not courier.is_alive()
 
 
-def test_a_folder_that_cannot_be_looked_at_keeps_no_outcome_waiting(tmp_path, caplog):
+def test_a_folder_that_cannot_be_looked_at_keeps_no_outcome_waiting(tmp_path, caplog, monkeypatch):
     root, taken = tmp_path / "spool", []
     courier = OutboxPublisher(Outbox(root, "w"), lambda entry: taken.append(entry.sequence) is None)
-    (root / "odd" / "lock").mkdir(parents=True)  # a lock that cannot be opened for writing
+    monkeypatch.setattr(Outbox, "claim_orphans", lambda self: os.listdir(root / "unreadable"))
     courier.start()
     courier.put(outcome(1))
     assert courier.stop(PATIENCE) == 0
