@@ -52,6 +52,7 @@ def distinct(pose: HandPose | CupPose, most: int, distance: float = LEAST_DISTAN
 def best_by_tile(values: Tensor, x: Tensor, y: Tensor, most: int) -> Tensor:
     """Indices of the best `most` of values (N,), taken in turn from every tile of the map that their x, y (N,), m, lie in."""
     tile = torch.round(y / TILE) * 4096 + torch.round(x / TILE)
+    # Sorted by tile, and within a tile by value: the rank within the tile is the distance from where it starts.
     order = torch.argsort(values, descending=True)
     order = order[torch.argsort(tile[order], stable=True)]
     sorted_tile = tile[order]

@@ -91,6 +91,7 @@ def project(
     table, share, noise = _table(sample, rotation, table_depth, TILT_FREE if camera_pose is None else TILT_KNOWN)
     x0, y0, columns, rows = _extent(sample, table, resolution)
     height, known = _splat(points, rays, seen, (x0, y0, columns, rows), resolution)
+    # Heights relative to the table under the camera: planners and networks see the same numbers from every distance.
     height -= np.float32(table[2])
     height[~known] = 0
     _close_gaps(height, known)

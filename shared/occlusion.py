@@ -60,6 +60,7 @@ def _cast(
         j = np.rint((x * share - left) / step).astype(np.int32)
         occluder = blocks[np.clip(i, 0, rows - 1), np.clip(j, 0, columns - 1)]
         valid = (i >= 0) & (i < rows) & (j >= 0) & (j < columns) & (occluder > UNSEEN) & (distance > away)
+        # Similar triangles from the camera over the occluder's top down to the cell.
         sight = camera_height - (camera_height - occluder) / share
         np.maximum(highest, np.where(valid, sight, UNSEEN), out=highest)
     shadow = np.full(blocks.shape, UNSEEN, np.float32)

@@ -118,5 +118,6 @@ class CrossEntropyPlanner(BatchedPlanner, Generic[Candidates]):
     def _resample(self, candidates: Candidates, generator: torch.Generator) -> Poses:
         """Poses drawn from a mixture fitted to the best of the candidates, which are sorted best first."""
         best = candidates.pick(torch.arange(min(len(candidates), ELITE), device=candidates.x.device))
+        # Diagonal Gaussians with a least width: the elite shrinks from round to round, and should not to a point.
         mixture = Mixture(self.points(best).cpu(), COMPONENTS, torch.full((self.dimensions,), LEAST_DEVIATION), generator)
         return self.poses(mixture.sample(TRIED * RESAMPLED, generator).to(candidates.x.device))

@@ -71,6 +71,7 @@ def angle_maps(scene: PlanningScene, scorer: CropScorer) -> Iterator[AngleMap]:
         return
     center, extent, near, far = box
     count = FEWER_DEPTHS if getattr(scorer.network, "depth_mode", "") == "im_depth_sub" else DEPTHS
+    # Middles of equal bins between the highest point and the table.
     depths = near + (far - near) * (torch.arange(count, device=scene.device) + 0.5) / count
     scale, shift = (float(value[0]) for value in scorer.view.scale_and_shift(depths.mean()[None].cpu().numpy(), scorer.focal))
     bins = getattr(scorer.network, "angular_bins", 0)

@@ -55,6 +55,7 @@ def _facing(pixels: np.ndarray, normals: np.ndarray, reach: float) -> tuple[np.n
     length = np.hypot(apart[..., 0], apart[..., 1])
     within = (length > 2) & (length < reach)
     outward = np.einsum("ijk,jk->ij", apart, normals), -np.einsum("ijk,ik->ij", apart, normals)
+    # Antipodal, as in Dex-Net 2.0 (Mahler et al., 2017): the line between the contacts lies in both friction cones.
     cone = np.cos(CONE) * length
     first, second = np.nonzero(np.triu(within & (outward[0] > cone) & (outward[1] > cone)))
     return first, second

@@ -17,6 +17,7 @@ class Mixture:
         self.means = points[picked]
         self.deviations = torch.maximum(points.std(0, correction=0), floor).expand(count, -1)
         self.weights = torch.full((count,), 1 / count)
+        # Few points and many components: without the floor one of them would collapse onto a single point.
         for _ in range(ROUNDS):
             share = self._responsibilities(points)
             mass = share.sum(0) + 1e-9

@@ -68,6 +68,7 @@ class GQCNNPlanner(CrossEntropyPlanner[JawCandidates]):
         return to_image(scene, candidates.pose)
 
     def points(self, candidates: JawCandidates) -> Tensor:
+        # Half a turn gives the same jaw: the doubled angle on a circle has no seam there.
         doubled = 2 * candidates.angle
         turn = (LEVER * torch.cos(doubled), LEVER * torch.sin(doubled))
         return torch.stack([candidates.x, candidates.y, candidates.tip, *turn], 1)

@@ -74,6 +74,7 @@ def touch(fingers: Fingers, right: Tensor, left: Tensor) -> Contact:
     ends = _ends(inside, fingers.along, fingers.tip + fingers.margin)
     touched = torch.isfinite(ends[0])
     inner = touched[:, fingers.inner]
+    # A closing finger stops at the farthest point under its own width; the lines beside it only show the shape.
     first_right, first_left = (torch.where(inner, side[:, fingers.inner], -1.0).amax(1) for side in (ends[0], -ends[1]))
     return Contact(inside, ends, touched, inner.any(1), first_right, first_left)
 
@@ -126,6 +127,7 @@ def _ends(inside: Tensor, along: Tensor, level: Tensor) -> tuple[Tensor, Tensor]
 
 def _slant(fingers: Fingers, contact: Contact, tallest: Tensor) -> Tensor:
     """Run over rise (N,) of the sides above the contacts: 0 for upright ones. tallest: height (N,) of what is held."""
+    # Compared a little higher up, but below the top, where every thing ends.
     rise = (0.6 * (tallest - fingers.tip)).clamp(max=RISE)
     low = [end[:, fingers.inner] for end in contact.ends]
     high = _ends(contact.inside[:, fingers.inner], fingers.along, fingers.tip + fingers.margin + rise)
@@ -140,12 +142,14 @@ def _turn(contact: Contact, across: Tensor) -> Tensor:
     A closing jaw turns an object to its thinnest, too. Angles of nearly the same thickness are averaged, so that rounds ask for
     no turn and coarse cells do not decide.
     """
+    # Lines whose contacts jump lie on another side of the object, or on another object, and do not turn the hand.
     near = (contact.right[:, None] - contact.ends[0]).abs().maximum((contact.left[:, None] + contact.ends[1]).abs())
     followed = contact.touched & (near < SAME_SIDE)
     turns = _turns(across.device)
     right, left = (torch.where(followed, side, -1.0) for side in (contact.ends[0], -contact.ends[1]))
     sideways = turns[:, None] * across
     thickness = (right[:, None] + sideways).amax(2) + (left[:, None] - sideways).amax(2)
+    # A soft minimum: among turns of equal thickness the mean, which for a round thing is none.
     weight = torch.softmax(-thickness / SAME_THICKNESS, 1)
     return (weight * turns).sum(1)
 

@@ -75,16 +75,19 @@ def measure(
     """
     jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, close, scene.device)
     upper_bound, seen = _heights(scene, jaw, x, y, angle)
+    # Depth counts from the top between the fingers, not from the tallest thing in the strip, which may be a neighbour.
     near = round(MIDDLE / jaw.step)
     top = upper_bound[:, jaw.inner, jaw.centre - near : jaw.centre + near + 1].amax((1, 2))
     floor = _floor(scene, gripper, x, y, angle)
     wanted = top[:, None] - _depths(gripper.finger_depth, scene.device) if tip is None else tip[:, None]
     tips = torch.maximum(wanted, floor[:, None])
+    # A finger is as wide as its lines together: where the highest of them leaves room, all do.
     free = _free(upper_bound.amax(1), tips, jaw)
     faces = [jaw.step * _first(side) for side in free]
     reached = torch.isfinite(faces[0] + faces[1])
     high = top[:, None] - tips >= LEAST_OVERLAP
     good = reached & high & (faces[0] + faces[1] <= gripper.max_width + ROUNDING)
+    # Levels are sorted deepest first, and argmax finds the first: a deep grip slips less.
     some, level = good.any(1), torch.argmax(good.to(torch.uint8), 1)
     rejected = Counter(
         below_table=int((~high.any(1)).sum()),
@@ -154,6 +157,7 @@ def _free(strip: Tensor, tips: Tensor, jaw: _Jaw) -> tuple[Tensor, ...]:
     """
     first = jaw.centre - round(PADDING / jaw.step)
     limit = (tips - FINGER_GAP)[:, :, None]
+    # The highest under a finger whose inner face lies at each position: a sliding maximum over its padded thickness.
     highest = (F.max_pool1d(side[:, None], jaw.window, 1)[:, :, first:] for side in (strip, strip.flip(1)))
     return tuple(side <= limit for side in highest)
 
@@ -173,6 +177,8 @@ def _open(
     middle with as much clearance as there is; where only the nearest faces fit, whatever the middle, they are taken.
     """
     extra = _clearances(right.device)
+    # Both fingers are as far from the middle of what is held as the farther of the nearest faces, so that they touch together
+    # and do not push it aside.
     half = torch.maximum(right - middle, left + middle)[:, None] + extra
     fits = 2 * half <= gripper.max_width + ROUNDING
     for side, face in zip(free, (half + middle[:, None], half - middle[:, None]), strict=True):

@@ -51,6 +51,7 @@ def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tens
     pace = PACE * cells
     reach = math.ceil((gripper.max_width / 2 + gripper.finger_thickness / 2 + OFF_CENTRE) / pace)
     thick = max(1, round(gripper.finger_thickness / 2 / cells))
+    # The map is dilated by half a finger's thickness, so that single samples stand for the finger; the lines span its width.
     span = max(gripper.finger_width / 2 / cells - thick, 0.0)
     lines = max(2, math.ceil(span / thick) + 1)
     pad = PACE * reach + math.ceil(span) + 2
@@ -135,8 +136,10 @@ def _judge(first: Tensor, pace: float, gripper: Gripper) -> tuple[Tensor, Tensor
     off_centre = (side[:, 0] - side[:, 1]).abs() / 2
     uneven = (side[:, :, None] - first).clamp(max=0.03).mean((1, 2))
     shallow = 0.3 * torch.arange(len(first), device=first.device)[:, None, None]
+    # The order only decides what is measured closely: a good hand is found from several centres.
     scores = -off_centre / 0.02 - uneven / 0.01 - 0.5 * width / gripper.max_width - shallow
     fits = (width <= gripper.max_width + pace) & (off_centre <= OFF_CENTRE)
+    # Not even one line is free within half an opening: the thing itself is too wide, no neighbour blocks the fingers.
     wide = (first.amin((1, 2)) > gripper.max_width / 2).all(0)
     return torch.where(fits, scores, -torch.inf).amax(0).T.contiguous(), wide.T
 

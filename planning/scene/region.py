@@ -19,6 +19,7 @@ def outside_region(scene: PlanningScene, pixels: Tensor, beside: float = 0.0) ->
     """By reason, which pixels (N, 2) the request does not allow, (N,) bool, nor what lies so far beside, m at the table."""
     region, mask = scene.request.region, scene.observation.segmask
     u, v = pixels.unbind(1)
+    # The same distance is more pixels nearer to the camera: measured at the table a margin is never too generous.
     margin = _margin(scene, beside) if beside else 0
     outside = {"region": torch.zeros_like(u, dtype=torch.bool), "segmask": torch.zeros_like(u, dtype=torch.bool)}
     if region is not None:

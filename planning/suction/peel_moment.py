@@ -35,6 +35,7 @@ def peel_probability(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:
     """
     radius = scene.request.gripper.cup_radius
     distance = torch.minimum(_to_middle(scene, cups), cups.lever + FARTHER).clamp(min=1e-4)
+    # Moment about the far rim: vacuum x area x radius against weight x distance.
     heaviest = VACUUM * math.pi * radius**3 / (GRAVITY * distance)
     return (torch.log(heaviest / LIGHTEST) / math.log(HEAVIEST / LIGHTEST)).clamp(LEAST, 1)
 

@@ -106,6 +106,7 @@ def lay_cups(scene: PlanningScene, radius: float, x: Tensor, y: Tensor, close: b
     rise = pose.height - scene.table_at(pose.x, pose.y)
     near = departure.abs() < _drop(rise)[:, None]
     held = (known & near).float()
+    # What lies beyond an edge is no part of the surface: it would bend the fit and is counted as lost instead.
     weighted = departure * held
     in_part = held @ samples.parts.T
     mean = (weighted @ samples.parts.T) / in_part.clamp(min=1)
@@ -169,6 +170,7 @@ def _curved(samples: Disc, weighted: Tensor, held: Tensor) -> Tensor:
     design = torch.stack([torch.ones_like(a), a / scale, b / scale, (a / scale) ** 2, a * b / scale**2, (b / scale) ** 2], 1)
     squares = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
     normal = (held @ squares).reshape(-1, 6, 6) + 1e-3 * torch.eye(6, device=a.device)
+    # A quadratic through the held samples; its second-order part is what no plane and no tilt of the cup takes away.
     found: Tensor = torch.linalg.solve(normal, weighted @ design)
     bends: Tensor = found[:, 3:] / scale**2 @ samples.bend.T
     return bends.abs().amax(1)
@@ -181,6 +183,7 @@ def _rough(scene: PlanningScene, samples: Disc, x: Tensor, y: Tensor) -> Tensor:
     drop = _drop(pose.height - scene.table_at(pose.x, pose.y))[:, None]
     held = (known & (departure.abs() < drop)).float()
     mean = (held * departure**2).sum(1) / held.sum(1).clamp(min=1)
+    # Variances add: what the sensor alone would show is taken off, and the rest is the surface's.
     return (mean - (SENSOR * scene.map.table_noise) ** 2).clamp(min=0).sqrt()
 
 
@@ -241,6 +244,7 @@ def _middle(scene: PlanningScene, pose: CupPose) -> tuple[Tensor, Tensor]:
     steep = torch.diff(heights, dim=2).abs() > CLIFF + RAY_STEP * torch.hypot(pose.slope_x, pose.slope_y)[:, None, None]
     on = ~steep & (heights - scene.table_at(x, y) > LOWEST)[..., 1:]
     length = RAY_STEP * torch.cumprod(on.int(), 2).sum(2).float()
+    # Sectors of radius r and equal angle: area as r^2 / 2, first moment as r^3 / 3.
     area = (length**2).sum(1).clamp(min=1e-6) / 2
     third = length**3 / 3
     return (third * torch.cos(angle)).sum(1) / area, (third * torch.sin(angle)).sum(1) / area
