@@ -46,7 +46,11 @@ def _answer(error: ServerError) -> bytes:
 
 
 class GuardedHttp(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with a limit on the size of a request's head and on the time to send it."""
+    """uvicorn's HTTP protocol with a limit on the size of a request's head and on the time to send it.
+
+    uvicorn's settings cannot give this: none limits the time of a head, `h11_max_incomplete_event_size` is for h11, which is
+    written in Python, and `limit_concurrency` refuses in plain text, and those that are connected along with the newcomer.
+    """
 
     _timer: asyncio.TimerHandle | None = None
     _in_head = True

@@ -63,7 +63,8 @@ class PlannerService:
         most = self._max_batch if model else 1
         payload = planner, pinned, item
         answer = await request.slot.submit(group, self._plan_batch, payload, request.received.deadline, most)
-        plan, maps = answer.result
+        plan: GraspPlan = answer.result[0]
+        maps: np.ndarray | None = answer.result[1]
         changes: dict[str, Any] = {"request_id": request.id}
         if maps is not None:
             picture = await request.received.service.in_decoder(overlay_png, observation, maps)
@@ -83,7 +84,8 @@ class PlannerService:
         run = partial(self._maps, planner, pinned)
         answer = await request.slot.submit(group, run, item, request.received.deadline, 1)
         note_stages(request, answer)
-        return answer.result
+        found: Heatmap = answer.result
+        return found
 
     async def _choose(self, request: AdmittedRequest, item: PlanItem) -> tuple[Planner, LoadedNetwork | None]:
         """The planner for an observation, and the version of its model unless that is the champion. Raises what the contract

@@ -40,7 +40,10 @@ READERS_OF_ONE = 192
 
 
 class BodyReader:
-    """Receives bodies within limits: of one body, and of all that are being received together."""
+    """Receives bodies within limits: of one body, and of all that are being received together.
+
+    FastAPI's `max_body_size` knows one body only, and answers an announced excess with text/plain, also in place of a 401.
+    """
 
     def __init__(self, max_bytes: int, seconds: float = BODY_SECONDS):
         self.max_bytes, self._seconds = max_bytes, seconds
@@ -178,7 +181,8 @@ Admitted = Annotated[AdmittedRequest, Depends(admit, scope="function")]
 
 def service_of(request: Request) -> Service:
     """The server's parts, for endpoints that do not plan."""
-    return request.app.state.service
+    service: Service = request.app.state.service
+    return service
 
 
 def deadline_of(request: Request, default_ms: int) -> float:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from grasp_client.contract import PlanRequest
@@ -125,7 +126,7 @@ def decode_part(part: Part, decode: Callable[[bytes, str | None], Decoded]) -> D
     return decode(part.data, part.media_type)
 
 
-def _raw_depth(body: bytes, headers: Mapping[str, str], scale: float, limits: ImageLimits):
+def _raw_depth(body: bytes, headers: Mapping[str, str], scale: float, limits: ImageLimits) -> np.ndarray:
     if "x-shape" not in headers and body[:6] in (b"\x89PNG\r\n", b"\x93NUMPY"):
         raise ServerError(
             415, "unsupported_media_type",
