@@ -1,5 +1,4 @@
 import math
-from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -16,10 +15,10 @@ from planning.gqcnn.edge_sampler import antipodal_pairs
 from planning.gqcnn.fc_jaw import FCGQCNNPlanner
 from planning.gqcnn.gaussian_mixture import Mixture
 from planning.gqcnn.jaw import GQCNNPlanner
-from planning.jaw.candidates import JawCandidates
 from planning.networks.loading import load_network
 from planning.scene.projection import project_jaw
 from planning.scene.scene import observe_scene
+from shared.grasp_poses import HandPose
 from shared.networks.crops import fill_holes
 from shared.registry import Registry
 from trainer_job.import_weights import main as import_weights
@@ -137,8 +136,7 @@ def test_map_and_image_agree(tilt):
 
 def hands_at(table):
     x, y, tip, angle = table.T
-    measured = {field.name: torch.zeros_like(x) for field in fields(JawCandidates)}
-    return JawCandidates(**measured | {"x": x, "y": y, "tip": tip, "angle": angle, "width": torch.full_like(x, 0.04)})
+    return HandPose.straight_down(x, y, tip, angle, torch.full_like(x, 0.04))
 
 
 def test_depth_edges_are_paired_across_the_block():
