@@ -7,30 +7,25 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import redis
 from pydantic import ValidationError
 
 from grasp_client.contract import (
-    ApiModel,
     GraspMeta,
     GraspPlan,
-    ImageSpec,
     Outcome,
     OutcomeReport,
     PlanRequest,
 )
 from grasp_client.observation import Observation
 from inference_server.errors import ServerError, invalid_fields
-from shared.outcome_codec import encode_outcome
+from shared.outcome_codec import build_outcome, encode_outcome
 from shared.streams import OutcomeStream, connect
 
 RECENT_BYTES = 128 * 2**20
 """Memory for recent plans: about 100 of 640 x 480, whose images are most of it."""
 PLAN_BYTES, GRASP_BYTES = 6000, 5000
 """What a plan and its request take, and each grasp more (measured, rounded up)."""
-DEPTH_SCALE = 1e-4
-"""Metres per unit of a depth image that is stored as uint16: up to 6.5 m, finer than any depth camera."""
 RETRY_AFTER = 5
 
 
@@ -77,17 +72,16 @@ class RecentPlans:
 
 def outcome_of(report: OutcomeReport, observation: Observation | None, recent: RecentPlan | None) -> Outcome[GraspMeta]:
     """The outcome of a report, completed from the recent plan. Raises ServerError 404 or 422 for what is missing."""
-    fields = {**(_remembered(report, recent) if recent else {}), **report.model_dump(exclude_none=True, exclude={"id"})}
+    said = {name: value for name, value in report if value is not None and name != "id"}
+    fields = {**(_remembered(report, recent) if recent else {}), **said}
     missing = [name for name in ("grasp", "planner") if name not in fields]
     if missing:
         raise _incomplete(report, missing)
-    images = _images(observation or (recent.observation if recent else Observation()))
-    fields["images"] = {name: spec for name, (_, spec) in images.items()}
+    seen = observation or (recent.observation if recent else Observation())
     try:
-        meta = GraspMeta.model_validate(fields)
+        return build_outcome(GraspMeta, _id_of(report), seen.depth, seen.rgb, fields)
     except ValidationError as error:
         raise invalid_fields("outcome", error, GraspMeta) from None
-    return Outcome(id=_id_of(report), meta=meta, images={name: image for name, (image, _) in images.items()})
 
 
 def _remembered(report: OutcomeReport, recent: RecentPlan) -> dict[str, Any]:
@@ -101,12 +95,7 @@ def _remembered(report: OutcomeReport, recent: RecentPlan) -> dict[str, Any]:
             )
         grasp = plan.grasps[report.rank]
         fields |= {"grasp": grasp, "quality": grasp.quality}
-    # As plain data, so that one validation sees all fields in one form.
-    return {
-        name: value.model_dump() if isinstance(value, ApiModel) else value
-        for name, value in fields.items()
-        if value is not None
-    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _incomplete(report: OutcomeReport, missing: list[str]) -> ServerError:
@@ -128,22 +117,6 @@ def _id_of(report: OutcomeReport) -> str:
             422, "invalid_field", "outcome.id: expected an id that stays the same on every retry (or a request_id)"
         )
     return f"{report.source or 'robot'}:{report.request_id}:{report.rank}"[:200]
-
-
-def _images(observation: Observation) -> dict[str, tuple[np.ndarray, ImageSpec]]:
-    images = {}
-    if observation.depth is not None:
-        images["depth"] = _depth(observation.depth)
-    if observation.rgb is not None:
-        images["rgb"] = observation.rgb, ImageSpec(shape=list(observation.rgb.shape), dtype="uint8", scale=1.0)
-    return images
-
-
-def _depth(depth: np.ndarray) -> tuple[np.ndarray, ImageSpec]:
-    if float(depth.max()) < 65535 * DEPTH_SCALE:
-        units = np.rint(depth / np.float32(DEPTH_SCALE)).astype(np.uint16)
-        return units, ImageSpec(shape=list(depth.shape), dtype="uint16", scale=DEPTH_SCALE)
-    return depth, ImageSpec(shape=list(depth.shape), dtype="float32", scale=1.0)
 
 
 class OutcomePublisher:

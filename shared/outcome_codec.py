@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
@@ -15,6 +16,8 @@ from pydantic import BaseModel, ValidationError
 from grasp_client.contract import OUTCOME_KINDS, SCHEMA_VERSION, GraspMeta, ImageSpec, Meta, Outcome, OutcomeMeta, meta_model
 
 DEFAULT_KIND = GraspMeta.kind
+DEPTH_UNIT = 1e-4
+"""Metres per unit of a depth image that is sent and stored as uint16: up to 6.5 m, finer than any depth camera."""
 RESERVED = frozenset({"v", "id", "kind", "meta"})
 """Fields of an entry that are no images."""
 
@@ -41,6 +44,32 @@ class EncodedOutcome:
             "meta": self.meta,
             **self.images,
         }
+
+
+def depth_in_units(depth: np.ndarray) -> np.ndarray:
+    """Depth (H, W), m, as uint16 in DEPTH_UNIT; 0 where there is no reading or it is out of range."""
+    units = np.rint(depth.astype(np.float64) / DEPTH_UNIT)
+    return np.where(np.isfinite(units) & (units > 0) & (units <= 65535), units, 0).astype(np.uint16)
+
+
+def build_outcome(
+    model: type[Meta], outcome_id: str, depth: np.ndarray | None, rgb: np.ndarray | None, fields: Mapping[str, Any]
+) -> Outcome[Meta]:
+    """An outcome of a kind: the images as they are stored, with their descriptions, and the meta made of `fields`.
+
+    depth: m, in DEPTH_UNIT where that reaches. Raises pydantic.ValidationError for fields that do not fit the kind.
+    """
+    images: dict[str, np.ndarray] = {}
+    specs: dict[str, ImageSpec] = {}
+    if depth is not None:
+        fine = float(np.where(np.isfinite(depth), depth, 0).max()) < 65535 * DEPTH_UNIT
+        images["depth"] = depth_in_units(depth) if fine else depth
+        dtype, scale = ("uint16", DEPTH_UNIT) if fine else ("float32", 1.0)
+        specs["depth"] = ImageSpec.model_validate({"shape": list(depth.shape), "dtype": dtype, "scale": scale})
+    if rgb is not None:
+        images["rgb"] = rgb
+        specs["rgb"] = ImageSpec(shape=list(rgb.shape), dtype="uint8")
+    return Outcome(id=outcome_id, meta=model.model_validate({**fields, "images": specs}), images=images)
 
 
 def encode_outcome(outcome: Outcome[Meta]) -> EncodedOutcome:

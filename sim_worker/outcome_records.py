@@ -3,56 +3,99 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from grasp_client.contract import GraspMeta, ImageSpec, Outcome, SceneRef, SceneRequest
-from sim_worker.planner_request import DEPTH_UNIT, in_depth_units
+from grasp_client.contract import Grasp, GraspMeta, Gripper, ModelRef, Outcome, SceneRef, SceneRequest
+from grasp_client.observation import Observation
+from shared.outcome_codec import build_outcome
 from sim_worker.tasks.attempts import Attempt
+from sim_worker.world import AttemptResult, CameraView
 
 
-def outcome_of(attempt: Attempt, ticket: SceneRequest, outcome_id: str, source: str) -> Outcome[GraspMeta]:
-    """What happened, with the images as they were planned on and all that is needed to replay the scene.
+@dataclass(frozen=True)
+class Proposal:
+    """A grasp to try: how it came about (strategy), with what probability, and who planned it. quality: what was promised."""
 
-    source: the simulator's id.
+    grasp: Grasp
+    strategy: str
+    probability: float
+    rank: int
+    planner: str
+    model: ModelRef | None
+    quality: float
+    exploration: bool
+
+
+def grasp_outcome(
+    outcome_id: str,
+    proposal: Proposal,
+    result: AttemptResult,
+    view: CameraView,
+    sent: Observation,
+    gripper: Gripper,
+    scene: SceneRef,
+    conditions: dict[str, float | str],
+    **fields: Any,
+) -> Outcome[GraspMeta]:
+    """What happened, with the images as they were planned on (sent) and all that is needed to replay the scene.
+
+    fields: others of GraspMeta.
     """
-    choice, result, view = attempt.choice, attempt.result, attempt.view
-    images: dict[str, np.ndarray] = {}
-    specs: dict[str, ImageSpec] = {}
-    if attempt.sent.depth is not None:
-        images["depth"] = in_depth_units(attempt.sent)
-        specs["depth"] = ImageSpec(shape=list(images["depth"].shape), dtype="uint16", scale=DEPTH_UNIT)
-    if attempt.sent.rgb is not None:
-        images["rgb"] = attempt.sent.rgb
-        specs["rgb"] = ImageSpec(shape=list(attempt.sent.rgb.shape), dtype="uint8")
-    details = {"strategy": choice.strategy, "object": result.object_name, **attempt.conditions, **result.details}
+    meta = {
+        "camera": view.camera,
+        "camera_pose": np.asarray(view.camera_pose).tolist(),
+        "gripper": gripper,
+        "grasp": proposal.grasp,
+        "rank": proposal.rank,
+        "planner": proposal.planner,
+        "model": proposal.model,
+        "quality": proposal.quality,
+        "exploration": proposal.exploration,
+        "probability": proposal.probability,
+        "success": result.success,
+        "failure": result.failure,
+        "scene": scene,
+        "time": time.time(),
+        "duration": result.simulated_seconds,
+        "details": {"strategy": proposal.strategy, "object": result.object_name, **conditions, **result.details},
+    }
+    return build_outcome(GraspMeta, outcome_id, sent.depth, sent.rgb, {**meta, **fields})
+
+
+def outcome_of(attempt: Attempt, request: SceneRequest, outcome_id: str, source: str) -> Outcome[GraspMeta]:
+    """The outcome of a worker's attempt. source: the simulator's id."""
+    choice, plan = attempt.choice, attempt.plan
     planned = choice.rank is not None
-    meta = GraspMeta(
-        camera=view.camera,
-        camera_pose=np.asarray(view.camera_pose).tolist(),
-        gripper=attempt.gripper,
-        grasp=choice.grasp,
-        rank=choice.rank if choice.rank is not None else len(attempt.plan.grasps),
-        planner=attempt.plan.planner if planned else choice.strategy,
-        model=attempt.plan.model if planned else None,
+    proposal = Proposal(
+        choice.grasp,
+        choice.strategy,
+        choice.probability,
+        rank=choice.rank if choice.rank is not None else len(plan.grasps),
+        planner=plan.planner if planned else choice.strategy,
+        model=plan.model if planned else None,
         quality=choice.grasp.quality if planned else 0.0,
         exploration=choice.exploration,
-        probability=choice.probability,
-        success=result.success,
-        failure=result.failure,
-        scene=SceneRef(
-            seed=ticket.seed,
-            kind=ticket.kind,
-            object_set=ticket.object_set,
-            profile=ticket.profile,
-            objects=list(view.objects),
-            ticket=ticket.id,
-        ),
-        source=source,
-        request_id=attempt.plan.request_id or None,
-        time=time.time(),
-        duration=result.simulated_seconds,
-        details=details,
-        images=specs,
     )
-    return Outcome(id=outcome_id, meta=meta, images=images)
+    scene = SceneRef(
+        seed=request.seed,
+        kind=request.kind,
+        object_set=request.object_set,
+        profile=request.profile,
+        objects=list(attempt.view.objects),
+        ticket=request.id,
+    )
+    return grasp_outcome(
+        outcome_id,
+        proposal,
+        attempt.result,
+        attempt.view,
+        attempt.sent,
+        attempt.gripper,
+        scene,
+        attempt.conditions,
+        source=source,
+        request_id=plan.request_id or None,
+    )

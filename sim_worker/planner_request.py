@@ -12,10 +12,9 @@ import numpy as np
 from grasp_client.contract import MOST_FAILED, FailedGrasp, Gripper, PlanRequest
 from grasp_client.geometry import invert, project, transform, wrap_angle
 from grasp_client.observation import Observation
+from shared.outcome_codec import DEPTH_UNIT, depth_in_units
 from sim_worker.world import CameraView, SceneSpec
 
-DEPTH_UNIT = 1e-4
-"""Depth is sent and stored in tenths of a millimetre, as uint16: up to 6.5 m."""
 CLOSING = 0.02
 """Half the stretch of a closing axis whose direction in the image is told, m."""
 ExtraInput = Literal["rgb", "segmask", "table_depth"]
@@ -32,14 +31,6 @@ class PlanningRequest:
 
     observation: Observation
     request: PlanRequest
-
-
-def in_depth_units(observation: Observation) -> np.ndarray:
-    """The depth (H, W) as uint16 in DEPTH_UNIT; 0 where there is no reading or it is out of range."""
-    if observation.depth is None:
-        raise ValueError("expected an observation with depth, got one without")
-    units = np.rint(observation.depth.astype(np.float64) / DEPTH_UNIT)
-    return np.where(np.isfinite(units) & (units > 0) & (units <= 65535), units, 0).astype(np.uint16)
 
 
 def bin_region(view: CameraView, spec: SceneSpec) -> list[float]:
@@ -101,8 +92,11 @@ def planning_request(
         failed=[failed_grasp(each, view) for each in failed[-MOST_FAILED:]] if "failures" in extras else [],
         seed=spec.seed,
     )
+    depth = None
+    if "depth" not in withheld and view.observation.depth is not None:
+        depth = (depth_in_units(view.observation.depth) * DEPTH_UNIT).astype(np.float32)
     observation = Observation(
-        depth=None if "depth" in withheld else (in_depth_units(view.observation) * DEPTH_UNIT).astype(np.float32),
+        depth=depth,
         rgb=view.rgb if "rgb" in extras else None,
         segmask=view.segmentation > 0 if "segmask" in extras else None,
     )

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from grasp_client.contract import GraspPlan, Gripper, SceneRequest
-from grasp_client.observation import Observation
+from shared.outcome_codec import depth_in_units
 from sim_worker.benchmark.baselines import CentroidMinorAxis, RandomEdges
 from sim_worker.grasp_poses import jaw_grasp, top_down
-from sim_worker.planner_request import Failure, bin_region, in_depth_units, planning_request
+from sim_worker.planner_request import Failure, bin_region, planning_request
 from sim_worker.tasks.attempts import Attempt, NoPlan, run_scene_request
 from sim_worker.tasks.decluttering import BIN, DECLUTTER, SINGLE, DeclutteringRunner, Pick, Rules, State
 from sim_worker.world import SceneSpec, World
@@ -172,9 +172,7 @@ def test_the_planner_is_told_no_more_than_a_robot_knows(world):
 
 def test_depth_units_keep_missing_readings_missing():
     depth = np.array([[0.0, 0.5, np.nan], [7.0, -1.0, 0.00012]], np.float32)
-    np.testing.assert_array_equal(in_depth_units(Observation(depth=depth)), [[0, 5000, 0], [0, 0, 1]])
-    with pytest.raises(ValueError, match="depth"):
-        in_depth_units(Observation(rgb=np.zeros((2, 2, 3), np.uint8)))
+    np.testing.assert_array_equal(depth_in_units(depth), [[0, 5000, 0], [0, 0, 1]])
 
 
 def run(scene, ticket, plan) -> list:

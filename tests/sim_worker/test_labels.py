@@ -27,7 +27,7 @@ def test_a_planner_without_depth_gets_labels_of_its_own_and_of_grasps_like_them(
     assert observation.depth is None
     assert observation.rgb is not None
     assert request.table_depth > 0
-    assert [each.origin for each in tried] == ["flat"] * 12
+    assert [each.strategy for each in tried] == ["flat"] * 12
     outcomes = list(label_scene(scene, tried, Gripper(), "w:0", with_rgb=True))
     assert {outcome.meta.details["strategy"] for outcome in outcomes} == {"flat"}
     assert all(outcome.meta.grasp.width == Gripper().max_width for outcome in outcomes)
