@@ -115,7 +115,7 @@ def wall_rate(processes: int, seconds: float) -> float:
 def worker_rate(url: str, worlds: int, attempts: int) -> float:
     """Attempts per second of wall time of one worker process with that many worlds, start-up included, plans over HTTP."""
     with tempfile.TemporaryDirectory() as spool:
-        command = [sys.executable, "-m", "sim_worker", "--server-url", url, "--spool-dir", spool, "--log-level", "error"]
+        command = [sys.executable, "-m", "sim_worker", "--server-url", url, "--outbox-dir", spool, "--log-level", "error"]
         command += ["--scene-kind", "single", "--planner", "antipodal", "--attempts", str(attempts), "--worlds", str(worlds)]
         start = time.monotonic()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -100,7 +100,7 @@ class Loop:
 
     def workers(self) -> list[ManagedProcess]:
         finite = WorkerSettings().attempts > 0
-        told = {"SERVER_URL": self.url, "SPOOL_DIR": str(self.data / "spool")} | self._worker_key()
+        told = {"SERVER_URL": self.url, "OUTBOX_DIR": str(self.data / "spool")} | self._worker_key()
         children = []
         for number in range(1, self.settings.workers + 1):
             name = f"sim_worker-{number}"

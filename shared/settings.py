@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _SECRETS = "/run/secrets"
@@ -72,8 +72,17 @@ class WorkerSettings(ServiceSettings):
     server_url: str = Field("http://127.0.0.1:8000", description="inference server that plans the grasps")
     api_key: SecretStr | None = Field(None, description="sent as X-API-Key")
     worker_id: str = Field(default_factory=socket.gethostname, description="name of this worker in outcome ids")
-    spool_dir: Path = Field(Path("data/spool"), description="outcomes wait here, on disk, while the queue is away")
-    spool_limit_mb: float = Field(512, gt=0, description="the worker pauses when its spool is this large")
+    outbox_dir: Path = Field(
+        Path("data/spool"),
+        validation_alias=AliasChoices("outbox_dir", "spool_dir"),
+        description="outcomes wait here, on disk, while the queue is away",
+    )
+    outbox_limit_mb: float = Field(
+        512,
+        gt=0,
+        validation_alias=AliasChoices("outbox_limit_mb", "spool_limit_mb"),
+        description="the worker pauses when its outbox is this large",
+    )
     worlds: int = Field(
         1, ge=1, le=64, description="simulated worlds per process, so that physics goes on while requests are in flight"
     )
@@ -154,5 +163,5 @@ class LocalSettings(BaseSettings):
         le=256,
         description="simulation workers to start; default: one less than there are cores",
     )
-    data_dir: Path = Field(Path("data"), description="queue, registry, shards, spools and logs; continued at the next start")
+    data_dir: Path = Field(Path("data"), description="queue, registry, shards, outboxes and logs; continued at the next start")
     redis_url: str | None = Field(None, description="use this queue instead of starting one")

@@ -98,7 +98,7 @@ def main(settings: WorkerSettings) -> int:
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     client = GraspClient(settings.server_url, api_key=api_key, deadline=PLAN_SECONDS)
     queue = connect(settings.redis_url) if settings.redis_url else None
-    spool = Outbox(settings.spool_dir, name, settings.spool_limit_mb * 1e6)
+    spool = Outbox(settings.outbox_dir, name, settings.outbox_limit_mb * 1e6)
     courier = OutboxPublisher(spool, to_queue(OutcomeStream(queue)) if queue else to_server(client))
     tickets = SceneRequestSource(
         SceneRequestStream(queue) if queue else None,

@@ -25,13 +25,13 @@ def patient(monkeypatch):
 
 
 def settings(folder, **options) -> WorkerSettings:
-    defaults = {"spool_dir": folder / "spool", "scene_kind": "single", "profile": "clean", "attempts": 4, "worker_id": "w"}
+    defaults = {"outbox_dir": folder / "spool", "scene_kind": "single", "profile": "clean", "attempts": 4, "worker_id": "w"}
     return WorkerSettings(**{**defaults, **options})
 
 
 def make_worker(options: WorkerSettings, queue: redis.Redis | None, planner=None, tickets: SceneRequestStream | None = None):
     name = boot_name(options.worker_id)
-    spool = Outbox(options.spool_dir, name, options.spool_limit_mb * 1e6)
+    spool = Outbox(options.outbox_dir, name, options.outbox_limit_mb * 1e6)
     taken: list = []
     if queue:
         stream = OutcomeStream(queue)
@@ -148,7 +148,7 @@ def test_a_full_queue_is_waited_for(tmp_path, redis_url):
 
 
 def test_a_full_spool_pauses_the_worker(tmp_path):
-    worker, _ = make_worker(settings(tmp_path, attempts=0, spool_limit_mb=0.2), None)
+    worker, _ = make_worker(settings(tmp_path, attempts=0, outbox_limit_mb=0.2), None)
 
     def away(entry):
         raise redis.ConnectionError("away")
