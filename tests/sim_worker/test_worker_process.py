@@ -24,13 +24,24 @@ def options(folder: Path, server: str) -> list[str]:
     return [*chosen, "--profile", "clean", "--scene-kind", "single"]
 
 
-def start(folder: Path, server: str, queue: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "sim_worker", *options(folder, server), "--redis-url", queue]
-    with open(folder / "log", "ab") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log)
+@pytest.fixture
+def start():
+    """Starts workers, of which none outlives the test."""
+    started: list[subprocess.Popen] = []
+
+    def worker(folder: Path, server: str, queue: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "sim_worker", *options(folder, server), "--redis-url", queue]
+        with open(folder / "log", "ab") as log:
+            started.append(subprocess.Popen(command, stdout=log, stderr=log))
+        return started[-1]
+
+    yield worker
+    for process in started:
+        process.kill()
+        process.wait()
 
 
-def test_killed_and_restarted_every_outcome_counts_once(tmp_path, server_url, redis_url):
+def test_killed_and_restarted_every_outcome_counts_once(tmp_path, start, server_url, redis_url):
     stream = OutcomeStream(connect(redis_url))
     killed = start(tmp_path, server_url, redis_url)
     wait_until(lambda: sum(stream.sent().values()) >= 2, (tmp_path / "log").read_text)
@@ -47,7 +58,7 @@ def test_killed_and_restarted_every_outcome_counts_once(tmp_path, server_url, re
     assert any(line["state"] == "stopped" and line["spooled"] == 0 for line in lines.values())
 
 
-def test_without_a_server_it_says_what_it_waits_for(tmp_path, redis_url):
+def test_without_a_server_it_says_what_it_waits_for(tmp_path, start, redis_url):
     process = start(tmp_path, "http://127.0.0.1:9", redis_url)
     log = tmp_path / "log"
     wait_until(lambda: "waiting for the server at http://127.0.0.1:9" in log.read_text(), log.read_text)

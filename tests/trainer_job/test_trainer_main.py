@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from block_world import block_outcome
@@ -36,12 +36,15 @@ def command(url: str, folder: Path, *more: str) -> list[str]:
 class Process:
     """A trainer of its own process, with its log."""
 
+    started: ClassVar[list[subprocess.Popen]] = []
+
     def __init__(self, folder: Path, arguments: list[str], launcher: tuple[str, ...] = ()) -> None:
         folder.mkdir(exist_ok=True)
         self.log, environment = folder / f"{time.time_ns()}.log", {**os.environ, "OMP_NUM_THREADS": "1"}
         with open(self.log, "wb") as log:
             whole = [sys.executable, *launcher, "-m", "trainer_job", *arguments]
             self.process = subprocess.Popen(whole, cwd=ROOT, env=environment, stderr=log)
+        self.started.append(self.process)
 
     def wait_until(self, condition: Callable[[], object]) -> None:
         wait_until(lambda: condition() or self.process.poll() is not None, self.log.read_text)
@@ -58,6 +61,15 @@ class Process:
         """As an orderly shutdown does."""
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(PATIENCE) == 0, self.log.read_text()
+
+
+@pytest.fixture(autouse=True)
+def none_outlives_its_test() -> Iterator[None]:
+    yield
+    while Process.started:
+        process = Process.started.pop()
+        process.kill()
+        process.wait()
 
 
 def publish(url: str, episodes: range) -> None:
