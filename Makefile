@@ -66,7 +66,7 @@ finetune: $(VENV)/.local ## train MODEL (dense) on your objects (OBJECTS=folder)
 	@test -n "$(OBJECTS)" || { echo "make finetune OBJECTS=folder [GRIPPER=gripper.json] [ATTEMPTS=2000] [MODEL=dense]: folder of URDF, OBJ or STL files"; exit 2; }
 	@$(COLLECT) --attempts $(ATTEMPTS) --objects-dir "$(OBJECTS)" --out $(FINETUNE)/objects
 	@$(COLLECT) --attempts $$(( $(ATTEMPTS) / 2 )) --out $(FINETUNE)/ordinary
-	@$(BIN)/python -m trainer_job.fit --name $(MODEL) --warm --shards $(FINETUNE)/objects $(FINETUNE)/ordinary \
+	@$(BIN)/python -m trainer_job.train --name $(MODEL) --warm --shards $(FINETUNE)/objects $(FINETUNE)/ordinary \
 	  --models $${MODELS_DIR:-$${DATA_DIR:-data}/models} --cache $(FINETUNE)
 
 up: ## build and start the containers (SCALE=4 for four workers; adds the GPU where there is one)

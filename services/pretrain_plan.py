@@ -60,20 +60,26 @@ class Plan:
         arguments += (f"--on-policy={on_policy}", f"--models-dir={self.models}") if on_policy else ()
         return Step(f"look at {name}", frozenset(models), "sim_worker.collect.rgb_windows", arguments, {"OMP_NUM_THREADS": "1"})
 
-    def fit(self, model: str, shards: Sequence[str], epochs: int, needed_by: Iterable[str] = (), warm: bool = False) -> Step:
-        """A network of the loop, from random weights or, `warm`, from its champion."""
-        common = ["--models", self.models, "--name", model, "--cache", str(self.out / "fit")]
-        start = ["--warm"] if warm else []
-        arguments = ("--shards", *self.shards(*shards), *common, "--epochs", str(1 if self.quick else epochs), *start)
-        return Step(f"fit {model} on {' and '.join(shards)}", frozenset({model, *needed_by}), "trainer_job.fit", arguments)
-
-    def train(self, model: str, recipe: str, shards: Sequence[str], part: str = "") -> Step:
-        """A network of a recipe, or a part that is added to it."""
-        run = f"{model}-{part}".replace(" ", "-") if part else model
+    def train(
+        self,
+        recipe: str,
+        data: Sequence[str],
+        model: str = "",
+        part: str = "",
+        needed_by: Iterable[str] = (),
+        epochs: int = 0,
+        warm: bool = False,
+    ) -> Step:
+        """A network of a recipe for `model` (none: of the recipe's name), or a part that is added to it. warm: from the
+        champion, not from random weights. epochs: 0 for the recipe's."""
+        model = model or recipe
+        run = "-".join([model, *part.split(), *([] if epochs == 0 else [str(epochs)])])
         common = ["--models-dir", self.models, "--cache", str(self.out / "cache"), "--out", str(self.out / "runs" / run)]
-        quick = ["--epochs", "1"] if self.quick else []
-        arguments = ("--recipe", recipe, "--data", *self.shards(*shards), *common, "--promote", *quick)
-        return Step(f"train {' '.join([part, model]).strip()}", frozenset({model}), "trainer_job.train", arguments)
+        passes = ["--epochs", str(1 if self.quick else epochs)] if self.quick or epochs else []
+        start = ["--warm"] if warm else ["--promote"] if part else []
+        arguments = ("--recipe", recipe, "--data", *self.shards(*data), *common, *passes, *start)
+        what = f"{part} {model}" if part else f"{model} on {' and '.join(data)}"
+        return Step(f"train {what}", frozenset({model, *needed_by}), "trainer_job.train", arguments)
 
 
 CUPS = {"cup15": 0.015, "cup10": 0.010, "cup75": 0.0075}
@@ -87,7 +93,7 @@ def jaw_steps(make: Plan) -> list[Step]:
         make.collect(
             "jaw-start", jaw, 12_000, 100, **JAW, profiles="standard,hard", random=6, edges=8, feasible=12, on_policy=6
         ),
-        make.fit("dense", ["jaw-start"], 8, jaw),
+        make.train("dense", ["jaw-start"], needed_by=jaw, epochs=8),
         make.collect(
             "jaw-colour", jaw, 13_000, 102, kinds="single,single,single,pile", profiles="standard", random=8, edges=8,
             feasible=8, on_policy=8, planner="dense", rgb=True,
@@ -96,8 +102,8 @@ def jaw_steps(make: Plan) -> list[Step]:
             "jaw", jaw, 41_000, 101, **JAW, profiles="standard,hard,hard", random=4, edges=6, feasible=8, on_policy=10,
             planner="dense",
         ),
-        make.fit("dense", ["jaw", "jaw-colour"], 10),
-        make.train("gqcnn-jaw", "gqcnn4-jaw-shards", ["jaw-colour", "jaw"]),
+        make.train("dense", ["jaw", "jaw-colour"], epochs=10),
+        make.train("gqcnn4-jaw-shards", ["jaw-colour", "jaw"], "gqcnn-jaw"),
     ]  # fmt: skip
 
 
@@ -114,15 +120,15 @@ def suction_steps(make: Plan) -> list[Step]:
     cup_shards = [f"suction-{name}" for name in CUPS]
     return [
         *cups,
-        make.fit("suction-dense", cup_shards, 10),
+        make.train("suction-dense", cup_shards, epochs=10),
         make.collect(
             "suction-best", {"suction-dense"}, 23_700, 305, kinds="single,single,single,pile",
             profiles="standard,standard,hard", random=2, edges=4, feasible=0, on_policy=18,
             gripper=str(make.out / "cup75.json"), feasible_planner="suction", planner="suction_dense",
         ),
-        make.fit("suction-dense", [*cup_shards, "suction-best"], 2, warm=True),
-        make.train("gqcnn-suction", "gqcnn4-suction-shards", ["suction-cup15", "suction-cup10"]),
-        make.train("efficientnet-suction", "efficientnet-suction-shards", ["suction-cup15"]),
+        make.train("suction-dense", [*cup_shards, "suction-best"], epochs=2, warm=True),
+        make.train("gqcnn4-suction-shards", ["suction-cup15", "suction-cup10"], "gqcnn-suction"),
+        make.train("efficientnet-suction-shards", ["suction-cup15"], "efficientnet-suction"),
     ]  # fmt: skip
 
 
@@ -136,11 +142,11 @@ def colour_steps(make: Plan) -> list[Step]:
             "more-over-table", {"heatmap"}, 16_000, 104, kinds="single,single,single,single,single,pile", profiles="standard",
             min_objects=2, max_objects=5, random=0, edges=0, feasible=0, on_policy=0, flat=20, rgb=True, scenes_per_shard=32,
         ),
-        make.train("heatmap", "heatmap16", ["over-table", "more-over-table"]),
+        make.train("heatmap16", ["over-table", "more-over-table"], "heatmap"),
         make.windows("rgb-windows", {"heatmap"}, 66_000, 109),
-        make.train("heatmap", "heatmap-stature", ["rgb-windows"], "stature"),
+        make.train("height-from-rgb", ["rgb-windows"], "heatmap", "heights"),
         make.windows("rgb-windows-best", {"heatmap"}, 20_000, 110, on_policy=3),
-        make.train("heatmap", "heatmap-stature", ["rgb-windows", "rgb-windows-best"], "stature again"),
+        make.train("height-from-rgb", ["rgb-windows", "rgb-windows-best"], "heatmap", "heights again"),
     ]  # fmt: skip
 
 

@@ -123,9 +123,7 @@ class TrainerSettings(ServiceSettings):
     replay_outcomes: int = Field(20_000, ge=1, description="most outcomes replayed in a round")
     rounds: int = Field(0, ge=0, description="stop after this many rounds; 0: go on")
     torch_threads: int = Field(0, ge=0, le=256, description="threads of a round on the CPU; 0: one less than there are cores")
-    model: Literal["dense", "suction-dense", "gqcnn-jaw", "heatmap"] = Field(
-        "dense", description="network of the registry that the loop trains"
-    )
+    model: str = Field("dense", description="model that the rounds train: of a recipe that names who serves it")
     planner: str = Field(
         "auto", description="planner that collecting scenes ask for; auto: the server's choice, or who serves another model"
     )

@@ -21,7 +21,7 @@ from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer
 from trainer_job.ingest.ingest import Ingest
 from trainer_job.promotion.publish import seed_registry
-from trainer_job.tasks.registry import LEARNERS
+from trainer_job.tasks import task_of_model
 from trainer_job.training.round import finish_round, plan_round, train_round
 
 WRITTEN = Path(__file__).parent / "data" / "v1"
@@ -87,12 +87,12 @@ def test_what_killed_workers_left_is_sent_on(redis_url: str, data: Path) -> None
 
 
 def test_a_round_learns_from_old_shards(data: Path, tmp_path: Path) -> None:
-    learner = LEARNERS["dense"]
-    library = ReplayBuffer(OutcomeIndex(data / "shards"), FeatureCache(tmp_path / "views", learner))
+    task = task_of_model("dense")
+    library = ReplayBuffer(OutcomeIndex(data / "shards"), FeatureCache(tmp_path / "features", task))
     library.refresh()
     assert [record.id for record in library.records] == IN_SHARDS[:9], "no grasp of a cup, no judge's trial"
     registry = Registry(tmp_path / "models")
-    seed_registry(registry, tmp_path / "none", learner, seed=0)
+    seed_registry(registry, tmp_path / "none", task, seed=0)
     plan = plan_round(library, registry, TrainerSettings(epochs=1, least_steps=10), "dense")
     network, curves = train_round(plan, registry, library.cache, library.dataset.directory)
     version = finish_round(plan, network, curves, library, registry, tmp_path / "runs")

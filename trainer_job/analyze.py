@@ -2,8 +2,8 @@
 
     python -m trainer_job.analyze --recipe gqcnn-jaw-dexnet2 --data FOLDER [--model gqcnn-jaw --version 3] --out FOLDER
 
-Writes statistics.json and gallery.png; with --model also metrics.json (AP, base rate, accuracy, Brier, ECE, and precision and
-recall by threshold), precision_recall.png, reliability.png and mistakes.png, all on the recipe's validation rows.
+Writes statistics.json and gallery.png of what is learned from; with --model also metrics.json (AP, base rate, accuracy, Brier,
+ECE, and precision and recall by threshold), precision_recall.png, reliability.png and mistakes.png, all on what is held out.
 """
 
 from __future__ import annotations
@@ -15,19 +15,33 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load as load_tensors
 
-from shared.networks import build_network
 from shared.registry import Registry, RegistryError
-from trainer_job.evaluation.figures import draw_crops, draw_precision_recall
+from trainer_job.data.examples import Dataset, FeatureBatch
+from trainer_job.evaluation.figures import draw_crops, draw_precision_recall, draw_reliability
 from trainer_job.evaluation.metrics import binary_metrics, sigmoid
-from trainer_job.evaluation.plots import draw_reliability
-from trainer_job.tasks.crop_task import CropTask
-from trainer_job.train import read_crops
+from trainer_job.promotion.publish import load_network
+from trainer_job.tasks import task_of
+from trainer_job.tasks.gqcnn import CropTask, crops_of
 from trainer_job.training.recipe import load, shipped
 
 THRESHOLDS = 81
 GALLERY = 25
+MEASURED = 10_000
+"""Crops over whose pixels statistics are taken."""
+
+
+def statistics(data: Dataset[FeatureBatch]) -> dict[str, float]:
+    """Counts, share of positives, and mean and deviation of crops, gripper depths and what lies behind the labels; m."""
+    rows = np.linspace(0, len(data) - 1, min(len(data), MEASURED)).astype(int)
+    batch = data.batch(rows)
+    values = {"image": crops_of(batch), "depth": batch.aux[:, 0].numpy(), "metric": getattr(data, "metric", None)}
+    found = {"n": float(len(data)), "positive_share": float(np.mean(data.labels > 0))}  # type: ignore[attr-defined]
+    for name, array in values.items():
+        if array is not None:
+            exact = array.astype(np.float64)
+            found |= {f"{name}_mean": float(exact.mean()), f"{name}_std": float(exact.std())}
+    return found
 
 
 def by_threshold(labels: np.ndarray, quality: np.ndarray) -> list[dict[str, float]]:
@@ -47,36 +61,23 @@ def by_threshold(labels: np.ndarray, quality: np.ndarray) -> list[dict[str, floa
     return table
 
 
-def assess(task: CropTask, options: argparse.Namespace, folder: Path) -> dict[str, float]:
-    """Metrics and pictures of one version of a model on the validation rows."""
+def assess(task: CropTask, data: Dataset[FeatureBatch], options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Metrics and pictures of one version of a model on held-out crops."""
     registry = Registry(options.models_dir)
     version = options.version or registry.champion(options.model)
     if version is None:
         raise ValueError(f"{options.model} has no champion in {options.models_dir}: name a --version")
-    card = registry.card(options.model, version)
-    network = build_network(card.architecture, card.parameters).eval()
-    network.load_state_dict(load_tensors(registry.read_weights(options.model, version)))
-    rows = task.validation
-    logits = task.logits(network, rows, torch.device("cpu"))
-    temperature = float(card.calibration.get("value", 1.0))
-    labels, quality = task.data.labels[rows], sigmoid(logits, temperature)
-    metrics = binary_metrics(labels, logits, temperature)
-    report = {"model": options.model, "version": version, **metrics, "by_threshold": by_threshold(labels, quality)}
+    found = task.evaluate(load_network(registry, options.model, version), data, torch.device("cpu"))
+    temperature = float(registry.card(options.model, version).calibration.get("value", 1.0))
+    labels, quality = found.labels, sigmoid(found.logits, temperature)
+    metrics = binary_metrics(labels, found.logits, temperature)
+    report = {"model": options.model, "version": version, **metrics, "by_threshold": by_threshold(labels > 0, quality)}
     (folder / "metrics.json").write_text(json.dumps(report, indent=1))
     draw_precision_recall(labels, quality, folder / "precision_recall.png")
     draw_reliability(labels, {f"{options.model} {version}": quality}, folder / "reliability.png")
     worst = np.argsort(-np.abs(quality - labels))[:GALLERY]
-    draw_crops(
-        np.asarray(task.data.images[np.sort(rows[worst])]),
-        *_sorted(rows[worst], labels[worst], quality[worst]),
-        folder / "mistakes.png",
-    )
+    draw_crops(crops_of(data.batch(worst)), labels[worst] > 0, quality[worst], folder / "mistakes.png")
     return metrics
-
-
-def _sorted(rows: np.ndarray, labels: np.ndarray, quality: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(rows)
-    return labels[order], quality[order]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,15 +93,17 @@ def main(arguments: list[str] | None = None) -> int:
     add("--out", type=Path, default=Path("data/analysis"))
     options = parser.parse_args(arguments)
     try:
-        recipe = load(options.recipe)
-        task = CropTask(read_crops(recipe, options.data, options.cache), recipe)
+        task = task_of(load(options.recipe))
+        if not isinstance(task, CropTask):
+            raise ValueError(f"recipe {options.recipe} has a network that sees no depth crops")
+        data = task.read(options.data, [], options.cache, 2**31)
         options.out.mkdir(parents=True, exist_ok=True)
-        report = {f"data_{name}": value for name, value in task.data.statistics().items()}
+        report = {f"data_{name}": value for name, value in statistics(data.training).items()}
         (options.out / "statistics.json").write_text(json.dumps(report, indent=1))
-        rows = np.linspace(0, len(task.data) - 1, min(GALLERY, len(task.data))).astype(int)
-        draw_crops(np.asarray(task.data.images[rows]), task.data.labels[rows], None, options.out / "gallery.png")
+        shown = data.training.batch(np.linspace(0, len(data.training) - 1, min(GALLERY, len(data.training))).astype(int))
+        draw_crops(crops_of(shown), shown.labels.numpy() > 0, None, options.out / "gallery.png")
         if options.model:
-            report |= assess(task, options, options.out)
+            report |= assess(task, data.held_out, options, options.out)
     except (ValueError, RegistryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

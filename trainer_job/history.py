@@ -100,7 +100,7 @@ def _rate(simulated: dict[str, Any] | None) -> str:
 
 def plot(cards: dict[str, list[ModelCard]], path: Path) -> None:
     """Simulated success with its interval against version and against outcomes."""
-    from trainer_job.evaluation.plots import new_figure
+    from trainer_job.evaluation.figures import new_figure
 
     figure = new_figure(9, 4)
     left, right = figure.subplots(1, 2, sharey=True)

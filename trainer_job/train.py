@@ -1,276 +1,231 @@
-"""Trains a network from a recipe on a published data set or on our own shards, and publishes the best epoch.
+"""Trains a network from a recipe on outcomes in shards or on published data, and publishes it.
 
-    python -m trainer_job.train --recipe gqcnn-jaw-dexnet2 --data FOLDER --models-dir data/models [--promote]
-    python -m trainer_job.train --recipe mobileunet --data train.npz --validation val.npz
+    python -m trainer_job.train --recipe gqcnn-jaw-dexnet2 --data FOLDER --models-dir data/models
+    python -m trainer_job.train --name dense --shards data/collected [more ...] [--warm]
+    torchrun --standalone --nproc-per-node=2 -m trainer_job.train ...
 
-In the run folder: loss.png, predictions.png, TensorBoard events, history.json and the recipe that was used.
+The network starts from a random initialisation, or with --warm from the champion. It is tested on held-out examples, and
+becomes the champion unless it is worse than the present one on the same examples. In the run folder: loss.png, reliability.png,
+predictions.png, TensorBoard events, history.json, the recipe, and a checkpoint from which the same command goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-import json
 import logging
 import os
+import platform
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.torch import save
 from torch import nn
-from torch.utils.tensorboard import SummaryWriter
 
 from shared.logs import setup
-from shared.networks import build_network
-from shared.networks.crops import CropView
-from shared.networks.mobileunet import MobileUNet
-from shared.registry import ModelCard, Registry
-from trainer_job.data import dexnet, heatmap_labels, shard_crops, shard_images
-from trainer_job.data.grasp_crops import GraspCrops
-from trainer_job.data.rgb_window_folders import held_apart
-from trainer_job.evaluation.figures import draw_losses
-from trainer_job.evaluation.metrics import fit_temperature
-from trainer_job.fit import machine
-from trainer_job.promotion.publish import git_commit
-from trainer_job.tasks.crop_task import CropTask
-from trainer_job.tasks.heatmap_task import HeatmapTask
-from trainer_job.tasks.height_from_rgb import HeightFromRgbTask, beside_maps, take_maps
-from trainer_job.training.recipe import TrainingRecipe, load, shipped
+from shared.registry import Registry
+from trainer_job.data.replay_buffer import TrainingData
+from trainer_job.evaluation.assessment import assess, draw
+from trainer_job.promotion.publish import (
+    REPOSITORY,
+    Trained,
+    load_network,
+    offline_decision,
+    promote,
+    publish,
+    reject,
+    seed_registry,
+)
+from trainer_job.tasks import AnyTask, task_of
+from trainer_job.training import distributed
+from trainer_job.training.distributed import DistContext
+from trainer_job.training.loop import train
+from trainer_job.training.recipe import TrainingRecipe, load, recipe_of_model, shipped
+from trainer_job.training.round import WARM, blend_with
+from trainer_job.training.run_folder import RunFolder
+from trainer_job.training.schedule import Schedule
 
 log = logging.getLogger(__name__)
 
-Task = CropTask | HeatmapTask | HeightFromRgbTask
-CHECKPOINT = "checkpoint.pt"
 PROGRESS_SECONDS = 10.0
 
 
-def read_crops(recipe: TrainingRecipe, folders: list[Path], cache: Path) -> GraspCrops:
-    """The data of a recipe on crops. Raises ValueError when they are not there or not of that format."""
-    if recipe.architecture == "mobileunet" or recipe.data.format == "mobileunet":
-        raise ValueError(f"{recipe.architecture!r} on {recipe.data.format!r} data: expected a network and data of depth crops")
-    if recipe.data.format == "shards":
-        size = recipe.parameters.get("crop_size", 96 if recipe.architecture == "gqcnn4" else 32)
-        return shard_crops.read(folders, recipe.kind, CropView(**recipe.view), size)
-    if len(folders) != 1:
-        raise ValueError(f"--data: expected one {recipe.data.format} folder, got {len(folders)}")
-    return dexnet.read(folders[0], recipe.data.format, cache)
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    setup("trainer_job.train", "info", options.log_format)
+    ranks = distributed.join(options.torch_threads)
+    try:
+        return run(options, ranks)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        distributed.leave()
 
 
-def open_task(recipe: TrainingRecipe, network: nn.Module, options: argparse.Namespace) -> Task:
-    if not isinstance(network, MobileUNet):
-        return CropTask(read_crops(recipe, options.data, options.cache), recipe)
-    if recipe.part == "stature":
-        take_maps(network, Registry(options.models_dir), recipe.name)
-        return HeightFromRgbTask(*held_apart(options.data), recipe, network)
-    if recipe.data.format == "shards":
-        labels = shard_images.read(options.data, recipe.kind, network, recipe.view.get("pixels_per_metre"), recipe.fits > 0)
-        return HeatmapTask(*labels, recipe, network.angles)
-    training = heatmap_labels.read(options.data[0], network.rotations)
-    validation = heatmap_labels.read(options.validation, network.rotations) if options.validation else None
-    return HeatmapTask(training, validation, recipe, network.angles)
+def parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m trainer_job.train", description=__doc__, formatter_class=raw)
+    add = parser.add_argument
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--recipe", help=f"YAML file, or one of {', '.join(shipped())}")
+    which.add_argument("--name", help="model that the trainer's rounds train, by its recipe")
+    add("--data", "--shards", type=Path, nargs="+", required=True, help="folders of shards, or data of the recipe's format")
+    validation = "what to validate on; none: a tenth of the scenes of shards, or the recipe's share"
+    add("--validation", "--test-shards", type=Path, nargs="+", default=[], help=validation)
+    models = "registry to publish into (default: %(default)s)"
+    add("--models-dir", "--models", type=Path, default=Path("data/models"), help=models)
+    add("--warm", action="store_true", help="start from the champion, or else from the weights that ship, and blend with it")
+    kept = "whatever the champion is worth, make it the champion or not; default: unless it is worse"
+    add("--promote", action=argparse.BooleanOptionalAction, help=kept)
+    add("--max-outcomes", type=int, default=2**31, help="learn from at most so many outcomes of each folder, the newest")
+    add("--epochs", type=int, help="instead of the recipe's")
+    add("--batch", type=int, help="instead of the recipe's")
+    add("--learning-rate", type=float, help="peak, instead of the recipe's")
+    add("--seed", type=int, help="instead of the recipe's")
+    add("--out", type=Path, help="run folder; none: <cache>/runs/<name>-<time>")
+    add("--cache", type=Path, default=Path("data/cache"), help="where features and unpacked tensors are kept")
+    add("--device", help="default: a GPU where there is one")
+    add("--torch-threads", type=int, default=0, help="threads on the CPU; 0: one less than there are cores")
+    add("--log-format", default="auto", choices=("auto", "json", "text"))
+    return parser
 
 
-def make_optimizer(network: nn.Module, recipe: TrainingRecipe, steps_per_epoch: int) -> tuple[torch.optim.Optimizer, Any]:
-    """The optimizer and a schedule that is stepped after every batch."""
-    chosen, plan = recipe.optimizer, recipe.schedule
-    optimizer: torch.optim.Optimizer
-    if chosen.name == "sgd":
-        optimizer = torch.optim.SGD(
-            network.parameters(), chosen.learning_rate, momentum=chosen.momentum, weight_decay=chosen.weight_decay
+def run(options: argparse.Namespace, ranks: DistContext) -> int:
+    """Trains, publishes and decides."""
+    if options.device:
+        ranks = replace(ranks, device=torch.device(options.device))
+    recipe = recipe_of(options)
+    registry, task = Registry(options.models_dir), task_of(recipe)
+    if options.warm and ranks.first:
+        seed_registry(registry, REPOSITORY / "models", task, recipe.seed)
+    ranks.broadcast("there is a champion to start from")
+    champion = registry.champion(recipe.name)
+    start = champion if options.warm else None
+    if start is not None:
+        task = task.of(registry.card(recipe.name, start))
+    rival = comparable_champion(task, registry, champion, options.promote is None)
+    data = read(task, options, ranks)
+    torch.manual_seed(recipe.seed)
+    network = task.build() if start is None else load_network(registry, recipe.name, start)
+    task.prepare(network, registry)
+    folder = ranks.broadcast(options.out or options.cache / "runs" / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    started = time.monotonic()
+    schedule = schedule_of(options, recipe)
+    made = {"schedule": str(schedule), "examples": len(data.training), "outcomes": data.outcomes, "started_from": start}
+    opened = open_folder(folder, task, data, ranks, made, keep_best=recipe.keep == "best" and not options.warm)
+    history = train(network, task, data.training, schedule, recipe.seed, ranks, on_progress=Progress(), folder=opened)
+    if not ranks.first:
+        return 0
+    if start is not None:
+        blend_with(registry, recipe.name, start, network, len(data.training))
+    assessment = assess(task, network, rival, data.held_out, ranks.device)
+    training = {
+        "recipe": task.recipe.model_dump(),
+        "examples": len(data.training),
+        "epoch": history.best() + 1,
+        "steps": history.steps[-1],
+        "loss": history.loss[-1],
+        "started_from": start,
+        "seconds": round(time.monotonic() - started),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {ranks.device.type}",
+    }
+    trained = Trained(network, task, champion, assessment, data.outcomes, recipe.seed, training)
+    version = publish(registry, trained)
+    draw(folder, history, assessment)
+    task.picture(network, data.held_out, ranks.device, folder / "predictions.png")
+    settle(registry, task, version, champion, options.promote)
+    shown = {name: round(value, 4) for name, value in registry.card(recipe.name, version).metrics.items()}
+    print(f"{recipe.name} version {version}: {shown}; pictures and events in {folder}")
+    return 0
+
+
+def recipe_of(options: argparse.Namespace) -> TrainingRecipe:
+    """The recipe with what the command line changes of it."""
+    recipe = load(options.recipe) if options.recipe else recipe_of_model(options.name)
+    changes = {name: getattr(options, name) for name in ("epochs", "batch", "seed") if getattr(options, name) is not None}
+    if options.learning_rate:
+        changes["optimizer"] = recipe.optimizer.model_dump() | {"learning_rate": options.learning_rate}
+    return TrainingRecipe.model_validate(recipe.model_dump() | changes)
+
+
+def schedule_of(options: argparse.Namespace, recipe: TrainingRecipe) -> Schedule:
+    """The recipe's, or from a champion that of the rounds; in both what the command line says counts."""
+    if not options.warm:
+        return Schedule.of(recipe)
+    rate = {"learning_rate": options.learning_rate} if options.learning_rate else {}
+    optimizer = WARM.optimizer.model_copy(update=rate)
+    return replace(WARM, optimizer=optimizer, epochs=options.epochs or WARM.epochs, batch=options.batch or WARM.batch)
+
+
+def comparable_champion(task: AnyTask, registry: Registry, version: int | None, needed: bool) -> nn.Module | None:
+    """The champion, if it can be tested on the same examples. Raises ValueError for one that cannot, where it is `needed`."""
+    if version is None:
+        return None
+    name = task.recipe.name
+    if task.comparable(registry.card(name, version)):
+        return load_network(registry, name, version)
+    if needed:
+        raise ValueError(
+            f"the champion of {name} in {registry.root} sees the world in another way than a new one: nothing would tell which "
+            "is better. Say --promote or --no-promote, publish into an empty registry, or start from the champion with --warm"
         )
+    return None
+
+
+def read(task: AnyTask, options: argparse.Namespace, ranks: DistContext) -> TrainingData[Any]:
+    """The data on every rank; rank 0 first, which computes what is cached. A warm start sees outcomes as the rounds do."""
+    as_rounds = options.warm and task.recipe.data.format == "shards"
+    how = task.read_records if as_rounds else task.read
+    if not ranks.first:
+        ranks.broadcast("all is prepared")
+    data = how(options.data, options.validation, options.cache, options.max_outcomes)
+    if ranks.first:
+        ranks.broadcast("all is prepared")
+    return data
+
+
+def open_folder(
+    folder: Path, task: AnyTask, data: TrainingData[Any], ranks: DistContext, made: dict[str, Any], keep_best: bool
+) -> RunFolder:
+    """The run folder, which validates each epoch where the best one is to be kept. made: what beside the recipe it is of."""
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        evaluation = task.evaluate(network, data.held_out, ranks.device)
+        return {"loss": evaluation.loss, **evaluation.metrics()}
+
+    opened = RunFolder(folder, {"recipe": task.recipe.model_dump_json(), **made}, validate if keep_best else None)
+    if ranks.first:
+        (folder / "recipe.json").write_text(task.recipe.model_dump_json(indent=1))
+    return opened
+
+
+def settle(registry: Registry, task: AnyTask, version: int, champion: int | None, wanted: bool | None) -> None:
+    """Makes the version the champion or not, and writes down why."""
+    name = task.recipe.name
+    if wanted is not None:
+        action, reason = ("promoted", "--promote") if wanted else ("rejected", "--no-promote")
+        (promote if wanted else reject)(registry, name, version, {"action": action, "reason": f"by command: {reason}"})
+    elif champion is None:
+        promote(registry, name, version, {"action": "promoted", "reason": "the first version"})
     else:
-        kind = torch.optim.Adam if chosen.name == "adam" else torch.optim.AdamW
-        optimizer = kind(network.parameters(), chosen.learning_rate, weight_decay=chosen.weight_decay)
-    if plan.name == "one_cycle":
-        total = max(2, recipe.epochs * steps_per_epoch)
-        return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, chosen.learning_rate, total_steps=total)
-    every = max(1, round(plan.every_epochs * steps_per_epoch))
-    gamma = plan.gamma if plan.name == "exponential" else 1.0
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: gamma ** (step // every))
-
-
-def train(network: nn.Module, task: Task, recipe: TrainingRecipe, device: torch.device, folder: Path) -> list[dict[str, float]]:
-    """Trains in place, leaves the weights of the epoch with the least validation loss, and returns the history.
-
-    A run that was interrupted goes on after its last whole epoch: the folder's checkpoint says where that was.
-    """
-    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    steps = max(1, len(task.training) // recipe.batch)
-    optimizer, schedule = make_optimizer(network, recipe, steps)
-    history: list[dict[str, float]] = []
-    best, kept = float("inf"), copy.deepcopy(network.state_dict())
-    made = {"recipe": recipe.model_dump_json(), "examples": len(task.training)}
-    if state := _checkpoint(folder, made, device):
-        history, best, kept = state["history"], state["best"], state["kept"]
-        for part, name in ((network, "network"), (optimizer, "optimizer"), (schedule, "schedule")):
-            part.load_state_dict(state[name])
-        for _ in history:
-            task.epoch()  # draws what the interrupted run drew
-        log.info("goes on", extra={"after_epoch": len(history), "of": recipe.epochs})
-    with SummaryWriter(str(folder)) as writer:
-        for epoch in range(len(history) + 1, recipe.epochs + 1):
-            started = time.monotonic()
-            progress, losses = Progress(epoch, steps), []
-            for rows in _batches(task, recipe.batch):
-                losses.append(_step(network, task, rows, optimizer, schedule, device))
-                progress(losses)
-            network.eval()
-            history.append({"training_loss": float(np.mean(losses)), **task.evaluate(network, device)})
-            history[-1]["seconds"] = round(time.monotonic() - started, 1)
-            for name, value in history[-1].items():
-                writer.add_scalar(name, value, epoch)
-            draw_losses(history, folder / "loss.png")
-            if history[-1]["loss"] < best:
-                best, kept = history[-1]["loss"], copy.deepcopy(network.state_dict())
-                task.picture(network, device, folder / "predictions.png")
-            log.info("epoch", extra={"epoch": epoch, "of": recipe.epochs, **_rounded(history[-1])})
-            (folder / "history.json").write_text(json.dumps(history, indent=1))
-            state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-            state |= {"history": history, "best": best, "kept": kept, "made": made}
-            torch.save(state, folder / f"{CHECKPOINT}.part")
-            os.replace(folder / f"{CHECKPOINT}.part", folder / CHECKPOINT)
-    network.load_state_dict(kept)
-    network.eval()
-    return history
+        decision = offline_decision(registry, task, version)
+        (promote if decision.promote else reject)(registry, name, version, decision.as_json())
 
 
 class Progress:
     """Logs the training loss every few seconds."""
 
-    def __init__(self, epoch: int, steps: int):
-        self._place, self._logged = {"epoch": epoch, "of": steps}, time.monotonic()
+    def __init__(self) -> None:
+        self._logged = time.monotonic()
 
-    def __call__(self, losses: list[float]) -> None:
-        if time.monotonic() - self._logged > PROGRESS_SECONDS:
+    def __call__(self, step: int, steps: int, loss: float) -> None:
+        if time.monotonic() - self._logged > PROGRESS_SECONDS or step == steps:
             self._logged = time.monotonic()
-            log.info("training", extra={"step": len(losses), **self._place, "loss": round(float(np.mean(losses)), 4)})
-
-
-def _checkpoint(folder: Path, made: dict[str, Any], device: torch.device) -> dict[str, Any] | None:
-    """What an earlier run of the same recipe on as many examples left in the folder, if any."""
-    path = folder / CHECKPOINT
-    state = torch.load(path, map_location=device, weights_only=True) if path.is_file() else None
-    return state if state and state.get("made") == made else None
-
-
-def _batches(task: Task, size: int) -> list[np.ndarray]:
-    """Rows of each batch of one pass; a last, smaller one is left out (batch normalisation needs company)."""
-    rows = task.epoch()
-    size = min(size, len(rows))
-    return [rows[start : start + size] for start in range(0, len(rows) - size + 1, size)]
-
-
-def _step(
-    network: nn.Module, task: Task, rows: np.ndarray, optimizer: torch.optim.Optimizer, schedule: Any, device: torch.device
-) -> float:
-    network.train()
-    targets: Any  # what only the task itself understands
-    inputs, targets = task.batch(rows, device)
-    outputs: Any = task.forward(network, inputs)
-    loss = task.loss(outputs, targets)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    schedule.step()
-    return float(loss.detach())
-
-
-def publish(
-    network: nn.Module,
-    task: Task,
-    recipe: TrainingRecipe,
-    history: list[dict[str, float]],
-    registry: Registry,
-    device: torch.device,
-) -> int:
-    """The best epoch as the next version; the card holds its validation metrics, its calibration and the whole recipe."""
-    best = min(range(len(history)), key=lambda index: history[index]["loss"])
-    card = ModelCard.model_validate(
-        {
-            "name": recipe.name,
-            "architecture": recipe.architecture,
-            "parameters": recipe.parameters,
-            "parent": registry.champion(recipe.name),
-            "seeds": {"training": recipe.seed},
-            "metrics": {name: value for name, value in history[best].items() if name not in ("training_loss", "seconds")},
-            "calibration": calibration(network, task, recipe, device),
-            "git_commit": git_commit(),
-            "kind": recipe.kind,
-            "view": recipe.view,
-            "training": {
-                "recipe": recipe.model_dump(),
-                "epoch": best + 1,
-                "examples": len(task.training),
-                "seconds": round(sum(each["seconds"] for each in history)),
-                "machine": machine(device),
-            },
-        }
-    )
-    if isinstance(task, HeightFromRgbTask):
-        card = beside_maps(card, registry)
-    state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
-    return registry.publish(recipe.name, save(state), card)
-
-
-def calibration(network: nn.Module, task: Task, recipe: TrainingRecipe, device: torch.device) -> dict[str, Any]:
-    """A temperature fitted on held-out grasps; none where no probabilities of success are learned."""
-    if recipe.loss == "cells" or isinstance(task, HeightFromRgbTask):
-        return {}
-    return {"kind": "temperature", "value": fit_temperature(*task.held_out_logits(network, device))}
-
-
-def _rounded(values: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in values.items()}
-
-
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "python -m trainer_job.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--recipe", required=True, help=f"YAML file, or one of {', '.join(shipped())}")
-    add("--data", type=Path, nargs="+", required=True, help="tensor folder, npz, or folders of shards or looks")
-    add("--validation", type=Path, help="npz to validate on (MobileUNet data); none: the last share of --data")
-    add("--models-dir", type=Path, default=Path("data/models"), help="registry to publish into (default: %(default)s)")
-    add("--out", type=Path, help="run folder; none: data/runs/<name>-<time>")
-    add("--cache", type=Path, default=Path("data/cache"), help="where compressed tensors are unpacked (default: %(default)s)")
-    add("--epochs", type=int, help="instead of the recipe's")
-    add("--batch", type=int, help="instead of the recipe's")
-    add("--seed", type=int, help="instead of the recipe's")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    add("--promote", action="store_true", help="make it the champion")
-    return parser
-
-
-def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
-    setup("trainer_job.train", "info", "auto")
-    try:
-        recipe = load(options.recipe)
-        changes = {name: getattr(options, name) for name in ("epochs", "batch", "seed") if getattr(options, name) is not None}
-        recipe = TrainingRecipe.model_validate(recipe.model_dump() | changes)
-        torch.manual_seed(recipe.seed)
-        network = build_network(recipe.architecture, recipe.parameters)
-        task = open_task(recipe, network, options)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    folder = options.out or Path("data/runs") / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1))
-    device = torch.device(options.device)
-    history = train(network, task, recipe, device, folder)
-    registry = Registry(options.models_dir)
-    version = publish(network, task, recipe, history, registry, device)
-    if options.promote:
-        registry.promote(recipe.name, version)
-    best = min(history, key=lambda each: each["loss"])
-    print(f"{recipe.name} version {version}: {_rounded(best)}; pictures and events in {folder}")
-    return 0
+            log.info("training", extra={"step": step, "steps": steps, "loss": round(loss, 4)})
 
 
 if __name__ == "__main__":

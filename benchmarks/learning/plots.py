@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from trainer_job.evaluation.plots import new_figure
+from trainer_job.evaluation.figures import new_figure
 
 GOAL = 0.8
 

@@ -24,10 +24,8 @@ from sim_worker.benchmark.trials import Protocol
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer
-from trainer_job.evaluation.metrics import binary_metrics
 from trainer_job.promotion.publish import UNTRAINED, load_network, weights_of
-from trainer_job.tasks.registry import LEARNERS
-from trainer_job.training.loop import predict
+from trainer_job.tasks import task_of_model
 
 PROFILE = "hard"
 VARIABLES = {
@@ -57,7 +55,7 @@ def labels(out: Path) -> ReplayBuffer:
     if not (folder / "whole").exists():
         subprocess.run(command, check=True)
         (folder / "whole").touch()
-    library = ReplayBuffer(OutcomeIndex(folder), FeatureCache(out / "views", LEARNERS["dense"]))
+    library = ReplayBuffer(OutcomeIndex(folder), FeatureCache(out / "features", task_of_model("dense")))
     library.refresh()
     return library
 
@@ -79,7 +77,8 @@ def run(out: Path, seed: int, wanted: int, minutes: float) -> bool:
     examples, versions = library.examples(np.arange(len(library))), []
     for version in registry.versions("dense"):
         card, network = registry.card("dense", version), load_network(registry, "dense", version)
-        metrics = binary_metrics(examples.labels, predict(network, LEARNERS["dense"], examples), _temperature(card))
+        found = task_of_model("dense").evaluate(network, examples, torch.device("cpu"))
+        metrics = found.metrics(_temperature(card))
         said = [decision["action"] for decision in card.decisions]
         versions.append({"version": version, "learned_from": card.outcomes.get("count", 0), "decisions": said, **metrics})
     report = {

@@ -29,8 +29,8 @@ def point(size: int, options: argparse.Namespace) -> dict[str, Any]:
     folder = options.out / f"curve-{size}"
     registry = Registry(folder / "models")
     if registry.champion("dense") is None:
-        learn = ["--shards", *map(str, options.shards), "--models", str(registry.root), "--most", str(size), "--epochs", "8"]
-        _run("trainer_job.fit", *learn, "--cache", str(options.out / "fit"))
+        learn = ["--shards", *map(str, options.shards), "--models", str(registry.root), "--max-outcomes", str(size)]
+        _run("trainer_job.train", "--name", "dense", *learn, "--epochs", "8", "--cache", str(options.out / "fit"))
     card = registry.card("dense", registry.champion("dense") or 0)
     found: dict[str, Any] = {"attempts": card.outcomes["count"], "auc": card.metrics["auc"], "held_out": card.metrics["n"]}
     found["seconds"] = (card.model_extra or {})["training"]["seconds"]

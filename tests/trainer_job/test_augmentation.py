@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer_job.tasks.crop_task import augment_crops
+from trainer_job.tasks.gqcnn import augment_crops
 from trainer_job.training.augmentation import Labels, augment_images
 from trainer_job.training.recipe import AugmentRecipe
 

@@ -16,12 +16,13 @@ from shared.settings import TrainerSettings
 from shared.streams import SceneRequestStream, connect
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.evaluation.assessment import Assessment
+from trainer_job.evaluation.metrics import Evaluation, log_losses
 from trainer_job.promotion.controller import PromotionController
 from trainer_job.promotion.offline_gate import compare
-from trainer_job.promotion.publish import Trained, publish_candidate, seed_registry
-from trainer_job.tasks.registry import LEARNERS
+from trainer_job.promotion.publish import Trained, publish, seed_registry
+from trainer_job.tasks import task_of_model
 
-LEARNER = LEARNERS["dense"]
+TASK = task_of_model("dense")
 
 
 class Bench:
@@ -29,7 +30,7 @@ class Bench:
 
     def __init__(self, url: str, folder: Path, judge_pairs: int = 0) -> None:
         self.registry = Registry(folder / "models")
-        seed_registry(self.registry, folder / "none", LEARNER, seed=0)
+        seed_registry(self.registry, folder / "none", TASK, seed=0)
         self.tickets = SceneRequestStream(connect(url))
         self.settings = TrainerSettings(judge_pairs=judge_pairs, outstanding_tickets=16)
         self.shards = folder / "shards"
@@ -38,9 +39,7 @@ class Bench:
 
     def restart(self) -> None:
         self.dataset = OutcomeIndex(self.shards)
-        self.decisions = PromotionController(
-            "dense", self.registry, threading.Lock(), self.dataset, self.tickets, self.settings
-        )
+        self.decisions = PromotionController(TASK, self.registry, threading.Lock(), self.dataset, self.tickets, self.settings)
 
     def turn(self) -> None:
         self.dataset.refresh()
@@ -49,9 +48,10 @@ class Bench:
     def candidate(self, skill: float = 3.0) -> int:
         labels = np.tile([1.0, 0.0], 50)
         logits = skill * (2 * labels - 1)
-        assessment = Assessment(labels, logits, 1.0, {}, 0 * logits, compare(labels, 0 * logits, logits))
+        rival, found = (Evaluation(log_losses(labels, each), labels, each) for each in (0 * logits, logits))
+        assessment = Assessment(found, rival, compare(rival, found))
         parent = self.registry.champion("dense")
-        return publish_candidate(self.registry, Trained(LEARNER.build(), LEARNER, parent, assessment, {"total": 1}, 0, {}))
+        return publish(self.registry, Trained(TASK.build(), TASK, parent, assessment, {"total": 1}, 0, {}))
 
     def serve(self, version: int, successes: int, failures: int) -> None:
         """Attempts of a version in collect tickets."""

@@ -3,6 +3,7 @@ import pytest
 from published import published
 from published_formats import dexnet_folder, heat_file
 
+from trainer_job.analyze import statistics
 from trainer_job.data import dexnet, heatmap_labels
 
 
@@ -14,16 +15,16 @@ def test_tensor_folders_are_read_in_full_and_order(tmp_path, kind, size):
     assert data.images.dtype == np.float32
     with np.load(folder / "tensors" / f"{dexnet.FORMATS[kind].images}_00002.npz") as last:
         assert np.array_equal(data.images[40:], last["arr_0"][..., 0])
-    assert data.depths.mean() == pytest.approx(0.68, abs=0.01)
-    assert np.array_equal(data.labels, data.metric > dexnet.FORMATS[kind].threshold)
+    assert data.poses[:, 0].mean() == pytest.approx(0.68, abs=0.01)
+    assert np.array_equal(data.labels, data.metrics > dexnet.FORMATS[kind].threshold)
     assert 0 < data.labels.mean() < 1
 
 
 def test_suction_poses_bring_the_lean_of_the_approach(tmp_path):
     suction = dexnet.read(dexnet_folder(tmp_path / "cup", "dexnet-3.0", (20, 5)), "dexnet-3.0", tmp_path / "cache")
-    assert suction.leans == pytest.approx(np.r_[np.arange(20), np.arange(5)] / 100)
+    assert suction.poses[:, 1] == pytest.approx(np.r_[np.arange(20), np.arange(5)] / 100)
     jaw = dexnet.read(dexnet_folder(tmp_path / "jaw", "dexnet-2.0", (20,)), "dexnet-2.0", tmp_path / "cache")
-    assert jaw.leans is None
+    assert not jaw.poses[:, 1].any()
 
 
 def test_the_second_reading_uses_what_was_unpacked(tmp_path):
@@ -42,19 +43,19 @@ def test_splits_keep_rows_apart(tmp_path):
         np.savez(folder / "splits" / "object_wise" / f"{part}_indices.npz", arr_0=rows)
     data = dexnet.read(folder, "dexnet-2.0", tmp_path / "cache")
     training, validation = data.split("ordered", 0.2, 0)
-    assert validation.tolist() == list(range(20))
-    assert training.tolist() == list(range(20, 100))
+    assert validation.rows.tolist() == list(range(20))
+    assert training.rows.tolist() == list(range(20, 100))
     training, validation = data.split("random", 0.2, 1)
     assert len(validation) == 20
-    assert not set(training) & set(validation)
-    assert data.split("object_wise", 0.2, 0)[1].tolist() == list(range(60, 100))
+    assert not set(training.rows) & set(validation.rows)
+    assert data.split("object_wise", 0.2, 0)[1].rows.tolist() == list(range(60, 100))
     with pytest.raises(ValueError, match="object_wise"):
         data.split("image_wise", 0.2, 0)
 
 
 def test_statistics_are_those_of_the_rows(tmp_path):
     data = dexnet.read(dexnet_folder(tmp_path / "set", "dexnet-3.0", (64,)), "dexnet-3.0", tmp_path / "cache")
-    found = data.statistics()
+    found = statistics(data)
     assert found["n"] == 64
     assert found["image_mean"] == pytest.approx(float(np.mean(data.images, dtype=np.float64)), abs=1e-7)
     assert found["image_std"] == pytest.approx(float(np.std(data.images, dtype=np.float64)), abs=1e-6)

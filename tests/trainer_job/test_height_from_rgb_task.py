@@ -13,9 +13,10 @@ from shared.open_hand import AROUND
 from shared.registry import ModelCard, Registry
 from shared.rgb_windows import CELL, UNTRIED, RgbWindows, TriedGrasp, write
 from shared.table_grasp import ROTATIONS
+from trainer_job.data.height_targets import turned_radially
 from trainer_job.data.rgb_window_folders import held_apart
 from trainer_job.promotion.publish import load_network, weights_of
-from trainer_job.tasks.height_from_rgb import HeightFromRgbTask, turned_radially
+from trainer_job.tasks import task_of
 from trainer_job.train import main as train
 from trainer_job.training.recipe import load
 
@@ -54,17 +55,17 @@ def folder(tmp_path_factory):
 
 
 def recipe(**changes):
-    return load("heatmap-stature").model_copy(update={"parameters": PARAMETERS, "batch": 16, **changes})
+    return load("height-from-rgb").model_copy(update={"parameters": PARAMETERS, "batch": 16, **changes})
 
 
-def task(folder, **changes):
-    return HeightFromRgbTask(*held_apart([folder]), recipe(**changes), build_network("mobileunet", PARAMETERS))
+def task(**changes):
+    return task_of(recipe(**changes))
 
 
 def test_whole_parts_are_held_out(folder, tmp_path):
     learned, held = held_apart([folder])
     assert (len(learned), len(held)) == (96, 48)
-    some = learned.pick(np.array([50, 3]))
+    some = learned.batch(np.array([50, 3]))
     np.testing.assert_array_equal(some.heights[0], towers(48, 2).heights[2])
     np.testing.assert_array_equal(some.colours[1], towers(48, 1).colours[3])
     write(tmp_path, 0, towers(4, 0))
@@ -85,10 +86,11 @@ def test_folders_with_more_and_fewer_tries_are_not_mixed_and_some_are_needed(fol
 
 def test_answers_belong_to_what_the_window_shows(folder):
     plain = recipe().augment.model_copy(update={"colour": 0.0, "grey": 0.0})
-    learned = task(folder, augment=plain)
-    (windows, lean), answers = learned.batch(learned.epoch()[:32], CPU)
+    data, _ = held_apart([folder])
+    answers = task(augment=plain).augment(data.batch(np.arange(0, 96, 3)), torch.Generator().manual_seed(0))
+    windows = answers.windows
     assert windows.shape == (32, 3, SIDE, SIDE)
-    assert lean.shape == (32,)
+    assert answers.lean.shape == (32,)
     red, blue = windows[:, 0] > 0.6, windows[:, 2] > 0.6
     middle = slice(SIDE // 2 - CELL, SIDE // 2 + CELL)
     assert (red | blue)[:, middle, middle].flatten(1).any(1).all()  # the middle cell shows the block
@@ -123,9 +125,9 @@ def test_angles_are_counted_from_outward():
 
 
 def test_held_out_windows_are_always_the_same(folder):
-    learned = task(folder)
-    network = build_network("mobileunet", PARAMETERS).eval()
-    assert learned.evaluate(network, CPU) == learned.evaluate(network, CPU)
+    _, held = held_apart([folder])
+    network = build_network("mobileunet", PARAMETERS)
+    assert task().evaluate(network, held, CPU).metrics() == task().evaluate(network, held, CPU).metrics()
 
 
 def test_a_stature_is_learned_beside_the_maps_of_the_champion(folder, tmp_path, capsys):
@@ -167,5 +169,6 @@ def test_maps_of_another_recipe_are_refused(folder, tmp_path, capsys):
     other = MAPS | {"rotations": 4}
     card = ModelCard.model_validate({"name": "heatmap", "architecture": "mobileunet", "parameters": other})
     registry.promote("heatmap", registry.publish("heatmap", weights_of(build_network("mobileunet", other)), card))
-    assert train(["--recipe", "heatmap-stature", "--data", str(folder), "--models-dir", str(registry.root)]) == 1
+    command = ["--recipe", "height-from-rgb", "--data", str(folder), "--models-dir", str(registry.root), "--promote"]
+    assert train([*command, "--cache", str(tmp_path)]) == 1
     assert "are not those of the recipe" in capsys.readouterr().err

@@ -7,7 +7,6 @@ import pytest
 
 from trainer_job.evaluation.metrics import (
     binary_metrics,
-    brier,
     fit_temperature,
     log_losses,
     reliability,
@@ -44,7 +43,14 @@ def test_calibrated_probabilities_have_a_small_error_and_shifted_ones_do_not() -
     labels = rng.random(20_000) < probabilities
     assert reliability(labels, probabilities).error < 0.02
     assert reliability(np.ones(100), np.full(100, 0.6)).error == pytest.approx(0.4)
-    assert brier(np.array([1, 0]), np.array([0.8, 0.4])) == pytest.approx((0.04 + 0.16) / 2)
+
+
+def test_metrics_are_those_of_their_definitions() -> None:
+    rng = np.random.default_rng(2)
+    labels, logits = (rng.random(500) < 0.6).astype(float), rng.normal(0, 4, 500)
+    metrics, p = binary_metrics(labels, logits, 1.7), 1 / (1 + np.exp(-logits / 1.7))
+    assert metrics["brier"] == pytest.approx(np.mean((p - labels) ** 2), abs=1e-9)
+    assert metrics["log_loss"] == pytest.approx(-np.mean(np.log(np.where(labels > 0, p, 1 - p))), abs=1e-9)
 
 
 def test_binary_metrics_of_a_perfect_and_of_a_one_sided_set() -> None:

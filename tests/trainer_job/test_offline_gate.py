@@ -5,11 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer_job.promotion.offline_gate import LEAST_HELD_OUT, GateComparison, compare, decide
+from trainer_job.evaluation.metrics import Evaluation, log_losses
+from trainer_job.promotion.offline_gate import MIN_HELD_OUT, GateComparison, compare, decide
 
 
 def logits_of(skill: float, labels: np.ndarray, seed: int) -> np.ndarray:
     return skill * (2 * labels - 1) + np.random.default_rng(seed).normal(0, 1, len(labels))
+
+
+def of(labels: np.ndarray, logits: np.ndarray) -> Evaluation:
+    return Evaluation(log_losses(labels, logits), labels, logits)
 
 
 @pytest.fixture
@@ -19,26 +24,26 @@ def labels() -> np.ndarray:
 
 def test_a_better_candidate_is_promoted_and_a_worse_one_is_not(labels: np.ndarray) -> None:
     good, bad = logits_of(2.0, labels, 1), logits_of(0.5, labels, 2)
-    assert decide(compare(labels, bad, good), champion_trained=True).promote
-    verdict = decide(compare(labels, good, bad), champion_trained=True)
+    assert decide(compare(of(labels, bad), of(labels, good)), champion_trained=True).promote
+    verdict = decide(compare(of(labels, good), of(labels, bad)), champion_trained=True)
     assert not verdict.promote
     assert "worse" in verdict.reason
 
 
 def test_an_equal_candidate_is_promoted(labels: np.ndarray) -> None:
     same = logits_of(1.0, labels, 1)
-    comparison = compare(labels, same, same)
+    comparison = compare(of(labels, same), of(labels, same))
     assert comparison.difference == 0
     assert decide(comparison, champion_trained=True).promote
 
 
 def test_scale_alone_makes_no_candidate_worse(labels: np.ndarray) -> None:
     same = logits_of(1.0, labels, 1)
-    assert abs(compare(labels, same, 3 * same).difference) < 1e-3
+    assert abs(compare(of(labels, same), of(labels, 3 * same)).difference) < 1e-3
 
 
 def test_a_trained_champion_needs_enough_evidence_and_an_untrained_one_does_not() -> None:
-    few = GateComparison(outcomes=LEAST_HELD_OUT - 1, difference=-0.5, standard_error=0.01)
+    few = GateComparison(outcomes=MIN_HELD_OUT - 1, difference=-0.5, standard_error=0.01)
     assert not decide(few, champion_trained=True).promote
     assert decide(few, champion_trained=False).promote
 
@@ -51,6 +56,6 @@ def test_ranking_counts_beside_the_log_loss() -> None:
 
 
 def test_without_any_held_out_outcome_only_an_untrained_champion_yields() -> None:
-    nothing = compare(np.zeros(0), np.zeros(0), np.zeros(0))
+    nothing = compare(*[of(np.zeros(0), np.zeros(0))] * 2)
     assert decide(nothing, champion_trained=False).promote
     assert not decide(nothing, champion_trained=True).promote

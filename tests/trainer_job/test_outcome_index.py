@@ -8,21 +8,23 @@ import numpy as np
 import pytest
 from block_world import block_outcome
 from records import store
+from scipy.spatial.transform import Rotation
 
 from grasp_client.contract import Outcome, SceneRef
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex, in_service, is_held_out, scene_key
 from trainer_job.data.replay_buffer import ReplayBuffer
+from trainer_job.tasks import task_of_model
 from trainer_job.tasks.base import depth_metres
-from trainer_job.tasks.registry import LEARNERS
 
-LEARNER = LEARNERS["dense"]
+TASK = task_of_model("dense")
+CROPS = task_of_model("gqcnn-jaw")
 
 
 def library_of(folder: Path, *batches: list[Outcome]) -> ReplayBuffer:
     for batch in batches:
         store(folder / "shards", batch)
-    library = ReplayBuffer(OutcomeIndex(folder / "shards"), FeatureCache(folder / "views", LEARNER))
+    library = ReplayBuffer(OutcomeIndex(folder / "shards"), FeatureCache(folder / "features", TASK))
     library.refresh()
     return library
 
@@ -64,33 +66,35 @@ def test_judges_trials_and_what_cannot_be_learned_from_are_left_out(tmp_path: Pa
     library = library_of(tmp_path, [block_outcome(0), judged, unreachable, pushed, block_outcome(4, camera=None)])
     assert [record.id for record in library.records] == ["w:0:0"]
     assert len(library.dataset) == 5
+    assert library.refused == {"unreachable": 1, "contact_rule": 1, "no_metric_pose": 1}
 
 
-def test_views_are_computed_once_and_again_when_the_shard_is_another(tmp_path: Path) -> None:
+def test_features_are_computed_once_and_again_when_the_shard_is_another(tmp_path: Path) -> None:
     library = library_of(tmp_path, [block_outcome(0, 0), block_outcome(1, 0)])
-    stored = tmp_path / "views" / LEARNER.view_name / "shard-000001" / "views.npy"
+    stored = tmp_path / "features" / TASK.spec.name / "shard-000001" / "features.npy"
     before = stored.stat().st_mtime_ns
-    views, facts, rows = library.cache.load(tmp_path / "shards" / "shard-000001")
-    assert (views.shape, views.dtype, rows.tolist()) == ((2, *LEARNER.view_shape), np.float16, [0, 1])
+    cached = library.cache.load(tmp_path / "shards" / "shard-000001")
+    assert (cached.features.shape, cached.features.dtype, cached.rows.tolist()) == ((2, *TASK.spec.shape), np.float16, [0, 1])
     assert stored.stat().st_mtime_ns == before
     other = store(tmp_path / "others", [block_outcome(9)])
-    views, facts, rows = library.cache.load(other)
-    assert facts.shape == (1, 0)
-    assert (len(views), rows.tolist()) == (1, [0])
+    cached = library.cache.load(other)
+    assert cached.aux.shape == (1, 0)
+    assert (len(cached.features), cached.rows.tolist()) == (1, [0])
 
 
-def test_a_view_shows_the_block_between_the_fingers(tmp_path: Path) -> None:
+def test_features_show_the_block_between_the_fingers(tmp_path: Path) -> None:
     library = library_of(tmp_path, [block_outcome(i, success=None) for i in range(30)])
     held = library.examples(np.arange(30))
-    middle = held.views[:, 0, 11:13, 19:21].astype(float).mean((1, 2))
+    middle = held.features[:, 0, 11:13, 19:21].astype(float).mean((1, 2))
     assert middle[held.labels == 1].min() > middle[held.labels == 0].max()
 
 
-def test_an_image_without_a_reading_has_no_view(tmp_path: Path) -> None:
+def test_an_image_without_a_reading_has_no_features(tmp_path: Path) -> None:
     blind = block_outcome(1)
     blind.images["depth"] = np.full_like(blind.images["depth"], np.nan)
     library = library_of(tmp_path, [block_outcome(0), blind])
     assert [record.id for record in library.records] == ["w:0:0"]
+    assert library.refused == {"unreadable": 1}
 
 
 def test_depth_is_in_metres_without_unread_pixels() -> None:
@@ -100,6 +104,46 @@ def test_depth_is_in_metres_without_unread_pixels() -> None:
     depth = depth_metres(outcome)
     assert depth[0, :3].tolist() == [0, 0, 0]
     assert depth[0, 3] == pytest.approx(0.3)
+
+
+def tilted(episode: int, degrees: float, axis: str = "x") -> Outcome:
+    """The same grasp with an approach that leans from the optical axis, the tips where they were."""
+    outcome = block_outcome(episode)
+    pose = np.array(outcome.meta.grasp.pose_camera)
+    lean = np.eye(4)
+    lean[:3, :3] = Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
+    tips = pose[:3, 3] + outcome.meta.gripper.tcp_offset * pose[:3, 2]
+    pose[:3, :3] = lean[:3, :3] @ pose[:3, :3]
+    pose[:3, 3] = tips - outcome.meta.gripper.tcp_offset * pose[:3, 2]
+    grasp = outcome.meta.grasp.model_copy(update={"pose_camera": pose.tolist()})
+    return outcome.model_copy(update={"meta": outcome.meta.model_copy(update={"grasp": grasp})})
+
+
+def test_an_approach_that_the_features_do_not_show_is_refused_and_counted(tmp_path: Path) -> None:
+    """A jaw that comes in at 60 degrees looks to a network on crops like a vertical one: nothing may be learned from it."""
+    upright, tipped = block_outcome(0), tilted(0, 60)
+    np.testing.assert_allclose(CROPS.features([upright])[0], CROPS.features([tipped])[0], atol=1e-5)
+    outcomes = [upright, tilted(1, 60), tilted(2, -60, "y"), tilted(3, 19), tilted(4, 21)]
+    assert [CROPS.refusal(outcome.meta.model_dump(mode="json")) for outcome in outcomes] == [
+        None, "approach", "approach", None, "approach",
+    ]  # fmt: skip
+    library = library_of(tmp_path, outcomes)
+    assert [record.id for record in library.records] == ["w:0:0", "w:3:0", "w:4:0"]  # the hand's frame leans along
+    assert library.refused == {"approach": 2}
+
+
+def test_down_is_where_gravity_points_not_where_the_camera_looks() -> None:
+    oblique = Rotation.from_euler("x", 150, degrees=True).as_matrix()  # 30 degrees from straight down
+    camera_pose = np.eye(4)
+    camera_pose[:3, :3] = oblique
+    along, vertical = block_outcome(0), tilted(0, 30)
+    for outcome, reason in ((along, "approach"), (vertical, None)):
+        outcome.meta.camera_pose = camera_pose.tolist()
+        assert CROPS.refusal(outcome.meta.model_dump(mode="json")) == reason
+    base = {**along.meta.model_dump(mode="json"), "camera_pose": None}
+    assert CROPS.refusal(base) is None
+    base["grasp"]["pose_base"] = (camera_pose @ np.array(along.meta.grasp.pose_camera)).tolist()
+    assert CROPS.refusal(base) == "approach"
 
 
 def test_replay_mixes_new_and_old_outcomes_of_learning_scenes(tmp_path: Path) -> None:

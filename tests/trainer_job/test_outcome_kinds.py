@@ -18,7 +18,7 @@ from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer
 from trainer_job.ingest.ingest import Ingest
-from trainer_job.tasks.registry import LEARNERS
+from trainer_job.tasks import task_of_model
 
 
 def push_outcome() -> Outcome[PushMeta]:
@@ -53,7 +53,7 @@ def deliver(outcomes: list[EncodedOutcome], url: str, folder: Path) -> Ingest:
     return ingest
 
 
-def test_a_push_arrives_as_it_was_encoded_and_no_grasp_learner_takes_it(redis_url: str, tmp_path: Path) -> None:
+def test_a_push_arrives_as_it_was_encoded_and_no_network_of_grasps_takes_it(redis_url: str, tmp_path: Path) -> None:
     sent = push_outcome()
     deliver([encode_outcome(sent), encode_outcome(block_outcome(1))], redis_url, tmp_path)
     (shard,) = shard_folders(tmp_path / "shards")
@@ -63,12 +63,13 @@ def test_a_push_arrives_as_it_was_encoded_and_no_grasp_learner_takes_it(redis_ur
     assert back.meta == sent.meta
     np.testing.assert_array_equal(back.images["goal"], sent.images["goal"])
     assert [outcome.id for _, outcome in reader.of_kind(GraspMeta)] == ["w:1:0"]
-    library = ReplayBuffer(OutcomeIndex(tmp_path / "shards"), FeatureCache(tmp_path / "views", LEARNERS["dense"]))
+    library = ReplayBuffer(OutcomeIndex(tmp_path / "shards"), FeatureCache(tmp_path / "features", task_of_model("dense")))
     library.refresh()
     push, grasp = library.dataset.records
     assert (push.kind, push.success_label, push.on_policy) == ("push", None, False)
     assert (grasp.kind, grasp.success_label, grasp.on_policy) == ("grasp", block_outcome(1).meta.success, True)
     assert [entry.id for entry in library.records] == ["w:1:0"]
+    assert library.refused == {"kind": 1}
 
 
 def test_the_bytes_of_meta_are_those_that_the_worker_wrote(redis_url: str, tmp_path: Path) -> None:

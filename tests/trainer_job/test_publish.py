@@ -10,7 +10,7 @@ import torch
 
 from shared.registry import ModelCard, Registry
 from trainer_job.evaluation.assessment import Assessment
-from trainer_job.evaluation.metrics import binary_metrics
+from trainer_job.evaluation.metrics import Evaluation, log_losses
 from trainer_job.promotion.offline_gate import compare
 from trainer_job.promotion.publish import (
     UNTRAINED,
@@ -20,30 +20,32 @@ from trainer_job.promotion.publish import (
     offline_decision,
     pending_versions,
     promote,
-    publish_candidate,
+    publish,
     reject,
     seed_registry,
     weights_of,
 )
-from trainer_job.tasks.registry import LEARNERS
+from trainer_job.tasks import task_of_model
 
-LEARNER = LEARNERS["dense"]
+TASK = task_of_model("dense")
 LABELS = np.tile([1.0, 0.0], 50)
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     registry = Registry(tmp_path / "models")
-    seed_registry(registry, tmp_path / "none", LEARNER, seed=0)
+    seed_registry(registry, tmp_path / "none", TASK, seed=0)
     return registry
 
 
+def evaluation(logits: np.ndarray) -> Evaluation:
+    return Evaluation(log_losses(LABELS, logits), LABELS, logits)
+
+
 def candidate(parent: int, skill: float) -> Trained:
-    logits = skill * (2 * LABELS - 1)
-    assessment = Assessment(
-        LABELS, logits, 1.0, binary_metrics(LABELS, logits), 0 * logits, compare(LABELS, 0 * logits, logits)
-    )
-    return Trained(LEARNER.build(), LEARNER, parent, assessment, {"total": 100, "count": 90}, 7, {"steps": 3})
+    rival, found = (evaluation(each * (2 * LABELS - 1)) for each in (0, skill))
+    assessment = Assessment(found, rival, compare(rival, found))
+    return Trained(TASK.build(), TASK, parent, assessment, {"total": 100, "count": 90}, 7, {"steps": 3})
 
 
 def test_an_empty_registry_gets_a_version_that_says_it_has_learned_nothing(registry: Registry) -> None:
@@ -57,13 +59,13 @@ def test_an_empty_registry_gets_a_version_that_says_it_has_learned_nothing(regis
 
 def test_the_same_seed_initialises_the_same_weights(registry: Registry, tmp_path: Path) -> None:
     other = Registry(tmp_path / "other")
-    seed_registry(other, tmp_path / "none", LEARNER, seed=0)
+    seed_registry(other, tmp_path / "none", TASK, seed=0)
     assert other.card("dense", 1).sha256 == registry.card("dense", 1).sha256
 
 
 def test_shipped_champions_start_a_registry_once(tmp_path: Path) -> None:
     shipped, registry = Registry(tmp_path / "shipped"), Registry(tmp_path / "models")
-    weights = weights_of(LEARNER.build())
+    weights = weights_of(TASK.build())
     for name in ("dense", "other"):
         for _ in range(2):
             card = ModelCard(
@@ -72,7 +74,7 @@ def test_shipped_champions_start_a_registry_once(tmp_path: Path) -> None:
             version = shipped.publish(name, weights, card)
         shipped.promote(name, version)
     for _ in range(2):
-        seed_registry(registry, shipped.root, LEARNER, seed=0)
+        seed_registry(registry, shipped.root, TASK, seed=0)
     assert registry.names() == ["dense", "other"]
     assert [registry.versions(name) for name in registry.names()] == [[1], [1]]
     card = registry.card("dense", 1)
@@ -83,27 +85,27 @@ def test_shipped_champions_start_a_registry_once(tmp_path: Path) -> None:
 
 def test_a_start_that_was_killed_before_pointing_points_at_the_next(registry: Registry, tmp_path: Path) -> None:
     (registry.root / "dense" / "champion").unlink()
-    seed_registry(registry, tmp_path / "none", LEARNER, seed=0)
+    seed_registry(registry, tmp_path / "none", TASK, seed=0)
     assert (registry.versions("dense"), registry.champion("dense")) == ([1], 1)
 
 
 def test_a_card_tells_where_a_candidate_comes_from(registry: Registry) -> None:
-    version = publish_candidate(registry, candidate(1, skill=3.0), {"rate": 0.5})
+    version = publish(registry, candidate(1, skill=3.0), {"rate": 0.5})
     card = registry.card("dense", version)
-    assert (version, card.parent, card.seeds, card.outcomes["count"]) == (2, 1, {"round": 7}, 90)
-    assert card.calibration == {"kind": "temperature", "value": 1.0}
+    assert (version, card.parent, card.seeds, card.outcomes["count"]) == (2, 1, {"training": 7}, 90)
+    assert card.calibration["kind"] == "temperature"
     assert {"ap", "brier", "ece", "base_rate", "auc"} <= set(card.metrics)
     assert card.model_dump()["comparison"]["outcomes"] == 100
     assert card.git_commit is None or len(card.git_commit) == 40
 
 
 def test_what_a_kill_left_undecided_is_decided_from_the_card(registry: Registry) -> None:
-    good = publish_candidate(registry, candidate(1, skill=3.0))
-    bad = publish_candidate(registry, candidate(1, skill=-1.0))
+    good = publish(registry, candidate(1, skill=3.0))
+    bad = publish(registry, candidate(1, skill=-1.0))
     again = Registry(registry.root)
     assert pending_versions(again, "dense") == [good, bad]
     for version, act in ((good, promote), (bad, reject)):
-        decision = offline_decision(again, "dense", version)
+        decision = offline_decision(again, TASK, version)
         assert decision.promote == (version == good)
         act(again, "dense", version, decision.as_json())
     assert pending_versions(again, "dense") == []
@@ -112,6 +114,6 @@ def test_what_a_kill_left_undecided_is_decided_from_the_card(registry: Registry)
     assert "standard error" in again.card("dense", bad).decisions[0]["rule"]
 
 
-def test_a_version_that_no_round_made_cannot_be_compared(registry: Registry) -> None:
-    with pytest.raises(ValueError, match="not made by a round"):
-        offline_decision(registry, "dense", 1)
+def test_a_version_that_was_made_beside_no_champion_cannot_be_compared(registry: Registry) -> None:
+    with pytest.raises(ValueError, match="not made beside a champion"):
+        offline_decision(registry, TASK, 1)

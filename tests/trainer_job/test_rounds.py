@@ -16,25 +16,26 @@ from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer, examples
 from trainer_job.promotion.publish import load_network, seed_registry, weights_of
-from trainer_job.tasks.registry import LEARNERS
+from trainer_job.tasks import task_of_model
 from trainer_job.training.loop import new_share, train
 from trainer_job.training.round import FRESH, WARM, finish_round, plan_round, train_round, trained_on
 
+TASK = task_of_model("dense")
 SETTINGS = TrainerSettings(epochs=1, least_steps=10, replay_outcomes=50)
 
 
 @pytest.fixture
 def library(tmp_path: Path) -> ReplayBuffer:
     store(tmp_path / "shards", [block_outcome(i) for i in range(60)])
-    library = ReplayBuffer(OutcomeIndex(tmp_path / "shards"), FeatureCache(tmp_path / "views", LEARNERS["dense"]))
+    library = ReplayBuffer(OutcomeIndex(tmp_path / "shards"), FeatureCache(tmp_path / "features", TASK))
     library.refresh()
     return library
 
 
 def run(library: ReplayBuffer, registry: Registry, runs: Path) -> int:
     plan = plan_round(library, registry, SETTINGS, "dense")
-    network, curves = train_round(plan, registry, library.cache, library.dataset.directory)
-    return finish_round(plan, network, curves, library, registry, runs)
+    network, history = train_round(plan, registry, library.cache, library.dataset.directory)
+    return finish_round(plan, network, history, library, registry, runs)
 
 
 def test_a_candidate_has_the_shape_of_its_parent(library: ReplayBuffer, tmp_path: Path) -> None:
@@ -43,7 +44,7 @@ def test_a_candidate_has_the_shape_of_its_parent(library: ReplayBuffer, tmp_path
     shipped.promote(
         "dense", shipped.publish("dense", weights, ModelCard(name="dense", architecture="dense", parameters={"width": 8}))
     )
-    seed_registry(registry, shipped.root, LEARNERS["dense"], seed=0)
+    seed_registry(registry, shipped.root, TASK, seed=0)
     version = run(library, registry, tmp_path / "runs")
     card = registry.card("dense", version)
     assert (version, card.parent, card.parameters) == (2, 1, {"width": 8})
@@ -52,7 +53,7 @@ def test_a_candidate_has_the_shape_of_its_parent(library: ReplayBuffer, tmp_path
 
 def test_a_round_repeats_after_a_kill_and_the_next_one_differs(library: ReplayBuffer, tmp_path: Path) -> None:
     registry = Registry(tmp_path / "models")
-    seed_registry(registry, tmp_path / "none", LEARNERS["dense"], seed=0)
+    seed_registry(registry, tmp_path / "none", TASK, seed=0)
     first, again = (plan_round(library, registry, SETTINGS, "dense") for _ in range(2))
     assert first == again
     networks = [train_round(plan, registry, library.cache, library.dataset.directory)[0] for plan in (first, again)]
@@ -64,24 +65,22 @@ def test_a_round_repeats_after_a_kill_and_the_next_one_differs(library: ReplayBu
 
 def test_random_weights_are_trained_long_and_trained_ones_gently(library: ReplayBuffer, tmp_path: Path) -> None:
     registry = Registry(tmp_path / "models")
-    seed_registry(registry, tmp_path / "none", LEARNERS["dense"], seed=0)
+    seed_registry(registry, tmp_path / "none", TASK, seed=0)
     fresh = plan_round(library, registry, SETTINGS, "dense").schedule
-    assert (fresh.learning_rate, fresh.least_steps) == (FRESH.learning_rate, 10)
+    assert (fresh.batch, fresh.min_steps) == (FRESH.batch, 10)
     registry.promote("dense", run(library, registry, tmp_path / "runs"))
     warm = plan_round(library, registry, SETTINGS, "dense").schedule
-    assert (warm.learning_rate, warm.least_steps) == (WARM.learning_rate, 4)
+    assert (warm.batch, warm.min_steps) == (WARM.batch, 4)
 
 
 def test_what_is_learned_from_a_trained_champion_is_blended_with_it(library: ReplayBuffer, tmp_path: Path) -> None:
     registry = Registry(tmp_path / "models")
-    seed_registry(registry, tmp_path / "none", LEARNERS["dense"], seed=0)
+    seed_registry(registry, tmp_path / "none", TASK, seed=0)
     registry.promote("dense", run(library, registry, tmp_path / "runs"))
     plan = plan_round(library, registry, SETTINGS, "dense")
     champion = load_network(registry, "dense", plan.parent)
     alone = load_network(registry, "dense", plan.parent)
-    train(
-        alone, LEARNERS["dense"], examples(plan.selection, library.cache, library.dataset.directory), plan.schedule, plan.seed
-    )
+    train(alone, TASK, examples(plan.selection, library.cache, library.dataset.directory), plan.schedule, plan.seed)
     blended, _ = train_round(plan, registry, library.cache, library.dataset.directory)
     share = new_share(len(plan.selection.labels), registry.card("dense", 2).outcomes["count"])
     assert share == 0.5
@@ -91,7 +90,7 @@ def test_what_is_learned_from_a_trained_champion_is_blended_with_it(library: Rep
 
 def test_a_card_counts_what_was_there_when_it_was_made(library: ReplayBuffer, tmp_path: Path) -> None:
     registry = Registry(tmp_path / "models")
-    seed_registry(registry, tmp_path / "none", LEARNERS["dense"], seed=0)
+    seed_registry(registry, tmp_path / "none", TASK, seed=0)
     assert trained_on(registry, "dense", 60) == 0
     version = run(library, registry, tmp_path / "runs")
     outcomes = registry.card("dense", version).outcomes

@@ -13,10 +13,12 @@ from grasp_client.geometry import approach_frame
 from planning.discovery import discover
 from shared.networks.cup_frame import CHANNELS, SIDE, footprint
 from shared.registry import Registry
-from trainer_job.fit import main as fit
-from trainer_job.tasks.registry import LEARNERS
+from trainer_job.data.examples import FeatureBatch
+from trainer_job.tasks import task_of, task_of_model
+from trainer_job.train import main as train
+from trainer_job.training.recipe import load, shipped
 
-LEARNER = LEARNERS["suction-dense"]
+TASK = task_of_model("suction-dense")
 CUP = Gripper(kind="suction", cup_radius=0.012)
 
 
@@ -41,26 +43,27 @@ def plain(outcome: Outcome) -> dict:
 
 
 def test_outcomes_of_cups_teach_and_those_of_jaws_do_not() -> None:
-    assert LEARNER.learnable(plain(cup_outcome(1)))
-    assert not LEARNER.learnable(plain(block_outcome(1)))
-    assert not LEARNERS["dense"].learnable(plain(cup_outcome(1)))
-    assert not LEARNER.learnable({**plain(cup_outcome(1)), "contact_rule": "allowed"})
+    assert TASK.refusal(plain(cup_outcome(1))) is None
+    assert TASK.refusal(plain(block_outcome(1))) == "gripper"
+    assert task_of_model("dense").refusal(plain(cup_outcome(1))) == "gripper"
+    assert TASK.refusal({**plain(cup_outcome(1)), "contact_rule": "allowed"}) == "contact_rule"
 
 
-def test_views_are_what_the_cup_sees() -> None:
+def test_features_are_what_the_cup_sees() -> None:
     outcome = cup_outcome(1)
-    views, _ = LEARNER.views([outcome])
-    assert views.shape == (1, *LEARNER.view_shape) == (1, CHANNELS, SIDE, SIDE)
-    assert np.isfinite(views).all()
+    features, _ = TASK.features([outcome])
+    assert features.shape == (1, *TASK.spec.shape) == (1, CHANNELS, SIDE, SIDE)
+    assert np.isfinite(features).all()
 
 
 @pytest.fixture
 def turned() -> torch.Tensor:
     """A spot 20 cells from the cup, seen in 600 turns."""
-    views = torch.zeros(600, CHANNELS, SIDE, SIDE)
-    views[:, 1, 6:9, 14:17] = 1.0
-    views[:, 3] = footprint(0.015, views.device)
-    return LEARNER.augment(views, torch.zeros(600, 0), torch.Generator().manual_seed(0))[0]
+    patches = torch.zeros(600, CHANNELS, SIDE, SIDE)
+    patches[:, 1, 6:9, 14:17] = 1.0
+    patches[:, 3] = footprint(0.015, patches.device)
+    batch = FeatureBatch(patches, torch.zeros(600, 0), torch.zeros(600))
+    return TASK.augment(batch, torch.Generator().manual_seed(0)).features
 
 
 def test_turns_go_all_the_way_round_and_leave_the_cup_in_the_middle(turned: torch.Tensor) -> None:
@@ -78,21 +81,26 @@ def test_noise_is_small_and_only_in_the_fine_heights(turned: torch.Tensor) -> No
     assert (turned[:, [2, 4, 5]] == 0).all()
 
 
-def test_fit_trains_and_publishes_it(tmp_path) -> None:
+def test_it_is_trained_and_published(tmp_path) -> None:
     shards = tmp_path / "shards"
     for first in range(0, 300, 100):
         store(shards, [cup_outcome(episode) for episode in range(first, first + 100)])
     options = ["--shards", tmp_path / "shards", "--models", tmp_path / "models", "--cache", tmp_path / "fit"]
-    fit([*map(str, options), "--name", "suction-dense", "--epochs", "6", "--torch-threads", "1"])
+    assert train([*map(str, options), "--name", "suction-dense", "--epochs", "6", "--torch-threads", "1"]) == 0
     card = Registry(tmp_path / "models").card("suction-dense", 1)
-    assert card.architecture == LEARNER.architecture
+    assert card.architecture == "suction-dense"
     assert card.metrics["ap"] > card.metrics["base_rate"] + 0.2
     assert Registry(tmp_path / "models").champion("suction-dense") == 1
 
 
-def test_every_learner_names_the_planner_that_serves_it() -> None:
-    for learner in LEARNERS.values():
-        kind = discover()[learner.planner]
-        assert kind.model_name == learner.name
-        assert kind.architecture in (None, learner.architecture)  # none: any of the GQ-CNN family
-        assert learner.kind in kind.grippers
+def test_recipes_of_rounds_name_the_planner_that_serves_them() -> None:
+    trained = [recipe for recipe in map(load, shipped()) if recipe.planner]
+    names = [recipe.name for recipe in trained]
+    assert {"dense", "suction-dense", "gqcnn-jaw", "heatmap"} <= set(names)
+    assert len(names) == len(set(names))  # one recipe for each
+    for recipe in trained:
+        kind = discover()[recipe.planner or ""]
+        assert kind.model_name == recipe.name
+        assert kind.architecture in (None, recipe.architecture)  # none: any of the GQ-CNN family
+        assert recipe.kind in kind.grippers
+        assert task_of(recipe).spec.shape

@@ -163,13 +163,13 @@ def test_without_a_queue_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.
     assert "--redis-url" in shown.stderr
 
 
-def test_fit_trains_and_publishes_from_shards_alone(tmp_path: Path) -> None:
+def test_train_publishes_from_shards_alone(tmp_path: Path) -> None:
     store(tmp_path / "a", [block_outcome(i) for i in range(40)])
     store(tmp_path / "b", [block_outcome(i) for i in range(40, 60)])
-    arguments = ["--shards", str(tmp_path / "a"), str(tmp_path / "b"), "--models", str(tmp_path / "models")]
-    arguments += ["--cache", str(tmp_path / "fit"), "--epochs", "1", "--batch", "16", "--torch-threads", "1"]
+    arguments = ["--name", "dense", "--shards", str(tmp_path / "a"), str(tmp_path / "b"), "--models", str(tmp_path / "models")]
+    arguments += ["--cache", str(tmp_path / "cache"), "--epochs", "1", "--batch", "16", "--torch-threads", "1"]
     for more in ([], ["--warm", "--test-shards", str(tmp_path / "b")]):
-        done = run_module("trainer_job.fit", *arguments, *more)
+        done = run_module("trainer_job.train", *arguments, *more)
         assert done.returncode == 0, done.stderr
     registry = Registry(tmp_path / "models")
     assert registry.versions("dense") == [1, 2]
@@ -180,9 +180,9 @@ def test_fit_trains_and_publishes_from_shards_alone(tmp_path: Path) -> None:
     assert second.decisions
 
 
-def test_fit_says_when_there_is_nothing_to_learn_from(tmp_path: Path) -> None:
+def test_train_says_when_there_is_nothing_to_learn_from(tmp_path: Path) -> None:
     where = ["--shards", str(tmp_path), "--models", str(tmp_path / "models"), "--cache", str(tmp_path / "c")]
-    shown = run_module("trainer_job.fit", *where)
+    shown = run_module("trainer_job.train", "--name", "dense", *where)
     assert shown.returncode == 1
     assert "no outcomes to learn from" in shown.stderr
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,66 +11,80 @@ from block_world import block_outcome
 from records import store
 
 from shared.networks.hand_frame import SPAN
+from trainer_job.data.examples import Examples, FeatureBatch
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer
 from trainer_job.evaluation.metrics import binary_metrics
-from trainer_job.tasks.registry import LEARNERS
-from trainer_job.training.loop import BatchSampler, Examples, Interrupted, Schedule, new_share, predict, train
+from trainer_job.tasks import task_of_model
+from trainer_job.training.loop import BatchSampler, Interrupted, new_share, train
+from trainer_job.training.schedule import Schedule
 
-LEARNER = LEARNERS["dense"]
-TINY = Schedule(epochs=1, batch=16, least_steps=8)
+TASK = task_of_model("dense")
+CPU = torch.device("cpu")
+
+
+def schedule(**changes: int) -> Schedule:
+    return replace(Schedule.of(TASK.recipe), **changes)
+
+
+TINY = schedule(epochs=1, batch=16, min_steps=8)
 
 
 @pytest.fixture(scope="module")
 def blocks(tmp_path_factory: pytest.TempPathFactory) -> Examples:
     folder = tmp_path_factory.mktemp("blocks")
     store(folder / "shards", [block_outcome(i) for i in range(80)])
-    library = ReplayBuffer(OutcomeIndex(folder / "shards"), FeatureCache(folder / "views", LEARNER))
+    library = ReplayBuffer(OutcomeIndex(folder / "shards"), FeatureCache(folder / "features", TASK))
     library.refresh()
     return library.examples(np.arange(len(library)))
 
 
 def build(seed: int = 0) -> torch.nn.Module:
     torch.manual_seed(seed)
-    return LEARNER.build()
+    return TASK.build()
 
 
-def augmented(views: torch.Tensor) -> torch.Tensor:
-    return LEARNER.augment(views, torch.zeros(len(views), 0), torch.Generator().manual_seed(0))[0]
+def augmented(features: torch.Tensor) -> torch.Tensor:
+    batch = FeatureBatch(features, torch.zeros(len(features), 0), torch.zeros(len(features)))
+    return TASK.augment(batch, torch.Generator().manual_seed(0)).features
+
+
+def logits(network: torch.nn.Module, examples: Examples) -> np.ndarray:
+    return TASK.evaluate(network, examples, CPU).logits
 
 
 def test_it_learns_where_the_block_must_be(blocks: Examples) -> None:
     learned, test = (
-        Examples(blocks.views[part], blocks.labels[part], blocks.facts[part]) for part in (slice(60), slice(60, 80))
+        Examples(blocks.features[part], blocks.labels[part], blocks.aux[part]) for part in (slice(60), slice(60, 80))
     )
     network = build()
-    curves = train(network, LEARNER, learned, Schedule(batch=16, least_steps=40), seed=0)
-    assert curves.loss[-1] < 0.5 * curves.loss[0]
-    assert curves.steps[-1] == 40
-    assert binary_metrics(test.labels, predict(network, LEARNER, test))["auc"] > 0.9
+    history = train(network, TASK, learned, schedule(epochs=4, batch=16, min_steps=40), seed=0)
+    assert history.loss[-1] < 0.5 * history.loss[0]
+    assert history.steps[-1] == 40
+    assert binary_metrics(test.labels, logits(network, test))["auc"] > 0.9
     assert not network.training
 
 
 def test_the_same_seed_gives_the_same_weights(blocks: Examples) -> None:
     networks = [build() for _ in range(3)]
     for network, seed in zip(networks, (1, 1, 2), strict=True):
-        train(network, LEARNER, blocks, TINY, seed)
-    logits = [predict(network, LEARNER, blocks) for network in networks]
-    np.testing.assert_allclose(logits[0], logits[1], atol=1e-5)
-    assert np.abs(logits[0] - logits[2]).max() > 1e-3
+        train(network, TASK, blocks, TINY, seed)
+    found = [logits(network, blocks) for network in networks]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+    assert np.abs(found[0] - found[2]).max() > 1e-3
 
 
 def test_it_stops_when_told(blocks: Examples) -> None:
     with pytest.raises(Interrupted, match="step 1 of 8"):
-        train(build(), LEARNER, blocks, TINY, seed=0, stopping=lambda: True)
+        train(build(), TASK, blocks, TINY, seed=0, stopping=lambda: True)
 
 
 def test_a_small_set_is_passed_over_more_often() -> None:
-    schedule = Schedule(epochs=4, batch=100, least_steps=50)
-    assert schedule.steps(200) == 50
-    assert schedule.steps(90) == 30
-    assert schedule.steps(10_001) == 404
+    small = schedule(epochs=4, batch=100, min_steps=50)
+    assert small.steps(200) == 50
+    assert small.steps(90) == 30
+    assert small.steps(10_001) == 404
 
 
 def test_a_champion_weighs_as_much_as_it_has_learned_from() -> None:
@@ -86,23 +102,23 @@ def test_batches_cover_the_set_before_they_repeat() -> None:
 
 
 def test_noise_is_of_millimetres_and_leaves_the_other_channels(blocks: Examples) -> None:
-    views = torch.from_numpy(blocks.views.astype(np.float32))
-    disturbed = augmented(views)
-    assert disturbed.shape == views.shape
-    flat = torch.zeros(200, *LEARNER.view_shape)
+    features = torch.from_numpy(blocks.features.astype(np.float32))
+    disturbed = augmented(features)
+    assert disturbed.shape == features.shape
+    flat = torch.zeros(200, *TASK.spec.shape)
     noise = augmented(flat)[:, 0] * SPAN
     assert 0.0005 < float(noise.std()) < 0.003
     assert float(disturbed[:, 0].abs().max()) <= 1
-    np.testing.assert_allclose(disturbed[:, 2].sum((1, 2)), views[:, 2].sum((1, 2)), rtol=1e-3)
+    np.testing.assert_allclose(disturbed[:, 2].sum((1, 2)), features[:, 2].sum((1, 2)), rtol=1e-3)
 
 
-def test_mirrored_views_are_as_likely_as_plain_ones() -> None:
-    half = torch.zeros(400, *LEARNER.view_shape)
+def test_mirrored_features_are_as_likely_as_plain_ones() -> None:
+    half = torch.zeros(400, *TASK.spec.shape)
     half[:, 0, :, 30:] = 0.5
     mirrored = augmented(half)[:, 0, :, :10].mean((1, 2)) > 0.2
     assert 0.4 < float(mirrored.float().mean()) < 0.6
 
 
 def test_predicting_nothing_gives_nothing() -> None:
-    empty = Examples(np.zeros((0, *LEARNER.view_shape), np.float16), np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
-    assert predict(build(), LEARNER, empty).shape == (0,)
+    empty = Examples(np.zeros((0, *TASK.spec.shape), np.float16), np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
+    assert TASK.evaluate(build(), empty, CPU).metrics() == {"n": 0.0}

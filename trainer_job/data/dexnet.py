@@ -47,18 +47,17 @@ def read(folder: Path, kind: str, cache: Path) -> GraspCrops:
     numbers = _numbers(tensors, form.metric)
     if not numbers:
         raise ValueError(f"{tensors}: expected {kind} files such as {form.metric}_00000.npz, found none")
-    store = cache / f"{folder.resolve().name}-{kind}-{len(numbers)}-2"
+    store = cache / f"{folder.resolve().name}-{kind}-{len(numbers)}-3"
     if not store.is_dir():
         _unpack(tensors, form, numbers, store)
-    metric = np.load(store / "metric.npy")
+    metrics = np.load(store / "metrics.npy")
     return GraspCrops(
         images=np.load(store / "images.npy", mmap_mode="r"),
-        depths=np.load(store / "depths.npy"),
-        labels=metric > form.threshold,
-        metric=metric,
+        poses=np.load(store / "poses.npy"),
+        metrics=metrics,
+        threshold=form.threshold,
+        rows=np.arange(len(metrics)),
         named=_splits(folder),
-        groups=np.full(len(metric), -1),
-        leans=np.load(store / "leans.npy") if form.suction else None,
     )
 
 
@@ -71,33 +70,33 @@ def _load(tensors: Path, field: str, number: str) -> np.ndarray:
     path = tensors / f"{field}_{number}.npz"
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return archive["arr_0"]
+            values: np.ndarray = archive["arr_0"]
+            return values
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: expected an npz with the array arr_0: {error}") from error
 
 
 def _unpack(tensors: Path, form: Format, numbers: list[str], store: Path) -> None:
-    """Write images.npy, depths.npy, metric.npy and leans.npy into a temporary folder, then rename it."""
+    """Write images.npy, poses.npy and metrics.npy into a temporary folder, then rename it."""
     metrics = [_load(tensors, form.metric, number).reshape(-1) for number in numbers]
-    rows = sum(len(metric) for metric in metrics)
-    first = _load(tensors, form.images, numbers[0])
+    size, at = _load(tensors, form.images, numbers[0]).shape[1:3], 0
     temporary = store.with_name(f".{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
-    images = np.lib.format.open_memmap(temporary / "images.npy", "w+", np.float32, (rows, *first.shape[1:3]))
-    depths, leans = np.zeros(rows, np.float32), np.zeros(rows, np.float32)
-    at = 0
+    rows = sum(len(metric) for metric in metrics)
+    images = np.lib.format.open_memmap(temporary / "images.npy", "w+", np.float32, (rows, *size))
+    poses = np.zeros((rows, 2), np.float32)
     for number, metric in zip(numbers, metrics, strict=True):
         picture, pose = _load(tensors, form.images, number), _load(tensors, form.poses, number)
         if not len(picture) == len(pose) == len(metric):
             raise ValueError(f"{tensors}, file {number}: {len(picture)} images, {len(pose)} poses, {len(metric)} labels")
-        images[at : at + len(metric)] = picture.reshape(len(metric), *first.shape[1:3])
-        depths[at : at + len(metric)] = pose[:, DEPTH_COLUMN]
-        leans[at : at + len(metric)] = pose[:, LEAN_COLUMN] if form.suction else 0
+        here = slice(at, at + len(metric))
+        images[here] = picture.reshape(len(metric), *size)
+        poses[here, 0] = pose[:, DEPTH_COLUMN]
+        poses[here, 1] = pose[:, LEAN_COLUMN] if form.suction else 0
         at += len(metric)
     images.flush()
-    np.save(temporary / "depths.npy", depths)
-    np.save(temporary / "leans.npy", leans)
-    np.save(temporary / "metric.npy", np.concatenate(metrics).astype(np.float32))
+    np.save(temporary / "poses.npy", poses)
+    np.save(temporary / "metrics.npy", np.concatenate(metrics).astype(np.float32))
     try:
         temporary.rename(store)
     except OSError:  # another process was first

@@ -8,73 +8,111 @@ import logging
 import os
 import shutil
 import uuid
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from shared.shards import ShardReader
-from trainer_job.tasks.base import Learner
+
+if TYPE_CHECKING:
+    from trainer_job.tasks import AnyTask
 
 log = logging.getLogger(__name__)
 
+KIND = "kind"
+"""Reason of outcomes of another kind of action."""
+UNREADABLE = "unreadable"
+"""Reason of outcomes whose image cannot be used."""
 
-class FeatureCache:
-    """Views of a learner, one folder per shard: views.npy (N, ...), facts.npy (N, F) float32 and rows.npy (N,), the shard's
-    rows they belong to.
 
-    Half precision keeps heights within 0.25 m to 0.1 mm. A folder whose shard has changed is computed again.
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Arrays of features: `name` is another one whenever they mean something else; aux: numbers beside each of them.
+
+    Half precision keeps heights within 0.25 m to 0.1 mm.
     """
 
-    def __init__(self, directory: Path, learner: Learner) -> None:
-        self.directory = directory / learner.view_name
-        self.learner = learner
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float16"
+    aux: int = 0
+
+
+class CachedFeatures(NamedTuple):
+    """Of one shard: features (N, ...), aux (N, F) float32, rows (N,) of the shard that they belong to, and how many others were
+    refused for which reason."""
+
+    features: np.ndarray
+    aux: np.ndarray
+    rows: np.ndarray
+    refused: Counter[str]
+
+
+class FeatureCache:
+    """One folder per shard: features.npy, aux.npy, rows.npy. One whose shard has changed is computed again."""
+
+    def __init__(self, directory: Path, task: AnyTask) -> None:
+        self.directory = directory / task.spec.name
+        self.task = task
         self.directory.mkdir(parents=True, exist_ok=True)
 
-    def load(self, shard: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(views, facts, rows) of a shard; outcomes that this learner cannot use have no row."""
+    def load(self, shard: Path) -> CachedFeatures:
+        """Features of a shard, memory-mapped; outcomes that this task cannot use have no row."""
         folder = self.directory / shard.name
         reader = ShardReader(shard)
         digest = hashlib.sha256("\n".join(reader.ids()).encode()).hexdigest()
-        if not self._holds(folder, digest):
-            self._compute(reader, folder, digest)
-        return np.load(folder / "views.npy", mmap_mode="r"), np.load(folder / "facts.npy"), np.load(folder / "rows.npy")
+        if (source := _source(folder)).get("ids") != digest:
+            source = self._compute(reader, folder, digest)
+        features = np.load(folder / "features.npy", mmap_mode="r")
+        aux, rows = np.load(folder / "aux.npy"), np.load(folder / "rows.npy")
+        return CachedFeatures(features, aux, rows, Counter(source["refused"]))
 
-    def _holds(self, folder: Path, digest: str) -> bool:
-        try:
-            whole = (folder / "facts.npy").exists()
-            return whole and json.loads((folder / "source.json").read_bytes())["ids"] == digest
-        except (OSError, ValueError, KeyError):
-            return False
-
-    def _compute(self, reader: ShardReader, folder: Path, digest: str) -> None:
-        mine = (row for row, kind in enumerate(reader.kinds) if kind == self.learner.outcome_kind)
-        rows = np.array([row for row in mine if self.learner.learnable(reader.rows[row]["meta"])], np.int64)
-        views = np.zeros((len(rows), *self.learner.view_shape), self.learner.view_dtype)
-        facts = np.zeros((len(rows), self.learner.facts), np.float32)
+    def _compute(self, reader: ShardReader, folder: Path, digest: str) -> dict[str, Any]:
+        mine = [kind == self.task.outcome_kind for kind in reader.kinds]
+        refusals = [self.task.refusal(row["meta"]) if its else KIND for its, row in zip(mine, reader.rows, strict=True)]
+        refused = Counter(reason for reason in refusals if reason)
+        rows = np.array([row for row, reason in enumerate(refusals) if reason is None], np.int64)
+        spec = self.task.spec
+        features = np.zeros((len(rows), *spec.shape), spec.dtype)
+        aux = np.zeros((len(rows), spec.aux), np.float32)
         usable = np.zeros(len(rows), bool)
-        for members in _by_image(reader, rows, self.learner.image):
-            outcomes = [reader[int(row)] for row in rows[members]]
+        for members in _by_image(reader, rows, self.task.image):
+            outcomes: list[Any] = [reader[int(row)] for row in rows[members]]
             try:
-                views[members], facts[members] = self.learner.views(outcomes)
+                features[members], aux[members] = self.task.features(outcomes)
                 usable[members] = True
             except Exception as error:  # whatever is odd about one image must not end the trainer, now and at each start
-                log.warning("outcomes without a view", extra={"shard": reader.folder.name, "error": repr(error)})
-        self._write(folder, {"views": views[usable], "facts": facts[usable], "rows": rows[usable]}, digest)
+                refused[UNREADABLE] += len(members)
+                log.warning("outcomes without features", extra={"shard": reader.folder.name, "error": repr(error)})
+        source = {"ids": digest, "refused": dict(refused)}
+        self._write(folder, {"features": features[usable], "aux": aux[usable], "rows": rows[usable]}, source)
+        return source
 
-    def _write(self, folder: Path, arrays: dict[str, np.ndarray], digest: str) -> None:
+    def _write(self, folder: Path, arrays: dict[str, np.ndarray], source: dict[str, Any]) -> None:
         temporary = self.directory / f".{uuid.uuid4().hex}"
         temporary.mkdir()
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", array)
-        (temporary / "source.json").write_text(json.dumps({"ids": digest}))
+        (temporary / "source.json").write_text(json.dumps(source))
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(temporary, folder)
 
 
+def _source(folder: Path) -> dict[str, Any]:
+    """What was computed there, if anything."""
+    try:
+        source: dict[str, Any] = json.loads((folder / "source.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return source
+
+
 def _by_image(reader: ShardReader, rows: np.ndarray, image: str) -> list[list[int]]:
     """Places in `rows` grouped by image, camera and gripper: one height map serves all attempts on an image."""
-    groups: dict[tuple[Any, ...], list[int]] = {}
+    groups: dict[tuple[int, str], list[int]] = {}
     for place, row in enumerate(rows):
         meta = reader.rows[row]["meta"]
         circumstances = json.dumps([meta["camera"], meta["camera_pose"], meta["gripper"], meta["images"][image]])

@@ -1,63 +1,61 @@
-"""Labelled depth crops: what every network on crops learns from, whatever format they came in."""
+"""Labelled depth crops of published data sets."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
-Split = Literal["ordered", "random"] | str
+from trainer_job.data.examples import FeatureBatch
 
 
 @dataclass(frozen=True)
 class GraspCrops:
-    """images (N, h, w) float32 m (may be memory-mapped); depths (N,) of the gripper, m; labels (N,) bool; metric (N,) the
-    number behind the label; named: index sets that the data bring along (`<split>/train`, `<split>/val`); groups (N,): rows of
-    one group must stay on one side of a split (-1 throughout: not known); leans (N,): of suction, the angle of the
-    approach from the optical axis, rad."""
+    """images (N, h, w) float32 m (may be memory-mapped); poses (N, 2) float32: depth of the gripper, m, and lean of the
+    approach from the optical axis, rad (0 but for suction); metrics (N,) the numbers behind the labels, 1 above `threshold`.
+
+    rows (M,): of these, the ones that this is about. named: index sets that the data bring along (`<split>/train`,
+    `<split>/val`).
+    """
 
     images: np.ndarray
-    depths: np.ndarray
-    labels: np.ndarray
-    metric: np.ndarray
+    poses: np.ndarray
+    metrics: np.ndarray
+    threshold: float
+    rows: np.ndarray
     named: dict[str, np.ndarray]
-    groups: np.ndarray
-    leans: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.rows)
 
-    def split(self, kind: Split, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows to learn from and to validate on.
+    @property
+    def metric(self) -> np.ndarray:
+        return np.asarray(self.metrics[self.rows])
 
-        `ordered`: the first share of the rows validates, cut between groups; objects follow each other in the published files,
-        so this keeps objects apart. `random`: shuffled rows (or groups). Any other name: a split that the data bring along.
+    @property
+    def labels(self) -> np.ndarray:
+        return self.metric > self.threshold
+
+    def batch(self, rows: np.ndarray) -> FeatureBatch:
+        """Crops relative to the gripper, as those of outcomes are: see `tasks.gqcnn`."""
+        rows = self.rows[rows]
+        order, back = np.unique(rows, return_inverse=True)  # in the order of the file: memory maps read forwards
+        images = np.asarray(self.images[order], np.float32)[back] - self.poses[rows, :1, None]
+        labels = (self.metrics[rows] > self.threshold).astype(np.float32)
+        return FeatureBatch(torch.from_numpy(images[:, None]), torch.from_numpy(self.poses[rows]), torch.from_numpy(labels))
+
+    def split(self, kind: str, share: float, seed: int) -> tuple[GraspCrops, GraspCrops]:
+        """What is learned from and what is validated on.
+
+        `ordered`: the first share of the rows validates; objects follow each other in the published files, so this keeps
+        objects apart. `random`: shuffled rows. Any other name: a split that the data bring along.
         """
-        if kind not in ("ordered", "random"):
-            try:
-                return self.named[f"{kind}/train"], self.named[f"{kind}/val"]
-            except KeyError:
-                there = sorted({name.split("/")[0] for name in self.named})
-                raise ValueError(f"split: expected ordered, random or one of {there}, got {kind!r}") from None
-        groups = self.groups if self.groups.max(initial=-1) >= 0 else np.arange(len(self))
-        order = np.unique(groups)
-        if kind == "random":
-            order = np.random.default_rng(seed).permutation(order)
-        held = np.isin(groups, order[: max(1, round(share * len(order)))])
-        return np.flatnonzero(~held), np.flatnonzero(held)
-
-    def statistics(self) -> dict[str, float]:
-        """Counts, share of positives, and mean and deviation over all pixels of up to 10,000 images, m."""
-        rows = np.linspace(0, len(self) - 1, min(len(self), 10_000)).astype(int)
-        sample = np.asarray(self.images[rows], np.float64)
-        return {
-            "n": float(len(self)),
-            "positive_share": float(self.labels.mean()),
-            "image_mean": float(sample.mean()),
-            "image_std": float(sample.std()),
-            "depth_mean": float(self.depths.mean()),
-            "depth_std": float(self.depths.std()),
-            "metric_mean": float(self.metric.mean()),
-            "metric_std": float(self.metric.std()),
-        }
+        if kind in ("ordered", "random"):
+            order = self.rows if kind == "ordered" else np.random.default_rng(seed).permutation(self.rows)
+            held = np.sort(order[: max(1, round(share * len(order)))])
+            return replace(self, rows=np.setdiff1d(self.rows, held)), replace(self, rows=held)
+        if f"{kind}/train" not in self.named:
+            there = sorted({name.split("/")[0] for name in self.named})
+            raise ValueError(f"split: expected ordered, random or one of {there}, got {kind!r}")
+        return replace(self, rows=self.named[f"{kind}/train"]), replace(self, rows=self.named[f"{kind}/val"])

@@ -4,17 +4,37 @@ row, column, rotation of good grasps."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from shared.open_hand import AROUND
+from trainer_job.data.examples import TensorBatch
+from trainer_job.training.augmentation import Labels
 
 
 @dataclass(frozen=True)
-class HeatmapLabels:
-    """images (M, H, W, 3) uint8; which (N,) of them each grasp was made on; places (N, 2) float32 as row, column in pixels of
-    the picture; maps (N,) int64, the network's map that the grasp belongs to; success (N,) bool.
+class PictureBatch(TensorBatch):
+    """images (N, C, H, W), colours in 0..1, and what was tried in them.
+
+    window: side of what is cut out of them round a label to learn from; 0: as the recipe says."""
+
+    images: Tensor
+    labels: Labels
+    window: int = 0
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """images (M, H, W, 3) uint8; which (N,) of them each grasp was made on, rising; places (N, 2) float32 as row, column in
+    pixels of the picture; maps (N,) int64, the network's map that the grasp belongs to; success (N,) bool.
     fits (M, maps, h, w) uint8, where known: answers of geometry on the network's grid, of AROUND (see open_hand.py).
-    lenses (M, 3), where known: principal point (u, v) and focal length of each picture, in its pixels."""
+    lenses (M, 3), where known: principal point (u, v) and focal length of each picture, in its pixels.
+
+    A batch is of pictures that have labels, each with all of them."""
 
     images: np.ndarray
     which: np.ndarray
@@ -24,20 +44,36 @@ class HeatmapLabels:
     fits: np.ndarray | None = None
     lenses: np.ndarray | None = None
 
-    def __len__(self) -> int:
-        return len(self.which)
+    @cached_property
+    def pictures(self) -> np.ndarray:
+        """Those that have labels, rising."""
+        return np.unique(self.which)
 
-    def pick(self, rows: np.ndarray | slice) -> HeatmapLabels:
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def pick(self, rows: np.ndarray) -> Pictures:
         """These grasps on the same pictures."""
         return replace(self, which=self.which[rows], places=self.places[rows], maps=self.maps[rows], success=self.success[rows])
 
-    @property
-    def pictures(self) -> np.ndarray:
-        """The pictures that have labels, in rising order."""
-        return np.unique(self.which)
+    def batch(self, rows: np.ndarray) -> PictureBatch:
+        pictures = self.pictures[rows]
+        starts, ends = (np.searchsorted(self.which, pictures, side) for side in ("left", "right"))
+        some = self.pick(np.concatenate([np.arange(*span) for span in zip(starts, ends, strict=True)]))
+        images = torch.from_numpy(self.images[pictures]).permute(0, 3, 1, 2).float() / 255
+        labels = Labels(
+            torch.from_numpy(np.repeat(np.arange(len(pictures)), ends - starts)),
+            torch.from_numpy(some.places),
+            torch.from_numpy(some.maps),
+            torch.from_numpy(some.success.astype(np.float32)),
+            (images.shape[2], images.shape[3]),
+            None if self.fits is None else torch.from_numpy(self.fits[pictures]).float() / AROUND,
+            None if self.lenses is None else torch.from_numpy(self.lenses[pictures]).float(),
+        )
+        return PictureBatch(images, labels)
 
 
-def read(path: Path, rotations: int) -> HeatmapLabels:
+def read(path: Path, rotations: int) -> Pictures:
     """An npz of the published format; an array `success` (N,) may name failures. Raises ValueError for anything else."""
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -54,4 +90,4 @@ def read(path: Path, rotations: int) -> HeatmapLabels:
         raise ValueError(
             f"{path}: actions go beyond rows, columns and rotations {limits.tolist()}; check `rotations` of the recipe"
         )
-    return HeatmapLabels(images, np.arange(len(images)), cells[:, :2].astype(np.float32), cells[:, 2].astype(np.int64), success)
+    return Pictures(images, np.arange(len(images)), cells[:, :2].astype(np.float32), cells[:, 2].astype(np.int64), success)

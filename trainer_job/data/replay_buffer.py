@@ -1,43 +1,65 @@
-"""Which outcomes a round learns from and which it is tested on, and their views and labels."""
+"""Which outcomes are learned from and which are tested on, and their features and labels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
+from trainer_job.data.examples import Dataset, Examples
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import IndexEntry, OutcomeIndex
-from trainer_job.training.loop import Examples
 
-HELD_OUT_MOST = 4_000
+if TYPE_CHECKING:
+    from trainer_job.tasks import AnyTask
+
+log = logging.getLogger(__name__)
+
+Raw = TypeVar("Raw")
+
+MAX_HELD_OUT = 4_000
 """The newest held-out outcomes on which versions are compared: the task of today, in bounded time."""
 NEW_SHARE = 0.5
 """Most of a replay that outcomes since the last round may fill, when not all outcomes fit."""
 
 
+@dataclass(frozen=True)
+class TrainingData(Generic[Raw]):
+    """What is learned from, what is held out, and what the card says of the outcomes behind them."""
+
+    training: Dataset[Raw]
+    held_out: Dataset[Raw]
+    outcomes: dict[str, Any] = field(default_factory=dict)
+
+
 class ReplayBuffer:
-    """Learnable outcomes of a dataset, in the order in which they were stored."""
+    """Learnable outcomes of a dataset, in the order in which they were stored. refused: how many others, by reason."""
 
     def __init__(self, dataset: OutcomeIndex, cache: FeatureCache) -> None:
         self.dataset, self.cache = dataset, cache
         self.records: list[IndexEntry] = []
+        self.refused: Counter[str] = Counter()
         self._rows: list[int] = []
         self._scanned = 0
 
     def refresh(self) -> None:
-        """Takes in outcomes that were stored since; computes their views."""
+        """Takes in outcomes that were stored since; computes their features."""
         self.dataset.refresh()
         new = self.dataset.records[self._scanned :]
         self._scanned += len(new)
         for shard, members in groupby(new, lambda record: record.shard):
-            _, _, rows = self.cache.load(self.dataset.directory / shard)
-            view_row = {int(row): k for k, row in enumerate(rows)}
-            learnable = [r for r in members if not r.judge and r.row in view_row]
+            cached = self.cache.load(self.dataset.directory / shard)
+            self.refused += cached.refused
+            feature_row = {int(row): k for k, row in enumerate(cached.rows)}
+            learnable = [r for r in members if not r.judge and r.row in feature_row]
             self.records += learnable
-            self._rows += [view_row[r.row] for r in learnable]
+            self._rows += [feature_row[r.row] for r in learnable]
 
     def __len__(self) -> int:
         return len(self.records)
@@ -55,7 +77,7 @@ class ReplayBuffer:
 
     def held_out(self) -> np.ndarray:
         """Places of the newest outcomes of held-out scenes."""
-        return np.array([i for i, record in enumerate(self.records) if record.held_out], np.int64)[-HELD_OUT_MOST:]
+        return np.array([i for i, record in enumerate(self.records) if record.held_out], np.int64)[-MAX_HELD_OUT:]
 
     def select(self, places: np.ndarray) -> SampleRefs:
         """Where the outcomes at these places lie, for another process to load."""
@@ -73,7 +95,7 @@ class ReplayBuffer:
 
 @dataclass(frozen=True)
 class SampleRefs:
-    """Outcomes by shard and row of the shard's views, their labels, and the first and the last id."""
+    """Outcomes by shard and row of the shard's features, their labels, and the first and the last id."""
 
     shards: list[str]
     rows: list[int]
@@ -82,17 +104,59 @@ class SampleRefs:
 
 
 def examples(selection: SampleRefs, cache: FeatureCache, shards: Path) -> Examples:
-    """Views and labels of a selection, read shard by shard: an open memory map costs a file descriptor."""
-    views = np.zeros((len(selection.shards), *cache.learner.view_shape), cache.learner.view_dtype)
-    facts = np.zeros((len(selection.shards), cache.learner.facts), np.float32)
+    """Features and labels of a selection, read shard by shard: an open memory map costs a file descriptor."""
+    spec = cache.task.spec
+    features = np.zeros((len(selection.shards), *spec.shape), spec.dtype)
+    aux = np.zeros((len(selection.shards), spec.aux), np.float32)
     members: dict[str, list[int]] = {}
     for k, shard in enumerate(selection.shards):
         members.setdefault(shard, []).append(k)
     for shard, mine in members.items():
-        stored, beside, _ = cache.load(shards / shard)
+        cached = cache.load(shards / shard)
         rows = [selection.rows[k] for k in mine]
-        views[mine], facts[mine] = stored[rows], beside[rows]
-    return Examples(views, np.array(selection.labels, np.float32), facts)
+        features[mine], aux[mine] = cached.features[rows], cached.aux[rows]
+    return Examples(features, np.array(selection.labels, np.float32), aux)
+
+
+def read_shards(
+    task: AnyTask, folders: Sequence[Path], validation: Sequence[Path], cache: Path, most: int, seed: int
+) -> tuple[Examples, Examples, dict[str, Any]]:
+    """Outcomes of folders of shards as (to learn from, held out, what the card says of them).
+
+    most: the newest so many of each folder. Held out are whole scenes, or all of `validation`. cache: where features are kept.
+    Raises ValueError without outcomes to learn from.
+    """
+    buffers = [_open(folder, cache, task) for folder in folders]
+    learned = [(buffer, buffer.training(most, 0, seed)) for buffer in buffers]
+    test = [(buffer, buffer.held_out()) for buffer in buffers]
+    if validation:
+        unseen = [_open(folder, cache, task) for folder in validation]
+        learned = [(buffer, np.arange(len(buffer))[-most:]) for buffer in buffers]
+        test = [(buffer, np.arange(len(buffer))) for buffer in unseen]
+    count = sum(len(places) for _, places in learned)
+    refused = sum((buffer.refused for buffer in buffers), Counter[str]())
+    if count < 2:
+        why = f"; refused: {dict(refused)}" if refused else ": expected folders that hold shard-*/"
+        raise ValueError(f"no outcomes to learn from in {', '.join(map(str, folders))}{why}")
+    ids = [buffer.records[place].id for buffer, places in learned for place in places[[0, -1]] if len(places)]
+    outcomes = {"first": ids[0], "last": ids[-1], "count": count, "total": 0, "refused": dict(refused)}
+    outcomes |= {"held_out": sum(len(places) for _, places in test), "test_shards": bool(validation)}
+    return _gather(learned), _gather(test), outcomes
+
+
+def _open(folder: Path, cache: Path, task: AnyTask) -> ReplayBuffer:
+    name = folder.resolve().as_posix().replace("/", "_")
+    buffer = ReplayBuffer(OutcomeIndex(folder), FeatureCache(cache / "features" / name, task))
+    buffer.refresh()
+    counts = {"learnable": len(buffer), "stored": len(buffer.dataset), "refused": dict(buffer.refused)}
+    log.info("outcomes", extra={"folder": str(folder), **counts})
+    return buffer
+
+
+def _gather(parts: Sequence[tuple[ReplayBuffer, np.ndarray]]) -> Examples:
+    found = [buffer.examples(places) for buffer, places in parts]
+    features, labels, aux = ([getattr(each, name) for each in found] for name in ("features", "labels", "aux"))
+    return Examples(*(np.concatenate(arrays) for arrays in (features, labels, aux)))
 
 
 def shards_folder(data_dir: Path) -> Path:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from shared.networks.mobileunet import MobileUNet
 from shared.networks.rgb_input import RgbInput, factor_to, fit
 from shared.open_hand import fits
 from shared.shards import ShardReader, shard_folders
-from trainer_job.data.heatmap_labels import HeatmapLabels
-from trainer_job.data.outcome_index import is_held_out, scene_key
+from trainer_job.data.heatmap_labels import Pictures
+from trainer_job.data.outcome_index import read_records
 
 SAME_HEIGHT = 0.004
 """Tips this near to one of the network's heights, m, are at it."""
@@ -25,13 +26,16 @@ STRAIGHT = math.cos(math.radians(3))
 
 
 def read(
-    folders: Sequence[Path], kind: str, network: MobileUNet, pixels_per_metre: float | None = None, with_fits: bool = False
-) -> tuple[HeatmapLabels, HeatmapLabels]:
+    folders: Sequence[Path],
+    refusal: Callable[[Mapping[str, Any]], str | None],
+    network: MobileUNet,
+    pixels_per_metre: float | None = None,
+    with_fits: bool = False,
+) -> tuple[Pictures, Pictures]:
     """Grasps to learn from and held-out ones (whole scenes), on pictures in the network's size.
 
-    A grasp belongs to the map of the nearest angle. A network with tip heights learns only from what it can propose: straight
-    down, wide open, with the tips at one of its heights over the base plane. with_fits: also what geometry says of every cell.
-    Raises ValueError when nothing can be used.
+    A grasp belongs to the map of the nearest angle. refusal: why an outcome's meta is left out, if it is. with_fits: also what
+    geometry says of every cell. Raises ValueError when nothing can be used.
     """
     pictures: list[RgbInput] = []
     dense: list[np.ndarray] = []
@@ -39,19 +43,11 @@ def read(
     rows: list[tuple[int, float, float, int, bool, bool]] = []
     for shard in (shard for folder in folders for shard in shard_folders(folder)):
         reader, seen = ShardReader(shard), dict[int, int]()
+        records = read_records(shard)
         for index, outcome in reader.of_kind(GraspMeta):
-            meta = outcome.meta
-            if (
-                "rgb" not in outcome.images
-                or meta.grasp.kind != kind
-                or meta.contact_rule != "strict"
-                or meta.failure == "unreachable"
-            ):
+            if records[index].judge or refusal(reader.rows[index]["meta"]):
                 continue
-            which_map = map_of(meta, network)
-            if which_map is None:
-                continue
-            offset = reader.image_offset(index, "rgb")
+            meta, offset = outcome.meta, reader.image_offset(index, "rgb")
             if offset not in seen:
                 seen[offset] = len(pictures)
                 pictures.append(picture_of(np.asarray(outcome.images["rgb"]), meta, network, pixels_per_metre))
@@ -59,29 +55,29 @@ def read(
                 lenses.append(np.append(principal[0], focal))
                 if with_fits:
                     dense.append(_fits(outcome, pictures[-1], network))
-            picture = pictures[seen[offset]]
-            [(u, v)] = picture.to_picture(np.array([meta.grasp.center_px]))
-            if 0 <= u <= picture.size[1] - 1 and 0 <= v <= picture.size[0] - 1:
-                held = is_held_out(scene_key(outcome.id, meta.scene))
-                rows.append((seen[offset], v, u, which_map, meta.success, held))
+            [(u, v)] = pictures[seen[offset]].to_picture(np.array([meta.grasp.center_px]))
+            rows.append((seen[offset], v, u, cast(int, map_of(meta, network)), meta.success, records[index].held_out))
     if not rows or len({picture.image.shape for picture in pictures}) > 1:
         shapes = sorted({picture.image.shape for picture in pictures})
-        raise ValueError(
-            f"{', '.join(map(str, folders))}: expected {kind} outcomes with colour images of one shape, got {shapes}"
-        )
-    table = np.array(rows, np.float64)
+        raise ValueError(f"{', '.join(map(str, folders))}: expected outcomes with colour images of one shape, got {shapes}")
+    table = np.array(sorted(rows, key=lambda row: row[0]), np.float64)
     which, maps = table[:, 0].astype(np.int64), table[:, 3].astype(np.int64)
     images = np.stack([picture.image for picture in pictures])
     answers = np.stack(dense) if dense else None
-    labels = HeatmapLabels(images, which, table[:, 1:3].astype(np.float32), maps, table[:, 4] > 0, answers, np.stack(lenses))
+    labels = Pictures(images, which, table[:, 1:3].astype(np.float32), maps, table[:, 4] > 0, answers, np.stack(lenses))
     held_out = table[:, 5] > 0
     return labels.pick(~held_out), labels.pick(held_out)
 
 
+def nearest_rotation(angle: float, angles: Sequence[float]) -> int:
+    """Which of `angles` of a closing axis is nearest to `angle`, rad; an axis turned by pi is the same one."""
+    off = (angle - np.asarray(angles) + math.pi / 2) % math.pi - math.pi / 2
+    return int(np.abs(off).argmin())
+
+
 def map_of(meta: GraspMeta, network: MobileUNet) -> int | None:
     """The network's map that an executed grasp belongs to; None when the network cannot propose it."""
-    off = (meta.grasp.angle - np.asarray(network.angles) + math.pi / 2) % math.pi - math.pi / 2
-    rotation = int(np.abs(off).argmin())
+    rotation = nearest_rotation(meta.grasp.angle, network.angles)
     if not network.tip_heights:
         return rotation
     pose = meta.grasp.pose_base
@@ -95,7 +91,7 @@ def map_of(meta: GraspMeta, network: MobileUNet) -> int | None:
     return level * network.rotations + rotation
 
 
-def _fits(outcome: Outcome, picture: RgbInput, network: MobileUNet) -> np.ndarray:
+def _fits(outcome: Outcome[GraspMeta], picture: RgbInput, network: MobileUNet) -> np.ndarray:
     """(maps, h, w) uint8 on the network's grid over the picture."""
     meta = outcome.meta
     assert meta.camera is not None  # `map_of` found a pose in the base frame

@@ -1,27 +1,72 @@
-"""Pictures of recipes and data sets: loss curves, precision and recall, predictions and galleries, as PNG."""
+"""Pictures of runs and data sets as PNG: losses, reliability, precision and recall, predictions; and TensorBoard events."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from torch.utils.tensorboard import SummaryWriter
 
 from shared.rates import wilson
-from trainer_job.evaluation.plots import new_figure
+from trainer_job.evaluation.metrics import reliability
+from trainer_job.training.history import TrainingHistory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def draw_losses(history: Sequence[dict[str, float]], path: Path) -> None:
-    """Training and validation loss by epoch."""
+def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
+    """A figure without a window or global state, so that it may be drawn in any thread."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # seconds to load: not before it is needed
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def draw_loss(history: TrainingHistory, path: Path) -> None:
+    """Training loss by step and, where epochs were validated, their loss."""
     figure = new_figure()
     axes = figure.subplots()
-    epochs = np.arange(1, len(history) + 1)
-    axes.plot(epochs, [each["training_loss"] for each in history], "o-", markersize=3, label="training")
-    axes.plot(epochs, [each["loss"] for each in history], "o-", markersize=3, label="validation")
-    axes.set(xlabel="epoch", ylabel="loss, nats")
+    axes.plot(history.steps, history.loss, label="training")
+    validated = [epoch for epoch in history.epochs if "loss" in epoch]
+    if validated:
+        axes.plot([epoch["step"] for epoch in validated], [epoch["loss"] for epoch in validated], "o-", label="validation")
+        axes.legend()
+    axes.set(xlabel="step", ylabel="loss, nats", ylim=(0, None))
     axes.grid(alpha=0.3)
-    axes.legend()
     figure.savefig(path, dpi=100)
+
+
+def draw_reliability(labels: np.ndarray, probabilities: dict[str, np.ndarray], path: Path) -> None:
+    """Predicted against observed success of several versions; the size of a mark tells how many outcomes it stands for."""
+    figure = new_figure(5, 5)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    for name, values in probabilities.items():
+        bins = reliability(labels, values)
+        axes.plot(bins.predicted, bins.observed, linewidth=0.8)
+        axes.scatter(bins.predicted, bins.observed, s=10 + 200 * bins.count / max(bins.count.sum(), 1), alpha=0.7)
+        axes.plot([], [], "o", color=axes.lines[-1].get_color(), label=f"{name}: ECE {bins.error:.3f}")
+    axes.set(xlabel="predicted probability of success", ylabel="observed", xlim=(0, 1), ylim=(0, 1))
+    axes.legend(loc="upper left")
+    figure.savefig(path, dpi=100)
+
+
+def write_tensorboard(folder: Path, history: TrainingHistory, metrics: dict[str, dict[str, float]]) -> None:
+    """Loss by step, figures of validated epochs and, at the last step, metrics by version."""
+    last = history.steps[-1] if history.steps else 0
+    with SummaryWriter(str(folder)) as writer:
+        for step, loss in zip(history.steps, history.loss, strict=True):
+            writer.add_scalar("train/loss", loss, step)
+        for epoch in history.epochs:
+            for name, value in epoch.items():
+                writer.add_scalar(f"epoch/{name}", value, int(epoch["step"]))
+        for who, values in metrics.items():
+            for name, value in values.items():
+                writer.add_scalar(f"held_out/{name}/{who}", value, last)
 
 
 def draw_crops(images: np.ndarray, labels: np.ndarray, quality: np.ndarray | None, path: Path, columns: int = 5) -> None:

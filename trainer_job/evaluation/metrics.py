@@ -6,10 +6,11 @@ labels: (N,) 0 or 1. probabilities: (N,) in 0..1. logits: (N,) any finite number
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_expit
 
 CALIBRATION_BINS = 15
 TEMPERATURES = (0.2, 10.0)
@@ -20,13 +21,38 @@ LOG_TEMPERATURE_SPREAD = 0.5
 
 def sigmoid(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Probabilities of logits / temperature, without overflow."""
-    return 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64) / temperature))
+    probabilities: np.ndarray = expit(np.asarray(logits, np.float64) / temperature)
+    return probabilities
 
 
 def log_losses(labels: np.ndarray, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """(N,) negative log-likelihood of each label, nats."""
     z = np.asarray(logits, np.float64) / temperature
-    return np.logaddexp(0.0, np.where(np.asarray(labels) > 0.5, -z, z))
+    losses: np.ndarray = -log_expit(np.where(np.asarray(labels) > 0.5, z, -z))
+    return losses
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What held-out examples say of a network. losses (N,): of each, nats; their mean is what the best epoch is chosen by.
+
+    labels, logits (N,): of success; empty for a network that gives no probabilities of it. figures: of the task's own.
+    """
+
+    losses: np.ndarray
+    labels: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    logits: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    figures: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def loss(self) -> float:
+        return float(self.losses.mean()) if len(self.losses) else math.nan
+
+    def metrics(self, temperature: float = 1.0) -> dict[str, float]:
+        """Of probabilities at a temperature, if there are any, and the task's own figures."""
+        if len(self.labels) or not len(self.losses):
+            return binary_metrics(self.labels, self.logits, temperature) | self.figures
+        return {"n": float(len(self.losses)), "loss": self.loss, **self.figures}
 
 
 def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
@@ -72,28 +98,23 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIB
     return Reliability(predicted, observed, count[held])
 
 
-def brier(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean squared error of the probability."""
-    return float(np.mean((np.asarray(probabilities) - np.asarray(labels)) ** 2))
-
-
 def binary_metrics(labels: np.ndarray, logits: np.ndarray, temperature: float = 1.0) -> dict[str, float]:
     """ap, auc, brier, ece, log_loss, base_rate, accuracy and n; those that need both kinds of labels are left out without."""
     labels = np.asarray(labels, np.float64)
     if not len(labels):
         return {"n": 0.0}
+    from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score  # seconds to load
+
     probabilities = sigmoid(logits, temperature)
     metrics = {
         "n": float(len(labels)),
         "base_rate": float(labels.mean()),
-        "brier": brier(labels, probabilities),
+        "brier": float(brier_score_loss(labels, probabilities, pos_label=1)),
         "ece": reliability(labels, probabilities).error,
         "log_loss": float(log_losses(labels, logits, temperature).mean()),
         "accuracy": float(np.mean((probabilities >= 0.5) == (labels > 0.5))),
     }
     if 0 < labels.mean() < 1:
-        from sklearn.metrics import average_precision_score, roc_auc_score  # seconds to load: not before it is needed
-
         metrics["ap"] = float(average_precision_score(labels, probabilities))
         metrics["auc"] = float(roc_auc_score(labels, probabilities))
     return metrics

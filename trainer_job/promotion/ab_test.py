@@ -18,7 +18,7 @@ import numpy as np
 from grasp_client.contract import SceneRequest
 from shared.rates import rate_with_interval
 from trainer_job.data.outcome_index import JUDGE_PREFIX, IndexEntry
-from trainer_job.tasks.registry import LEARNERS
+from trainer_job.training.recipe import recipe_of_model
 
 BETTER_SHARE = 0.62
 """Share of the decided pairs that a candidate worth having wins: +5 points at a success rate of 80 to 90 %."""
@@ -105,7 +105,7 @@ class AbTest:
             object_set=self.object_set,
             profile=self.profile,
             purpose="judge",
-            planner=LEARNERS[self.model].planner,
+            planner=recipe_of_model(self.model).planner or "auto",
             model_version=self.champion if arm == "champion" else self.candidate,
         )
 

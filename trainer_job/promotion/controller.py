@@ -16,6 +16,7 @@ from trainer_job.data.outcome_index import IndexEntry, OutcomeIndex, in_service
 from trainer_job.promotion.ab_test import AbTest, rule
 from trainer_job.promotion.publish import offline_decision, pending_versions, promote, reject
 from trainer_job.promotion.rollback_monitor import next_look
+from trainer_job.tasks import AnyTask
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +34,15 @@ class PromotionController:
 
     def __init__(
         self,
-        model: str,
+        task: AnyTask,
         registry: Registry,
         lock: threading.Lock,
         dataset: OutcomeIndex,
         tickets: SceneRequestStream,
         settings: TrainerSettings,
     ) -> None:
-        self.model, self.registry, self.lock = model, registry, lock
+        self.task, self.registry, self.lock = task, registry, lock
+        self.model = task.recipe.name
         self.dataset, self.tickets, self.settings = dataset, tickets, settings
         self.trial: AbTest | None = None
         self._seen = 0
@@ -61,7 +63,7 @@ class PromotionController:
 
     def decide(self, version: int) -> None:
         """The gate's word on a new candidate: rejected, promoted, or passed on to the judge."""
-        decision = offline_decision(self.registry, self.model, version)
+        decision = offline_decision(self.registry, self.task, version)
         record = decision.as_json()
         with self.lock:
             if not decision.promote:

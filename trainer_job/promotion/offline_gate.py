@@ -1,4 +1,4 @@
-"""Whether a candidate may take the champion's place by held-out outcomes alone: pure functions, and the rule for the card."""
+"""Whether a candidate may take the champion's place by held-out examples alone: pure functions, and the rule for the card."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from trainer_job.evaluation.metrics import binary_metrics, fit_temperature, log_losses
+from trainer_job.evaluation.metrics import Evaluation, fit_temperature, log_losses
 
-LEAST_HELD_OUT = 30
-MOST_AP_LOST = 0.02
+MIN_HELD_OUT = 30
+"""Fewest held-out examples on which a trained champion may be replaced."""
+MAX_AP_LOST = 0.02
+"""Most by which a candidate's average precision may be lower."""
 RULE = (
     "promoted unless worse on the same held-out outcomes: mean difference in log-loss (both calibrated on them) at most one "
-    f"standard error above zero, and AP at most {MOST_AP_LOST} lower; "
-    f"a trained champion yields only on {LEAST_HELD_OUT} outcomes or more"
+    f"standard error above zero, and AP at most {MAX_AP_LOST} lower; "
+    f"a trained champion yields only on {MIN_HELD_OUT} outcomes or more"
 )
 
 
@@ -41,30 +43,34 @@ class GateDecision:
         return {"action": "promoted" if self.promote else "rejected", "reason": self.reason, "rule": RULE}
 
 
-def compare(labels: np.ndarray, champion: np.ndarray, candidate: np.ndarray) -> GateComparison:
-    """Compares two versions' logits (N,); both calibrated on these outcomes, so that neither is favoured."""
-    temperatures = [fit_temperature(labels, logits) for logits in (champion, candidate)]
-    losses = [log_losses(labels, logits, t) for logits, t in zip((champion, candidate), temperatures, strict=True)]
+def compare(champion: Evaluation, candidate: Evaluation) -> GateComparison:
+    """Compares two versions; both calibrated on these outcomes where they give probabilities, so that neither is favoured."""
+    both = (champion, candidate)
+    temperatures = [fit_temperature(each.labels, each.logits) for each in both]
+    losses = [
+        log_losses(each.labels, each.logits, temperature) if len(each.labels) else each.losses
+        for each, temperature in zip(both, temperatures, strict=True)
+    ]
     differences = losses[1] - losses[0]
     many = len(differences) > 1
     return GateComparison(
-        outcomes=len(labels),
+        outcomes=len(differences),
         difference=float(differences.mean()) if len(differences) else 0.0,
         standard_error=float(differences.std(ddof=1) / np.sqrt(len(differences))) if many else 0.0,
-        champion=binary_metrics(labels, champion, temperatures[0]),
-        candidate=binary_metrics(labels, candidate, temperatures[1]),
+        champion=champion.metrics(temperatures[0]),
+        candidate=candidate.metrics(temperatures[1]),
     )
 
 
 def decide(comparison: GateComparison, champion_trained: bool) -> GateDecision:
     """Applies RULE. A champion that has learned nothing yet yields to any candidate that is not worse on what there is."""
     n = comparison.outcomes
-    if champion_trained and n < LEAST_HELD_OUT:
-        return GateDecision(False, f"only {n} held-out outcomes, {LEAST_HELD_OUT} are needed to replace a trained champion")
+    if champion_trained and n < MIN_HELD_OUT:
+        return GateDecision(False, f"only {n} held-out outcomes, {MIN_HELD_OUT} are needed to replace a trained champion")
     figures = f"log-loss {comparison.difference:+.4f} ± {comparison.standard_error:.4f} on {n} held-out outcomes"
     if comparison.difference > comparison.standard_error:
         return GateDecision(False, f"worse: {figures}")
     lost = comparison.champion.get("ap", 0.0) - comparison.candidate.get("ap", 0.0)
-    if champion_trained and lost > MOST_AP_LOST:
+    if champion_trained and lost > MAX_AP_LOST:
         return GateDecision(False, f"worse: AP {lost:.3f} lower; {figures}")
     return GateDecision(True, f"not worse: {figures}")

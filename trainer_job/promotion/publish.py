@@ -16,24 +16,24 @@ from torch import nn
 from shared.networks import build_network
 from shared.registry import ModelCard, Registry
 from trainer_job.evaluation.assessment import Assessment
-from trainer_job.promotion.offline_gate import GateComparison, GateDecision, decide
-from trainer_job.tasks.base import Learner
+from trainer_job.promotion.offline_gate import GateComparison, GateDecision
+from trainer_job.tasks import AnyTask
 
 log = logging.getLogger(__name__)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-UNDECIDED_MOST = 3
+MAX_PENDING = 3
 """Only the newest versions can be undecided: each is decided on before the next is made."""
 UNTRAINED = "random initialisation: nothing has been learned yet, version 2 is the first that has"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a round made, before it is known whether it is any good. learner: of this network. parent: the champion that it is
+    """What a run made, before it is known whether it is any good. task: of this network. parent: the champion that it is
     compared with. training: how it was trained, for the card."""
 
     network: nn.Module
-    learner: Learner
+    task: AnyTask
     parent: int | None
     assessment: Assessment
     outcomes: dict[str, Any]
@@ -70,28 +70,23 @@ def git_commit() -> str | None:
     return reply.stdout.strip() or None
 
 
-def seed_registry(registry: Registry, shipped: Path, learner: Learner, seed: int) -> None:
-    """Fills what is missing: the shipped champions of all models, and for `learner` at least a random initialisation."""
+def seed_registry(registry: Registry, shipped: Path, task: AnyTask, seed: int) -> None:
+    """Fills what is missing: the shipped champions of all models, and for the model of `task` at least a random
+    initialisation."""
     source = Registry(shipped)
     for name in source.names():
         version = source.champion(name)
         if version is not None and registry.champion(name) is None:
             _first_version(registry, name, source.read_weights(name, version), source.card(name, version))
             log.info("registry starts from shipped weights", extra={"model": name, "shipped_version": version})
-    if registry.champion(learner.name) is None:
+    name = task.recipe.name
+    if registry.champion(name) is None:
         torch.manual_seed(seed)
-        card = ModelCard(
-            name=learner.name,
-            architecture=learner.architecture,
-            parameters=learner.parameters,
-            git_commit=git_commit(),
-            seeds={"initialisation": seed},
-            outcomes={"first": None, "last": None, "count": 0, "total": 0},
-            note=UNTRAINED,
-            **sight(learner),
-        )
-        _first_version(registry, learner.name, weights_of(learner.build()), card)
-        log.info("registry starts from a random initialisation", extra={"model": learner.name})
+        weights = weights_of(task.build())
+        outcomes = {"first": None, "last": None, "count": 0, "total": 0}
+        fields = {"seeds": {"initialisation": seed}, "outcomes": outcomes, "note": UNTRAINED}
+        _first_version(registry, name, weights, ModelCard.model_validate({**_identity(task), **fields}))
+        log.info("registry starts from a random initialisation", extra={"model": name})
 
 
 def _first_version(registry: Registry, name: str, weights: bytes, card: ModelCard) -> None:
@@ -102,45 +97,45 @@ def _first_version(registry: Registry, name: str, weights: bytes, card: ModelCar
     registry.promote(name, versions[0])
 
 
-def publish_candidate(registry: Registry, trained: Trained, simulated: dict[str, Any] | None = None) -> int:
-    """Stores a round's network as the next version. simulated: how the champion has done so far, to be compared with."""
-    assessment, learner = trained.assessment, trained.learner
-    card = ModelCard(
-        name=learner.name,
-        architecture=learner.architecture,
-        parameters=learner.parameters,
-        parent=trained.parent,
-        git_commit=git_commit(),
-        seeds={"round": trained.seed},
-        outcomes=trained.outcomes,
-        metrics=assessment.metrics,
-        calibration={"kind": "temperature", "value": assessment.temperature},
-        comparison=assessment.comparison and assessment.comparison.as_json(),
-        champion_simulated=simulated,
-        training=trained.training,
-        **sight(learner),
-    )
-    return registry.publish(learner.name, weights_of(trained.network), card)
+def publish(registry: Registry, trained: Trained, simulated: dict[str, Any] | None = None) -> int:
+    """Stores a trained network as the next version. simulated: how the champion has done so far, to be compared with."""
+    task, assessment = trained.task, trained.assessment
+    fields = {
+        "parent": trained.parent,
+        "seeds": {"training": trained.seed},
+        "outcomes": trained.outcomes,
+        "metrics": assessment.candidate.metrics(assessment.temperature),
+        "calibration": {"kind": "temperature", "value": assessment.temperature} if len(assessment.candidate.labels) else {},
+        "comparison": assessment.comparison and assessment.comparison.as_json(),
+        "champion_simulated": simulated,
+        "training": trained.training,
+    }
+    card = task.complete(ModelCard.model_validate({**_identity(task), **fields}), registry)
+    return registry.publish(task.recipe.name, weights_of(trained.network), card)
 
 
-def sight(learner: Learner) -> dict[str, Any]:
-    """What the card says of how the network sees the world: whoever serves it needs it."""
-    return {"kind": learner.kind, "view": learner.view} if learner.view else {}
+def _identity(task: AnyTask) -> dict[str, Any]:
+    """What the card says of the network and of how it sees the world, which whoever serves it needs; and of this program."""
+    recipe = task.recipe
+    seen = {"kind": recipe.kind, "view": recipe.view} if recipe.view else {}
+    names = {"name": recipe.name, "architecture": recipe.architecture, "parameters": recipe.parameters}
+    return {**names, "git_commit": git_commit(), **seen}
 
 
 def pending_versions(registry: Registry, name: str) -> list[int]:
     """Versions of which nothing was decided because the trainer died in between; their cards hold all that is needed."""
-    cards = (registry.card(name, version) for version in registry.versions(name)[-UNDECIDED_MOST:])
+    cards = (registry.card(name, version) for version in registry.versions(name)[-MAX_PENDING:])
     return [card.version for card in cards if getattr(card, "comparison", None) and not card.decisions]
 
 
-def offline_decision(registry: Registry, name: str, version: int) -> GateDecision:
-    """What the gate says to a published candidate, from its card alone."""
+def offline_decision(registry: Registry, task: AnyTask, version: int) -> GateDecision:
+    """What the offline gate says to a published candidate, from its card alone."""
+    name = task.recipe.name
     card = registry.card(name, version)
-    if card.parent is None:
-        raise ValueError(f"{name} version {version} was not made by a round: there is nothing to compare it with")
-    comparison = GateComparison(**card.comparison)  # type: ignore[attr-defined]
-    return decide(comparison, is_trained(registry.card(name, card.parent)))
+    comparison = (card.model_extra or {}).get("comparison")
+    if card.parent is None or comparison is None:
+        raise ValueError(f"{name} version {version} was not made beside a champion: there is nothing to compare it with")
+    return task.gate(GateComparison(**comparison), is_trained(registry.card(name, card.parent)))
 
 
 def promote(registry: Registry, name: str, version: int, record: dict[str, Any]) -> None:

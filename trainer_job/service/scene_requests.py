@@ -15,7 +15,7 @@ from shared.durable import replace_file
 from shared.settings import TrainerSettings
 from shared.streams import SceneRequestStream
 from trainer_job.data.outcome_index import REVISIT_PREFIX, IndexEntry
-from trainer_job.tasks.registry import LEARNERS
+from trainer_job.training.recipe import recipe_of_model
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class SceneRequestIssuer:
         self._failed: deque[SceneRef] = deque(maxlen=FAILED_KEPT)
         # `auto` is `dense` wherever that can plan: another model must be asked for to gain experience of its own.
         serving = settings.planner == "auto" and settings.model != "dense"
-        self.planner = LEARNERS[settings.model].planner if serving else settings.planner
+        self.planner = (recipe_of_model(settings.model).planner if serving else None) or settings.planner
 
     def learn(self, records: Iterable[IndexEntry]) -> None:
         """Remembers scenes in which the best grasp failed, to come back to a share of them."""

@@ -28,10 +28,10 @@ from trainer_job.promotion.controller import PromotionController
 from trainer_job.promotion.publish import REPOSITORY, seed_registry
 from trainer_job.service.coordinator import COLLECTING, JUDGING, Coordinator
 from trainer_job.service.scene_requests import SceneRequestIssuer
-from trainer_job.tasks.registry import LEARNERS
+from trainer_job.tasks import task_of_model
 from trainer_job.training.distributed import DistContext
 from trainer_job.training.loop import Interrupted
-from trainer_job.training.round import RoundPlan, finish_round, learner_of, plan_round, train_round, trained_on
+from trainer_job.training.round import RoundPlan, finish_round, plan_round, task_of_version, train_round, trained_on
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,10 @@ class Trainer:
     def __init__(self, settings: TrainerSettings, ranks: DistContext, stopping: Callable[[], bool]) -> None:
         if settings.redis_url is None:
             raise SystemExit("the trainer needs the queue: set REDIS_URL or --redis-url, e.g. redis://127.0.0.1:6379/0")
+        try:
+            task = task_of_model(settings.model)
+        except ValueError as error:
+            raise SystemExit(f"MODEL or --model: {error}") from None
         self.settings, self.ranks, self.stopping = settings, ranks, stopping
         client = connect(settings.redis_url)
         shards = shards_folder(settings.data_dir)
@@ -63,13 +67,13 @@ class Trainer:
         self.ingest = IngestThread(ingest)
         self.registry = Registry(settings.models_dir)
         shipped = settings.shipped_models_dir or REPOSITORY / "models"
-        seed_registry(self.registry, shipped, LEARNERS[settings.model], settings.seed)
-        self.library = ReplayBuffer(OutcomeIndex(shards), view_cache(settings, self.registry))
+        seed_registry(self.registry, shipped, task, settings.seed)
+        self.library = ReplayBuffer(OutcomeIndex(shards), feature_cache(settings, self.registry))
         self.lock = threading.Lock()
         stream = SceneRequestStream(client)
         tickets = SceneRequestIssuer(stream, settings.data_dir / "tickets.json", settings)
         self.attendant = Coordinator(client, self.registry, self.lock, tickets, self.library.dataset, ingest, settings.model)
-        self.decisions = PromotionController(settings.model, self.registry, self.lock, self.library.dataset, stream, settings)
+        self.decisions = PromotionController(task, self.registry, self.lock, self.library.dataset, stream, settings)
         self.rounds = 0
 
     def run(self) -> None:
@@ -112,9 +116,9 @@ class Trainer:
         log.info("round begins", extra={"from_version": plan.parent, "outcomes": len(plan.selection.labels)})
         self.ranks.broadcast(plan)
         cache, shards = self.library.cache, self.library.dataset.directory
-        network, curves = train_round(plan, self.registry, cache, shards, self.ranks, self.stopping, self._progress)
+        network, history = train_round(plan, self.registry, cache, shards, self.ranks, self.stopping, self._progress)
         runs = self.settings.data_dir / "runs"
-        version = finish_round(plan, network, curves, self.library, self.registry, runs, self.ranks)
+        version = finish_round(plan, network, history, self.library, self.registry, runs, self.ranks)
         card = self.registry.card(self.settings.model, version)
         figures = {name: round(value, 4) for name, value in card.metrics.items()}
         log.info("round ends", extra={"version": version, "seconds": round(time.monotonic() - start, 1), **figures})
@@ -126,9 +130,10 @@ class Trainer:
         log.debug("training", extra={"step": step, "steps": steps, "loss": round(loss, 4)})
 
 
-def view_cache(settings: TrainerSettings, registry: Registry) -> FeatureCache:
-    """Views as the champion sees the world."""
-    return FeatureCache(settings.data_dir / "views", learner_of(registry, settings.model, registry.champion(settings.model)))
+def feature_cache(settings: TrainerSettings, registry: Registry) -> FeatureCache:
+    """Features as the champion sees the world."""
+    champion = registry.champion(settings.model)
+    return FeatureCache(settings.data_dir / "features", task_of_version(registry, settings.model, champion))
 
 
 def follow(settings: TrainerSettings, ranks: DistContext, stopping: Callable[[], bool]) -> None:
@@ -137,7 +142,7 @@ def follow(settings: TrainerSettings, ranks: DistContext, stopping: Callable[[],
     plan: RoundPlan | str | None
     while (plan := ranks.broadcast("")) is not None:
         if isinstance(plan, RoundPlan):
-            cache = view_cache(settings, registry)  # rank 0 has filled the registry before it plans
+            cache = feature_cache(settings, registry)  # rank 0 has filled the registry before it plans
             train_round(plan, registry, cache, shards_folder(settings.data_dir), ranks, stopping)
 
 

@@ -1,128 +1,228 @@
-"""What a network of the loop sees of an outcome, which outcomes it learns from, and how its input is disturbed in training."""
+"""What every network has to say about how it learns: what it sees of an outcome, its loss, augmentation, metrics and gate."""
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypeVar
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from grasp_client.contract import GraspMeta, Outcome
 from shared.networks import build_network
-from shared.networks.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN, outcome_patches
-from shared.registry import ModelCard
+from shared.registry import ModelCard, Registry
+from trainer_job.data.examples import Dataset, Examples, FeatureBatch, TensorBatch, in_order
+from trainer_job.data.feature_cache import FeatureSpec
+from trainer_job.data.replay_buffer import TrainingData, read_shards
+from trainer_job.evaluation.metrics import Evaluation, log_losses
+from trainer_job.promotion import offline_gate
+from trainer_job.promotion.offline_gate import GateComparison, GateDecision
+from trainer_job.training.recipe import TrainingRecipe
 
-Self = TypeVar("Self", bound="Learner")
+Self = TypeVar("Self", bound="TrainingTask[Any, Any]")
+Raw = TypeVar("Raw")
+"""Batches as they are read."""
+B = TypeVar("B", bound=TensorBatch)
+"""Batches as the network learns from them."""
 
-WHITE_NOISE = 0.001
-"""Standard deviation of independent height noise per cell, m."""
-SMOOTH_NOISE = 0.002
-"""Standard deviation of height noise that neighbouring cells share, m."""
-TIP_NOISE = 0.001
-"""Standard deviation of the error of the tip's height, the same for a whole view, m."""
+MAX_TILT = math.radians(20)
+"""Default of the most that an approach may lean from straight down, rad, for features that show the fingers as if they were
+vertical: at 20 degrees a finger is 7 mm off 2 cm above its tip, as much as its thickness."""
 
 
-@dataclass(frozen=True)
-class Learner:
-    """The jaw scorer in the hand's frame. `name` is that of its model in the registry, `planner` of who serves it, `view` of
-    how the network sees the world (kept in its card), `view_name` of the cache; `image` names what is looked at.
+class TrainingTask(ABC, Generic[Raw, B]):
+    """How networks of some architectures learn. Made from a recipe; `of` gives the task of a published version."""
 
-    What the network sees of an outcome is an array of `view_shape`, and `facts` numbers beside it.
-    """
-
-    name: str = "dense"
-    planner: str = "dense"
-    architecture: str = "dense"
-    parameters: dict[str, Any] = field(default_factory=dict)
-    kind: str = "parallel_jaw"
-    view: dict[str, float] = field(default_factory=dict)
-    view_name: str = "hand-frame-2"
-    view_shape: tuple[int, ...] = (CHANNELS, ROWS, COLUMNS)
-    view_dtype: str = "float16"
-    facts: int = 0
-    image: str = "depth"
+    architectures: ClassVar[tuple[str, ...]]
     outcome_kind: ClassVar[str] = GraspMeta.kind
+    image: ClassVar[str] = "depth"
+    max_tilt: float = MAX_TILT
+    evaluated_at_once: ClassVar[int] = 256
+    one_process: ClassVar[bool] = False
+    """Whether several processes cannot share its gradients."""
 
-    patches = staticmethod(outcome_patches)
-    """(depth, camera, camera_pose, grasps, gripper) -> (N, *view_shape): what the network sees of grasps on one image."""
+    def __init__(self, recipe: TrainingRecipe) -> None:
+        if recipe.architecture not in self.architectures:
+            expected = " or ".join(self.architectures)
+            raise ValueError(f"{recipe.name} is a network {recipe.architecture!r}: expected {expected}")
+        self.recipe = recipe
 
     def of(self: Self, card: ModelCard) -> Self:
-        """This learner for the network of a version: its parameters, and where they matter to it, another view.
-
-        Raises ValueError for a network that it cannot train.
-        """
-        if card.architecture not in self.trainable:
-            raise ValueError(
-                f"{card.name} version {card.version} is a network {card.architecture!r}: expected {' or '.join(self.trainable)}"
-            )
-        return replace(self, architecture=card.architecture, parameters=card.parameters)
-
-    @property
-    def trainable(self) -> tuple[str, ...]:
-        """Architectures that this learner can train."""
-        return (self.architecture,)
+        """This task for the network of a version. Raises ValueError for a network that it cannot train."""
+        view = (card.model_extra or {}).get("view") or self.recipe.view
+        changes = {"architecture": card.architecture, "parameters": card.parameters, "view": view}
+        try:
+            return type(self)(self.recipe.model_copy(update=changes))
+        except ValueError as error:
+            raise ValueError(f"{card.name} version {card.version}: {error}") from error
 
     def build(self) -> nn.Module:
-        return build_network(self.architecture, self.parameters)
+        """A freshly initialised network."""
+        return build_network(self.recipe.architecture, self.recipe.parameters)
 
-    def learnable(self, meta: Mapping[str, Any]) -> bool:
-        """Whether an outcome's meta (plain JSON) tells what a grasp of this kind on a depth image led to, by the strict rule.
+    @cached_property
+    def outline(self) -> Any:
+        """The network without its weights, for what its parameters say of its input and output."""
+        with torch.device("meta"):
+            return self.build()
 
-        An unreachable pose says nothing about the grasp: the hand never got there.
-        """
-        grasp = meta["grasp"]
-        return (
-            grasp["kind"] == self.kind
-            and self.image in meta["images"]
-            and meta["camera"] is not None
-            and grasp["pose_camera"] is not None
-            and (grasp["width"] is not None or self.kind == "suction")
-            and meta["contact_rule"] == "strict"
-            and meta["failure"] != "unreachable"
-        )
+    def prepare(self, network: nn.Module, registry: Registry) -> None:
+        """Fills in what is not learned but taken over. Raises ValueError where that is missing."""
 
-    def views(self, outcomes: Sequence[Outcome]) -> tuple[np.ndarray, np.ndarray]:
-        """(N, *view_shape) and (N, facts) of attempts on one image, by one camera and gripper.
+    # What the network sees of an outcome
+
+    @property
+    @abstractmethod
+    def spec(self) -> FeatureSpec:
+        """The arrays that `features` gives. Raises ValueError for a task that learns from other data."""
+
+    @abstractmethod
+    def features(self, outcomes: Sequence[Outcome[GraspMeta]]) -> tuple[np.ndarray, np.ndarray]:
+        """(N, *spec.shape) and (N, spec.aux) of attempts on one image, by one camera and gripper.
 
         Raises ValueError when the image cannot be used.
         """
-        meta = outcomes[0].meta
-        if meta.camera is None:
-            raise ValueError("expected outcomes with a camera")
-        pose = None if meta.camera_pose is None else np.asarray(meta.camera_pose, dtype=float)
-        grasps = [outcome.meta.grasp for outcome in outcomes]
-        patches = self.patches(depth_metres(outcomes[0]), meta.camera, pose, grasps, meta.gripper)
-        return patches, np.zeros((len(grasps), 0), np.float32)
 
-    def logits(self, network: nn.Module, views: Tensor, facts: Tensor) -> Tensor:
-        """(N,) logits of success; views (N, *view_shape) and facts (N, F) float32 on the network's device."""
-        return network(views)
+    def refusal(self, meta: Mapping[str, Any]) -> str | None:
+        """Why an outcome's meta (plain JSON) teaches this network nothing; None when it does.
 
-    def augment(self, views: Tensor, facts: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Disturbs heights as a real camera does, and mirrors: a jaw and the physics know no left or right.
-
-        views: (N, CHANNELS, ROWS, COLUMNS). The fingers' footprint is symmetric, so mirroring leaves it as it is.
+        The strict rule alone says whether a grasp held. An unreachable pose says nothing about the grasp: the hand never got
+        there. An approach beyond `max_tilt` looks to the network like another one.
         """
-        count, device = len(views), views.device
-        size = (count, 1, ROWS, COLUMNS)
-        coarse = torch.randn((count, 1, ROWS // 4, COLUMNS // 4), generator=generator, device=device)
-        smooth = nn.functional.interpolate(coarse, size=(ROWS, COLUMNS), mode="bilinear", align_corners=False)
-        amount = torch.rand((count, 1, 1, 1), generator=generator, device=device)  # from clean to noisy cameras
-        noise = WHITE_NOISE * torch.randn(size, generator=generator, device=device) + SMOOTH_NOISE * smooth
-        tip = TIP_NOISE * torch.randn((count, 1, 1, 1), generator=generator, device=device)
-        near = (views[:, :1] + (amount * noise + tip) / SPAN).clamp(-1, 1)
-        far = (views[:, 3:4] + tip / FAR_SPAN).clamp(-1, 1)
-        disturbed = torch.cat([near, views[:, 1:3], far, views[:, 4:]], dim=1)
-        for axis in (2, 3):
-            mirror = torch.rand((count, 1, 1, 1), generator=generator, device=device) < 0.5
-            disturbed = torch.where(mirror, disturbed.flip(axis), disturbed)
-        return disturbed, facts
+        if meta["grasp"]["kind"] != self.recipe.kind:
+            return "gripper"
+        if self.image not in meta["images"]:
+            return "image"
+        if meta["contact_rule"] != "strict":
+            return "contact_rule"
+        if meta["failure"] == "unreachable":
+            return "unreachable"
+        return "approach" if tilt_of(meta) > self.max_tilt else None
+
+    # The data of a recipe
+
+    def read(self, folders: Sequence[Path], validation: Sequence[Path], cache: Path, most: int) -> TrainingData[Raw]:
+        """What a recipe learns from and is validated on; `most`: newest outcomes of each folder of shards.
+
+        Raises ValueError when it is not there or not of the recipe's format.
+        """
+        if self.recipe.data.format != "shards":
+            raise ValueError(f"task {self.recipe.task} reads no data of the format {self.recipe.data.format!r}")
+        return self.read_records(folders, validation, cache, most)
+
+    def read_records(self, folders: Sequence[Path], validation: Sequence[Path], cache: Path, most: int) -> TrainingData[Raw]:
+        """Outcomes of shards, as the trainer's rounds see them."""
+        training, held_out, outcomes = read_shards(self, folders, validation, cache, most, self.recipe.seed)
+        return TrainingData(self.from_records(training), self.from_records(held_out), outcomes)
+
+    @abstractmethod
+    def from_records(self, examples: Examples) -> Dataset[Raw]:
+        """Cached features of outcomes as this task learns from them."""
+
+    def sampling_weights(self, data: Dataset[Raw]) -> np.ndarray | None:
+        """(N,) how often each example is drawn, in sum 1; None: all alike."""
+        return None
+
+    # Learning
+
+    @abstractmethod
+    def augment(self, batch: Raw, noise: torch.Generator | None) -> B:
+        """A batch as it is learned from, disturbed by `noise`; without, as it is tested on."""
+
+    @abstractmethod
+    def loss(self, network: nn.Module, batch: B) -> Tensor:
+        """Mean loss of a batch, a scalar."""
+
+    @abstractmethod
+    def predict(self, network: nn.Module, batch: B) -> tuple[Tensor, Tensor]:
+        """(L,) labels and logits of success of what was tried in a batch."""
+
+    @torch.inference_mode()
+    def evaluate(self, network: nn.Module, data: Dataset[Raw], device: torch.device) -> Evaluation:
+        """What held-out examples say of a network, which is put into evaluation mode."""
+        network.to(device).eval()
+        found = [
+            [value.double().cpu().numpy() for value in self.predict(network, self.augment(batch, None).to(device))]
+            for batch in in_order(data, self.evaluated_at_once)
+        ]
+        labels, logits = (np.concatenate([np.zeros(0), *(each[k] for each in found)]) for k in (0, 1))
+        return Evaluation(log_losses(labels, logits), labels, logits)
+
+    def picture(self, network: nn.Module, data: Dataset[Raw], device: torch.device, path: Path) -> None:
+        """Draws some held-out examples with what is predicted of them; nothing where that would show nothing."""
+
+    # Whether a candidate takes the champion's place
+
+    def comparable(self, card: ModelCard) -> bool:
+        """Whether the same held-out examples can be shown to another version."""
+        try:
+            return self.of(card).spec.name == self.spec.name
+        except ValueError:
+            return False
+
+    def compare(self, champion: Evaluation, candidate: Evaluation) -> GateComparison:
+        """Both on the same held-out examples."""
+        return offline_gate.compare(champion, candidate)
+
+    def gate(self, comparison: GateComparison, champion_trained: bool) -> GateDecision:
+        """The offline gate's decision."""
+        return offline_gate.decide(comparison, champion_trained)
+
+    def complete(self, card: ModelCard, registry: Registry) -> ModelCard:
+        """The card of a version with what belongs to parts that were taken over."""
+        return card
 
 
-def depth_metres(outcome: Outcome) -> np.ndarray:
+class FeatureTask(TrainingTask[FeatureBatch, FeatureBatch]):
+    """Base of networks that give one logit of success from features of one grasp."""
+
+    def refusal(self, meta: Mapping[str, Any]) -> str | None:
+        grasp = meta["grasp"]
+        metric = meta["camera"] is not None and grasp["pose_camera"] is not None
+        if not metric or (grasp["width"] is None and grasp["kind"] != "suction"):
+            return "no_metric_pose"
+        return super().refusal(meta)
+
+    def from_records(self, examples: Examples) -> Dataset[FeatureBatch]:
+        return examples
+
+    def logits(self, network: nn.Module, features: Tensor, aux: Tensor) -> Tensor:
+        """(N,) logits of success; features (N, *spec.shape) and aux (N, spec.aux) on the network's device."""
+        logits: Tensor = network(features)
+        return logits
+
+    def loss(self, network: nn.Module, batch: FeatureBatch) -> Tensor:
+        """Unweighted cross-entropy: weights on classes would spoil the probabilities."""
+        return F.binary_cross_entropy_with_logits(self.logits(network, batch.features, batch.aux), batch.labels)
+
+    def predict(self, network: nn.Module, batch: FeatureBatch) -> tuple[Tensor, Tensor]:
+        return batch.labels, self.logits(network, batch.features, batch.aux)
+
+
+def tilt_of(meta: Mapping[str, Any]) -> float:
+    """Angle of an outcome's approach from straight down, rad; without the camera's pose, from the optical axis.
+
+    0 for a grasp without a pose: planners without a camera only propose straight down.
+    """
+    grasp, camera_pose = meta["grasp"], meta["camera_pose"]
+    if grasp["pose_base"] is not None:
+        down = -grasp["pose_base"][2][2]
+    elif grasp["pose_camera"] is None:
+        return 0.0
+    elif camera_pose is None:
+        down = grasp["pose_camera"][2][2]
+    else:
+        down = -sum(camera_pose[2][k] * grasp["pose_camera"][k][2] for k in range(3))
+    return math.acos(max(-1.0, min(1.0, down)))
+
+
+def depth_metres(outcome: Outcome[GraspMeta]) -> np.ndarray:
     """(H, W) float32 metres, 0 where there is no reading."""
     depth = outcome.images["depth"].astype(np.float32) * np.float32(outcome.meta.images["depth"].scale)
     return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))

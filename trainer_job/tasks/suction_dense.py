@@ -1,16 +1,19 @@
-"""What the suction scorer sees of an outcome, and how its input is disturbed in training."""
+"""The suction scorer in the cup's frame (shared.networks.cup_frame)."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-from shared.networks.cup_frame import CHANNELS, FINE, SIDE, outcome_patches
-from trainer_job.tasks.base import Learner
+from shared.grasp_poses import STEEPEST
+from shared.networks import cup_frame
+from shared.networks.cup_frame import CHANNELS, FINE, SIDE
+from trainer_job.data.examples import FeatureBatch
+from trainer_job.data.feature_cache import FeatureSpec
+from trainer_job.tasks.dense import DenseTask
 
 WHITE_NOISE = 0.0004
 """Standard deviation of independent height noise per cell, m."""
@@ -20,37 +23,41 @@ SMOOTH_CELLS = 3
 """Cells between independent values of the shared noise."""
 
 
-@dataclass(frozen=True)
-class SuctionLearner(Learner):
-    """The suction scorer in the cup's frame."""
+class SuctionDenseTask(DenseTask):
+    """Patches of the height map in the plane of executed cups, which may lean as far as the patches show it."""
 
-    name: str = "suction-dense"
-    planner: str = "suction_dense"
-    architecture: str = "suction-dense"
-    kind: str = "suction"
-    view_name: str = "cup-frame-1"
-    view_shape: tuple[int, ...] = (CHANNELS, SIDE, SIDE)
+    architectures = ("suction-dense",)
+    max_tilt = STEEPEST
+    patches = staticmethod(cup_frame.outcome_patches)
 
-    patches = staticmethod(outcome_patches)
+    @cached_property
+    def spec(self) -> FeatureSpec:
+        return FeatureSpec("cup-frame-1", (CHANNELS, SIDE, SIDE))
 
-    def augment(self, views: Tensor, facts: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def augment(self, batch: FeatureBatch, noise: torch.Generator | None) -> FeatureBatch:
         """Turns and mirrors, since a cup is round, and disturbs the fine heights as a real camera does.
 
-        views: (N, CHANNELS, SIDE, SIDE), the cup in the middle. A third of them keep the grid that they were read on, turned by
-        quarters: other angles smooth the sensor's noise a little.
+        features: (N, CHANNELS, SIDE, SIDE), the cup in the middle. A third of them keep the grid that they were read on, turned
+        by quarters: other angles smooth the sensor's noise a little.
         """
-        count, device = len(views), views.device
-        angle = 2 * math.pi * torch.rand(count, generator=generator, device=device)
-        quarter = torch.rand(count, generator=generator, device=device) < 1 / 3
+        if noise is None:
+            return batch
+        patches, count, device = batch.features, len(batch.features), batch.features.device
+        angle = 2 * math.pi * torch.rand(count, generator=noise, device=device)
+        quarter = torch.rand(count, generator=noise, device=device) < 1 / 3
         angle = torch.where(quarter, torch.round(angle / (math.pi / 2)) * (math.pi / 2), angle)
-        mirror = 1 - 2 * (torch.rand(count, generator=generator, device=device) < 0.5).to(views.dtype)
+        mirror = 1 - 2 * (torch.rand(count, generator=noise, device=device) < 0.5).to(patches.dtype)
         cos, sin, zero = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
         turn = torch.stack([torch.stack([cos, -sin * mirror, zero], 1), torch.stack([sin, cos * mirror, zero], 1)], 1)
-        grid = F.affine_grid(turn, list(views.shape), align_corners=False)
-        views = F.grid_sample(views, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        coarse = torch.randn((count, 1, SIDE // SMOOTH_CELLS, SIDE // SMOOTH_CELLS), generator=generator, device=device)
+        grid = F.affine_grid(turn, list(patches.shape), align_corners=False)
+        patches = F.grid_sample(patches, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        coarse = torch.randn((count, 1, SIDE // SMOOTH_CELLS, SIDE // SMOOTH_CELLS), generator=noise, device=device)
         smooth = F.interpolate(coarse, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
-        white = torch.randn((count, 1, SIDE, SIDE), generator=generator, device=device)
-        amount = torch.rand((count, 1, 1, 1), generator=generator, device=device)  # from clean to noisy cameras
-        noise = amount * (WHITE_NOISE * white + SMOOTH_NOISE * smooth)
-        return torch.cat([(views[:, :1] + noise / FINE).clamp(-1, 1), views[:, 1:]], dim=1), facts
+        white = torch.randn((count, 1, SIDE, SIDE), generator=noise, device=device)
+        amount = torch.rand((count, 1, 1, 1), generator=noise, device=device)  # from clean to noisy cameras
+        error = amount * (WHITE_NOISE * white + SMOOTH_NOISE * smooth)
+        fine = (patches[:, :1] + error / FINE).clamp(-1, 1)
+        return FeatureBatch(torch.cat([fine, patches[:, 1:]], dim=1), batch.aux, batch.labels)
+
+
+TASK = SuctionDenseTask

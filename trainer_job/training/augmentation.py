@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainer_job.data.examples import TensorBatch
 from trainer_job.training.recipe import AugmentRecipe
 
 LUMA = (0.2989, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
-class Labels:
-    """picture (L,): place in the batch, rising. place (L, 2): row, column in pixels. map (L,). success (L,) float32.
+class Labels(TensorBatch):
+    """Tried grasps. picture (L,): place in the batch, rising. place (L, 2): row, column in pixels. map (L,). success (L,).
 
     size: rows and columns of the pictures, by which places are brought to a coarser grid. fits (N, maps, h, w), where known:
     answers of geometry, 0 to 1, on a grid over the pictures. lenses (N, 3), where known: principal point (u, v), focal length.
@@ -36,10 +37,6 @@ class Labels:
         scale = torch.tensor([grid[0] / self.size[0], grid[1] / self.size[1]], device=self.place.device)
         return (self.place + 0.5) * scale - 0.5
 
-    def to(self, device: torch.device) -> Labels:
-        moved: dict[str, Any] = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **moved)
-
     def pick(self, rows: Tensor) -> Labels:
         """These labels of the same pictures."""
         return replace(self, picture=self.picture[rows], place=self.place[rows], map=self.map[rows], success=self.success[rows])
@@ -55,7 +52,7 @@ def augment_images(
     labels would leave stays as it was.
     """
     count, (height, width), device = len(images), labels.size, images.device
-    drawn = lambda: torch.rand(count, generator=generator, device=device)  # noqa: E731
+    drawn = partial(_uniform, count, generator, device)
     by = torch.floor(drawn() * 2 * len(angles)) * math.pi / len(angles) if augment.turn else images.new_zeros(count)
     flip = torch.where(drawn() < 0.5, -1.0, 1.0) if augment.mirror else images.new_ones(count)
     size = (augment.window, augment.window) if augment.window else labels.size
@@ -116,7 +113,7 @@ class _Motion:
         grid = F.affine_grid(self._theta(), [len(fits), 1, rows, columns], align_corners=False)
         moved = F.grid_sample(fits, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         came_from = torch.argsort(becomes, 1)[:, None, :, None, None]
-        by_rotation = moved.unflatten(1, (-1, becomes.shape[1]))
+        by_rotation = moved.reshape(len(moved), -1, becomes.shape[1], *moved.shape[2:])
         return by_rotation.gather(2, came_from.expand_as(by_rotation)).flatten(1, 2)
 
     def pictures(self, images: Tensor) -> Tensor:
@@ -133,6 +130,19 @@ class _Motion:
         return torch.cat([linear, ((source + 0.5) * 2 / old - 1)[:, :, None]], 2)
 
 
+def _uniform(count: int, generator: torch.Generator, device: torch.device, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """(count,) numbers from low..high."""
+    return low + (high - low) * torch.rand(count, generator=generator, device=device)
+
+
+def smooth_noise(images: Tensor, augment: AugmentRecipe, generator: torch.Generator) -> Tensor:
+    """(N, 1, H, W) m to add to depths of that shape: noise that neighbouring pixels of a depth camera share; 0 for the rest."""
+    count, device = len(images), images.device
+    coarse = augment.noise * torch.randn((count, 1, *[augment.noise_cells] * 2), generator=generator, device=device)
+    smooth = F.interpolate(coarse, size=images.shape[2:], mode="bicubic", align_corners=False)
+    return smooth * (torch.rand((count, 1, 1, 1), generator=generator, device=device) < augment.noise_share)
+
+
 def _matrix(by: Tensor, flip: Tensor) -> Tensor:
     """(N, 2, 2): (u, v) turned by an angle after a mirror that turns u over."""
     cosine, sine = by.cos(), by.sin()
@@ -146,13 +156,34 @@ def _one_each(labels: Labels, drawn: Tensor) -> Tensor:
     return labels.place[starts + (drawn * counts).long().clamp(max=counts - 1)].flip(1)
 
 
+def at(outputs: Tensor, labels: Labels) -> Tensor:
+    """Logits (L,) of outputs (N, maps, h, w) at the labelled places, between cells where need be."""
+    height, width = outputs.shape[2:]
+    place = labels.place_on((height, width)).clamp(min=0)
+    low = torch.minimum(place.long(), torch.tensor([height - 1, width - 1], device=place.device))
+    high = torch.minimum(low + 1, torch.tensor([height - 1, width - 1], device=place.device))
+    share = (place - low).clamp(0, 1)
+
+    def read(row: Tensor, column: Tensor) -> Tensor:
+        return outputs[labels.picture, labels.map, row, column]
+
+    upper = torch.lerp(read(low[:, 0], low[:, 1]), read(low[:, 0], high[:, 1]), share[:, 1])
+    lower = torch.lerp(read(high[:, 0], low[:, 1]), read(high[:, 0], high[:, 1]), share[:, 1])
+    return torch.lerp(upper, lower, share[:, 0])
+
+
+def cells_of(outputs: Tensor, labels: Labels) -> Tensor:
+    """Row and column (L, 2) int64 of the cell in which each label lies."""
+    return labels.place_on((outputs.shape[2], outputs.shape[3])).round().long()
+
+
 def jitter_colour(images: Tensor, augment: AugmentRecipe, generator: torch.Generator) -> Tensor:
     """Pictures in another hue, saturation, contrast and brightness, by a matrix on (r, g, b); some of them grey.
 
     The hue turns all the way round: colours say nothing about what can be grasped.
     """
     count, device = len(images), images.device
-    drawn = lambda low, high: low + (high - low) * torch.rand(count, generator=generator, device=device)  # noqa: E731
+    drawn = partial(_uniform, count, generator, device)
     luma = images.new_tensor(LUMA).expand(3, 3)
     grey = (drawn(0, 1) < augment.grey).float()[:, None, None]
     matrix = grey * luma + (1 - grey) * torch.eye(3, device=device)
@@ -171,4 +202,5 @@ def _hue(angle: Tensor) -> Tensor:
     cross = torch.linalg.cross(unit, axis.expand(3, 3)).T
     outer = torch.outer(axis, axis)
     cosine, sine = angle.cos()[:, None, None], angle.sin()[:, None, None]
-    return cosine * unit + sine * cross + (1 - cosine) * outer
+    rotation: Tensor = cosine * unit + sine * cross + (1 - cosine) * outer
+    return rotation

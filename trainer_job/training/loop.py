@@ -1,114 +1,85 @@
-"""One training run: views and labels in, weights and loss curves out. The same on a CPU, a GPU, or several under torchrun."""
+"""One training run, of whatever task: the same on a CPU, a GPU, or several under torchrun."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from trainer_job.tasks.base import Learner
+from trainer_job.data.examples import Dataset
 from trainer_job.training.distributed import SINGLE, DistContext
+from trainer_job.training.history import TrainingHistory
+from trainer_job.training.run_folder import RunFolder, RunState
+from trainer_job.training.schedule import Schedule
 
-MOST_PASSES = 30
-"""More passes over a small set only teach it by heart."""
+if TYPE_CHECKING:
+    from trainer_job.tasks import AnyTask
+
 OUTCOMES_LIKE_CHAMPION = 1_000
 """So many outcomes weigh as much as a champion that has learned from at least as many. Measured: docs/learning.md."""
-
-
 FAST_MOMENTUM = 0.1
 """Running means of batch normalisation with at least this momentum keep up with a round."""
 STATISTICS_BATCHES = 10
+"""Batches over which slower running means are averaged anew at the end of a run."""
 
 
 class Interrupted(Exception):
     """Training was told to stop; nothing of it is kept."""
 
 
-@dataclass(frozen=True)
-class Examples:
-    """views (N, ...) as the learner sees them, and facts (N, F) float32; labels (N,) float32, 1 for success."""
-
-    views: np.ndarray
-    labels: np.ndarray
-    facts: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """AdamW with one cycle of the learning rate; a small set is passed over up to MOST_PASSES times for `least_steps`."""
-
-    epochs: int = 4
-    batch: int = 128
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    least_steps: int = 60
-
-    def steps(self, examples: int) -> int:
-        per_pass = -(-examples // self.batch)
-        return max(self.epochs * per_pass, min(self.least_steps, MOST_PASSES * per_pass))
-
-
-@dataclass
-class TrainingHistory:
-    """Training loss, nats: mean over each `every` steps."""
-
-    every: int = 20
-    steps: list[int] = field(default_factory=list)
-    loss: list[float] = field(default_factory=list)
-
-
 def train(
     network: nn.Module,
-    learner: Learner,
-    examples: Examples,
+    task: AnyTask,
+    data: Dataset[Any],
     schedule: Schedule,
     seed: int,
     ranks: DistContext = SINGLE,
     stopping: Callable[[], bool] = lambda: False,
     on_progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+    folder: RunFolder | None = None,
 ) -> TrainingHistory:
-    """Trains `network` in place, by unweighted cross-entropy: weights on classes would spoil the probabilities.
+    """Trains `network` in place. Every rank draws the same batches and works on its own slice.
 
-    Every rank draws the same batches and works on its own slice. Raises Interrupted when `stopping` turns true.
+    folder: where epochs are validated and saved, from which an interrupted run goes on; none: there is no validation, and the
+    last weights are kept. Raises Interrupted when `stopping` turns true.
     """
+    if ranks.world > 1 and task.one_process:
+        raise ValueError(f"task {task.recipe.task} trains in one process: start it without torchrun")
     network.to(ranks.device).train()
     model = DistributedDataParallel(network) if ranks.world > 1 else network
-    steps = schedule.steps(len(examples))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, schedule.learning_rate, total_steps=steps, pct_start=0.2)
-    order = BatchSampler(len(examples), schedule.batch, seed)
+    steps, per_pass = schedule.steps(len(data)), schedule.per_pass(len(data))
+    optimizer, rate = schedule.start(network, len(data))
+    sampler = BatchSampler(len(data), schedule.batch, seed, task.sampling_weights(data))
     noise = torch.Generator(ranks.device).manual_seed(seed * ranks.world + ranks.rank)
     torch.manual_seed(seed)
-    curves, recent = TrainingHistory(), []
-    for step in range(1, steps + 1):
+    state = RunState(network, optimizer, rate, noise, TrainingHistory())
+    done = folder.resume(state, ranks) if folder else 0
+    for _ in range(done):
+        sampler.next()  # draws what the interrupted run drew
+    for step in range(done + 1, steps + 1):
         if ranks.any(stopping()):
             raise Interrupted(f"stopped at step {step} of {steps}")
-        places = ranks.slice(order.next())
-        logits = learner.logits(model, *learner.augment(*_seen(examples, places, ranks.device), noise))
-        labels = torch.from_numpy(examples.labels[places].astype(np.float32)).to(ranks.device)
-        loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
+        batch = task.augment(data.batch(ranks.slice(sampler.next())).to(ranks.device), noise)
+        loss = task.loss(model, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        cycle.step()
-        recent.append(float(loss.detach()))
-        if step % curves.every == 0 or step == steps:
-            curves.steps.append(step)
-            curves.loss.append(float(np.mean(recent)))
-            on_progress(step, steps, curves.loss[-1])
-            recent = []
-    with torch.no_grad():
-        for _ in slowly_averaged(network):
-            learner.logits(network, *learner.augment(*_seen(examples, order.next(), ranks.device), noise))
+        rate.step()
+        if state.history.add(step, steps, float(loss.detach())):
+            on_progress(step, steps, state.history.loss[-1])
+        if folder and ranks.first and (step % per_pass == 0 or step == steps):
+            folder.end_epoch(state, step)
+            network.train()
+    if not (folder and folder.restore_best(network)):
+        with torch.no_grad():
+            for _ in slowly_averaged(network):
+                task.loss(network, task.augment(data.batch(sampler.next()).to(ranks.device), noise))
     network.eval()
-    return curves
+    return state.history
 
 
 def slowly_averaged(network: nn.Module) -> Iterator[int]:
@@ -145,38 +116,26 @@ def blend(network: nn.Module, champion: nn.Module, share: float) -> None:
 
 
 class BatchSampler:
-    """Batches of a reshuffled set, pass after pass; a batch is never smaller than the set allows."""
+    """Batches of a reshuffled set, pass after pass; a batch is never smaller than the set allows.
 
-    def __init__(self, count: int, batch: int, seed: int) -> None:
+    weights (N,): how often each is drawn, in sum 1; none: every one once in a pass.
+    """
+
+    def __init__(self, count: int, batch: int, seed: int, weights: np.ndarray | None = None) -> None:
         if count < 2:
             raise ValueError(f"expected at least 2 examples to train on, got {count}")
-        self.count, self.batch = count, min(batch, count)
+        self.count, self.batch, self.weights = count, min(batch, count), weights
         self._rng = np.random.default_rng(seed)
         self._left = np.zeros(0, np.int64)
 
     def next(self) -> np.ndarray:
         """(batch,) places in the set."""
         if len(self._left) < self.batch:
-            self._left = self._rng.permutation(self.count)
+            self._left = self._pass()
         drawn, self._left = self._left[: self.batch], self._left[self.batch :]
         return drawn
 
-
-def _seen(examples: Examples, places: np.ndarray | slice, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Views and facts as float32."""
-    views, facts = (torch.from_numpy(array[places].astype(np.float32)) for array in (examples.views, examples.facts))
-    return views.to(device), facts.to(device)
-
-
-@torch.inference_mode()
-def predict(
-    network: nn.Module, learner: Learner, examples: Examples, device: torch.device | None = None, batch: int = 256
-) -> np.ndarray:
-    """Logits (N,) float64 of a network in evaluation mode."""
-    device = device or torch.device("cpu")
-    network.to(device).eval()
-    logits = np.zeros(len(examples))
-    for start in range(0, len(examples), batch):
-        part = slice(start, start + batch)
-        logits[part] = learner.logits(network, *_seen(examples, part, device)).double().cpu().numpy()
-    return logits
+    def _pass(self) -> np.ndarray:
+        if self.weights is None:
+            return self._rng.permutation(self.count)
+        return self._rng.choice(self.count, self.count, p=self.weights)

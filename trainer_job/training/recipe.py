@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,13 +13,13 @@ SHIPPED = Path(__file__).parent / "recipes"
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataRecipe(_Part):
-    format: Literal["dexnet-2.0", "dexnet-3.0", "dexnet-4.0", "shards", "mobileunet", "looks"]
-    split: str = Field("ordered", description="ordered, random, or a split that the data bring along")
-    validation_share: float = Field(0.2, gt=0, lt=1)
+    format: str = Field("shards", description="shards of our own outcomes, or a format that the task reads")
+    split: str = Field("ordered", description="of published tensors: ordered, random, or a split that they bring along")
+    validation_share: float = Field(0.2, gt=0, lt=1, description="of published data; of shards a fixed tenth of the scenes")
     positive_share: float | None = Field(None, gt=0, lt=1, description="draw positives this often; none: as they come")
 
 
@@ -29,20 +30,22 @@ class OptimizerRecipe(_Part):
     weight_decay: float = Field(0.0, ge=0)
 
 
-class ScheduleRecipe(_Part):
-    """`exponential` multiplies the rate by gamma every `every_epochs`; `one_cycle` rises and falls once."""
+class RateRecipe(_Part):
+    """`exponential` multiplies the learning rate by gamma every `every_epochs`; `one_cycle` rises over a share of the steps and
+    falls again."""
 
     name: Literal["exponential", "one_cycle", "constant"] = "exponential"
     gamma: float = Field(0.95, gt=0, le=1)
     every_epochs: float = Field(1.0, gt=0)
+    rise: float = Field(0.3, gt=0, lt=1)
 
 
 class AugmentRecipe(_Part):
-    """Of crops: noise in metres, before normalisation, and mirrors. Of pictures: turns with labels, mirrors, windows, hues."""
+    """Of depth: noise in metres, before normalisation. Of pictures: turns with labels, shifts, windows, hues. Mirrors."""
 
     noise: float = Field(0.0, ge=0, description="deviation of the smooth depth noise, m")
     noise_cells: int = Field(8, ge=1, description="cells along a side on which the smooth noise is drawn")
-    noise_share: float = Field(1.0, ge=0, le=1, description="share of the crops that get it")
+    noise_share: float = Field(1.0, ge=0, le=1, description="share of the examples that get it")
     gamma_shape: float = Field(0.0, ge=0, description="multiplicative noise Gamma(shape, 1 / shape); 0: none")
     mirror: bool = False
     turn: bool = False
@@ -56,24 +59,26 @@ class AugmentRecipe(_Part):
 
 class TrainingRecipe(_Part):
     name: str = Field(description="model name in the registry")
+    task: str = Field(description="how it learns: the name of a module in trainer_job/tasks")
     architecture: str
+    planner: str | None = Field(None, description="who serves the model that the trainer's rounds train; none: none do")
     parameters: dict[str, Any] = Field(default_factory=dict)
     kind: Literal["parallel_jaw", "suction"] = "parallel_jaw"
     view: dict[str, float] = Field(
         default_factory=dict, description="focal_px, near, far of crops; pixels_per_metre of pictures; kept in the card"
     )
-    data: DataRecipe
-    loss: Literal["success", "cells"] = Field("success", description="cells: cross-entropy over all cells and rotations")
-    part: Literal["maps", "stature"] = Field(
-        "maps",
-        description="of a heat map network: stature leaves the champion's maps as they are and learns how high things are",
+    data: DataRecipe = DataRecipe()
+    loss: Literal["success", "cells", "map"] = Field(
+        "success", description="cells: cross-entropy over all cells and rotations; map: squared error of a given map"
     )
-    fits: float = Field(0.0, ge=0, description="weight of what geometry says of every cell")
+    geometry_weight: float = Field(0.0, ge=0, description="weight of what geometry says of every cell of a heat map")
     optimizer: OptimizerRecipe = OptimizerRecipe()
-    schedule: ScheduleRecipe = ScheduleRecipe()
+    schedule: RateRecipe = RateRecipe()
     augment: AugmentRecipe = AugmentRecipe()
+    keep: Literal["best", "last"] = Field("best", description="weights of the epoch of least validation loss, or the last")
     epochs: int = Field(25, ge=1)
     batch: int = Field(256, ge=2)
+    min_steps: int = Field(0, ge=0, description="a small set is passed over more often for so many steps")
     seed: int = 0
 
 
@@ -89,4 +94,14 @@ def load(name: str) -> TrainingRecipe:
 
 
 def shipped() -> list[str]:
+    """Names of the shipped recipes."""
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+@cache
+def recipe_of_model(name: str) -> TrainingRecipe:
+    """The recipe of a model that the trainer's rounds train. Raises ValueError with the names of those."""
+    trained = {recipe.name: recipe for recipe in map(load, shipped()) if recipe.planner}
+    if name not in trained:
+        raise ValueError(f"no rounds for a model {name!r}; expected one of {', '.join(sorted(trained))}")
+    return trained[name]

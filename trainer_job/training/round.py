@@ -14,23 +14,28 @@ from shared.settings import TrainerSettings
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.replay_buffer import ReplayBuffer, SampleRefs, examples
 from trainer_job.evaluation.assessment import assess, draw
-from trainer_job.promotion.publish import Trained, is_trained, load_network, publish_candidate
-from trainer_job.tasks.base import Learner
-from trainer_job.tasks.registry import LEARNERS
+from trainer_job.promotion.publish import Trained, is_trained, load_network, publish
+from trainer_job.tasks import AnyTask, task_of_model
 from trainer_job.training.distributed import SINGLE, DistContext
-from trainer_job.training.loop import Schedule, TrainingHistory, blend, new_share, train
+from trainer_job.training.history import TrainingHistory
+from trainer_job.training.loop import blend, new_share, train
+from trainer_job.training.recipe import OptimizerRecipe, RateRecipe
+from trainer_job.training.schedule import Schedule
 
-FRESH = Schedule(batch=64, learning_rate=1e-3)
-"""From a random initialisation."""
-WARM = Schedule(batch=128, learning_rate=1e-3)
+_ADAMW = OptimizerRecipe(name="adamw", learning_rate=1e-3, weight_decay=1e-2)
+_CYCLE = RateRecipe(name="one_cycle", rise=0.2)
+FRESH = Schedule(_ADAMW, _CYCLE, epochs=4, batch=64)
+"""Of a round from a random initialisation."""
+WARM = Schedule(_ADAMW, _CYCLE, epochs=8, batch=128, min_steps=60)
 """From a trained champion, with which the result is blended."""
 WARM_STEPS = 0.4
 """Share of the fewest steps from random weights that a trained champion needs."""
 
 
-def learner_of(registry: Registry, name: str, version: int | None) -> Learner:
-    """The learner of a version's network; without a version, of a new one. Raises ValueError for one that cannot be trained."""
-    return LEARNERS[name] if version is None else LEARNERS[name].of(registry.card(name, version))
+def task_of_version(registry: Registry, name: str, version: int | None) -> AnyTask:
+    """The task for a version's network; without a version, for a new one. Raises ValueError for one that cannot be trained."""
+    task = task_of_model(name)
+    return task if version is None else task.of(registry.card(name, version))
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,8 @@ def plan_round(library: ReplayBuffer, registry: Registry, settings: TrainerSetti
     next_version = registry.versions(name)[-1] + 1
     seed = int(np.random.default_rng([settings.seed, next_version]).integers(2**31))
     chosen = library.training(settings.replay_outcomes, trained_on(registry, name, len(library)), seed)
-    least = max(1, int(WARM_STEPS * settings.least_steps)) if trained else settings.least_steps
-    schedule = replace(base, epochs=settings.epochs, least_steps=least)
+    fewest = max(1, int(WARM_STEPS * settings.least_steps)) if trained else settings.least_steps
+    schedule = replace(base, epochs=settings.epochs, min_steps=fewest)
     return RoundPlan(name, parent, seed, schedule, library.select(chosen))
 
 
@@ -75,17 +80,17 @@ def train_round(
     stopping: Callable[[], bool] = lambda: False,
     on_progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
 ) -> tuple[Any, TrainingHistory]:
-    """The part that all ranks run: (network, curves). Raises Interrupted."""
-    network, learner = load_network(registry, plan.name, plan.parent), learner_of(registry, plan.name, plan.parent)
-    if learner.view_name != cache.learner.view_name:
+    """The part that all ranks run: (network, history). Raises Interrupted."""
+    network, task = load_network(registry, plan.name, plan.parent), task_of_version(registry, plan.name, plan.parent)
+    if task.spec.name != cache.task.spec.name:
         raise ValueError(
             f"{plan.name} version {plan.parent} sees the world in another way than the version that this trainer began with: "
             "start the trainer again"
         )
-    seen = examples(plan.selection, cache, shards)
-    curves = train(network, learner, seen, plan.schedule, plan.seed, ranks, stopping, on_progress)
+    data = task.from_records(examples(plan.selection, cache, shards))
+    history = train(network, task, data, plan.schedule, plan.seed, ranks, stopping, on_progress)
     blend_with(registry, plan.name, plan.parent, network, len(plan.selection.labels))
-    return network, curves
+    return network, history
 
 
 def blend_with(registry: Registry, name: str, champion: int, network: Any, outcomes: int) -> None:
@@ -99,7 +104,7 @@ def blend_with(registry: Registry, name: str, champion: int, network: Any, outco
 def finish_round(
     plan: RoundPlan,
     network: Any,
-    curves: TrainingHistory,
+    history: TrainingHistory,
     library: ReplayBuffer,
     registry: Registry,
     runs: Path,
@@ -113,12 +118,13 @@ def finish_round(
         "count": len(plan.selection.labels),
         "held_out": len(held_out),
         "total": len(library),
+        "refused": dict(library.refused),
     }
-    parent, learner = registry.card(plan.name, plan.parent), learner_of(registry, plan.name, plan.parent)
+    parent, task = registry.card(plan.name, plan.parent), task_of_version(registry, plan.name, plan.parent)
     champion = load_network(registry, plan.name, plan.parent)
-    assessment = assess(network, champion, learner, library.examples(held_out), ranks.device)
-    training = {"steps": curves.steps[-1], "loss": curves.loss[-1], "world": ranks.world}
-    trained = Trained(network, learner, plan.parent, assessment, outcomes, plan.seed, training)
-    version = publish_candidate(registry, trained, parent.simulated)
-    draw(runs / f"{plan.name}-{version:04d}", curves, assessment, float(parent.calibration.get("value", 1.0)))
+    assessment = assess(task, network, champion, task.from_records(library.examples(held_out)), ranks.device)
+    training = {"steps": history.steps[-1], "loss": history.loss[-1], "world": ranks.world}
+    trained = Trained(network, task, plan.parent, assessment, outcomes, plan.seed, training)
+    version = publish(registry, trained, parent.simulated)
+    draw(runs / f"{plan.name}-{version:04d}", history, assessment, float(parent.calibration.get("value", 1.0)))
     return version

@@ -1,4 +1,4 @@
-"""Networks on crops and heat maps learn from the outcomes of the loop."""
+"""Networks on crops and heat maps learn from outcomes in shards."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from shared.networks import build_network
 from shared.networks.crops import CropView
 from shared.registry import ModelCard, Registry
 from shared.settings import TrainerSettings
-from trainer_job.data import shard_crops, shard_images
+from trainer_job.data import shard_images
+from trainer_job.data.examples import Examples, FeatureBatch
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer
-from trainer_job.fit import main as fit
 from trainer_job.promotion.publish import UNTRAINED, load_network, weights_of
-from trainer_job.tasks.crop_learner import CropLearner
-from trainer_job.tasks.heatmap_learner import HeatmapLearner
-from trainer_job.tasks.registry import LEARNERS
-from trainer_job.training.round import finish_round, learner_of, plan_round, train_round
+from trainer_job.tasks import task_of_model
+from trainer_job.tasks.gqcnn import CropTask, crop_of
+from trainer_job.tasks.heatmap import HeatmapTask, Windows
+from trainer_job.train import main as train
+from trainer_job.training.round import finish_round, plan_round, task_of_version, train_round
 
 LAYERS = {
     "conv1": {"type": "conv", "filt_dim": 5, "num_filt": 8, "pool_size": 2, "pool_stride": 2, "pad": "VALID"},
@@ -79,7 +80,7 @@ def with_champion(folder: Path, name: str, made: tuple) -> Registry:
 
 
 def library_of(shards: Path, folder: Path, registry: Registry, name: str) -> ReplayBuffer:
-    library = ReplayBuffer(OutcomeIndex(shards), FeatureCache(folder / "views", learner_of(registry, name, 1)))
+    library = ReplayBuffer(OutcomeIndex(shards), FeatureCache(folder / "features", task_of_version(registry, name, 1)))
     library.refresh()
     return library
 
@@ -92,107 +93,108 @@ def test_rounds_learn_and_go_on_from_what_was_learned(shards: Path, tmp_path: Pa
     settings = TrainerSettings(epochs=1, least_steps=60)
     for parent in (1, 2):
         plan = plan_round(library, registry, settings, name)
-        network, curves = train_round(plan, registry, library.cache, shards)
-        version = finish_round(plan, network, curves, library, registry, tmp_path / "runs")
+        network, history = train_round(plan, registry, library.cache, shards)
+        version = finish_round(plan, network, history, library, registry, tmp_path / "runs")
         card = registry.card(name, version)
         assert (card.parent, card.architecture, card.view) == (parent, made[0], made[2])  # type: ignore[attr-defined]
         compared = card.comparison  # type: ignore[attr-defined]
         if parent == 1:
-            assert curves.loss[-1] < 0.8 * curves.loss[0]
+            assert history.loss[-1] < 0.8 * history.loss[0]
             assert compared["candidate"]["log_loss"] < compared["champion"]["log_loss"] - 0.05
             assert card.metrics["auc"] > 0.8
         registry.promote(name, version)
-    assert curves.loss[-1] < np.log(2)
+    assert history.loss[-1] < np.log(2)
     again, _ = train_round(plan, registry, library.cache, shards)  # as after a kill
     for one, other in zip(again.parameters(), load_network(registry, name, version).parameters(), strict=True):
         np.testing.assert_allclose(one.detach(), other.detach(), atol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "made"), [("gqcnn-jaw", SMALL_CROPS), ("heatmap", SMALL_MAPS)])
-def test_fit_goes_on_from_their_champions(shards: Path, tmp_path: Path, name: str, made: tuple) -> None:
+def test_training_goes_on_from_their_champions(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture, name: str, made: tuple
+) -> None:
     registry = with_champion(tmp_path, name, made)
     where = ["--shards", str(shards), "--models", str(registry.root), "--cache", str(tmp_path / "fit")]
-    fit([*where, "--name", name, "--warm", "--epochs", "1", "--torch-threads", "1"])
+    assert train([*where, "--name", name, "--warm", "--epochs", "1", "--torch-threads", "1"]) == 0
     card = registry.card(name, 2)
     assert (card.parent, card.view, card.training["started_from"]) == (1, made[2], 1)  # type: ignore[attr-defined]
-    with pytest.raises(SystemExit, match="sees the world in another way"):
-        fit([*where, "--name", name])
+    assert train([*where, "--name", name]) == 1
+    assert "sees the world in another way" in capsys.readouterr().err
 
 
-def test_crops_are_those_of_the_recipes(outcomes: list[Outcome], shards: Path, tmp_path: Path) -> None:
+def test_features_are_crops_relative_to_the_tips(outcomes: list[Outcome], tmp_path: Path) -> None:
     registry = with_champion(tmp_path, "gqcnn-jaw", SMALL_CROPS)
-    learner = learner_of(registry, "gqcnn-jaw", 1)
-    data = shard_crops.read([shards], "parallel_jaw", CropView(**SMALL_CROPS[2]), 32)
-    views, facts = learner.views([outcomes[3]])
-    assert views.shape == (1, *learner.view_shape) == (1, 1, 32, 32)
-    np.testing.assert_allclose(views[0, 0] + facts[0, 0], data.images[3], atol=1e-5)
-    assert facts[0] == pytest.approx([data.depths[3], 0.0])
+    task = task_of_version(registry, "gqcnn-jaw", 1)
+    image, pose = crop_of(torch.from_numpy(outcomes[3].images["depth"]), outcomes[3].meta, CropView(**SMALL_CROPS[2]), 32)
+    features, aux = task.features([outcomes[3]])
+    assert features.shape == (1, *task.spec.shape) == (1, 1, 32, 32)
+    np.testing.assert_allclose(features[0, 0] + aux[0, 0], image, atol=1e-5)
+    assert aux[0] == pytest.approx(pose)
 
 
-def test_windows_hold_the_grasp_where_the_facts_say(outcomes: list[Outcome], shards: Path, tmp_path: Path) -> None:
+def test_windows_hold_the_grasp_where_aux_says(outcomes: list[Outcome], shards: Path, tmp_path: Path) -> None:
     registry = with_champion(tmp_path, "heatmap", SMALL_MAPS)
-    learner = learner_of(registry, "heatmap", 1)
-    assert isinstance(learner, HeatmapLearner)
-    training, held_out = shard_images.read([shards], "parallel_jaw", learner.network)
+    task = task_of_version(registry, "heatmap", 1)
+    assert isinstance(task, HeatmapTask)
+    training, held_out = shard_images.read([shards], task.refusal, task.maps)
     assert {int(k) for k in (*training.maps, *held_out.maps)} == {0}
     for outcome in outcomes[:10]:
-        views, facts = learner.views([outcome])
-        assert views.dtype == np.uint8
-        (row, column, which, u, v, focal), side = facts[0], learner.view_shape[1]
+        features, aux = task.features([outcome])
+        assert features.dtype == np.uint8
+        (row, column, which, u, v, focal), side = aux[0], task.spec.shape[1]
         assert which == 0
         assert (row, column) == pytest.approx(((side - 1) / 2, (side - 1) / 2), abs=1)
         place = outcome.meta.grasp.center_px
         assert (place[0] - column, place[1] - row) == pytest.approx((CAMERA.cx - u, CAMERA.cy - v))
         assert focal == pytest.approx(CAMERA.fx)
         here = outcome.images["rgb"][round(place[1]), round(place[0])]
-        assert views[0, :, round(float(row)), round(float(column))].tolist() == here.tolist()
+        assert features[0, :, round(float(row)), round(float(column))].tolist() == here.tolist()
 
 
-def test_turned_windows_keep_their_grasp(outcomes: list[Outcome]) -> None:
-    learner = LEARNERS["heatmap"]
-    assert isinstance(learner, HeatmapLearner)
-    side, window = learner.view_shape[1], learner.changes.window
-    assert window * np.sqrt(2) < side + 8
-    views = torch.zeros(64, 3, side, side)
+def test_turned_windows_keep_their_grasp() -> None:
+    task = task_of_model("heatmap")
+    side = task.spec.shape[1]
+    pictures = np.zeros((64, 3, side, side), np.uint8)
+    pictures[:, :, side // 2 - 3 : side // 2 + 3, side // 2 - 3 : side // 2 + 3] = 255
     middle = (side - 1) / 2
-    views[:, :, side // 2 - 3 : side // 2 + 3, side // 2 - 3 : side // 2 + 3] = 255.0
-    facts = torch.tensor([[middle, middle, 5.0, middle, middle, 336.0]]).expand(64, 6)
-    moved, where = learner.augment(views, facts, torch.Generator().manual_seed(0))
-    assert moved.shape == (64, 3, window, window)
-    assert len(where[:, 2].unique()) > 5
-    assert where[:, 2].max() < 16  # the same height of the tips
-    places = [(round(float(row)), round(float(column))) for row, column, *_ in where]
-    middle_of = [image[:, row, column] for image, (row, column) in zip(moved, places, strict=True)]
-    edges = [image[:, 0, 0] for image in moved]
-    assert all((inside - outside).abs().sum() > 20 for inside, outside in zip(middle_of, edges, strict=True))
+    aux = np.tile(np.float32([middle, middle, 5.0, middle, middle, 336.0]), (64, 1))
+    batch = Windows(Examples(pictures, np.zeros(64, np.float32), aux)).batch(np.arange(64))
+    assert batch.window * np.sqrt(2) < side + 8
+    moved = task.augment(batch, torch.Generator().manual_seed(0))
+    assert moved.images.shape == (64, 3, batch.window, batch.window)
+    assert len(moved.labels.map.unique()) > 5
+    assert moved.labels.map.max() < 16  # the same height of the tips
+    places = moved.labels.place.round().long().tolist()
+    middle_of = [image[:, row, column] for image, (row, column) in zip(moved.images, places, strict=True)]
+    edges = [image[:, 0, 0] for image in moved.images]
+    assert all((inside - outside).abs().sum() > 0.08 for inside, outside in zip(middle_of, edges, strict=True))
 
 
 def test_a_network_with_heights_learns_only_from_what_it_can_propose(outcomes: list[Outcome]) -> None:
-    learner, meta = LEARNERS["heatmap"], outcomes[0].meta.model_dump(mode="json")
-    assert not learner.learnable(meta)  # no pose in the base frame
+    task, meta = task_of_model("heatmap"), outcomes[0].meta.model_dump(mode="json")
+    assert task.refusal(meta) == "no_map"  # no pose in the base frame
     down = [[1.0, 0, 0, 0.1], [0, -1.0, 0, 0.0], [0, 0, -1.0, 0.010 + meta["gripper"]["tcp_offset"]], [0, 0, 0, 1.0]]
     wide = {**meta, "grasp": {**meta["grasp"], "pose_base": down, "width": meta["gripper"]["max_width"]}}
-    assert learner.learnable(wide)
-    assert not learner.learnable({**wide, "contact_rule": "allowed"})
-    assert not learner.learnable({**wide, "grasp": {**wide["grasp"], "width": 0.03}})
-    assert not learner.learnable({**wide, "grasp": {**wide["grasp"], "center_px": [500.0, 3.0]}})
+    assert task.refusal(wide) is None
+    assert task.refusal({**wide, "contact_rule": "allowed"}) == "contact_rule"
+    assert task.refusal({**wide, "grasp": {**wide["grasp"], "width": 0.03}}) == "no_map"
+    assert task.refusal({**wide, "grasp": {**wide["grasp"], "center_px": [500.0, 3.0]}}) == "outside_picture"
     high = [*down[:2], [0, 0, -1.0, 0.022 + meta["gripper"]["tcp_offset"]], down[3]]
-    assert not learner.learnable({**wide, "grasp": {**wide["grasp"], "pose_base": high}})
+    assert task.refusal({**wide, "grasp": {**wide["grasp"], "pose_base": high}}) == "no_map"
 
 
-def test_noise_on_crops_is_of_millimetres(shards: Path, outcomes: list[Outcome]) -> None:
-    learner = LEARNERS["gqcnn-jaw"]
-    views, facts = learner.views(outcomes[:1])
-    many = torch.from_numpy(views).expand(64, -1, -1, -1), torch.from_numpy(facts).expand(64, -1)
-    disturbed, same = learner.augment(*many, torch.Generator().manual_seed(0))
-    assert torch.equal(same, many[1])
-    assert 0.0003 < float((disturbed - disturbed.mean(0)).std()) < 0.02
+def test_noise_on_crops_is_of_millimetres(outcomes: list[Outcome]) -> None:
+    task = task_of_model("gqcnn-jaw")
+    features, aux = (torch.from_numpy(array).expand(64, *array.shape[1:]) for array in task.features(outcomes[:1]))
+    disturbed = task.augment(FeatureBatch(features, aux, torch.zeros(64)), torch.Generator().manual_seed(0))
+    assert torch.equal(disturbed.aux, aux)
+    assert 0.0003 < float((disturbed.features - disturbed.features.mean(0)).std()) < 0.02
 
 
 def test_another_architecture_is_refused_by_name(tmp_path: Path) -> None:
     registry = with_champion(tmp_path, "heatmap", PUBLISHED_CROPS)
-    with pytest.raises(ValueError, match="heatmap version 1 is a network 'gqcnn': expected mobileunet"):
-        learner_of(registry, "heatmap", 1)
-    published = learner_of(with_champion(tmp_path, "gqcnn-jaw", PUBLISHED_CROPS), "gqcnn-jaw", 1)
-    assert isinstance(published, CropLearner)
-    assert published.view_shape == (1, 32, 32)
+    with pytest.raises(ValueError, match=r"heatmap version 1: .* is a network 'gqcnn': expected mobileunet"):
+        task_of_version(registry, "heatmap", 1)
+    published = task_of_version(with_champion(tmp_path, "gqcnn-jaw", PUBLISHED_CROPS), "gqcnn-jaw", 1)
+    assert isinstance(published, CropTask)
+    assert published.spec.shape == (1, 32, 32)

@@ -1,0 +1,75 @@
+"""The jaw scorer in the hand's frame (shared.networks.hand_frame)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from grasp_client.contract import GraspMeta, Outcome
+from shared.networks import hand_frame
+from shared.networks.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN
+from trainer_job.data.examples import FeatureBatch
+from trainer_job.data.feature_cache import FeatureSpec
+from trainer_job.tasks.base import FeatureTask, depth_metres
+
+WHITE_NOISE = 0.001
+"""Standard deviation of independent height noise per cell, m."""
+SMOOTH_NOISE = 0.002
+"""Standard deviation of height noise that neighbouring cells share, m."""
+TIP_NOISE = 0.001
+"""Standard deviation of the error of the tip's height, the same for a whole patch, m."""
+
+MAX_TILT = math.radians(45)
+"""Patches are seen along the approach, but in a map that was seen from above: beyond this a hand would meet more of what the map
+does not show than of what it does, rad."""
+
+
+class DenseTask(FeatureTask):
+    """Patches of the height map round executed jaw grasps."""
+
+    architectures = ("dense",)
+    max_tilt = MAX_TILT
+    patches: ClassVar[Callable[..., np.ndarray]] = staticmethod(hand_frame.outcome_patches)
+    """(depth, camera, camera_pose, grasps, gripper) -> (N, *spec.shape)."""
+
+    @cached_property
+    def spec(self) -> FeatureSpec:
+        return FeatureSpec("hand-frame-2", (CHANNELS, ROWS, COLUMNS))
+
+    def features(self, outcomes: Sequence[Outcome[GraspMeta]]) -> tuple[np.ndarray, np.ndarray]:
+        meta = outcomes[0].meta
+        pose = None if meta.camera_pose is None else np.asarray(meta.camera_pose, dtype=float)
+        grasps = [outcome.meta.grasp for outcome in outcomes]
+        patches = self.patches(depth_metres(outcomes[0]), meta.camera, pose, grasps, meta.gripper)
+        return patches, np.zeros((len(grasps), 0), np.float32)
+
+    def augment(self, batch: FeatureBatch, noise: torch.Generator | None) -> FeatureBatch:
+        """Disturbs heights as a real camera does, and mirrors: a jaw and the physics know no left or right.
+
+        features: (N, CHANNELS, ROWS, COLUMNS). The fingers' footprint is symmetric, so mirroring leaves it as it is.
+        """
+        if noise is None:
+            return batch
+        patches, count, device = batch.features, len(batch.features), batch.features.device
+        coarse = torch.randn((count, 1, ROWS // 4, COLUMNS // 4), generator=noise, device=device)
+        smooth = nn.functional.interpolate(coarse, size=(ROWS, COLUMNS), mode="bilinear", align_corners=False)
+        amount = torch.rand((count, 1, 1, 1), generator=noise, device=device)  # from clean to noisy cameras
+        white = torch.randn((count, 1, ROWS, COLUMNS), generator=noise, device=device)
+        error = WHITE_NOISE * white + SMOOTH_NOISE * smooth
+        tip = TIP_NOISE * torch.randn((count, 1, 1, 1), generator=noise, device=device)
+        near = (patches[:, :1] + (amount * error + tip) / SPAN).clamp(-1, 1)
+        far = (patches[:, 3:4] + tip / FAR_SPAN).clamp(-1, 1)
+        disturbed = torch.cat([near, patches[:, 1:3], far, patches[:, 4:]], dim=1)
+        for axis in (2, 3):
+            mirror = torch.rand((count, 1, 1, 1), generator=noise, device=device) < 0.5
+            disturbed = torch.where(mirror, disturbed.flip(axis), disturbed)
+        return FeatureBatch(disturbed, batch.aux, batch.labels)
+
+
+TASK = DenseTask
