@@ -26,7 +26,7 @@ from grasp_client.observation import Observation
 from planning.local import local_planner
 from planning.networks.device import SIZES, Execution
 from planning.networks.forward import Forward
-from shared.networks import ARCHITECTURES, build_network
+from shared.networks import architectures, build_network
 
 ROWS = {"dense": 100, "suction-dense": 100, "gqcnn": 100, "gqcnn4": 100, "mobileunet": 1, "fc-gqcnn": 1, "efficientnet": 1}
 """Batches as the planners make them; 100 is not a power of two."""
@@ -51,7 +51,7 @@ def main(settings: Settings) -> None:
     )
     torch.set_num_threads(1)
     with torch.inference_mode():
-        for name in sorted(set(ARCHITECTURES) & set(ROWS)):
+        for name in sorted(set(architectures()) & set(ROWS)):
             module = build_network(name, {}).eval()
             inputs = batch(module, ROWS[name])
             size = next(each for each in SIZES if each >= ROWS[name])

@@ -48,3 +48,6 @@ def _unit(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Seq
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
     )
+
+
+NETWORK = DenseScorer

@@ -114,3 +114,6 @@ class EfficientNetQuality(nn.Module):
         """Fixed input for checks of loaded weights."""
         noise = torch.randn(1, 1, self.crop_size, self.crop_size, generator=torch.Generator().manual_seed(0))
         return (self.mean + self.std * noise,)
+
+
+NETWORK = EfficientNetQuality

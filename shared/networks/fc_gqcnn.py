@@ -106,3 +106,6 @@ def crop_form(state: dict[str, Tensor]) -> dict[str, Tensor]:
         layer, _, part = name.partition(".")
         reverted[f"{names.get(layer, layer)}.{part}"] = value.flatten(1) if layer in names and part == "weight" else value
     return reverted
+
+
+NETWORK = FCGQCNN

@@ -123,3 +123,6 @@ def golden_pose(depth: Tensor, lean: bool) -> Tensor:
     """A fixed pose on each of some crops (N, 1, h, w): their middle depth (N,), or with a lean of the approach (N, 2)."""
     middle = depth[:, 0, depth.shape[2] // 2, depth.shape[3] // 2]
     return torch.stack([middle, torch.full_like(middle, 0.2)], 1) if lean else middle
+
+
+NETWORK = GQCNN

@@ -176,3 +176,6 @@ def _pose_stream(layers: Layers, channels: int) -> tuple[nn.ModuleDict, int]:
             modules[name] = nn.Linear(channels, layer["out_size"])
             channels = layer["out_size"]
     return modules, channels
+
+
+NETWORK = GQCNN4

@@ -166,3 +166,6 @@ def _enlarge(x: Tensor) -> Tensor:
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+NETWORK = MobileUNet

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from inference_server.service import Service
 from planning.networks.device import SIZES, Execution, choose_execution, to_device
 from planning.networks.forward import PARITY, Forward, largest_change
-from shared.networks import ARCHITECTURES, build_network
+from shared.networks import architectures, build_network
 from shared.registry import Registry
 
 CPU = torch.device("cpu")
@@ -74,7 +74,7 @@ def test_inputs_too_large_to_be_kept_ready_are_not(monkeypatch: pytest.MonkeyPat
     assert prepared(Counting(), Execution(CPU, sizes=(1, 4, 8))).sizes == [1, 4]
 
 
-@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("architecture", sorted(architectures()))
 def test_half_precision_stays_near_for_every_architecture(architecture: str) -> None:
     torch.manual_seed(0)
     module = build_network(architecture, {}).eval()

@@ -4,7 +4,7 @@ from published import published
 from published_formats import dexnet_folder, heat_file
 
 from trainer_job.analyze import statistics
-from trainer_job.data import dexnet, heatmap_labels
+from trainer_job.data import dexnet, pictures
 
 
 @pytest.mark.parametrize(("kind", "size"), [("dexnet-2.0", 32), ("dexnet-3.0", 32), ("dexnet-4.0", 96)])
@@ -72,7 +72,7 @@ def test_wrong_folders_are_explained(tmp_path):
 
 
 def test_published_heat_labels_are_read():
-    data = heatmap_labels.read(published("formats/mobileunet_val_dataset.npz"), rotations=2)
+    data = pictures.read(published("formats/mobileunet_val_dataset.npz"), rotations=2)
     assert data.images.shape == (200, 64, 64, 3)
     assert np.bincount(data.maps).tolist() == [193, 7]
     assert data.success.all()
@@ -80,9 +80,9 @@ def test_published_heat_labels_are_read():
 
 def test_wrong_heat_labels_are_explained(tmp_path):
     with pytest.raises(ValueError, match="expected an npz with imgs"):
-        heatmap_labels.read(tmp_path / "absent.npz", 2)
+        pictures.read(tmp_path / "absent.npz", 2)
     np.savez(tmp_path / "grey.npz", imgs=np.zeros((3, 8, 8), np.uint8), actions=np.zeros((3, 3), int))
     with pytest.raises(ValueError, match="got \\(3, 8, 8\\)"):
-        heatmap_labels.read(tmp_path / "grey.npz", 2)
+        pictures.read(tmp_path / "grey.npz", 2)
     with pytest.raises(ValueError, match="rotations"):
-        heatmap_labels.read(heat_file(tmp_path / "two.npz", 20), rotations=1)
+        pictures.read(heat_file(tmp_path / "two.npz", 20), rotations=1)

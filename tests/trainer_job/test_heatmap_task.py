@@ -7,7 +7,7 @@ import torch
 from published_formats import heat_file
 
 from shared.networks.rgb_input import RAY_SCALE
-from trainer_job.data.heatmap_labels import PictureBatch, Pictures
+from trainer_job.data.pictures import PictureBatch, Pictures
 from trainer_job.tasks import task_of
 from trainer_job.tasks.heatmap import FITS
 from trainer_job.training.augmentation import Labels, at

@@ -159,5 +159,7 @@ def test_an_interrupted_run_goes_on_after_its_last_whole_epoch(tmp_path, monkeyp
     assert len(epochs) == 5  # of the third epoch again, and of what is published
     assert after[:2] == before
     assert len(after) == 3
-    card = Registry(tmp_path / "models").card("tiny", 1)
-    assert 0.2 <= card.calibration["value"] <= 10
+    registry = Registry(tmp_path / "models")
+    assert 0.2 <= registry.card("tiny", 1).calibration["value"] <= 10
+    assert train([*command[:-1], str(tmp_path / "at once")]) == 0
+    assert registry.card("tiny", 2).sha256 == registry.card("tiny", 1).sha256

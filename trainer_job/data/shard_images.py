@@ -14,8 +14,8 @@ from shared.networks.mobileunet import MobileUNet
 from shared.networks.rgb_input import RgbInput, factor_to, fit
 from shared.open_hand import fits
 from shared.shards import ShardReader, shard_folders
-from trainer_job.data.heatmap_labels import Pictures
 from trainer_job.data.outcome_index import read_records
+from trainer_job.data.pictures import Pictures
 
 SAME_HEIGHT = 0.004
 """Tips this near to one of the network's heights, m, are at it."""

@@ -26,8 +26,8 @@ TIP_NOISE = 0.001
 """Standard deviation of the error of the tip's height, the same for a whole patch, m."""
 
 MAX_TILT = math.radians(45)
-"""Patches are seen along the approach, but in a map that was seen from above: beyond this a hand would meet more of what the map
-does not show than of what it does, rad."""
+"""Patches are seen along the approach, but in a map that was seen from above: beyond this a hand would meet more of what the
+map does not show than of what it does, rad."""
 
 
 class DenseTask(FeatureTask):

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,10 +17,10 @@ from torch.nn import functional as F
 from grasp_client.contract import GraspMeta, Outcome
 from shared.networks.mobileunet import MobileUNet
 from shared.networks.rgb_input import rays
-from trainer_job.data import heatmap_labels, shard_images
+from trainer_job.data import pictures, shard_images
 from trainer_job.data.examples import Dataset, Examples, in_order
 from trainer_job.data.feature_cache import FeatureSpec
-from trainer_job.data.heatmap_labels import PictureBatch, Pictures
+from trainer_job.data.pictures import PictureBatch, Pictures, Windows, cut_windows, strides
 from trainer_job.data.replay_buffer import TrainingData
 from trainer_job.data.shard_images import map_of, picture_of
 from trainer_job.evaluation.figures import draw_heatmaps
@@ -30,11 +29,7 @@ from trainer_job.tasks.base import TrainingTask
 from trainer_job.training.augmentation import Labels, at, augment_images, cells_of
 
 WINDOW = 0.6
-"""Side of a window round an outcome's grasp as a share of the network's picture, rounded to a multiple of STRIDE."""
-TRAINED = 0.7
-"""Side of what is trained on as a share of the window, rounded likewise: turned by any angle it still shows nothing from beyond
-the window."""
-STRIDE = 16
+"""Side of a window round an outcome's grasp as a share of the network's picture, rounded to a multiple of `STRIDE`."""
 FITS = (0.02, 0.95)
 """Share of grasps that succeed where geometry says that a wide open hand fits nowhere around, and that it fits everywhere.
 Measured on 6,720 grasps over the table: 2 % and 95 %, nearly linear between."""
@@ -62,7 +57,7 @@ class HeatmapTask(TrainingTask[PictureBatch, PictureBatch]):
         maps, view = self.maps, sorted(self.recipe.view.items())
         seen = [maps.image_size, maps.angles, maps.tip_heights, maps.inputs, view]
         digest = hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:12]
-        side = _strides(WINDOW * maps.image_size)
+        side = strides(WINDOW * maps.image_size)
         return FeatureSpec(f"window-1-{digest}", (3, side, side), "uint8", 6)
 
     def refusal(self, meta: Mapping[str, Any]) -> str | None:
@@ -78,16 +73,15 @@ class HeatmapTask(TrainingTask[PictureBatch, PictureBatch]):
         rgb, first = np.asarray(outcomes[0].images[self.image]), outcomes[0].meta
         picture = picture_of(rgb, first, self.maps, self.recipe.view.get("pixels_per_metre"))
         principal, focal = picture.lens(first.camera, self.recipe.view.get("focal_px"))
-        side = self.spec.shape[1]
-        padded = cv2.copyMakeBorder(picture.image, side, side, side, side, cv2.BORDER_REPLICATE)
-        windows, aux = [], []
-        for place in picture.to_picture(np.array([outcome.meta.grasp.center_px for outcome in outcomes])):
-            u, v = (round(float(value)) for value in place - (side - 1) / 2)
-            windows.append(padded[v + side : v + 2 * side, u + side : u + 2 * side].transpose(2, 0, 1))
-            aux.append([place[1] - v, place[0] - u, 0.0, principal[0, 0] - u, principal[0, 1] - v, focal[0]])
-        table = np.array(aux, np.float32)
-        table[:, 2] = [cast(int, map_of(outcome.meta, self.maps)) for outcome in outcomes]
-        return np.stack(windows), table
+        places = picture.to_picture(np.array([outcome.meta.grasp.center_px for outcome in outcomes]))
+        windows, corners = cut_windows(picture.image, places, self.spec.shape[1])
+        which = [cast(int, map_of(outcome.meta, self.maps)) for outcome in outcomes]
+        lens = np.append(principal[0], focal)
+        aux = [
+            [v - corner[1], u - corner[0], k, *(lens - [*corner, 0])]
+            for (u, v), corner, k in zip(places, corners, which, strict=True)
+        ]
+        return windows, np.array(aux, np.float32)
 
     def from_records(self, examples: Examples) -> Dataset[PictureBatch]:
         return Windows(examples)
@@ -97,9 +91,9 @@ class HeatmapTask(TrainingTask[PictureBatch, PictureBatch]):
         recipe = self.recipe
         if recipe.data.format == "mobileunet":
             rotations = self.outline.rotations
-            training = heatmap_labels.read(folders[0], rotations)
+            training = pictures.read(folders[0], rotations)
             if validation:
-                return _apart(training, heatmap_labels.read(validation[0], rotations))
+                return _apart(training, pictures.read(validation[0], rotations))
             first = round(len(training) * (1 - recipe.data.validation_share))
             held = np.isin(training.which, training.pictures[first:])
             return _apart(training.pick(~held), training.pick(held))
@@ -171,23 +165,6 @@ class HeatmapTask(TrainingTask[PictureBatch, PictureBatch]):
         draw_heatmaps(batch.images.permute(0, 2, 3, 1).numpy(), share.numpy(), targets.numpy(), path)
 
 
-class Windows:
-    """Features of outcomes as pictures with one label each, of which a smaller window is learned from."""
-
-    def __init__(self, examples: Examples) -> None:
-        self.examples = examples
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def batch(self, rows: np.ndarray) -> PictureBatch:
-        seen = self.examples.batch(rows)
-        size = (seen.features.shape[2], seen.features.shape[3])
-        which = seen.aux[:, 2].long()
-        labels = Labels(torch.arange(len(rows)), seen.aux[:, :2], which, seen.labels, size, lenses=seen.aux[:, 3:])
-        return PictureBatch(seen.features / 255, labels, _strides(TRAINED * size[0]))
-
-
 def _apart(training: Pictures, held_out: Pictures) -> TrainingData[PictureBatch]:
     if not len(training) or not len(held_out):
         raise ValueError(
@@ -202,10 +179,6 @@ def _cell_losses(outputs: Tensor, labels: Labels) -> Tensor:
     row, column = cells_of(outputs, labels).unbind(1)
     target = (labels.map * height + row) * width + column
     return F.cross_entropy(outputs.flatten(1)[labels.picture], target, reduction="none")
-
-
-def _strides(pixels: float) -> int:
-    return max(STRIDE, STRIDE * round(pixels / STRIDE))
 
 
 TASK = HeatmapTask

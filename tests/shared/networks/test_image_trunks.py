@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from shared.networks import ARCHITECTURES, build_network
+from shared.networks import architectures, build_network
 
 torch.set_num_threads(1)
 
@@ -87,7 +87,7 @@ def test_stochastic_depth_trains_and_is_off_in_evaluation():
         assert torch.equal(network(depth), network(depth))
 
 
-@pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - {"dense"}))
+@pytest.mark.parametrize("architecture", sorted(set(architectures()) - {"dense"}))
 @torch.inference_mode()
 def test_golden_batch_runs_and_repeats(architecture):
     network = build_network(architecture, {}).eval()

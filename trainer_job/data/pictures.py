@@ -7,24 +7,33 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from shared.open_hand import AROUND
-from trainer_job.data.examples import TensorBatch
+from trainer_job.data.examples import Examples, TensorBatch
 from trainer_job.training.augmentation import Labels
+
+TRAINED = 0.7
+"""Side of what is trained on as a share of a window: turned by any angle it still shows nothing from beyond the window."""
+STRIDE = 16
+"""Sides of windows are multiples of it."""
 
 
 @dataclass(frozen=True)
 class PictureBatch(TensorBatch):
-    """images (N, C, H, W), colours in 0..1, and what was tried in them.
+    """images (N, C, H, W), colours in 0..1 or depths in metres, and what was tried in them.
 
-    window: side of what is cut out of them round a label to learn from; 0: as the recipe says."""
+    window: side of what is cut out of them round a label to learn from; 0: as the recipe says. maps (N, R, H, W), where given:
+    quality at every pixel, 0 to 1.
+    """
 
     images: Tensor
     labels: Labels
     window: int = 0
+    maps: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,44 @@ class Pictures:
             None if self.lenses is None else torch.from_numpy(self.lenses[pictures]).float(),
         )
         return PictureBatch(images, labels)
+
+
+class Windows:
+    """Features of outcomes as pictures with one label each, of which a smaller window is learned from.
+
+    Features are windows (C, side, side), bytes of colours or metres, as `cut_windows` makes them; aux is row and column of the
+    grasp in it and the map that it belongs to, and, where known, principal point (u, v) and focal length in its pixels.
+    """
+
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def batch(self, rows: np.ndarray) -> PictureBatch:
+        found, bytes_ = self.examples.batch(rows), self.examples.features.dtype == np.uint8
+        images, (place, which, lenses) = found.features, found.aux.tensor_split([2, 3], 1)
+        size = (images.shape[2], images.shape[3])
+        seen = lenses if lenses.shape[1] else None
+        labels = Labels(torch.arange(len(rows)), place, which[:, 0].long(), found.labels, size, lenses=seen)
+        return PictureBatch(images / 255 if bytes_ else images, labels, strides(TRAINED * size[0]))
+
+
+def cut_windows(image: np.ndarray, places: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Windows (N, C, side, side) of a picture (H, W, C) whose middles are nearest to places (N, 2) as (u, v), and their corners
+    (N, 2) in the picture; beyond it its rim repeats."""
+    padded = cv2.copyMakeBorder(image, side, side, side, side, cv2.BORDER_REPLICATE).reshape(
+        *(np.add(image.shape[:2], 2 * side)), -1
+    )
+    corners = np.array([[round(float(value)) for value in place - (side - 1) / 2] for place in places])
+    windows = [padded[v + side : v + 2 * side, u + side : u + 2 * side].transpose(2, 0, 1) for u, v in corners]
+    return np.stack(windows), corners
+
+
+def strides(pixels: float) -> int:
+    """The multiple of STRIDE that is nearest to so many pixels, at least one."""
+    return max(STRIDE, STRIDE * round(pixels / STRIDE))
 
 
 def read(path: Path, rotations: int) -> Pictures:
