@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,27 +26,70 @@ from planning.scene.projection import ProjectedGrasps, map_pixels
 from planning.scene.region import has_region, outside_region
 from planning.scene.scene import PlanningScene, observe_scene
 
-CANDIDATES, REFINED, POLISHED = 320, 96, 16
-"""Candidates measured per observation, those fitted to the object's sides, and those fitted again; more when more grasps are
-asked for."""
-START = 1.7
-"""Score of a perfect grasp of a thin object. This and the costs below are the logits of a logistic regression on 2,557
-simulated grasps, half of them with sensor noise, pose error and heavy, slippery objects; misfit and asymmetry cost a little
-more than it found, so that among equals the tidy grasp is taken."""
-FLAT, TURN, ASIDE, OFFSET = 1.9 / 0.010, 0.6 / 0.1, 0.5 / 0.006, 1.8 / 0.040
-"""Cost of a metre of gap, of a radian of misfit, of metres off the middle along and across the closing axis."""
-SLANT, LINES = 2.6, 4.0
-"""Cost of sides of 45 degrees, of no contact over the finger's width."""
-GRIP, THIN, OVERLAP, CLEARANCE = 2.6 / 0.080, 2.9 / 0.010, 0.3 / 0.020, 0.4 / 0.006
-"""Worth of a metre of grip, cost of a metre that it is thinner than THICK, worth of metres of overlap (up to 20 mm) and of
-clearance."""
+CANDIDATES = 320
+"""Candidates measured per observation; more when more grasps are asked for."""
+REFINED = 96
+"""The best of them, which are fitted to the object's sides."""
+POLISHED = 16
+"""The best of those, which are fitted again."""
+
+
+@dataclass(frozen=True)
+class JawScoreWeights:
+    """Weights of the analytic score of a jaw grasp, a logit of success: costs, and worths of `grip`, `overlap`, `clearance`.
+
+    A logistic regression finds them: `python -m benchmarks.analytic_score`.
+    """
+
+    intercept: float
+    """Score of a perfect grasp without grip, overlap and clearance, logit."""
+    flat: float
+    """Cost of the mean gap between flat fingers and object, logit per metre."""
+    turn: float
+    """Cost of misfit about the approach, logit per radian."""
+    aside: float
+    """Cost of contacts off the middle between the fingers, logit per metre, up to MOST_ASIDE."""
+    offset: float
+    """Cost of the object's middle lying across the closing axis, logit per metre."""
+    slant: float
+    """Cost of leaning sides, logit per unit of run over rise, up to MOST_SLANT."""
+    lines: float
+    """Cost of a finger that touches nothing over its width; falls with the square of the share that does not, logit."""
+    grip: float
+    """Worth of the distance between the contacts, logit per metre."""
+    thin: float
+    """Cost of what that distance lacks of THICK, logit per metre."""
+    overlap: float
+    """Worth of the object's height above the tips, logit per metre, up to MOST_OVERLAP."""
+    clearance: float
+    """Worth of free space beside the fingers, logit per metre; `fit.EXTRA` bounds it at 6 mm."""
+
+
+JAW_WEIGHTS = JawScoreWeights(
+    intercept=1.7,
+    flat=1.9 / 0.010,
+    turn=0.6 / 0.1,
+    aside=0.5 / 0.006,
+    offset=1.8 / 0.040,
+    slant=2.6,
+    lines=4.0,
+    grip=2.6 / 0.080,
+    thin=2.9 / 0.010,
+    overlap=0.020,
+    clearance=0.3,
+)
+MOST_ASIDE = 0.020
+"""Contacts farther off the middle cost no more, m."""
+MOST_SLANT = 1.5
+"""Sides that lean more cost no more, run over rise."""
 THICK = 0.012
+"""What is thinner than this is harder to hold, m."""
+MOST_OVERLAP = 0.020
+"""More overlap is worth no more, m."""
 HALF_BIN = math.pi / ANGLES / 2
 """Misfit that a first look cannot tell, rad."""
 MOVE = 0.012
 """Farthest that a hand is moved across its closing axis to the middle of the object, m."""
-OVERLAP, CLEARANCE = 0.020, 0.3
-"""Metres of overlap that are worth 1, and what full clearance is worth."""
 BESIDE = 0.004
 """A contact may lie this far out of the region, m: less than a wall is thick."""
 OUTSIDE = 10.0
@@ -96,20 +139,24 @@ def fitted(hands: JawCandidates) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def rate(scene: PlanningScene, hands: JawCandidates) -> Tensor:
-    """Analytic score (N,) of hands: the logit of success; weights above."""
+    """Analytic score (N,) of hands in their scene: the logit of success."""
+    return contact_score(hands) - outside_roi_penalty(scene, hands)
+
+
+def contact_score(hands: JawCandidates, weights: JawScoreWeights = JAW_WEIGHTS) -> Tensor:
+    """Logit of success (N,) of hands by how they touch what they hold; linear in the weights."""
     return (
-        START
-        - FLAT * hands.flat
-        - TURN * hands.turn.abs()
-        - ASIDE * hands.aside.clamp(max=0.02)
-        - OFFSET * hands.offset.abs()
-        - SLANT * hands.slant.clamp(max=1.5)
-        - LINES * (1 - hands.lines) ** 2
-        + GRIP * hands.grip
-        - THIN * (THICK - hands.grip).clamp(min=0.0)
-        + OVERLAP * hands.overlap.clamp(max=0.02)
-        + CLEARANCE * hands.clearance
-        - outside_roi_penalty(scene, hands)
+        weights.intercept
+        - weights.flat * hands.flat
+        - weights.turn * hands.turn.abs()
+        - weights.aside * hands.aside.clamp(max=MOST_ASIDE)
+        - weights.offset * hands.offset.abs()
+        - weights.slant * hands.slant.clamp(max=MOST_SLANT)
+        - weights.lines * (1 - hands.lines) ** 2
+        + weights.grip * hands.grip
+        - weights.thin * (THICK - hands.grip).clamp(min=0.0)
+        + weights.overlap * hands.overlap.clamp(max=MOST_OVERLAP)
+        + weights.clearance * hands.clearance
     )
 
 

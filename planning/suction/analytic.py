@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,20 +22,39 @@ from planning.suction.filters import veto
 from planning.suction.sampling import least_rise, propose
 from planning.suction.thin_objects import flat_on_thin_object, is_thin_on_table
 
-CANDIDATES, REFINED = 400, 96
-"""Contacts looked at closely per observation, and those moved towards the middle; more when more grasps are asked for."""
-START = 1.8
-"""Score of a perfect contact with a rim that just lies on its surface. This and the weights below are the logits of a logistic
-regression on 13,000 attempts with cups of 15 and 30 mm, simulated with sensor noise and pose error. On 8,788 others, in 660
-scenes of validation objects, they rank with an AUC of 0.847."""
-CURVED, ROUGH = 0.55 / 0.001, 1.25 / 0.001
-"""Cost of a metre of departure from a plane: of the smoothed surface under the cup, and root mean square around it."""
-MARGIN, LEAST, ENOUGH = 0.1 / 0.001, -0.003, 0.006
-"""Worth of a metre of surface beyond the rim, and between what margins it counts, m."""
-LEVER = 0.5 / 0.030
-"""Cost of a metre between the contact and the middle of the thing."""
-TILT = 0.2
-"""Cost of a radian of tilt."""
+CANDIDATES = 400
+"""Contacts looked at closely per observation; more when more grasps are asked for."""
+REFINED = 96
+"""The best of them, which are moved towards the middle."""
+
+
+@dataclass(frozen=True)
+class SuctionScoreWeights:
+    """Weights of the analytic score of a cup, a logit of success: costs, and the worth of `margin`."""
+
+    intercept: float
+    """Score of a perfect contact with a rim that just lies on its surface, logit."""
+    curved: float
+    """Cost of the smoothed surface's departure from a plane under the cup, logit per metre."""
+    rough: float
+    """Cost of the root mean square departure from that plane, logit per metre."""
+    margin: float
+    """Worth of surface beyond the rim, logit per metre between LEAST_MARGIN and MOST_MARGIN."""
+    lever: float
+    """Cost of the distance between the contact and the middle of the thing, logit per metre."""
+    tilt: float
+    """Cost of the cup's tilt, logit per radian."""
+
+
+SUCTION_WEIGHTS = SuctionScoreWeights(
+    intercept=1.8, curved=0.55 / 0.001, rough=1.25 / 0.001, margin=0.1 / 0.001, lever=0.5 / 0.030, tilt=0.2
+)
+"""A logistic regression on 13,000 attempts with cups of 15 and 30 mm, simulated with sensor noise and pose error. On 8,788
+others, in 660 scenes of validation objects, they rank with an AUC of 0.847."""
+LEAST_MARGIN = -0.003
+"""A rim that hangs farther over an edge costs no more, m."""
+MOST_MARGIN = 0.006
+"""More surface beyond the rim is worth no more, m."""
 LEVEL = 0.012
 """Levels on which structures are followed to the edge of view lie this far apart, m."""
 
@@ -81,15 +101,15 @@ def _predict(scene: PlanningScene) -> tuple[SuctionCandidates, ProjectedGrasps, 
     return cups.scored(score).pick(order), placed.pick(order), rejected + vetoed
 
 
-def rate(cups: SuctionCandidates) -> Tensor:
-    """Analytic score (N,) of cups: the logit of success; weights above."""
+def rate(cups: SuctionCandidates, weights: SuctionScoreWeights = SUCTION_WEIGHTS) -> Tensor:
+    """Analytic score (N,) of cups: the logit of success; linear in the weights."""
     return (
-        START
-        - CURVED * cups.curved
-        - ROUGH * cups.rough
-        + MARGIN * cups.margin.clamp(LEAST, ENOUGH)
-        - LEVER * cups.lever
-        - TILT * cups.tilt
+        weights.intercept
+        - weights.curved * cups.curved
+        - weights.rough * cups.rough
+        + weights.margin * cups.margin.clamp(LEAST_MARGIN, MOST_MARGIN)
+        - weights.lever * cups.lever
+        - weights.tilt * cups.tilt
     )
 
 
