@@ -17,7 +17,7 @@ from planning.base import LoadedNetwork, PlannerError
 from planning.calibration import calibrated
 from planning.discovery import choose, discover
 from planning.jaw.analytic import AntipodalPlanner
-from planning.jaw.learned import TYPICAL, DensePlanner, blend
+from planning.jaw.learned import BLEND, DensePlanner, blend
 from planning.local import local_planner
 from shared.networks.dense import DenseScorer
 from shared.registry import ModelCard, Registry, UnknownVersion
@@ -53,7 +53,10 @@ def test_an_untrained_network_keeps_the_analytic_order() -> None:
     [dense] = DensePlanner().plan_batch([ITEM], network(trained=False))
     [antipodal] = AntipodalPlanner().plan_batch([ITEM], None)
     assert np.allclose(dense.grasps[0].pose_base, antipodal.grasps[0].pose_base, atol=1e-6)
-    assert all(0.0 < grasp.quality < 0.7 for grasp in dense.grasps)
+    score = torch.logit(torch.tensor([antipodal.grasps[0].quality], dtype=torch.float64))
+    expected = torch.sigmoid(BLEND.score * (score - BLEND.neutral))
+    assert dense.grasps[0].quality == pytest.approx(float(expected), abs=1e-5)
+    assert all(0.0 < grasp.quality < antipodal.grasps[0].quality for grasp in dense.grasps)
 
 
 def test_among_grasps_that_the_network_takes_for_equal_the_tidy_one_wins_and_else_the_network_decides() -> None:
@@ -61,7 +64,7 @@ def test_among_grasps_that_the_network_takes_for_equal_the_tidy_one_wins_and_els
     assert blend(torch.tensor([6.5, 6.2]), scores).argmax() == 1
     assert blend(torch.tensor([2.0, 0.5]), scores).argmax() == 0
     assert torch.allclose(
-        blend(torch.tensor([-1.0, 1.0]), torch.full((2,), TYPICAL)), torch.sigmoid(torch.tensor([-1.0, 1.0])), atol=0.01
+        blend(torch.tensor([-1.0, 1.0]), torch.full((2,), BLEND.neutral)), torch.sigmoid(torch.tensor([-1.0, 1.0])), atol=0.01
     )
 
 

@@ -1,0 +1,1 @@
+"""The weights of the analytic score, fitted to simulated grasps."""

@@ -1,0 +1,79 @@
+"""The analytic scores: fixed values for fixed poses, and what each weight is worth."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from suction_scenes import LeaningBox, item
+from table_scenes import Box, camera
+
+from grasp_client.contract import Gripper
+from planning.jaw.analytic import JAW_WEIGHTS, MOST_OVERLAP, contact_score, rate
+from planning.jaw.candidates import JawCandidates
+from planning.jaw.fit import EXTRA, measure
+from planning.scene.scene import PlanningScene, observe_scene
+from planning.suction.analytic import SUCTION_WEIGHTS
+from planning.suction.analytic import rate as rate_cups
+from planning.suction.candidates import SuctionCandidates
+from planning.suction.seal import lay_cups
+
+VIEW = camera(480, 640, 525.0)
+CPU = torch.device("cpu")
+THIN_PLATE = LeaningBox(0.0, 0.0, 0.015, 0.3, 0.1, 0.09, 0.006, 0.03)
+NEIGHBOUR = Box(-0.025, 0.029, 0.5, 0.04, 0.03, 0.04)
+LEANING_BOX = LeaningBox(0.0, 0.01, 0.05, 0.7, 0.44, 0.08, 0.07, 0.05)
+
+
+@pytest.fixture(scope="module")
+def scene() -> PlanningScene:
+    """A thin plate that leans, with a block beside it."""
+    return observe_scene(*item(VIEW, [THIN_PLATE, NEIGHBOUR], Gripper()), CPU)
+
+
+@pytest.fixture(scope="module")
+def hands(scene: PlanningScene) -> JawCandidates:
+    """Two hands that grip the plate askew near its ends, one with room beside its fingers and one off the middle."""
+    x, y, angle = torch.tensor([[0.038, -0.020, 1.47], [-0.039, 0.014, 1.05]]).T
+    found, _, _ = measure(scene, scene.request.gripper, x, y, angle, close=True)
+    assert len(found) == 2
+    return found
+
+
+@pytest.fixture(scope="module")
+def cup() -> SuctionCandidates:
+    """A cup on the leaning face of a box, near an edge."""
+    found = observe_scene(*item(VIEW, [LEANING_BOX]), CPU)
+    return lay_cups(found, found.request.gripper.cup_radius, torch.tensor([0.02]), torch.tensor([0.01]), close=True)
+
+
+def test_scores_of_two_jaw_grasps_are_pinned(scene: PlanningScene, hands: JawCandidates) -> None:
+    assert rate(scene, hands).tolist() == pytest.approx([0.97015, -0.35789], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(JAW_WEIGHTS)])
+def test_a_change_of_one_percent_of_a_jaw_weight_moves_a_pinned_score(hands: JawCandidates, name: str) -> None:
+    changed = replace(JAW_WEIGHTS, **{name: 1.01 * getattr(JAW_WEIGHTS, name)})
+    assert (contact_score(hands, changed) - contact_score(hands)).abs().max() > 1e-4
+
+
+def test_overlap_and_clearance_are_worth_what_their_weights_say(scene: PlanningScene, hands: JawCandidates) -> None:
+    worth = {"overlap": 0.0696, "clearance": 0.2118}
+    most = {"overlap": 0.020, "clearance": 0.006}
+    assert (MOST_OVERLAP, max(EXTRA)) == tuple(most.values())
+    for name, logits in worth.items():
+        none, full, more = (replace(hands, **{name: torch.full((2,), value)}) for value in (0.0, most[name], 2 * most[name]))
+        assert (rate(scene, full) - rate(scene, none)).tolist() == pytest.approx([logits] * 2, abs=1e-4)
+        if name == "overlap":
+            assert torch.equal(rate(scene, more), rate(scene, full))
+
+
+def test_score_of_a_cup_is_pinned(cup: SuctionCandidates) -> None:
+    assert rate_cups(cup).tolist() == pytest.approx([1.41922], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(SUCTION_WEIGHTS)])
+def test_a_change_of_one_percent_of_a_cup_weight_moves_the_pinned_score(cup: SuctionCandidates, name: str) -> None:
+    changed = replace(SUCTION_WEIGHTS, **{name: 1.01 * getattr(SUCTION_WEIGHTS, name)})
+    assert (rate_cups(cup, changed) - rate_cups(cup)).abs().max() > 1e-4
