@@ -1,0 +1,97 @@
+"""The structure that the folders promise: imports run one way and in no circle, no folder is crowded."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOORS = {
+    "grasp_client": 0,
+    "shared": 1,
+    "planning": 2,
+    "inference_server": 3,
+    "sim_worker": 3,
+    "trainer_job": 3,
+    "services": 4,
+}
+"""A package imports itself and lower floors only: two services meet in the queue, the registry or over HTTP."""
+FOREIGN = {
+    "grasp_client": {"torch", "redis", "pybullet", "fastapi", "scipy", "cv2"},
+    "shared": {"pybullet", "fastapi", "httpx"},
+    "planning": {"fastapi", "starlette", "uvicorn", "httpx", "redis", "pybullet"},
+    "inference_server": {"pybullet"},
+    "sim_worker": {"torch", "fastapi"},
+    "trainer_job": {"pybullet", "fastapi", "httpx"},
+}
+"""What must not be needed to run a package. Imports inside functions count: they need the package as well."""
+CLIENT_NEEDS = {"numpy", "httpx", "pydantic", "pydantic_core", "PIL"}
+MOST_FILES = 15
+
+
+def modules(package: str) -> list[Path]:
+    return [path for path in sorted((ROOT / package).rglob("*.py")) if "build" not in path.parts]
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Full names of what a module imports, of a `from` import with the imported name appended."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: imports are absolute here"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_imports_run_one_way(package: str) -> None:
+    upward, foreign = [], []
+    for path in modules(package):
+        for imported in imports(path):
+            first = imported.split(".")[0]
+            if first in FLOORS and first != package and FLOORS[first] >= FLOORS[package]:
+                upward.append(f"{path.relative_to(ROOT)} imports {imported}")
+            if first in FOREIGN.get(package, ()):
+                foreign.append(f"{path.relative_to(ROOT)} imports {imported}")
+    assert modules(package)
+    assert not upward
+    assert not foreign
+
+
+def test_the_client_needs_four_packages_only() -> None:
+    needed = {imported.split(".")[0] for path in modules("grasp_client") for imported in imports(path)}
+    assert needed - set(sys.stdlib_module_names) - {"grasp_client"} <= CLIENT_NEEDS
+
+
+def test_no_imports_run_in_a_circle() -> None:
+    paths = {name_of(path): path for package in FLOORS for path in modules(package)}
+    graph: dict[str, set[str]] = {}
+    for name, path in paths.items():
+        # `from package import module` leads to the module, `from module import thing` to the module that holds it.
+        found = {each if each in paths else each.rpartition(".")[0] for each in imports(path)}
+        graph[name] = {each for each in found if each in paths and each != name}
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"imports run in a circle: {' -> '.join(error.args[1])}")
+    assert len(order) == len(paths)
+
+
+def test_no_folder_is_crowded() -> None:
+    counts = Counter(
+        path.parent.relative_to(ROOT).as_posix()
+        for package in (*FLOORS, "benchmarks")
+        for path in modules(package)
+        if path.name != "__init__.py"
+    )
+    assert {folder: count for folder, count in counts.items() if count > MOST_FILES} == {}
