@@ -33,5 +33,6 @@ class Candidates:
 def _combined(records: Sequence[Record], change: Callable[[list[Tensor]], Tensor]) -> Record:
     """A record of the same kind, each tensor what `change` makes of those of the records."""
     kind: type[Record] = type(records[0])
-    values = ([getattr(record, field.name) for record in records] for field in fields(kind))  # type: ignore[arg-type]
+    given = (field.name for field in fields(kind) if field.init)  # type: ignore[arg-type]
+    values = ([getattr(record, name) for record in records] for name in given)
     return kind(*(change(each) if isinstance(each[0], Tensor) else _combined(each, change) for each in values))

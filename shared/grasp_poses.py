@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
@@ -40,6 +40,15 @@ class HandPose:
     approach: Tensor
     angle: Tensor
     width: Tensor
+    x: Tensor = field(init=False, repr=False)
+    y: Tensor = field(init=False, repr=False)
+    tip: Tensor = field(init=False, repr=False)
+    """Heights (N,) midway between the fingertips, m."""
+
+    def __post_init__(self) -> None:
+        x, y, z = self.position.unbind(1)
+        for name, value in (("x", x), ("y", y), ("tip", -z)):
+            object.__setattr__(self, name, value)
 
     @classmethod
     def straight_down(cls, x: Tensor, y: Tensor, tip: Tensor, angle: Tensor, width: Tensor) -> HandPose:
@@ -50,19 +59,6 @@ class HandPose:
 
     def __len__(self) -> int:
         return len(self.position)
-
-    @property
-    def x(self) -> Tensor:
-        return self.position[:, 0]
-
-    @property
-    def y(self) -> Tensor:
-        return self.position[:, 1]
-
-    @property
-    def tip(self) -> Tensor:
-        """Heights (N,) midway between the fingertips, m."""
-        return -self.position[:, 2]
 
     @cached_property
     def straight(self) -> bool:

@@ -171,7 +171,8 @@ def outside_roi_penalty(scene: PlanningScene, hands: JawCandidates) -> Tensor:
         for half in (0.5 * hands.grip, -0.5 * hands.grip):
             contact = hands.pose.position + half[:, None] * hands.pose.closing
             out = out | outside_region(scene, map_pixels(scene, contact), BESIDE)["region"]
-    return TRUNCATED_COST * out
+    result: Tensor = TRUNCATED_COST * out
+    return result
 
 
 def outside_region_penalty(scene: PlanningScene, hands: JawCandidates) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from torch import Tensor
 
@@ -38,28 +39,12 @@ class JawCandidates(Candidates):
     def __len__(self) -> int:
         return len(self.score)
 
-    @property
-    def x(self) -> Tensor:
-        return self.pose.x
-
-    @property
-    def y(self) -> Tensor:
-        return self.pose.y
-
-    @property
-    def tip(self) -> Tensor:
-        """Heights midway between the fingertips."""
-        return self.pose.tip
-
-    @property
-    def angle(self) -> Tensor:
-        """Of the closing axis about the approach; see `HandPose`."""
-        return self.pose.angle
-
-    @property
-    def width(self) -> Tensor:
-        """Opening."""
-        return self.pose.width
+    # What is asked for at every step of a plan, straight from the pose: see `HandPose`.
+    x = property(attrgetter("pose.x"))
+    y = property(attrgetter("pose.y"))
+    tip = property(attrgetter("pose.tip"))
+    angle = property(attrgetter("pose.angle"))
+    width = property(attrgetter("pose.width"))
 
     def scored(self, score: Tensor) -> JawCandidates:
         """The same hands with scores (N,)."""
