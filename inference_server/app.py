@@ -12,11 +12,11 @@ from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from inference_server import errors
+from inference_server.decoding.tensors import InferRequest
 from inference_server.http_server import RequestMiddleware
 from inference_server.routes import batch, dashboard, gqcnn, health, heatmap, models, outcomes, predict, process, v2
 from inference_server.security.auth import require_key
 from inference_server.service import Service
-from inference_server.tensors import InferRequest
 from inference_server.tracing import telemetry
 from shared.settings import ServerSettings
 

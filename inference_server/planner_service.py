@@ -6,7 +6,7 @@ import asyncio
 import base64
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from inference_server.heatmap import overlay_png
 from inference_server.metrics import Metrics
 from inference_server.models.weights import Weights
 from inference_server.outcomes import RecentPlans
-from inference_server.request_context import AdmittedRequest
+from inference_server.request_context import RequestContext
 from planning.base import LoadedNetwork, PlanItem, Planner
 from planning.batched_inference import plan_batched
 from planning.discovery import choose
@@ -40,7 +40,15 @@ class Heatmap:
 class PlannerService:
     """Answers admitted requests with the planners of this server and the networks that serve now."""
 
-    def __init__(self, settings: ServerSettings, planners: Mapping[str, Planner], weights: Weights, metrics: Metrics):
+    def __init__(
+        self,
+        settings: ServerSettings,
+        planners: Mapping[str, Planner],
+        weights: Weights,
+        metrics: Metrics,
+        in_decoder: Callable[..., Awaitable[Any]],
+    ):
+        self._in_decoder = in_decoder
         self.planners, self.recent = planners, RecentPlans()
         self._weights, self._metrics = weights, metrics
         self._max_batch, self._candidate_share = settings.max_batch, settings.candidate_share
@@ -53,7 +61,7 @@ class PlannerService:
         """Planners that can answer now."""
         return [name for name, planner in self.planners.items() if planner.model_name is None or self.network_of(planner)]
 
-    async def plan(self, request: AdmittedRequest, item: PlanItem) -> GraspPlan:
+    async def plan(self, request: RequestContext, item: PlanItem) -> GraspPlan:
         """Plan one observation; fills in request id and timings, and remembers the plan. Raises what the contract names."""
         observation, options = item
         planner, pinned = await self._choose(request, item)
@@ -62,12 +70,12 @@ class PlannerService:
         group = ("plan", model or planner.name, pinned.version if pinned else None)
         most = self._max_batch if model else 1
         payload = planner, pinned, item
-        answer = await request.slot.submit(group, self._plan_batch, payload, request.received.deadline, most)
+        answer = await request.slot.submit(group, self._plan_batch, payload, request.deadline, most)
         plan: GraspPlan = answer.result[0]
         maps: np.ndarray | None = answer.result[1]
         changes: dict[str, Any] = {"request_id": request.id}
         if maps is not None:
-            picture = await request.received.service.in_decoder(overlay_png, observation, maps)
+            picture = await self._in_decoder(overlay_png, observation, maps)
             changes["heatmap_png"] = base64.b64encode(picture).decode()
         elif options.return_heatmap:
             changes["warnings"] = [*plan.warnings, f"planner {planner.name!r} has no dense map, so there is no heatmap_png"]
@@ -77,17 +85,17 @@ class PlannerService:
         plan.timings_ms = timings(request, answer, plan.timings_ms)
         return plan
 
-    async def heatmap(self, request: AdmittedRequest, item: PlanItem) -> Heatmap:
+    async def heatmap(self, request: RequestContext, item: PlanItem) -> Heatmap:
         """The dense map of one observation. Raises what the contract names, and PlannerError 422 for a planner without one."""
         planner, pinned = await self._choose(request, item)
         group = ("heatmap", planner.name, pinned.version if pinned else None)
         run = partial(self._maps, planner, pinned)
-        answer = await request.slot.submit(group, run, item, request.received.deadline, 1)
+        answer = await request.slot.submit(group, run, item, request.deadline, 1)
         note_stages(request, answer)
         found: Heatmap = answer.result
         return found
 
-    async def _choose(self, request: AdmittedRequest, item: PlanItem) -> tuple[Planner, LoadedNetwork | None]:
+    async def _choose(self, request: RequestContext, item: PlanItem) -> tuple[Planner, LoadedNetwork | None]:
         """The planner for an observation, and the version of its model unless that is the champion. Raises what the contract
         names."""
         observation, options = item
@@ -103,7 +111,7 @@ class PlannerService:
             raise ServerError(422, "no_versions", f"planner {planner.name!r} has no model: leave model_version out")
         return await asyncio.to_thread(self._weights.pin, planner.model_name, version)
 
-    def _candidate(self, request: AdmittedRequest, planner: Planner) -> LoadedNetwork | None:
+    def _candidate(self, request: RequestContext, planner: Planner) -> LoadedNetwork | None:
         """The candidate for a share of the requests, chosen by their id so that a repeated request meets the same version."""
         if planner.model_name is None or zlib.crc32(request.id.encode()) >= self._candidate_share * 2**32:
             return None
@@ -141,15 +149,15 @@ def draws_maps(planner: Planner) -> bool:
     return type(planner).heatmap is not Planner.heatmap
 
 
-def note_stages(request: AdmittedRequest, answer: Answer) -> None:
+def note_stages(request: RequestContext, answer: Answer) -> None:
     """Add the stages in the queue and in the inference thread."""
     request.stages["queue"] = answer.queued, answer.started - answer.queued
     request.stages["plan"] = answer.started, answer.seconds
 
 
-def timings(request: AdmittedRequest, answer: Answer, more: Mapping[str, float]) -> dict[str, float]:
+def timings(request: RequestContext, answer: Answer, more: Mapping[str, float]) -> dict[str, float]:
     """Milliseconds per stage; `total` counts from the moment that the request came."""
     note_stages(request, answer)
     stages = {name: seconds * 1e3 for name, (_, seconds) in request.stages.items()}
-    total = (time.monotonic() - request.received.started) * 1e3
+    total = (time.monotonic() - request.started) * 1e3
     return {name: round(value, 3) for name, value in {**stages, **more, "total": total}.items()}

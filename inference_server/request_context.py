@@ -1,32 +1,19 @@
-"""One request on its way to a planner, and the dependencies by which routes get it.
-
-Every route that plans has the same prelude: the deadline, a look whether there is room, the body within its limits of size
-and time, a place in the queue.
-"""
+"""One request on its way to a planner, and what it may take: bytes of its body, seconds to send it, seconds to be answered."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
 
 import anyio
-from fastapi import Depends, Request
-from opentelemetry import trace
-from starlette.datastructures import Headers, QueryParams
+from fastapi import Request
 
-from inference_server import tracing
 from inference_server.batching.batcher import QueueSlot
 from inference_server.errors import ServerError
-from inference_server.security.auth import Client
-
-if TYPE_CHECKING:
-    from inference_server.service import Service
-
 
 BODY_SECONDS = 30.0
 """Longest that a client may take to send a body."""
@@ -113,76 +100,17 @@ def busy() -> ServerError:
 
 
 @dataclass(frozen=True)
-class ReceivedRequest:
-    """A request whose body is here. Times are time.monotonic(); `client` names the line of the queue that it waits in."""
+class RequestContext:
+    """A request, or a part of one, that has a place in the queue. Times are time.monotonic().
 
-    service: Service
-    client: str
-    id: str
-    started: float
-    deadline: float
-    headers: Headers
-    query: QueryParams
-    body: bytes
+    stages: name to start and seconds of what has been done for it.
+    """
 
-    @contextmanager
-    def admit(self, part: int | None = None) -> Iterator[AdmittedRequest]:
-        """Take a place in the queue; it is free again after the block, whatever became of it.
-
-        part: number of one of several observations in the request, which then has an id of its own. Raises ServerError 429
-        or 503 without a place.
-        """
-        slot = self.service.batcher.reserve(self.client, self.deadline)
-        admitted = AdmittedRequest(self, self.id if part is None else f"{self.id}.{part}", slot)
-        try:
-            yield admitted
-        finally:
-            if slot.open:
-                slot.release()
-            if trace.get_current_span().is_recording():
-                tracing.record(admitted.stages)
-
-
-@dataclass(frozen=True)
-class AdmittedRequest:
-    """A request, or a part of one, that has a place in the queue. stages: name to start, time.monotonic(), and seconds."""
-
-    received: ReceivedRequest
     id: str
     slot: QueueSlot
-    stages: dict[str, tuple[float, float]] = field(default_factory=dict)
-
-
-async def receive(request: Request, client: Client) -> ReceivedRequest:
-    """Read the body of a request that is going to the queue; refused before it is read when there is no room for it.
-
-    Raises ServerError 422 for a bad X-Deadline-Ms, 429 or 503 without room, and what `BodyReader.read` raises.
-    """
-    service: Service = request.app.state.service
-    deadline = deadline_of(request, service.settings.deadline_ms)
-    if service.batcher.closing or service.batcher.queue.taken:
-        service.batcher.check_room(client, deadline)
-    body = await service.bodies.read(request, client)
-    scope = request.scope
-    return ReceivedRequest(
-        service, client, scope["request_id"], scope["started"], deadline, request.headers, request.query_params, body
-    )
-
-
-async def admit(request: Request, client: Client) -> AsyncIterator[AdmittedRequest]:
-    """Read the body, then hold a place in the queue until the endpoint returns. Raises as `receive` and `admit` do."""
-    with (await receive(request, client)).admit() as admitted:
-        yield admitted
-
-
-Received = Annotated[ReceivedRequest, Depends(receive)]
-Admitted = Annotated[AdmittedRequest, Depends(admit, scope="function")]
-
-
-def service_of(request: Request) -> Service:
-    """The server's parts, for endpoints that do not plan."""
-    service: Service = request.app.state.service
-    return service
+    started: float
+    deadline: float
+    stages: dict[str, tuple[float, float]] = field(default_factory=dict, kw_only=True)
 
 
 def deadline_of(request: Request, default_ms: int) -> float:

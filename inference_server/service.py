@@ -59,7 +59,7 @@ class Service:
         )  # fmt: skip
         for planner in self.planners.values():
             planner.networks = self.weights.get
-        self.planning = PlannerService(settings, self.planners, self.weights, self.metrics)
+        self.planning = PlannerService(settings, self.planners, self.weights, self.metrics, self.in_decoder)
         self.outcomes = OutcomePublisher(settings.redis_url)
         self.warm = False
 

@@ -42,7 +42,7 @@ def expand_request(item: PlanItem) -> PlanItem:
 
 
 def penalize(plan: GraspPlan, item: PlanItem) -> GraspPlan:
-    """The plan of a widened item as the request wants it: ranked anew by what is left of the qualities, and as long as asked.
+    """The plan of an expanded request as the original one wants it: ranked anew by what is left of the qualities, cut short.
 
     A grasp that falls below `min_quality` counts as `low_quality`.
     """

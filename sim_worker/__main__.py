@@ -98,8 +98,8 @@ def main(settings: WorkerSettings) -> int:
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     client = GraspClient(settings.server_url, api_key=api_key, deadline=PLAN_SECONDS)
     queue = connect(settings.redis_url) if settings.redis_url else None
-    spool = Outbox(settings.outbox_dir, name, settings.outbox_limit_mb * 1e6)
-    courier = OutboxPublisher(spool, to_queue(OutcomeStream(queue)) if queue else to_server(client))
+    outbox = Outbox(settings.outbox_dir, name, settings.outbox_limit_mb * 1e6)
+    publisher = OutboxPublisher(outbox, to_queue(OutcomeStream(queue)) if queue else to_server(client))
     tickets = SceneRequestSource(
         SceneRequestStream(queue) if queue else None,
         name,
@@ -107,13 +107,13 @@ def main(settings: WorkerSettings) -> int:
         WorkerStatusStore(queue, TRAINERS) if queue else None,
     )
     if not wait_for_server(client, stop):
-        spool.close()
+        outbox.close()
         return 0
     try:
-        worker = Worker(settings, name, client, tickets, courier, WorkerStatusStore(queue) if queue else None, stop)
+        worker = Worker(settings, name, client, tickets, publisher, WorkerStatusStore(queue) if queue else None, stop)
     except (OSError, ValueError) as error:
         logger.error("cannot use the gripper of %s: %s", settings.gripper, error)
-        spool.close()
+        outbox.close()
         return 2
     worker.run()
     return 0

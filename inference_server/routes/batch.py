@@ -14,10 +14,10 @@ from starlette.responses import Response
 
 from grasp_client.contract import ErrorReply, GraspPlan, PlanRequest
 from grasp_client.imaging import ImageLimits, check_observation
+from inference_server.admission import AdmittedRequest, Received
+from inference_server.decoding.multipart import Part, parts_of
+from inference_server.decoding.observations import IMAGE_PARTS, MULTIPART, decode, observation_of, parse_options
 from inference_server.errors import ServerError, as_server_error, documented, error_body
-from inference_server.multipart import Part, parts_of
-from inference_server.request_context import AdmittedRequest, Received
-from inference_server.request_decoding import IMAGE_PARTS, MULTIPART, decode, observation_of, parse_options
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
 from planning.base import PlanItem
 

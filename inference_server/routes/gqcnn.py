@@ -14,8 +14,10 @@ from starlette.responses import Response
 
 from grasp_client.contract import ModelRef
 from grasp_client.imaging import ImageLimits, check_observation
+from inference_server.admission import Admitted
+from inference_server.decoding.multipart import parts_of
+from inference_server.decoding.observations import MULTIPART, decode, parse_options, read_with_options
 from inference_server.errors import ServerError
-from inference_server.multipart import parts_of
 from inference_server.planner_service import timings
 from inference_server.quality import (
     Crops,
@@ -27,8 +29,6 @@ from inference_server.quality import (
     score_crops,
     score_on_image,
 )
-from inference_server.request_context import Admitted
-from inference_server.request_decoding import MULTIPART, decode, parse_options, read_with_options
 from inference_server.routes.predict import DEADLINE_HEADER, ERRORS, REQUEST_ID_HEADER
 from inference_server.service import Service
 from planning.base import LoadedNetwork

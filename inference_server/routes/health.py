@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from inference_server.request_context import service_of
+from inference_server.admission import service_of
 
 router = APIRouter(tags=["health"])
 

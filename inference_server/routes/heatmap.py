@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from grasp_client.imaging import encode_npy
+from inference_server.admission import Admitted
+from inference_server.decoding.observations import decode_item
 from inference_server.errors import ServerError, documented
 from inference_server.heatmap import overlay_png
-from inference_server.request_context import Admitted
-from inference_server.request_decoding import decode_item
 from inference_server.routes import predict
 
 router = APIRouter(tags=["plan"])

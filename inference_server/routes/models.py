@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from grasp_client.contract import ModelEntry, ModelPointers, Models, PlannerEntry, Planners
+from inference_server.admission import service_of
 from inference_server.errors import ServerError, documented
-from inference_server.request_context import service_of
 from inference_server.security.auth import require_admin
 from inference_server.service import Service
 from shared.registry import BrokenModel, Registry, UnknownModel, UnknownVersion

@@ -13,11 +13,11 @@ from starlette.responses import Response
 from grasp_client.contract import GraspMeta, Outcome, OutcomeAccepted, OutcomeReport
 from grasp_client.imaging import ImageLimits, check_observation
 from grasp_client.observation import Observation
+from inference_server.admission import service_of
+from inference_server.decoding.multipart import parts_of
+from inference_server.decoding.observations import MULTIPART, observation_of
 from inference_server.errors import ServerError, documented, invalid_fields
-from inference_server.multipart import parts_of
 from inference_server.outcomes import outcome_of
-from inference_server.request_context import service_of
-from inference_server.request_decoding import MULTIPART, observation_of
 from inference_server.security.auth import Client
 from inference_server.service import Service
 

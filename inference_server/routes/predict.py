@@ -8,9 +8,9 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from grasp_client.contract import GraspPlan, PlanRequest
+from inference_server.admission import Admitted
+from inference_server.decoding.observations import decode_item
 from inference_server.errors import documented
-from inference_server.request_context import Admitted
-from inference_server.request_decoding import decode_item
 
 router = APIRouter(tags=["plan"])
 

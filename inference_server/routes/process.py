@@ -18,9 +18,9 @@ from starlette.responses import Response
 from grasp_client.contract import ApiModel, CameraIntrinsics, GraspPlan, Gripper, PlanRequest
 from grasp_client.imaging import ImageLimits, check_observation, decode_raw_depth
 from grasp_client.observation import Observation
+from inference_server.admission import Admitted
+from inference_server.decoding.observations import decode, parse_options
 from inference_server.errors import ServerError, documented, invalid_fields
-from inference_server.request_context import Admitted
-from inference_server.request_decoding import decode, parse_options
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
 from planning.base import PlanItem
 

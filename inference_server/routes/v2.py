@@ -14,12 +14,12 @@ from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
 from grasp_client.imaging import ImageLimits, check_observation
-from inference_server import tensors
+from inference_server.admission import Admitted, service_of
+from inference_server.decoding import tensors
+from inference_server.decoding.observations import decode
+from inference_server.decoding.tensors import InferReply, InferRequest
 from inference_server.errors import ServerError, documented
-from inference_server.request_context import Admitted, service_of
-from inference_server.request_decoding import decode
 from inference_server.security.auth import require_key
-from inference_server.tensors import InferReply, InferRequest
 from planning.base import PlanItem, Planner
 
 health = APIRouter(prefix="/v2", tags=["open inference protocol"])

@@ -23,8 +23,8 @@ APART = 0.003
 """Candidates nearer than this to a better one are not worth the network's time, m."""
 LEVER, FREE, SMALL = 25.0, 0.008, 0.0075
 """What a metre between the contact and the middle of the surface under it costs a cup of radius SMALL (m), in logits, and the
-distance (m) that costs nothing. Leverage grows with the inverse cube of the radius; of weights a network learns little, because
-no picture shows them."""
+distance (m) that costs nothing. The peel moment grows with the inverse cube of the radius; of weights a network learns
+little, because no picture shows them."""
 MARGIN, WIDE = 200.0, 0.003
 """Worth of a metre of surface beyond the rim, in logits, and how far it counts on both sides of the rim, m. With these two and
 `peel_probability` the best cup of 3,052 scenes of validation objects holds at its first try in 43 where it did not without, and

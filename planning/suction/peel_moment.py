@@ -19,7 +19,7 @@ LIGHTEST = 0.05
 HEAVIEST = 0.3
 """Greatest weight, kg."""
 LEAST = 0.02
-"""Probability with the worst leverage: a thing may be lighter yet."""
+"""Probability with the worst peel moment: a thing may be lighter yet."""
 RISE = 0.004
 """What rises so far over the table belongs to a thing, m."""
 FARTHER = 0.030

@@ -32,11 +32,11 @@ class DeliveryRefused(Exception):
 
 
 class OutboxPublisher(threading.Thread):
-    """Empties the spool in order; while the receiver is away, waits longer and longer (0.2 to 5 s) and loses nothing."""
+    """Empties the outbox in order; while the receiver is away, waits longer and longer (0.2 to 5 s) and loses nothing."""
 
-    def __init__(self, spool: Outbox, deliver: Deliver) -> None:
-        super().__init__(name="courier", daemon=True)
-        self.spool = spool
+    def __init__(self, outbox: Outbox, deliver: Deliver) -> None:
+        super().__init__(name="publisher", daemon=True)
+        self.outbox = outbox
         self.deliver = deliver
         self.delivered = 0
         self.away_since: float | None = None
@@ -45,8 +45,8 @@ class OutboxPublisher(threading.Thread):
         self._claimed_at = float("-inf")
 
     def put(self, outcome: EncodedOutcome) -> None:
-        """Keep the outcome on disk and wake the courier."""
-        self.spool.put(outcome)
+        """Keep the outcome on disk and wake the publisher."""
+        self.outbox.put(outcome)
         self._wake.set()
 
     def run(self) -> None:
@@ -63,7 +63,7 @@ class OutboxPublisher(threading.Thread):
 
     def deliver_waiting(self) -> bool:
         """Deliver what waits, oldest first; False when the receiver failed before the end."""
-        for place, entry in self.spool.entries():
+        for place, entry in self.outbox.entries():
             try:
                 fresh = self.deliver(entry)
             except RETRIED as error:
@@ -72,10 +72,10 @@ class OutboxPublisher(threading.Thread):
             except Exception as error:  # whatever is odd about one outcome must not keep the others waiting
                 reason = f"{type(error).__name__}: {error}"
                 logger.error("outcome %s goes into quarantine: %s", entry.outcome.id, reason)
-                self.spool.quarantine(place, reason)
+                self.outbox.quarantine(place, reason)
                 continue
             self._receiver_answered()
-            self.spool.done(place)
+            self.outbox.done(place)
             self.delivered += fresh
             if self._stop_requested.is_set():
                 break
@@ -84,24 +84,24 @@ class OutboxPublisher(threading.Thread):
     def stop(self, seconds: float) -> int:
         """End the thread after at most one more try of `seconds`; returns how many outcomes stay on disk."""
         deadline = time.monotonic() + seconds
-        while self.spool.waiting() and self.away_since is None and time.monotonic() < deadline and self.is_alive():
+        while self.outbox.waiting() and self.away_since is None and time.monotonic() < deadline and self.is_alive():
             self._wake.set()
             time.sleep(0.02)
         self._stop_requested.set()
         self._wake.set()
         self.join(timeout=max(deadline - time.monotonic(), 0.1))
-        return len(self.spool.waiting())
+        return len(self.outbox.waiting())
 
     def _claim_orphans(self) -> None:
         if time.monotonic() - self._claimed_at >= CLAIM_SECONDS:
             self._claimed_at = time.monotonic()
             try:
-                found = self.spool.claim_orphans()
+                found = self.outbox.claim_orphans()
             except (OSError, sqlite3.Error) as error:  # our own outcomes must not wait for somebody else's folder
-                logger.warning("cannot look for what stopped workers left in %s: %s", self.spool.root, error)
+                logger.warning("cannot look for what stopped workers left in %s: %s", self.outbox.root, error)
                 return
             if found:
-                logger.info("sending %d outcomes that a stopped worker left in %s", found, self.spool.root)
+                logger.info("sending %d outcomes that a stopped worker left in %s", found, self.outbox.root)
 
     def _receiver_failed(self, error: Exception) -> None:
         if self.away_since is None:
@@ -110,11 +110,11 @@ class OutboxPublisher(threading.Thread):
                 "cannot deliver outcomes (%s: %s): keeping them in %s and trying again",
                 type(error).__name__,
                 error,
-                self.spool.root,
+                self.outbox.root,
             )
 
     def _receiver_answered(self) -> None:
         if self.away_since is not None:
             seconds = time.monotonic() - self.away_since
             self.away_since = None
-            logger.info("outcomes are delivered again after %.1f s; %d waited on disk", seconds, len(self.spool.waiting()))
+            logger.info("outcomes are delivered again after %.1f s; %d waited on disk", seconds, len(self.outbox.waiting()))

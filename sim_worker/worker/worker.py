@@ -1,7 +1,7 @@
 """The worker: takes scene tickets, asks the server for grasps, executes them, and sends what happened.
 
 One thread runs the physics of all worlds, each world's task up to where it needs a plan; requests are in flight meanwhile in
-a thread pool, and the courier delivers outcomes from disk in a thread of its own.
+a thread pool, and the publisher delivers outcomes from disk in a thread of its own.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Worker:
         name: str,
         planner: GraspPlanner,
         tickets: SceneRequestSource,
-        courier: OutboxPublisher,
+        publisher: OutboxPublisher,
         board: WorkerStatusStore | None,
         stop: threading.Event,
     ) -> None:
@@ -73,7 +73,7 @@ class Worker:
         self.name = name
         self.planner = planner
         self.tickets = tickets
-        self.courier = courier
+        self.publisher = publisher
         self.board = board
         self.stop = stop
         self.gripper = Gripper.model_validate_json(settings.gripper.read_bytes()) if settings.gripper else Gripper()
@@ -92,13 +92,13 @@ class Worker:
     def run(self) -> None:
         """Work until stopped. The attempt that runs when `stop` is set is finished and kept; a ticket that is not done then
         stays with the queue, which gives it to another worker."""
-        self.courier.start()
+        self.publisher.start()
         lanes = [WorldSlot(World()) for _ in range(self.settings.worlds)]
         try:
             while not self._finished():
-                if not self.courier.is_alive():
+                if not self.publisher.is_alive():
                     raise RuntimeError(
-                        "the thread that sends outcomes has died; what it left is in the spool, see the log above"
+                        "the thread that sends outcomes has died; what it left is in the outbox, see the log above"
                     )
                 for lane in lanes:
                     if lane.task is None and not self._finished():
@@ -109,17 +109,17 @@ class Worker:
             self.stop.set()
             self._pool.shutdown(wait=True, cancel_futures=True)
             self.state = "stopped"
-            left = self.courier.stop(DRAIN_SECONDS)
+            left = self.publisher.stop(DRAIN_SECONDS)
             self._report(now=True)
-            self.courier.spool.close()
+            self.publisher.outbox.close()
             logger.info("stopped", extra={**self.tally.status(), "spooled": left})
 
     def _finished(self) -> bool:
         return self.stop.is_set() or 0 < self.settings.attempts <= self.tally.attempts
 
     def _begin(self, lane: WorldSlot, waiting: bool) -> None:
-        """Give an idle world its next scene, unless the spool is full or there is no ticket yet."""
-        if self.courier.spool.full():
+        """Give an idle world its next scene, unless the outbox is full or there is no ticket yet."""
+        if self.publisher.outbox.full():
             self._pause()
             return
         self.state = "working"
@@ -199,7 +199,7 @@ class Worker:
             self.tickets.own.learn(lane.ticket, False)
             return
         outcome_id = f"{self.name}:{lane.episode}:{event.number}"
-        self.courier.put(encode_outcome(outcome_of(event, lane.ticket, outcome_id, self.name)))
+        self.publisher.put(encode_outcome(outcome_of(event, lane.ticket, outcome_id, self.name)))
         self.tickets.own.learn(lane.ticket, event.result.success)
         logger.debug("attempt", extra={"outcome": outcome_id, "success": event.result.success, "failure": event.result.failure})
 
@@ -237,10 +237,10 @@ class Worker:
             return plan
 
     def _pause(self) -> None:
-        if self.state != "spool full":
-            spool = self.courier.spool
-            logger.warning("paused: %.0f MB of outcomes wait in %s for the queue", spool.size_bytes() / 1e6, spool.root)
-        self.state = "spool full"
+        if self.state != "outbox full":
+            outbox = self.publisher.outbox
+            logger.warning("paused: %.0f MB of outcomes wait in %s for the queue", outbox.size_bytes() / 1e6, outbox.root)
+        self.state = "outbox full"
         self.stop.wait(0.5)
 
     def _report(self, now: bool = False) -> None:
@@ -252,13 +252,13 @@ class Worker:
         status = {
             **self.tally.status(),
             "state": self.state,
-            "sent": self.courier.delivered,
-            "spooled": len(self.courier.spool.waiting()),
+            "sent": self.publisher.delivered,
+            "spooled": len(self.publisher.outbox.waiting()),
         }
         if clock - self._logged_at >= LOG_SECONDS:
             self._logged_at = clock
             logger.info("working", extra=status)
-        if self.board is None or (self.courier.away_since is not None and not now):
+        if self.board is None or (self.publisher.away_since is not None and not now):
             return
         try:
             self.board.report(self.name, status)

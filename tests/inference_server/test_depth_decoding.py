@@ -12,9 +12,9 @@ from starlette.datastructures import Headers
 
 from grasp_client.contract import PlanRequest
 from grasp_client.imaging import ImageLimits, decode_depth, encode_npy, encode_png_depth
-from inference_server.multipart import Part
+from inference_server.decoding.multipart import Part
+from inference_server.decoding.observations import observation_of, read_with_options
 from inference_server.quality import QualityRequest
-from inference_server.request_decoding import observation_of, read_with_options
 from inference_server.routes import process, v2
 
 LIMITS = ImageLimits()

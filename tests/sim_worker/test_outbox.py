@@ -66,8 +66,8 @@ def test_one_thread_may_look_while_another_delivers(tmp_path):
             for path, _ in spool.entries():
                 spool.done(path)
 
-    courier = threading.Thread(target=deliver)
-    courier.start()
+    publisher = threading.Thread(target=deliver)
+    publisher.start()
     looks = 0
     try:
         for number in range(600):
@@ -76,7 +76,7 @@ def test_one_thread_may_look_while_another_delivers(tmp_path):
                 looks += spool.size_bytes() >= 0 and not spool.full()
     finally:
         finished.set()
-        courier.join(PATIENCE)
+        publisher.join(PATIENCE)
     assert looks == 3000
     assert spool.waiting() == []
 
@@ -154,7 +154,7 @@ def test_what_a_killed_worker_left_is_claimed_once_and_goes_first(tmp_path):
     assert not (tmp_path / "dead.sqlite3").exists()
 
 
-def test_the_courier_keeps_the_order_over_an_outage(tmp_path):
+def test_the_publisher_keeps_the_order_over_an_outage(tmp_path):
     spool, taken, away = Outbox(tmp_path, "w"), [], [True]
 
     def deliver(entry):
@@ -163,20 +163,20 @@ def test_the_courier_keeps_the_order_over_an_outage(tmp_path):
         taken.append(entry.sequence)
         return True
 
-    courier = OutboxPublisher(spool, deliver)
+    publisher = OutboxPublisher(spool, deliver)
     for number in range(5):
-        courier.put(outcome(number))
-    assert not courier.deliver_waiting()
-    assert courier.away_since is not None
+        publisher.put(outcome(number))
+    assert not publisher.deliver_waiting()
+    assert publisher.away_since is not None
     assert len(spool.waiting()) == 5
     away[0] = False
-    assert courier.deliver_waiting()
+    assert publisher.deliver_waiting()
     assert taken == [1, 2, 3, 4, 5]
-    assert courier.delivered == 5
+    assert publisher.delivered == 5
     assert not spool.waiting()
 
 
-def test_the_courier_counts_a_retry_once_and_puts_a_refused_outcome_into_quarantine(tmp_path):
+def test_the_publisher_counts_a_retry_once_and_puts_a_refused_outcome_into_quarantine(tmp_path):
     spool = Outbox(tmp_path, "w")
 
     def deliver(entry):
@@ -184,11 +184,11 @@ def test_the_courier_counts_a_retry_once_and_puts_a_refused_outcome_into_quarant
             raise DeliveryRefused("422")
         return entry.sequence != 1
 
-    courier = OutboxPublisher(spool, deliver)
+    publisher = OutboxPublisher(spool, deliver)
     for number in range(3):
-        courier.put(outcome(number))
-    assert courier.deliver_waiting()
-    assert courier.delivered == 1
+        publisher.put(outcome(number))
+    assert publisher.deliver_waiting()
+    assert publisher.delivered == 1
     assert not spool.waiting()
     assert spool.quarantined() == [("w:1:0", "DeliveryRefused: 422")]
     spool.close()
@@ -213,10 +213,10 @@ def test_an_outcome_without_depth_is_reported_to_the_server(tmp_path):
         return httpx.Response(202, json={"id": "w:1:0"})
 
     with GraspClient("http://server", transport=httpx.MockTransport(answer)) as client:
-        courier = OutboxPublisher(Outbox(tmp_path, "w"), to_server(client))
-        courier.put(colour_outcome(1))
-        assert courier.deliver_waiting()
-    assert courier.delivered == 1
+        publisher = OutboxPublisher(Outbox(tmp_path, "w"), to_server(client))
+        publisher.put(colour_outcome(1))
+        assert publisher.deliver_waiting()
+    assert publisher.delivered == 1
     assert b"rgb.npy" in sent[0]
     assert b"depth.npy" not in sent[0]
 
@@ -230,32 +230,32 @@ def test_an_odd_outcome_goes_into_quarantine_and_keeps_nobody_waiting(tmp_path):
         taken.append(entry.sequence)
         return True
 
-    courier = OutboxPublisher(Outbox(tmp_path, "w"), deliver)
+    publisher = OutboxPublisher(Outbox(tmp_path, "w"), deliver)
     for number in range(3):
-        courier.put(outcome(number))
-    assert courier.deliver_waiting()
-    assert courier.away_since is None
+        publisher.put(outcome(number))
+    assert publisher.deliver_waiting()
+    assert publisher.away_since is None
     assert taken == [2, 3]
-    assert courier.spool.quarantined() == [("w:0:0", "KeyError: 'depth'")]
+    assert publisher.outbox.quarantined() == [("w:0:0", "KeyError: 'depth'")]
 
 
-def test_the_courier_thread_delivers_and_stops(tmp_path):
+def test_the_publisher_thread_delivers_and_stops(tmp_path):
     taken = []
-    courier = OutboxPublisher(Outbox(tmp_path, "w"), lambda entry: taken.append(entry.sequence) is None)
-    courier.start()
+    publisher = OutboxPublisher(Outbox(tmp_path, "w"), lambda entry: taken.append(entry.sequence) is None)
+    publisher.start()
     for number in range(20):
-        courier.put(outcome(number))
-    assert courier.stop(PATIENCE) == 0
+        publisher.put(outcome(number))
+    assert publisher.stop(PATIENCE) == 0
     assert taken == list(range(1, 21))
-    assert not courier.is_alive()
+    assert not publisher.is_alive()
 
 
 def test_a_folder_that_cannot_be_looked_at_keeps_no_outcome_waiting(tmp_path, caplog, monkeypatch):
     root, taken = tmp_path / "spool", []
-    courier = OutboxPublisher(Outbox(root, "w"), lambda entry: taken.append(entry.sequence) is None)
+    publisher = OutboxPublisher(Outbox(root, "w"), lambda entry: taken.append(entry.sequence) is None)
     monkeypatch.setattr(Outbox, "claim_orphans", lambda self: os.listdir(root / "unreadable"))
-    courier.start()
-    courier.put(outcome(1))
-    assert courier.stop(PATIENCE) == 0
+    publisher.start()
+    publisher.put(outcome(1))
+    assert publisher.stop(PATIENCE) == 0
     assert taken == [1]
     assert "cannot look for what stopped workers left" in caplog.text

@@ -35,12 +35,12 @@ def make_worker(options: WorkerSettings, queue: redis.Redis | None, planner=None
     taken: list = []
     if queue:
         stream = OutcomeStream(queue)
-        courier = OutboxPublisher(spool, lambda entry: stream.publish(entry.outcome, entry.worker, entry.sequence))
+        publisher = OutboxPublisher(spool, lambda entry: stream.publish(entry.outcome, entry.worker, entry.sequence))
     else:
-        courier = OutboxPublisher(spool, lambda entry: taken.append(entry) is None)
+        publisher = OutboxPublisher(spool, lambda entry: taken.append(entry) is None)
     source = SceneRequestSource(tickets, name, LocalSceneRequests(options, name))
     board = WorkerStatusStore(queue) if queue else None
-    return Worker(options, name, planner or RandomEdges(), source, courier, board, threading.Event()), taken
+    return Worker(options, name, planner or RandomEdges(), source, publisher, board, threading.Event()), taken
 
 
 def test_without_a_queue_it_makes_its_own_scenes(tmp_path):
@@ -63,7 +63,7 @@ def test_without_a_queue_it_makes_its_own_scenes(tmp_path):
 
 def test_a_worker_whose_outcomes_nobody_sends_any_more_ends_with_an_error(tmp_path):
     worker, _ = make_worker(settings(tmp_path, attempts=0), None)
-    worker.courier.run = lambda: None  # its thread ends at once, as after an error that nobody foresaw
+    worker.publisher.run = lambda: None  # its thread ends at once, as after an error that nobody foresaw
     with pytest.raises(RuntimeError, match="has died"):
         worker.run()
 
@@ -115,12 +115,12 @@ def test_nothing_is_lost_or_doubled_while_the_queue_is_away(tmp_path, own_queue_
     worker, _ = make_worker(settings(tmp_path, attempts=0), queue)
     thread = threading.Thread(target=worker.run)
     thread.start()
-    wait_until(lambda: worker.courier.delivered >= 2)
+    wait_until(lambda: worker.publisher.delivered >= 2)
     own_queue_server.kill()
-    wait_until(lambda: len(worker.courier.spool.waiting()) >= 3)
-    before = worker.courier.delivered
+    wait_until(lambda: len(worker.publisher.outbox.waiting()) >= 3)
+    before = worker.publisher.delivered
     own_queue_server.start()
-    wait_until(lambda: worker.courier.delivered >= before + 3 and worker.courier.away_since is None)
+    wait_until(lambda: worker.publisher.delivered >= before + 3 and worker.publisher.away_since is None)
     worker.stop.set()
     thread.join(PATIENCE)
     assert not thread.is_alive()
@@ -142,7 +142,7 @@ def test_a_full_queue_is_waited_for(tmp_path, redis_url):
         queue.config_set("maxmemory", "0")
     assert OutcomeStream(queue).sent() == {}
     later, _ = make_worker(settings(tmp_path, attempts=1), queue)
-    wait_until(lambda: later.courier.spool.claim_orphans() == 3)
+    wait_until(lambda: later.publisher.outbox.claim_orphans() == 3)
     later.run()
     assert OutcomeStream(queue).sent() == {worker.name: 3, later.name: 1}
 
@@ -153,10 +153,10 @@ def test_a_full_spool_pauses_the_worker(tmp_path):
     def away(entry):
         raise redis.ConnectionError("away")
 
-    worker.courier.deliver = away
+    worker.publisher.deliver = away
     thread = threading.Thread(target=worker.run)
     thread.start()
-    wait_until(lambda: worker.state == "spool full")
+    wait_until(lambda: worker.state == "outbox full")
     attempts = worker.tally.attempts
     assert 1 <= attempts <= 3
     worker.stop.set()

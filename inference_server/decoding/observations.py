@@ -20,9 +20,9 @@ from grasp_client.imaging import (
     decode_segmask,
 )
 from grasp_client.observation import Observation
+from inference_server.admission import AdmittedRequest
+from inference_server.decoding.multipart import Part, parts_of
 from inference_server.errors import ServerError, invalid_fields
-from inference_server.multipart import Part, parts_of
-from inference_server.request_context import AdmittedRequest
 from planning.base import PlanItem
 
 IMAGE_PARTS = ("depth", "rgb", "segmask")

@@ -1,0 +1,88 @@
+"""The prelude of every route that plans, as dependencies: read the body, hold a place in the queue while the endpoint runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from opentelemetry import trace
+from starlette.datastructures import Headers, QueryParams
+
+from inference_server import tracing
+from inference_server.request_context import RequestContext, deadline_of
+from inference_server.security.auth import Client
+from inference_server.service import Service
+
+
+@dataclass(frozen=True)
+class ReceivedRequest:
+    """A request whose body is here. Times are time.monotonic(); `client` names the line of the queue that it waits in."""
+
+    service: Service
+    client: str
+    id: str
+    started: float
+    deadline: float
+    headers: Headers
+    query: QueryParams
+    body: bytes
+
+    @contextmanager
+    def admit(self, part: int | None = None) -> Iterator[AdmittedRequest]:
+        """Take a place in the queue; it is free again after the block, whatever became of it.
+
+        part: number of one of several observations in the request, which then has an id of its own. Raises ServerError 429
+        or 503 without a place.
+        """
+        slot = self.service.batcher.reserve(self.client, self.deadline)
+        name = self.id if part is None else f"{self.id}.{part}"
+        admitted = AdmittedRequest(name, slot, self.started, self.deadline, self)
+        try:
+            yield admitted
+        finally:
+            if slot.open:
+                slot.release()
+            if trace.get_current_span().is_recording():
+                tracing.record(admitted.stages)
+
+
+@dataclass(frozen=True)
+class AdmittedRequest(RequestContext):
+    """A request that has a place in the queue, with what came with it."""
+
+    received: ReceivedRequest
+
+
+async def receive(request: Request, client: Client) -> ReceivedRequest:
+    """Read the body of a request that is going to the queue; refused before it is read when there is no room for it.
+
+    Raises ServerError 422 for a bad X-Deadline-Ms, 429 or 503 without room, and what `BodyReader.read` raises.
+    """
+    service: Service = request.app.state.service
+    deadline = deadline_of(request, service.settings.deadline_ms)
+    if service.batcher.closing or service.batcher.queue.taken:
+        service.batcher.check_room(client, deadline)
+    body = await service.bodies.read(request, client)
+    scope = request.scope
+    return ReceivedRequest(
+        service, client, scope["request_id"], scope["started"], deadline, request.headers, request.query_params, body
+    )
+
+
+async def admit(request: Request, client: Client) -> AsyncIterator[AdmittedRequest]:
+    """Read the body, then hold a place in the queue until the endpoint returns. Raises as `receive` and `admit` do."""
+    with (await receive(request, client)).admit() as admitted:
+        yield admitted
+
+
+Received = Annotated[ReceivedRequest, Depends(receive)]
+Admitted = Annotated[AdmittedRequest, Depends(admit, scope="function")]
+
+
+def service_of(request: Request) -> Service:
+    """The server's parts, for endpoints that do not plan."""
+    service: Service = request.app.state.service
+    return service

@@ -1,0 +1,1 @@
+"""From bytes to observations and options: bodies, forms, and tensors of the Open Inference Protocol."""
