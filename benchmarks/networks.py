@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from benchmarks.tables import keep, show
+from shared.features.crops import crop
 from shared.networks import build_network
-from shared.networks.crops import crop
 from shared.networks.fc_gqcnn import convert
 
 CROP_NETWORKS = ("gqcnn", "gqcnn4", "efficientnet")

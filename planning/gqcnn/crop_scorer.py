@@ -12,8 +12,8 @@ from planning.base import LoadedNetwork, PlanItem, PlannerError
 from planning.batched_inference import InferenceSteps, NetworkCall
 from planning.scene.projection import map_pixels
 from planning.scene.scene import PlanningScene, observe_scene
+from shared.features.crops import CropView, crop, fill_holes
 from shared.grasp_poses import HandPose
-from shared.networks.crops import CropView, crop, fill_holes
 
 BATCH = {"cpu": 64, "cuda": 1024}
 """Most crops in one forward pass, by the kind of device: larger batches leave the cache and are slower."""

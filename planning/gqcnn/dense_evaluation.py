@@ -17,7 +17,7 @@ from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps
 from planning.limits import LEAST_OVERLAP, TABLE_GAP
 from planning.scene.projection import map_pixels, map_points
 from planning.scene.scene import PlanningScene
-from shared.networks.crops import crop
+from shared.features.crops import crop
 from shared.networks.fc_gqcnn import FCGQCNN, convert
 from shared.networks.gqcnn import GQCNN
 from shared.networks.gqcnn4 import GQCNN4

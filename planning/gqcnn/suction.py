@@ -15,7 +15,7 @@ from planning.suction.candidates import SuctionCandidates
 from planning.suction.filters import veto
 from planning.suction.sampling import centres
 from planning.suction.seal import lay_cups
-from shared.networks.crops import cup_crop_view
+from shared.features.crops import cup_crop_view
 
 
 class SuctionGQCNNPlanner(CrossEntropyPlanner[SuctionCandidates]):

@@ -19,7 +19,7 @@ from planning.jaw.quality_map import quality_map
 from planning.nms import distinct
 from planning.plan_result import select
 from planning.scene.scene import observe_scene
-from shared.networks.hand_frame import patches
+from shared.features.hand_frame import patches
 
 RANKED = 128
 """Candidates that the network sees per observation, at least."""

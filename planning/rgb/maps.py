@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from grasp_client.contract import PlanRequest
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlannerError
+from shared.features.rgb_input import RgbInput, factor_to, fit, rays
 from shared.networks.mobileunet import MobileUNet
-from shared.networks.rgb_input import RgbInput, factor_to, fit, rays
 
 PEAKS = 512
 """Best local maxima that are looked at."""

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from grasp_client.contract import CameraIntrinsics, PlanRequest
 from grasp_client.observation import Observation
+from shared.features.radial import leans, radial_angles, radial_windows
+from shared.features.rgb_input import factor_to, fit
 from shared.networks.height_from_rgb import PIXELS_PER_METRE, SIDE, HeightFromRgb, at_turns
-from shared.networks.radial import leans, radial_angles, radial_windows
-from shared.networks.rgb_input import factor_to, fit
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS, table_up
 
 STEEP = math.cos(math.radians(15))

@@ -14,7 +14,7 @@ from grasp_client.contract import CameraIntrinsics, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import PlannerError
 from planning.scene.truncation import truncation_height
-from shared.heightmap import HeightMap, project
+from shared.maps.heightmap import HeightMap, project
 
 OUTSIDE = -10.0
 """Height of what lies beyond the map, m: nothing is known to be there."""

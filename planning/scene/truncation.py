@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from grasp_client.contract import CameraIntrinsics
-from shared.heightmap import MAX_HEIGHT, HeightMap
+from shared.maps.heightmap import MAX_HEIGHT, HeightMap
 
 COARSE = 2
 """Cells along a side of the blocks on which structures are followed."""

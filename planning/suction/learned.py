@@ -15,7 +15,7 @@ from planning.scene.scene import observe_scene
 from planning.suction.analytic import outside_roi_penalty, predict
 from planning.suction.candidates import SuctionCandidates
 from planning.suction.peel_moment import peel_probability
-from shared.networks.cup_frame import patches
+from shared.features.cup_frame import patches
 
 RANKED = 192
 """Candidates that the network sees per observation, at least."""

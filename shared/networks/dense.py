@@ -1,11 +1,11 @@
-"""The scorer of planner `dense`: probability that a grasp succeeds, from what the hand sees (shared.networks.hand_frame)."""
+"""The scorer of planner `dense`: probability that a grasp succeeds, from what the hand sees (shared.features.hand_frame)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from shared.networks.hand_frame import CHANNELS, COLUMNS, ROWS
+from shared.features.hand_frame import CHANNELS, COLUMNS, ROWS
 
 
 class DenseScorer(nn.Module):

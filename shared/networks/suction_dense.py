@@ -1,11 +1,11 @@
-"""The scorer of planner `suction_dense`: probability that a cup holds, from what the cup sees (shared.networks.cup_frame)."""
+"""The scorer of planner `suction_dense`: probability that a cup holds, from what the cup sees (shared.features.cup_frame)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from shared.networks.cup_frame import CHANNELS, SIDE
+from shared.features.cup_frame import CHANNELS, SIDE
 
 
 class SuctionScorer(nn.Module):

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from grasp_client.contract import CameraIntrinsics, Gripper
 from grasp_client.geometry import pose_from
 from grasp_client.observation import GraspPlanner
-from shared.open_hand import fits
+from shared.maps.open_hand import fits
 from shared.rgb_windows import CELL, TALLEST, RgbWindows, TriedGrasp
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 from sim_worker.sampling.rgb_trials import try_best, try_grasps

@@ -9,7 +9,7 @@ import numpy as np
 
 from grasp_client.contract import Gripper, PlanRequest
 from grasp_client.observation import GraspPlanner, Observation
-from shared.open_hand import AROUND
+from shared.maps.open_hand import AROUND
 from shared.rgb_windows import CELL, UNTRIED, TriedGrasp
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS, table_grasp, table_up
 from sim_worker.world.camera.camera import CameraView

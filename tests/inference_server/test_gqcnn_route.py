@@ -14,7 +14,7 @@ from serving import DEPTH, NPY, PNG, Running, publish, publish_dense, serving, s
 
 from grasp_client.imaging import encode_npy
 from inference_server.service import Service
-from shared.networks.crops import crop
+from shared.features.crops import crop
 
 FOCAL, SIZE = 300.0, 96
 CAMERA = {"fx": FOCAL, "fy": FOCAL, "cx": 159.5, "cy": 119.5}

@@ -18,8 +18,8 @@ from planning.gqcnn.jaw import GQCNNPlanner
 from planning.networks.loading import load_network
 from planning.scene.projection import project_jaw
 from planning.scene.scene import observe_scene
+from shared.features.crops import fill_holes
 from shared.grasp_poses import HandPose
-from shared.networks.crops import fill_holes
 from shared.registry import Registry
 from trainer_job.import_weights import main as import_weights
 

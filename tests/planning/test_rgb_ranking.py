@@ -11,8 +11,8 @@ from grasp_client.observation import Observation
 from planning.rgb.maps import Peaks, QualityMaps
 from planning.rgb.ranking import SQUARE, rank_refined
 from planning.rgb.refinement import GraspRefiner
+from shared.features.rgb_input import RgbInput
 from shared.networks.height_from_rgb import PIXELS_PER_METRE
-from shared.networks.rgb_input import RgbInput
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 
 TURN, LEVEL = 5, 1

@@ -15,7 +15,7 @@ from planning.gqcnn.crop_scorer import CropScorer
 from planning.gqcnn.suction import SuctionGQCNNPlanner, cups_in_image
 from planning.scene.scene import observe_scene
 from planning.suction.analytic import predict
-from shared.networks.crops import cup_crop_view
+from shared.features.crops import cup_crop_view
 
 VIEW = camera(480, 640, 525.0)
 SLAB, LEANING = Box(-0.05, 0.0, 0.5, 0.1, 0.08, 0.03), LeaningBox(0.07, 0.01, 0.05, 0.7, math.radians(25), 0.08, 0.07, 0.05)

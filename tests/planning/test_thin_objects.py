@@ -15,7 +15,7 @@ from test_real_scenes import SCENES, load
 from grasp_client.contract import CameraIntrinsics, GraspPlan, PlanRequest
 from grasp_client.observation import Observation
 from planning.suction.analytic import SuctionPlanner
-from shared.heightmap import project
+from shared.maps.heightmap import project
 
 VIEW = camera(480, 640, 560.0, tilt=0.2, turn=0.7)
 WALLS = [Box(x, 0, 0, 0.004, 0.26, 0.05) for x in (-0.18, 0.18)] + [Box(0, y, 0, 0.36, 0.004, 0.05) for y in (-0.13, 0.13)]

@@ -19,8 +19,8 @@ from planning.limits import FINGER_GAP, PALM_GAP
 from planning.nms import distinct
 from planning.scene.projection import project_jaw
 from planning.scene.scene import PlanningScene, observe_scene
+from shared.features.hand_frame import SPAN, patches
 from shared.grasp_poses import HandPose, cups_of, hands_of
-from shared.networks.hand_frame import SPAN, patches
 
 GRIPPER = Gripper()
 TILT = math.radians(20)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from grasp_client.contract import Grasp, GraspPlan
-from shared.open_hand import AROUND
+from shared.maps.open_hand import AROUND
 from shared.rgb_windows import CELL, UNTRIED, TriedGrasp
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 from sim_worker.collect.window_capture import DISTANCE, SIDE, capture_window, fits_of, heights_of

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from grasp_client.contract import CameraIntrinsics
-from shared.open_hand import AROUND
+from shared.maps.open_hand import AROUND
 from shared.rgb_windows import ARRAYS, CELL, parts, read
 from shared.table_grasp import ROTATIONS
 from sim_worker.collect.rgb_windows import RgbWindowSettings, main

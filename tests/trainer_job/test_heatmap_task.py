@@ -6,7 +6,7 @@ import pytest
 import torch
 from published_formats import heat_file
 
-from shared.networks.rgb_input import RAY_SCALE
+from shared.features.rgb_input import RAY_SCALE
 from trainer_job.data.pictures import PictureBatch, Pictures
 from trainer_job.tasks import task_of
 from trainer_job.tasks.heatmap import FITS

@@ -7,9 +7,9 @@ import pytest
 import torch
 import yaml
 
+from shared.maps.open_hand import AROUND
 from shared.networks import build_network
 from shared.networks.height_from_rgb import COARSE, COARSER, REACHES, SIDE
-from shared.open_hand import AROUND
 from shared.registry import ModelCard, Registry
 from shared.rgb_windows import CELL, UNTRIED, RgbWindows, TriedGrasp, write
 from shared.table_grasp import ROTATIONS

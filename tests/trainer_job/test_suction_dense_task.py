@@ -11,7 +11,7 @@ from records import store
 from grasp_client.contract import Grasp, Gripper, Outcome
 from grasp_client.geometry import approach_frame
 from planning.discovery import discover
-from shared.networks.cup_frame import CHANNELS, SIDE, footprint
+from shared.features.cup_frame import CHANNELS, SIDE, footprint
 from shared.registry import Registry
 from trainer_job.data.examples import FeatureBatch
 from trainer_job.tasks import task_of, task_of_model

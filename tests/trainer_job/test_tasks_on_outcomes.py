@@ -11,8 +11,8 @@ from block_world import CAMERA, TABLE_DEPTH, block_outcome
 from records import store
 
 from grasp_client.contract import ImageSpec, Outcome
+from shared.features.crops import CropView
 from shared.networks import build_network
-from shared.networks.crops import CropView
 from shared.registry import ModelCard, Registry
 from shared.settings import TrainerSettings
 from trainer_job.data import shard_images

@@ -10,7 +10,7 @@ import torch
 from block_world import block_outcome
 from records import store
 
-from shared.networks.hand_frame import SPAN
+from shared.features.hand_frame import SPAN
 from trainer_job.data.examples import Examples, FeatureBatch
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex

@@ -9,16 +9,14 @@ import os
 import shutil
 import uuid
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from shared.shards import ShardReader
-
-if TYPE_CHECKING:
-    from trainer_job.tasks import AnyTask
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +39,23 @@ class FeatureSpec:
     aux: int = 0
 
 
+class FeatureExtractor(Protocol):
+    """What the cache needs of a training task: see `TrainingTask`."""
+
+    @property
+    def outcome_kind(self) -> str: ...
+
+    @property
+    def image(self) -> str: ...
+
+    @property
+    def spec(self) -> FeatureSpec: ...
+
+    def refusal(self, meta: Mapping[str, Any]) -> str | None: ...
+
+    def features(self, outcomes: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]: ...
+
+
 class CachedFeatures(NamedTuple):
     """Of one shard: features (N, ...), aux (N, F) float32, rows (N,) of the shard that they belong to, and how many others were
     refused for which reason."""
@@ -54,7 +69,7 @@ class CachedFeatures(NamedTuple):
 class FeatureCache:
     """One folder per shard: features.npy, aux.npy, rows.npy. One whose shard has changed is computed again."""
 
-    def __init__(self, directory: Path, task: AnyTask) -> None:
+    def __init__(self, directory: Path, task: FeatureExtractor) -> None:
         self.directory = directory / task.spec.name
         self.task = task
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from shared.features.radial import leans, radial_angles, radial_windows
+from shared.maps.open_hand import AROUND
 from shared.networks.height_from_rgb import COARSE, COARSER, PIXELS_PER_METRE, REACHES, SIDE, at_turns
-from shared.networks.radial import leans, radial_angles, radial_windows
-from shared.open_hand import AROUND
 from shared.rgb_windows import CELL, UNTRIED, TriedGrasp
 from shared.table_grasp import ROTATIONS
 from trainer_job.data.examples import TensorBatch

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shared.open_hand import AROUND
+from shared.maps.open_hand import AROUND
 from trainer_job.data.examples import Examples, TensorBatch
 from trainer_job.training.augmentation import Labels
 

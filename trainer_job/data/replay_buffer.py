@@ -8,16 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from trainer_job.data.examples import Dataset, Examples
-from trainer_job.data.feature_cache import FeatureCache
+from trainer_job.data.feature_cache import FeatureCache, FeatureExtractor
 from trainer_job.data.outcome_index import IndexEntry, OutcomeIndex
-
-if TYPE_CHECKING:
-    from trainer_job.tasks import AnyTask
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +116,7 @@ def examples(selection: SampleRefs, cache: FeatureCache, shards: Path) -> Exampl
 
 
 def read_shards(
-    task: AnyTask, folders: Sequence[Path], validation: Sequence[Path], cache: Path, most: int, seed: int
+    task: FeatureExtractor, folders: Sequence[Path], validation: Sequence[Path], cache: Path, most: int, seed: int
 ) -> tuple[Examples, Examples, dict[str, Any]]:
     """Outcomes of folders of shards as (to learn from, held out, what the card says of them).
 
@@ -144,7 +141,7 @@ def read_shards(
     return _gather(learned), _gather(test), outcomes
 
 
-def _open(folder: Path, cache: Path, task: AnyTask) -> ReplayBuffer:
+def _open(folder: Path, cache: Path, task: FeatureExtractor) -> ReplayBuffer:
     name = folder.resolve().as_posix().replace("/", "_")
     buffer = ReplayBuffer(OutcomeIndex(folder), FeatureCache(cache / "features" / name, task))
     buffer.refresh()

@@ -10,9 +10,9 @@ from typing import Any, cast
 import numpy as np
 
 from grasp_client.contract import GraspMeta, Outcome
+from shared.features.rgb_input import RgbInput, factor_to, fit
+from shared.maps.open_hand import fits
 from shared.networks.mobileunet import MobileUNet
-from shared.networks.rgb_input import RgbInput, factor_to, fit
-from shared.open_hand import fits
 from shared.shards import ShardReader, shard_folders
 from trainer_job.data.outcome_index import read_records
 from trainer_job.data.pictures import Pictures

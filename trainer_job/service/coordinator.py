@@ -37,7 +37,7 @@ class Coordinator(threading.Thread):
         ingest: Ingest,
         name: str,
     ) -> None:
-        super().__init__(name="attendant", daemon=True)
+        super().__init__(name="coordinator", daemon=True)
         self.client, self.registry, self.lock = client, registry, lock
         self.tickets, self.dataset, self.ingest, self.model = tickets, dataset, ingest, name
         self.board = WorkerStatusStore(client, TRAINERS)

@@ -72,13 +72,13 @@ class Trainer:
         self.lock = threading.Lock()
         stream = SceneRequestStream(client)
         tickets = SceneRequestIssuer(stream, settings.data_dir / "tickets.json", settings)
-        self.attendant = Coordinator(client, self.registry, self.lock, tickets, self.library.dataset, ingest, settings.model)
+        self.coordinator = Coordinator(client, self.registry, self.lock, tickets, self.library.dataset, ingest, settings.model)
         self.decisions = PromotionController(task, self.registry, self.lock, self.library.dataset, stream, settings)
         self.rounds = 0
 
     def run(self) -> None:
         """Until told to stop, or after `settings.rounds` rounds."""
-        threads: list[IngestThread | Coordinator] = [self.ingest, self.attendant]
+        threads: list[IngestThread | Coordinator] = [self.ingest, self.coordinator]
         for thread in threads:
             thread.start()
         try:
@@ -98,12 +98,12 @@ class Trainer:
         """One look at everything; a round when it is due and no candidate is being judged."""
         self.library.refresh()
         new = len(self.library) - trained_on(self.registry, self.settings.model, len(self.library))
-        self.attendant.waiting_to_be_learned = new
+        self.coordinator.waiting_to_be_learned = new
         try:
             self.decisions.turn()
         except redis.RedisError as error:
             log.warning("the judge waits for the queue", extra={"error": str(error)})
-        self.attendant.state = JUDGING if self.decisions.trial else COLLECTING
+        self.coordinator.state = JUDGING if self.decisions.trial else COLLECTING
         if new >= self.settings.round_outcomes and not self.decisions.trial:
             self._round(plan_round(self.library, self.registry, self.settings, self.settings.model))
         else:
@@ -112,7 +112,7 @@ class Trainer:
 
     def _round(self, plan: RoundPlan) -> None:
         start = time.monotonic()
-        self.attendant.state = "training"
+        self.coordinator.state = "training"
         log.info("round begins", extra={"from_version": plan.parent, "outcomes": len(plan.selection.labels)})
         self.ranks.broadcast(plan)
         cache, shards = self.library.cache, self.library.dataset.directory
@@ -126,7 +126,7 @@ class Trainer:
         self.rounds += 1
 
     def _progress(self, step: int, steps: int, loss: float) -> None:
-        self.attendant.state = f"training, step {step} of {steps}"
+        self.coordinator.state = f"training, step {step} of {steps}"
         log.debug("training", extra={"step": step, "steps": steps, "loss": round(loss, 4)})
 
 

@@ -1,4 +1,4 @@
-"""The jaw scorer in the hand's frame (shared.networks.hand_frame)."""
+"""The jaw scorer in the hand's frame (shared.features.hand_frame)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from grasp_client.contract import GraspMeta, Outcome
-from shared.networks import hand_frame
-from shared.networks.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN
+from shared.features.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN
+from shared.features import hand_frame
 from trainer_job.data.examples import FeatureBatch
 from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.tasks.base import FeatureTask, depth_metres

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from grasp_client.contract import GraspMeta, Outcome
 from grasp_client.geometry import project
+from shared.features.crops import CropView, crop, cup_crop_view, fill_holes
 from shared.grasp_poses import STEEPEST
-from shared.networks.crops import CropView, crop, cup_crop_view, fill_holes
 from trainer_job.data import dexnet
 from trainer_job.data.examples import Dataset, FeatureBatch
 from trainer_job.data.feature_cache import FeatureSpec

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from grasp_client.contract import GraspMeta, Outcome
+from shared.features.rgb_input import rays
 from shared.networks.mobileunet import MobileUNet
-from shared.networks.rgb_input import rays
 from trainer_job.data import pictures, shard_images
 from trainer_job.data.examples import Dataset, Examples, in_order
 from trainer_job.data.feature_cache import FeatureSpec

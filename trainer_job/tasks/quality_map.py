@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from grasp_client.contract import GraspMeta, Outcome
-from shared.networks.crops import fill_holes
-from shared.networks.rgb_input import fit
+from shared.features.crops import fill_holes
+from shared.features.rgb_input import fit
 from trainer_job.data.examples import Dataset, Examples, in_order
 from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.data.pictures import PictureBatch, Windows, cut_windows

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
 from shared.grasp_poses import HandPose, hands_of
-from shared.heightmap import HeightMap, project
+from shared.maps.heightmap import HeightMap, project
 
 CHANNELS = 5
 ROWS = 24

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared.networks.crops import CropView, crop, fill_holes
+from shared.features.crops import CropView, crop, fill_holes
 
 torch.set_num_threads(1)
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from grasp_client.contract import CameraIntrinsics
 from grasp_client.geometry import pose_from
-from shared.occlusion import UNSEEN, hidden
-from shared.table_plane import fit_table
+from shared.maps.occlusion import UNSEEN, hidden
+from shared.maps.table_plane import fit_table
 
 RESOLUTION = 0.002
 MAX_EXTENT = 1.28

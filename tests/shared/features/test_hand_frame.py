@@ -11,8 +11,8 @@ from table_scenes import Box, camera, render
 
 from grasp_client.contract import Grasp, Gripper
 from grasp_client.geometry import approach_frame, invert
+from shared.features.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN, STEP, footprint, outcome_patches
 from shared.networks.dense import DenseScorer
-from shared.networks.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN, STEP, footprint, outcome_patches
 
 GRIPPER = Gripper()
 

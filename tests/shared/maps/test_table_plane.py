@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from shared.table_plane import fit_table
+from shared.maps.table_plane import fit_table
 
 TILT = 0.15
 

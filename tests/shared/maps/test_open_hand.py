@@ -7,7 +7,7 @@ import pytest
 
 from grasp_client.contract import CameraIntrinsics, Gripper
 from grasp_client.geometry import look_at
-from shared.open_hand import AROUND, fits
+from shared.maps.open_hand import AROUND, fits
 
 CAMERA = CameraIntrinsics(fx=420.0, fy=420.0, cx=119.5, cy=119.5)
 POSE = look_at(np.array([0.0, 0.0, 0.7]), np.zeros(3), np.array([0.0, 1.0, 0.0]))

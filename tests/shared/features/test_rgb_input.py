@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from grasp_client.contract import CameraIntrinsics
-from shared.networks.rgb_input import RAY_SCALE, factor_to, fit, rays
+from shared.features.rgb_input import RAY_SCALE, factor_to, fit, rays
 
 CAMERA = CameraIntrinsics(fx=420.0, fy=420.0, cx=119.5, cy=99.5)
 

@@ -9,7 +9,7 @@ import pytest
 from table_scenes import Box, Camera, camera, render
 
 from grasp_client.geometry import deproject, look_at, transform
-from shared.heightmap import MAX_EXTENT, HeightMap, approach_rotation, project
+from shared.maps.heightmap import MAX_EXTENT, HeightMap, approach_rotation, project
 
 BOX = Box(0.03, -0.02, 0.4, 0.08, 0.05, 0.06)
 

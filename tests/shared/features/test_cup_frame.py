@@ -11,7 +11,7 @@ from table_scenes import Box, Camera, camera, render
 
 from grasp_client.contract import Grasp, Gripper
 from grasp_client.geometry import approach_frame, invert
-from shared.networks.cup_frame import CHANNELS, COARSE, FINE, SIDE, STEP, footprint, outcome_patches
+from shared.features.cup_frame import CHANNELS, COARSE, FINE, SIDE, STEP, footprint, outcome_patches
 from shared.networks.suction_dense import SuctionScorer
 
 CUP = Gripper(kind="suction", cup_radius=0.015)

@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from shared.networks.radial import leans, radial_windows
+from shared.features.radial import leans, radial_windows
 
 SIDE = 16
 

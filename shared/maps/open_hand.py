@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from grasp_client.contract import CameraIntrinsics, Gripper
-from shared.heightmap import HeightMap, project
+from shared.maps.heightmap import HeightMap, project
 
 RESOLUTION = 0.003
 MARGIN = 0.002
