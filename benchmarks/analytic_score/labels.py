@@ -18,7 +18,7 @@ from planning.calibration import calibrated_logits
 from planning.jaw.analytic import JawScoreWeights, contact_score, outside_roi_penalty, predict
 from planning.jaw.candidates import JawCandidates
 from planning.scene.scene import PlanningScene, observe_scene
-from shared.networks.hand_frame import patches
+from shared.features.hand_frame import patches
 from shared.shards import ShardReader, shard_folders
 from sim_worker.tasks.labels import FEASIBLE_ASKED, TOP
 

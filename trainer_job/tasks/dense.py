@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from grasp_client.contract import GraspMeta, Outcome
-from shared.features.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN
 from shared.features import hand_frame
+from shared.features.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN
 from trainer_job.data.examples import FeatureBatch
 from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.tasks.base import FeatureTask, depth_metres

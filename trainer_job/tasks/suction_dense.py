@@ -8,9 +8,9 @@ from functools import cached_property
 import torch
 from torch.nn import functional as F
 
+from shared.features import cup_frame
 from shared.features.cup_frame import CHANNELS, FINE, SIDE
 from shared.grasp_poses import STEEPEST
-from shared.features import cup_frame
 from trainer_job.data.examples import FeatureBatch
 from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.tasks.dense import DenseTask
