@@ -1,4 +1,4 @@
-"""How many examples the tests of properties try: few, always the same, in the fast suite; many new ones with profile `long`.
+"""How many examples tests of properties try: few in the fast suite, more in CI, the same every time; many new ones with `long`.
 
 pytest -m hypothesis --hypothesis-profile long
 """
@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-LONG = 40
-"""So many times more examples with the profile `long`."""
+TIMES = {"fast": 1, "ci": 4, "long": 40}
+"""So many times the examples of the fast suite, by profile."""
 
-# How long one example takes tells how busy the machine is, and nothing of what is tested.
-settings.register_profile("fast", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-settings.register_profile("long", deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
+for name in TIMES:
+    # How long one example takes tells how busy the machine is, and nothing of what is tested.
+    repeats = {"print_blob": True} if name == "long" else {"derandomize": True}
+    settings.register_profile(name, deadline=None, suppress_health_check=list(HealthCheck), **repeats)
 settings.load_profile("fast")
 
 
 def examples(count: int) -> settings:
     """Settings of a test that tries `count` examples in the fast suite."""
-    return settings(max_examples=count * (LONG if settings.get_current_profile_name() == "long" else 1))
+    return settings(max_examples=count * TIMES[settings.get_current_profile_name()])
