@@ -67,8 +67,8 @@ class CrossEntropyPlanner(BatchedPlanner, Generic[Candidates]):
     """Of the points that the mixture is fitted to."""
 
     @abstractmethod
-    def seeds(self, scene: PlanningScene, scorer: CropScorer, generator: torch.Generator) -> Poses:
-        """Up to TRIED * SEEDS poses to begin with."""
+    def seeds(self, scene: PlanningScene, scorer: CropScorer, generator: torch.Generator, rejected: Counter[str]) -> Poses:
+        """Up to TRIED * SEEDS poses to begin with; counts in `rejected` why others were not even proposed."""
 
     @abstractmethod
     def feasible(self, scene: PlanningScene, poses: Poses) -> tuple[Candidates, Counter[str]]:
@@ -96,11 +96,14 @@ class CrossEntropyPlanner(BatchedPlanner, Generic[Candidates]):
         scene = scorer.scene
         generator = torch.Generator().manual_seed(secrets.randbits(31) if request.seed is None else request.seed % 2**63)
         found: CemResult[Candidates] = CemResult()
-        yield from self._score(scene, scorer, self.seeds(scene, scorer, generator), SEEDS, found)
+        unproposed: Counter[str] = Counter()
+        yield from self._score(scene, scorer, self.seeds(scene, scorer, generator, unproposed), SEEDS, found)
         candidates, logits = found.best_first()
         for _ in range(ITERATIONS if len(candidates) else 0):
             yield from self._score(scene, scorer, self._resample(candidates, generator), RESAMPLED, found)
             candidates, logits = found.best_first()
+        if not len(candidates):
+            found.rejected += unproposed  # an empty answer says why, also where nothing could be tried
         placed = self.placed(scene, candidates)
         qualities = calibrated(logits, network.card.calibration)
         return select(self.name, scene, candidates, placed, qualities, found.rejected, network)

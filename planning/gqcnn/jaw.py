@@ -32,7 +32,7 @@ class GQCNNPlanner(CrossEntropyPlanner[JawCandidates]):
     model_name = "gqcnn-jaw"
     dimensions = 5
 
-    def seeds(self, scene: PlanningScene, scorer: CropScorer, generator: torch.Generator) -> Poses:
+    def seeds(self, scene: PlanningScene, scorer: CropScorer, generator: torch.Generator, rejected: Counter[str]) -> Poses:
         """Antipodal depth edges; where the image shows too few, raised cells of the map as well."""
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
         observation, gripper = scene.observation, scene.request.gripper
@@ -52,7 +52,8 @@ class GQCNNPlanner(CrossEntropyPlanner[JawCandidates]):
         poses = to_map(scene, ImageGrasps(*tensors))
         if len(centers) >= SEEDS:
             return poses
-        x, y, angle, _ = propose(scene, gripper, SEEDS)
+        x, y, angle, refused = propose(scene, gripper, SEEDS)
+        rejected += refused
         top = scene.sample(scene.upper_bound, x, y)
         reach = torch.as_tensor(rng.uniform(*DEPTHS, len(x)), dtype=torch.float32, device=scene.device)
         return tuple(torch.cat(pair) for pair in zip(poses, (x, y, angle, top - reach), strict=True))

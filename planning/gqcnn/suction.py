@@ -27,9 +27,9 @@ class SuctionGQCNNPlanner(CrossEntropyPlanner[SuctionCandidates]):
     grippers = frozenset({"suction"})
     dimensions = 2
 
-    def seeds(self, scene: PlanningScene, scorer: CropScorer, generator: torch.Generator) -> Poses:
+    def seeds(self, scene: PlanningScene, scorer: CropScorer, generator: torch.Generator, rejected: Counter[str]) -> Poses:
         """Raised cells of the map, in random order."""
-        x, y = centres(scene, Counter())
+        x, y = centres(scene, rejected)
         order = torch.randperm(len(x), generator=generator)[: TRIED * SEEDS].to(x.device)
         return x[order], y[order]
 

@@ -103,7 +103,7 @@ def test_nothing_on_the_table_gives_no_grasp_and_says_why():
     for planner in (GQCNNPlanner(), FCGQCNNPlanner()):
         [plan] = planner.plan_batch([(observation, PlanRequest(camera=BLOCK_CAMERA, seed=0))], loaded("gqcnn4"))
         assert plan.grasps == []
-        assert planner is not GQCNNPlanner or plan.rejections
+        assert plan.rejections or not isinstance(planner, GQCNNPlanner)
 
 
 def test_networks_that_cannot_serve_are_explained():
