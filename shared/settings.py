@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -28,7 +28,7 @@ class ServiceSettings(BaseSettings):
     )
 
     redis_url: str | None = Field(
-        None, description="redis://host:port/db of the outcome and ticket queue; none: run without a queue"
+        None, description="redis://host:port/db of the queue of outcomes and scene requests; none: run without a queue"
     )
     models_dir: Path = Field(Path("data/models"), description="model registry: <name>/<version>/ and the champion pointer")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level that is logged")
@@ -103,6 +103,11 @@ class WorkerSettings(ServiceSettings):
     seed: int = Field(0, ge=0, description="seed of the scenes that the worker makes itself")
 
 
+def _renamed(name: str, before: str, default: Any, **constraints: Any) -> Any:
+    """A setting that had another name in version 0.1.0, which still counts for one release."""
+    return Field(default, validation_alias=AliasChoices(name, before), **constraints)
+
+
 class TrainerSettings(ServiceSettings):
     """`python -m trainer_job`"""
 
@@ -110,12 +115,23 @@ class TrainerSettings(ServiceSettings):
     shipped_models_dir: Path | None = Field(
         None, description="registry whose models start an empty one; none: the repository's models/"
     )
-    round_outcomes: int = Field(500, ge=1, description="new outcomes that start a training round")
+    outcomes_per_round: int = _renamed(
+        "outcomes_per_round", "round_outcomes", 500, ge=1, description="new outcomes that start a training round"
+    )
     shard_outcomes: int = Field(64, ge=1, le=65536, description="most outcomes acknowledged together as one shard")
     shard_seconds: float = Field(5.0, gt=0, description="longest an outcome waits to be written")
-    outstanding_tickets: int = Field(32, ge=0, le=10000, description="scene tickets kept waiting for workers; 0: issue none")
+    outstanding_requests: int = _renamed(
+        "outstanding_requests",
+        "outstanding_tickets",
+        32,
+        ge=0,
+        le=10000,
+        description="scene requests kept waiting for workers; 0: issue none",
+    )
     epochs: int = Field(4, ge=1, description="passes over the replayed data in a round")
-    least_steps: int = Field(
+    min_steps: int = _renamed(
+        "min_steps",
+        "least_steps",
         300,
         ge=1,
         description="fewest gradient steps of a round that starts from random weights; 0.4 of them from trained ones",
@@ -130,15 +146,21 @@ class TrainerSettings(ServiceSettings):
     object_set: Literal["train", "validation", "test", "procedural", "household", "folder"] = Field(
         "train", description="objects of collecting scenes; folder: those of the workers' objects_dir"
     )
-    rehearsal: float = Field(
+    replay_ratio: float = _renamed(
+        "replay_ratio",
+        "rehearsal",
         0.3,
         ge=0,
         le=1,
         description="with object_set folder: share of collecting scenes that show ordinary objects, to forget none",
     )
-    scene_kind: Literal["single", "pile", "packed", "mixed"] = Field("mixed", description="collecting and judging scenes")
+    scene_kind: Literal["single", "pile", "packed", "mixed"] = Field(
+        "mixed", description="scenes to collect in and to compare versions in"
+    )
     profile: Literal["clean", "standard", "hard"] = Field("standard", description="difficulty of collecting scenes")
-    judge_pairs: int = Field(
+    max_ab_pairs: int = _renamed(
+        "max_ab_pairs",
+        "judge_pairs",
         400,
         ge=0,
         description="most scenes in which a candidate is tried against the champion before it is promoted; "

@@ -33,7 +33,8 @@ ROUNDS_PER_START = 5
 """Kills of each child between two starts: the launcher makes a child that dies young wait longer each time."""
 OUT_SECONDS, FULL_SECONDS = 60.0, 15.0
 VARIABLES = {
-    "WORKERS": "1", "ROUND_OUTCOMES": "60", "SHARD_OUTCOMES": "8", "SHARD_SECONDS": "1", "EPOCHS": "1", "JUDGE_PAIRS": "20",
+    "WORKERS": "1", "OUTCOMES_PER_ROUND": "60", "SHARD_OUTCOMES": "8", "SHARD_SECONDS": "1", "EPOCHS": "1",
+    "MAX_AB_PAIRS": "20",
 }  # fmt: skip
 
 

@@ -53,7 +53,7 @@ class Stack:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def compose(self, *arguments: str) -> None:
-        variables = {"PORT": str(self.port), "ROUND_OUTCOMES": "60", "PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
+        variables = {"PORT": str(self.port), "OUTCOMES_PER_ROUND": "60", "PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
         command = ["docker", "compose", "-p", self.name, "-f", str(REPOSITORY / "docker-compose.yml"), *arguments]
         done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True)
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}\n{self.story()}"

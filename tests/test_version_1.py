@@ -93,7 +93,7 @@ def test_a_round_learns_from_old_shards(data: Path, tmp_path: Path) -> None:
     assert [record.id for record in library.records] == IN_SHARDS[:9], "no grasp of a cup, no judge's trial"
     registry = Registry(tmp_path / "models")
     seed_registry(registry, tmp_path / "none", task, seed=0)
-    plan = plan_round(library, registry, TrainerSettings(epochs=1, least_steps=10), "dense")
+    plan = plan_round(library, registry, TrainerSettings(epochs=1, min_steps=10), "dense")
     network, curves = train_round(plan, registry, library.cache, library.dataset.directory)
     version = finish_round(plan, network, curves, library, registry, tmp_path / "runs")
     assert registry.card("dense", version).outcomes["total"] == 9

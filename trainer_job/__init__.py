@@ -1,1 +1,1 @@
-"""The trainer: takes outcomes in, trains the next version of a network, judges it and publishes it."""
+"""The trainer: takes outcomes in, trains the next version of a network, tests it and publishes it."""

@@ -80,7 +80,7 @@ def outcome_records(tree: Tree, folder: Path) -> list[dict[str, str]]:
     url = f"redis://127.0.0.1:{port}/0"
     common = {"redis_url": url, "data_dir": data, "models_dir": data / "models", "seed": 0}
     work = {"spool_dir": data / "spool", "attempts": 1, "planner": "antipodal"}
-    train = {"shard_outcomes": 1, "outstanding_tickets": 0, "round_outcomes": NEVER}
+    train = {"shard_outcomes": 1, "outstanding_requests": 0, "outcomes_per_round": NEVER}
 
     def probed(module: str, **settings: object) -> AbstractContextManager[Program]:
         return python(tree, [probe, module, seen[module]], folder, **common, **settings)

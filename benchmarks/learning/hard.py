@@ -71,12 +71,12 @@ def _copy(names: list[str], target: Path) -> None:
 
 @dataclass(frozen=True)
 class Lesson:
-    """objects: folder that the loop learns; others: like them, never met, to test on as well; round_outcomes: of a round."""
+    """objects: folder that the loop learns; others: like them, never met, to test on as well; outcomes_per_round."""
 
     name: str
     objects: Path
     others: Path | None
-    round_outcomes: int
+    outcomes_per_round: int
 
 
 def chosen(out: Path, models: Path) -> Lesson:
@@ -98,7 +98,7 @@ def run(lesson: Lesson, out: Path, seed: int, wanted: int, models: Path, minutes
     data = out / name
     variables = {
         **VARIABLES,
-        "ROUND_OUTCOMES": str(lesson.round_outcomes),
+        "OUTCOMES_PER_ROUND": str(lesson.outcomes_per_round),
         "OBJECTS_DIR": str(objects.resolve()),
         "SEED": str(seed),
         "SHIPPED_MODELS_DIR": str(models.resolve()),

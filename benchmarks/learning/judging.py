@@ -81,7 +81,7 @@ def real_pairs(models: Path, good: int, bad: int, kept: Path, most: int, seed: i
 
 def report(out: Path, models: Path, champion: int | None, seed: int) -> Path:
     """judge.json, for the default number of pairs: known rates, and a champion that has learned against version 1."""
-    most = TrainerSettings.model_fields["judge_pairs"].default
+    most = TrainerSettings.model_fields["max_ab_pairs"].default
     tables = {"most_pairs": most, "known": known_rates(most, seed)}
     if champion is not None and champion > 1:
         tables["real"] = real_pairs(models, champion, 1, out / "pairs.json", most, seed)
@@ -93,7 +93,7 @@ def report(out: Path, models: Path, champion: int | None, seed: int) -> Path:
 def rollback(out: Path, shipped: Path, seed: int) -> dict[str, Any]:
     """The running loop, a champion whose order of grasps is turned round, put in by hand; how it goes out again."""
     data = out / f"rollback-{seed}"
-    variables = {"SEED": str(seed), "SHIPPED_MODELS_DIR": str(shipped.resolve()), "ROUND_OUTCOMES": "100000", "WORLDS": "2"}
+    variables = {"SEED": str(seed), "SHIPPED_MODELS_DIR": str(shipped.resolve()), "OUTCOMES_PER_ROUND": "100000", "WORLDS": "2"}
     loop = start(data, {**variables, "PROFILE": "hard", "SCENE_KIND": "single", "PLANNER": "dense", "SHARD_OUTCOMES": "16"})
     registry = Registry(data / "models")
     try:

@@ -1,4 +1,4 @@
-"""The judge's test keeps its error rates, and a trial needs nothing but stored outcomes."""
+"""The A/B test keeps its error rates, and needs nothing but stored outcomes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from grasp_client.contract import SceneRef, SceneRequest
 from shared.settings import TrainerSettings
 from trainer_job.data.outcome_index import IndexEntry
-from trainer_job.promotion.ab_test import LOST_SECONDS, LOWER, MOST_ASKED, UPPER, AbTest, Score, verdict
+from trainer_job.promotion.ab_test import LOST_SECONDS, LOWER, MAX_ASKED, UPPER, AbTest, Score, verdict
 from trainer_job.promotion.rollback_monitor import LOOKS, is_regression, next_look
 
-PAIRS = TrainerSettings.model_fields["judge_pairs"].default
+PAIRS = TrainerSettings.model_fields["max_ab_pairs"].default
 
 
 def outcome_of(ticket: SceneRequest, success: bool) -> IndexEntry:
@@ -22,7 +22,7 @@ def outcome_of(ticket: SceneRequest, success: bool) -> IndexEntry:
     return IndexEntry(f"w:{ticket.id}:0", "shard-000001", 0, success, 0.0, scene, *made_by, 0.9, 0, False, False, "grasp")
 
 
-def judge(champion: float, candidate: float, seed: int, together: float = 0.6) -> tuple[bool, Score]:
+def decide(champion: float, candidate: float, seed: int, together: float = 0.6) -> tuple[bool, Score]:
     """A whole trial between versions of known success rates. together: share of scenes whose luck both versions share."""
     rng = np.random.default_rng(seed)
     trial = AbTest("dense", 1, 2, PAIRS, seed=seed)
@@ -41,18 +41,18 @@ def judge(champion: float, candidate: float, seed: int, together: float = 0.6) -
 
 @pytest.mark.parametrize("champion", [0.8, 0.88])
 def test_a_worse_candidate_is_rejected_and_a_better_one_accepted(champion: float) -> None:
-    worse = [judge(champion, champion - 0.05, seed)[0] for seed in range(40)]
-    better = [judge(champion, champion + 0.05, seed)[0] for seed in range(40)]
+    worse = [decide(champion, champion - 0.05, seed)[0] for seed in range(40)]
+    better = [decide(champion, champion + 0.05, seed)[0] for seed in range(40)]
     assert sum(worse) <= 2
     assert sum(better) >= 32
 
 
 def test_an_equal_candidate_is_rarely_promoted() -> None:
-    assert sum(judge(0.85, 0.85, seed)[0] for seed in range(100)) <= 10
+    assert sum(decide(0.85, 0.85, seed)[0] for seed in range(100)) <= 10
 
 
 def test_a_hopeless_candidate_is_found_out_early() -> None:
-    decided, score = judge(0.9, 0.4, seed=0)
+    decided, score = decide(0.9, 0.4, seed=0)
     assert not decided
     assert score.pairs < 60
 
@@ -108,7 +108,7 @@ def test_of_a_trial_run_twice_the_first_counts_and_other_trials_do_not() -> None
 def test_a_trial_without_an_answer_is_asked_for_again_and_then_void() -> None:
     now = [0.0]
     trial = AbTest("dense", 1, 2, 1, seed=0, clock=lambda: now[0])
-    for _ in range(MOST_ASKED):
+    for _ in range(MAX_ASKED):
         assert len(trial.missing(10)) == 2
         assert trial.missing(10) == []
         assert trial.decided() is None

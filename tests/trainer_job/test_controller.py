@@ -1,4 +1,4 @@
-"""A candidate's way through gate and judge into service and out again, over a real queue and a real registry."""
+"""A candidate's way through offline gate and A/B test into service and out again, over a real queue and a real registry."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ TASK = task_of_model("dense")
 class Bench:
     """Decisions with a registry, shards and a queue round them; `answer` plays the workers."""
 
-    def __init__(self, url: str, folder: Path, judge_pairs: int = 0) -> None:
+    def __init__(self, url: str, folder: Path, max_ab_pairs: int = 0) -> None:
         self.registry = Registry(folder / "models")
         seed_registry(self.registry, folder / "none", TASK, seed=0)
-        self.tickets = SceneRequestStream(connect(url))
-        self.settings = TrainerSettings(judge_pairs=judge_pairs, outstanding_tickets=16)
+        self.requests = SceneRequestStream(connect(url))
+        self.settings = TrainerSettings(max_ab_pairs=max_ab_pairs, outstanding_requests=16)
         self.shards = folder / "shards"
         self.attempt = 0
         self.restart()
 
     def restart(self) -> None:
         self.dataset = OutcomeIndex(self.shards)
-        self.decisions = PromotionController(TASK, self.registry, threading.Lock(), self.dataset, self.tickets, self.settings)
+        self.decisions = PromotionController(TASK, self.registry, threading.Lock(), self.dataset, self.requests, self.settings)
 
     def turn(self) -> None:
         self.dataset.refresh()
@@ -54,7 +54,7 @@ class Bench:
         return publish(self.registry, Trained(TASK.build(), TASK, parent, assessment, {"total": 1}, 0, {}))
 
     def serve(self, version: int, successes: int, failures: int) -> None:
-        """Attempts of a version in collect tickets."""
+        """Attempts of a version in scenes to collect in."""
         outcomes = []
         for success in [True] * successes + [False] * failures:
             self.attempt += 1
@@ -65,17 +65,17 @@ class Bench:
         store(self.shards, outcomes)
 
     def answer(self, rates: dict[int, float]) -> int:
-        """Runs the judge's tickets that wait; each version succeeds at its rate."""
+        """Runs the trials that wait; each version succeeds at its rate."""
         outcomes = []
-        while taken := self.tickets.take("w", block_ms=1):
-            key, ticket = taken
+        while taken := self.requests.take("w", block_ms=1):
+            key, request = taken
             self.attempt += 1
-            rng = np.random.default_rng(ticket.seed + (ticket.model_version or 0))
-            scene = SceneRef(seed=ticket.seed, kind=ticket.kind, object_set=ticket.object_set, ticket=ticket.id)
-            model = {"name": "dense", "version": ticket.model_version}
-            success = bool(rng.random() < rates[ticket.model_version or 0])
+            rng = np.random.default_rng(request.seed + (request.model_version or 0))
+            scene = SceneRef(seed=request.seed, kind=request.kind, object_set=request.object_set, ticket=request.id)
+            model = {"name": "dense", "version": request.model_version}
+            success = bool(rng.random() < rates[request.model_version or 0])
             outcomes.append(block_outcome(self.attempt, success=success, scene=scene, model=model))
-            self.tickets.done(key)
+            self.requests.done(key)
         if outcomes:
             store(self.shards, outcomes)
         return len(outcomes)
@@ -84,7 +84,7 @@ class Bench:
         return [decision["action"] for decision in self.registry.card("dense", version).decisions]
 
 
-def test_without_a_judge_the_gate_decides(redis_url: str, tmp_path: Path) -> None:
+def test_without_ab_tests_the_offline_gate_decides(redis_url: str, tmp_path: Path) -> None:
     bench = Bench(redis_url, tmp_path)
     good, bad = bench.candidate(3.0), bench.candidate(-3.0)
     bench.turn()
@@ -93,8 +93,8 @@ def test_without_a_judge_the_gate_decides(redis_url: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("rate", "action"), [(0.95, "promoted"), (0.3, "rejected")])
-def test_a_judged_candidate_is_promoted_only_when_better(redis_url: str, tmp_path: Path, rate: float, action: str) -> None:
-    bench = Bench(redis_url, tmp_path, judge_pairs=200)
+def test_a_tested_candidate_is_promoted_only_when_better(redis_url: str, tmp_path: Path, rate: float, action: str) -> None:
+    bench = Bench(redis_url, tmp_path, max_ab_pairs=200)
     version = bench.candidate()
     bench.turn()
     assert (bench.registry.champion("dense"), bench.registry.candidate("dense")) == (1, version)
@@ -105,31 +105,31 @@ def test_a_judged_candidate_is_promoted_only_when_better(redis_url: str, tmp_pat
         bench.turn()
         if bench.registry.candidate("dense") is None:
             break
-    assert bench.actions(version) == ["to be judged", action]
+    assert bench.actions(version) == ["to be tested", action]
     assert bench.registry.champion("dense") == (version if action == "promoted" else 1)
     card = bench.registry.card("dense", version)
     assert card.decisions[1]["trial"]["candidate"]["rate"] == pytest.approx(rate, abs=0.2)
     assert card.simulated is not None
-    assert card.simulated["protocol"] == "judged against version 1"
+    assert card.simulated["protocol"] == "A/B test against version 1"
 
 
-def test_a_candidate_that_the_gate_refuses_does_not_trouble_the_judge(redis_url: str, tmp_path: Path) -> None:
-    bench = Bench(redis_url, tmp_path, judge_pairs=200)
+def test_a_candidate_that_the_gate_refuses_goes_into_no_ab_test(redis_url: str, tmp_path: Path) -> None:
+    bench = Bench(redis_url, tmp_path, max_ab_pairs=200)
     bench.candidate(-3.0)
     bench.turn()
     assert bench.registry.candidate("dense") is None
-    assert bench.tickets.outstanding() == 0
+    assert bench.requests.outstanding() == 0
 
 
 def test_without_its_judge_a_waiting_candidate_goes_by_the_gate(redis_url: str, tmp_path: Path) -> None:
-    bench = Bench(redis_url, tmp_path, judge_pairs=200)
+    bench = Bench(redis_url, tmp_path, max_ab_pairs=200)
     version = bench.candidate()
     bench.turn()
-    bench.settings = TrainerSettings(judge_pairs=0)
+    bench.settings = TrainerSettings(max_ab_pairs=0)
     bench.restart()
     bench.turn()
     assert bench.registry.champion("dense") == version
-    assert bench.actions(version) == ["to be judged", "promoted"]
+    assert bench.actions(version) == ["to be tested", "promoted"]
 
 
 def test_a_champion_that_falls_is_rolled_back_once(redis_url: str, tmp_path: Path) -> None:

@@ -59,11 +59,11 @@ def test_a_dataset_reads_only_what_is_new(tmp_path: Path) -> None:
     assert [record.id for record in library.records] == ["w:0:0", "w:1:0", "w:2:0"]
 
 
-def test_judges_trials_and_what_cannot_be_learned_from_are_left_out(tmp_path: Path) -> None:
-    judged = block_outcome(1, scene=SceneRef(seed=1, ticket="judge-3-4-candidate"))
+def test_trials_of_ab_tests_and_what_cannot_be_learned_from_are_left_out(tmp_path: Path) -> None:
+    compared = block_outcome(1, scene=SceneRef(seed=1, ticket="judge-3-4-candidate"))
     unreachable = block_outcome(2, success=False, failure="unreachable")
     pushed = block_outcome(3, contact_rule="allowed")
-    library = library_of(tmp_path, [block_outcome(0), judged, unreachable, pushed, block_outcome(4, camera=None)])
+    library = library_of(tmp_path, [block_outcome(0), compared, unreachable, pushed, block_outcome(4, camera=None)])
     assert [record.id for record in library.records] == ["w:0:0"]
     assert len(library.dataset) == 5
     assert library.refused == {"unreachable": 1, "contact_rule": 1, "no_metric_pose": 1}

@@ -21,7 +21,7 @@ from trainer_job.training.loop import new_share, train
 from trainer_job.training.round import FRESH, WARM, finish_round, plan_round, train_round, trained_on
 
 TASK = task_of_model("dense")
-SETTINGS = TrainerSettings(epochs=1, least_steps=10, replay_outcomes=50)
+SETTINGS = TrainerSettings(epochs=1, min_steps=10, replay_outcomes=50)
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_rounds_learn_and_go_on_from_what_was_learned(shards: Path, tmp_path: Pa
     registry = with_champion(tmp_path, name, made)
     library = library_of(shards, tmp_path, registry, name)
     assert len(library) == 300
-    settings = TrainerSettings(epochs=1, least_steps=60)
+    settings = TrainerSettings(epochs=1, min_steps=60)
     for parent in (1, 2):
         plan = plan_round(library, registry, settings, name)
         network, history = train_round(plan, registry, library.cache, shards)

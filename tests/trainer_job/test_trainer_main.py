@@ -23,8 +23,8 @@ from shared.streams import OutcomeStream, SceneRequestStream, connect
 
 ROOT = Path(__file__).parents[2]
 TINY = [
-    "--round-outcomes", "40", "--shard-outcomes", "16", "--shard-seconds", "0.2", "--outstanding-tickets", "4",
-    "--epochs", "1", "--least-steps", "12", "--judge-pairs", "0",
+    "--outcomes-per-round", "40", "--shard-outcomes", "16", "--shard-seconds", "0.2", "--outstanding-requests", "4",
+    "--epochs", "1", "--min-steps", "12", "--max-ab-pairs", "0",
 ]  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def stored(folder: Path) -> list[str]:
 def test_the_command_line_explains_itself() -> None:
     shown = run_module("trainer_job", "--help")
     assert shown.returncode == 0, shown.stderr
-    assert "--round-outcomes" in shown.stdout
+    assert "--outcomes-per-round" in shown.stdout
 
 
 def test_a_round_goes_from_the_queue_to_a_new_champion(redis_url: str, tmp_path: Path) -> None:

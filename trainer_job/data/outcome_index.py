@@ -15,11 +15,11 @@ from shared.shards import ShardReader, shard_folders
 log = logging.getLogger(__name__)
 
 HELD_OUT_SHARE = 0.1
-JUDGE_PREFIX = "judge-"
-"""Tickets of a judge's trials begin with this: their outcomes decide between versions and are never learned from."""
+AB_TEST_PREFIX = "judge-"
+"""Ids of scene requests of A/B tests begin with this: their outcomes decide between versions and are never learned from."""
 
 REVISIT_PREFIX = "revisit-"
-"""Tickets of scenes that failed before begin with this."""
+"""Ids of scene requests of scenes that failed before begin with this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class IndexEntry:
         return self.success_label is True
 
     @property
-    def judge(self) -> bool:
-        return bool(self.scene and self.scene.ticket and self.scene.ticket.startswith(JUDGE_PREFIX))
+    def ab_test(self) -> bool:
+        return bool(self.scene and self.scene.ticket and self.scene.ticket.startswith(AB_TEST_PREFIX))
 
     @property
     def revisit(self) -> bool:
@@ -58,7 +58,7 @@ class IndexEntry:
     @property
     def on_policy(self) -> bool:
         """The best grasp of a plan was executed, as in service: these attempts tell how well a version does."""
-        return self.success_label is not None and self.rank == 0 and not self.exploration and not self.judge
+        return self.success_label is not None and self.rank == 0 and not self.exploration and not self.ab_test
 
 
 def scene_key(outcome_id: str, scene: SceneRef | None) -> str:

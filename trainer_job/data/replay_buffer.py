@@ -54,7 +54,7 @@ class ReplayBuffer:
             cached = self.cache.load(self.dataset.directory / shard)
             self.refused += cached.refused
             feature_row = {int(row): k for k, row in enumerate(cached.rows)}
-            learnable = [r for r in members if not r.judge and r.row in feature_row]
+            learnable = [r for r in members if not r.ab_test and r.row in feature_row]
             self.records += learnable
             self._rows += [feature_row[r.row] for r in learnable]
 

@@ -45,7 +45,7 @@ def read(
         reader, seen = ShardReader(shard), dict[int, int]()
         records = read_records(shard)
         for index, outcome in reader.of_kind(GraspMeta):
-            if records[index].judge or refusal(reader.rows[index]["meta"]):
+            if records[index].ab_test or refusal(reader.rows[index]["meta"]):
                 continue
             meta, offset = outcome.meta, reader.image_offset(index, "rgb")
             if offset not in seen:

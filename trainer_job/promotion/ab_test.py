@@ -1,4 +1,4 @@
-"""Champion against candidate on the same scenes: which trials to ask for, and when enough is known. Pure but for the tickets.
+"""Champion against candidate on the same scenes: which trials to ask for, and when enough is known.
 
 Both versions take their best grasp in the same simulated scene; only pairs in which exactly one succeeds tell them apart. Of
 those, the candidate wins a share p. A sequential probability ratio test (Wald 1945) decides between p = 1/2 (no better) and
@@ -17,7 +17,7 @@ import numpy as np
 
 from grasp_client.contract import SceneRequest
 from shared.rates import rate_with_interval
-from trainer_job.data.outcome_index import JUDGE_PREFIX, IndexEntry
+from trainer_job.data.outcome_index import AB_TEST_PREFIX, IndexEntry
 from trainer_job.training.recipe import recipe_of_model
 
 BETTER_SHARE = 0.62
@@ -31,7 +31,7 @@ LOWER = math.log(FALSE_REJECTION / (1 - FALSE_PROMOTION))
 KINDS = ("single", "pile")
 LOST_SECONDS = 180.0
 """A trial of which nothing was heard for so long is asked for again."""
-MOST_ASKED = 3
+MAX_ASKED = 3
 """A trial that was asked for so often without an outcome (no grasp was found, say) voids its pair."""
 ARMS = ("champion", "candidate")
 
@@ -58,19 +58,19 @@ class Score:
         }
 
 
-def verdict(score: Score, most_pairs: int) -> bool | None:
+def verdict(score: Score, max_pairs: int) -> bool | None:
     """True: better, promote. False: not shown to be better. None: go on. At the limit the nearer bound decides."""
     if score.log_ratio >= UPPER:
         return True
     if score.log_ratio <= LOWER:
         return False
-    return score.log_ratio > UPPER / 2 if score.pairs >= most_pairs else None
+    return score.log_ratio > UPPER / 2 if score.pairs >= max_pairs else None
 
 
-def rule(most_pairs: int) -> str:
+def rule(max_pairs: int) -> str:
     return (
         f"paired trials on the same scenes, sequential test of 0.5 against {BETTER_SHARE} of the pairs that only one wins, "
-        f"false promotion {FALSE_PROMOTION:.0%}, false rejection {FALSE_REJECTION:.0%}, at most {most_pairs} pairs"
+        f"false promotion {FALSE_PROMOTION:.0%}, false rejection {FALSE_REJECTION:.0%}, at most {max_pairs} pairs"
     )
 
 
@@ -82,20 +82,20 @@ class AbTest:
         model: str,
         champion: int,
         candidate: int,
-        most_pairs: int,
+        max_pairs: int,
         seed: int,
         profile: str = "standard",
         kind: str = "mixed",
         object_set: str = "validation",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.model, self.champion, self.candidate, self.most_pairs = model, champion, candidate, most_pairs
+        self.model, self.champion, self.candidate, self.max_pairs = model, champion, candidate, max_pairs
         self.seed, self.profile, self.object_set, self.clock = seed, profile, object_set, clock
         self.kinds = KINDS if kind == "mixed" else (kind,)
         self._success: dict[str, bool] = {}
         self._asked: dict[str, tuple[float, int]] = {}
 
-    def ticket(self, pair: int, arm: str) -> SceneRequest:
+    def scene_request(self, pair: int, arm: str) -> SceneRequest:
         """The trial of one version in scene `pair`: the same scene for both."""
         rng = np.random.default_rng([self.seed, self.candidate, pair])
         return SceneRequest(
@@ -119,7 +119,7 @@ class AbTest:
 
     def score(self) -> Score:
         both = wins = losses = pairs = 0
-        for pair in range(self.most_pairs):
+        for pair in range(self.max_pairs):
             champion, candidate = (self._success.get(self._name(pair, arm)) for arm in ARMS)
             if champion is None or candidate is None:
                 continue
@@ -138,26 +138,26 @@ class AbTest:
     def missing(self, most: int) -> list[SceneRequest]:
         """Up to `most` trials to ask for now, beside those that are under way."""
         now, under_way = self.clock(), 0
-        tickets: list[SceneRequest] = []
-        for pair in range(self.most_pairs):
+        requests: list[SceneRequest] = []
+        for pair in range(self.max_pairs):
             for arm in ARMS:
                 name = self._name(pair, arm)
                 since, times = self._asked.get(name, (-math.inf, 0))
-                if name in self._success or (times >= MOST_ASKED and now - since >= LOST_SECONDS):
+                if name in self._success or (times >= MAX_ASKED and now - since >= LOST_SECONDS):
                     continue
                 if now - since < LOST_SECONDS:
                     under_way += 1
-                elif under_way + len(tickets) < most:
+                elif under_way + len(requests) < most:
                     self._asked[name] = (now, times + 1)
-                    tickets.append(self.ticket(pair, arm))
-            if under_way + len(tickets) >= most:
+                    requests.append(self.scene_request(pair, arm))
+            if under_way + len(requests) >= most:
                 break
-        return tickets
+        return requests
 
     def decided(self) -> bool | None:
         """The verdict; at the limit also when what is missing will not come."""
         score = self.score()
-        if (found := verdict(score, self.most_pairs)) is not None:
+        if (found := verdict(score, self.max_pairs)) is not None:
             return found
         return verdict(score, 0) if self._exhausted() else None
 
@@ -170,19 +170,19 @@ class AbTest:
         return {
             "action": "promoted" if promoted else "rejected",
             "reason": f"{figures}: won {score.wins}, lost {score.losses} of {score.pairs} pairs",
-            "rule": rule(self.most_pairs),
+            "rule": rule(self.max_pairs),
             "trial": {"champion_version": self.champion, "seed": self.seed, **where, **rates},
         }
 
     def _exhausted(self) -> bool:
         now = self.clock()
-        for pair in range(self.most_pairs):
+        for pair in range(self.max_pairs):
             for arm in ARMS:
                 name = self._name(pair, arm)
                 since, times = self._asked.get(name, (-math.inf, 0))
-                if name not in self._success and (times < MOST_ASKED or now - since < LOST_SECONDS):
+                if name not in self._success and (times < MAX_ASKED or now - since < LOST_SECONDS):
                     return False
         return True
 
     def _name(self, pair: int | str, arm: str) -> str:
-        return f"{JUDGE_PREFIX}{self.model}-{self.candidate}-{pair}-{arm}"
+        return f"{AB_TEST_PREFIX}{self.model}-{self.candidate}-{pair}-{arm}"

@@ -1,4 +1,4 @@
-"""What becomes of each version: through the gate, before the judge, into service, and out of it again when it does badly."""
+"""What becomes of each version: offline gate, A/B test, service, and out of it again when it does badly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 MEASURE_EVERY = 20
 """Attempts in service after which a champion's card is brought up to date: success with its interval, and as `expected` the
 mean quality that was promised for the same grasps (the best of many is easily promised too much)."""
-PROTOCOL = "in service: best grasp of each plan in the trainer's collect tickets, strict contact rule"
+PROTOCOL = "in service: best grasp of each plan in scenes that the trainer asked for to collect, strict contact rule"
 
 
 class PromotionController:
@@ -38,12 +38,12 @@ class PromotionController:
         registry: Registry,
         lock: threading.Lock,
         dataset: OutcomeIndex,
-        tickets: SceneRequestStream,
+        requests: SceneRequestStream,
         settings: TrainerSettings,
     ) -> None:
         self.task, self.registry, self.lock = task, registry, lock
         self.model = task.recipe.name
-        self.dataset, self.tickets, self.settings = dataset, tickets, settings
+        self.dataset, self.requests, self.settings = dataset, requests, settings
         self.trial: AbTest | None = None
         self._seen = 0
         self._measured: dict[int, int] = {}
@@ -56,52 +56,52 @@ class PromotionController:
         self._seen += len(new)
         self._resume()
         if self.trial:
-            self._judge(self.trial, new)
+            self._continue(self.trial, new)
         if new:
             self._measure()
-            self._guard()
+            self._roll_back_if_worse()
 
     def decide(self, version: int) -> None:
-        """The gate's word on a new candidate: rejected, promoted, or passed on to the judge."""
+        """The offline gate's decision on a new candidate: rejected, promoted, or passed on to an A/B test."""
         decision = offline_decision(self.registry, self.task, version)
         record = decision.as_json()
         with self.lock:
             if not decision.promote:
                 reject(self.registry, self.model, version, record)
-            elif not self.settings.judge_pairs:
+            elif not self.settings.max_ab_pairs:
                 promote(self.registry, self.model, version, record)
             else:
                 self.registry.set_candidate(self.model, version)
-                passed = {**record, "action": "to be judged", "judge": rule(self.settings.judge_pairs)}
+                passed = {**record, "action": "to be tested", "ab_test": rule(self.settings.max_ab_pairs)}
                 self.registry.record(self.model, version, passed)
-                log.info("candidate goes before the judge", extra={"model": self.model, "version": version})
+                log.info("candidate goes into an A/B test", extra={"model": self.model, "version": version})
 
     def _resume(self) -> None:
-        """The trial of the candidate that the registry points at, with all that was stored of it."""
+        """The A/B test of the candidate that the registry points at, with all that was stored of it."""
         candidate, champion = self.registry.candidate(self.model), self.registry.champion(self.model)
         if candidate is None or champion is None:
             self.trial = None
-        elif not self.settings.judge_pairs:  # the judge was done away with while it was at work
+        elif not self.settings.max_ab_pairs:  # A/B tests were done away with while one was under way
             self.trial = None
             self.decide(candidate)
         elif self.trial is None or (self.trial.candidate, self.trial.champion) != (candidate, champion):
             settings = self.settings
             unseen = "folder" if settings.object_set == "folder" else "validation"
             scenes = (settings.seed, settings.profile, settings.scene_kind, unseen)
-            self.trial = AbTest(self.model, champion, candidate, settings.judge_pairs, *scenes)
+            self.trial = AbTest(self.model, champion, candidate, settings.max_ab_pairs, *scenes)
             self.trial.learn(self.dataset.records)
 
-    def _judge(self, trial: AbTest, new: Sequence[IndexEntry]) -> None:
+    def _continue(self, trial: AbTest, new: Sequence[IndexEntry]) -> None:
         trial.learn(new)
         verdict = trial.decided()
         if verdict is None:
             # As many as the workers have room for, whatever is done and not stored yet: else they would collect meanwhile.
-            room = max(0, self.settings.outstanding_tickets - self.tickets.outstanding())
-            for ticket in trial.missing(trial.under_way() + room):
-                self.tickets.issue(ticket)
+            room = max(0, self.settings.outstanding_requests - self.requests.outstanding())
+            for request in trial.missing(trial.under_way() + room):
+                self.requests.issue(request)
             return
         with self.lock:
-            measured = {**trial.score().rates()["candidate"], "protocol": f"judged against version {trial.champion}"}
+            measured = {**trial.score().rates()["candidate"], "protocol": f"A/B test against version {trial.champion}"}
             self.registry.update(self.model, trial.candidate, simulated=measured)
             (promote if verdict else reject)(self.registry, self.model, trial.candidate, trial.record(verdict))
         self.trial = None
@@ -119,7 +119,7 @@ class PromotionController:
         with self.lock:
             self.registry.update(self.model, champion, simulated=simulated)
 
-    def _guard(self) -> None:
+    def _roll_back_if_worse(self) -> None:
         """Rolls the champion back when it does worse in service than its predecessor did."""
         champion, previous = self.registry.champion(self.model), self.registry.previous(self.model)
         if champion is None or previous is None or previous == champion:

@@ -1,4 +1,4 @@
-"""What must go on while a round trains: tickets for the workers, commands for the registry, a word on how far we are."""
+"""What must go on while a round trains: scene requests, commands for the registry, the trainer's status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from trainer_job.service.scene_requests import SceneRequestIssuer
 
 log = logging.getLogger(__name__)
 
-COLLECTING, JUDGING = "collecting", "judging"
+COLLECTING = "collecting"
+TESTING = "testing a candidate"
 TURN_SECONDS = 0.5
 REPORT_SECONDS = 2.0
 LOG_SECONDS = 10.0
@@ -32,16 +33,17 @@ class Coordinator(threading.Thread):
         client: redis.Redis,
         registry: Registry,
         lock: threading.Lock,
-        tickets: SceneRequestIssuer,
+        issuer: SceneRequestIssuer,
         dataset: OutcomeIndex,
         ingest: Ingest,
         name: str,
     ) -> None:
         super().__init__(name="coordinator", daemon=True)
         self.client, self.registry, self.lock = client, registry, lock
-        self.tickets, self.dataset, self.ingest, self.model = tickets, dataset, ingest, name
+        self.issuer, self.dataset, self.ingest, self.model = issuer, dataset, ingest, name
         self.board = WorkerStatusStore(client, TRAINERS)
         self.waiting_to_be_learned = 0
+        self.refused: dict[str, int] = {}
         self.state = COLLECTING
         self._learned = 0
         self._reported = self._logged = float("-inf")
@@ -50,7 +52,7 @@ class Coordinator(threading.Thread):
     def run(self) -> None:
         while not self._stopping.wait(TURN_SECONDS):
             try:
-                self.attend()
+                self.turn()
             except redis.RedisError as error:
                 log.warning("the queue is away", extra={"error": str(error)})
 
@@ -58,14 +60,14 @@ class Coordinator(threading.Thread):
         self._stopping.set()
         self.join()
 
-    def attend(self) -> None:
+    def turn(self) -> None:
         """One turn. Raises redis.RedisError when the queue is away."""
         with self.lock:
             apply_commands(self.client, self.registry)
         records = self.dataset.records[self._learned :]
-        self.tickets.learn(records)
+        self.issuer.learn(records)
         self._learned += len(records)
-        self.tickets.top_up(self.waiting_to_be_learned, judging=self.state == JUDGING)
+        self.issuer.top_up(self.waiting_to_be_learned, testing=self.state == TESTING)
         now = time.monotonic()
         if now - self._reported > REPORT_SECONDS:
             self._reported = now
@@ -77,9 +79,10 @@ class Coordinator(threading.Thread):
     def status(self) -> dict[str, Any]:
         return {
             "state": self.state,
-            "asks": self.tickets.settings.outstanding_tickets > 0,
+            "asks": self.issuer.settings.outstanding_requests > 0,
             "outcomes": len(self.ingest.known),
             "new": self.waiting_to_be_learned,
+            "refused": self.refused,
             "duplicates": self.ingest.duplicates,
             "dead_letters": self.ingest.dead_letters,
             "unknown_kinds": dict(self.ingest.unknown_kinds),

@@ -1,7 +1,7 @@
-"""The trainer's loop: outcomes in, tickets out, a round whenever enough is new, decisions, for ever.
+"""The trainer's loop: outcomes in, scene requests out, a round whenever enough is new, decisions, for ever.
 
 All state is what lies on disk: shards (what was experienced), registry (what was learned and decided) and the counter of
-tickets. A start after a kill at any point therefore simply goes on.
+scene requests. A start after a kill at any point therefore simply goes on.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from trainer_job.data.replay_buffer import ReplayBuffer, shards_folder
 from trainer_job.ingest.ingest import Ingest, IngestThread
 from trainer_job.promotion.controller import PromotionController
 from trainer_job.promotion.publish import REPOSITORY, seed_registry
-from trainer_job.service.coordinator import COLLECTING, JUDGING, Coordinator
+from trainer_job.service.coordinator import COLLECTING, TESTING, Coordinator
 from trainer_job.service.scene_requests import SceneRequestIssuer
 from trainer_job.tasks import task_of_model
 from trainer_job.training.distributed import DistContext
@@ -68,12 +68,12 @@ class Trainer:
         self.registry = Registry(settings.models_dir)
         shipped = settings.shipped_models_dir or REPOSITORY / "models"
         seed_registry(self.registry, shipped, task, settings.seed)
-        self.library = ReplayBuffer(OutcomeIndex(shards), feature_cache(settings, self.registry))
+        self.replay = ReplayBuffer(OutcomeIndex(shards), feature_cache(settings, self.registry))
         self.lock = threading.Lock()
         stream = SceneRequestStream(client)
-        tickets = SceneRequestIssuer(stream, settings.data_dir / "tickets.json", settings)
-        self.coordinator = Coordinator(client, self.registry, self.lock, tickets, self.library.dataset, ingest, settings.model)
-        self.decisions = PromotionController(task, self.registry, self.lock, self.library.dataset, stream, settings)
+        issuer = SceneRequestIssuer(stream, settings.data_dir / "scene_requests.json", settings)
+        self.coordinator = Coordinator(client, self.registry, self.lock, issuer, self.replay.dataset, ingest, settings.model)
+        self.promotion = PromotionController(task, self.registry, self.lock, self.replay.dataset, stream, settings)
         self.rounds = 0
 
     def run(self) -> None:
@@ -95,17 +95,17 @@ class Trainer:
         return 0 < self.settings.rounds <= self.rounds
 
     def _turn(self) -> None:
-        """One look at everything; a round when it is due and no candidate is being judged."""
-        self.library.refresh()
-        new = len(self.library) - trained_on(self.registry, self.settings.model, len(self.library))
-        self.coordinator.waiting_to_be_learned = new
+        """One look at everything; a round when it is due and no candidate is being tested."""
+        self.replay.refresh()
+        new = len(self.replay) - trained_on(self.registry, self.settings.model, len(self.replay))
+        self.coordinator.waiting_to_be_learned, self.coordinator.refused = new, dict(self.replay.refused)
         try:
-            self.decisions.turn()
+            self.promotion.turn()
         except redis.RedisError as error:
-            log.warning("the judge waits for the queue", extra={"error": str(error)})
-        self.coordinator.state = JUDGING if self.decisions.trial else COLLECTING
-        if new >= self.settings.round_outcomes and not self.decisions.trial:
-            self._round(plan_round(self.library, self.registry, self.settings, self.settings.model))
+            log.warning("decisions wait for the queue", extra={"error": str(error)})
+        self.coordinator.state = TESTING if self.promotion.trial else COLLECTING
+        if new >= self.settings.outcomes_per_round and not self.promotion.trial:
+            self._round(plan_round(self.replay, self.registry, self.settings, self.settings.model))
         else:
             self.ranks.broadcast("wait")
             time.sleep(TURN_SECONDS)
@@ -115,14 +115,14 @@ class Trainer:
         self.coordinator.state = "training"
         log.info("round begins", extra={"from_version": plan.parent, "outcomes": len(plan.selection.labels)})
         self.ranks.broadcast(plan)
-        cache, shards = self.library.cache, self.library.dataset.directory
+        cache, shards = self.replay.cache, self.replay.dataset.directory
         network, history = train_round(plan, self.registry, cache, shards, self.ranks, self.stopping, self._progress)
         runs = self.settings.data_dir / "runs"
-        version = finish_round(plan, network, history, self.library, self.registry, runs, self.ranks)
+        version = finish_round(plan, network, history, self.replay, self.registry, runs, self.ranks)
         card = self.registry.card(self.settings.model, version)
         figures = {name: round(value, 4) for name, value in card.metrics.items()}
         log.info("round ends", extra={"version": version, "seconds": round(time.monotonic() - start, 1), **figures})
-        self.decisions.decide(version)
+        self.promotion.decide(version)
         self.rounds += 1
 
     def _progress(self, step: int, steps: int, loss: float) -> None:

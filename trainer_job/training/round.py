@@ -49,7 +49,7 @@ class RoundPlan:
     selection: SampleRefs
 
 
-def plan_round(library: ReplayBuffer, registry: Registry, settings: TrainerSettings, name: str) -> RoundPlan:
+def plan_round(replay: ReplayBuffer, registry: Registry, settings: TrainerSettings, name: str) -> RoundPlan:
     """The next round; the same again after a kill as long as no outcome is added, since its seed is the next version's."""
     parent = registry.champion(name)
     if parent is None:
@@ -58,10 +58,10 @@ def plan_round(library: ReplayBuffer, registry: Registry, settings: TrainerSetti
     base = WARM if trained else FRESH
     next_version = registry.versions(name)[-1] + 1
     seed = int(np.random.default_rng([settings.seed, next_version]).integers(2**31))
-    chosen = library.training(settings.replay_outcomes, trained_on(registry, name, len(library)), seed)
-    fewest = max(1, int(WARM_STEPS * settings.least_steps)) if trained else settings.least_steps
+    chosen = replay.training(settings.replay_outcomes, trained_on(registry, name, len(replay)), seed)
+    fewest = max(1, int(WARM_STEPS * settings.min_steps)) if trained else settings.min_steps
     schedule = replace(base, epochs=settings.epochs, min_steps=fewest)
-    return RoundPlan(name, parent, seed, schedule, library.select(chosen))
+    return RoundPlan(name, parent, seed, schedule, replay.select(chosen))
 
 
 def trained_on(registry: Registry, name: str, known: int) -> int:
@@ -105,24 +105,24 @@ def finish_round(
     plan: RoundPlan,
     network: Any,
     history: TrainingHistory,
-    library: ReplayBuffer,
+    replay: ReplayBuffer,
     registry: Registry,
     runs: Path,
     ranks: DistContext = SINGLE,
 ) -> int:
     """Rank 0's part: test against the champion on held-out scenes, draw, publish. Returns the candidate's version."""
-    held_out = library.held_out()
+    held_out = replay.held_out()
     outcomes = {
         "first": plan.selection.ids[0],
         "last": plan.selection.ids[1],
         "count": len(plan.selection.labels),
         "held_out": len(held_out),
-        "total": len(library),
-        "refused": dict(library.refused),
+        "total": len(replay),
+        "refused": dict(replay.refused),
     }
     parent, task = registry.card(plan.name, plan.parent), task_of_version(registry, plan.name, plan.parent)
     champion = load_network(registry, plan.name, plan.parent)
-    assessment = assess(task, network, champion, task.from_records(library.examples(held_out)), ranks.device)
+    assessment = assess(task, network, champion, task.from_records(replay.examples(held_out)), ranks.device)
     training = {"steps": history.steps[-1], "loss": history.loss[-1], "world": ranks.world}
     trained = Trained(network, task, plan.parent, assessment, outcomes, plan.seed, training)
     version = publish(registry, trained, parent.simulated)
