@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 
-
-def wilson(successes: int, attempts: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson score interval of a rate (95 % by default); (0, 1) without attempts."""
+def wilson(successes: int, attempts: int) -> tuple[float, float]:
+    """Wilson score interval of a rate, 95 %; (0, 1) without attempts."""
     if attempts == 0:
         return 0.0, 1.0
-    rate, zz = successes / attempts, z * z / attempts
-    centre = (rate + zz / 2) / (1 + zz)
-    half = z * math.sqrt(rate * (1 - rate) / attempts + zz / (4 * attempts)) / (1 + zz)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    from scipy.stats import binomtest  # a second to load: not before it is needed
+
+    interval = binomtest(successes, attempts).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def rate_with_interval(successes: int, attempts: int) -> dict[str, float]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy import stats
 
 BOOTSTRAP_DRAWS = 2000
 
@@ -48,12 +48,17 @@ def bootstrap(
     rounds: Sequence[Round], figure: Callable[[Sequence[Round]], float], seed: int = 0, draws: int = BOOTSTRAP_DRAWS
 ) -> Interval:
     """`figure` of the rounds with its percentile interval; whole rounds are redrawn, since attempts within one are related."""
-    if not rounds:
-        return Interval(0.0, 0.0, 1.0)
-    rng = np.random.default_rng(seed)
-    redrawn = [figure([rounds[i] for i in rng.integers(len(rounds), size=len(rounds))]) for _ in range(draws)]
-    low, high = np.percentile(redrawn, [2.5, 97.5])
-    return Interval(figure(rounds), float(low), float(high))
+    if len(rounds) < 2:  # nothing to redraw
+        return Interval(figure(rounds), figure(rounds), figure(rounds)) if rounds else Interval(0.0, 0.0, 1.0)
+    interval = stats.bootstrap(
+        (np.arange(len(rounds)),),
+        lambda drawn: figure([rounds[i] for i in drawn]),
+        vectorized=False,
+        n_resamples=draws,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(figure(rounds), float(interval.low), float(interval.high))
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def sign_test(first: Sequence[float], second: Sequence[float]) -> PairedComparis
     wins = sum(a > b for a, b in zip(first, second, strict=True))
     losses = sum(a < b for a, b in zip(first, second, strict=True))
     decided = wins + losses
-    p_value = float(binomtest(wins, decided, 0.5).pvalue) if decided else 1.0
+    p_value = float(stats.binomtest(wins, decided, 0.5).pvalue) if decided else 1.0
     return PairedComparison(wins, losses, len(first) - decided, p_value)
 
 

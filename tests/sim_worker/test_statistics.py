@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sim_worker.benchmark.statistics import (
+    Interval,
     Round,
     bootstrap,
     brier,
@@ -29,6 +30,11 @@ def test_the_bootstrap_covers_what_wilson_covers():
     assert interval.low < interval.value < interval.high
     assert interval.high - interval.low == pytest.approx(2 * 1.96 * np.sqrt(0.16 / 400), rel=0.15)
     assert bootstrap(rounds, grasp_success_rate) == interval, "seeded"
+    drawn = np.random.default_rng(0)
+    redrawn = [np.mean([rounds[i].removed for i in drawn.integers(400, size=400)]) for _ in range(2000)]
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.percentile(redrawn, [2.5, 97.5])), abs=1e-9)
+    assert bootstrap([], grasp_success_rate).high == 1
+    assert bootstrap([Round(2, 1, 1)], grasp_success_rate) == Interval(0.5, 0.5, 0.5)
 
 
 def test_related_attempts_widen_the_interval():
