@@ -147,7 +147,8 @@ class CupPose:
     def normal(self) -> Tensor:
         """Unit vectors (N, 3) out of the surface, as x, y and height."""
         normal = torch.stack([-self.slope_x, -self.slope_y, torch.ones_like(self.slope_x)], 1)
-        return normal / torch.linalg.norm(normal, dim=1, keepdim=True)
+        result: Tensor = normal / torch.linalg.norm(normal, dim=1, keepdim=True)
+        return result
 
     def offsets(self, along: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
         """Map x, y (N, S) of points (S,) in the plane of each cup, m from its centre."""

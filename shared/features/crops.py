@@ -51,7 +51,8 @@ def fill_holes(depth: np.ndarray) -> np.ndarray:
     _, labels = cv2.distanceTransformWithLabels(holes.astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
     nearest = np.zeros(labels.max() + 1, np.float32)
     nearest[labels[~holes]] = depth[~holes]
-    return nearest[labels]
+    result: np.ndarray = nearest[labels]
+    return result
 
 
 def crop(depth: Tensor, centers: Tensor, angles: Tensor, scale: Tensor, size: tuple[int, int]) -> Tensor:

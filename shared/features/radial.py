@@ -37,4 +37,5 @@ def radial_angles(middles: Tensor, nadirs: Tensor, turns: Tensor | None = None) 
 
 def leans(middles: Tensor, nadirs: Tensor, focal: Tensor | float) -> Tensor:
     """(N,): pixels by which an upright edge at each pixel leans outward, per pixel that it would be long from the side."""
-    return (middles - nadirs).norm(dim=1) / focal
+    result: Tensor = (middles - nadirs).norm(dim=1) / focal
+    return result

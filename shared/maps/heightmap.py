@@ -220,7 +220,8 @@ def _plane(slopes: np.ndarray, corner: tuple[float, float], shape: tuple[int, ..
     """Height of a plane through the origin with slopes a, b at every cell of a map (H, W), float32."""
     x = corner[0] + resolution * np.arange(shape[1])
     y = corner[1] + resolution * np.arange(shape[0])
-    return (slopes[0] * x).astype(np.float32)[None, :] + (slopes[1] * y).astype(np.float32)[:, None]
+    result: np.ndarray = (slopes[0] * x).astype(np.float32)[None, :] + (slopes[1] * y).astype(np.float32)[:, None]
+    return result
 
 
 def _close_gaps(height: np.ndarray, known: np.ndarray) -> None:

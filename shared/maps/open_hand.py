@@ -58,7 +58,8 @@ def _counted(found: np.ndarray) -> np.ndarray:
     rows = np.pad(turns, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
     high, wide = found.shape[2:]
     shifted = [rows[:, :, i : i + high, j : j + wide] for i in range(3) for j in range(3)]
-    return np.add.reduce(shifted, axis=0, dtype=np.uint8)
+    result: np.ndarray = np.add.reduce(shifted, axis=0, dtype=np.uint8)
+    return result
 
 
 def _cells(map: HeightMap, camera: CameraIntrinsics, pixels: np.ndarray, height: float) -> np.ndarray:
@@ -68,7 +69,8 @@ def _cells(map: HeightMap, camera: CameraIntrinsics, pixels: np.ndarray, height:
     rays = np.stack(seen, -1) @ map.pose[:3, :3]
     eye = -map.pose[:3, :3].T @ map.pose[:3, 3]
     points = eye + rays * ((-height - eye[2]) / rays[..., 2])[..., None]
-    return (points[..., :2] - map.corner) / map.resolution
+    result: np.ndarray = (points[..., :2] - map.corner) / map.resolution
+    return result
 
 
 def _turned(heights: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:

@@ -59,7 +59,8 @@ def _score(points: np.ndarray, planes: np.ndarray, tolerance: float) -> np.ndarr
     residual = heights - (a * x + b * y + c)
     below = np.count_nonzero((residual < -3 * tolerance) & (residual > -BELOW), axis=1)
     on = np.count_nonzero(np.abs(residual, out=residual) < tolerance, axis=1)
-    return (on - 1.5 * below) / len(points)
+    result: np.ndarray = (on - 1.5 * below) / len(points)
+    return result
 
 
 def _refine(design: np.ndarray, heights: np.ndarray, plane: np.ndarray, tolerance: float, max_tilt: float) -> np.ndarray:

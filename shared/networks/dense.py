@@ -31,7 +31,8 @@ class DenseScorer(nn.Module):
     def forward(self, patches: Tensor) -> Tensor:
         if patches.device.type == "cpu":
             patches = patches.contiguous(memory_format=torch.channels_last)
-        return self.head(self.trunk(patches)).squeeze(1)
+        logits: Tensor = self.head(self.trunk(patches)).squeeze(1)
+        return logits
 
     def golden_batch(self) -> tuple[Tensor, ...]:
         """Fixed patches: a bar between the fingers, an empty table, and a smooth pattern."""

@@ -55,7 +55,7 @@ class _MBConv(nn.Module):
         self.residual, self.drop = stride == 1 and inputs == outputs, drop
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.block(x)
+        y: Tensor = self.block(x)
         if not self.residual:
             return y
         if self.training and self.drop:  # stochastic depth: whole rows fall back to the shortcut
@@ -85,7 +85,8 @@ class EfficientNetB0(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, classes))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(F.adaptive_avg_pool2d(self.features(x), 1).flatten(1))
+        logits: Tensor = self.classifier(F.adaptive_avg_pool2d(self.features(x), 1).flatten(1))
+        return logits
 
 
 class EfficientNetQuality(nn.Module):
@@ -108,7 +109,8 @@ class EfficientNetQuality(nn.Module):
         size = (self.resolution, self.resolution)
         x = F.interpolate((depth - self.mean) / self.std, size=size, mode="bilinear", antialias=True)
         scores = self.fc(self.efficient_net(x.expand(-1, 3, -1, -1)))
-        return scores[:, 0] - scores[:, 1]  # the published softmax holds success in column 0
+        logits: Tensor = scores[:, 0] - scores[:, 1]  # the published softmax holds success in column 0
+        return logits
 
     def golden_batch(self) -> tuple[Tensor, ...]:
         """Fixed input for checks of loaded weights."""

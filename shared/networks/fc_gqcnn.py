@@ -51,7 +51,8 @@ class FCGQCNN(GQCNNTrunk):
         x = F.relu(self.conv5(features))
         if pose is not None:
             x = torch.cat((x, pose[:, :, None, None].expand(-1, -1, *x.shape[2:])), dim=1)
-        return self.conv7(F.relu(self.conv6(x)))[:, 0]
+        logits: Tensor = self.conv7(F.relu(self.conv6(x)))[:, 0]
+        return logits
 
     def forward(self, depth: Tensor, gripper_depth: Tensor | None = None) -> Tensor:
         height, width = depth.shape[2:]

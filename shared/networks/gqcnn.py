@@ -44,12 +44,14 @@ class GQCNNTrunk(nn.Module):
     def shallow(self, depth: Tensor) -> Tensor:
         """(N, 1, H, W) metres -> conv2's map before the pooling, at full resolution."""
         x = F.relu(self.conv1((depth - self.mean) / self.std))
-        return self.lrn(F.relu(self.conv2(x)))
+        result: Tensor = self.lrn(F.relu(self.conv2(x)))
+        return result
 
     def deep(self, x: Tensor) -> Tensor:
         """conv2's map, pooled by two, through conv3 and conv4."""
         x = F.relu(self.conv3(F.max_pool2d(x, 2)))
-        return self.lrn(F.relu(self.conv4(x)))
+        result: Tensor = self.lrn(F.relu(self.conv4(x)))
+        return result
 
 
 class GripperDepth(nn.Module):
@@ -104,7 +106,8 @@ class GQCNN(GQCNNTrunk):
             if gripper_depth is None:
                 raise ValueError("this network has a gripper-depth stream: expected gripper_depth (N,) in metres, got none")
             x = torch.cat((x, self.pc1(gripper_depth)), dim=1)
-        return self.fc3(F.relu(self.fc2(x)))[:, 0]
+        result: Tensor = self.fc3(F.relu(self.fc2(x)))[:, 0]
+        return result
 
     def _maps(self, depth: Tensor) -> Tensor:
         """conv4's maps, flattened (N, features), in parts where that is quicker."""

@@ -99,8 +99,8 @@ def at_turns(values: Tensor, turns: Tensor) -> Tensor:
     """(N, T, K): values (N, T, R) for angles k pi / R at `turns` (N, K), in steps of pi / R, between the nearest two."""
     low = turns.floor()
     near, far = ((low.long() + step) % values.shape[2] for step in (0, 1))
-    read = lambda index: values.gather(2, index[:, None].expand(-1, values.shape[1], -1))  # noqa: E731
-    return torch.lerp(read(near), read(far), (turns - low)[:, None].expand(-1, values.shape[1], -1))
+    before, after = (values.gather(2, index[:, None].expand(-1, values.shape[1], -1)) for index in (near, far))
+    return torch.lerp(before, after, (turns - low)[:, None].expand(-1, values.shape[1], -1))
 
 
 def _layer(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:

@@ -55,7 +55,8 @@ class _InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.block(x) if self.residual else self.block(x)
+        result: Tensor = x + self.block(x) if self.residual else self.block(x)
+        return result
 
 
 BIAS = -1.5
@@ -77,7 +78,8 @@ class _QuarterDecoder(nn.Module):
 
     def forward(self, quarter: Tensor, eighth: Tensor, sixteenth: Tensor) -> Tensor:
         merged = self.merge(_enlarge(self.deep(sixteenth)) + self.wide(eighth))
-        return self.maps(self.refine(_enlarge(merged) + self.fine(quarter)))
+        result: Tensor = self.maps(self.refine(_enlarge(merged) + self.fine(quarter)))
+        return result
 
 
 class MobileUNet(nn.Module):
@@ -149,7 +151,8 @@ class MobileUNet(nn.Module):
         wide = self.backbone1[2](quarter)
         deep = F.relu(self.conv1(self.backbone2(wide)))
         if self.decoder is not None:
-            return self.decoder(quarter, wide, deep)
+            result: Tensor = self.decoder(quarter, wide, deep)
+            return result
         # 1x1 convolutions and bilinear resizing commute; resizing fewer channels is cheaper.
         logits = self.conv3(_resize(self.conv2(deep), half) + _resize(self.conv4(wide), half))
         return _resize(F.relu(logits) if self.output_relu else logits, (height, width))

@@ -50,7 +50,8 @@ class WideConv2d(nn.Conv2d):
         rows, columns = spectra.shape[:2]
         products = torch.bmm(spectra.reshape(rows * columns, *spectra.shape[2:]), self._kernel())
         products = products.reshape(rows, columns, len(tiles), self.out_channels).permute(2, 3, 0, 1)
-        return torch.fft.irfft2(products, s=(TILE, TILE))[:, :, :step, :step]
+        result: Tensor = torch.fft.irfft2(products, s=(TILE, TILE))[:, :, :step, :step]
+        return result
 
     def _kernel(self) -> Tensor:
         """Conjugate spectrum (frequencies, in, out) of the weights as they are now: a convolution of a network correlates."""
