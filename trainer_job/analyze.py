@@ -46,19 +46,16 @@ def statistics(data: Dataset[FeatureBatch]) -> dict[str, float]:
 
 def by_threshold(labels: np.ndarray, quality: np.ndarray) -> list[dict[str, float]]:
     """Accuracy, precision and recall at equally spaced thresholds; precision is 1 where nothing is accepted."""
-    table = []
-    for threshold in np.linspace(0, 1, THRESHOLDS):
-        accepted = quality >= threshold
-        hits = float((accepted & labels).sum())
-        table.append(
-            {
-                "threshold": float(threshold),
-                "accuracy": float((accepted == labels).mean()),
-                "precision": hits / accepted.sum() if accepted.any() else 1.0,
-                "recall": hits / max(labels.sum(), 1),
-            }
-        )
-    return table
+    thresholds = np.linspace(0, 1, THRESHOLDS)
+    accepted = quality >= thresholds[:, None]
+    hits, count = (accepted & labels).sum(1), accepted.sum(1)
+    columns = {
+        "threshold": thresholds,
+        "accuracy": (accepted == labels).mean(1),
+        "precision": np.where(count > 0, hits / np.maximum(count, 1), 1.0),
+        "recall": hits / max(labels.sum(), 1),
+    }
+    return [dict(zip(columns, map(float, row), strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def assess(task: CropTask, data: Dataset[FeatureBatch], options: argparse.Namespace, folder: Path) -> dict[str, float]:

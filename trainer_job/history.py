@@ -11,20 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from shared.registry import ModelCard, Registry
 
-COLUMNS = (
-    "version",
-    "parent",
-    "created",
-    "outcomes",
-    "AP",
-    "Brier",
-    "ECE",
-    "base rate",
-    "simulated success (95 %)",
-    "decision",
-)
+COLUMNS = "version parent created outcomes AP Brier ECE base_rate simulated_success_(95_%) decision"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -71,31 +62,22 @@ def summary(card: ModelCard) -> dict[str, Any]:
 
 
 def table(cards: Sequence[ModelCard]) -> str:
-    lines = [COLUMNS, *(_line(summary(card)) for card in cards)]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(COLUMNS))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    header = tuple(column.replace("_", " ") for column in COLUMNS.split())
+    lines = [header, *(_line(summary(card)) for card in cards)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def _line(version: dict[str, Any]) -> tuple[str, ...]:
     metrics = ["-" if version[name] is None else f"{version[name]:.3f}" for name in ("ap", "brier", "ece", "base_rate")]
     decision = version["decisions"][-1] if version["decisions"] else {"action": "-"}
     said = ": ".join(part for part in (decision["action"], decision.get("reason", "")) if part)
-    parent = "-" if version["parent"] is None else str(version["parent"])
-    return (
-        str(version["version"]),
-        parent,
-        version["created"][:16],
-        str(version["outcomes"]),
-        *metrics,
-        _rate(version["simulated"]),
-        said,
+    found = version["simulated"] or {}
+    rate = (
+        f"{found['rate']:.1%} [{found['low']:.1%}, {found['high']:.1%}] n={found['attempts']}" if found.get("attempts") else "-"
     )
-
-
-def _rate(simulated: dict[str, Any] | None) -> str:
-    if not simulated or not simulated.get("attempts"):
-        return "-"
-    return f"{simulated['rate']:.1%} [{simulated['low']:.1%}, {simulated['high']:.1%}] n={simulated['attempts']}"
+    numbers = (str(version["version"]), str(version["parent"] or "-"), version["created"][:16], str(version["outcomes"]))
+    return (*numbers, *metrics, rate, said)
 
 
 def plot(cards: dict[str, list[ModelCard]], path: Path) -> None:
@@ -106,13 +88,10 @@ def plot(cards: dict[str, list[ModelCard]], path: Path) -> None:
     left, right = figure.subplots(1, 2, sharey=True)
     for name, its in cards.items():
         measured = [s for s in map(summary, its) if s["simulated"] and s["simulated"].get("attempts")]
-        rates = [s["simulated"]["rate"] for s in measured]
-        errors = [
-            [rate - s["simulated"]["low"] for rate, s in zip(rates, measured, strict=True)],
-            [s["simulated"]["high"] - rate for rate, s in zip(rates, measured, strict=True)],
-        ]
-        left.errorbar([s["version"] for s in measured], rates, errors, marker="o", capsize=3, label=name)
-        right.errorbar([s["outcomes"] for s in measured], rates, errors, marker="o", capsize=3, label=name)
+        rates, low, high = (np.array([s["simulated"][key] for s in measured]) for key in ("rate", "low", "high"))
+        for axes, key in ((left, "version"), (right, "outcomes")):
+            at = [s[key] for s in measured]
+            axes.errorbar(at, rates, [rates - low, high - rates], marker="o", capsize=3, label=name)
     left.set(xlabel="version", ylabel="simulated success, 95 % interval", ylim=(0, 1.02))
     right.set(xlabel="stored outcomes when it was trained")
     for axes in (left, right):

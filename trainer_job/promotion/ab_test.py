@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,8 @@ LOST_SECONDS = 180.0
 MAX_ASKED = 3
 """A trial that was asked for so often without an outcome (no grasp was found, say) voids its pair."""
 ARMS = ("champion", "candidate")
+NEVER = (-math.inf, 0)
+"""When, and how often, a trial was asked for that never was."""
 
 
 @dataclass(frozen=True)
@@ -118,40 +122,28 @@ class AbTest:
                 self._success.setdefault(name, record.success)
 
     def score(self) -> Score:
-        both = wins = losses = pairs = 0
-        for pair in range(self.max_pairs):
-            champion, candidate = (self._success.get(self._name(pair, arm)) for arm in ARMS)
-            if champion is None or candidate is None:
-                continue
-            pairs += 1
-            both += champion and candidate
-            wins += candidate and not champion
-            losses += champion and not candidate
-        return Score(pairs, both, wins, losses)
+        """How often each way a pair can end has come, among pairs of which both trials were made."""
+        trials = ([self._success.get(self._name(pair, arm)) for arm in ARMS] for pair in range(self.max_pairs))
+        ends = Counter((champion, candidate) for champion, candidate in trials if None not in (champion, candidate))
+        return Score(ends.total(), ends[True, True], ends[False, True], ends[True, False])
 
     def under_way(self) -> int:
         """Trials that were asked for and not heard of yet; some are done, but not stored."""
-        now = self.clock()
-        asked = ((name, since) for name, (since, _) in self._asked.items())
-        return sum(name not in self._success and now - since < LOST_SECONDS for name, since in asked)
+        return sum(self._waits(name) for name in self._asked)
 
     def missing(self, most: int) -> list[SceneRequest]:
         """Up to `most` trials to ask for now, beside those that are under way."""
-        now, under_way = self.clock(), 0
         requests: list[SceneRequest] = []
-        for pair in range(self.max_pairs):
-            for arm in ARMS:
-                name = self._name(pair, arm)
-                since, times = self._asked.get(name, (-math.inf, 0))
-                if name in self._success or (times >= MAX_ASKED and now - since >= LOST_SECONDS):
-                    continue
-                if now - since < LOST_SECONDS:
-                    under_way += 1
-                elif under_way + len(requests) < most:
-                    self._asked[name] = (now, times + 1)
-                    requests.append(self.scene_request(pair, arm))
-            if under_way + len(requests) >= most:
+        waiting = 0
+        for pair, arm in product(range(self.max_pairs), ARMS):
+            name = self._name(pair, arm)
+            if waiting + len(requests) >= most:
                 break
+            if self._waits(name):
+                waiting += 1
+            elif self._may_come(name):
+                self._asked[name] = (self.clock(), self._asked.get(name, NEVER)[1] + 1)
+                requests.append(self.scene_request(pair, arm))
         return requests
 
     def decided(self) -> bool | None:
@@ -159,7 +151,8 @@ class AbTest:
         score = self.score()
         if (found := verdict(score, self.max_pairs)) is not None:
             return found
-        return verdict(score, 0) if self._exhausted() else None
+        names = (self._name(pair, arm) for pair, arm in product(range(self.max_pairs), ARMS))
+        return None if any(map(self._may_come, names)) else verdict(score, 0)
 
     def record(self, promoted: bool) -> dict[str, Any]:
         """The decision for the card."""
@@ -174,15 +167,13 @@ class AbTest:
             "trial": {"champion_version": self.champion, "seed": self.seed, **where, **rates},
         }
 
-    def _exhausted(self) -> bool:
-        now = self.clock()
-        for pair in range(self.max_pairs):
-            for arm in ARMS:
-                name = self._name(pair, arm)
-                since, times = self._asked.get(name, (-math.inf, 0))
-                if name not in self._success and (times < MAX_ASKED or now - since < LOST_SECONDS):
-                    return False
-        return True
+    def _waits(self, name: str) -> bool:
+        """Whether a trial was asked for lately, and nothing was heard of it."""
+        return name not in self._success and self.clock() - self._asked.get(name, NEVER)[0] < LOST_SECONDS
+
+    def _may_come(self, name: str) -> bool:
+        """Whether a trial that was not heard of may still be made."""
+        return name not in self._success and (self._waits(name) or self._asked.get(name, NEVER)[1] < MAX_ASKED)
 
     def _name(self, pair: int | str, arm: str) -> str:
         return f"{AB_TEST_PREFIX}{self.model}-{self.candidate}-{pair}-{arm}"
