@@ -112,12 +112,11 @@ def run(options: argparse.Namespace, ranks: DistContext) -> int:
     torch.manual_seed(recipe.seed)
     network = task.build() if start is None else load_network(registry, recipe.name, start)
     task.prepare(network, registry)
-    folder = ranks.broadcast(options.out or options.cache / "runs" / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    opened = open_folder(options, task, data, ranks, start)
     started = time.monotonic()
-    schedule = schedule_of(options, recipe)
-    made = {"schedule": str(schedule), "examples": len(data.training), "outcomes": data.outcomes, "started_from": start}
-    opened = open_folder(folder, task, data, ranks, made, keep_best=recipe.keep == "best" and not options.warm)
-    history = train(network, task, data.training, schedule, recipe.seed, ranks, on_progress=Progress(), folder=opened)
+    history = train(
+        network, task, data.training, Schedule.of(recipe), recipe.seed, ranks, on_progress=Progress(), folder=opened
+    )
     if not ranks.first:
         return 0
     if start is not None:
@@ -133,32 +132,26 @@ def run(options: argparse.Namespace, ranks: DistContext) -> int:
         "seconds": round(time.monotonic() - started),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {ranks.device.type}",
     }
-    trained = Trained(network, task, champion, assessment, data.outcomes, recipe.seed, training)
-    version = publish(registry, trained)
-    draw(folder, history, assessment)
-    task.picture(network, data.held_out, ranks.device, folder / "predictions.png")
+    version = publish(registry, Trained(network, task, champion, assessment, data.outcomes, recipe.seed, training))
+    draw(opened.folder, history, assessment)
+    task.picture(network, data.held_out, ranks.device, opened.folder / "predictions.png")
     settle(registry, task, version, champion, options.promote)
     shown = {name: round(value, 4) for name, value in registry.card(recipe.name, version).metrics.items()}
-    print(f"{recipe.name} version {version}: {shown}; pictures and events in {folder}")
+    print(f"{recipe.name} version {version}: {shown}; pictures and events in {opened.folder}")
     return 0
 
 
 def recipe_of(options: argparse.Namespace) -> TrainingRecipe:
-    """The recipe with what the command line changes of it."""
+    """The recipe with what the command line changes of it. From a champion it learns as the rounds do."""
     recipe = load(options.recipe) if options.recipe else recipe_of_model(options.name)
+    if options.warm:
+        warm = {"optimizer": WARM.optimizer, "schedule": WARM.rate, "keep": "last"}
+        warm |= {name: getattr(WARM, name) for name in ("epochs", "batch", "min_steps")}
+        recipe = recipe.model_copy(update=warm)
     changes = {name: getattr(options, name) for name in ("epochs", "batch", "seed") if getattr(options, name) is not None}
     if options.learning_rate:
         changes["optimizer"] = recipe.optimizer.model_dump() | {"learning_rate": options.learning_rate}
     return TrainingRecipe.model_validate(recipe.model_dump() | changes)
-
-
-def schedule_of(options: argparse.Namespace, recipe: TrainingRecipe) -> Schedule:
-    """The recipe's, or from a champion that of the rounds; in both what the command line says counts."""
-    if not options.warm:
-        return Schedule.of(recipe)
-    rate = {"learning_rate": options.learning_rate} if options.learning_rate else {}
-    optimizer = WARM.optimizer.model_copy(update=rate)
-    return replace(WARM, optimizer=optimizer, epochs=options.epochs or WARM.epochs, batch=options.batch or WARM.batch)
 
 
 def comparable_champion(task: AnyTask, registry: Registry, version: int | None, needed: bool) -> nn.Module | None:
@@ -189,17 +182,20 @@ def read(task: AnyTask, options: argparse.Namespace, ranks: DistContext) -> Trai
 
 
 def open_folder(
-    folder: Path, task: AnyTask, data: TrainingData[Any], ranks: DistContext, made: dict[str, Any], keep_best: bool
+    options: argparse.Namespace, task: AnyTask, data: TrainingData[Any], ranks: DistContext, start: int | None
 ) -> RunFolder:
-    """The run folder, which validates each epoch where the best one is to be kept. made: what beside the recipe it is of."""
+    """The run folder, which validates each epoch where the best one is to be kept."""
+    recipe = task.recipe
+    folder = ranks.broadcast(options.out or options.cache / "runs" / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
 
     def validate(network: nn.Module) -> dict[str, float]:
         evaluation = task.evaluate(network, data.held_out, ranks.device)
         return {"loss": evaluation.loss, **evaluation.metrics()}
 
-    opened = RunFolder(folder, {"recipe": task.recipe.model_dump_json(), **made}, validate if keep_best else None)
+    made = {"recipe": recipe.model_dump_json(), "examples": len(data.training), "outcomes": data.outcomes, "start": start}
+    opened = RunFolder(folder, made, validate if recipe.keep == "best" else None)
     if ranks.first:
-        (folder / "recipe.json").write_text(task.recipe.model_dump_json(indent=1))
+        (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1))
     return opened
 
 
