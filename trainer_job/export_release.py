@@ -63,13 +63,13 @@ def half_precision_cost(card: ModelCard, state: dict[str, Tensor], half: dict[st
 
 @torch.inference_mode()
 def _probabilities(card: ModelCard, state: dict[str, Tensor]) -> list[Tensor]:
-    """What the network says of its golden batch, and what its stature says, where it has one."""
+    """What the network says of its golden batch, and what it says of heights, where it does."""
     network = build_network(card.architecture, card.parameters).eval()
     network.load_state_dict(state)
     batch = network.golden_batch()  # type: ignore[operator]
     found = [torch.sigmoid(network(*batch).double())]
     if isinstance(network, MobileUNet) and network.stature is not None:
-        found += [torch.sigmoid(told.double()) for told in network.stature(*network.stature.golden_batch())]
+        found += [torch.sigmoid(logits.double()) for logits in network.stature(*network.stature.golden_batch())]
     return found
 
 

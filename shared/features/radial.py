@@ -31,11 +31,11 @@ def radial_windows(
 
 def radial_angles(middles: Tensor, nadirs: Tensor, turns: Tensor | None = None) -> Tensor:
     """(N,): image angle of a window's +u, rad from the picture's +u towards its +v."""
-    outward = middles - nadirs
-    return torch.atan2(outward[:, 1], outward[:, 0]) + (0.0 if turns is None else turns)
+    away = middles - nadirs
+    return torch.atan2(away[:, 1], away[:, 0]) + (0.0 if turns is None else turns)
 
 
 def leans(middles: Tensor, nadirs: Tensor, focal: Tensor | float) -> Tensor:
-    """(N,): pixels by which an upright edge at each pixel leans outward, per pixel that it would be long from the side."""
+    """(N,): pixels by which an upright edge at each pixel leans away from the nadir, per pixel that it would be long from the side."""
     result: Tensor = (middles - nadirs).norm(dim=1) / focal
     return result

@@ -1,5 +1,5 @@
-"""Stature: how high what a camera sees from above rises over the table, where an open hand fits over it, and where it holds
-what it grasps, told from its colours alone.
+"""How high what a camera sees from above rises over the table, where an open hand fits over it, and where it holds
+what it grasps, estimated from its colours alone.
 
 A disc and the end of a rod look the same from above. So the answer is not one height but how likely each is, by cross-entropy
 over bins of height, and the learner of its features also has to tell where things are and how high each spot is.
@@ -21,7 +21,7 @@ BOUNDS = (0.0, *EDGES, 0.130)
 """Where bins begin and end, m, the open one by assumption."""
 BINS = len(EDGES) + 1
 REACHES = (0.035, 0.010)
-"""Radii, m, of the discs around a window's middle whose highest points are told: under a hand's palm, and between its jaws."""
+"""Radii, m, of the discs around a window's middle whose highest points are estimated: under a hand's palm, and between its jaws."""
 PIXELS_PER_METRE = 600.0
 """Of table, in the windows."""
 SIDE = 72
@@ -49,7 +49,7 @@ class HeightEstimate(NamedTuple):
 
 
 class HeightFromRgb(nn.Module):
-    """Windows (N, 3, SIDE, SIDE), colours in [0, 1], whose +u leads outward (`outward_windows`), and their `leans` (N,) ->
+    """Windows (N, 3, SIDE, SIDE), colours in [0, 1], whose +u leads away from the nadir (`radial_windows`), and their `leans` (N,) ->
     logits (N, T, ROTATIONS) that a grasp holds there, and that the open hand fits there."""
 
     def __init__(self) -> None:
@@ -66,10 +66,10 @@ class HeightFromRgb(nn.Module):
         self.thing, self.spot = nn.Conv2d(40, 1, 1), nn.Conv2d(64, BINS + 1, 1)
 
     def forward(self, windows: Tensor, leans: Tensor) -> tuple[Tensor, Tensor]:
-        told = self.told(windows, leans)
-        return told.holds, told.fits
+        estimate = self.estimate(windows, leans)
+        return estimate.holds, estimate.fits
 
-    def told(self, windows: Tensor, leans: Tensor) -> HeightEstimate:
+    def estimate(self, windows: Tensor, leans: Tensor) -> HeightEstimate:
         """All that is learned."""
         colours = torch.log(windows + DARKEST)  # light multiplies what a surface reflects
         colours = colours - colours.mean((2, 3), keepdim=True)

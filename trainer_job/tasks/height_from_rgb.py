@@ -119,7 +119,7 @@ class HeightFromRgbTask(TrainingTask[RgbWindowBatch, WindowBatch]):
     def estimate(self, network: nn.Module, batch: WindowBatch) -> HeightEstimate:
         heights = cast(MobileUNet, network).stature
         assert heights is not None  # checked at the start
-        return heights.told(batch.windows, batch.lean)
+        return heights.estimate(batch.windows, batch.lean)
 
     def loss(self, network: nn.Module, batch: WindowBatch) -> Tensor:
         outputs = self.estimate(network, batch)
@@ -169,21 +169,21 @@ class HeightFromRgbTask(TrainingTask[RgbWindowBatch, WindowBatch]):
         draw_heights(windows.numpy(), shares.numpy(), np.asarray(BOUNDS), batch.highest[:, 0].cpu().numpy(), path)
 
 
-def _holds_loss(told: Tensor, batch: WindowBatch) -> Tensor:
+def _holds_loss(logits: Tensor, batch: WindowBatch) -> Tensor:
     """Mean cross-entropy of logits (N, T, R) for the grasps that were tried; 0 if none was."""
     tried = batch.held != UNTRIED
-    logits = _at_tried(told, batch)[tried]
-    return F.binary_cross_entropy_with_logits(logits, batch.held[tried], reduction="sum") / tried.sum().clamp(min=1)
+    at_tried = _at_tried(logits, batch)[tried]
+    return F.binary_cross_entropy_with_logits(at_tried, batch.held[tried], reduction="sum") / tried.sum().clamp(min=1)
 
 
-def _at_tried(told: Tensor, batch: WindowBatch) -> Tensor:
+def _at_tried(logits: Tensor, batch: WindowBatch) -> Tensor:
     """(N,): logits (N, T, R) at the angle and height of what was tried."""
-    return at_turns(told, batch.turns[:, None])[torch.arange(len(told), device=told.device), batch.levels, 0]
+    return at_turns(logits, batch.turns[:, None])[torch.arange(len(logits), device=logits.device), batch.levels, 0]
 
 
-def _heights_loss(told: Tensor, highest: Tensor) -> Tensor:
+def _heights_loss(logits: Tensor, highest: Tensor) -> Tensor:
     """Mean cross-entropy of logits (N, 2, BINS) for heights (N, 2), m."""
-    return F.cross_entropy(told.flatten(0, 1), bins(highest).flatten())
+    return F.cross_entropy(logits.flatten(0, 1), bins(highest).flatten())
 
 
 def _bin_middles() -> Tensor:
