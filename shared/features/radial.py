@@ -36,6 +36,6 @@ def radial_angles(middles: Tensor, nadirs: Tensor, turns: Tensor | None = None) 
 
 
 def leans(middles: Tensor, nadirs: Tensor, focal: Tensor | float) -> Tensor:
-    """(N,): pixels by which an upright edge at each pixel leans away from the nadir, per pixel that it would be long from the side."""
+    """(N,): pixels by which an upright edge leans away from the nadir, per pixel that it would be long from the side."""
     result: Tensor = (middles - nadirs).norm(dim=1) / focal
     return result

@@ -21,7 +21,7 @@ BOUNDS = (0.0, *EDGES, 0.130)
 """Where bins begin and end, m, the open one by assumption."""
 BINS = len(EDGES) + 1
 REACHES = (0.035, 0.010)
-"""Radii, m, of the discs around a window's middle whose highest points are estimated: under a hand's palm, and between its jaws."""
+"""Radii, m, of the discs around a window's middle whose highest points are estimated: under the palm, and between the jaws."""
 PIXELS_PER_METRE = 600.0
 """Of table, in the windows."""
 SIDE = 72
@@ -49,8 +49,8 @@ class HeightEstimate(NamedTuple):
 
 
 class HeightFromRgb(nn.Module):
-    """Windows (N, 3, SIDE, SIDE), colours in [0, 1], whose +u leads away from the nadir (`radial_windows`), and their `leans` (N,) ->
-    logits (N, T, ROTATIONS) that a grasp holds there, and that the open hand fits there."""
+    """Windows (N, 3, SIDE, SIDE), colours in [0, 1], whose +u leads away from the nadir (`radial_windows`), and their `leans`
+    (N,) -> logits (N, T, ROTATIONS) that a grasp holds there, and that the open hand fits there."""
 
     def __init__(self) -> None:
         super().__init__()
