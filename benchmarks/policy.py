@@ -77,7 +77,8 @@ def network(architecture: str) -> LoadedNetwork:
 
 def measure(architecture: str, seen: list[Any], ways: dict[str, Any]) -> list[dict[str, Any]]:
     """Median seconds of a plan by each way, how many times the first, and the share of equal best grasps."""
-    loaded, rows = network(architecture), []
+    loaded = network(architecture)
+    rows: list[dict[str, Any]] = []
     plans: dict[str, list[GraspPlan]] = {}
     for way, planner in ways.items():
         planner().plan_batch([seen[0]], loaded)
@@ -98,8 +99,8 @@ def measure(architecture: str, seen: list[Any], ways: dict[str, Any]) -> list[di
                 "same": same,
             }
         )
-    first = float(rows[0]["p50_s"])
-    return [{**row, "ratio": float(row["p50_s"]) / first} for row in rows]
+    first = rows[0]["p50_s"]
+    return [{**row, "ratio": row["p50_s"] / first} for row in rows]
 
 
 def _same(one: GraspPlan, other: GraspPlan) -> bool:

@@ -6,7 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from grasp_client.contract import GraspPlan, PlanRequest
-from grasp_client.observation import GraspPlanner, Observation
+from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, Planner
 from planning.batched_inference import plan_batched
 from planning.discovery import choose, discover
@@ -28,7 +28,7 @@ class LocalPlanner:
         return plan
 
 
-def local_planner(name: str, models_dir: Path | str = "models", version: int | None = None) -> GraspPlanner:
+def local_planner(name: str, models_dir: Path | str = "models", version: int | None = None) -> LocalPlanner:
     """Planner `name` in this process; its model is a version of the registry, default the champion.
 
     Raises PlannerError for an unknown name, RegistryError for a missing or broken model.

@@ -2,7 +2,9 @@
 
 import warnings
 
-from grasp_client.observation import GraspPlanner, Observation  # noqa: F401
+from grasp_client.observation import GraspPlanner, Observation
+
+__all__ = ["GraspPlanner", "Observation"]
 
 warnings.warn(
     "shared.planner has moved to grasp_client.observation; the old name will be removed in 0.3",

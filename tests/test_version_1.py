@@ -53,7 +53,7 @@ def test_shards_are_read_with_their_images(data: Path) -> None:
     first, coloured = outcomes[0], outcomes[-1]
     assert first.images["depth"].shape == (36, 36)
     assert set(np.unique(first.images["depth"])) == {5600, 6000}
-    assert first.meta.success
+    assert first.meta.success  # type: ignore[attr-defined]
     assert first.meta.scene is not None
     assert first.meta.scene.ticket == "collect-1"
     assert coloured.images["rgb"].shape == (36, 36, 3)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -55,7 +56,7 @@ def gain(before: np.ndarray, after: np.ndarray, labels: Labels) -> tuple[float, 
     return float(fall.mean()), float(np.sqrt((sums**2).sum()) / len(fall))
 
 
-def report(title: str, logits: dict[str, np.ndarray], labels: Labels) -> list[dict]:
+def report(title: str, logits: dict[str, np.ndarray], labels: Labels) -> list[dict[str, Any]]:
     """Prints the figures of logits (N,), over all labels and for every profile, and what each gains over the first."""
     rows = []
     for profile in ("all", *np.unique(labels.profile)):

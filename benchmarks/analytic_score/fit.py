@@ -38,7 +38,8 @@ def fit(design: np.ndarray, offset: np.ndarray, success: np.ndarray, least: np.n
 
     bounds = [(bound, None) for bound in np.where(penalised, least * spread, -np.inf)]
     start = np.where(penalised, least * spread, 0.0)
-    return minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 5000}).x / spread
+    found: np.ndarray = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 5000}).x
+    return found / spread
 
 
 def fit_score(labels: Labels) -> JawScoreWeights:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +47,8 @@ class Labels:
 
     def score(self, weights: JawScoreWeights) -> np.ndarray:
         """Analytic scores (N,)."""
-        return self.features @ np.array([getattr(weights, name) for name in NAMES]) - self.beyond
+        result: np.ndarray = self.features @ np.array([getattr(weights, name) for name in NAMES]) - self.beyond
+        return result
 
     def pick(self, which: np.ndarray) -> Labels:
         """The labels at these indices."""
@@ -82,14 +84,14 @@ def read(folder: Path, network: LoadedNetwork) -> Labels:
     return labels
 
 
-def _scenes(folder: Path) -> Iterator[list[Outcome]]:
+def _scenes(folder: Path) -> Iterator[list[Outcome[Any]]]:
     """The outcomes of every scene: those whose ids begin alike."""
     for shard in shard_folders(folder):
         for _, outcomes in groupby(ShardReader(shard), lambda outcome: outcome.id.rpartition(":")[0]):
             yield list(outcomes)
 
 
-def _scene(outcome: Outcome, count: int) -> PlanningScene:
+def _scene(outcome: Outcome[Any], count: int) -> PlanningScene:
     """What a planner saw that was asked for `count` grasps."""
     meta = outcome.meta
     depth = (outcome.images["depth"] * meta.images["depth"].scale).astype(np.float32)
@@ -97,7 +99,7 @@ def _scene(outcome: Outcome, count: int) -> PlanningScene:
     return observe_scene(Observation(depth=depth), request, torch.device("cpu"))
 
 
-def _match(poses: np.ndarray, outcomes: Sequence[Outcome]) -> list[int | None]:
+def _match(poses: np.ndarray, outcomes: Sequence[Outcome[Any]]) -> list[int | None]:
     """Index of the candidate (M, 4, 4) that each outcome tried; the first of equal ones, which scores best."""
     found: list[int | None] = []
     for outcome in outcomes:

@@ -82,7 +82,7 @@ def connect(request, monkeypatch):
             return blocking
         return lambda *arguments, **keywords: asyncio.run(awaited(*arguments, **keywords))
 
-    connected.clock = clock
+    connected.clock = clock  # type: ignore[attr-defined]
     return connected
 
 

@@ -39,8 +39,8 @@ class Fixed(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.got.append((self.path, dict(self.headers), body))
-        answer = self.server.answers.pop(0) if len(self.server.answers) > 1 else self.server.answers[0]
+        self.server.got.append((self.path, dict(self.headers), body))  # type: ignore[attr-defined]
+        answer = self.server.answers.pop(0) if len(self.server.answers) > 1 else self.server.answers[0]  # type: ignore[attr-defined]
         if isinstance(answer, threading.Event):
             answer.wait(10)
             self.close_connection = True
@@ -60,8 +60,8 @@ class Fixed(BaseHTTPRequestHandler):
 def server() -> Iterator[ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Fixed)
     server.daemon_threads = True
-    server.got, server.answers = [], [(200, PLAN)]
-    server.url = f"http://127.0.0.1:{server.server_port}"
+    server.got, server.answers = [], [(200, PLAN)]  # type: ignore[attr-defined]
+    server.url = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield server

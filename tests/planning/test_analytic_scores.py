@@ -29,7 +29,7 @@ LEANING_BOX = LeaningBox(0.0, 0.01, 0.05, 0.7, 0.44, 0.08, 0.07, 0.05)
 @pytest.fixture(scope="module")
 def scene() -> PlanningScene:
     """A thin plate that leans, with a block beside it."""
-    return observe_scene(*item(VIEW, [THIN_PLATE, NEIGHBOUR], Gripper()), CPU)
+    return observe_scene(*item(VIEW, [THIN_PLATE, NEIGHBOUR], Gripper()), CPU)  # type: ignore[call-arg]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def hands(scene: PlanningScene) -> JawCandidates:
 @pytest.fixture(scope="module")
 def cup() -> SuctionCandidates:
     """A cup on the leaning face of a box, near an edge."""
-    found = observe_scene(*item(VIEW, [LEANING_BOX]), CPU)
+    found = observe_scene(*item(VIEW, [LEANING_BOX]), CPU)  # type: ignore[call-arg]
     return lay_cups(found, found.request.gripper.cup_radius, torch.tensor([0.02]), torch.tensor([0.01]), close=True)
 
 

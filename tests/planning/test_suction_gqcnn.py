@@ -64,7 +64,7 @@ def test_the_search_ends_at_better_contacts_than_it_begins_with(monkeypatch: pyt
 
 @torch.inference_mode()
 def test_crops_are_cut_along_the_lean_at_the_depth_of_the_contact() -> None:
-    scene = observe_scene(*item(VIEW, [LEANING]), CPU)
+    scene = observe_scene(*item(VIEW, [LEANING]), CPU)  # type: ignore[call-arg]
     _, cups, placed, _ = predict(scene)
     seen = cups_in_image(scene, cups)
     assert seen.centers.numpy() == pytest.approx(placed.pixel.numpy(), abs=0.01)

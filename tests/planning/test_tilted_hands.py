@@ -110,7 +110,7 @@ def test_features_are_the_same_in_a_map_along_the_approach_and_in_one_across_it(
         assert both.float().mean() > 0.6
         assert off.median() < 0.002 / SPAN
         assert off.mean() < 0.06
-    flattened = HandPose.straight_down(*(torch.zeros(2) for _ in range(3)), torch.zeros(2), torch.full((2,), 0.06))
+    flattened = HandPose.straight_down(*(torch.zeros(2) for _ in range(3)), torch.zeros(2), torch.full((2,), 0.06))  # type: ignore[call-arg]
     assert (patches(across.map, flattened, GRIPPER)[:, 0] - expected[:, 0]).abs().mean() > 0.1, "the lean matters"
 
 

@@ -48,7 +48,7 @@ def test_the_command_measures_and_reports(tmp_path):
     page = (tmp_path / "report" / "index.html").read_text()
     assert page.count("<img") == len(failed) == len(list((tmp_path / "report").glob("*.png")))
     with Image.open(tmp_path / "e.gif") as gif:
-        assert gif.n_frames == stored["planners"]["edges"]["attempts"]["attempts"]
+        assert gif.n_frames == stored["planners"]["edges"]["attempts"]["attempts"]  # type: ignore[attr-defined]
 
 
 def test_processes_do_not_change_the_result(tmp_path):

@@ -57,7 +57,7 @@ def test_without_a_queue_it_makes_its_own_scenes(tmp_path):
         assert meta.scene.ticket
         assert 0 < meta.probability <= 1
         assert "friction" in meta.details
-    assert sum(outcome.meta.success for outcome in outcomes) == worker.tally.successes
+    assert sum(outcome.meta.success for outcome in outcomes) == worker.tally.successes  # type: ignore[attr-defined]
     assert list((tmp_path / "spool").iterdir()) == []
 
 

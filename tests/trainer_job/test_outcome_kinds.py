@@ -33,7 +33,7 @@ def push_outcome() -> Outcome[PushMeta]:
         quality_before=0.1,
         quality_after=0.8,
         moved=0.03,
-        images={name: ImageSpec(shape=list(image.shape), dtype=image.dtype.name) for name, image in images.items()},
+        images={name: ImageSpec(shape=list(image.shape), dtype=image.dtype.name) for name, image in images.items()},  # type: ignore[attr-defined]
     )
     return Outcome(id="w:0:0", meta=meta, images=images)
 

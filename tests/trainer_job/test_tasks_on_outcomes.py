@@ -19,11 +19,12 @@ from trainer_job.data import shard_images
 from trainer_job.data.examples import Examples, FeatureBatch
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
+from trainer_job.data.pictures import Windows
 from trainer_job.data.replay_buffer import ReplayBuffer
 from trainer_job.promotion.publish import UNTRAINED, load_network, weights_of
 from trainer_job.tasks import task_of_model
 from trainer_job.tasks.gqcnn import CropTask, crop_of
-from trainer_job.tasks.heatmap import HeatmapTask, Windows
+from trainer_job.tasks.heatmap import HeatmapTask
 from trainer_job.train import main as train
 from trainer_job.training.round import finish_round, plan_round, task_of_version, train_round
 

@@ -52,7 +52,7 @@ def test_mobileunet_output_is_signed_unless_the_relu_is_asked_for():
     network = build_network("mobileunet", {}).eval()
     (image,) = network.golden_batch()
     free = network(image)
-    network.output_relu = True
+    network.output_relu = True  # type: ignore[assignment]
     assert free.min() < 0 <= network(image).min()
 
 
