@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,9 +14,13 @@ from opentelemetry import trace
 from starlette.datastructures import Headers, QueryParams
 
 from inference_server import tracing
-from inference_server.request_context import RequestContext, deadline_of
+from inference_server.errors import ServerError
+from inference_server.request_context import RequestContext
 from inference_server.security.auth import Client
 from inference_server.service import Service
+
+MAX_DEADLINE_MS = 600_000
+"""A client that would wait longer than this waits no longer."""
 
 
 @dataclass(frozen=True)
@@ -86,3 +92,24 @@ def service_of(request: Request) -> Service:
     """The server's parts, for endpoints that do not plan."""
     service: Service = request.app.state.service
     return service
+
+
+def deadline_of(request: Request, default_ms: int) -> float:
+    """The time.monotonic() instant by which the client wants an answer: X-Deadline-Ms after the request came. Raises 422."""
+    text = request.headers.get("x-deadline-ms")
+    milliseconds = float(default_ms) if text is None else _number(text)
+    if not (math.isfinite(milliseconds) and milliseconds > 0):
+        raise ServerError(
+            422,
+            "invalid_field",
+            f"header X-Deadline-Ms: expected the milliseconds you will wait, such as 500, got {str(text)[:40]!r}",
+        )
+    started: float = request.scope.get("started", time.monotonic())
+    return started + min(milliseconds, MAX_DEADLINE_MS) / 1e3
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +15,6 @@ from inference_server.errors import ServerError
 
 BODY_SECONDS = 30.0
 """Longest that a client may take to send a body."""
-MAX_DEADLINE_MS = 600_000
 BODIES_AT_ONCE = 16
 """Bodies of the largest size that may be in memory while they are received."""
 READERS = 256
@@ -111,24 +108,3 @@ class RequestContext:
     started: float
     deadline: float
     stages: dict[str, tuple[float, float]] = field(default_factory=dict, kw_only=True)
-
-
-def deadline_of(request: Request, default_ms: int) -> float:
-    """The time.monotonic() instant by which the client wants an answer: X-Deadline-Ms after the request came. Raises 422."""
-    text = request.headers.get("x-deadline-ms")
-    milliseconds = float(default_ms) if text is None else _number(text)
-    if not (math.isfinite(milliseconds) and milliseconds > 0):
-        raise ServerError(
-            422,
-            "invalid_field",
-            f"header X-Deadline-Ms: expected the milliseconds you will wait, such as 500, got {str(text)[:40]!r}",
-        )
-    started: float = request.scope.get("started", time.monotonic())
-    return started + min(milliseconds, MAX_DEADLINE_MS) / 1e3
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
