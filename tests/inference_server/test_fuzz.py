@@ -163,7 +163,7 @@ def test_ten_thousand_damaged_bodies(server: Running) -> None:
 @pytest.mark.slow
 def test_bad_bodies_leave_no_memory_behind(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     # Some damaged images can still be planned: the store of recent plans is soon full, and what is left must not grow.
-    monkeypatch.setattr(server.service, "recent", RecentPlans(most_bytes=2**18))
+    monkeypatch.setattr(server.service.planning, "recent", RecentPlans(most_bytes=2**18))
     memory = server.service.metrics.registry.get_sample_value
 
     def send(count: int, start: int) -> None:

@@ -100,7 +100,7 @@ def test_equal_seeds_give_equal_looks(world, tmp_path):
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on(tmp_path):
     asked, whole = tmp_path / "asked", tmp_path / "whole"
-    assert main(settings(asked, looks=4)) == 0
+    assert main(settings(asked, windows=4)) == 0
     assert main(settings(whole)) == 0
     assert main(settings(asked, workers=2)) == 0
     assert list(parts(asked)) == list(parts(whole)) == [0, 1]
