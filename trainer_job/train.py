@@ -100,7 +100,7 @@ def run(options: argparse.Namespace, ranks: DistContext) -> int:
         ranks = replace(ranks, device=torch.device(options.device))
     recipe = recipe_of(options)
     registry, task = Registry(options.models_dir), task_of(recipe)
-    if options.warm and ranks.first:
+    if options.warm and ranks.first and registry.champion(recipe.name) is None:
         seed_registry(registry, REPOSITORY / "models", task, recipe.seed)
     ranks.broadcast("there is a champion to start from")
     champion = registry.champion(recipe.name)
@@ -134,7 +134,8 @@ def run(options: argparse.Namespace, ranks: DistContext) -> int:
     }
     version = publish(registry, Trained(network, task, champion, assessment, data.outcomes, recipe.seed, training))
     draw(opened.folder, history, assessment)
-    task.picture(network, data.held_out, ranks.device, opened.folder / "predictions.png")
+    if len(data.held_out):
+        task.picture(network, data.held_out, ranks.device, opened.folder / "predictions.png")
     settle(registry, task, version, champion, options.promote)
     shown = {name: round(value, 4) for name, value in registry.card(recipe.name, version).metrics.items()}
     print(f"{recipe.name} version {version}: {shown}; pictures and events in {opened.folder}")
