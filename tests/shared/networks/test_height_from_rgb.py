@@ -24,16 +24,16 @@ def test_angles_lie_between_the_nearest_two_and_come_round():
 
 
 @torch.inference_mode()
-def test_shapes_of_what_is_told(network):
+def test_shapes_of_an_estimate(network):
     windows, lean = torch.rand(3, 3, SIDE, SIDE), torch.tensor([0.0, 0.1, 0.3])
-    told = network.told(windows, lean)
-    assert told.fits.shape == told.holds.shape == (3, len(TIP_HEIGHTS), ROTATIONS)
-    assert told.highest.shape == (3, len(REACHES), BINS)
-    assert told.things.shape == (3, SIDE // 4, SIDE // 4)
-    assert told.spots.shape == (3, BINS + 1, SIDE // 8, SIDE // 8)
+    estimate = network.estimate(windows, lean)
+    assert estimate.fits.shape == estimate.holds.shape == (3, len(TIP_HEIGHTS), ROTATIONS)
+    assert estimate.highest.shape == (3, len(REACHES), BINS)
+    assert estimate.things.shape == (3, SIDE // 4, SIDE // 4)
+    assert estimate.spots.shape == (3, BINS + 1, SIDE // 8, SIDE // 8)
     holds, fits = network(windows, lean)
-    assert torch.equal(holds, told.holds)
-    assert torch.equal(fits, told.fits)
+    assert torch.equal(holds, estimate.holds)
+    assert torch.equal(fits, estimate.fits)
 
 
 @torch.inference_mode()
@@ -41,7 +41,7 @@ def test_brighter_light_is_not_another_height(network):
     """Light multiplies what surfaces reflect: twice as bright is less of a change than another picture, by far."""
     torch.manual_seed(1)
     windows, others, lean = *(0.1 + 0.4 * torch.rand(2, 8, 3, SIDE, SIDE)), torch.full((8,), 0.2)
-    seen, brighter, other = (network.told(each, lean).spots for each in (windows, 2 * windows, others))
+    seen, brighter, other = (network.estimate(each, lean).spots for each in (windows, 2 * windows, others))
     assert (brighter - seen).abs().mean() < 0.1 * (other - seen).abs().mean()
 
 
