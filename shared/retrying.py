@@ -1,0 +1,53 @@
+"""One way to wait for what is away for a while: the queue, the disk, the server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    sleep_using_event,
+    stop_after_delay,
+    stop_never,
+    stop_when_event_set,
+    wait_exponential_jitter,
+)
+
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 5.0
+"""Seconds between attempts: doubled after each, so that what comes back is neither missed for long nor flooded."""
+JITTER = 0.25
+"""Most seconds by which pauses differ, so that many that wait do not all come at once."""
+
+Errors = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
+
+
+def retrying(
+    errors: Errors,
+    stopping: threading.Event,
+    tell: Callable[[BaseException, float], None] = lambda error, pause: None,
+    seconds: float | None = None,
+) -> Retrying:
+    """Calls a function again after each of `errors` until it returns: `retrying(...)(function, *arguments)`.
+
+    errors: types, or what tells by the error. tell: hears each error, and how many seconds pass until the next attempt.
+    The last error is raised when `stopping` is set, which also ends a pause, or after `seconds` by the monotonic clock.
+    """
+    matches = (lambda error: isinstance(error, errors)) if isinstance(errors, type | tuple) else errors
+
+    def before_sleep(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if error is not None:
+            tell(error, state.upcoming_sleep)
+
+    return Retrying(
+        retry=retry_if_exception(matches),
+        wait=wait_exponential_jitter(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE, jitter=JITTER),
+        stop=stop_when_event_set(stopping) | (stop_never if seconds is None else stop_after_delay(seconds)),
+        sleep=sleep_using_event(stopping),
+        before_sleep=before_sleep,
+        reraise=True,
+    )
