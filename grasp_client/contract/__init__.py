@@ -8,7 +8,7 @@ Jaw grasp frame: origin midway between the outermost ends of the two fingertips 
 approach direction (towards the object), y = z x x. Suction grasp frame: origin at the contact point, z into the surface.
 """
 
-from grasp_client.contract.base import ApiModel, GraspKind, Pixel, Pose, Probability, UnboundedPixel
+from grasp_client.contract.base import FARTHEST, LARGEST_PIXEL, ApiModel, GraspKind, Label, Name, Pixel, Pose, Probability
 from grasp_client.contract.camera import CameraIntrinsics
 from grasp_client.contract.errors import ErrorDetail, ErrorReply
 from grasp_client.contract.gripper import Gripper
@@ -36,9 +36,9 @@ from grasp_client.contract.requests import MOST_FAILED, FailedGrasp, PlanRequest
 from grasp_client.contract.scene_requests import SceneRequest
 
 __all__ = [
-    "MOST_FAILED", "OUTCOME_KINDS", "SCHEMA_VERSION", "ApiModel", "CameraIntrinsics", "ContactRule", "ErrorDetail",
-    "ErrorReply", "FailedGrasp", "Failure", "Grasp", "GraspKind", "GraspMeta", "GraspPlan", "Gripper", "ImageSpec", "Meta",
-    "ModelEntry", "ModelPointers", "ModelRef", "Models", "Outcome", "OutcomeAccepted", "OutcomeMeta", "OutcomeReport",
-    "Pixel", "PlanRequest", "PlannerEntry", "Planners", "Pose", "Probability", "Push", "PushMeta", "SceneRef",
-    "SceneRequest", "UnboundedPixel", "UnknownMeta", "meta_model",
+    "FARTHEST", "LARGEST_PIXEL", "MOST_FAILED", "OUTCOME_KINDS", "SCHEMA_VERSION", "ApiModel", "CameraIntrinsics",
+    "ContactRule", "ErrorDetail", "ErrorReply", "FailedGrasp", "Failure", "Grasp", "GraspKind", "GraspMeta", "GraspPlan",
+    "Gripper", "ImageSpec", "Label", "Meta", "ModelEntry", "ModelPointers", "ModelRef", "Models", "Name", "Outcome",
+    "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel", "PlanRequest", "PlannerEntry", "Planners", "Pose",
+    "Probability", "Push", "PushMeta", "SceneRef", "SceneRequest", "UnknownMeta", "meta_model",
 ]  # fmt: skip

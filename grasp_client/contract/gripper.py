@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from grasp_client.contract.base import ApiModel, GraspKind
 
+SMALLEST = 1e-4
+"""m. A hand has no part thinner than a sheet of paper: whoever sends one has other units."""
+
 
 class Gripper(ApiModel):
     """The hand that will execute the grasp. Defaults are those of the Franka Panda hand.
@@ -15,14 +18,14 @@ class Gripper(ApiModel):
     """
 
     kind: GraspKind = "parallel_jaw"
-    max_width: float = Field(0.08, gt=0, le=0.5, description="largest opening, inner face to inner face, m")
+    max_width: float = Field(0.08, ge=SMALLEST, le=0.5, description="largest opening, inner face to inner face, m")
     min_width: float = Field(0.0, ge=0, le=0.5, description="smallest object that can be held, m")
-    finger_width: float = Field(0.02, gt=0, le=0.2, description="extent of a finger across the closing axis (y), m")
-    finger_thickness: float = Field(0.01, gt=0, le=0.1, description="extent of a finger along the closing axis (x), m")
-    finger_depth: float = Field(0.053, gt=0, le=0.5, description="length of a finger from palm to tip (z), m")
-    palm_width: float = Field(0.204, gt=0, le=0.5, description="extent of the palm along the closing axis (x), m")
-    palm_thickness: float = Field(0.063, gt=0, le=0.5, description="extent of the palm across the closing axis (y), m")
-    cup_radius: float = Field(0.015, gt=0, le=0.1, description="radius of the suction cup, m")
+    finger_width: float = Field(0.02, ge=SMALLEST, le=0.2, description="extent of a finger across the closing axis (y), m")
+    finger_thickness: float = Field(0.01, ge=SMALLEST, le=0.1, description="extent of a finger along the closing axis (x), m")
+    finger_depth: float = Field(0.053, ge=SMALLEST, le=0.5, description="length of a finger from palm to tip (z), m")
+    palm_width: float = Field(0.204, ge=SMALLEST, le=0.5, description="extent of the palm along the closing axis (x), m")
+    palm_thickness: float = Field(0.063, ge=SMALLEST, le=0.5, description="extent of the palm across the closing axis (y), m")
+    cup_radius: float = Field(0.015, ge=SMALLEST, le=0.1, description="radius of the suction cup, m")
     tcp_offset: float = Field(
         0.0, ge=-0.5, le=0.5, description="distance of the robot's tool frame behind the tips, along -z, m"
     )

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from grasp_client.contract.base import ApiModel, Pose, Probability
+from grasp_client.contract.base import ApiModel, Label, Name, Pose, Probability, Seed
 from grasp_client.contract.camera import CameraIntrinsics
 from grasp_client.contract.gripper import Gripper
 from grasp_client.contract.plans import Grasp, ModelRef
@@ -21,6 +21,17 @@ from grasp_client.contract.pushes import Push
 
 SCHEMA_VERSION = "1"
 """Of stream entries. What may be missing in one (as `kind`, which is then a grasp) is no new version."""
+LONGEST_SIDE = 65_536
+"""Pixels along one side of an image."""
+LARGEST_DETAIL = 1e15
+EpochSeconds = Annotated[float, Field(ge=0, le=1e10)]
+Detail = (
+    Annotated[float, Field(ge=-LARGEST_DETAIL, le=LARGEST_DETAIL)]
+    | Annotated[int, Field(ge=-LARGEST_DETAIL, le=LARGEST_DETAIL)]
+    | Annotated[str, Field(max_length=1000)]
+    | bool
+    | None
+)
 ContactRule = Literal["strict", "allowed"]
 Failure = Literal["missed", "slipped", "collision", "unreachable"]
 
@@ -28,9 +39,9 @@ Failure = Literal["missed", "slipped", "collision", "unreachable"]
 class ImageSpec(ApiModel):
     """How to read one binary image field of an outcome: C-order, little-endian; metres = value * scale for depth."""
 
-    shape: list[Annotated[int, Field(ge=1)]] = Field(min_length=2, max_length=3)
+    shape: list[Annotated[int, Field(ge=1, le=LONGEST_SIDE)]] = Field(min_length=2, max_length=3)
     dtype: Literal["uint8", "uint16", "float32"]
-    scale: float = Field(1.0, gt=0)
+    scale: float = Field(1.0, ge=1e-9, le=1e3)
 
     @property
     def size_bytes(self) -> int:
@@ -38,14 +49,15 @@ class ImageSpec(ApiModel):
 
 
 class SceneRef(ApiModel):
-    """Enough to rebuild the scene of a simulated attempt."""
+    """Enough to rebuild the scene of a simulated attempt. ticket, nonce: of the scene request that asked for it."""
 
-    seed: int
-    kind: str = "single"
-    object_set: str = "train"
-    profile: str = "clean"
-    objects: list[str] = Field(default_factory=list)
-    ticket: str | None = None
+    seed: Seed
+    kind: Name = "single"
+    object_set: Name = "train"
+    profile: Name = "clean"
+    objects: list[Annotated[str, Field(max_length=200)]] = Field(default_factory=list, max_length=1000)
+    ticket: Label | None = None
+    nonce: Name | None = None
 
 
 class AttemptInfo(ApiModel):
@@ -57,16 +69,18 @@ class AttemptInfo(ApiModel):
     exploration: bool = False
     probability: Probability = Field(1.0, description="probability with which the executed action was chosen")
     scene: SceneRef | None = None
-    source: str = Field("", description="simulator or robot id")
-    request_id: str | None = Field(None, description="of the plan that the action is from")
-    duration: float | None = Field(None, ge=0, description="of the attempt, seconds")
-    details: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
+    source: Label = Field("", description="who reported it: a worker's id, over HTTP the name of the API key, else `local`")
+    robot: Label = Field("", description="what a robot calls itself")
+    group: Label | None = Field(None, description="the same for all attempts at one scene, which are kept together")
+    request_id: str | None = Field(None, max_length=160, description="of the plan that the action is from")
+    duration: float | None = Field(None, ge=0, le=1e6, description="of the attempt, seconds")
+    details: dict[Name, Detail] = Field(default_factory=dict, max_length=200)
 
 
 class GraspResult(ApiModel):
     """What came of a grasp. rank: its place in the plan, 0 the best."""
 
-    rank: int = Field(0, ge=0, description="which grasp of the plan was executed, 0 the best")
+    rank: int = Field(0, ge=0, le=1000, description="which grasp of the plan was executed, 0 the best")
     success: bool
     contact_rule: ContactRule = "strict"
     failure: Failure | None = None
@@ -81,13 +95,18 @@ class GraspResult(ApiModel):
 
 
 class OutcomeMeta(AttemptInfo):
-    """What an outcome of any kind tells of itself, with what is needed to replay it. `kind` is the name of a subclass."""
+    """What an outcome of any kind tells of itself, with what is needed to replay it. `kind` is the name of a subclass.
+
+    served: the inference server itself made the plan of `request_id`, so that planner, model, quality, action and image are
+    its own record and nobody's word.
+    """
 
     kind: ClassVar[str] = ""
 
-    planner: str
+    planner: Name
+    served: bool = False
     gripper: Gripper = Field(default_factory=lambda: Gripper())
-    time: float = Field(default_factory=time.time, description="end of the attempt, seconds since the epoch")
+    time: EpochSeconds = Field(default_factory=time.time, description="end of the attempt, seconds since the epoch")
     images: dict[str, ImageSpec] = Field(default_factory=dict)
 
 
@@ -110,7 +129,7 @@ class PushMeta(OutcomeMeta):
     kind = "push"
 
     push: Push
-    goal: str | None = Field(None, description="name of the goal in a simulated scene")
+    goal: str | None = Field(None, max_length=200, description="name of the goal in a simulated scene")
     quality_before: Probability
     quality_after: Probability
     moved: float = Field(ge=0, le=10, description="m")
@@ -152,13 +171,12 @@ class OutcomeReport(AttemptInfo, GraspResult):
     id: str | None = Field(
         None, min_length=1, max_length=200, description="the same on every retry; default: made of source, request_id, rank"
     )
-    request_id: str | None = Field(None, max_length=128, description="of the plan that the grasp is from")
-    source: str = Field("", max_length=128, description="robot id")
+    source: Label = Field("", description="older word for `robot`")
     grasp: Grasp | None = None
     gripper: Gripper | None = None
-    planner: str | None = None
+    planner: Name | None = None
     quality: Probability | None = None
-    time: float | None = Field(None, description="end of the attempt, seconds since the epoch; default: now")
+    time: EpochSeconds | None = Field(None, description="end of the attempt, seconds since the epoch; default: now")
 
 
 class OutcomeAccepted(ApiModel):

@@ -6,7 +6,17 @@ import math
 
 from pydantic import Field
 
-from grasp_client.contract.base import ApiModel, GraspKind, Pixel, Probability
+from grasp_client.contract.base import (
+    FARTHEST,
+    LARGEST_PIXEL,
+    LARGEST_VERSION,
+    ApiModel,
+    GraspKind,
+    Name,
+    Pixel,
+    Pose,
+    Probability,
+)
 
 
 class Grasp(ApiModel):
@@ -16,18 +26,18 @@ class Grasp(ApiModel):
     quality: Probability
     center_px: Pixel
     angle: float = Field(gt=-math.pi / 2 - 1e-9, le=math.pi / 2 + 1e-9)
-    depth: float | None = Field(None, description="z of the grasp origin along the optical axis, m")
-    width: float | None = Field(None, description="opening to take before approaching, m")
-    width_px: float | None = None
-    pose_camera: list[list[float]] | None = None
-    pose_base: list[list[float]] | None = None
-    pregrasp_camera: list[list[float]] | None = Field(None, description="the same pose, retreated along -z")
-    pregrasp_base: list[list[float]] | None = None
+    depth: float | None = Field(None, ge=-FARTHEST, le=FARTHEST, description="z of the grasp origin along the optical axis, m")
+    width: float | None = Field(None, ge=0, le=1, description="opening to take before approaching, m")
+    width_px: float | None = Field(None, ge=0, le=4 * LARGEST_PIXEL)
+    pose_camera: Pose | None = None
+    pose_base: Pose | None = None
+    pregrasp_camera: Pose | None = Field(None, description="the same pose, retreated along -z")
+    pregrasp_base: Pose | None = None
 
 
 class ModelRef(ApiModel):
-    name: str
-    version: int
+    name: Name
+    version: int = Field(ge=0, le=LARGEST_VERSION)
 
 
 class GraspPlan(ApiModel):

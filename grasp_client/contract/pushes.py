@@ -17,7 +17,7 @@ class Push(ApiModel):
     end_camera: Pose | None = None
     start_base: Pose
     end_base: Pose
-    length: float = Field(gt=0, le=1, description="m")
+    length: float = Field(ge=0, le=1, description="m")
     start_px: Pixel | None = None
     end_px: Pixel | None = None
     predicted_quality: Probability | None = Field(None, description="of the goal's best grasp after the push")

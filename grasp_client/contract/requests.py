@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from grasp_client.contract.base import ApiModel, Pose, Probability, UnboundedPixel
+from grasp_client.contract.base import FARTHEST, LARGEST_VERSION, ApiModel, Coordinate, Pixel, Pose, Probability, Seed
 from grasp_client.contract.camera import CameraIntrinsics
 from grasp_client.contract.gripper import Gripper
 
@@ -20,7 +20,7 @@ def _in_order(region: list[float]) -> list[float]:
     return region
 
 
-Region = Annotated[list[float], Field(min_length=4, max_length=4), AfterValidator(_in_order)]
+Region = Annotated[list[Coordinate], Field(min_length=4, max_length=4), AfterValidator(_in_order)]
 
 
 class FailedGrasp(ApiModel):
@@ -28,9 +28,9 @@ class FailedGrasp(ApiModel):
     for every angle, without `depth` it is taken to be as far away as what it is compared with, without `quality` it counts as
     one of 0.9. A pose says more than pixel, angle and depth, and is taken instead of them."""
 
-    center_px: UnboundedPixel | None = Field(None, description="(u, v), inside the image or not")
+    center_px: Pixel | None = Field(None, description="(u, v), inside the image or not")
     angle: float | None = Field(None, ge=-10, le=10, description="of the closing axis from +u towards +v, rad")
-    depth: float | None = Field(None, gt=0, le=100, description="z of the grasp origin along the optical axis, m")
+    depth: float | None = Field(None, ge=1e-3, le=FARTHEST, description="z of the grasp origin along the optical axis, m")
     pose_camera: Pose | None = Field(None, description="of the grasp in the sent image's camera frame, 4x4")
     pose_base: Pose | None = Field(None, description="of the grasp in the robot base frame, 4x4; used without pose_camera")
     quality: Probability | None = Field(None, description="predicted: the higher, the more its failure says")
@@ -47,19 +47,19 @@ class PlanRequest(ApiModel):
 
     camera: CameraIntrinsics | None = Field(None, description="needed for any metric answer")
     camera_pose: Pose | None = Field(None, description="camera frame to robot base frame (z up), 4x4")
-    table_depth: float | None = Field(None, gt=0, le=100, description="distance camera to table along the optical axis, m")
-    depth_scale: float = Field(0.001, gt=0, le=1, description="metres per unit of an integer depth image")
+    table_depth: float | None = Field(None, ge=1e-2, le=FARTHEST, description="distance to the table along the optical axis, m")
+    depth_scale: float = Field(0.001, ge=1e-6, le=1, description="metres per unit of an integer depth image")
     planner: str = Field("auto", min_length=1, max_length=64, description="`auto` or a name from GET /planners")
     gripper: Gripper = Field(default_factory=Gripper.model_construct)
     n_grasps: int = Field(10, ge=1, le=1000)
     min_quality: Probability = 0.0
     region: Region | None = Field(None, description="[u0, v0, u1, v1], pixels, inclusive: grasp centres only inside it")
-    model_version: int | None = Field(None, ge=1, description="registry version to use instead of the champion")
+    model_version: int | None = Field(None, ge=1, le=LARGEST_VERSION, description="registry version in place of the champion")
     return_heatmap: bool = False
     failed: Annotated[list[FailedGrasp], Field(max_length=MOST_FAILED)] = Field(
         [], description="grasps tried in this scene without success: those near them lose quality, most at the same object"
     )
-    seed: int | None = Field(None, ge=0, le=2**63 - 1, description="makes sampling planners repeatable")
+    seed: Seed | None = Field(None, description="makes sampling planners repeatable")
 
     @model_validator(mode="after")
     def _failed_poses_have_a_frame(self) -> PlanRequest:

@@ -6,19 +6,20 @@ from typing import Literal
 
 from pydantic import Field
 
-from grasp_client.contract.base import ApiModel, Probability
+from grasp_client.contract.base import LARGEST_VERSION, ApiModel, Label, Name, Probability, Seed
 
 
 class SceneRequest(ApiModel):
     """A request of the trainer to the workers: run this scene."""
 
-    id: str
-    seed: int = Field(ge=0)
-    kind: str = "single"
-    object_set: str = "train"
-    profile: str = "standard"
+    id: Label
+    seed: Seed
+    kind: Name = "single"
+    object_set: Name = "train"
+    profile: Name = "standard"
     purpose: Literal["collect", "judge"] = "collect"
-    planner: str = "auto"
-    model_version: int | None = None
+    planner: Name = "auto"
+    model_version: int | None = Field(None, ge=1, le=LARGEST_VERSION)
     exploration: Probability = 0.0
     attempts: int = Field(1, ge=1, le=1000)
+    nonce: Name = Field("", description="by which the trainer knows its own requests in the outcomes that come of them")

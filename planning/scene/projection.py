@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_client.contract import Grasp, Gripper
+from grasp_client.contract import LARGEST_PIXEL, Grasp, Gripper
 from grasp_client.geometry import wrap_angle
 from planning.limits import RETREAT
 from planning.scene.scene import PlanningScene
@@ -102,7 +102,8 @@ def image_angle(scene: PlanningScene, angles: Tensor) -> Tensor:
 
 def _pixels(scene: PlanningScene, points: Tensor) -> Tensor:
     camera, depth = scene.camera, points[:, 2].clamp(min=1e-4)
-    return torch.stack([camera.fx * points[:, 0] / depth + camera.cx, camera.fy * points[:, 1] / depth + camera.cy], 1)
+    pixels = torch.stack([camera.fx * points[:, 0] / depth + camera.cx, camera.fy * points[:, 1] / depth + camera.cy], 1)
+    return pixels.clamp(-LARGEST_PIXEL, LARGEST_PIXEL)  # no farther than a reply can say
 
 
 def wire_grasps(scene: PlanningScene, placed: ProjectedGrasps, widths: Tensor | None, qualities: Tensor) -> list[Grasp]:

@@ -16,7 +16,7 @@ def test_every_option_has_a_default():
     ("options", "message"),
     [
         ({"gripers": {}}, "Extra inputs"),
-        ({"camera": {"fx": 0, "fy": 1, "cx": 0, "cy": 0}}, "greater than 0"),
+        ({"camera": {"fx": 0, "fy": 1, "cx": 0, "cy": 0}}, "greater than or equal to 0.5"),
         ({"camera": {"fx": float("nan"), "fy": 1, "cx": 0, "cy": 0}}, "finite"),
         ({"camera_pose": [[1, 0], [0, 1]]}, "at least 4"),
         ({"camera_pose": [[2, 0, 0, 0], *IDENTITY[1:]]}, "rigid pose"),
@@ -31,7 +31,7 @@ def test_every_option_has_a_default():
         ({"failed": [{"center_px": [1, 2, 3]}]}, "at most 2"),
         ({"failed": [{"center_px": [1, float("inf")]}]}, "finite"),
         ({"failed": [{"center_px": [1, 1e9]}]}, "less than or equal to 1000000"),
-        ({"failed": [{"center_px": [1, 2], "depth": 0}]}, "greater than 0"),
+        ({"failed": [{"center_px": [1, 2], "depth": 0}]}, "greater than or equal to 0.001"),
         ({"failed": [{"center_px": [1, 2], "width": 0.05}]}, "Extra inputs"),
         ({"failed": [{"center_px": [1, 2]}] * 65}, "at most 64"),
     ],

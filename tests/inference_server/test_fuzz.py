@@ -35,7 +35,7 @@ TYPES = ["image/png", "image/jpeg", "application/x-npy", "application/octet-stre
 sides = st.integers(1, 48)
 numbers = st.one_of(st.floats(width=32), st.floats(0.25, 2, width=32), st.just(0.0))
 centres = st.one_of(st.floats(-50, 50), st.floats(-1e5, 1e5))
-positive = st.floats(1e-3, 1e5)
+positive = st.floats(0.5, 1e6)
 
 
 @st.composite
@@ -64,17 +64,17 @@ rotations = st.sampled_from([np.eye(4), np.diag([1.0, -1.0, -1.0, 1.0]), np.diag
 
 GRIPPER: dict[str, st.SearchStrategy] = {
     "kind": st.sampled_from(["parallel_jaw", "suction"]),
-    "max_width": st.floats(1e-6, 0.5),
-    "finger_width": st.floats(1e-6, 0.2),
-    "finger_depth": st.floats(1e-6, 0.5),
-    "palm_width": st.floats(1e-6, 0.5),
+    "max_width": st.floats(1e-4, 0.5),
+    "finger_width": st.floats(1e-4, 0.2),
+    "finger_depth": st.floats(1e-4, 0.5),
+    "palm_width": st.floats(1e-4, 0.5),
     "tcp_offset": st.floats(-0.5, 0.5),
 }
 
 
 FAILED = st.fixed_dictionaries(
     {"center_px": st.tuples(centres, st.floats(-1e6, 1e6))},
-    optional={"angle": st.floats(-10, 10), "depth": st.one_of(st.none(), st.floats(1e-9, 100)), "quality": st.floats(0, 1)},
+    optional={"angle": st.floats(-10, 10), "depth": st.one_of(st.none(), st.floats(1e-3, 100)), "quality": st.floats(0, 1)},
 )
 
 
@@ -87,7 +87,7 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
         "camera": st.fixed_dictionaries({"fx": positive, "fy": positive, "cx": centres, "cy": centres}),
         "camera_pose": st.just(pose.tolist()),
         "table_depth": st.floats(0.01, 100),
-        "depth_scale": st.floats(1e-9, 1),
+        "depth_scale": st.floats(1e-6, 1),
         "planner": st.sampled_from(["auto", "antipodal", "dense", "x"]),
         "gripper": st.fixed_dictionaries({}, optional=GRIPPER),
         "n_grasps": st.integers(1, 1000),
