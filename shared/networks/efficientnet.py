@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shared.networks.layers import SqueezeExcite, conv_unit
+
 # expansion, kernel, stride, input channels, output channels, blocks
 STAGES = (
     (1, 3, 1, 32, 16, 1),
@@ -23,33 +25,15 @@ RESOLUTION = 224
 STOCHASTIC_DEPTH = 0.2
 
 
-class _Unit(nn.Sequential):
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, act: bool = True) -> None:
-        layers: list[nn.Module] = [
-            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-            nn.BatchNorm2d(outputs),
-        ]
-        super().__init__(*layers, *([nn.SiLU()] if act else []))
-
-
-class _SqueezeExcite(nn.Module):
-    def __init__(self, channels: int, squeeze: int) -> None:
-        super().__init__()
-        self.fc1, self.fc2 = nn.Conv2d(channels, squeeze, 1), nn.Conv2d(squeeze, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(self.fc2(F.silu(self.fc1(F.adaptive_avg_pool2d(x, 1)))))
-
-
 class _MBConv(nn.Module):
     def __init__(self, expansion: int, kernel: int, stride: int, inputs: int, outputs: int, drop: float) -> None:
         super().__init__()
         wide = inputs * expansion
-        layers: list[nn.Module] = [_Unit(inputs, wide, 1)] if expansion != 1 else []
+        layers: list[nn.Module] = [conv_unit(inputs, wide, 1, act=nn.SiLU)] if expansion != 1 else []
         layers += [
-            _Unit(wide, wide, kernel, stride, groups=wide),
-            _SqueezeExcite(wide, max(1, inputs // 4)),
-            _Unit(wide, outputs, 1, act=False),
+            conv_unit(wide, wide, kernel, stride, groups=wide, act=nn.SiLU),
+            SqueezeExcite(wide, max(1, inputs // 4)),
+            conv_unit(wide, outputs, 1, act=None),
         ]
         self.block = nn.Sequential(*layers)
         self.residual, self.drop = stride == 1 and inputs == outputs, drop
@@ -70,7 +54,7 @@ class EfficientNetB0(nn.Module):
     def __init__(self, classes: int = 1000) -> None:
         super().__init__()
         blocks_total = sum(stage[-1] for stage in STAGES)
-        layers: list[nn.Module] = [_Unit(3, 32, 3, 2)]
+        layers: list[nn.Module] = [conv_unit(3, 32, stride=2, act=nn.SiLU)]
         made = 0
         for expansion, kernel, stride, inputs, outputs, blocks in STAGES:
             stage = []
@@ -80,7 +64,7 @@ class EfficientNetB0(nn.Module):
                 stage.append(_MBConv(expansion, kernel, stride if first else 1, inputs if first else outputs, outputs, drop))
                 made += 1
             layers.append(nn.Sequential(*stage))
-        layers.append(_Unit(320, 1280, 1))
+        layers.append(conv_unit(320, 1280, 1, act=nn.SiLU))
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, classes))
 

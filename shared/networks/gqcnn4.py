@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shared.networks.gqcnn import standard_pose
+
 DepthMode = Literal["pose_stream", "im_depth_sub", "im_only"]
 Layers = dict[str, dict[str, Any]]
 
@@ -108,20 +110,13 @@ class GQCNN4(nn.Module):
 
     def _with_pose(self, layer: nn.Module, x: Tensor, gripper_depth: Tensor | None) -> Tensor:
         """The first merging layer on image features beside the pose stream's output."""
-        pose = self._normalised(self._required(gripper_depth))
+        pose = standard_pose(self._required(gripper_depth), self.depth_mean, self.depth_std, self.lean)
         for linear in self.pose_stream.values():
             pose = F.leaky_relu(linear(pose), self.leak)
         weight, bias = cast(Tensor, layer.weight), cast(Tensor, layer.bias)
         channels = x.shape[1]
         added = F.linear(pose, weight[:, channels:].sum((2, 3)), bias)
         return F.conv2d(x, weight[:, :channels]) + added[:, :, None, None]
-
-    def _normalised(self, pose: Tensor) -> Tensor:
-        """Gripper depths (N,), or poses (N, 2) with the lean, as the pose stream takes them."""
-        if self.lean is None:
-            return ((pose - self.depth_mean) / self.depth_std)[:, None]
-        mean, std = (pose.new_tensor(values) for values in zip((self.depth_mean, self.depth_std), self.lean, strict=True))
-        return (pose - mean) / std
 
     def dense(self, depth: Tensor, gripper_depth: Tensor | None = None) -> Tensor:
         """Images (N, 1, H, W) -> logits (N, A, h, w); output (i, j) scores the crop at pixel (stride i, stride j)."""

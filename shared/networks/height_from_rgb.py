@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shared.networks.layers import conv_unit
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 
 EDGES = (0.010, 0.016, 0.022, 0.028, 0.034, 0.041, 0.048, 0.056, 0.064, 0.072, 0.081, 0.090, 0.100, 0.112)
@@ -54,9 +55,11 @@ class HeightFromRgb(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fine = nn.Sequential(_layer(4, 16, 2, kernel=5), _layer(16, 24), _layer(24, 40, 2), _layer(40, 40))
-        self.wide = nn.Sequential(_layer(40, 64, 2), _Residual(64))
-        self.deep = nn.Sequential(_layer(64, 96, 2), _layer(96, 96), nn.Flatten(), nn.Dropout(0.2))
+        self.fine = nn.Sequential(
+            conv_unit(4, 16, 5, stride=2), conv_unit(16, 24), conv_unit(24, 40, stride=2), conv_unit(40, 40)
+        )
+        self.wide = nn.Sequential(conv_unit(40, 64, stride=2), _Residual(64))
+        self.deep = nn.Sequential(conv_unit(64, 96, stride=2), conv_unit(96, 96), nn.Flatten(), nn.Dropout(0.2))
         features = 96 * (-(-SIDE // 16)) ** 2
         self.head = nn.Sequential(nn.Linear(features, 96), nn.ReLU(), nn.Linear(96, len(REACHES) * BINS))
         self.fits = nn.Sequential(nn.Linear(features, 128), nn.ReLU(), nn.Linear(128, len(TIP_HEIGHTS) * ROTATIONS))
@@ -103,17 +106,11 @@ def at_turns(values: Tensor, turns: Tensor) -> Tensor:
     return torch.lerp(before, after, (turns - low)[:, None].expand(-1, values.shape[1], -1))
 
 
-def _layer(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )
-
-
 class _Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = _layer(width, width)
-        self.second = nn.Sequential(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
+        self.first = conv_unit(width, width)
+        self.second = conv_unit(width, width, act=None)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(self.first(x)))

@@ -13,44 +13,26 @@ learn on windows cut out of pictures, at a fraction of the cost, and says the sa
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared.networks.height_from_rgb import HeightFromRgb
+from shared.networks.layers import SqueezeExcite, conv_unit
 
-
-class _Unit(nn.Sequential):
-    """Convolution, batch normalisation, activation."""
-
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, act: type | None = None
-    ) -> None:
-        layers: list[nn.Module] = [
-            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-            nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01),
-        ]
-        super().__init__(*layers, *([act()] if act else []))
-
-
-class _SqueezeExcite(nn.Module):
-    def __init__(self, channels: int, squeeze: int) -> None:
-        super().__init__()
-        self.fc1, self.fc2 = nn.Conv2d(channels, squeeze, 1), nn.Conv2d(squeeze, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * F.hardsigmoid(self.fc2(F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1)))))
+_unit = partial(conv_unit, eps=1e-3, momentum=0.01)
 
 
 class _InvertedResidual(nn.Module):
     def __init__(self, inputs: int, kernel: int, expand: int, outputs: int, squeeze: int, act: type, stride: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = [_Unit(inputs, expand, 1, act=act)] if expand != inputs else []
-        layers.append(_Unit(expand, expand, kernel, stride, groups=expand, act=act))
+        layers: list[nn.Module] = [_unit(inputs, expand, 1, act=act)] if expand != inputs else []
+        layers.append(_unit(expand, expand, kernel, stride, groups=expand, act=act))
         if squeeze:
-            layers.append(_SqueezeExcite(expand, squeeze))
-        layers.append(_Unit(expand, outputs, 1))
+            layers.append(SqueezeExcite(expand, squeeze, F.relu, F.hardsigmoid))
+        layers.append(_unit(expand, outputs, 1, act=None))
         self.block = nn.Sequential(*layers)
         self.residual = stride == 1 and inputs == outputs
 
@@ -71,8 +53,8 @@ class _QuarterDecoder(nn.Module):
         quarter, eighth, sixteenth = channels
         self.deep, self.wide = nn.Conv2d(sixteenth, width, 1), nn.Conv2d(eighth, width, 1)
         self.fine = nn.Conv2d(quarter, width, 1)
-        self.merge = _Unit(width, width, 3, act=nn.ReLU)
-        self.refine = nn.Sequential(_Unit(width, width, 3, act=nn.ReLU), _Unit(width, width, 3, act=nn.ReLU))
+        self.merge = _unit(width, width)
+        self.refine = nn.Sequential(_unit(width, width), _unit(width, width))
         self.maps = nn.Conv2d(width, maps, 1)
         nn.init.constant_(self.maps.bias, BIAS)  # type: ignore[arg-type]
 
@@ -121,7 +103,7 @@ class MobileUNet(nn.Module):
         width = 2 * maps
         relu, swish, on = nn.ReLU, nn.Hardswish, int(squeeze)
         self.backbone1 = nn.Sequential(
-            _Unit(inputs + 2 * rays, 16, 3, 2, act=swish),
+            _unit(inputs + 2 * rays, 16, 3, 2, act=swish),
             _InvertedResidual(16, 3, 16, 16, 8 * on, relu, 2),
             _InvertedResidual(16, 3, 72, 24, 0, relu, 2),
         )

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shared.networks.layers import conv_unit
+
 GOLDEN_SIDE = 64
 
 
@@ -34,10 +36,10 @@ class UNetQualityMap(nn.Module):
         self.rotations, self.mean, self.std = rotations, mean, std
         self.angles = [k * math.pi / rotations for k in range(rotations)]
         self.stride = 2 ** (len(widths) - 1)
-        self.down = nn.ModuleList(_unit(inputs, width) for inputs, width in zip([1, *widths], widths, strict=False))
+        self.down = nn.ModuleList(_double_unit(inputs, width) for inputs, width in zip([1, *widths], widths, strict=False))
         upward = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.enlarge = nn.ModuleList(nn.ConvTranspose2d(deep, width, 2, 2) for deep, width in upward)
-        self.up = nn.ModuleList(_unit(2 * width, width) for _, width in upward)
+        self.up = nn.ModuleList(_double_unit(2 * width, width) for _, width in upward)
         self.maps = nn.Conv2d(widths[0], rotations, 1)
 
     def forward(self, depth: Tensor) -> Tensor:
@@ -61,11 +63,8 @@ class UNetQualityMap(nn.Module):
         return (self.mean + self.std * noise,)
 
 
-def _unit(inputs: int, outputs: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for before in (inputs, outputs):
-        layers += [nn.Conv2d(before, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers)
+def _double_unit(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(*conv_unit(inputs, outputs), *conv_unit(outputs, outputs))
 
 
 NETWORK = UNetQualityMap

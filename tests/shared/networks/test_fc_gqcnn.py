@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from shared.networks.wide_convolution import TILE, WideConv2d
+from shared.networks.fc_gqcnn import TILE, WideConv2d
 
 
 def layer(side: int) -> WideConv2d:
