@@ -68,8 +68,8 @@ def _probabilities(card: ModelCard, state: dict[str, Tensor]) -> list[Tensor]:
     network.load_state_dict(state)
     batch = network.golden_batch()  # type: ignore[operator]
     found = [torch.sigmoid(network(*batch).double())]
-    if isinstance(network, MobileUNet) and network.stature is not None:
-        found += [torch.sigmoid(logits.double()) for logits in network.stature(*network.stature.golden_batch())]
+    if isinstance(network, MobileUNet) and network.height_from_rgb is not None:
+        found += [torch.sigmoid(logits.double()) for logits in network.height_from_rgb(*network.height_from_rgb.golden_batch())]
     return found
 
 

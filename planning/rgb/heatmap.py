@@ -87,9 +87,9 @@ class HeatmapPlanner(Planner):
         peaks, rejected = find_peaks(maps, observation, request)
         calibrate = partial(calibrated_logits, calibration=network.card.calibration)
         metric = request.camera is not None and request.table_depth is not None
-        stature = the_network(network).stature
-        if stature is not None and can_refine(request, maps.heights):
-            refiner = GraspRefiner(stature, observation, request, network.device)
+        from_rgb = the_network(network).height_from_rgb
+        if from_rgb is not None and can_refine(request, maps.heights):
+            refiner = GraspRefiner(from_rgb, observation, request, network.device)
             peaks = rank_refined(peaks, maps, calibrate, refiner, item)
         else:
             peaks = replace(peaks, logits=calibrate(peaks.logits))

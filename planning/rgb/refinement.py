@@ -32,11 +32,11 @@ def can_refine(request: PlanRequest, heights: Tensor) -> bool:
 class GraspRefiner:
     """A picture of a request of which one `can_refine`, at the scale that was learned."""
 
-    def __init__(self, stature: HeightFromRgb, observation: Observation, request: PlanRequest, device: torch.device) -> None:
+    def __init__(self, network: HeightFromRgb, observation: Observation, request: PlanRequest, device: torch.device) -> None:
         camera, rgb = request.camera, observation.rgb
         assert camera is not None
         assert rgb is not None
-        self.stature = stature
+        self.network = network
         self.picture = fit(rgb, factor_to(rgb.shape[:2], 0, PIXELS_PER_METRE, camera, request.table_depth))
         self.image = torch.from_numpy(np.ascontiguousarray(self.picture.image)).to(device).permute(2, 0, 1).float() / 255
         nadir = self.picture.to_picture(nadir_of(camera, table_up(_base(request)))[None])
@@ -48,14 +48,14 @@ class GraspRefiner:
         (u, v) of the picture, its tips at each of TIP_HEIGHTS, closing along image angles k pi / R."""
         nadirs = self.nadir.expand(len(middles), 2)
         windows = [
-            self.stature(
+            self.network(
                 radial_windows(self.image.expand(len(some), -1, -1, -1), some, straight, SIDE),
                 leans(some, straight, self.focal),
             )
             for some, straight in zip(middles.split(AT_ONCE), nadirs.split(AT_ONCE), strict=True)
         ]
-        outward = radial_angles(middles, nadirs)[:, None] * ROTATIONS / math.pi
-        turns = torch.arange(ROTATIONS, device=middles.device) - outward
+        radial = radial_angles(middles, nadirs)[:, None] * ROTATIONS / math.pi
+        turns = torch.arange(ROTATIONS, device=middles.device) - radial
         holds, fits = (at_turns(torch.cat(each), turns) for each in zip(*windows, strict=True))
         return holds, fits
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ def conv_unit(
     stride: int = 1,
     groups: int = 1,
     act: type[nn.Module] | None = nn.ReLU,
-    **norm: float,
+    **norm: Any,
 ) -> nn.Sequential:
     """Padded convolution, batch normalisation with `norm`, activation if any."""
     layers: list[nn.Module] = [

@@ -74,7 +74,8 @@ class MobileUNet(nn.Module):
     tip_heights: of the fingertips over the table, m. decoder_width: channels of the finer decoder, 0 for the published one.
     squeeze: with squeeze-and-excitation, as published. rays: two more channels behind the others, the direction in which each
     pixel looks (`rays` in picture.py): how much is seen of a side tells the height to those who know from where they look.
-    stature: with a network beside the maps, `stature`, that tells how high things are and is trained apart.
+    height_from_rgb: with a network beside the maps that tells how high things are and is trained apart; in cards of version 0.1
+    it is `stature`.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class MobileUNet(nn.Module):
         decoder_width: int = 0,
         squeeze: bool = True,
         rays: bool = False,
+        height_from_rgb: bool = False,
         stature: bool = False,
     ) -> None:
         super().__init__()
@@ -114,7 +116,8 @@ class MobileUNet(nn.Module):
         )
         self.conv1 = nn.Conv2d(40, 128, 1)
         # What is learned from outcomes must not move it, nor wait for its gradients where several processes train.
-        self.stature = HeightFromRgb().requires_grad_(False) if stature else None
+        self.height_from_rgb = HeightFromRgb().requires_grad_(False) if height_from_rgb or stature else None
+        self.register_load_state_dict_pre_hook(_rename_stature)  # type: ignore[no-untyped-call]
         self.stride = 4 if decoder_width else 1
         self.decoder: nn.Module | None = None
         if decoder_width:
@@ -143,6 +146,12 @@ class MobileUNet(nn.Module):
         """Fixed input for checks of loaded weights."""
         shape = (1, self.inputs + 2 * self.rays, self.image_size, self.image_size)
         return (torch.rand(shape, generator=torch.Generator().manual_seed(0)),)
+
+
+def _rename_stature(module: nn.Module, weights: dict[str, Tensor], *_: object) -> None:
+    """Names weights of versions of GraspLoop 0.1 as they are called now."""
+    for name in [name for name in weights if name.startswith("stature.")]:
+        weights["height_from_rgb." + name.removeprefix("stature.")] = weights.pop(name)
 
 
 def _enlarge(x: Tensor) -> Tensor:

@@ -42,17 +42,17 @@ class Knowing(torch.nn.Module):
         return self.told.expand(len(windows), -1, -1), 2 * self.told.expand(len(windows), -1, -1)
 
 
-def plan(stature, parameters=OURS, **options):
-    network = loaded("mobileunet", parameters | {"stature": True})
-    network.module.stature = stature
+def plan(heights, parameters=OURS, **options):
+    network = loaded("mobileunet", parameters | {"height_from_rgb": True})
+    network.module.height_from_rgb = heights
     request = PlanRequest(**(ASKED | options))
     [found] = HeatmapPlanner().plan_batch([(Observation(rgb=block().rgb), request)], network)
     return found
 
 
-def tell(stature, rgb, pixels, **options):
+def tell(heights, rgb, pixels, **options):
     """What is told of pixels of the sent image."""
-    refiner = GraspRefiner(stature, Observation(rgb=rgb), PlanRequest(**(ASKED | options)), torch.device("cpu"))
+    refiner = GraspRefiner(heights, Observation(rgb=rgb), PlanRequest(**(ASKED | options)), torch.device("cpu"))
     with torch.inference_mode():
         return refiner.refine(refiner.seen(torch.tensor(pixels)))
 

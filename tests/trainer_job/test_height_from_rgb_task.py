@@ -23,7 +23,7 @@ from trainer_job.training.recipe import load
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
 MAPS = {"rotations": 2, "image_size": 96, "decoder_width": 8, "squeeze": False, "rays": True}
-PARAMETERS = MAPS | {"stature": True}
+PARAMETERS = MAPS | {"height_from_rgb": True}
 LOW, TALL = 20, 80
 
 
@@ -130,7 +130,7 @@ def test_held_out_windows_are_always_the_same(folder):
     assert task().evaluate(network, held, CPU).metrics() == task().evaluate(network, held, CPU).metrics()
 
 
-def test_a_stature_is_learned_beside_the_maps_of_the_champion(folder, tmp_path, capsys):
+def test_heights_are_learned_beside_the_maps_of_the_champion(folder, tmp_path, capsys):
     registry = Registry(tmp_path / "models")
     torch.manual_seed(0)
     maps = build_network("mobileunet", MAPS)
@@ -154,11 +154,11 @@ def test_a_stature_is_learned_beside_the_maps_of_the_champion(folder, tmp_path, 
     found = registry.card("heatmap", 2)
     assert found.calibration == card.calibration
     assert found.metrics["ap"] == 0.5
-    assert found.metrics["stature_fits_auc"] > 0.7
-    assert found.metrics["stature_auc"] > 0.7
-    assert found.metrics["stature_tried"] > 20
+    assert found.metrics["height_from_rgb_fits_auc"] > 0.7
+    assert found.metrics["height_from_rgb_auc"] > 0.7
+    assert found.metrics["height_from_rgb_tried"] > 20
     assert found.model_extra["training"]["examples"] == 7
-    assert found.model_extra["training"]["stature"]["examples"] == 96
+    assert found.model_extra["training"]["height_from_rgb"]["examples"] == 96
     both = load_network(registry, "heatmap", 2).state_dict()
     assert all(torch.equal(both[name], value) for name, value in maps.state_dict().items())
     assert (tmp_path / "run" / "predictions.png").read_bytes().startswith(b"\x89PNG")

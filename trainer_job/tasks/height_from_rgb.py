@@ -30,8 +30,9 @@ from trainer_job.tasks.base import TrainingTask
 from trainer_job.training.augmentation import jitter_colour
 from trainer_job.training.recipe import TrainingRecipe
 
-PREFIX = "stature."
-"""Of the names of its weights beside those of the maps."""
+NAMES = ("height_from_rgb", "stature")
+"""What its parameter is called, and its weights beside those of the maps, now and in versions of GraspLoop 0.1."""
+PREFIXES = tuple(f"{name}." for name in NAMES)
 TURN = 0.03
 """Standard deviation of a window's turn while it is learned from, rad."""
 FITS = 20.0
@@ -50,8 +51,10 @@ class HeightFromRgbTask(TrainingTask[RgbWindowBatch, WindowBatch]):
 
     def __init__(self, recipe: TrainingRecipe) -> None:
         super().__init__(recipe)
-        if self.outline.stature is None:
-            raise ValueError(f"{self.recipe.name}: a network without `stature: true` among its parameters tells no heights")
+        if self.outline.height_from_rgb is None:
+            raise ValueError(
+                f"{self.recipe.name}: a network without `height_from_rgb: true` among its parameters tells no heights"
+            )
 
     @property
     def spec(self) -> FeatureSpec:
@@ -80,19 +83,19 @@ class HeightFromRgbTask(TrainingTask[RgbWindowBatch, WindowBatch]):
                 f"heights are added to the champion of {name!r}, and {registry.root} has none; train its maps first"
             )
         weights = load(registry.read_weights(name, version))
-        maps = {key: value for key, value in weights.items() if not key.startswith(PREFIX)}
+        maps = {key: value for key, value in weights.items() if not key.startswith(PREFIXES)}
         wrong = f"the maps of {name} version {version} are not those of the recipe"
         try:
             missing, unknown = network.load_state_dict(maps, strict=False)
         except RuntimeError as error:
             raise ValueError(f"{wrong}: {error}") from error
-        lost = [key for key in missing if not key.startswith(PREFIX)]
+        lost = [key for key in missing if not key.startswith(PREFIXES)]
         if lost or unknown:
             raise ValueError(f"{wrong}: {', '.join([*lost, *unknown][:5])}")
-        cast(nn.Module, cast(MobileUNet, network).stature).requires_grad_(True)
+        cast(nn.Module, cast(MobileUNet, network).height_from_rgb).requires_grad_(True)
 
     def comparable(self, card: ModelCard) -> bool:
-        return bool(card.parameters.get("stature"))
+        return any(card.parameters.get(name) for name in NAMES)
 
     def complete(self, card: ModelCard, registry: Registry) -> ModelCard:
         """With the figures, calibration and training of the maps, which still hold."""
@@ -102,8 +105,10 @@ class HeightFromRgbTask(TrainingTask[RgbWindowBatch, WindowBatch]):
         maps = registry.card(card.name, version)
         mine, theirs = card.model_extra or {}, maps.model_extra or {}
         heights, before = mine["training"], theirs.get("training", {})
-        training = {**before, "seconds": before.get("seconds", 0) + heights["seconds"], "stature": heights}
-        metrics = {**maps.metrics, **{f"stature_{name}": value for name, value in card.metrics.items()}}
+        kept = {name: value for name, value in maps.metrics.items() if not name.startswith(NAMES)}
+        metrics = kept | {f"{NAMES[0]}_{name}": value for name, value in card.metrics.items()}
+        before = {name: value for name, value in before.items() if name not in NAMES}
+        training = {**before, "seconds": before.get("seconds", 0) + heights["seconds"], NAMES[0]: heights}
         return card.model_copy(update={"metrics": metrics, "calibration": maps.calibration, "training": training})
 
     def augment(self, batch: RgbWindowBatch, noise: torch.Generator | None) -> WindowBatch:
@@ -117,7 +122,7 @@ class HeightFromRgbTask(TrainingTask[RgbWindowBatch, WindowBatch]):
         return replace(drawn, windows=jitter_colour(drawn.windows, self.recipe.augment, noise))
 
     def estimate(self, network: nn.Module, batch: WindowBatch) -> HeightEstimate:
-        heights = cast(MobileUNet, network).stature
+        heights = cast(MobileUNet, network).height_from_rgb
         assert heights is not None  # checked at the start
         return heights.estimate(batch.windows, batch.lean)
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from shared.networks import build_network
 from shared.networks.height_from_rgb import BINS, BOUNDS, REACHES, SIDE, HeightFromRgb, at_turns, bins
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 
@@ -50,3 +51,13 @@ def test_where_a_window_lies_matters(network):
     windows = torch.rand(1, 3, SIDE, SIDE)
     here, there = (network(windows, torch.tensor([lean])) for lean in (0.0, 0.3))
     assert not any(torch.allclose(one, other) for one, other in zip(here, there, strict=True))
+
+
+def test_weights_of_version_0_1_still_load():
+    with torch.random.fork_rng():
+        now, before = (build_network("mobileunet", {name: True}) for name in ("height_from_rgb", "stature"))
+    weights = now.state_dict()
+    old = {name.replace("height_from_rgb.", "stature."): value for name, value in weights.items()}
+    assert old.keys() != weights.keys()
+    before.load_state_dict(old)
+    assert all(torch.equal(value, weights[name]) for name, value in before.state_dict().items())
