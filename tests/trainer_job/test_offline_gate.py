@@ -48,6 +48,21 @@ def test_a_trained_champion_needs_enough_evidence_and_an_untrained_one_does_not(
     assert decide(few, champion_trained=False).promote
 
 
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"difference": float("nan")},
+        {"standard_error": float("nan")},
+        {"difference": float("inf")},
+        {"candidate": {"ap": float("nan")}},
+        {"champion": {"ap": float("nan")}},
+    ],
+)
+def test_what_is_no_number_is_refused(figures: dict) -> None:
+    comparison = GateComparison(**{"outcomes": 100, "difference": -0.1, "standard_error": 0.01, **figures})
+    assert not decide(comparison, champion_trained=True).promote
+
+
 def test_ranking_counts_beside_the_log_loss() -> None:
     comparison = GateComparison(100, -0.01, 0.02, champion={"ap": 0.95}, candidate={"ap": 0.90})
     verdict = decide(comparison, champion_trained=True)

@@ -17,7 +17,7 @@ from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer
 from trainer_job.evaluation.metrics import binary_metrics
 from trainer_job.tasks import task_of_model
-from trainer_job.training.loop import BatchSampler, Interrupted, new_share, train
+from trainer_job.training.loop import BatchSampler, Interrupted, NotFinite, new_share, train
 from trainer_job.training.schedule import Schedule
 
 TASK = task_of_model("dense")
@@ -73,6 +73,33 @@ def test_the_same_seed_gives_the_same_weights(blocks: Examples) -> None:
     found = [logits(network, blocks) for network in networks]
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)
     assert np.abs(found[0] - found[2]).max() > 1e-3
+
+
+def spoilt(examples: Examples, count: int) -> Examples:
+    features = examples.features.copy()
+    features[:count] = np.nan
+    return Examples(features, examples.labels, examples.aux)
+
+
+def test_steps_without_a_finite_loss_are_skipped_and_counted(blocks: Examples) -> None:
+    network = build()
+    history = train(network, TASK, spoilt(blocks, 1), schedule(epochs=12, batch=8, min_steps=0), seed=0)
+    assert history.skipped == 12
+    assert np.isfinite(history.loss).all()
+    assert np.isfinite(logits(network, blocks)).all()
+
+
+def test_a_round_with_too_many_skipped_steps_is_given_up(blocks: Examples) -> None:
+    with pytest.raises(NotFinite, match="not finite"):
+        train(build(), TASK, spoilt(blocks, 40), TINY, seed=0)
+
+
+def test_weights_that_are_not_finite_are_given_up(blocks: Examples) -> None:
+    network = build()
+    with torch.no_grad():
+        next(iter(network.buffers())).fill_(float("nan"))
+    with pytest.raises(NotFinite, match="not finite in"):
+        train(network, TASK, blocks, TINY, seed=0)
 
 
 def test_it_stops_when_told(blocks: Examples) -> None:

@@ -68,9 +68,9 @@ def decide(comparison: GateComparison, champion_trained: bool) -> GateDecision:
     if champion_trained and n < MIN_HELD_OUT:
         return GateDecision(False, f"only {n} held-out outcomes, {MIN_HELD_OUT} are needed to replace a trained champion")
     figures = f"log-loss {comparison.difference:+.4f} ± {comparison.standard_error:.4f} on {n} held-out outcomes"
-    if comparison.difference > comparison.standard_error:
+    if not comparison.difference <= comparison.standard_error:  # also where either is no number
         return GateDecision(False, f"worse: {figures}")
     lost = comparison.champion.get("ap", 0.0) - comparison.candidate.get("ap", 0.0)
-    if champion_trained and lost > MAX_AP_LOST:
+    if champion_trained and not lost <= MAX_AP_LOST:
         return GateDecision(False, f"worse: AP {lost:.3f} lower; {figures}")
     return GateDecision(True, f"not worse: {figures}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,14 @@ STATISTICS_BATCHES = 10
 """Batches over which slower running means are averaged anew at the end of a run."""
 
 
+MAX_SKIPPED = 0.1
+"""Largest share of steps that may be skipped because loss or gradient is not finite."""
+
+
+class NotFinite(ArithmeticError):
+    """Losses or weights are no numbers: what was trained is worth nothing."""
+
+
 class Interrupted(Exception):
     """Training was told to stop; nothing of it is kept."""
 
@@ -45,7 +54,8 @@ def train(
     """Trains `network` in place. Every rank draws the same batches and works on its own slice.
 
     folder: where epochs are validated and saved, from which an interrupted run goes on; none: there is no validation, and the
-    last weights are kept. Raises Interrupted when `stopping` turns true.
+    last weights are kept. A step whose loss or gradient is not finite is skipped and counted. Raises Interrupted when `stopping`
+    turns true, and NotFinite when more than MAX_SKIPPED of the steps are skipped or the weights are not finite in the end.
     """
     if ranks.world > 1 and task.one_process:
         raise ValueError(f"task {task.recipe.task} trains in one process: start it without torchrun")
@@ -64,12 +74,21 @@ def train(
         if ranks.any(stopping()):
             raise Interrupted(f"stopped at step {step} of {steps}")
         batch = task.augment(data.batch(ranks.slice(sampler.next())).to(ranks.device), noise)
+        means = [buffer.clone() for buffer in network.buffers()]
         loss = task.loss(model, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
+        value = float(loss.detach())
+        if taken := not ranks.any(not (math.isfinite(value) and finite_gradients(network))):
+            optimizer.step()
+        else:  # running means too have seen what is not finite
+            for buffer, before in zip(network.buffers(), means, strict=True):
+                buffer.copy_(before)
         rate.step()
-        if state.history.add(step, steps, float(loss.detach())):
+        due = state.history.add(step, steps, value if taken else None)
+        if state.history.skipped > MAX_SKIPPED * steps:
+            raise NotFinite(f"{state.history.skipped} of {step} steps had a loss or gradient that is not finite")
+        if due:
             on_progress(step, steps, state.history.loss[-1])
         if folder and ranks.first and (step % per_pass == 0 or step == steps):
             folder.end_epoch(state, step)
@@ -79,7 +98,15 @@ def train(
             for _ in slowly_averaged(network):
                 task.loss(network, task.augment(data.batch(sampler.next()).to(ranks.device), noise))
     network.eval()
+    if broken := [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]:
+        raise NotFinite(f"values that are not finite in {', '.join(broken[:3])}")
     return state.history
+
+
+def finite_gradients(network: nn.Module) -> bool:
+    """Whether all gradients are finite, and small enough to be squared and summed."""
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    return bool(torch.isfinite(nn.utils.get_total_norm(gradients)))
 
 
 def slowly_averaged(network: nn.Module) -> Iterator[int]:
