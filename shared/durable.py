@@ -1,10 +1,44 @@
-"""Files that are whole or absent, whatever happens in between: what a kill or a power cut leaves is the old or the new."""
+"""Files that are whole or absent, whatever happens in between: what a kill, a power cut or a full disk leaves is the old or the
+new. And what a full disk looks like, and who may read what is kept."""
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
+
+PRIVATE_UMASK = 0o077
+PRIVATE_FOLDER = 0o700
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether the disk, or what this user may use of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def keep_private(folder: Path) -> None:
+    """Makes `folder` this user's own (mode 0700), and whatever this process and its children make from now on (0700, 0600)."""
+    os.umask(PRIVATE_UMASK)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(PRIVATE_FOLDER)
+
+
+@contextmanager
+def unfinished_folder(folder: Path) -> Iterator[Path]:
+    """A new folder to be filled and renamed; it goes again where that fails, so that a full disk does not get fuller."""
+    folder.mkdir()
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def sync_folder(folder: Path) -> None:
@@ -16,16 +50,27 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_synced(path: Path, data: bytes) -> None:
+def write_synced(path: Path, data: bytes | memoryview) -> None:
     with open(path, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
+def array_bytes(array: np.ndarray) -> memoryview:
+    """An array as npy. What numpy writes to a file itself loses the reason when the disk is full."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getbuffer()
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Replaces a small file so that readers, and a restart after a crash, see the old or the new content."""
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    write_synced(temporary, data)
-    os.replace(temporary, path)
+    try:
+        write_synced(temporary, data)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)

@@ -9,18 +9,23 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from shared.durable import replace_file, sync_folder, write_synced
+from shared.durable import replace_file, sync_folder, unfinished_folder, write_synced
 
 WEIGHTS, CARD = "weights.safetensors", "card.json"
+UNFINISHED = ".tmp-"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+MAX_POINTER = 32
+"""Bytes of a pointer that are read."""
 
 
 class RegistryError(Exception):
@@ -60,6 +65,18 @@ class ModelCard(BaseModel):
     note: str = ""
     decisions: list[dict[str, Any]] = Field(default_factory=list, description="promoted, rejected, rolled back: when and why")
 
+    @field_validator("outcomes")
+    @classmethod
+    def _counts_are_counts(cls, outcomes: dict[str, Any]) -> dict[str, Any]:
+        for key in ("count", "total", "held_out"):
+            if not isinstance(value := outcomes.get(key) or 0, int) or value < 0:
+                raise ValueError(f"expected outcomes.{key} as a count, got {value!r:.100}")
+        return outcomes
+
+
+def _number(text: str) -> int | None:
+    return int(text) if _VERSION.fullmatch(text) else None
+
 
 class Registry:
     """A registry on a file system; safe for many readers and one writer per model."""
@@ -78,7 +95,8 @@ class Registry:
         folder = self._folder(name)
         if not folder.is_dir():
             return []
-        return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit() and (path / CARD).is_file())
+        found = (_number(path.name) for path in folder.iterdir() if (path / CARD).is_file())
+        return sorted(number for number in found if number is not None)
 
     def champion(self, name: str) -> int | None:
         """The version that serves, or None."""
@@ -96,9 +114,10 @@ class Registry:
         """The card of a version. Raises UnknownModel, UnknownVersion or BrokenModel."""
         path = self._version_folder(name, version) / CARD
         try:
-            return ModelCard.model_validate_json(path.read_bytes())
+            card = ModelCard.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:
             raise BrokenModel(f"the card {path} cannot be read: {error}") from error
+        return card.model_copy(update={"name": name, "version": version})
 
     def weights_path(self, name: str, version: int) -> Path:
         """Where the weights lie. Raises UnknownModel, UnknownVersion or BrokenModel when there are none."""
@@ -109,13 +128,52 @@ class Registry:
 
     def read_weights(self, name: str, version: int) -> bytes:
         """The weights, checked against the card's sha256. Raises BrokenModel when they differ."""
-        data = self.weights_path(name, version).read_bytes()
+        try:
+            data = self.weights_path(name, version).read_bytes()
+        except OSError as error:
+            raise BrokenModel(f"the weights of {name} version {version} cannot be read: {error}") from error
         found, expected = hashlib.sha256(data).hexdigest(), self.card(name, version).sha256
         if found != expected:
             raise BrokenModel(
                 f"{name} version {version}: sha256 of the weights is {found}, the card says {expected or 'nothing'}"
             )
         return data
+
+    def fault(self, name: str) -> str | None:
+        """Why the champion pointer cannot be followed; None when it can, or when there is none yet."""
+        champion = self.champion(name)
+        if champion is None:
+            pointer = self._folder(name) / "champion"
+            return f"{pointer} names no version" if pointer.exists() else None
+        try:
+            self.read_weights(name, champion)
+        except RegistryError as error:
+            return str(error)
+        return None
+
+    def fallbacks(self, name: str) -> Iterator[int]:
+        """Intact versions that may stand in for the champion, best first: the one before it, then those that were promoted
+        once, then the rest, newest first."""
+        previous, ranked = self.previous(name), list[tuple[bool, bool, int]]()
+        for version in {*self.versions(name)} - {self.champion(name)}:
+            with suppress(BrokenModel):
+                actions = {decision.get("action") for decision in self.card(name, version).decisions}
+                ranked.append((version == previous, "promoted" in actions, version))
+        for *_, version in sorted(ranked, reverse=True):
+            with suppress(BrokenModel):
+                self.read_weights(name, version)
+                yield version
+
+    def repair(self, name: str) -> tuple[int, str] | None:
+        """Points at the best fallback where the champion pointer cannot be followed; returns it with the reason, or None where
+        nothing is wrong or nothing is intact. For the one that writes."""
+        reason = self.fault(name)
+        if reason is None or (version := next(self.fallbacks(name), None)) is None:
+            return None
+        self._point(name, "champion", version)
+        (self._folder(name) / "previous").unlink(missing_ok=True)
+        self.record(name, version, {"action": "took the champion's place", "reason": reason})
+        return version, reason
 
     def publish(self, name: str, weights: bytes, card: ModelCard) -> int:
         """Store weights (safetensors bytes) as the next version and return its number; no pointer moves."""
@@ -131,16 +189,16 @@ class Registry:
                     "created": card.created or datetime.now(timezone.utc).isoformat(timespec="seconds"),
                 }
             )
-            temporary = folder / f".tmp-{uuid.uuid4().hex}"
-            temporary.mkdir()
-            write_synced(temporary / WEIGHTS, weights)
-            write_synced(temporary / CARD, filled.model_dump_json(indent=2).encode())
-            sync_folder(temporary)
             try:
-                temporary.rename(folder / str(version))
-            except OSError:  # another writer took the number: take the next
-                shutil.rmtree(temporary)
-                continue
+                with unfinished_folder(folder / f"{UNFINISHED}{uuid.uuid4().hex}") as temporary:
+                    write_synced(temporary / WEIGHTS, weights)
+                    write_synced(temporary / CARD, filled.model_dump_json(indent=2).encode())
+                    sync_folder(temporary)
+                    temporary.rename(folder / str(version))
+            except OSError:
+                if not (folder / str(version)).exists():
+                    raise
+                continue  # another writer took the number: take the next
             sync_folder(folder)
             return version
 
@@ -208,14 +266,15 @@ class Registry:
         return folder
 
     def _taken(self, name: str) -> list[int]:
-        return [int(path.name) for path in self._folder(name).iterdir() if path.name.isdigit()]
+        numbers = (_number(path.name) for path in self._folder(name).iterdir())
+        return [number for number in numbers if number is not None]
 
     def _pointer(self, name: str, pointer: str) -> int | None:
         try:
-            text = (self._folder(name) / pointer).read_text().strip()
+            text = (self._folder(name) / pointer).read_bytes()[:MAX_POINTER].decode(errors="replace")
         except OSError:
             return None
-        return int(text) if text.isdigit() else None
+        return _number(text.strip())
 
     def _point(self, name: str, pointer: str, version: int) -> None:
         replace_file(self._folder(name) / pointer, f"{version}\n".encode())

@@ -24,7 +24,7 @@ import numpy as np
 from pydantic_core import from_json
 
 from grasp_client.contract import ImageSpec, Meta, Outcome, OutcomeMeta, meta_model
-from shared.durable import sync_folder, write_synced
+from shared.durable import sync_folder, unfinished_folder, write_synced
 from shared.outcome_codec import DEFAULT_KIND, EncodedOutcome, image_of
 
 PREFIX = "shard-"
@@ -63,14 +63,9 @@ class ShardWriter:
             raise ValueError("expected at least one outcome for a shard, got none")
         if len(set(ids)) < len(ids):
             raise ValueError(f"expected distinct outcome ids, got {len(ids) - len(set(ids))} repeated ones")
-        folder = self.directory / f"{UNFINISHED}{uuid.uuid4().hex}"
-        folder.mkdir()
-        try:
+        with unfinished_folder(self.directory / f"{UNFINISHED}{uuid.uuid4().hex}") as folder:
             _write_files(folder, outcomes)
             return self._publish(folder)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
 
     def _publish(self, folder: Path) -> Path:
         folders = shard_folders(self.directory)

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from inference_server.metrics import Metrics
@@ -26,6 +27,8 @@ PINNED_VERSIONS = 4
 RETRY_SECONDS = 30.0
 """A champion that failed to load is tried again after this long (a network disk may have been away)."""
 HAND_OVER_SECONDS = 60.0
+NO_VERSION = 0
+"""Stands for the version where the pointer names none."""
 
 BetweenBatches = Callable[[Callable[[], Any]], "Future[Any]"]
 
@@ -104,15 +107,20 @@ class Weights:
             version = self.registry.champion(name)
             serving = self._champions.get(name)
             if version is None:
+                if not self._failed_lately(name, NO_VERSION) and (fault := self.registry.fault(name)):
+                    self._fall_back(name, NO_VERSION, fault)
                 raise UnknownModel(f"model {name!r} has no champion yet")
             if serving is not None and serving.version == version:
                 self._failed.pop(name, None)
                 return version
-            failed = self._failed.get(name)
-            if failed and failed[0] == version and not insist and time.monotonic() < failed[1] + RETRY_SECONDS:
+            if not insist and self._failed_lately(name, version):
                 return serving.version if serving else None
             self._replace(name, version, serving)
             return version
+
+    def _failed_lately(self, name: str, version: int) -> bool:
+        failed = self._failed.get(name)
+        return failed is not None and failed[0] == version and time.monotonic() < failed[1] + RETRY_SECONDS
 
     def _replace(self, name: str, version: int, serving: LoadedNetwork | None) -> None:
         started = time.monotonic()
@@ -122,10 +130,8 @@ class Weights:
                 network, slot = self._loader.load(name, version)
             self._hand_over(slot, network)
         except Exception as error:
-            self._failed[name] = (version, time.monotonic(), str(error))
             self._metrics.reloads.labels(name, "failed").inc()
-            kept = f"version {serving.version} goes on" if serving else "the model has no version that serves"
-            logger.error("%s version %d is refused (%s): %s", name, version, error, kept)
+            self._fall_back(name, version, str(error))
             raise
         self._failed.pop(name, None)
         if serving is not None:  # a request that pins it, or a rollback, finds it here
@@ -133,6 +139,22 @@ class Weights:
         self._metrics.reloads.labels(name, "loaded").inc()
         self._metrics.model_version.labels(name).set(version)
         logger.info("%s version %d serves (loaded in %.0f ms)", name, version, (time.monotonic() - started) * 1e3)
+
+    def _fall_back(self, name: str, version: int, why: str) -> None:
+        """Keeps what serves, else has another intact version serve; says why once."""
+        told = self._failed.get(name)
+        self._failed[name] = (version, time.monotonic(), why)
+        if name not in self._champions:
+            for other in self.registry.fallbacks(name):
+                with suppress(BrokenModel):
+                    network, slot = self._loader.load(name, other)
+                    self._hand_over(slot, network)
+                    self._metrics.model_version.labels(name).set(other)
+                    break
+        if told is None or told[0] != version or told[2] != why:
+            serving = self._champions.get(name)
+            kept = f"version {serving.version} serves" if serving else "the model has no version that serves"
+            logger.error("%s version %d is refused (%s): %s", name, version, why, kept)
 
     def _hand_over(self, slot: ModuleSlot | None, champion: LoadedNetwork | None = None) -> None:
         """First run, in the inference thread between batches; then the swap, if there is a new champion."""

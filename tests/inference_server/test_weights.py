@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,28 @@ def test_a_device_that_is_not_there_is_named() -> None:
     assert pick_device("cpu") == CPU
     with pytest.raises(ValueError, match="expected auto, cpu or cuda:N"):
         pick_device("toaster")
+
+
+@pytest.mark.parametrize("damage", ["truncated weights", "no card", "card cut", "missing version", "pointer cut"])
+def test_a_start_on_a_damaged_champion_serves_the_version_before_it(weights: Weights, tmp_path: Path, damage: str) -> None:
+    for seed in (1, 2):
+        publish_dense(tmp_path, seed)
+    folder = tmp_path / "dense"
+    if damage == "truncated weights":
+        os.truncate(folder / "2" / "weights.safetensors", 100)
+    elif damage == "no card":
+        (folder / "2" / "card.json").unlink()
+    elif damage == "card cut":
+        os.truncate(folder / "2" / "card.json", 20)
+    else:
+        (folder / "champion").write_text("7" if damage == "missing version" else "²\0")
+    weights.start()
+    assert weights.looked.wait(PATIENCE)
+    assert weights.versions()["dense"] in (
+        (1,) if (folder / "2" / "card.json").exists() and "version" not in damage else (1, 2)
+    )
+    assert "dense" in weights.failures()
+    publish_dense(tmp_path, 3)
+    wait_until(lambda: weights.versions() == {"dense": 3})
+    assert weights.failures() == {}
+    weights.stop()

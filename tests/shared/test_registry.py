@@ -1,5 +1,11 @@
+import errno
+import json
+import os
+import shutil
+
 import pytest
 
+from shared.durable import is_disk_full
 from shared.registry import BrokenModel, ModelCard, Registry, UnknownModel, UnknownVersion
 
 CARD = ModelCard(name="dense", architecture="dense", parameters={"channels": 8})
@@ -79,3 +85,84 @@ def test_unknown_versions_are_named(registry):
     registry.publish("dense", b"1", CARD)
     with pytest.raises(UnknownVersion, match=r"no version 9; there are \[1\]"):
         registry.promote("dense", 9)
+
+
+def promoted(registry, count):
+    for n in range(count):
+        registry.publish("dense", bytes([n]), CARD)
+        registry.promote("dense", n + 1)
+        registry.record("dense", n + 1, {"action": "promoted"})
+
+
+def damage_weights(folder):
+    (folder / "3" / "weights.safetensors").write_bytes(b"")
+
+
+def damage_card(folder):
+    (folder / "3" / "card.json").write_text('{"name": "dense"')
+
+
+def damage_pointer(folder):
+    (folder / "champion").write_bytes(b"\xff\xfe")
+
+
+def remove_version(folder):
+    shutil.rmtree(folder / "3")
+
+
+@pytest.mark.parametrize("damage", [damage_weights, damage_card, damage_pointer, remove_version])
+def test_a_champion_that_cannot_be_followed_yields_to_the_one_before(registry, damage):
+    promoted(registry, 3)
+    registry.publish("dense", b"rejected", CARD)
+    assert registry.repair("dense") is None
+    damage(registry.root / "dense")
+    assert "dense" in registry.fault("dense")
+    version, reason = registry.repair("dense")
+    assert registry.champion("dense") == version == 2
+    assert registry.card("dense", 2).decisions[-1]["reason"] == reason
+    assert (registry.fault("dense"), registry.repair("dense")) == (None, None)
+
+
+def test_versions_that_were_promoted_once_come_before_newer_ones(registry):
+    promoted(registry, 3)
+    registry.publish("dense", b"rejected", CARD)
+    shutil.rmtree(registry.root / "dense" / "2")
+    assert list(registry.fallbacks("dense")) == [1, 4]
+    for version in (1, 3, 4):
+        registry.weights_path("dense", version).write_bytes(b"cut")
+    assert registry.repair("dense") is None
+
+
+@pytest.mark.parametrize("name", ["²", "01", "9" * 5000, "-1"])
+def test_odd_names_are_no_versions(registry, name):
+    registry.publish("dense", b"1", CARD)
+    (registry.root / "dense" / "champion").write_text(name)
+    assert registry.champion("dense") is None
+    if len(name) < 100:
+        (registry.root / "dense" / name).mkdir()
+        (registry.root / "dense" / name / "card.json").write_text("{}")
+    assert registry.versions("dense") == [1]
+    assert registry.publish("dense", b"2", CARD) == 2
+
+
+@pytest.mark.parametrize("outcomes", [{"total": "many"}, {"count": -1}, {"count": 1e400}])
+def test_a_card_whose_counts_are_none_cannot_be_read(registry, outcomes):
+    registry.publish("dense", b"1", CARD)
+    (registry.root / "dense" / "1" / "card.json").write_text(json.dumps({**CARD.model_dump(), "outcomes": outcomes}))
+    with pytest.raises(BrokenModel, match="a count"):
+        registry.card("dense", 1)
+
+
+def test_a_full_disk_leaves_nothing_half_written(registry, monkeypatch):
+    promoted(registry, 1)
+    before = sorted(path.name for path in (registry.root / "dense").rglob("*"))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for write in (lambda: registry.publish("dense", b"2", CARD), lambda: registry.record("dense", 1, {"action": "x"})):
+        with pytest.raises(OSError, match="No space") as raised:
+            write()
+        assert is_disk_full(raised.value)
+    assert sorted(path.name for path in (registry.root / "dense").rglob("*")) == before

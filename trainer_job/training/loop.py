@@ -54,8 +54,8 @@ def train(
     """Trains `network` in place. Every rank draws the same batches and works on its own slice.
 
     folder: where epochs are validated and saved, from which an interrupted run goes on; none: there is no validation, and the
-    last weights are kept. A step whose loss or gradient is not finite is skipped and counted. Raises Interrupted when `stopping`
-    turns true, and NotFinite when more than MAX_SKIPPED of the steps are skipped or the weights are not finite in the end.
+    last weights are kept. A step whose loss or gradient is not finite is skipped and counted. Raises Interrupted when
+    `stopping` turns true, and NotFinite when more than MAX_SKIPPED of the steps are skipped or weights are not finite then.
     """
     if ranks.world > 1 and task.one_process:
         raise ValueError(f"task {task.recipe.task} trains in one process: start it without torchrun")
