@@ -45,7 +45,7 @@ class Launcher:
         for child in self.children:
             if line := child.tend():
                 self.say(line)
-            if child.deaths >= START_TRIES and not child.ever_ready:
+            if child.crashes >= START_TRIES and not child.ever_ready:
                 tail = child.log_tail(TAIL_LINES)
                 raise StartFailed(f"{child.spec.name} does not get ready; the end of its log {child.log_path}:\n{tail}")
         running = [child for stage in self.stages[: self.started] for child in stage]

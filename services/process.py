@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 STEADY_SECONDS = 60.0
 """A child that ran this long before it died is restarted at once; one that dies sooner waits longer each time."""
 LOG_BYTES = 20 * 2**20
+KILLED = [-number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+"""Exit statuses of a process that somebody else ended."""
 _SET_PARENT_DEATH_SIGNAL = 1
 _PARENT = os.getpid()
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -54,7 +57,8 @@ class ManagedProcess:
     restart_at: float = 0.0
     pause: float = field(default=FIRST_PAUSE, repr=False)
     restarts: int = 0
-    deaths: int = 0
+    crashes: int = 0
+    """How often it ended by itself; what others killed has not failed."""
     log_begins: int = 0
     """Where in the log file the present process began to write."""
     was_ready: bool = False
@@ -125,7 +129,7 @@ class ManagedProcess:
         if status == 0 and self.spec.may_finish:
             self.finished = True
             return f"{self.spec.name} has finished"
-        self.deaths += 1
+        self.crashes += status not in KILLED
         self.signal_group(signal.SIGKILL)
         if time.monotonic() - self.started_at > STEADY_SECONDS:
             self.pause = FIRST_PAUSE
@@ -137,7 +141,8 @@ class ManagedProcess:
     def _limit_log(self) -> None:
         """Keep one older half: the child writes in append mode, so its file can be emptied under it."""
         if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES:
-            self.log_path.with_suffix(".log.1").write_bytes(self.log_path.read_bytes())
+            with suppress(OSError):  # on a full disk room matters more than an old log
+                shutil.copyfile(self.log_path, self.log_path.with_suffix(".log.1"))
             os.truncate(self.log_path, 0)
 
     def _prepare(self) -> None:

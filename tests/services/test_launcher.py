@@ -104,6 +104,33 @@ def test_a_child_that_never_gets_ready_ends_the_start_with_its_log(nursery: Nurs
         wait_until(tick_at_once)
 
 
+def test_kills_before_it_is_ready_do_not_end_the_start(nursery: Nursery) -> None:
+    gate: list[str] = []
+    child = nursery.child("slow", SLEEP, ready=lambda: bool(gate))
+    launcher = Launcher([[child]], [], print)
+
+    def lives() -> bool:
+        child.restart_at = min(child.restart_at, time.monotonic())
+        launcher.tick()
+        return child.alive
+
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):
+        wait_until(lives)
+        child.signal_group(number)
+        wait_until(lambda: not child.alive)
+    gate.append("open")
+    wait_until(lambda: lives() and launcher.all_ready)
+    assert (child.restarts, child.crashes) == (4, 0)
+
+
+def test_a_program_that_breaks_is_no_kill(nursery: Nursery) -> None:
+    child = nursery.child("broken", "import os; os.abort()", ready=lambda: False)
+    child.start()
+    wait_until(lambda: not child.alive)
+    assert "SIGABRT" in (child.tend() or "")
+    assert child.crashes == 1
+
+
 def test_finished_work_is_not_started_again(nursery: Nursery) -> None:
     child = nursery.child("worker", "pass", may_finish=True)
     launcher = Launcher([[child]], [], print)
@@ -134,6 +161,16 @@ def test_the_log_of_a_child_stays_bounded(nursery: Nursery, monkeypatch: pytest.
     child.tend()
     assert child.log_path.stat().st_size == 0
     assert child.log_path.with_suffix(".log.1").stat().st_size == 5001
+
+
+def test_a_full_disk_shortens_the_log_all_the_same(nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.process.LOG_BYTES", 1000)
+    child = nursery.child("chatty", "pass")
+    child.logs_dir.mkdir()
+    child.log_path.write_text("x" * 5000)
+    child.log_path.with_suffix(".log.1").symlink_to("/dev/full")
+    child.tend()
+    assert child.log_path.stat().st_size == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tell a child that its parent died")
