@@ -64,6 +64,9 @@ class LineDisplay:
             f"workers={len(status.workers)} attempts={attempts} success={success_text(status)} "
             f"champion={champions_text(status)} queue={queue_text(status)} dataset={status.stored} url={self.url}"
         )
+        for name, line in status.workers.items():
+            if line["trouble"]:
+                self.say(f"{name}: {line['trouble']}")
 
     def close(self) -> None:
         pass
@@ -122,6 +125,8 @@ def _state(child: ManagedProcess, line: dict[str, Any]) -> Text:
         return Text("down", style="bold red")
     if not child.was_ready:
         return Text("starting", style="yellow")
+    if line.get("trouble"):
+        return Text(line["trouble"], style="bold red")
     return Text(line.get("state", "running"), style="green")
 
 

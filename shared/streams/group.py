@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,15 +14,28 @@ MAX_BLOCK_MS = 5_000
 """Longest wait for an entry in one call."""
 
 
+def redacted(url: str) -> str:
+    """A queue's URL as it may be said and logged: without its password, wherever that stands."""
+    return re.sub(r"(?<=password=)[^&]*", "***", re.sub(r"^([a-z]+://)?.*@", r"\1***@", url))
+
+
 def connect(url: str) -> redis.Redis:
-    """A client whose socket time-out lies above every block used here (a shorter one breaks blocking reads)."""
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=MAX_BLOCK_MS / 1000 + 10,
-        socket_connect_timeout=5,
-        health_check_interval=30,
-        retry=Retry(ExponentialWithJitterBackoff(cap=1, base=0.05), retries=2),
-    )
+    """A client whose socket time-out lies above every block used here (a shorter one breaks blocking reads).
+
+    Raises ValueError for what is no URL of a queue.
+    """
+    try:
+        return redis.Redis.from_url(
+            url,
+            socket_timeout=MAX_BLOCK_MS / 1000 + 10,
+            socket_connect_timeout=5,
+            health_check_interval=30,
+            retry=Retry(ExponentialWithJitterBackoff(cap=1, base=0.05), retries=2),
+        )
+    except ValueError:  # its words may hold parts of the password
+        raise ValueError(
+            f"REDIS_URL {redacted(url)}: expected redis://[user:password@]host:port/db, rediss://… (TLS) or unix:///path"
+        ) from None
 
 
 class GroupStream:

@@ -64,7 +64,8 @@ class OutcomeStream(GroupStream):
 
     def sent(self) -> dict[str, int]:
         """Outcomes that each worker has had acknowledged by the queue, ever."""
-        return {name.decode(): int(count) for name, count in self.client.hgetall(f"{self.stream}:sent").items()}
+        rows = self.client.hgetall(f"{self.stream}:sent").items()
+        return {name.decode(errors="replace"): int(count) for name, count in rows if count.isdigit() and len(count) < 20}
 
     def read(self, consumer: str, count: int = 64, block_ms: int = 2_000) -> list[StreamEntry]:
         """New entries, waiting up to `block_ms` (at most MAX_BLOCK_MS) for the first."""

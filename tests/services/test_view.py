@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from services.view import LINE_SECONDS, LineDisplay, LiveDisplay, choose_display
 from shared.rates import rate_with_interval
 from shared.registry import ModelCard, Registry
 from shared.streams import OutcomeStream, WorkerStatusStore, connect
+from shared.streams.worker_status import StatusRow
 
 URL = "http://127.0.0.1:8123"
 
@@ -35,8 +37,9 @@ def outcome(number: int, success: bool, exploration: bool = False) -> Outcome:
     return Outcome(id=f"worker-1:{number}:0", meta=meta, images={"depth": depth})
 
 
-def status() -> Status:
-    workers = {"sim_worker-1-abc": {"attempts": 12, "successes": 9, "state": "working"}}
+def status(trouble: str = "") -> Status:
+    row = StatusRow(time=0.0, attempts=12, successes=9, state="working", trouble=trouble)
+    workers = {"sim_worker-1-abc": row.model_dump()}
     return Status(workers, sent=12, lag=3, stored=9, recent=rate_with_interval(8, 10), champions={"dense": 2})
 
 
@@ -83,6 +86,21 @@ def test_lines_for_a_log(children: list[ManagedProcess], capsys: pytest.CaptureF
     line = capsys.readouterr().out
     for expected in ("attempts=12", "80% [49%, 94%] of the last 10", "dense v2", "3 waiting", "dataset=9", URL):
         assert expected in line
+
+
+def test_what_holds_a_worker_up_is_shown(children: list[ManagedProcess], capsys: pytest.CaptureFixture[str]) -> None:
+    trouble = "disk full: no room for outcomes"
+    view = LineDisplay(URL)
+    view._shown_at -= LINE_SECONDS
+    view.show(children, status(trouble))
+    assert f"sim_worker-1-abc: {trouble}" in capsys.readouterr().out
+    screen = io.StringIO()
+    table = LiveDisplay(URL, Console(file=screen, force_terminal=True, width=120, color_system=None))
+    for child in children:
+        child.process, child.was_ready = MagicMock(poll=lambda: None), True
+    table.show(children, status(trouble))
+    table.close()
+    assert trouble in screen.getvalue()
 
 
 def test_table_on_a_terminal(children: list[ManagedProcess]) -> None:

@@ -1,11 +1,17 @@
+import json
+import time
+
 import numpy as np
 import pytest
 import redis
+from hypothesis import given
+from hypothesis import strategies as st
+from properties import examples
 from records import dead_letters, send
 
 from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome, SceneRequest
 from shared.outcome_codec import encode_outcome
-from shared.streams import OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
+from shared.streams import OutcomeStream, SceneRequestStream, WorkerStatusStore, connect, redacted
 
 
 def outcome(number: int = 0, **changes) -> Outcome:
@@ -124,3 +130,61 @@ def test_the_board_shows_who_reported_lately(client):
     board.report("w", {"attempts": 3})
     assert board.read()["w"]["attempts"] == 3
     assert board.read(max_age_seconds=-1) == {}
+
+
+NO_STATUS = [
+    b"", b"{}", b"null",
+    b"[" * 50_000, b"\xff\xfe", b'{"time": "soon"}', b'{"time": NaN}', b'{"time": 1e999}', b'{"time": 1e300}',
+    b'{"time": NOW, "attempts": "many"}', b'{"time": NOW, "attempts": -1}', b'{"time": NOW, "attempts": 1e400}',
+    b'{"time": NOW, "state": ["working"]}', b'{"time": NOW, "state": "' + b"x" * 10**6 + b'"}',
+]  # fmt: skip
+
+
+def test_what_is_no_status_is_left_out_and_forgotten_at_the_next_start(client):
+    WorkerStatusStore(client).report("good", {"attempts": 3, "state": "work\x1b[31ming"})
+    for number, text in enumerate(NO_STATUS):
+        client.hset("grasp:workers", f"evil{number}".encode() + b"\xff", text.replace(b"NOW", str(time.time()).encode()))
+    rows = WorkerStatusStore(client).read()
+    assert list(rows) == ["good"]
+    assert (rows["good"]["attempts"], rows["good"]["successes"], rows["good"]["state"]) == (3, 0, "work?[31ming")
+    WorkerStatusStore(client).report("new", {})
+    assert sorted(client.hkeys("grasp:workers")) == [b"good", b"new"]
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+ROWS = st.dictionaries(st.sampled_from(["time", "attempts", "successes", "state", "trouble", "asks", "x"]), JSON_VALUES)
+
+
+@examples(100)
+@given(row=ROWS.map(json.dumps).map(str.encode) | st.binary())
+def test_a_row_has_the_fields_that_are_shown_or_is_not_there(queue_server, row):
+    with connect(queue_server.url) as client:
+        client.delete("grasp:workers")
+        client.hset("grasp:workers", "some", row.replace(b'"x"', f'"time": {time.time()}, "x"'.encode()))
+        for shown in WorkerStatusStore(client).read().values():
+            assert shown["successes"] + shown["attempts"] >= 0
+            assert f"{shown['state']}{shown['trouble']}".isprintable()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("rediss://worker:s3cret@queue:6380/1?ssl_ca_certs=/ca.pem", "rediss://***@queue:6380/1?ssl_ca_certs=/ca.pem"),
+        ("redis://:s3/cr@et://@queue", "redis://***@queue"),
+        ("unix:///data/queue.sock?db=1&password=s3cret&x=1", "unix:///data/queue.sock?db=1&password=***&x=1"),
+        ("s3cret@queue", "***@queue"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url, shown):
+    assert redacted(url) == shown
+
+
+def test_a_url_that_is_none_is_refused_without_its_password():
+    with pytest.raises(ValueError, match=r"redis://\*\*\*@queue:port: expected") as refused:
+        connect("redis://:s3cret@queue:port")
+    assert refused.value.__suppress_context__
+    assert "s3cret" not in str(refused.value)
