@@ -25,8 +25,8 @@ class DataLock:
 
     def acquire(self, patience_seconds: float = 10.0) -> None:
         """Take the lock, waiting for processes of a killed launcher to end. Raises DataFolderInUse."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + patience_seconds
         while not self._try():
             holder = os.pread(self.descriptor, 1024, 0).decode(errors="replace").strip()

@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,7 +28,9 @@ from services.launcher import Launcher, StartFailed
 from services.process import ManagedProcess, ProcessSpec
 from services.status import StatusReader
 from services.view import StatusDisplay, choose_display
+from shared.durable import keep_private
 from shared.settings import LocalSettings, ServerSettings, TrainerSettings, WorkerSettings
+from shared.streams import redacted
 
 STATUS_SECONDS = 1.0
 # Patience while stopping; the services' own drain times lie below.
@@ -63,12 +66,12 @@ class Loop:
     def __init__(self, settings: LocalSettings, lock: DataLock):
         self.settings, self.lock = settings, lock
         self.data = settings.data_dir
-        self.reserved = [queue.ReservedPort(), queue.ReservedPort()]  # kept while this lives
-        own_port, self.queue_port = (port.number for port in self.reserved)
-        self.port = settings.port or own_port
+        self.reserved = queue.ReservedPort()  # kept while this lives
+        self.port = settings.port or self.reserved.number
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-        self.redis_url = settings.redis_url or f"redis://127.0.0.1:{self.queue_port}/0"
+        self.queue = None if settings.redis_url else queue.EmbeddedQueue(self.data / "queue")
+        self.redis_url = self.queue.url if self.queue else str(settings.redis_url)
         self.cores = os.cpu_count() or 1
 
     def environment(self, threads: int, **more: str) -> dict[str, str]:
@@ -82,10 +85,10 @@ class Loop:
         return self.data / "models"
 
     def queue_children(self) -> list[ManagedProcess]:
-        if self.settings.redis_url:
+        if self.queue is None:
             return []
-        command = queue.server_command(self.queue_port, self.data / "queue")
-        return [self._child("queue", command, 1, lambda: queue.answers(self.redis_url), death_signal=signal.SIGTERM)]
+        ready = partial(queue.answers, self.redis_url)
+        return [self._child("queue", self.queue.command(), 1, ready, death_signal=signal.SIGTERM)]
 
     def server(self) -> ManagedProcess:
         threads = max(1, self.cores // 2)
@@ -150,12 +153,15 @@ def build(loop: Loop, view: StatusDisplay) -> Launcher:
 
 def run(settings: LocalSettings) -> None:
     """Run until a signal asks to stop. Raises DataFolderInUse, PortInUse or QueueError when it cannot start."""
+    keep_private(settings.data_dir)
     lock = DataLock(settings.data_dir)
     lock.acquire()
     loop = Loop(settings, lock)
     check_port(settings.host, loop.port)
     if settings.redis_url and not queue.answers(settings.redis_url):
-        raise queue.QueueError(f"no queue answers at {settings.redis_url}: start it, or unset REDIS_URL to have one started")
+        raise queue.QueueError(
+            f"no queue answers at {redacted(settings.redis_url)}: start it, or unset REDIS_URL to have one started"
+        )
     lock.describe(f"serving at {loop.url}")
     view = choose_display(loop.url)
     launcher = build(loop, view)
@@ -169,7 +175,8 @@ def run(settings: LocalSettings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, ask_to_stop)
     view.say(
-        f"server at {loop.url}, queue at {loop.redis_url}, data in {settings.data_dir}, logs in {settings.data_dir / 'logs'}"
+        f"server at {loop.url}, queue at {redacted(loop.redis_url)}, data in {settings.data_dir}, logs in "
+        f"{settings.data_dir / 'logs'}"
     )
     try:
         follow(launcher, loop, view)
@@ -184,16 +191,22 @@ def run(settings: LocalSettings) -> None:
 def follow(launcher: Launcher, loop: Loop, view: StatusDisplay) -> None:
     """Keep the children alive and show how they do."""
     reader = StatusReader(loop.redis_url, loop.models_dir, loop.data / "shards")
-    shown_at, announced = 0.0, False
+    shown_at, announced, unseen = 0.0, False, ""
 
     def look() -> None:
-        nonlocal shown_at, announced
+        nonlocal shown_at, announced, unseen
         if launcher.all_ready and not announced:
             announced = True
             view.say(f"ready: POST a depth image to {loop.url}/predict_grasp (Ctrl-C stops)")
         if time.monotonic() - shown_at >= STATUS_SECONDS:
             shown_at = time.monotonic()
-            view.show(launcher.children, reader.read())
+            try:
+                view.show(launcher.children, reader.read())
+                unseen = ""
+            except Exception as error:  # whatever lies in queue, registry or shards must not end those who work
+                said, unseen = unseen, f"the status cannot be shown: {type(error).__name__}: {error}"
+                if said != unseen:
+                    view.say(unseen)
 
     launcher.run(look)
 
@@ -201,7 +214,7 @@ def follow(launcher: Launcher, loop: Loop, view: StatusDisplay) -> None:
 def main() -> int:
     try:
         run(CliApp.run(RunSettings))
-    except (DataFolderInUse, PortInUse, queue.QueueError, StartFailed) as error:
+    except (DataFolderInUse, PortInUse, queue.QueueError, StartFailed, OSError) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1
     except ValidationError as error:

@@ -1,15 +1,22 @@
-"""The embedded queue: a Redis-compatible server as a plain child process on 127.0.0.1."""
+"""The embedded queue: a Redis-compatible server as a plain child process, behind a socket that only this user can reach."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sys
+import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
 import redis
 
+from shared.durable import private_folder
+
 CONFIG = Path(__file__).with_name("queue.conf")
+SOCKET_BYTES = 100
+"""Longest path of a socket: Linux takes 107 bytes, macOS 103."""
 SERVERS_ON_PATH = ("valkey-server", "redis-server")
 
 
@@ -37,10 +44,27 @@ def _bundled_binary() -> str:
     return str(get_binary_path())
 
 
-def server_command(port: int, folder: Path) -> list[str]:
-    """Command line of the server that keeps its append-only file in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return [server_binary(), str(CONFIG), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder.resolve())]
+class EmbeddedQueue:
+    """What to start, and where it answers. It listens on no port: whoever may enter its folder may use it, nobody else.
+
+    folder: holds the append-only file and the socket, and is made this user's alone. Raises PermissionError where it is not.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = private_folder(folder.absolute())
+        self.socket = self.folder / "queue.sock"
+        if len(os.fsencode(self.socket)) > SOCKET_BYTES:  # then in a folder of its own with a short path
+            self._short = tempfile.TemporaryDirectory(prefix="grasploop-queue-")
+            self.socket = Path(self._short.name) / "queue.sock"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{quote(str(self.socket))}"
+
+    def command(self) -> list[str]:
+        """Command line of the server."""
+        listen = ["--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"]
+        return [server_binary(), str(CONFIG), *listen, "--dir", str(self.folder)]
 
 
 class ReservedPort:
@@ -67,5 +91,5 @@ def answers(url: str) -> bool:
     try:
         with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
             return bool(client.ping())
-    except redis.RedisError:
+    except (redis.RedisError, ValueError):
         return False

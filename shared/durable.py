@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,22 @@ def unfinished_folder(folder: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def private_folder(path: Path) -> Path:
+    """Makes a folder that only this user may enter, or takes one that is there; returns it.
+
+    Raises PermissionError where others own it, could write into it, or put a link in its place: what it holds may be theirs.
+    """
+    path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise PermissionError(
+            f"{path}: expected a folder of user {os.geteuid()} that nobody else may write into, found "
+            f"{stat.filemode(found.st_mode)} of user {found.st_uid}; remove it or choose another"
+        )
+    path.chmod(PRIVATE_FOLDER)
+    return path
 
 
 def sync_folder(folder: Path) -> None:

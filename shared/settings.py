@@ -28,7 +28,9 @@ class ServiceSettings(BaseSettings):
     )
 
     redis_url: str | None = Field(
-        None, description="redis://host:port/db of the queue of outcomes and scene requests; none: run without a queue"
+        None,
+        description="queue of outcomes and scene requests: redis://[user:password@]host:port/db, rediss:// (TLS) or "
+        "unix:///path; none: run without a queue",
     )
     models_dir: Path = Field(Path("data/models"), description="model registry: <name>/<version>/ and the champion pointer")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level that is logged")

@@ -24,7 +24,7 @@ from grasp_client.observation import Observation
 from shared import logs
 from shared.outcome_codec import decode_outcome
 from shared.settings import WorkerSettings
-from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
+from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerStatusStore, connect, redacted
 from sim_worker.command_line import settings_of
 from sim_worker.worker.outbox import Outbox, OutboxEntry
 from sim_worker.worker.publisher import Deliver, DeliveryRefused, OutboxPublisher
@@ -94,7 +94,8 @@ def main(settings: WorkerSettings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     name = boot_name(settings.worker_id)
-    logger.info("worker %s starts", name, extra={"server": settings.server_url, "queue": settings.redis_url or "none"})
+    where = {"server": settings.server_url, "queue": redacted(settings.redis_url or "none")}
+    logger.info("worker %s starts", name, extra=where)
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     client = GraspClient(settings.server_url, api_key=api_key, deadline=PLAN_SECONDS)
     queue = connect(settings.redis_url) if settings.redis_url else None

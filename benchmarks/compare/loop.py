@@ -28,7 +28,7 @@ def attempts_per_second(tree: Tree, seconds: float, workers: int) -> float:
         folder = Path(name)
         settings = {"port": 0, "workers": workers, "data_dir": folder / "data", "seed": 0, "device": "cpu"}
         with python(tree, ["-m", "services.local"], folder, **settings, outcomes_per_round=NEVER) as loop:
-            url = loop.wait_for(lambda: re.search(r"redis://[^\s,]+", loop.said()), FIRST_SECONDS)[0]  # type: ignore[index]
+            url = loop.wait_for(lambda: re.search(r"(redis|unix)://[^\s,]+", loop.said()), FIRST_SECONDS)[0]  # type: ignore[index]
             with redis.Redis.from_url(url) as client:
                 begun = loop.wait_for(lambda: _added(client), FIRST_SECONDS)
                 started = time.monotonic()

@@ -75,18 +75,17 @@ def request_moves(tree: Tree, folder: Path) -> dict[str, dict[str, Any]]:
 
 def outcome_records(tree: Tree, folder: Path) -> list[dict[str, str]]:
     """What was done to the record of one outcome until its shard was in place, in order: {"what", "by", "where"}."""
-    data, port, probe = folder / "data", free_port(), PROBES / "record_probe.py"
+    data, embedded, probe = folder / "data", queue.EmbeddedQueue(folder / "queue"), PROBES / "record_probe.py"
     seen = {module: folder / f"{module}-seen.jsonl" for module in ("sim_worker", "trainer_job")}
-    url = f"redis://127.0.0.1:{port}/0"
-    common = {"redis_url": url, "data_dir": data, "models_dir": data / "models", "seed": 0}
+    common = {"redis_url": embedded.url, "data_dir": data, "models_dir": data / "models", "seed": 0}
     work = {"spool_dir": data / "spool", "attempts": 1, "planner": "antipodal"}
     train = {"shard_outcomes": 1, "outstanding_requests": 0, "outcomes_per_round": NEVER}
 
     def probed(module: str, **settings: object) -> AbstractContextManager[Program]:
         return python(tree, [probe, module, seen[module]], folder, **common, **settings)
 
-    with program(queue.server_command(port, folder / "queue"), folder) as server:
-        server.wait_for(lambda: queue.answers(url), SECONDS)
+    with program(embedded.command(), folder) as server:
+        server.wait_for(lambda: queue.answers(embedded.url), SECONDS)
         with serving(tree) as planner, probed("sim_worker", server_url=planner.url, **work) as worker:
             worker.wait(SECONDS)
         with probed("trainer_job", **train) as trainer:

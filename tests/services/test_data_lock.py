@@ -23,6 +23,14 @@ def test_a_second_launcher_is_told_who_is_there(tmp_path: Path) -> None:
     second.release()
 
 
+def test_a_new_data_folder_is_its_users_alone(tmp_path: Path) -> None:
+    lock = DataLock(tmp_path / "data")
+    lock.acquire()
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+    assert lock.path.stat().st_mode & 0o777 == 0o600
+    lock.release()
+
+
 def test_a_left_over_child_keeps_the_lock(tmp_path: Path) -> None:
     lock = DataLock(tmp_path)
     lock.acquire()

@@ -5,14 +5,21 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+import redis
 from commands import run_module
+from waiting import PATIENCE, wait_until
 
 from services.data_lock import DataLock
-from services.local import Loop
+from services.launcher import Launcher
+from services.local import Loop, follow
+from services.process import ManagedProcess
+from services.status import Status
 from shared.settings import LocalSettings
+from shared.streams import WorkerStatusStore
 
 
 def settings(tmp_path: Path, **more: object) -> LocalSettings:
@@ -43,6 +50,51 @@ def test_a_named_queue_is_used_instead_of_an_own_one(tmp_path: Path) -> None:
     made = loop(tmp_path, redis_url="redis://elsewhere:6379/0")
     assert made.queue_children() == []
     assert made.trainer().spec.environment["REDIS_URL"] == "redis://elsewhere:6379/0"
+
+
+def test_the_queues_password_is_said_nowhere(tmp_path: Path) -> None:
+    found = run_local(tmp_path, PORT="0", REDIS_URL="redis://loop:s3cret@127.0.0.1:1/0")
+    assert "no queue answers at redis://***@127.0.0.1:1/0" in found.stderr
+    assert "s3cret" not in found.stdout + found.stderr
+
+
+class Screen:
+    """A display that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.shown: list[Status] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def show(self, children: list[ManagedProcess], status: Status) -> None:
+        self.shown.append(status)
+
+    def close(self) -> None:
+        pass
+
+
+def test_nothing_on_the_boards_ends_the_launcher(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.local.STATUS_SECONDS", 0.0)
+    made, screen = loop(tmp_path, redis_url=redis_url), Screen()
+    with redis.Redis.from_url(redis_url) as client:
+        for key in ("grasp:workers", "grasp:trainers", "grasp:outcomes:sent"):
+            client.hset(key, mapping={b"evil\xff": "{}", "worse": "[" * 100_000, "worst": "9" * 10_000})
+        WorkerStatusStore(client).report("good", {"attempts": 7})
+    launcher = Launcher([], [], screen.say)
+    thread = threading.Thread(target=follow, args=(launcher, made, screen))
+    thread.start()
+    wait_until(lambda: screen.shown)
+    assert [list(status.workers) for status in screen.shown[:1]] == [["good"]]
+    monkeypatch.setattr("services.status.StatusReader.read", lambda self: 1 / 0)
+    wait_until(lambda: len(screen.lines) > 1)
+    monkeypatch.undo()
+    shown = len(screen.shown)
+    wait_until(lambda: len(screen.shown) > shown)
+    launcher.stopping = True
+    thread.join(PATIENCE)
+    assert screen.lines[1:] == ["the status cannot be shown: ZeroDivisionError: division by zero"]
 
 
 def test_workers_get_a_key_that_the_server_accepts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
