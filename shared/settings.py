@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-_SECRETS = "/run/secrets"
+_SECRETS = [folder for folder in ("/run/secrets", "/run/queue") if os.path.isdir(folder)]
+"""Files named as settings: what an orchestrator mounts, and the URL that the containers' queue made for this service."""
 
 
 class ServiceSettings(BaseSettings):
@@ -19,7 +20,7 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(
         env_file=".env",
         extra="ignore",
-        secrets_dir=_SECRETS if os.path.isdir(_SECRETS) else None,
+        secrets_dir=_SECRETS or None,
         protected_namespaces=(),
         cli_kebab_case=True,
         cli_implicit_flags=True,

@@ -74,7 +74,7 @@ class Stack:
 
     def sent(self) -> dict[str, int]:
         """Outcomes that the queue has accepted, by worker."""
-        _, text = self.inside("redis", "redis-cli", "--json", "hgetall", "grasp:outcomes:sent")
+        _, text = self.inside("redis", "queue", "cli", "--json", "hgetall", "grasp:outcomes:sent")
         return {name: int(count) for name, count in json.loads(text).items()}
 
     def stored(self) -> tuple[int, int]:
@@ -127,6 +127,19 @@ def test_the_host_sees_one_port_on_loopback(stack: Stack) -> None:
         for binding in bindings or []
     ]
     assert published == ["127.0.0.1"]
+
+
+def test_the_queue_answers_services_alone_and_each_only_what_is_its_own(stack: Stack) -> None:
+    ping = "import redis; redis.Redis('redis').ping()"
+    for service in ("inference_server", "sim_worker", "trainer_job"):
+        status, said = stack.inside(service, "python", "-c", ping)
+        assert status != 0
+        assert "AuthenticationError" in said
+        status, url = stack.inside(service, "cat", "/run/queue/redis_url")
+        assert url.startswith(f"redis://{service}:")
+        assert url not in stack.story()
+    push = "import redis; redis.Redis.from_url(open('/run/queue/redis_url').read()).rpush('grasp:registry', '')"
+    assert "NoPermissionError" in stack.inside("sim_worker", "python", "-c", push)[1]
 
 
 def test_a_depth_image_gets_grasps(stack: Stack) -> None:

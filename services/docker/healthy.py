@@ -21,16 +21,18 @@ def inference_server() -> bool:
 
 
 def sim_worker() -> bool:
+    from shared.settings import ServiceSettings
     from shared.streams import WorkerStatusStore, connect
 
-    board = WorkerStatusStore(connect(os.environ["REDIS_URL"])).read(max_age_seconds=SILENCE_SECONDS)
+    board = WorkerStatusStore(connect(ServiceSettings().redis_url or "")).read(max_age_seconds=SILENCE_SECONDS)
     return any(name.startswith(socket.gethostname()) for name in board)
 
 
 def trainer_job() -> bool:
+    from shared.settings import ServiceSettings
     from shared.streams import OutcomeStream, connect
 
-    outcomes = OutcomeStream(connect(os.environ["REDIS_URL"]))
+    outcomes = OutcomeStream(connect(ServiceSettings().redis_url or ""))
     consumers = outcomes.client.xinfo_consumers(outcomes.stream, outcomes.group)
     return any(consumer["idle"] < SILENCE_SECONDS * 1000 for consumer in consumers)
 

@@ -1,0 +1,155 @@
+"""The queue of the containers: each service has a user of its own, who may do what that service does and no more."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from records import send
+from redis.exceptions import NoPermissionError
+from test_view import outcome
+from waiting import wait_until
+
+from grasp_client.contract import SceneRequest
+from services.queue import ReservedPort, server_binary
+from shared.registry import Registry
+from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
+from trainer_job.promotion.registry_commands import COMMANDS, apply_commands
+
+SCRIPT = Path(__file__).parents[2] / "services" / "docker" / "queue.sh"
+SERVICES = ("inference_server", "sim_worker", "trainer_job")
+Connect = Callable[[str], redis.Redis]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("queue")
+    for name in ("data", "bin", *(f"access/{service}" for service in SERVICES)):
+        (folder / name).mkdir(parents=True)
+    (folder / "bin" / "redis-server").symlink_to(server_binary())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def port(folder: Path) -> Iterator[int]:
+    """Of a queue that was started, killed and started again: who has a password keeps it."""
+    reserved = ReservedPort()
+    where = {"QUEUE_DIR": str(folder / "data"), "ACCESS_DIR": str(folder / "access")}
+    environment = {**os.environ, **where, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    command = ["sh", str(SCRIPT), "--port", str(reserved.number), "--bind", "127.0.0.1"]
+    given: list[str] = []
+    for _ in range(2):
+        with open(folder / "log", "ab") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        wait_until(lambda: b"Ready to accept" in (folder / "log").read_bytes(), (folder / "log").read_text)
+        given.append((folder / "access" / "sim_worker" / "redis_url").read_text())
+        if len(given) == 1:
+            process.kill()
+            process.wait()
+            (folder / "log").unlink()
+    assert given[0] == given[1]
+    yield reserved.number
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def login(folder: Path, port: int) -> Iterator[Connect]:
+    """Connects as a service does: with the URL that lies in its volume."""
+    clients: list[redis.Redis] = []
+
+    def as_user(service: str) -> redis.Redis:
+        url = (folder / "access" / service / "redis_url").read_text()
+        assert url.endswith("@redis:6379/0")
+        clients.append(connect(url.replace("redis:6379", f"127.0.0.1:{port}")))
+        return clients[-1]
+
+    password = (folder / "data" / "operator.password").read_text()
+    with redis.Redis(port=port, username="operator", password=password) as operator:
+        operator.flushall()
+    yield as_user
+    for client in clients:
+        client.close()
+
+
+def test_passwords_are_random_and_nobody_else_reads_them(folder: Path, port: int) -> None:
+    files = [*(folder / "data").glob("*.password"), *(folder / "access").rglob("redis_url"), folder / "data" / "users.conf"]
+    assert len(files) == 4 + 3 + 1
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in files)
+    passwords = {path.read_text() for path in files if path.suffix == ".password"}
+    assert len(passwords) == 4
+    assert {len(each) for each in passwords} == {64}
+    assert not any(each in (folder / "data" / "users.conf").read_text() for each in passwords)
+
+
+def test_without_a_password_nothing_is_answered(port: int) -> None:
+    for user, password in ((None, None), ("default", ""), ("sim_worker", "guessed")):
+        client = redis.Redis(port=port, username=user, password=password)
+        with client, pytest.raises((redis.AuthenticationError, NoPermissionError)):
+            client.ping()
+
+
+def test_every_service_can_do_its_work(login: Connect, tmp_path: Path) -> None:
+    server, worker, trainer = (login(name) for name in SERVICES)
+    # The trainer asks, a worker takes, executes and reports.
+    WorkerStatusStore(trainer, TRAINERS).report("trainer", {"asks": True})
+    SceneRequestStream(trainer).issue(SceneRequest(id="first", seed=1))
+    assert WorkerStatusStore(worker, TRAINERS).read()["trainer"]["asks"] is True
+    WorkerStatusStore(worker).report("w", {"attempts": 1})
+    requests = SceneRequestStream(worker)
+    assert requests.claim("w", 10_000) is None
+    key, request = requests.take("w", 100) or ("", None)
+    assert request is not None
+    send(OutcomeStream(worker), outcome(1, success=True), worker="w", sequence=1)
+    requests.done(key)
+    # A robot's report and an administrator's command come through the server, which also looks at the boards.
+    send(OutcomeStream(server), outcome(2, success=False))
+    server.rpush(COMMANDS, '{"action": "rollback", "name": "dense"}')
+    assert WorkerStatusStore(server).read()["w"]["attempts"] == 1
+    assert WorkerStatusStore(server, TRAINERS).read()
+    # The trainer takes all of it, and tidies up.
+    stream = OutcomeStream(trainer)
+    entries = stream.read("trainer", block_ms=100)
+    assert [entry.outcome.id for entry in entries if entry.outcome] == ["worker-1:1:0", "worker-1:2:0"]
+    stream.dead_letter(entries[0], "to see that it may")
+    stream.ack([entries[1].key])
+    assert (stream.trim(), stream.pending(), stream.lag(), stream.sent()) == (2, 0, 0, {"w": 1})
+    assert stream.deliveries() == {}
+    assert stream.claim("trainer", 0) == []
+    assert SceneRequestStream(trainer).outstanding() == 0
+    assert trainer.xinfo_consumers(stream.stream, stream.group)
+    apply_commands(trainer, Registry(tmp_path))
+    assert trainer.llen(COMMANDS) == 0
+
+
+FORBIDDEN = {
+    "inference_server": [
+        "XRANGE grasp:outcomes - +", "XTRIM grasp:outcomes MAXLEN 0", "DEL grasp:outcomes", "XADD grasp:tickets * ticket {}",
+        "LRANGE grasp:registry 0 -1", "LPOP grasp:registry", "HSET grasp:workers evil {}", "GET other",
+    ],
+    "sim_worker": [
+        "RPUSH grasp:registry {}", "XADD grasp:tickets * ticket {}", "XRANGE grasp:outcomes - +",
+        "XTRIM grasp:outcomes MAXLEN 0", "HSET grasp:trainers trainer {}", "DEL grasp:tickets",
+        "XGROUP DESTROY grasp:tickets workers",
+    ],
+    "trainer_job": ["EVAL return 0", "SET other 1"],
+}  # fmt: skip
+FORBIDDEN_TO_ALL = ["FLUSHALL", "CONFIG GET *", "ACL LIST", "KEYS *", "SHUTDOWN", "CLIENT LIST", "MONITOR", "SAVE"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_service_can_do_more(login: Connect, service: str) -> None:
+    for command in [*FORBIDDEN[service], *FORBIDDEN_TO_ALL]:
+        with pytest.raises(NoPermissionError):
+            login(service).execute_command(*command.split())
+
+
+def test_a_script_gets_nobody_past_his_rights(login: Connect) -> None:
+    worker = login("sim_worker")
+    for body in ("return redis.call('RPUSH', 'grasp:registry', 'x')", "return redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)"):
+        with pytest.raises(redis.RedisError, match="permissions"):
+            worker.register_script(body)(keys=["grasp:outcomes"])
