@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from grasp_client.imaging.limits import ImageError, ImageLimits
+from grasp_client.imaging.structure import check_jpeg, check_png
 
 Container = Literal["png", "jpeg", "npy"]
 
@@ -120,7 +121,11 @@ def _npy_view(data: bytes, shape: tuple[int, ...], fortran: bool, dtype: np.dtyp
 
 
 def open_picture(data: bytes, container: Container, limits: ImageLimits) -> Image.Image:
-    """A PNG or JPEG of which only the header has been read. Raises ImageError 400 for a broken header, 413 by `limits`."""
+    """A PNG or JPEG of which only the header has been read.
+
+    Raises ImageError 400 for a broken header, 413 by `limits` or for a file of more pieces than an image needs.
+    """
+    (check_png if container == "png" else check_jpeg)(data)
     # The plugin classes and not Image.open: no other format is tried, and our limits stand in for Pillow's bomb warning.
     plugin = PngImagePlugin.PngImageFile if container == "png" else JpegImagePlugin.JpegImageFile
     try:
