@@ -28,6 +28,10 @@ CLIENT_CLOSED_REQUEST = 499
 
 RETRY_SECONDS = 2
 """When to come back to a server that has no model yet."""
+MOST_PROBLEMS = 10
+"""Wrong fields that a reply names: to look for the name that was meant takes a millisecond for each."""
+MOST_CHARACTERS = 200
+"""Of a path to a wrong field, whose names the sender chooses."""
 
 
 class ServerError(Exception):
@@ -39,14 +43,19 @@ class ServerError(Exception):
 
 
 def invalid_fields(where: str, error: ValidationError, kind: type[BaseModel]) -> ServerError:
-    """422 that names each wrong field of `where` (`request`, `outcome`, ...), which was validated as `kind`."""
+    """422 that names the first wrong fields of `where` (`request`, `outcome`, ...), which was validated as `kind`."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
     problems = [
-        {"field": ".".join(str(part) for part in (where, *item["loc"])), "message": _said(item, kind), "type": item["type"]}
-        for item in error.errors(include_url=False, include_context=False, include_input=False)
+        {"field": _short(".".join(map(str, (where, *item["loc"])))), "message": _said(item, kind), "type": item["type"]}
+        for item in found[:MOST_PROBLEMS]
     ]
     first = problems[0]
-    more = f" (and {len(problems) - 1} more, see detail)" if len(problems) > 1 else ""
+    more = f" (and {len(found) - 1} more, see detail)" if len(found) > 1 else ""
     return ServerError(422, "invalid_field", f"{first['field']}: {first['message']}{more}", detail=problems)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}..."
 
 
 def _said(problem: ErrorDetails, kind: type[BaseModel]) -> str:

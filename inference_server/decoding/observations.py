@@ -31,6 +31,10 @@ RAW = "application/octet-stream"
 MULTIPART = "multipart/form-data"
 QUICK_BYTES = 2**21
 """Raw depth up to this size, 1024 x 1024 as uint16, is read in about half a millisecond."""
+QUICK_OPTIONS = 4096
+"""Options up to this size are read in less than that, right or wrong."""
+OPTIONS_BYTES = 2**16
+"""Most options of a request: 64 failed grasps with two poses each are 45 KB."""
 Options = TypeVar("Options", bound=BaseModel)
 Decoded = TypeVar("Decoded")
 
@@ -41,8 +45,13 @@ async def decode_item(request: AdmittedRequest) -> PlanItem:
     Raises ServerError or ImageError with the contract's statuses.
     """
     received = request.received
-    quick = len(received.body) <= QUICK_BYTES and received.headers.get("content-type", "").startswith(RAW)
-    return await decode(request, _read_item, received.body, received.headers, received.query, quick=quick)
+    headers = received.headers
+    quick = (
+        len(received.body) <= QUICK_BYTES
+        and headers.get("content-type", "").startswith(RAW)
+        and len(headers.get(OPTIONS_HEADER, "")) <= QUICK_OPTIONS
+    )
+    return await decode(request, _read_item, received.body, headers, received.query, quick=quick)
 
 
 async def decode(request: AdmittedRequest, function: Callable[..., Decoded], *arguments: Any, quick: bool = False) -> Decoded:
@@ -68,7 +77,12 @@ def _read_item(body: bytes, headers: Mapping[str, str], query: Mapping[str, str]
 
 
 def read_with_options(
-    body: bytes, headers: Mapping[str, str], query: Mapping[str, str], kind: type[Options], limits: ImageLimits
+    body: bytes,
+    headers: Mapping[str, str],
+    query: Mapping[str, str],
+    kind: type[Options],
+    limits: ImageLimits,
+    options_bytes: int = OPTIONS_BYTES,
 ) -> tuple[Observation, Options]:
     """The observation of a body and its options, a model that has `depth_scale`; not yet checked."""
     content_type = headers.get("content-type", "")
@@ -76,7 +90,7 @@ def read_with_options(
     if media_type == MULTIPART:
         _only_here(query, headers, query_allowed=False, header_allowed=False)
         parts = parts_of(body, content_type)
-        options = parse_options(_text(parts.pop("request", None)), kind)
+        options = parse_options(_text(parts.pop("request", None)), kind, most_bytes=options_bytes)
         return observation_of(parts, _scale(options), limits), options
     if not body:
         raise ServerError(400, "empty_body", "the body is empty: send an image (see /docs for the three ways)")
@@ -90,12 +104,22 @@ def read_with_options(
     return (Observation(depth=image) if name == "depth" else Observation(rgb=image)), options
 
 
-def parse_options(text: str | bytes | None, kind: type[Options]) -> Options:
-    """Options from JSON; all defaults when there is none. Raises ServerError 422 that names the wrong fields."""
+def parse_options(
+    text: str | bytes | None, kind: type[Options], where: str = "request", most_bytes: int = OPTIONS_BYTES
+) -> Options:
+    """Options from JSON; all defaults when there is none. Raises ServerError 413, or 422 that names the wrong fields."""
+    check_size(text or b"", most_bytes, where)
     try:
         return kind.model_validate_json(text or b"{}")
     except ValidationError as error:
-        raise invalid_fields("request", error, kind) from None
+        raise invalid_fields(where, error, kind) from None
+
+
+def check_size(text: str | bytes, most_bytes: int, what: str) -> None:
+    """Raises ServerError 413 for JSON so long that to parse it would cost more than what is asked for."""
+    if len(text) > most_bytes:
+        message = f"{what}: {len(text)} bytes, at most {most_bytes} are read; images and tensors go as binary data, see /docs"
+        raise ServerError(413, "json_too_large", message)
 
 
 def observation_of(parts: Mapping[str, Part], depth_scale: float, limits: ImageLimits) -> Observation:

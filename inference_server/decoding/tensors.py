@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.imaging import ImageLimits, metres_of
 from grasp_client.observation import Observation
+from inference_server.decoding.observations import OPTIONS_BYTES, check_size, parse_options
 from inference_server.errors import ServerError, invalid_fields
 
+NUMBERS_BYTES = 8 * 2**20
+"""Most JSON with numbers: 640 x 480 float32 with all their digits are 6 MB."""
+_PIECE_BYTES = 2**16
+"""So much text becomes numbers at a time, which takes a millisecond; other threads may run in between."""
 LENGTH_HEADER = "inference-header-content-length"
 DTYPES = {"BOOL": np.dtype(bool), "UINT8": np.dtype("u1"), "UINT16": np.dtype("<u2"), "FP32": np.dtype("<f4")}
 INPUTS: tuple[dict[str, Any], ...] = (
@@ -34,13 +40,16 @@ class _Protocol(BaseModel):
 
 
 class InferInput(_Protocol):
-    """`data`: flat or nested numbers; without it `parameters.binary_data_size` bytes follow the JSON."""
+    """`data`: flat or nested numbers; without it `parameters.binary_data_size` bytes follow the JSON.
+
+    Within the server `data` counts which of the body's arrays of numbers it was: they are read apart from the JSON.
+    """
 
     name: Literal["depth", "rgb", "segmask"]
     shape: list[int] = Field(min_length=2, max_length=4)
     datatype: Literal["BOOL", "UINT8", "UINT16", "FP32"]
     parameters: dict[str, Any] = Field(default_factory=dict)
-    data: list[Any] | None = None
+    data: Annotated[Any, WithJsonSchema({"type": "array", "items": {}})] = None
 
 
 class InferOutput(_Protocol):
@@ -82,8 +91,10 @@ def read(body: bytes, length: str | None, limits: ImageLimits) -> tuple[InferReq
     size = len(body) if length is None else int(length) if length.isdigit() and len(length) < 12 else -1
     if not 0 <= size <= len(body):
         raise ServerError(422, "invalid_field", f"header {LENGTH_HEADER}: expected the bytes of the JSON, 0 to {len(body)}")
+    document, texts = _without_numbers(body[:size])
+    check_size(document, OPTIONS_BYTES, "JSON without its numbers")
     try:
-        asked = InferRequest.model_validate_json(body[:size])
+        asked = InferRequest.model_validate_json(document)
     except ValidationError as error:
         raise invalid_fields("body", error, InferRequest) from None
     arrays: dict[str, np.ndarray] = {}
@@ -91,14 +102,14 @@ def read(body: bytes, length: str | None, limits: ImageLimits) -> tuple[InferReq
     for each in asked.inputs:
         if each.name in arrays:
             raise ServerError(422, "repeated_input", f"input {each.name!r} was sent twice")
-        array, used = _array(each, rest, limits)
+        array, used = _array(each, texts, rest, limits)
         arrays[each.name], rest = array, rest[used:]
     if len(rest):
         raise ServerError(422, "wrong_shape", f"{len(rest)} bytes follow the last binary tensor")
     return asked, arrays
 
 
-def _array(each: InferInput, rest: memoryview, limits: ImageLimits) -> tuple[np.ndarray, int]:
+def _array(each: InferInput, texts: list[bytes], rest: memoryview, limits: ImageLimits) -> tuple[np.ndarray, int]:
     shape = each.shape[1:] if len(each.shape) > (3 if each.name == "rgb" else 2) and each.shape[0] == 1 else each.shape
     if len(shape) != (3 if each.name == "rgb" else 2) or (each.name == "rgb" and shape[2] != 3) or min(shape) < 0:
         raise ServerError(422, "wrong_shape", f"input {each.name}: expected {_expected(each.name)}, got shape {each.shape[:8]}")
@@ -115,16 +126,63 @@ def _array(each: InferInput, rest: memoryview, limits: ImageLimits) -> tuple[np.
                 f"binary_data_size says {str(size)[:20]}, and {len(rest)} bytes are left",
             )  # fmt: skip
         return np.frombuffer(rest[:size], dtype).reshape(shape), size
-    try:
-        array = np.asarray(each.data, np.float64)
-        if array.size != count:
-            raise ValueError(f"{array.size} numbers for {count}")
-        with np.errstate(all="ignore"):
-            return array.reshape(shape).astype(dtype), 0
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ServerError(
-            422, "wrong_shape", f"input {each.name}: data does not fit shape {shape}: {str(error)[:100]}"
-        ) from None
+    if not (isinstance(each.data, int) and 0 <= each.data < len(texts)):
+        raise ServerError(422, "invalid_field", f"input {each.name}: data: expected {count} numbers for shape {shape}")
+    array = _numbers(texts[each.data], each.name)
+    if array.size != count:
+        raise ServerError(422, "wrong_shape", f"input {each.name}: shape {shape} needs {count} numbers, data has {array.size}")
+    with np.errstate(all="ignore"):
+        return array.reshape(shape).astype(dtype), 0
+
+
+def _without_numbers(body: bytes) -> tuple[bytes, list[bytes]]:
+    """The JSON with the lists of each `data` counted instead, and the text of these lists.
+
+    A JSON parser would build an object for every number and every bracket. Raises ServerError 413 or 422.
+    """
+    check_size(body, NUMBERS_BYTES, "JSON with numbers")
+    document: list[bytes] = []
+    texts: list[bytes] = []
+    end = 0
+    for start in _lists_of_data(body):
+        if len(texts) == len(_IMAGE_TYPES):
+            raise ServerError(422, "invalid_field", f"body: expected `data` of at most {len(texts)} inputs")
+        # Neither a quote nor a brace is in a list of numbers, so the list's last bracket is the last before them.
+        ends = [found for found in (body.find(b'"', start), body.find(b"}", start)) if found >= 0]
+        stop = body.rfind(b"]", start, min(ends, default=len(body))) + 1
+        if stop:
+            document += [body[end:start], b"%d" % len(texts)]
+            texts.append(body[start:stop])
+            end = stop
+    return b"".join((*document, body[end:])), texts
+
+
+def _lists_of_data(body: bytes) -> Iterator[int]:
+    """Where the value of a key `data` begins with a bracket."""
+    found = body.find(b'"data"')
+    while found >= 0:
+        after = body[found + 6 : found + 40].lstrip()
+        if after[:1] == b":" and after[1:].lstrip()[:1] == b"[":
+            yield body.index(b"[", found)
+        found = body.find(b'"data"', found + 6)
+
+
+def _numbers(text: bytes, name: str) -> np.ndarray:
+    """(N,) float64 of nested lists of numbers as JSON. Raises ServerError 422 for anything else in them."""
+    flat = text.replace(b"true", b"1").replace(b"false", b"0").translate(None, b"[] \t\r\n")
+    if flat.translate(None, b"0123456789+-.eE,"):
+        raise ServerError(422, "invalid_field", f"input {name}: data: expected nothing but numbers in its lists")
+    pieces, start = [], 0
+    while start < len(flat):
+        stop = flat.find(b",", start + _PIECE_BYTES)
+        stop = len(flat) if stop < 0 else stop
+        piece = flat[start:stop]
+        try:
+            pieces.append(np.array(piece.split(b","), "S").astype(np.float64))
+        except ValueError as error:
+            raise ServerError(422, "invalid_field", f"input {name}: data: {str(error)[:80]}") from None
+        start = stop + 1
+    return np.concatenate(pieces) if pieces else np.zeros(0)
 
 
 def _expected(name: str) -> str:
@@ -134,10 +192,13 @@ def _expected(name: str) -> str:
 def options(asked: InferRequest, fixed: dict[str, Any]) -> PlanRequest:
     """Options from `parameters.request`; the address decides planner and version. Raises ServerError 422."""
     text = asked.parameters.get("request", "{}")
-    try:
-        sent = PlanRequest.model_validate_json(text) if isinstance(text, str) else PlanRequest.model_validate(text)
-    except ValidationError as error:
-        raise invalid_fields("parameters.request", error, PlanRequest) from None
+    if isinstance(text, str):
+        sent = parse_options(text, PlanRequest, "parameters.request")
+    else:
+        try:
+            sent = PlanRequest.model_validate(text)
+        except ValidationError as error:
+            raise invalid_fields("parameters.request", error, PlanRequest) from None
     return sent.model_copy(update=fixed)
 
 

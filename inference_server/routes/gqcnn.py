@@ -37,6 +37,8 @@ from shared.registry import UnknownModel
 router = APIRouter(tags=["plan"])
 SCHEMAS = (QualityRequest,)
 
+OPTIONS_BYTES = 2**18
+"""Most options of a request: 1,000 grasps with all their digits are 130 KB."""
 _OPTIONS = {"$ref": "#/components/schemas/QualityRequest"}
 _BINARY = {"type": "string", "format": "binary"}
 _EXAMPLE = {"grasps": [{"center_px": [320.0, 240.0], "angle": 0.3, "depth": 0.68}]}
@@ -124,14 +126,14 @@ def _read(
         if "crops" in parts:
             own = parts.get("request")
             depth = parts.get("gripper_depth")
-            options = parse_options(own.data if own else None, QualityRequest)
+            options = parse_options(own.data if own else None, QualityRequest, most_bytes=OPTIONS_BYTES)
             depths = read_floats(depth.data, "gripper_depth") if depth else None
             return crops_of(read_floats(parts["crops"].data, "crops"), depths), _without_grasps(options)
     if media_type == "application/x-npy" and body:
         options = parse_options(query.get("request"), QualityRequest)
         if options.grasps is None:
             return crops_of(read_floats(body, "crops"), None), options
-    observation, options = read_with_options(body, headers, query, QualityRequest, limits)
+    observation, options = read_with_options(body, headers, query, QualityRequest, limits, OPTIONS_BYTES)
     if not options.grasps:
         raise ServerError(422, "invalid_field", "request.grasps: with an image, expected the grasps to score (or send `crops`)")
     check_observation(observation)
