@@ -1,25 +1,23 @@
-"""How HTTP is served: uvicorn's settings, limits on connections and heads, and what surrounds every request.
+"""How HTTP is served: uvicorn's settings, and what surrounds every request.
 
-Bodies are limited where they are read, in `request_context`.
+Connections and heads are limited in `connections`, bodies where they are read, in `request_context`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
 import uuid
-from http import HTTPStatus
-from typing import Any
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from inference_server.errors import CLIENT_CLOSED_REQUEST, ServerError, as_server_error, error_body, error_response
+from inference_server.connections import GuardedHttp, OpenConnections
+from inference_server.errors import CLIENT_CLOSED_REQUEST, as_server_error, error_response
 from inference_server.metrics import Metrics
 from shared.logs import request_id
 from shared.settings import ServerSettings
@@ -28,82 +26,6 @@ logger = logging.getLogger(__name__)
 
 REQUEST_ID_HEADER = "X-Request-ID"
 _SAFE_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
-HEAD_SECONDS = 10.0
-"""Longest from the first byte (or from connecting) to the end of the headers."""
-HEAD_BYTES = 64 * 1024
-CONNECTIONS = 4096
-"""Most connections at once; one more is told so and closed."""
-
-
-def _answer(error: ServerError) -> bytes:
-    """The error as every other is told; the connection is closed after it."""
-    body = error_body(error).model_dump_json().encode()
-    lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}", "content-type: application/json"]
-    lines += [f"content-length: {len(body)}", "connection: close"]
-    if error.retry_after is not None:
-        lines.append(f"retry-after: {error.retry_after}")
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-class GuardedHttp(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with a limit on the size of a request's head and on the time to send it.
-
-    uvicorn's settings cannot give this: none limits the time of a head, `h11_max_incomplete_event_size` is for h11, which is
-    written in Python, and `limit_concurrency` refuses in plain text, and those that are connected along with the newcomer.
-    """
-
-    _timer: asyncio.TimerHandle | None = None
-    _in_head = True
-    _head_bytes = 0
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._start_timer()
-        if len(self.connections) > CONNECTIONS:
-            advice = f"{CONNECTIONS} connections are open: come back later, and keep fewer open"
-            transport.write(_answer(ServerError(503, "too_many_connections", advice, retry_after=1)))
-            transport.close()
-
-    def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._timer is None:
-                self._start_timer()
-        super().data_received(data)
-        # Still no end of the headers after this much: nobody needs so many.
-        if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response(f"the request's head is longer than {HEAD_BYTES} bytes")
-
-    def send_400_response(self, msg: str) -> None:
-        advice = f"{msg.rstrip('.')}; address and headers may have {HEAD_BYTES} bytes, long options go into a part of a form"
-        self.transport.write(_answer(ServerError(400, "unreadable_request", advice)))
-        self.transport.close()
-
-    def on_message_begin(self) -> None:
-        self._in_head = True
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._in_head, self._head_bytes = False, 0
-        self._stop_timer()
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        self._in_head = True
-        super().on_message_complete()
-
-    def _start_timer(self) -> None:
-        self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _too_slow(self) -> None:
-        self._timer = None
-        if self._in_head and not self.transport.is_closing():
-            self.transport.close()
 
 
 class RequestMiddleware:
@@ -154,9 +76,10 @@ class RequestMiddleware:
 
 def config_of(app: FastAPI, settings: ServerSettings) -> uvicorn.Config:
     """uvicorn's settings: our limits, no access log beside our own line, no header that tells what serves."""
+    protocol = partial(GuardedHttp, among=OpenConnections(settings.connections_per_address))
     return uvicorn.Config(
-        app, host=settings.host, port=settings.port, http=GuardedHttp, ws="none", log_config=None, access_log=False,
-        server_header=False, proxy_headers=False, timeout_keep_alive=30,
+        app, host=settings.host, port=settings.port, http=protocol,  # type: ignore[arg-type]
+        ws="none", log_config=None, access_log=False, server_header=False, proxy_headers=False,
         timeout_graceful_shutdown=int(settings.drain_seconds) + 1,
     )  # fmt: skip
 

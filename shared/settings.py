@@ -50,6 +50,12 @@ class ServerSettings(ServiceSettings):
     max_batch: int = Field(16, ge=1, le=256, description="most requests planned as one batch")
     deadline_ms: int = Field(10_000, ge=1, description="longest a request may take when it sends no X-Deadline-Ms")
     max_body_mb: float = Field(64, gt=0, description="largest request body, MiB; beyond it 413")
+    connections_per_address: int = Field(
+        512,
+        ge=1,
+        le=4096,
+        description="most connections of one address, of 4096 in all; behind a proxy, which is one address, set 4096",
+    )
     max_pixels: int = Field(16_000_000, ge=1, description="most pixels in one image, read from its header; beyond it 413")
     decode_threads: int = Field(2, ge=1, le=64, description="threads that decode images")
     torch_threads: int = Field(

@@ -50,7 +50,7 @@ def test_options_have_a_size(server: Running) -> None:
         assert refused(server.form(too_long, path, depth=PNG)) == (413, "json_too_large")
     grasps = [{"center_px": [160.123456789012, 120.123456789012], "angle": 0.123456789012345, "depth": 0.65}] * 1000
     text = json.dumps({"camera": CAMERA, "grasps": grasps})
-    assert observations.OPTIONS_BYTES < len(text)
+    assert len(text) > observations.OPTIONS_BYTES
     response = server.form({"camera": CAMERA, "grasps": grasps}, "/gqcnn", depth=PNG)
     assert response.json()["error"]["code"] == "unknown_model", "they are read: it is the model that is missing here"
 

@@ -13,7 +13,8 @@ import pytest
 from serving import DEPTH, Running, raw_headers, serving, settings
 from waiting import PATIENCE, wait_until
 
-from inference_server import http_server
+from inference_server import connections
+from inference_server.connections import Wait
 
 
 @pytest.fixture(scope="module")
@@ -125,33 +126,18 @@ def test_what_is_no_http_is_told_so_like_every_error(tight: Running, sent: bytes
 
 
 def test_a_head_that_never_ends_is_closed(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.1)
+    monkeypatch.setitem(connections.SECONDS, Wait.HEAD, 0.1)
     with connect(tight) as silent, connect(tight) as halting:
         halting.sendall(b"GET /live HTTP/1.1\r\nHost:")
         assert answer(silent) == b""
         assert answer(halting) == b""
 
 
-def test_one_connection_too_many_is_told_so(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    with connect(tight) as first:
-        first.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
-        while not first.recv(65536).endswith(b"}"):
-            pass
-        monkeypatch.setattr(http_server, "CONNECTIONS", 1)
-        with connect(tight) as second:
-            reply = answer(second)
-        assert reply.startswith(b"HTTP/1.1 503")
-        assert b"retry-after: 1" in reply
-        assert b'"too_many_connections"' in reply
-        first.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert first.recv(65536).startswith(b"HTTP/1.1 200")
-
-
 def test_a_second_request_on_a_connection_has_its_own_time(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     with connect(tight) as connection:
         connection.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-        monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.1)
+        monkeypatch.setitem(connections.SECONDS, Wait.HEAD, 0.1)
         connection.sendall(b"GET /live HTTP/1.1\r\nHo")
         assert answer(connection) == b""
 
