@@ -53,7 +53,7 @@ class DatasetStatus:
     def _take(self, shard: ShardReader, with_results: bool) -> None:
         self.stored += len(shard)
         if with_results:
-            metas = (row["meta"] for row in shard.rows)
+            metas = (row.meta for row in shard.rows)
             self.recent.extend(meta["success"] for meta in metas if "success" in meta and not meta["exploration"])
 
 

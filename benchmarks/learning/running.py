@@ -54,7 +54,7 @@ def start(data: Path, variables: dict[str, str]) -> Loop:
 
 def stored(data: Path) -> list[tuple[float, dict[str, Any]]]:
     """(time, meta) of every stored attempt, in order of time."""
-    rows = (row["meta"] for folder in shard_folders(data / "shards") for row in ShardReader(folder).rows)
+    rows = (row.meta for folder in shard_folders(data / "shards") for row in ShardReader(folder).rows)
     return sorted(((meta["time"], meta) for meta in rows), key=lambda pair: pair[0])
 
 

@@ -120,7 +120,7 @@ def already_there(out: Path, scenes_per_shard: int) -> tuple[set[int], int, int]
     for folder in shard_folders(out):
         reader = ShardReader(folder)
         labels += len(reader)
-        successes += sum(row["meta"]["success"] for row in reader.rows)
+        successes += sum(row.meta["success"] for row in reader.rows)
         done |= {int(name.split(":")[1]) // scenes_per_shard for name in reader.ids()}
     return done, labels, successes
 

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from pydantic import NonNegativeInt, TypeAdapter
 
-from shared.shards import ShardReader
+from shared.durable import array_bytes, unfinished_folder
+from shared.shards import DAMAGED_KIND, ShardReader
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,14 @@ KIND = "kind"
 """Reason of outcomes of another kind of action."""
 UNREADABLE = "unreadable"
 """Reason of outcomes whose image cannot be used."""
+INVALID = "invalid"
+"""Reason of outcomes that do not fit their kind."""
+NOT_FINITE = "not_finite"
+"""Reason of outcomes of which the network would see what is no number."""
+UNFINISHED = "."
+CACHE_FORMAT = "2"
+"""Another one whenever features may be kept that would not have been before."""
+_COUNTS = TypeAdapter(dict[str, NonNegativeInt])
 
 
 @dataclass(frozen=True)
@@ -75,19 +85,44 @@ class FeatureCache:
         self.directory.mkdir(parents=True, exist_ok=True)
 
     def load(self, shard: Path) -> CachedFeatures:
-        """Features of a shard, memory-mapped; outcomes that this task cannot use have no row."""
+        """Features of a shard, memory-mapped; outcomes that this task cannot use have no row, and nor has a shard that is gone.
+
+        Raises ShardError for one that is damaged, and OSError where the disk is full.
+        """
+        spec = self.task.spec
+        if not shard.exists():
+            return CachedFeatures(np.zeros((0, *spec.shape)), np.zeros((0, spec.aux)), np.zeros(0, np.int64), Counter())
         folder = self.directory / shard.name
         reader = ShardReader(shard)
-        digest = hashlib.sha256("\n".join(reader.ids()).encode()).hexdigest()
-        if (source := _source(folder)).get("ids") != digest:
-            source = self._compute(reader, folder, digest)
-        features = np.load(folder / "features.npy", mmap_mode="r")
-        aux, rows = np.load(folder / "aux.npy"), np.load(folder / "rows.npy")
-        return CachedFeatures(features, aux, rows, Counter(source["refused"]))
+        digest = hashlib.sha256("\n".join([CACHE_FORMAT, *reader.ids()]).encode()).hexdigest()
+        if (cached := self._read(folder, digest, len(reader))) is None:
+            self._compute(reader, folder, digest)
+            cached = self._read(folder, digest, len(reader))
+        assert cached is not None  # it has just been written
+        return cached
 
-    def _compute(self, reader: ShardReader, folder: Path, digest: str) -> dict[str, Any]:
-        mine = [kind == self.task.outcome_kind for kind in reader.kinds]
-        refusals = [self.task.refusal(row["meta"]) if its else KIND for its, row in zip(mine, reader.rows, strict=True)]
+    def _read(self, folder: Path, digest: str, count: int) -> CachedFeatures | None:
+        """What was computed of the shard with this digest and so many outcomes, if it is there and whole."""
+        spec = self.task.spec
+        try:
+            source = json.loads((folder / "source.json").read_bytes())
+            features = np.load(folder / "features.npy", mmap_mode="r")
+            aux, rows = np.load(folder / "aux.npy"), np.load(folder / "rows.npy")
+            found = CachedFeatures(features, aux, rows, Counter(_COUNTS.validate_python(source["refused"])))
+            fits = source["ids"] == digest and features.shape == (len(rows), *spec.shape) and features.dtype == spec.dtype
+            whole = aux.shape == (len(rows), spec.aux) and rows.dtype == np.int64 and set(rows.tolist()) <= set(range(count))
+        except (OSError, ValueError, EOFError, KeyError, TypeError):
+            return None
+        return found if fits and whole else None
+
+    def _refusal(self, reader: ShardReader, row: int) -> str | None:
+        if (kind := reader.kinds[row]) != self.task.outcome_kind:
+            return DAMAGED_KIND if kind == DAMAGED_KIND else KIND
+        meta = reader.meta(row)
+        return INVALID if meta is None else self.task.refusal(meta.model_dump(mode="json"))
+
+    def _compute(self, reader: ShardReader, folder: Path, digest: str) -> None:
+        refusals = [self._refusal(reader, row) for row in range(len(reader))]
         refused = Counter(reason for reason in refusals if reason)
         rows = np.array([row for row, reason in enumerate(refusals) if reason is None], np.int64)
         spec = self.task.spec
@@ -97,40 +132,34 @@ class FeatureCache:
         for members in _by_image(reader, rows, self.task.image):
             outcomes: list[Any] = [reader[int(row)] for row in rows[members]]
             try:
-                features[members], aux[members] = self.task.features(outcomes)
-                usable[members] = True
+                with np.errstate(all="ignore"):  # what is too large for half precision is not finite
+                    features[members], aux[members] = self.task.features(outcomes)
             except Exception as error:  # whatever is odd about one image must not end the trainer, now and at each start
                 refused[UNREADABLE] += len(members)
                 log.warning("outcomes without features", extra={"shard": reader.folder.name, "error": repr(error)})
+                continue
+            finite = np.array([np.isfinite(features[member]).all() and np.isfinite(aux[member]).all() for member in members])
+            usable[members] = finite
+            if not finite.all():
+                refused[NOT_FINITE] += int((~finite).sum())
         source = {"ids": digest, "refused": dict(refused)}
         self._write(folder, {"features": features[usable], "aux": aux[usable], "rows": rows[usable]}, source)
-        return source
 
     def _write(self, folder: Path, arrays: dict[str, np.ndarray], source: dict[str, Any]) -> None:
-        temporary = self.directory / f".{uuid.uuid4().hex}"
-        temporary.mkdir()
-        for name, array in arrays.items():
-            np.save(temporary / f"{name}.npy", array)
-        (temporary / "source.json").write_text(json.dumps(source))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.rename(temporary, folder)
-
-
-def _source(folder: Path) -> dict[str, Any]:
-    """What was computed there, if anything."""
-    try:
-        source: dict[str, Any] = json.loads((folder / "source.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return source
+        with unfinished_folder(self.directory / f"{UNFINISHED}{uuid.uuid4().hex}") as temporary:
+            for name, array in arrays.items():
+                (temporary / f"{name}.npy").write_bytes(array_bytes(array))
+            (temporary / "source.json").write_text(json.dumps(source))
+            shutil.rmtree(folder, ignore_errors=True)
+            os.rename(temporary, folder)
 
 
 def _by_image(reader: ShardReader, rows: np.ndarray, image: str) -> list[list[int]]:
     """Places in `rows` grouped by image, camera and gripper: one height map serves all attempts on an image."""
     groups: dict[tuple[int, str], list[int]] = {}
     for place, row in enumerate(rows):
-        meta = reader.rows[row]["meta"]
-        circumstances = json.dumps([meta["camera"], meta["camera_pose"], meta["gripper"], meta["images"][image]])
+        meta = reader.rows[row].meta
+        circumstances = json.dumps([meta.get(name) for name in ("camera", "camera_pose", "gripper", "images")])
         key = (reader.image_offset(int(row), image), circumstances)
         groups.setdefault(key, []).append(place)
     return list(groups.values())

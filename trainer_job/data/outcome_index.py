@@ -7,9 +7,8 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from grasp_client.contract import SceneRef
+from grasp_client.contract import OutcomeMeta, SceneRef
 from shared.shards import ShardReader, shard_folders
 
 log = logging.getLogger(__name__)
@@ -58,7 +57,8 @@ class IndexEntry:
     @property
     def on_policy(self) -> bool:
         """The best grasp of a plan was executed, as in service: these attempts tell how well a version does."""
-        return self.success_label is not None and self.rank == 0 and not self.exploration and not self.ab_test
+        graded = self.success_label is not None and self.quality is not None and self.rank == 0
+        return graded and not self.exploration and not self.ab_test
 
 
 def scene_key(outcome_id: str, scene: SceneRef | None) -> str:
@@ -79,47 +79,47 @@ class OutcomeIndex:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.records: list[IndexEntry] = []
-        self._read: set[str] = set()
+        self.shards: dict[str, list[IndexEntry]] = {}
 
     def refresh(self) -> list[IndexEntry]:
-        """Reads shards that are new and returns their records."""
-        new: list[IndexEntry] = []
+        """Reads shards that are new and returns their records. Raises ShardError at a damaged one; the next call goes on."""
+        known = len(self.records)
         for folder in shard_folders(self.directory):
-            if folder.name not in self._read:
-                new += read_records(folder)
-                self._read.add(folder.name)
-        self.records += new
-        return new
+            if folder.name not in self.shards:
+                self.shards[folder.name] = read_records(folder)
+                self.records += self.shards[folder.name]
+        return self.records[known:]
 
     def __len__(self) -> int:
         return len(self.records)
 
 
 def read_records(folder: Path) -> list[IndexEntry]:
+    """Records of a shard's outcomes, but for those that do not fit their kind."""
     reader = ShardReader(folder)
-    lines = zip(reader.kinds, reader.rows, strict=True)
-    return [_record(folder.name, row, kind, line) for row, (kind, line) in enumerate(lines)]
+    metas = ((row, reader.meta(row)) for row in range(len(reader)))
+    return [_record(reader, row, meta) for row, meta in metas if meta is not None]
 
 
-def _record(shard: str, row: int, kind: str, line: dict[str, Any]) -> IndexEntry:
-    meta = line["meta"]
-    scene = SceneRef.model_validate(meta["scene"]) if meta.get("scene") else None
-    model = meta.get("model") or {}
+def _record(reader: ShardReader, row: int, meta: OutcomeMeta) -> IndexEntry:
+    outcome_id, model = reader.rows[row].id, meta.model
+    rank, success, quality = (getattr(meta, name, None) for name in ("rank", "success", "quality"))
     return IndexEntry(
-        id=line["id"],
-        shard=shard,
+        id=outcome_id,
+        shard=reader.folder.name,
         row=row,
-        success_label=meta.get("success"),
-        time=meta["time"],
-        scene=scene,
-        planner=meta["planner"],
-        model=model.get("name"),
-        version=model.get("version"),
-        quality=meta.get("quality"),
-        rank=meta.get("rank"),
-        exploration=meta["exploration"],
-        held_out=is_held_out(scene_key(line["id"], scene)),
-        kind=kind,
+        # Of a kind that is not known here these may be anything.
+        success_label=success if isinstance(success, bool) else None,
+        time=meta.time,
+        scene=meta.scene,
+        planner=meta.planner,
+        model=model.name if model else None,
+        version=model.version if model else None,
+        quality=float(quality) if isinstance(quality, int | float) else None,
+        rank=rank if isinstance(rank, int) else None,
+        exploration=meta.exploration,
+        held_out=is_held_out(scene_key(outcome_id, meta.scene)),
+        kind=reader.kinds[row],
     )
 
 

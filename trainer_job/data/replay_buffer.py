@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -42,21 +41,17 @@ class ReplayBuffer:
         self.dataset, self.cache = dataset, cache
         self.records: list[IndexEntry] = []
         self.refused: Counter[str] = Counter()
-        self._rows: list[int] = []
         self._scanned = 0
 
     def refresh(self) -> None:
-        """Takes in outcomes that were stored since; computes their features."""
+        """Takes in outcomes that were stored since; computes their features. What it raises, the next call goes on from."""
         self.dataset.refresh()
-        new = self.dataset.records[self._scanned :]
-        self._scanned += len(new)
-        for shard, members in groupby(new, lambda record: record.shard):
+        for shard in list(self.dataset.shards)[self._scanned :]:
             cached = self.cache.load(self.dataset.directory / shard)
+            usable = set(cached.rows.tolist())
             self.refused += cached.refused
-            feature_row = {int(row): k for k, row in enumerate(cached.rows)}
-            learnable = [r for r in members if not r.ab_test and r.row in feature_row]
-            self.records += learnable
-            self._rows += [feature_row[r.row] for r in learnable]
+            self.records += [r for r in self.dataset.shards[shard] if not r.ab_test and r.row in usable]
+            self._scanned += 1
 
     def __len__(self) -> int:
         return len(self.records)
@@ -81,7 +76,7 @@ class ReplayBuffer:
         chosen = [self.records[place] for place in places]
         return SampleRefs(
             shards=[record.shard for record in chosen],
-            rows=[self._rows[place] for place in places],
+            rows=[record.row for record in chosen],
             labels=[record.success for record in chosen],
             ids=(chosen[0].id, chosen[-1].id) if chosen else ("", ""),
         )
@@ -92,7 +87,7 @@ class ReplayBuffer:
 
 @dataclass(frozen=True)
 class SampleRefs:
-    """Outcomes by shard and row of the shard's features, their labels, and the first and the last id."""
+    """Outcomes by shard and row, their labels, and the first and the last id."""
 
     shards: list[str]
     rows: list[int]
@@ -101,8 +96,10 @@ class SampleRefs:
 
 
 def examples(selection: SampleRefs, cache: FeatureCache, shards: Path) -> Examples:
-    """Features and labels of a selection, read shard by shard: an open memory map costs a file descriptor."""
+    """Features and labels of what of a selection is still there, read shard by shard: an open memory map costs a file
+    descriptor."""
     spec = cache.task.spec
+    there = np.zeros(len(selection.shards), bool)
     features = np.zeros((len(selection.shards), *spec.shape), spec.dtype)
     aux = np.zeros((len(selection.shards), spec.aux), np.float32)
     members: dict[str, list[int]] = {}
@@ -110,9 +107,14 @@ def examples(selection: SampleRefs, cache: FeatureCache, shards: Path) -> Exampl
         members.setdefault(shard, []).append(k)
     for shard, mine in members.items():
         cached = cache.load(shards / shard)
-        rows = [selection.rows[k] for k in mine]
-        features[mine], aux[mine] = cached.features[rows], cached.aux[rows]
-    return Examples(features, np.array(selection.labels, np.float32), aux)
+        feature_row = {row: k for k, row in enumerate(cached.rows.tolist())}
+        found = [k for k in mine if selection.rows[k] in feature_row]
+        rows = [feature_row[selection.rows[k]] for k in found]
+        features[found], aux[found], there[found] = cached.features[rows], cached.aux[rows], True
+    labels = np.array(selection.labels, np.float32)
+    if there.all():
+        return Examples(features, labels, aux)
+    return Examples(features[there], labels[there], aux[there])
 
 
 def read_shards(

@@ -43,9 +43,9 @@ def read(
     rows: list[tuple[int, float, float, int, bool, bool]] = []
     for shard in (shard for folder in folders for shard in shard_folders(folder)):
         reader, seen = ShardReader(shard), dict[int, int]()
-        records = read_records(shard)
+        records = {record.row: record for record in read_records(shard)}
         for index, outcome in reader.of_kind(GraspMeta):
-            if records[index].ab_test or refusal(reader.rows[index]["meta"]):
+            if records[index].ab_test or refusal(reader.rows[index].meta):
                 continue
             meta, offset = outcome.meta, reader.image_offset(index, "rgb")
             if offset not in seen:

@@ -19,6 +19,7 @@ from grasp_client.contract import UnknownMeta
 from shared.outcome_codec import EncodedOutcome
 from shared.shards import ShardReader, ShardWriter, shard_folders
 from shared.streams import OutcomeStream, StreamEntry
+from trainer_job.ingest.quarantine import check_shards
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Ingest:
         self.shard_outcomes, self.shard_seconds = shard_outcomes, shard_seconds
         self.writer = ShardWriter(directory)
         self.writer.remove_unfinished()
+        check_shards(directory)
         self.known = {name for folder in shard_folders(directory) for name in ShardReader(folder).ids()}
         self.duplicates = 0
         self.dead_letters = 0
