@@ -1,5 +1,7 @@
 # Every verb sets up what it needs (a virtual environment in .venv); only Python 3.11 or 3.10, pip and make must be there.
 VENV ?= .venv
+# Whatever the environment says: what is installed is compiled once, not by every process that starts.
+export PYTHONDONTWRITEBYTECODE :=
 PYTHON ?= $(shell command -v python3.11 || command -v python3.10 || command -v python3)
 BIN := $(VENV)/bin
 COMPOSE = docker compose -f docker-compose.yml $(shell nvidia-smi -L >/dev/null 2>&1 && echo -f docker-compose.gpu.yml)

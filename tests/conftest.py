@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from waiting import wait_until
 from services.queue import ReservedPort, answers, server_binary
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Many tests start processes of the services: half of each start would be spent on compiling what they import.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 class QueueServer:

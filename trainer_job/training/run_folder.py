@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from trainer_job.training.history import TrainingHistory
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
+REDRAW_SECONDS = 10.0
+"""Least time between two pictures of the loss: drawing one takes as long as a short epoch."""
 
 
 @dataclass
@@ -61,6 +64,7 @@ class RunFolder:
         self.folder, self.identity, self.validate = folder, identity, validate
         self._best: dict[str, Any] = {}
         self._started = time.monotonic()
+        self._drawn = -math.inf
 
     def resume(self, state: RunState, ranks: DistContext) -> int:
         """Loads what an earlier run of the same recipe on as many examples left here, and returns its steps, or 0."""
@@ -83,7 +87,9 @@ class RunFolder:
         if self.validate and state.history.best() == len(state.history.epochs) - 1:
             self._best = copy.deepcopy(state.network.state_dict())
         log.info("epoch", extra={"epoch": len(state.history.epochs), **{name: round(x, 4) for name, x in line.items()}})
-        draw_loss(state.history, self.folder / "loss.png")
+        if time.monotonic() - self._drawn > REDRAW_SECONDS:
+            self._drawn = time.monotonic()
+            draw_loss(state.history, self.folder / "loss.png")
         (self.folder / "history.json").write_text(json.dumps(state.history.epochs, indent=1))
         saved = {**state.save(step), "best": self._best, "identity": self.identity}
         torch.save(saved, self.folder / f"{CHECKPOINT}.part")
