@@ -1,7 +1,5 @@
 """Pictures of what a planner saw and found: depth in colour, qualities over it, grasps on top."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

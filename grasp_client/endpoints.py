@@ -3,8 +3,6 @@
 Depth alone goes raw: encoding and decoding it takes a tenth of the time that a PNG takes. Anything more goes as multipart.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +21,8 @@ from grasp_client.inputs import observe, request_of
 from grasp_client.observation import Observation
 
 Reply = TypeVar("Reply", bound=BaseModel)
+FilePart = tuple[str | None, bytes, str]
+"""Name, content and media type of a part of a form."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class HttpCall:
     path: str
     headers: dict[str, str] = field(default_factory=dict)
     content: bytes | None = None
-    files: dict[str, tuple[str | None, bytes, str]] | None = None
+    files: dict[str, FilePart] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,13 @@ def model_endpoint(name: str) -> Endpoint[ModelEntry]:
 
 
 def plan_endpoint(observation: Observation, request: PlanRequest, deadline: float | None) -> Endpoint[GraspPlan]:
-    return Endpoint(plan_call(observation, request), GraspPlan, deadline)
+    """`POST /predict_grasp`. Only options that differ from their defaults are sent, so that old servers accept new clients."""
+    options = request.model_dump_json(exclude_defaults=True)
+    if observation.depth is not None and observation.rgb is None and observation.segmask is None:
+        return Endpoint(_raw_depth_call(observation.depth, request.depth_scale, options), GraspPlan, deadline)
+    parts = _npy_parts({"depth": observation.depth, "rgb": observation.rgb, "segmask": observation.segmask})
+    call = HttpCall("POST", "/predict_grasp", files={**parts, "request": (None, options.encode(), "application/json")})
+    return Endpoint(call, GraspPlan, deadline)
 
 
 def predict_endpoint(
@@ -73,17 +79,14 @@ def predict_endpoint(
 def outcome_endpoint(
     report: Mapping[str, Any], observation: Observation | None, deadline: float | None
 ) -> Endpoint[OutcomeAccepted]:
-    return Endpoint(outcome_call(report, observation), OutcomeAccepted, deadline)
-
-
-def plan_call(observation: Observation, request: PlanRequest) -> HttpCall:
-    """`POST /predict_grasp`. Only options that differ from their defaults are sent, so that old servers accept new clients."""
-    options = request.model_dump_json(exclude_defaults=True)
-    if observation.depth is not None and observation.rgb is None and observation.segmask is None:
-        return _raw_depth_call(observation.depth, request.depth_scale, options)
-    images = {"depth": observation.depth, "rgb": observation.rgb, "segmask": observation.segmask}
-    files = {name: _npy_part(name, image) for name, image in images.items() if image is not None}
-    return HttpCall("POST", "/predict_grasp", files={**files, "request": (None, options.encode(), "application/json")})
+    """`POST /outcomes`: the report as JSON, in a form when images come with it."""
+    body = to_json({name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in report.items()})
+    if observation is None:
+        call = HttpCall("POST", "/outcomes", {"Content-Type": "application/json"}, body)
+    else:
+        parts = _npy_parts({"depth": observation.depth, "rgb": observation.rgb})
+        call = HttpCall("POST", "/outcomes", files={**parts, "outcome": (None, body, "application/json")})
+    return Endpoint(call, OutcomeAccepted, deadline)
 
 
 def _raw_depth_call(depth: np.ndarray, depth_scale: float, options: str) -> HttpCall:
@@ -97,32 +100,21 @@ def _raw_depth_call(depth: np.ndarray, depth_scale: float, options: str) -> Http
     return HttpCall("POST", "/predict_grasp", headers, body)
 
 
-def outcome_call(report: Mapping[str, Any], observation: Observation | None) -> HttpCall:
-    """`POST /outcomes`: the report as JSON, in a form when images come with it."""
-    body = to_json({name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in report.items()})
-    if observation is None:
-        return HttpCall("POST", "/outcomes", {"Content-Type": "application/json"}, body)
-    images = {"depth": observation.depth, "rgb": observation.rgb}
-    files = {name: _npy_part(name, image) for name, image in images.items() if image is not None}
-    return HttpCall("POST", "/outcomes", files={**files, "outcome": (None, body, "application/json")})
-
-
 def parsed(response: httpx.Response, model: type[Reply]) -> Reply:
     """The reply as `model`; fields that a newer server adds are ignored. Raises GraspServerError `bad_reply`."""
     try:
         return model.model_validate_json(response.content, extra="ignore")
     except ValidationError as error:
-        raise _bad_reply(response, f"not a {model.__name__}: {error.errors()[0]['msg']}") from error
+        raise GraspServerError(
+            f"{response.request.url} gave an unexpected reply, not a {model.__name__}: {error.errors()[0]['msg']}: is this a "
+            "GraspLoop server?",
+            code="bad_reply",
+            status=response.status_code,
+            request_id=response.headers.get("X-Request-ID"),
+        ) from error
 
 
-def _npy_part(name: str, image: np.ndarray) -> tuple[str, bytes, str]:
-    return f"{name}.npy", encode_npy(image), "application/x-npy"
-
-
-def _bad_reply(response: httpx.Response, why: str) -> GraspServerError:
-    return GraspServerError(
-        f"{response.request.url} gave an unexpected reply, {why}: is this a GraspLoop server?",
-        code="bad_reply",
-        status=response.status_code,
-        request_id=response.headers.get("X-Request-ID"),
-    )
+def _npy_parts(images: Mapping[str, np.ndarray | None]) -> dict[str, FilePart]:
+    return {
+        name: (f"{name}.npy", encode_npy(image), "application/x-npy") for name, image in images.items() if image is not None
+    }

@@ -1,7 +1,5 @@
 """What can go wrong between a client and the server, one class per thing a program would do about it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx

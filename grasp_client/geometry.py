@@ -4,8 +4,6 @@ A pose (4, 4) maps points of its own frame into the named frame: `p_named = pose
 (x right, y down, z forward); integer pixel values lie at pixel centres.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

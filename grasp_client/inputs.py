@@ -1,7 +1,5 @@
 """Arrays as users have them to an Observation and a PlanRequest."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One interface for every planner, in process or over the network."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 

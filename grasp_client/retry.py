@@ -1,7 +1,5 @@
 """When to try again and when to give up; no I/O here, so that both clients share it."""
 
-from __future__ import annotations
-
 import random
 import time
 from email.utils import parsedate_to_datetime

@@ -1,7 +1,5 @@
 """Files and arguments of the command line to what the client takes. Every ValueError says what was expected instead."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

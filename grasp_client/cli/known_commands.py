@@ -1,7 +1,5 @@
 """The commands of GraspLoop's own distributions, so that `grasploop` can name those that are not installed."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

@@ -4,8 +4,6 @@ A command is an entry point of the group `grasploop.commands`: like a console sc
 its options from `sys.argv` and returns its exit status (or None for 0). `sys.argv[0]` is `grasploop COMMAND`.
 """
 
-from __future__ import annotations
-
 import difflib
 import sys
 from collections.abc import Mapping, Sequence

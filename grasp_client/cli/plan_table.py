@@ -1,7 +1,5 @@
 """A plan as text for a terminal."""
 
-from __future__ import annotations
-
 import math
 
 from grasp_client.contract import Grasp, GraspPlan

@@ -1,7 +1,5 @@
 """`grasploop predict IMAGE`: send an image to the server, print its grasps, draw them."""
 
-from __future__ import annotations
-
 import argparse
 import base64
 import os

@@ -4,8 +4,6 @@ A file that holds a network says so by `NETWORK`, its class; with hyphens for un
 network offers `golden_batch() -> tuple of tensors`, fixed inputs with which loaded weights are tried before they serve.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules

@@ -1,7 +1,5 @@
 """The scorer of planner `dense`: probability that a grasp succeeds, from what the hand sees (shared.features.hand_frame)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

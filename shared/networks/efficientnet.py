@@ -3,8 +3,6 @@
 Parameter names are torchvision's inside `efficient_net.`, and `fc` on top, as in the published state dict.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

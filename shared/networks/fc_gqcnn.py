@@ -5,8 +5,6 @@ With `valid` padding each output equals the crop network on that window; with `s
 equal only for an image of one window, since a crop sees zeros where the image goes on.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

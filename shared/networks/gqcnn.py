@@ -5,8 +5,6 @@ Parameter names are those of the published PyTorch state dicts: conv1..conv4, fc
 gripper-depth stream, which the published networks lack.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -11,8 +11,6 @@ a receptive field of 96 pixels and a stride of 4. Three ways to tell it the grip
 With `angular_bins` the last layer holds a (failure, success) pair per angle; bin k closes along pi/2 - (k + 1/2) pi / bins.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, Literal, cast
 

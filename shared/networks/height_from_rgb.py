@@ -5,8 +5,6 @@ A disc and the end of a rod look the same from above. So the answer is not one h
 over bins of height, and the learner of its features also has to tell where things are and how high each spot is.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

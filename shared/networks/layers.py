@@ -1,7 +1,5 @@
 """Layers that several networks are built of."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

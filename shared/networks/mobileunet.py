@@ -10,8 +10,6 @@ eighth. Without `squeeze` the trunk has no squeeze-and-excitation, which sees th
 learn on windows cut out of pictures, at a fraction of the cost, and says the same of a place whatever lies far from it.
 """
 
-from __future__ import annotations
-
 import math
 from functools import partial
 

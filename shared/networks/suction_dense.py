@@ -1,7 +1,5 @@
 """The scorer of planner `suction_dense`: probability that a cup holds, from what the cup sees (shared.features.cup_frame)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -4,8 +4,6 @@ Method: Ronneberger et al., U-Net, 2015, with padded convolutions and batch norm
 By default it has the published 64 to 1,024 channels, 31 million parameters, and one map for grasps of any angle.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -3,8 +3,6 @@
 labels: (N,) 0 or 1. probabilities: (N,) in 0..1. logits: (N,) any finite number.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 

@@ -5,8 +5,6 @@ tensor names to BundleEntryProto messages: dtype, shape, shard, offset, size, CR
 tensors. Format: tensorflow/core/protobuf/tensor_bundle.proto and LevelDB's doc/table_format.md.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field

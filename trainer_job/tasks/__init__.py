@@ -1,7 +1,5 @@
 """How networks learn: one module per task, named in a recipe, with the class `TASK`. No list has to be kept."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any

@@ -1,7 +1,5 @@
 """What every network has to say about how it learns: what it sees of an outcome, its loss, augmentation, metrics and gate."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence

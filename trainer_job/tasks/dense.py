@@ -1,7 +1,5 @@
 """The jaw scorer in the hand's frame (shared.features.hand_frame)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Networks of the GQ-CNN family: a depth crop round the grasp, and how far away the gripper is."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property

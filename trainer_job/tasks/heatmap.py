@@ -1,7 +1,5 @@
 """Heat maps of colour pictures: a map of qualities per closing angle and height of the tips."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

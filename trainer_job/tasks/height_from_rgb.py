@@ -1,8 +1,6 @@
 """Learning from colours where hands fit and hold and how high things are: windows round what stands on a table, and the
 truth. It is learned beside the heat maps of a champion, which stay as they are."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A whole depth image to the quality at every pixel, per angle of the closing axis (shared.networks.unet_quality_map)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path

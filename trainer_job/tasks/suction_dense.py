@@ -1,7 +1,5 @@
 """The suction scorer in the cup's frame (shared.features.cup_frame)."""
 
-from __future__ import annotations
-
 import math
 from functools import cached_property
 
