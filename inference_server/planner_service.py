@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from inference_server.request_context import RequestContext
 from planning.base import LoadedNetwork, PlanItem, Planner
 from planning.batched_inference import plan_batched
 from planning.discovery import choose
+from shared.registry import asks_candidate
 from shared.settings import ServerSettings
 
 
@@ -51,7 +51,7 @@ class PlannerService:
         self._in_decoder = in_decoder
         self.planners, self.recent = planners, RecentPlans()
         self._weights, self._metrics = weights, metrics
-        self._max_batch, self._candidate_share = settings.max_batch, settings.candidate_share
+        self._max_batch = settings.max_batch
 
     def network_of(self, planner: Planner) -> LoadedNetwork | None:
         """The champion that serves a planner's model, if there is one."""
@@ -103,7 +103,7 @@ class PlannerService:
         planner.check(observation, options)
         if options.model_version is not None:
             return planner, await self._pinned(planner, options.model_version)
-        return planner, self._candidate(request, planner) if self._candidate_share else None
+        return planner, self._candidate(request, planner)
 
     async def _pinned(self, planner: Planner, version: int) -> LoadedNetwork:
         """Raises ServerError 422 for a planner without a model, RegistryError for an unknown or broken version."""
@@ -113,9 +113,8 @@ class PlannerService:
 
     def _candidate(self, request: RequestContext, planner: Planner) -> LoadedNetwork | None:
         """The candidate for a share of the requests, chosen by their id so that a repeated request meets the same version."""
-        if planner.model_name is None or zlib.crc32(request.id.encode()) >= self._candidate_share * 2**32:
-            return None
-        return self._weights.candidate(planner.model_name)
+        found = self._weights.candidate(planner.model_name) if planner.model_name else None
+        return found.network if found and asks_candidate(request.id, found.share) else None
 
     def _plan_batch(
         self, asked: Sequence[tuple[Planner, LoadedNetwork | None, PlanItem]]

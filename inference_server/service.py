@@ -55,7 +55,7 @@ class Service:
         architectures = {planner.model_name: planner.architecture for planner in self.planners.values() if planner.model_name}
         self.weights = Weights(
             Loader(self.registry, architectures, self.execution), self.batcher.between_batches, self.metrics,
-            settings.reload_seconds, candidates=settings.candidate_share > 0,
+            settings.reload_seconds, settings.candidate_share,
         )  # fmt: skip
         for planner in self.planners.values():
             planner.networks = self.weights.get

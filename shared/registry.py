@@ -10,17 +10,18 @@ import hashlib
 import os
 import re
 import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from shared.durable import replace_file, sync_folder, unfinished_folder, write_synced
 
-WEIGHTS, CARD = "weights.safetensors", "card.json"
+WEIGHTS, CARD, AB_TEST = "weights.safetensors", "card.json", "ab_test.json"
 UNFINISHED = ".tmp-"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
@@ -61,6 +62,7 @@ class ModelCard(BaseModel):
     outcomes: dict[str, Any] = Field(default_factory=dict, description="first and last outcome id, count")
     metrics: dict[str, float] = Field(default_factory=dict, description="held out: ap, brier, ece, base_rate, ...")
     simulated: dict[str, Any] | None = Field(None, description="attempts, successes, rate, low, high, protocol")
+    robots: dict[str, Any] | None = Field(None, description="as simulated, of grasps that robots of trusted sources report")
     calibration: dict[str, Any] = Field(default_factory=dict, description="e.g. {kind: temperature, value: 1.2}")
     note: str = ""
     decisions: list[dict[str, Any]] = Field(default_factory=list, description="promoted, rejected, rolled back: when and why")
@@ -76,6 +78,25 @@ class ModelCard(BaseModel):
 
 def _number(text: str) -> int | None:
     return int(text) if _VERSION.fullmatch(text) else None
+
+
+class AbTestState(BaseModel):
+    """How a candidate is being compared with the champion: in simulated trials, or by the grasps that robots report."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    champion: int
+    candidate: int
+    how: Literal["simulated", "served"]
+    share: float = Field(0.0, ge=0, le=1, description="of the requests, that the candidate shall answer")
+    after: int = Field(0, ge=0, description="number of the newest shard of outcomes when the test began")
+    text: str = Field("", description="how far it is, for people")
+
+
+def asks_candidate(request_id: str, share: float) -> bool:
+    """Whether a request is of the share that the candidate answers: always the same for one id, so a repeated request meets the
+    same version, and no version chooses its requests."""
+    return zlib.crc32(request_id.encode(errors="replace")) < share * 2**32
 
 
 class Registry:
@@ -105,6 +126,18 @@ class Registry:
     def candidate(self, name: str) -> int | None:
         """The version that is being judged, or None."""
         return self._pointer(name, "candidate")
+
+    def ab_test(self, name: str) -> AbTestState | None:
+        """How the candidate is being tested, or None: without one, or when nothing readable is written down of it."""
+        try:
+            state = AbTestState.model_validate_json((self._folder(name) / AB_TEST).read_bytes())
+        except (OSError, ValidationError):
+            return None
+        return state if state.candidate == self.candidate(name) else None
+
+    def set_ab_test(self, name: str, state: AbTestState) -> None:
+        """Write down how the candidate is being tested: the server gives it the share of the requests that this says."""
+        replace_file(self._folder(name) / AB_TEST, state.model_dump_json().encode())
 
     def previous(self, name: str) -> int | None:
         """The champion before this one, or None."""
@@ -241,6 +274,7 @@ class Registry:
         """Point at the version that is being judged, or at none."""
         if version is None:
             (self._folder(name) / "candidate").unlink(missing_ok=True)
+            (self._folder(name) / AB_TEST).unlink(missing_ok=True)
         else:
             self._version_folder(name, version)
             self._point(name, "candidate", version)

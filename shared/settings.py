@@ -68,8 +68,12 @@ class ServerSettings(ServiceSettings):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="precision of the networks; auto: bfloat16 on a GPU that has it, else float32"
     )
-    candidate_share: float = Field(
-        0.0, ge=0, le=1, description="share of requests answered by a model's candidate version, where there is one"
+    candidate_share: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of requests answered by a model's candidate version, where there is one; "
+        "none: as much as the trainer's A/B test asks for",
     )
     reload_seconds: float = Field(2.0, gt=0, description="how often the champion pointers are looked at")
     drain_seconds: float = Field(10.0, ge=0, description="longest wait for accepted requests at shutdown")
@@ -144,6 +148,14 @@ class TrainerSettings(ServiceSettings):
         300,
         ge=1,
         description="fewest gradient steps of a round that starts from random weights; 0.4 of them from trained ones",
+    )
+    trusted_sources: str = Field(
+        "",
+        description="comma-separated names of the API keys whose robots' outcomes may decide on versions (`local`: a server "
+        "without keys); *: all; none: what robots report is only learned from, within max_source_share",
+    )
+    max_source_share: float = Field(
+        0.3, ge=0, le=1, description="largest share of a round's outcomes from one source of robots that is not trusted"
     )
     replay_outcomes: int = Field(20_000, ge=1, description="most outcomes replayed in a round")
     rounds: int = Field(0, ge=0, description="stop after this many rounds; 0: go on")

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from inference_server.metrics import Metrics
 from planning.base import LoadedNetwork
@@ -33,20 +33,32 @@ NO_VERSION = 0
 BetweenBatches = Callable[[Callable[[], Any]], "Future[Any]"]
 
 
+class Candidate(NamedTuple):
+    """A version that is being tested, and its share of the requests."""
+
+    network: LoadedNetwork
+    share: float
+
+
 class Weights:
     """The networks of the planners' models. `start` follows the pointers; `get` and `pin` are thread-safe.
 
-    candidates: follow the candidate pointers too.
+    candidate_share: of the requests that candidates shall answer; None: what the registry says of each.
     """
 
     def __init__(
-        self, loader: Loader, between_batches: BetweenBatches, metrics: Metrics, reload_seconds: float, candidates: bool = False
+        self,
+        loader: Loader,
+        between_batches: BetweenBatches,
+        metrics: Metrics,
+        reload_seconds: float,
+        candidate_share: float | None = None,
     ):
         self._loader, self.registry, self.architectures = loader, loader.registry, loader.architectures
         self._between_batches, self._metrics, self._seconds = between_batches, metrics, reload_seconds
-        self._follow_candidates = candidates
+        self._candidate_share = candidate_share
         self._champions: dict[str, LoadedNetwork] = {}
-        self._candidates: dict[str, LoadedNetwork] = {}
+        self._candidates: dict[str, Candidate] = {}
         self._pinned: OrderedDict[tuple[str, int], LoadedNetwork] = OrderedDict()
         self._failed: dict[str, tuple[int, float, str]] = {}
         self._failed_candidates: dict[str, int] = {}
@@ -67,8 +79,8 @@ class Weights:
         """The champion that serves, or None while there is none."""
         return self._champions.get(name)
 
-    def candidate(self, name: str) -> LoadedNetwork | None:
-        """The version that is being judged, when it is loaded."""
+    def candidate(self, name: str) -> Candidate | None:
+        """The version that is being tested on a share of the requests, when it is loaded."""
         return self._candidates.get(name)
 
     def versions(self) -> dict[str, int]:
@@ -169,18 +181,26 @@ class Weights:
 
     def _look_at_candidate(self, name: str) -> None:
         """Have the version loaded that the candidate pointer names; one that fails is said once and left out."""
-        version = self.registry.candidate(name)
+        version, share = self.registry.candidate(name), self._share_of_candidate(name)
         current = self._candidates.get(name)
-        if version is None or version == self.registry.champion(name):
+        if version is None or version == self.registry.champion(name) or not share:
             self._candidates.pop(name, None)
-        elif (current is None or current.version != version) and self._failed_candidates.get(name) != version:
+        elif current is not None and current.network.version == version:
+            self._candidates[name] = current._replace(share=share)
+        elif self._failed_candidates.get(name) != version:
             self._candidates.pop(name, None)
             try:
-                self._candidates[name] = self.pin(name, version)
-                logger.info("%s version %d is a candidate", name, version)
+                self._candidates[name] = Candidate(self.pin(name, version), share)
+                logger.info("%s version %d is a candidate for %.0f %% of the requests", name, version, 100 * share)
             except RegistryError as error:
                 self._failed_candidates[name] = version
                 logger.error("candidate %s version %d is refused (%s): the champion answers alone", name, version, error)
+
+    def _share_of_candidate(self, name: str) -> float:
+        if self._candidate_share is not None:
+            return self._candidate_share
+        test = self.registry.ab_test(name)
+        return test.share if test else 0.0
 
     def _follow(self) -> None:
         while True:
@@ -191,8 +211,7 @@ class Weights:
                     pass  # no champion yet, or refused: `_replace` has said so once
                 except Exception:
                     logger.exception("looking for a new version of %s failed", name)
-                if self._follow_candidates:
-                    self._look_at_candidate(name)
+                self._look_at_candidate(name)
             self.looked.set()
             if self._stop.wait(self._seconds):
                 return

@@ -10,7 +10,7 @@ import pytest
 from serving import CAMERA, Running, publish_dense, serving, settings
 from waiting import wait_until
 
-from shared.registry import Registry
+from shared.registry import AbTestState, Registry, asks_candidate
 
 OPTIONS = {"camera": CAMERA, "planner": "dense"}
 HALF = 0.5
@@ -51,6 +51,28 @@ def test_a_share_of_the_requests_meets_the_candidate_always_the_same(shared: Run
     series = shared.client.get("/metrics").text
     for version in (1, 2):
         assert f'grasp_plans_total{{empty="false",planner="dense",version="{version}"}}' in series
+
+
+def test_a_candidate_answers_the_share_that_the_trainers_test_asks_for(registry: Registry) -> None:
+    test = AbTestState(champion=1, candidate=2, how="served", share=HALF)
+    with serving(settings(registry.root, reload_seconds=0.02)) as running:
+        assert set(versions(running, 8)) == {1}
+        registry.set_ab_test("dense", test)
+        wait_until(lambda: running.service.weights.candidate("dense") is not None)
+        met = versions(running, 24)
+        assert met == [2 if asks_candidate(f"r{number}", HALF) else 1 for number in range(24)]
+        assert set(met) == {1, 2}
+        registry.set_ab_test("dense", test.model_copy(update={"how": "simulated", "share": 0.0}))
+        wait_until(lambda: running.service.weights.candidate("dense") is None)
+        assert set(versions(running, 8)) == {1}
+        registry.set_ab_test("dense", test.model_copy(update={"candidate": 3}))  # of a candidate before this one
+        assert registry.ab_test("dense") is None
+
+
+def test_what_the_operator_sets_goes_before_what_the_trainer_asks_for(registry: Registry) -> None:
+    registry.set_ab_test("dense", AbTestState(champion=1, candidate=2, how="served", share=HALF))
+    with serving(settings(registry.root, reload_seconds=0.02, candidate_share=0.0)) as running:
+        assert set(versions(running, 12)) == {1}
 
 
 def test_a_pinned_request_is_not_diverted(shared: Running) -> None:
