@@ -73,7 +73,12 @@ def shard_folders(directory: Path) -> list[Path]:
     if not directory.is_dir():
         return []
     found = (path for path in directory.iterdir() if path.name.startswith(PREFIX) and path.name[len(PREFIX) :].isdigit())
-    return sorted(found, key=lambda path: int(path.name[len(PREFIX) :]))
+    return sorted(found, key=lambda path: shard_number(path.name))
+
+
+def shard_number(name: str) -> int:
+    """The number of a shard by its folder's name: a later shard has a larger one."""
+    return int(name[len(PREFIX) :])
 
 
 class ShardWriter:
@@ -99,7 +104,7 @@ class ShardWriter:
 
     def _publish(self, folder: Path) -> Path:
         folders = shard_folders(self.directory)
-        number = int(folders[-1].name[len(PREFIX) :]) + 1 if folders else 1
+        number = shard_number(folders[-1].name) + 1 if folders else 1
         while True:
             shard = self.directory / f"{PREFIX}{number:06d}"
             try:

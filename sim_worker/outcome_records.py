@@ -86,6 +86,7 @@ def outcome_of(attempt: Attempt, request: SceneRequest, outcome_id: str, source:
         profile=request.profile,
         objects=list(attempt.view.objects),
         ticket=request.id,
+        nonce=request.nonce or None,
     )
     return grasp_outcome(
         outcome_id,

@@ -35,12 +35,7 @@ def judged(pairs: Iterator[tuple[bool, bool]], most: int) -> tuple[bool, int]:
     """(promoted, pairs used) of (champion, candidate) successes, by the judge's own rule."""
     score = Score()
     for champion, candidate in pairs:
-        score = Score(
-            score.pairs + 1,
-            score.both + (champion and candidate),
-            score.wins + (candidate and not champion),
-            score.losses + (champion and not candidate),
-        )
+        score = score.plus(champion, candidate)
         if (found := verdict(score, most)) is not None:
             return found, score.pairs
     raise ValueError(f"expected at least {most} pairs, got {score.pairs}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,22 +11,25 @@ import pytest
 from grasp_client.contract import SceneRef, SceneRequest
 from shared.settings import TrainerSettings
 from trainer_job.data.outcome_index import IndexEntry
-from trainer_job.promotion.ab_test import LOST_SECONDS, LOWER, MAX_ASKED, UPPER, AbTest, Score, verdict
+from trainer_job.promotion.ab_test import ARMS, LOST_SECONDS, LOWER, MAX_ASKED, UPPER, AbTest, Score, verdict
+from trainer_job.promotion.evidence import RequestSigner
 from trainer_job.promotion.rollback_monitor import LOOKS, is_regression, next_look
 
+SIGNER = RequestSigner(bytes(32))
 PAIRS = TrainerSettings.model_fields["max_ab_pairs"].default
 
 
 def outcome_of(ticket: SceneRequest, success: bool) -> IndexEntry:
-    scene = SceneRef(seed=ticket.seed, kind=ticket.kind, ticket=ticket.id)
-    made_by = ("dense", "dense", ticket.model_version)
+    where = {name: getattr(ticket, name) for name in ("seed", "kind", "object_set", "profile", "nonce")}
+    scene = SceneRef(ticket=ticket.id, **where)
+    made_by = (ticket.planner, "dense", ticket.model_version)
     return IndexEntry(f"w:{ticket.id}:0", "shard-000001", 0, success, 0.0, scene, *made_by, 0.9, 0, False, False, "grasp")
 
 
 def decide(champion: float, candidate: float, seed: int, together: float = 0.6) -> tuple[bool, Score]:
     """A whole trial between versions of known success rates. together: share of scenes whose luck both versions share."""
     rng = np.random.default_rng(seed)
-    trial = AbTest("dense", 1, 2, PAIRS, seed=seed)
+    trial = AbTest("dense", 1, 2, PAIRS, SIGNER, seed=seed)
     luck: dict[int, tuple[float, float]] = {}
     while (decided := trial.decided()) is None:
         tickets = trial.missing(32)
@@ -68,7 +72,7 @@ def test_the_bounds_are_those_of_wald() -> None:
 
 
 def test_both_versions_meet_the_same_scenes_and_nothing_is_explored() -> None:
-    tickets = AbTest("dense", 3, 7, 10, seed=1).missing(40)
+    tickets = AbTest("dense", 3, 7, 10, SIGNER, seed=1).missing(40)
     pairs = list(zip(tickets[::2], tickets[1::2], strict=True))
     assert len(pairs) == 10
     for champion, candidate in pairs:
@@ -80,14 +84,14 @@ def test_both_versions_meet_the_same_scenes_and_nothing_is_explored() -> None:
 
 
 def test_scenes_can_be_of_one_kind_and_of_ones_own_objects() -> None:
-    tickets = AbTest("gqcnn-jaw", 1, 2, 10, seed=0, profile="hard", kind="single", object_set="folder").missing(20)
+    tickets = AbTest("gqcnn-jaw", 1, 2, 10, SIGNER, seed=0, profile="hard", kind="single", object_set="folder").missing(20)
     assert {(t.kind, t.object_set, t.profile, t.planner) for t in tickets} == {("single", "folder", "hard", "gqcnn")}
 
 
 def test_a_restart_goes_on_where_it_was() -> None:
-    first = AbTest("dense", 1, 2, 4, seed=0)
+    first = AbTest("dense", 1, 2, 4, SIGNER, seed=0)
     done = [outcome_of(ticket, True) for ticket in first.missing(3)]
-    again = AbTest("dense", 1, 2, 4, seed=0)
+    again = AbTest("dense", 1, 2, 4, SIGNER, seed=0)
     again.learn(done)
     assert again.score().pairs == 1
     left = [ticket.id for ticket in again.missing(100)]
@@ -96,18 +100,62 @@ def test_a_restart_goes_on_where_it_was() -> None:
 
 
 def test_of_a_trial_run_twice_the_first_counts_and_other_trials_do_not() -> None:
-    trial = AbTest("dense", 1, 2, 4, seed=0)
+    trial = AbTest("dense", 1, 2, 4, SIGNER, seed=0)
     champion, candidate = trial.missing(2)
-    other = candidate.model_copy(update={"id": candidate.id.replace("dense-2", "dense-21")})
+    other = AbTest("dense", 1, 21, 4, SIGNER, seed=0).scene_request(0, "candidate")
     trial.learn(
         [outcome_of(champion, False), outcome_of(champion, True), outcome_of(other, False), outcome_of(candidate, True)]
     )
     assert trial.score() == Score(pairs=1, both=0, wins=1, losses=0)
 
 
+def forgeries(trial: AbTest) -> list[IndexEntry]:
+    """What somebody may send who knows how trials are named, and who may even have seen the nonce of another one."""
+    champion, candidate, other = trial.scene_request(0, "champion"), trial.scene_request(0, "candidate"), AbTest(
+        "dense", 1, 2, 4, RequestSigner(bytes(31) + b"1"), seed=0
+    ).scene_request(0, "candidate")  # fmt: skip
+    right = outcome_of(candidate, True)
+    assert right.scene
+
+    def scene(**changes: object) -> IndexEntry:
+        assert right.scene
+        return replace(right, scene=right.scene.model_copy(update=changes))
+
+    return [
+        scene(nonce=None), scene(nonce=""), scene(nonce="0" * 32), scene(nonce="ä" * 32), scene(nonce=other.nonce),
+        scene(nonce=champion.nonce), scene(nonce=trial.scene_request(1, "candidate").nonce),
+        scene(ticket=trial.scene_request(1, "candidate").id), scene(ticket="judge-dense-2-0-٠"), scene(ticket=None),
+        scene(seed=candidate.seed + 1), scene(kind="packed"), scene(profile="clean"), scene(object_set="train"),
+        replace(right, version=1), replace(right, model="gqcnn-jaw"), replace(right, scene=None),
+        replace(right, rank=1), replace(right, exploration=True),
+    ]  # fmt: skip
+
+
+def test_a_forged_outcome_of_a_trial_changes_nothing() -> None:
+    trial = AbTest("dense", 1, 2, 4, SIGNER, seed=0)
+    trial.learn([outcome_of(trial.scene_request(0, "champion"), False)])
+    for forged in forgeries(trial):
+        trial.learn([forged])
+        assert trial.score() == Score(), forged
+    trial.learn([outcome_of(trial.scene_request(0, "candidate"), True)])
+    assert trial.score() == Score(pairs=1, wins=1)
+
+
+def test_what_is_still_needed_is_told() -> None:
+    trial = AbTest("dense", 1, 2, PAIRS, SIGNER, seed=0)
+    for pair in range(10):
+        trial.learn([outcome_of(trial.scene_request(pair, arm), arm == "candidate" and pair < 8) for arm in ARMS])
+    expected = (
+        "A/B test in simulation, version 2 against 1: 10 of at most 400 pairs, won 8, lost 0, needs 6 more won to promote"
+    )
+    assert trial.text() == expected
+    assert verdict(Score(20, 6, 14, 0), PAIRS)
+    assert verdict(Score(19, 6, 13, 0), PAIRS) is None
+
+
 def test_a_trial_without_an_answer_is_asked_for_again_and_then_void() -> None:
     now = [0.0]
-    trial = AbTest("dense", 1, 2, 1, seed=0, clock=lambda: now[0])
+    trial = AbTest("dense", 1, 2, 1, SIGNER, seed=0, clock=lambda: now[0])
     for _ in range(MAX_ASKED):
         assert len(trial.missing(10)) == 2
         assert trial.missing(10) == []
@@ -118,7 +166,7 @@ def test_a_trial_without_an_answer_is_asked_for_again_and_then_void() -> None:
 
 
 def test_no_more_than_wanted_are_under_way() -> None:
-    trial = AbTest("dense", 1, 2, 100, seed=0)
+    trial = AbTest("dense", 1, 2, 100, SIGNER, seed=0)
     assert trial.under_way() == 0
     tickets = trial.missing(8)
     assert len(tickets) == trial.under_way() == 8

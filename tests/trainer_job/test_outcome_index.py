@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +13,14 @@ from block_world import block_outcome
 from records import store
 from scipy.spatial.transform import Rotation
 
-from grasp_client.contract import Outcome, SceneRef
+from grasp_client.contract import Outcome, SceneRef, SceneRequest
+from shared.outcome_codec import encode_outcome
+from shared.shards import ShardWriter
 from trainer_job.data.feature_cache import FeatureCache
-from trainer_job.data.outcome_index import OutcomeIndex, in_service, is_held_out, scene_key
+from trainer_job.data.outcome_index import IndexEntry, OutcomeIndex, is_held_out, scene_key
 from trainer_job.data.replay_buffer import ReplayBuffer
+from trainer_job.data.sources import Sources
+from trainer_job.promotion.evidence import RequestSigner, ServiceRecord
 from trainer_job.tasks import task_of_model
 from trainer_job.tasks.base import depth_metres
 
@@ -45,9 +52,44 @@ def test_all_attempts_of_a_scene_fall_on_the_same_side(tmp_path: Path) -> None:
     assert not held_out & learned
 
 
-def test_a_robots_attempts_without_a_scene_go_by_episode() -> None:
-    assert scene_key("robot:7:0", None) == scene_key("robot:7:3", None) != scene_key("robot:8:0", None)
-    assert scene_key("a:1:0", SceneRef(seed=3)) == scene_key("b:2:1", SceneRef(seed=3))
+def test_attempts_in_one_simulated_scene_belong_together() -> None:
+    assert (
+        scene_key(SceneRef(seed=3), {"group": "a"}, str) == scene_key(SceneRef(seed=3), {"group": "b"}, str) == "train/single/3"
+    )
+
+
+def robot_outcome(number: int, **meta: object) -> Outcome:
+    """As a robot reports it over HTTP."""
+    return block_outcome(number, worker="cell3", **{"scene": None, "source": "arm-3", **meta})
+
+
+def test_a_robots_attempts_are_held_out_by_group_else_plan_else_image(tmp_path: Path) -> None:
+    """Ids that begin alike are no scene: four hundred reports `cell3:0` ... `cell3:399` were one, all held out or none."""
+    images = [robot_outcome(k) for k in range(400)]
+    plans = [robot_outcome(k, request_id=f"plan-{k}") for k in range(400, 800)]
+    groups = [robot_outcome(k, group=f"bin-{k % 2}", request_id=f"plan-{k}") for k in range(800, 1000)]
+    index = OutcomeIndex(tmp_path / "shards")
+    for batch in (images, plans, groups):
+        outcomes = [outcome.model_copy(update={"id": f"cell3:{k}"}) for k, outcome in enumerate(batch)]
+        store(index.directory, outcomes)
+        held_out = [record.held_out for record in index.refresh()]
+        if batch is groups:
+            assert len(set(held_out[::2])) == len(set(held_out[1::2])) == 1
+        else:
+            assert 20 < sum(held_out) < 65
+    again = [robot_outcome(k).model_copy(update={"id": f"other:{k}"}) for k in range(400)]
+    store(index.directory, again)
+    assert [record.held_out for record in index.refresh()] == [record.held_out for record in index.records[:400]]
+
+
+def test_what_is_older_than_sources_that_are_stamped_has_none(tmp_path: Path) -> None:
+    """A robot of version 0.1.0 called itself what it liked."""
+    outcome = encode_outcome(robot_outcome(0))
+    meta = json.loads(outcome.meta)
+    assert meta.pop("served") is False
+    ShardWriter(tmp_path / "shards").write([replace(outcome, meta=json.dumps(meta).encode())])
+    index = OutcomeIndex(tmp_path / "shards")
+    assert [record.source for record in index.refresh()] == [""]
 
 
 def test_a_dataset_reads_only_what_is_new(tmp_path: Path) -> None:
@@ -158,15 +200,110 @@ def test_replay_mixes_new_and_old_outcomes_of_learning_scenes(tmp_path: Path) ->
     assert set(library.held_out()) | set(everything) == set(range(100))
 
 
-def test_success_in_service_counts_only_best_grasps_of_that_version(tmp_path: Path) -> None:
+SIGNER = RequestSigner(bytes(32))
+
+
+def request_of(name: str) -> SceneRequest | None:
+    number = name.removeprefix("collect-")
+    return SIGNER.sign(SceneRequest(id=name, seed=int(number), attempts=2)) if number.isdecimal() else None
+
+
+def asked(number: int, **changes: object) -> SceneRef:
+    """The scene of an attempt that the trainer asked for."""
+    request = request_of(f"collect-{number}")
+    assert request
+    ref = SceneRef(seed=number, kind=request.kind, profile=request.profile, ticket=request.id, nonce=request.nonce)
+    return ref.model_copy(update=changes)
+
+
+def service_of(outcomes: list[Outcome], folder: Path, trusted: str = "arm-3") -> ServiceRecord:
+    store(folder / "shards", outcomes)
+    service = ServiceRecord("dense", SIGNER, request_of, Sources(trusted, 0.3))
+    service.learn(OutcomeIndex(folder / "shards").refresh())
+    return service
+
+
+def test_success_in_service_counts_only_best_grasps_in_scenes_that_were_asked_for(tmp_path: Path) -> None:
     outcomes = [
-        block_outcome(0, success=True),
-        block_outcome(1, success=False),
-        block_outcome(2, success=True, exploration=True),
-        block_outcome(3, success=True, rank=2),
-        block_outcome(4, success=True, scene=SceneRef(seed=4, ticket="judge-2-1-champion")),
-        block_outcome(5, success=True, model={"name": "dense", "version": 2}),
-        block_outcome(6, success=True, scene=SceneRef(seed=6, ticket="revisit-7")),
+        block_outcome(0, success=True, scene=asked(0)),
+        block_outcome(1, success=False, scene=asked(1)),
+        block_outcome(2, success=True, exploration=True, scene=asked(2)),
+        block_outcome(3, success=True, rank=2, scene=asked(3)),
+        block_outcome(4, success=True, scene=asked(4, ticket="judge-dense-2-1-champion")),
+        block_outcome(5, success=True, model={"name": "dense", "version": 2}, scene=asked(5)),
+        block_outcome(6, success=True, scene=asked(6, ticket="revisit-6")),
+        block_outcome(7, success=True, scene=asked(7, nonce=None)),
+        block_outcome(8, success=True, scene=asked(8, nonce=asked(7).nonce)),
+        block_outcome(9, success=True, scene=asked(9, seed=10)),
+        block_outcome(10, success=True, scene=asked(10, profile="clean")),
+        block_outcome(11, success=True, scene=SceneRef(seed=11)),
+        *(block_outcome(12, attempt, success=True, scene=asked(12)) for attempt in range(50)),  # it was asked for two
     ]
-    library = library_of(tmp_path, outcomes)
-    assert [r.success for r in in_service(library.dataset.records, "dense", 1)] == [True, False]
+    service = service_of(outcomes, tmp_path)
+    assert [r.success for r in service.simulated[1]] == [True, False, True, True]
+    assert [r.success for r in service.simulated[2]] == [True]
+    assert not service.served
+
+
+def test_of_robots_the_first_outcome_of_each_recorded_plan_counts_if_the_source_is_trusted(tmp_path: Path) -> None:
+    def served(number: int, **meta: object) -> Outcome:
+        return robot_outcome(number, **{"served": True, "request_id": f"plan-{number}", **meta})
+
+    outcomes = [
+        served(0, success=True),
+        served(1, success=False),
+        served(2, success=True, request_id="plan-1"),
+        served(3, success=True, rank=1),
+        served(4, success=True, exploration=True),
+        served(5, success=True, served=False),
+        served(6, success=True, source="local"),
+        served(7, success=True, model={"name": "dense", "version": 2}),
+        served(8, success=True, model=None),
+        served(9, success=True, scene=asked(9)),
+    ]
+    service = service_of(outcomes, tmp_path / "named")
+    assert {version: [r.success for r in its] for version, its in service.served.items()} == {1: [True, False], 2: [True]}
+    assert len(service.simulated[1]) == 1
+    assert not service_of(outcomes, tmp_path / "nobody", trusted="").served
+    assert len(service_of(outcomes, tmp_path / "all", trusted="*").served[1]) == 3
+
+
+def test_a_source_that_is_not_trusted_teaches_within_its_share_and_decides_nothing(tmp_path: Path) -> None:
+    simulated = [block_outcome(k) for k in range(70)]
+    robots = [robot_outcome(k, request_id=f"p{k}", source="local" if k % 3 else "arm-3") for k in range(100, 700)]
+    store(tmp_path / "shards", [*simulated, *robots])
+
+    def replay(trusted: str) -> ReplayBuffer:
+        cache = FeatureCache(tmp_path / "features", TASK)
+        buffer = ReplayBuffer(OutcomeIndex(tmp_path / "shards"), cache, Sources(trusted, 0.3))
+        buffer.refresh()
+        return buffer
+
+    nobody, named, everybody = replay(""), replay("arm-3"), replay("*")
+    for most in (1_000, 60):
+        records = [nobody.records[place] for place in nobody.training(most, seen=70, seed=0)]
+        counts = Counter(record.source if record.scene is None else "simulation" for record in records)
+        assert counts["simulation"] >= min(60, most) * 0.3
+        assert max(counts["local"], counts["arm-3"]) <= 0.3 * counts.total()
+    records = [named.records[place] for place in named.training(1_000, seen=0, seed=0)]
+    counts = Counter(record.source for record in records if record.scene is None)
+    assert counts["arm-3"] > 150
+    assert 0.25 * len(records) < counts["local"] <= 0.3 * len(records)
+    assert len(everybody.training(1_000, seen=0, seed=0)) + len(everybody.held_out()) == 670
+    held_out = {buffer: {buffer.records[place].source for place in buffer.held_out()} for buffer in (nobody, named, everybody)}
+    assert list(held_out.values()) == [{""}, {"", "arm-3"}, {"", "arm-3", "local"}]
+    places = everybody.training(1_000, seen=0, seed=0)
+    shares = everybody.select(places).sources
+    assert shares["simulation"] == pytest.approx(1 - sum(shares["robots"].values()), abs=1e-3)
+    assert shares["robots"]["local"] == pytest.approx(0.6, abs=0.1)
+
+
+def test_untrusted_sources_alone_teach_nothing() -> None:
+    entry = IndexEntry("a", "shard-000001", 0, True, 0.0, None, "dense", "dense", 1, 0.5, 0, False, False, "grasp", "local")
+    nobody = Sources("", 0.3)
+    assert nobody.usable([entry] * 50) == 0
+    assert len(nobody.limit([entry] * 50, np.arange(50))) == 0
+    mixed = [*[entry] * 50, *[replace(entry, scene=SceneRef(seed=1))] * 7]
+    assert nobody.usable(mixed) == 10
+    assert nobody.limit(mixed, np.arange(57)).tolist() == [47, 48, 49, *range(50, 57)]
+    assert Sources("arm-3, local", 0.3).usable(mixed) == 57

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from grasp_client.contract import SceneRef
+from grasp_client.contract import SceneRef, SceneRequest
 from shared.registry import ModelCard, Registry
 from shared.settings import TrainerSettings
 from shared.streams import SceneRequestStream, connect
 from trainer_job.data.outcome_index import IndexEntry
+from trainer_job.promotion.evidence import RequestSigner
 from trainer_job.promotion.registry_commands import COMMANDS, apply_commands
 from trainer_job.service.scene_requests import ATTEMPTS, BACKLOG_ROUNDS, SceneRequestIssuer
 
@@ -20,7 +22,8 @@ def issuer_of(url: str, folder: Path, **settings: object) -> SceneRequestIssuer:
     chosen = TrainerSettings(
         **{"outstanding_requests": 5, "outcomes_per_round": 10, "seed": 3, "exploration": 0.25, **settings}
     )  # type: ignore[arg-type]
-    return SceneRequestIssuer(SceneRequestStream(connect(url)), folder / "scene_requests.json", chosen)
+    signer = RequestSigner.of(folder)
+    return SceneRequestIssuer(SceneRequestStream(connect(url)), folder / "scene_requests.json", chosen, signer)
 
 
 def take_all(stream: SceneRequestStream) -> list:
@@ -118,13 +121,39 @@ def test_scenes_are_asked_of_whom_the_model_serves_and_of_one_kind_if_wanted(red
 
 def test_a_share_comes_back_to_scenes_that_failed(redis_url: str, tmp_path: Path) -> None:
     issuer = issuer_of(redis_url, tmp_path)
-    scene = SceneRef(seed=12345, kind="pile", object_set="train", profile="hard")
+    asked = next(request for request in map(issuer.collect_request, range(100)) if request.kind == "pile")
+    fields = {name: getattr(asked, name) for name in ("seed", "kind", "object_set", "profile", "nonce")}
+    scene = SceneRef(ticket=asked.id, **fields)
     record = IndexEntry("w:0:0", "shard-000001", 0, False, 0.0, scene, "dense", "dense", 1, 0.9, 0, False, False, "grasp")
-    issuer.learn([record])
-    seeds = [issuer.collect_request(n) for n in range(400)]
-    again = [request for request in seeds if request.seed == 12345]
+    unasked = scene.model_copy(update={"seed": 12345})
+    issuer.learn([record, replace(record, scene=unasked), replace(record, scene=unasked.model_copy(update={"nonce": None}))])
+    requests = [issuer.next_request(number) for number in range(1000, 1400)]
+    again = [request for request in requests if request.id.startswith("revisit-")]
     assert 20 < len(again) < 65
-    assert {(request.kind, request.profile) for request in again} == {("pile", "hard")}
+    wanted = asked.model_dump(exclude={"id", "nonce"})
+    assert all(request.model_dump(exclude={"id", "nonce"}) == wanted for request in again)
+    assert len({request.nonce for request in requests}) == 400
+
+
+def test_only_its_own_requests_are_known_again(redis_url: str, tmp_path: Path) -> None:
+    issuer = issuer_of(redis_url, tmp_path)
+    asked = issuer.collect_request(3)
+    assert issuer_of(redis_url, tmp_path).request_of("collect-3") == asked
+    assert issuer_of(redis_url, tmp_path / "other").collect_request(3).nonce != asked.nonce
+    assert issuer_of(redis_url, tmp_path, exploration=0.5).collect_request(3).nonce != asked.nonce
+    for name in ("", "collect-", "collect--3", "collect-x", "revisit-3", "judge-dense-2-3-champion", f"collect-{10**40}"):
+        assert issuer.request_of(name) is None
+
+
+def test_the_secret_of_nonces_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    request = SceneRequest(id="collect-1", seed=1)
+    first = RequestSigner.of(tmp_path / "data").sign(request)
+    assert RequestSigner.of(tmp_path / "data").sign(first) == first
+    key = tmp_path / "data" / "scene_requests.key"
+    assert (key.stat().st_mode & 0o777, len(key.read_bytes())) == (0o600, 32)
+    key.write_bytes(b"cut")
+    with pytest.raises(SystemExit, match="delete it"):
+        RequestSigner.of(tmp_path / "data")
 
 
 @pytest.fixture

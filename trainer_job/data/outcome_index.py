@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from grasp_client.contract import OutcomeMeta, SceneRef
-from shared.shards import ShardReader, shard_folders
+from shared.shards import ShardReader, digest, shard_folders, shard_number
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +23,8 @@ REVISIT_PREFIX = "revisit-"
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One outcome: where it is stored (shard number and row) and what it says. success_label, quality, rank: None of a kind of
-    action that has no such thing."""
+    """One outcome: where it is stored (shard and row) and what it says. success_label, quality, rank: None of a kind of action
+    that has no such thing. source: who reported it. served: the server itself recorded the plan."""
 
     id: str
     shard: str
@@ -40,6 +40,13 @@ class IndexEntry:
     exploration: bool
     held_out: bool
     kind: str
+    source: str = ""
+    served: bool = False
+    request_id: str = ""
+
+    @property
+    def shard_number(self) -> int:
+        return shard_number(self.shard)
 
     @property
     def success(self) -> bool:
@@ -61,11 +68,16 @@ class IndexEntry:
         return graded and not self.exploration and not self.ab_test
 
 
-def scene_key(outcome_id: str, scene: SceneRef | None) -> str:
-    """Equal for all attempts that saw the same scene: nothing of a held-out scene may be learned from."""
-    if scene is None:
-        return outcome_id.rsplit(":", 1)[0]
-    return f"{scene.object_set}/{scene.kind}/{scene.seed}"
+def scene_key(meta: OutcomeMeta, image_key: Callable[[], str]) -> str:
+    """Equal for all attempts that saw the same scene: nothing of a held-out scene may be learned from.
+
+    Of a robot's attempts the group that it names keeps together; else the plan that they are from, else the image.
+    """
+    if scene := meta.scene:
+        return f"{scene.object_set}/{scene.kind}/{scene.seed}"
+    if meta.group:
+        return f"group/{meta.group}"
+    return f"plan/{meta.request_id}" if meta.request_id else f"image/{image_key()}"
 
 
 def is_held_out(key: str, share: float = HELD_OUT_SHARE) -> bool:
@@ -102,10 +114,10 @@ def read_records(folder: Path) -> list[IndexEntry]:
 
 
 def _record(reader: ShardReader, row: int, meta: OutcomeMeta) -> IndexEntry:
-    outcome_id, model = reader.rows[row].id, meta.model
+    model = meta.model
     rank, success, quality = (getattr(meta, name, None) for name in ("rank", "success", "quality"))
     return IndexEntry(
-        id=outcome_id,
+        id=reader.rows[row].id,
         shard=reader.folder.name,
         row=row,
         # Of a kind that is not known here these may be anything.
@@ -118,12 +130,16 @@ def _record(reader: ShardReader, row: int, meta: OutcomeMeta) -> IndexEntry:
         quality=float(quality) if isinstance(quality, int | float) else None,
         rank=rank if isinstance(rank, int) else None,
         exploration=meta.exploration,
-        held_out=is_held_out(scene_key(outcome_id, meta.scene)),
+        held_out=is_held_out(scene_key(meta, lambda: _image_key(reader, row))),
         kind=reader.kinds[row],
+        # Where nothing is said of `served`, the outcome is older than sources that the server stamps: anybody's word.
+        source=meta.source if "served" in meta.model_fields_set else "",
+        served=meta.served,
+        request_id=meta.request_id or "",
     )
 
 
-def in_service(records: Iterable[IndexEntry], model: str, version: int) -> list[IndexEntry]:
-    """Attempts that tell how well a version does: its best grasps in simulated scenes that are not revisited."""
-    mine = (r for r in records if r.model == model and r.version == version)
-    return [r for r in mine if r.on_policy and r.scene and not r.revisit]
+def _image_key(reader: ShardReader, i: int) -> str:
+    row = reader.rows[i]
+    digests = row.digests or {name: digest(reader.image(i, name).tobytes()) for name in row.at}  # none in older shards
+    return "+".join(digests[name] for name in sorted(digests))

@@ -14,6 +14,7 @@ import numpy as np
 from trainer_job.data.examples import Dataset, Examples
 from trainer_job.data.feature_cache import FeatureCache, FeatureExtractor
 from trainer_job.data.outcome_index import IndexEntry, OutcomeIndex
+from trainer_job.data.sources import Sources, shares_by_source
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +36,13 @@ class TrainingData(Generic[Raw]):
 
 
 class ReplayBuffer:
-    """Learnable outcomes of a dataset, in the order in which they were stored. refused: how many others, by reason."""
+    """Learnable outcomes of a dataset, in the order in which they were stored. refused: how many others, by reason.
 
-    def __init__(self, dataset: OutcomeIndex, cache: FeatureCache) -> None:
-        self.dataset, self.cache = dataset, cache
+    sources: whose outcomes may be learned from without limit, and held out to decide on versions; default: everybody's.
+    """
+
+    def __init__(self, dataset: OutcomeIndex, cache: FeatureCache, sources: Sources | None = None) -> None:
+        self.dataset, self.cache, self.sources = dataset, cache, sources or Sources()
         self.records: list[IndexEntry] = []
         self.refused: Counter[str] = Counter()
         self._scanned = 0
@@ -59,17 +63,19 @@ class ReplayBuffer:
     def training(self, most: int, seen: int, seed: int) -> np.ndarray:
         """Places of outcomes to train on, at most `most`: new ones (after the first `seen`) mixed with a sample of the old."""
         places = np.array([i for i, record in enumerate(self.records) if not record.held_out], np.int64)
+        places = self.sources.limit(self.records, places)
         if len(places) <= most:
             return places
         rng = np.random.default_rng(seed)
         new, old = places[places >= seen], places[places < seen]
         take_new = min(len(new), max(int(most * NEW_SHARE), most - len(old)))
         chosen = [new[len(new) - take_new :], rng.choice(old, min(most - take_new, len(old)), replace=False)]
-        return np.sort(np.concatenate(chosen))
+        return self.sources.limit(self.records, np.sort(np.concatenate(chosen)))
 
     def held_out(self) -> np.ndarray:
-        """Places of the newest outcomes of held-out scenes."""
-        return np.array([i for i, record in enumerate(self.records) if record.held_out], np.int64)[-MAX_HELD_OUT:]
+        """Places of the newest outcomes of held-out scenes from sources that may decide on versions."""
+        held_out = (i for i, record in enumerate(self.records) if record.held_out and self.sources.trusts(record))
+        return np.array(list(held_out), np.int64)[-MAX_HELD_OUT:]
 
     def select(self, places: np.ndarray) -> SampleRefs:
         """Where the outcomes at these places lie, for another process to load."""
@@ -79,6 +85,7 @@ class ReplayBuffer:
             rows=[record.row for record in chosen],
             labels=[record.success for record in chosen],
             ids=(chosen[0].id, chosen[-1].id) if chosen else ("", ""),
+            sources=shares_by_source(chosen),
         )
 
     def examples(self, places: np.ndarray) -> Examples:
@@ -87,12 +94,13 @@ class ReplayBuffer:
 
 @dataclass(frozen=True)
 class SampleRefs:
-    """Outcomes by shard and row, their labels, and the first and the last id."""
+    """Outcomes by shard and row, their labels, the first and the last id, and the shares of their sources."""
 
     shards: list[str]
     rows: list[int]
     labels: list[bool]
     ids: tuple[str, str]
+    sources: dict[str, Any] = field(default_factory=dict)
 
 
 def examples(selection: SampleRefs, cache: FeatureCache, shards: Path) -> Examples:

@@ -20,6 +20,7 @@ import numpy as np
 from grasp_client.contract import SceneRequest
 from shared.rates import rate_with_interval
 from trainer_job.data.outcome_index import AB_TEST_PREFIX, IndexEntry
+from trainer_job.promotion.evidence import RequestSigner
 from trainer_job.training.recipe import recipe_of_model
 
 BETTER_SHARE = 0.62
@@ -49,6 +50,15 @@ class Score:
     wins: int = 0
     losses: int = 0
 
+    def plus(self, champion: bool, candidate: bool) -> Score:
+        """The score with one more pair, in which each version succeeded or not."""
+        return Score(
+            self.pairs + 1,
+            self.both + (champion and candidate),
+            self.wins + (candidate and not champion),
+            self.losses + (champion and not candidate),
+        )
+
     @property
     def log_ratio(self) -> float:
         """Evidence for BETTER_SHARE over one half, nats."""
@@ -71,15 +81,74 @@ def verdict(score: Score, max_pairs: int) -> bool | None:
     return score.log_ratio > UPPER / 2 if score.pairs >= max_pairs else None
 
 
-def rule(max_pairs: int) -> str:
+def needed(score: Score) -> str:
+    """What is still to come before the candidate is promoted, for people."""
+    wins = math.ceil((UPPER - score.log_ratio) / math.log(BETTER_SHARE / 0.5))
+    return f"needs {wins} more won to promote"
+
+
+def rule(max_pairs: int, how: str) -> str:
     return (
-        f"paired trials on the same scenes, sequential test of 0.5 against {BETTER_SHARE} of the pairs that only one wins, "
+        f"{how}, sequential test of 0.5 against {BETTER_SHARE} of the pairs that only one wins, "
         f"false promotion {FALSE_PROMOTION:.0%}, false rejection {FALSE_REJECTION:.0%}, at most {max_pairs} pairs"
     )
 
 
-class AbTest:
-    """The trials of one candidate. All it knows follows from the stored outcomes, so a restart goes on where it was."""
+class PairedTest:
+    """A candidate against the champion, pair by pair."""
+
+    what = ""
+    """What the pairs are, for people."""
+    pairing = ""
+    """How they come about, for the card."""
+    card_field = ""
+    """Of the card that holds success of this kind."""
+
+    def __init__(self, model: str, champion: int, candidate: int, max_pairs: int) -> None:
+        self.model, self.champion, self.candidate, self.max_pairs = model, champion, candidate, max_pairs
+
+    def score(self) -> Score:
+        """How often each way a pair can end has come."""
+        raise NotImplementedError
+
+    def decided(self) -> bool | None:
+        """The verdict: True to promote, False to reject, None to go on."""
+        return verdict(self.score(), self.max_pairs)
+
+    def text(self) -> str:
+        """How far it is, for people."""
+        score = self.score()
+        return (
+            f"A/B test {self.what}, version {self.candidate} against {self.champion}: {score.pairs} of at most "
+            f"{self.max_pairs} pairs, won {score.wins}, lost {score.losses}, {needed(score)}"
+        )
+
+    def record(self, promoted: bool) -> dict[str, Any]:
+        """The decision for the card."""
+        score = self.score()
+        rates = score.rates()
+        figures = f"{rates['candidate']['rate']:.1%} against {rates['champion']['rate']:.1%}"
+        return {
+            "action": "promoted" if promoted else "rejected",
+            "reason": f"{figures} {self.what}: won {score.wins}, lost {score.losses} of {score.pairs} pairs",
+            "rule": rule(self.max_pairs, self.pairing),
+            "trial": {"champion_version": self.champion, **self.conditions(), **rates},
+        }
+
+    def conditions(self) -> dict[str, Any]:
+        """Where the pairs were made, for the card."""
+        return {}
+
+
+class AbTest(PairedTest):
+    """The simulated trials of one candidate. All it knows follows from the stored outcomes, so a restart goes on where it was.
+
+    signer: makes the nonces by which outcomes are known to be of these trials.
+    """
+
+    what = "in simulation"
+    pairing = "paired trials on the same scenes"
+    card_field = "simulated"
 
     def __init__(
         self,
@@ -87,39 +156,46 @@ class AbTest:
         champion: int,
         candidate: int,
         max_pairs: int,
+        signer: RequestSigner,
         seed: int,
         profile: str = "standard",
         kind: str = "mixed",
         object_set: str = "validation",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.model, self.champion, self.candidate, self.max_pairs = model, champion, candidate, max_pairs
-        self.seed, self.profile, self.object_set, self.clock = seed, profile, object_set, clock
+        super().__init__(model, champion, candidate, max_pairs)
+        self.signer, self.seed, self.profile, self.object_set, self.clock = signer, seed, profile, object_set, clock
         self.kinds = KINDS if kind == "mixed" else (kind,)
+        self._trials = {self._name(pair, arm): (pair, arm) for pair in range(max_pairs) for arm in ARMS}
         self._success: dict[str, bool] = {}
         self._asked: dict[str, tuple[float, int]] = {}
 
     def scene_request(self, pair: int, arm: str) -> SceneRequest:
         """The trial of one version in scene `pair`: the same scene for both."""
         rng = np.random.default_rng([self.seed, self.candidate, pair])
-        return SceneRequest(
-            id=self._name(pair, arm),
-            seed=int(rng.integers(2**31)),
-            kind=self.kinds[pair % len(self.kinds)],
-            object_set=self.object_set,
-            profile=self.profile,
-            purpose="judge",
-            planner=recipe_of_model(self.model).planner or "auto",
-            model_version=self.champion if arm == "champion" else self.candidate,
+        return self.signer.sign(
+            SceneRequest(
+                id=self._name(pair, arm),
+                seed=int(rng.integers(2**31)),
+                kind=self.kinds[pair % len(self.kinds)],
+                object_set=self.object_set,
+                profile=self.profile,
+                purpose="judge",
+                planner=recipe_of_model(self.model).planner or "auto",
+                model_version=self.champion if arm == "champion" else self.candidate,
+            )
         )
 
     def learn(self, records: Iterable[IndexEntry]) -> None:
-        """Takes in outcomes; of a trial that was run twice the first counts."""
-        prefix = self._name("", "").rstrip("-") + "-"
+        """Takes in outcomes that are proven to be of these trials; of a trial that was run twice the first counts."""
         for record in records:
-            name = record.scene.ticket if record.scene else None
-            if name and name.startswith(prefix):
-                self._success.setdefault(name, record.success)
+            trial = self._trials.get(record.scene.ticket or "") if record.scene else None
+            if trial and record.scene and record.scene.ticket and self._is_outcome_of(record, self.scene_request(*trial)):
+                self._success.setdefault(record.scene.ticket, record.success)
+
+    def _is_outcome_of(self, record: IndexEntry, trial: SceneRequest) -> bool:
+        made = (record.model, record.version) == (self.model, trial.model_version)
+        return made and record.rank == 0 and not record.exploration and self.signer.proves(record.scene, trial)
 
     def score(self) -> Score:
         """How often each way a pair can end has come, among pairs of which both trials were made."""
@@ -154,18 +230,8 @@ class AbTest:
         names = (self._name(pair, arm) for pair, arm in product(range(self.max_pairs), ARMS))
         return None if any(map(self._may_come, names)) else verdict(score, 0)
 
-    def record(self, promoted: bool) -> dict[str, Any]:
-        """The decision for the card."""
-        score = self.score()
-        rates = score.rates()
-        where = {"profile": self.profile, "kinds": list(self.kinds), "object_set": self.object_set}
-        figures = f"{rates['candidate']['rate']:.1%} against {rates['champion']['rate']:.1%}"
-        return {
-            "action": "promoted" if promoted else "rejected",
-            "reason": f"{figures}: won {score.wins}, lost {score.losses} of {score.pairs} pairs",
-            "rule": rule(self.max_pairs),
-            "trial": {"champion_version": self.champion, "seed": self.seed, **where, **rates},
-        }
+    def conditions(self) -> dict[str, Any]:
+        return {"seed": self.seed, "profile": self.profile, "kinds": list(self.kinds), "object_set": self.object_set}
 
     def _waits(self, name: str) -> bool:
         """Whether a trial was asked for lately, and nothing was heard of it."""
@@ -175,5 +241,5 @@ class AbTest:
         """Whether a trial that was not heard of may still be made."""
         return name not in self._success and (self._waits(name) or self._asked.get(name, NEVER)[1] < MAX_ASKED)
 
-    def _name(self, pair: int | str, arm: str) -> str:
+    def _name(self, pair: int, arm: str) -> str:
         return f"{AB_TEST_PREFIX}{self.model}-{self.candidate}-{pair}-{arm}"

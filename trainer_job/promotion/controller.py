@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
 from shared.rates import rate_with_interval
-from shared.registry import Registry
+from shared.registry import AbTestState, Registry
 from shared.settings import TrainerSettings
-from shared.streams import SceneRequestStream
-from trainer_job.data.outcome_index import IndexEntry, OutcomeIndex, in_service
+from shared.streams import SceneRequestStream, WorkerStatusStore
+from trainer_job.data.outcome_index import IndexEntry, OutcomeIndex
+from trainer_job.data.sources import readable
 from trainer_job.promotion.ab_test import AbTest, rule
+from trainer_job.promotion.evidence import RequestSigner, ServiceRecord
 from trainer_job.promotion.publish import offline_decision, pending_versions, promote, reject
 from trainer_job.promotion.rollback_monitor import next_look
+from trainer_job.promotion.served_ab_test import SHARE, ServedAbTest
 from trainer_job.tasks import AnyTask
 
 log = logging.getLogger(__name__)
@@ -23,13 +28,17 @@ log = logging.getLogger(__name__)
 MEASURE_EVERY = 20
 """Attempts in service after which a champion's card is brought up to date: success with its interval, and as `expected` the
 mean quality that was promised for the same grasps (the best of many is easily promised too much)."""
-PROTOCOL = "in service: best grasp of each plan in scenes that the trainer asked for to collect, strict contact rule"
+SIMULATED = "in service: best grasp of each plan in scenes that the trainer asked for to collect, strict contact rule"
+SERVED = "in service: best grasp of each plan, as robots of trusted sources report it"
+WORKERS_GONE_SECONDS = 60.0
+"""Simulated trials decide until no worker has been heard of for so long."""
 
 
 class PromotionController:
     """Decides on versions of one model. All it goes by is stored, so that a restart decides the same.
 
-    lock: held while pointers of the registry move.
+    lock: held while pointers of the registry move. workers: what simulation workers say of themselves. service: how versions do
+    in service.
     """
 
     def __init__(
@@ -39,27 +48,41 @@ class PromotionController:
         lock: threading.Lock,
         dataset: OutcomeIndex,
         requests: SceneRequestStream,
+        workers: WorkerStatusStore,
+        service: ServiceRecord,
+        signer: RequestSigner,
         settings: TrainerSettings,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.task, self.registry, self.lock = task, registry, lock
         self.model = task.recipe.name
-        self.dataset, self.requests, self.settings = dataset, requests, settings
-        self.trial: AbTest | None = None
-        self._seen = 0
-        self._measured: dict[int, int] = {}
+        self.dataset, self.requests, self.workers, self.settings = dataset, requests, workers, settings
+        self.service, self.signer, self.clock = service, signer, clock
+        self.trial: AbTest | ServedAbTest | None = None
+        self._seen = self._after = 0
+        self._measured: dict[tuple[str, int], int] = {}
+        self._workers_at = clock()
 
     def turn(self) -> None:
-        """One look at what is new. Raises redis.RedisError when the queue is away."""
+        """One look at what is new. Raises redis.RedisError when the queue is away and OSError when the disk refuses."""
         for version in pending_versions(self.registry, self.model):
             self.decide(version)
         new = self.dataset.records[self._seen :]
         self._seen += len(new)
+        self.service.learn(new)
         self._resume()
         if self.trial:
             self._continue(self.trial, new)
         if new:
             self._measure()
             self._roll_back_if_worse()
+
+    @property
+    def state(self) -> str | None:
+        """How far the A/B test is, for people; None without one."""
+        if isinstance(self.trial, AbTest) and self._without_workers():
+            return f"{self.trial.text()}; waits: no simulation worker runs, and no trusted robot reports grasps of {self.model}"
+        return self.trial.text() if self.trial else None
 
     def decide(self, version: int) -> None:
         """The offline gate's decision on a new candidate: rejected, promoted, or passed on to an A/B test."""
@@ -72,7 +95,7 @@ class PromotionController:
                 promote(self.registry, self.model, version, record)
             else:
                 self.registry.set_candidate(self.model, version)
-                passed = {**record, "action": "to be tested", "ab_test": rule(self.settings.max_ab_pairs)}
+                passed = {**record, "action": "to be tested", "ab_test": rule(self.settings.max_ab_pairs, "paired outcomes")}
                 self.registry.record(self.model, version, passed)
                 log.info("candidate goes into an A/B test", extra={"model": self.model, "version": version})
 
@@ -84,63 +107,137 @@ class PromotionController:
         elif not self.settings.max_ab_pairs:  # A/B tests were done away with while one was under way
             self.trial = None
             self.decide(candidate)
-        elif self.trial is None or (self.trial.candidate, self.trial.champion) != (candidate, champion):
-            settings = self.settings
-            unseen = "folder" if settings.object_set == "folder" else "validation"
-            scenes = (settings.seed, settings.profile, settings.scene_kind, unseen)
-            self.trial = AbTest(self.model, champion, candidate, settings.max_ab_pairs, *scenes)
-            self.trial.learn(self.dataset.records)
+        else:
+            state = self.registry.ab_test(self.model)
+            began = state if state and state.champion == champion else None
+            how = self._how(champion, began)
+            current = self.trial
+            kind = ServedAbTest if how == "served" else AbTest
+            if not isinstance(current, kind) or (current.candidate, current.champion) != (candidate, champion):
+                last = self.dataset.records[-1].shard_number if self.dataset.records else 0
+                self._after = began.after if began and began.how == how else last
+                self.trial = self._begin(champion, candidate, how)
 
-    def _continue(self, trial: AbTest, new: Sequence[IndexEntry]) -> None:
-        trial.learn(new)
+    def _how(self, champion: int, began: AbTestState | None) -> Literal["simulated", "served"]:
+        """Simulated trials while workers run; without them the grasps that robots report, if there are any."""
+        if self.workers.read(max_age_seconds=WORKERS_GONE_SECONDS):
+            self._workers_at = self.clock()
+            return "simulated"
+        if not self._without_workers():  # they may not have said anything yet
+            return began.how if began else "simulated"
+        return "served" if self.service.served[champion] else "simulated"
+
+    def _without_workers(self) -> bool:
+        return self.clock() - self._workers_at > WORKERS_GONE_SECONDS
+
+    def _begin(self, champion: int, candidate: int, how: Literal["simulated", "served"]) -> AbTest | ServedAbTest:
+        settings = self.settings
+        versions = (self.model, champion, candidate, settings.max_ab_pairs)
+        if how == "served":
+            return ServedAbTest(*versions, self._after)
+        unseen = "folder" if settings.object_set == "folder" else "validation"
+        simulated = AbTest(*versions, self.signer, settings.seed, settings.profile, settings.scene_kind, unseen)
+        simulated.learn(self.dataset.records)
+        return simulated
+
+    def _continue(self, trial: AbTest | ServedAbTest, new: Sequence[IndexEntry]) -> None:
+        if isinstance(trial, ServedAbTest):
+            trial.learn(self.service.served)
+        else:
+            trial.learn(new)
         verdict = trial.decided()
-        if verdict is None:
+        if verdict is not None:
+            self._decide(trial, verdict)
+            return
+        if isinstance(trial, AbTest):
             # As many as the workers have room for, whatever is done and not stored yet: else they would collect meanwhile.
             room = max(0, self.settings.outstanding_requests - self.requests.outstanding())
             for request in trial.missing(trial.under_way() + room):
                 self.requests.issue(request)
-            return
+        self._write_down(trial)
+
+    def _write_down(self, trial: AbTest | ServedAbTest) -> None:
+        """How the test stands, for the server (which gives the candidate its share) and for people."""
+        served = isinstance(trial, ServedAbTest)
+        state = AbTestState(
+            champion=trial.champion,
+            candidate=trial.candidate,
+            how="served" if served else "simulated",
+            share=SHARE if served else 0.0,
+            after=self._after,
+            text=self.state or "",
+        )
+        if state != self.registry.ab_test(self.model):
+            with self.lock:
+                self.registry.set_ab_test(self.model, state)
+
+    def _decide(self, trial: AbTest | ServedAbTest, verdict: bool) -> None:
+        measured = {**trial.score().rates()["candidate"], "protocol": f"A/B test {trial.what} against version {trial.champion}"}
         with self.lock:
-            measured = {**trial.score().rates()["candidate"], "protocol": f"A/B test against version {trial.champion}"}
-            self.registry.update(self.model, trial.candidate, simulated=measured)
+            self.registry.update(self.model, trial.candidate, **{trial.card_field: measured})
             (promote if verdict else reject)(self.registry, self.model, trial.candidate, trial.record(verdict))
         self.trial = None
 
     def _measure(self) -> None:
-        """Writes into the champion's card how its best grasps do in service."""
+        """Writes into the champion's card how its best grasps do in service, in simulation and with robots."""
         champion = self.registry.champion(self.model)
-        served = [] if champion is None else in_service(self.dataset.records, self.model, champion)
-        if champion is None or len(served) < self._measured.get(champion, 0) + MEASURE_EVERY:
+        if champion is None:
             return
-        self._measured[champion] = len(served)
-        rate = rate_with_interval(sum(record.success for record in served), len(served))
-        expected = float(np.mean([record.quality for record in served]))
-        simulated = {**rate, "expected": expected, "by_kind": by_kind(served), "protocol": PROTOCOL}
-        with self.lock:
-            self.registry.update(self.model, champion, simulated=simulated)
+        for field, protocol, parts, its in (
+            (AbTest.card_field, SIMULATED, by_kind, self.service.simulated[champion]),
+            (ServedAbTest.card_field, SERVED, by_source, self._served_since_test(champion)),
+        ):
+            if len(its) < self._measured.get((field, champion), 0) + MEASURE_EVERY:
+                continue
+            self._measured[field, champion] = len(its)
+            rate = rate_with_interval(sum(record.success for record in its), len(its))
+            expected = float(np.mean([record.quality or 0.0 for record in its]))
+            with self.lock:
+                measured = {**rate, "expected": expected, **parts(its), "protocol": protocol}
+                self.registry.update(self.model, champion, **{field: measured})
 
     def _roll_back_if_worse(self) -> None:
-        """Rolls the champion back when it does worse in service than its predecessor did."""
+        """Rolls the champion back when it does worse in service than its predecessor did, in simulation or with robots."""
         champion, previous = self.registry.champion(self.model), self.registry.previous(self.model)
         if champion is None or previous is None or previous == champion:
             return
-        due = next_look(*([r.success for r in in_service(self.dataset.records, self.model, v)] for v in (champion, previous)))
-        if due is None:
-            return
+        for where, new, before in (
+            (AbTest.what, self.service.simulated[champion], self.service.simulated[previous]),
+            (ServedAbTest.what, self._served_since_test(champion), self.service.served[previous]),
+        ):
+            if due := next_look([record.success for record in new], [record.success for record in before]):
+                self._roll_back(champion, {**due, "reason": f"{due['reason']}, {where}"})
+                return
+
+    def _served_since_test(self, version: int) -> list[IndexEntry]:
+        """Outcomes of a version with robots without those that promoted it: they were good by choice."""
+        trials = [decision.get("trial", {}) for decision in self.registry.card(self.model, version).decisions]
+        until = max((int(trial.get("until_shard", 0)) for trial in trials), default=0)
+        return [record for record in self.service.served[version] if record.shard_number > until]
+
+    def _roll_back(self, champion: int, due: dict[str, Any]) -> None:
         with self.lock:
             self.registry.record(self.model, champion, due)
             back = self.registry.rollback(self.model)
-            self.registry.record(
-                self.model, back, {"action": "rolled back to", "reason": f"version {champion} fell: {due['reason']}"}
-            )
+            fell = {"action": "rolled back to", "reason": f"version {champion} fell: {due['reason']}"}
+            self.registry.record(self.model, back, fell)
         log.warning(
             "rolled back", extra={"model": self.model, "from_version": champion, "to_version": back, "reason": due["reason"]}
         )
 
 
-def by_kind(records: Sequence[IndexEntry]) -> dict[str, dict[str, float]]:
+def by_kind(records: Sequence[IndexEntry]) -> dict[str, Any]:
     """Success by kind of scene."""
-    kinds: dict[str, list[bool]] = {}
-    for record in records:
-        kinds.setdefault(record.scene.kind if record.scene else "", []).append(record.success)
-    return {kind: rate_with_interval(sum(successes), len(successes)) for kind, successes in sorted(kinds.items())}
+    return {"by_kind": _rates((record.scene.kind if record.scene else "", record.success) for record in records)}
+
+
+def by_source(records: Sequence[IndexEntry]) -> dict[str, Any]:
+    """Success by source of robots."""
+    return {"by_source": _rates((readable(record.source), record.success) for record in records)}
+
+
+def _rates(successes: Iterable[tuple[str, bool]]) -> dict[str, dict[str, float]]:
+    groups: dict[str, list[bool]] = {}
+    for name, success in successes:
+        groups.setdefault(name, []).append(success)
+    return {name: rate_with_interval(sum(its), len(its)) for name, its in sorted(groups.items())}

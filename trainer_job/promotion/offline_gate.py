@@ -66,7 +66,11 @@ def decide(comparison: GateComparison, champion_trained: bool) -> GateDecision:
     """Applies RULE. A champion that has learned nothing yet yields to any candidate that is not worse on what there is."""
     n = comparison.outcomes
     if champion_trained and n < MIN_HELD_OUT:
-        return GateDecision(False, f"only {n} held-out outcomes, {MIN_HELD_OUT} are needed to replace a trained champion")
+        return GateDecision(
+            False,
+            f"held out {n} of {MIN_HELD_OUT} outcomes that are needed to replace a trained champion: a tenth of the scenes is "
+            f"held out, so it takes about {10 * MIN_HELD_OUT} outcomes of different scenes",
+        )
     figures = f"log-loss {comparison.difference:+.4f} ± {comparison.standard_error:.4f} on {n} held-out outcomes"
     if not comparison.difference <= comparison.standard_error:  # also where either is no number
         return GateDecision(False, f"worse: {figures}")

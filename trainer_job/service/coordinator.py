@@ -13,20 +13,24 @@ from shared.registry import Registry
 from shared.streams import TRAINERS, WorkerStatusStore
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.ingest.ingest import Ingest
+from trainer_job.promotion.offline_gate import MIN_HELD_OUT
 from trainer_job.promotion.registry_commands import apply_commands
 from trainer_job.service.scene_requests import SceneRequestIssuer
 
 log = logging.getLogger(__name__)
 
 COLLECTING = "collecting"
-TESTING = "testing a candidate"
 TURN_SECONDS = 0.5
 REPORT_SECONDS = 2.0
 LOG_SECONDS = 10.0
 
 
 class Coordinator(threading.Thread):
-    """Runs until `stop`, through outages of the queue. lock: held while pointers of the registry move."""
+    """Runs until `stop`, through outages of the queue. lock: held while pointers of the registry move.
+
+    The trainer says how it stands: state, testing (simulated trials are asked for), waiting_to_be_learned, refused, held_out,
+    untrusted (outcomes by source of robots that is not trusted), note (what the operator should know).
+    """
 
     def __init__(
         self,
@@ -44,7 +48,10 @@ class Coordinator(threading.Thread):
         self.board = WorkerStatusStore(client, TRAINERS)
         self.waiting_to_be_learned = 0
         self.refused: dict[str, int] = {}
-        self.state = COLLECTING
+        self.state, self.testing = COLLECTING, False
+        self.held_out = 0
+        self.untrusted: dict[str, int] = {}
+        self.note = ""
         self._learned = 0
         self._reported = self._logged = float("-inf")
         self._stopping = threading.Event()
@@ -67,7 +74,7 @@ class Coordinator(threading.Thread):
         records = self.dataset.records[self._learned :]
         self.issuer.learn(records)
         self._learned += len(records)
-        self.issuer.top_up(self.waiting_to_be_learned, testing=self.state == TESTING)
+        self.issuer.top_up(self.waiting_to_be_learned, testing=self.testing)
         now = time.monotonic()
         if now - self._reported > REPORT_SECONDS:
             self._reported = now
@@ -82,6 +89,10 @@ class Coordinator(threading.Thread):
             "asks": self.issuer.settings.outstanding_requests > 0,
             "outcomes": len(self.ingest.known),
             "new": self.waiting_to_be_learned,
+            "held_out": self.held_out,
+            "held_out_needed": MIN_HELD_OUT,
+            "untrusted": self.untrusted,
+            "note": self.note,
             "refused": self.refused,
             "duplicates": self.ingest.duplicates,
             "dead_letters": self.ingest.dead_letters,

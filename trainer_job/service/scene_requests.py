@@ -15,6 +15,7 @@ from shared.durable import replace_file
 from shared.settings import TrainerSettings
 from shared.streams import SceneRequestStream
 from trainer_job.data.outcome_index import REVISIT_PREFIX, IndexEntry
+from trainer_job.promotion.evidence import RequestSigner
 from trainer_job.training.recipe import recipe_of_model
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,11 @@ KIND_SHARES = {"single": 0.45, "pile": 0.45, "packed": 0.1}
 ATTEMPTS = {"single": 2, "pile": 3, "packed": 3}
 """Attempts per request: building and settling a scene costs more than one more attempt in it."""
 REVISIT_SHARE = 0.1
+REVISIT = 1
+"""Makes the draw whether to revisit another one than that of the scene."""
+COLLECT_PREFIX = "collect-"
+MOST_DIGITS = 18
+"""Of a request's number."""
 MAX_FAILED = 500
 BACKLOG_ROUNDS = 3
 """No scene requests while outcomes of this many rounds wait to be learned from: the trainer is behind."""
@@ -34,8 +40,8 @@ COUNTER_0_1 = "tickets.json"
 class SceneRequestIssuer:
     """Keeps `outstanding_requests` scene requests waiting. The counter is on disk: a number is never used twice."""
 
-    def __init__(self, stream: SceneRequestStream, counter: Path, settings: TrainerSettings) -> None:
-        self.stream, self.counter, self.settings = stream, counter, settings
+    def __init__(self, stream: SceneRequestStream, counter: Path, settings: TrainerSettings, signer: RequestSigner) -> None:
+        self.stream, self.counter, self.settings, self.signer = stream, counter, settings, signer
         if (before := counter.with_name(COUNTER_0_1)).exists() and not counter.exists():
             before.rename(counter)
         self.issued: int = json.loads(counter.read_bytes())["issued"] if counter.exists() else 0
@@ -45,9 +51,10 @@ class SceneRequestIssuer:
         self.planner = (recipe_of_model(settings.model).planner if serving else None) or settings.planner
 
     def learn(self, records: Iterable[IndexEntry]) -> None:
-        """Remembers scenes in which the best grasp failed, to come back to a share of them."""
+        """Remembers scenes that it asked for and in which the best grasp failed, to come back to a share of them."""
         for record in records:
-            if record.scene and record.on_policy and not record.success and not record.held_out:
+            failed = record.on_policy and not record.success and not record.held_out
+            if failed and record.scene and self._asked_for(record.scene):
                 self._failed.append(record.scene)
 
     def top_up(self, waiting_to_be_learned: int, testing: bool = False) -> int:
@@ -61,7 +68,7 @@ class SceneRequestIssuer:
             return 0
         missing = self.settings.outstanding_requests - outstanding
         for number in self.reserve(missing):
-            self.stream.issue(self.collect_request(number))
+            self.stream.issue(self.next_request(number))
         return max(missing, 0)
 
     def reserve(self, count: int) -> range:
@@ -72,8 +79,19 @@ class SceneRequestIssuer:
             replace_file(self.counter, json.dumps({"issued": self.issued}).encode())
         return range(first, self.issued)
 
+    def next_request(self, number: int) -> SceneRequest:
+        """Request `number`, or in its place one of a share that comes back to scenes in which the best grasp failed."""
+        rng = np.random.default_rng([self.settings.seed, number, REVISIT])
+        request = self.collect_request(number)
+        if not self._failed or rng.random() >= REVISIT_SHARE:
+            return request
+        scene = self._failed[int(rng.integers(len(self._failed)))]
+        changes = {"id": f"{REVISIT_PREFIX}{number}", "attempts": ATTEMPTS.get(scene.kind, 1)}
+        where = {name: getattr(scene, name) for name in ("seed", "kind", "object_set", "profile")}
+        return self.signer.sign(request.model_copy(update={**changes, **where}))
+
     def collect_request(self, number: int) -> SceneRequest:
-        """Request `number`: the same scene for the same trainer seed, but for a share that revisits failures."""
+        """Request `number`: the same for the same settings, so that an outcome of it can be told from one that only says so."""
         rng = np.random.default_rng([self.settings.seed, number])
         settings = self.settings
         drawn = str(rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
@@ -81,18 +99,25 @@ class SceneRequestIssuer:
         objects = settings.object_set
         if objects == "folder" and rng.random() < settings.replay_ratio:
             objects = "train"
-        scene = SceneRef(seed=int(rng.integers(2**31)), kind=kind, object_set=objects, profile=settings.profile)
-        name = f"collect-{number}"
-        if self._failed and rng.random() < REVISIT_SHARE:
-            name = f"{REVISIT_PREFIX}{number}"
-            scene = self._failed[int(rng.integers(len(self._failed)))]
-        return SceneRequest(
-            id=name,
-            seed=scene.seed,
-            kind=scene.kind,
-            object_set=scene.object_set,
-            profile=scene.profile,
+        request = SceneRequest(
+            id=f"{COLLECT_PREFIX}{number}",
+            seed=int(rng.integers(2**31)),
+            kind=kind,
+            object_set=objects,
+            profile=settings.profile,
             planner=self.planner,
             exploration=settings.exploration,
-            attempts=ATTEMPTS.get(scene.kind, 1),
+            attempts=ATTEMPTS.get(kind, 1),
         )
+        return self.signer.sign(request)
+
+    def request_of(self, request_id: str) -> SceneRequest | None:
+        """The request to collect of this id, if there was one."""
+        number = request_id.removeprefix(COLLECT_PREFIX)
+        if number == request_id or not number.isdecimal() or len(number) > MOST_DIGITS:
+            return None
+        return self.collect_request(int(number))
+
+    def _asked_for(self, scene: SceneRef) -> bool:
+        request = self.request_of(scene.ticket or "")
+        return request is not None and self.signer.proves(scene, request)

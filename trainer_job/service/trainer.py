@@ -10,7 +10,7 @@ import fcntl
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -19,14 +19,17 @@ import redis
 
 from shared.registry import Registry
 from shared.settings import TrainerSettings
-from shared.streams import OutcomeStream, SceneRequestStream, connect
+from shared.streams import OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer, shards_folder
+from trainer_job.data.sources import MAX_NAMED, Sources, readable
 from trainer_job.ingest.ingest import Ingest, IngestThread
+from trainer_job.promotion.ab_test import AbTest
 from trainer_job.promotion.controller import PromotionController
+from trainer_job.promotion.evidence import RequestSigner, ServiceRecord
 from trainer_job.promotion.publish import REPOSITORY, seed_registry
-from trainer_job.service.coordinator import COLLECTING, TESTING, Coordinator
+from trainer_job.service.coordinator import COLLECTING, Coordinator
 from trainer_job.service.scene_requests import SceneRequestIssuer
 from trainer_job.tasks import task_of_model
 from trainer_job.training.distributed import DistContext
@@ -68,13 +71,18 @@ class Trainer:
         self.registry = Registry(settings.models_dir)
         shipped = settings.shipped_models_dir or REPOSITORY / "models"
         seed_registry(self.registry, shipped, task, settings.seed)
-        self.replay = ReplayBuffer(OutcomeIndex(shards), feature_cache(settings, self.registry))
+        self.sources = Sources(settings.trusted_sources, settings.max_source_share)
+        self.replay = ReplayBuffer(OutcomeIndex(shards), feature_cache(settings, self.registry), self.sources)
         self.lock = threading.Lock()
-        stream = SceneRequestStream(client)
-        issuer = SceneRequestIssuer(stream, settings.data_dir / "scene_requests.json", settings)
+        stream, signer = SceneRequestStream(client), RequestSigner.of(settings.data_dir)
+        issuer = SceneRequestIssuer(stream, settings.data_dir / "scene_requests.json", settings, signer)
         self.coordinator = Coordinator(client, self.registry, self.lock, issuer, self.replay.dataset, ingest, settings.model)
-        self.promotion = PromotionController(task, self.registry, self.lock, self.replay.dataset, stream, settings)
+        service = ServiceRecord(settings.model, signer, issuer.request_of, self.sources)
+        self.promotion = PromotionController(
+            task, self.registry, self.lock, self.replay.dataset, stream, WorkerStatusStore(client), service, signer, settings
+        )
         self.rounds = 0
+        self._counted = -1, 0
 
     def run(self) -> None:
         """Until told to stop, or after `settings.rounds` rounds."""
@@ -97,18 +105,36 @@ class Trainer:
     def _turn(self) -> None:
         """One look at everything; a round when it is due and no candidate is being tested."""
         self.replay.refresh()
-        new = len(self.replay) - trained_on(self.registry, self.settings.model, len(self.replay))
-        self.coordinator.waiting_to_be_learned, self.coordinator.refused = new, dict(self.replay.refused)
+        self._count()
         try:
             self.promotion.turn()
         except redis.RedisError as error:
             log.warning("decisions wait for the queue", extra={"error": str(error)})
-        self.coordinator.state = TESTING if self.promotion.trial else COLLECTING
-        if new >= self.settings.outcomes_per_round and not self.promotion.trial:
-            self._round(plan_round(self.replay, self.registry, self.settings, self.settings.model))
+        self.coordinator.state = self.promotion.state or COLLECTING
+        self.coordinator.testing = isinstance(self.promotion.trial, AbTest)
+        plan = None
+        if self.coordinator.waiting_to_be_learned >= self.settings.outcomes_per_round and not self.promotion.trial:
+            plan = plan_round(self.replay, self.registry, self.settings, self.settings.model)
+        if plan and plan.selection.labels:
+            self._round(plan)
         else:
             self.ranks.broadcast("wait")
             time.sleep(TURN_SECONDS)
+
+    def _count(self) -> None:
+        """Counts what is new to learn from, what is held out, and what comes from sources that are not trusted."""
+        records, told = self.replay.records, self.coordinator
+        seen = trained_on(self.registry, self.settings.model, len(records))
+        if (len(records), seen) == self._counted:
+            return
+        self._counted = len(records), seen
+        told.waiting_to_be_learned = self.sources.usable(records[seen:])
+        told.refused, told.held_out = dict(self.replay.refused), len(self.replay.held_out())
+        told.untrusted = {readable(name): count for name, count in self.sources.untrusted(records).most_common(MAX_NAMED)}
+        note = untrusted_note(told.untrusted, certain=len(records) - self.sources.untrusted(records).total())
+        if note != told.note and note:
+            log.warning(note)
+        told.note = note
 
     def _round(self, plan: RoundPlan) -> None:
         start = time.monotonic()
@@ -128,6 +154,17 @@ class Trainer:
     def _progress(self, step: int, steps: int, loss: float) -> None:
         self.coordinator.state = f"training, step {step} of {steps}"
         log.debug("training", extra={"step": step, "steps": steps, "loss": round(loss, 4)})
+
+
+def untrusted_note(untrusted: Mapping[str, int], certain: int) -> str:
+    """What the operator should know of outcomes whose sources are not trusted. certain: how many others there are."""
+    if not untrusted:
+        return ""
+    names = ",".join(untrusted)
+    way_out = f"set TRUSTED_SOURCES={names} (or *) to let them"
+    if certain:
+        return f"what robots of {names} report decides on no version: {way_out}"
+    return f"nothing is learned: all outcomes come from {names}, which is not trusted to teach alone: {way_out}"
 
 
 def feature_cache(settings: TrainerSettings, registry: Registry) -> FeatureCache:

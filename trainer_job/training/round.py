@@ -117,6 +117,7 @@ def finish_round(
         "last": plan.selection.ids[1],
         "count": len(plan.selection.labels),
         "held_out": len(held_out),
+        "sources": plan.selection.sources,
         "total": len(replay),
         "refused": dict(replay.refused),
     }

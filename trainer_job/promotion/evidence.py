@@ -1,0 +1,108 @@
+"""Which outcomes may move a champion: of scenes that this trainer asked for, and of plans that the server itself recorded.
+
+Anybody may send outcomes to be learned from. What decides between versions must be proven: a scene request carries a nonce,
+made with a secret that only the trainer has, and an outcome counts when it brings back the nonce of the very request that the
+trainer would issue. Nothing is remembered for it, so a restart decides the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from grasp_client.contract import SceneRef, SceneRequest
+from shared.durable import sync_folder
+from trainer_job.data.outcome_index import IndexEntry
+from trainer_job.data.sources import Sources
+
+KEY_FILE, KEY_BYTES = "scene_requests.key", 32
+NONCE_CHARACTERS = 32
+
+
+class RequestSigner:
+    """Makes and checks the nonces of scene requests."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    @classmethod
+    def of(cls, data_dir: Path) -> RequestSigner:
+        """With the key of a data folder, which is made there once, readable by its owner alone."""
+        path = data_dir / KEY_FILE
+        if not path.exists():
+            data_dir.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(".new")
+            temporary.unlink(missing_ok=True)
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(secrets.token_bytes(KEY_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+            sync_folder(data_dir)
+        key = path.read_bytes()
+        if len(key) != KEY_BYTES:
+            raise SystemExit(f"{path} holds {len(key)} bytes, expected {KEY_BYTES}: delete it, and a new key will be made")
+        return cls(key)
+
+    def sign(self, request: SceneRequest) -> SceneRequest:
+        """The request with its nonce."""
+        return request.model_copy(update={"nonce": self._nonce(request)})
+
+    def proves(self, scene: SceneRef | None, request: SceneRequest) -> bool:
+        """Whether an outcome's scene is that of a request: the same scene, and the nonce that only its issuer can have made."""
+        if scene is None or scene.nonce is None or scene.ticket != request.id:
+            return False
+        asked = (request.seed, request.kind, request.object_set, request.profile)
+        if (scene.seed, scene.kind, scene.object_set, scene.profile) != asked:
+            return False
+        return hmac.compare_digest(scene.nonce.encode(), self._nonce(request).encode())
+
+    def _nonce(self, request: SceneRequest) -> str:
+        fields = request.model_dump(mode="json", exclude={"nonce"})
+        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+        return hmac.new(self._key, canonical, hashlib.sha256).hexdigest()[:NONCE_CHARACTERS]
+
+
+class ServiceRecord:
+    """How the versions of a model do in service: their best grasps, in simulation and as robots report them, kept apart.
+
+    In simulation those count that were made in scenes which the trainer asked for to collect in, and not to revisit a failure;
+    of robots, the first of each plan that the server recorded, from sources that are trusted.
+    request_of: the request to collect whose id an outcome gives, or None.
+    """
+
+    def __init__(
+        self, model: str, signer: RequestSigner, request_of: Callable[[str], SceneRequest | None], sources: Sources
+    ) -> None:
+        self.model, self.sources = model, sources
+        self.simulated: defaultdict[int, list[IndexEntry]] = defaultdict(list)
+        self.served: defaultdict[int, list[IndexEntry]] = defaultdict(list)
+        self._signer, self._request_of = signer, request_of
+        self._attempts: Counter[str] = Counter()
+        self._plans: set[str] = set()
+
+    def learn(self, records: Iterable[IndexEntry]) -> None:
+        """Takes in outcomes; each may be given once."""
+        for record in records:
+            if record.model != self.model or record.version is None or not record.on_policy:
+                continue
+            if record.scene is None:
+                if record.served and self.sources.trusts(record) and record.request_id not in self._plans:
+                    self._plans.add(record.request_id)
+                    self.served[record.version].append(record)
+            elif self._was_asked_for(record.scene):
+                self.simulated[record.version].append(record)
+
+    def _was_asked_for(self, scene: SceneRef) -> bool:
+        """Whether the trainer asked for this attempt. Who knows one nonce has not more attempts by it than were asked for."""
+        request = self._request_of(scene.ticket or "")
+        if request is None or not self._signer.proves(scene, request):
+            return False
+        self._attempts[request.id] += 1
+        return self._attempts[request.id] <= request.attempts
