@@ -211,8 +211,9 @@ class PromotionController:
 
     def _served_since_test(self, version: int) -> list[IndexEntry]:
         """Outcomes of a version with robots without those that promoted it: they were good by choice."""
-        trials = [decision.get("trial", {}) for decision in self.registry.card(self.model, version).decisions]
-        until = max((int(trial.get("until_shard", 0)) for trial in trials), default=0)
+        trials = (decision.get("trial") for decision in self.registry.card(self.model, version).decisions)
+        shards = [trial.get("until_shard") for trial in trials if isinstance(trial, dict)]
+        until = max((shard for shard in shards if isinstance(shard, int)), default=0)
         return [record for record in self.service.served[version] if record.shard_number > until]
 
     def _roll_back(self, champion: int, due: dict[str, Any]) -> None:
