@@ -96,10 +96,10 @@ class ServiceRecord:
                 if record.served and self.sources.trusts(record) and record.request_id not in self._plans:
                     self._plans.add(record.request_id)
                     self.served[record.version].append(record)
-            elif self._was_asked_for(record.scene):
+            elif self._is_own(record.scene):
                 self.simulated[record.version].append(record)
 
-    def _was_asked_for(self, scene: SceneRef) -> bool:
+    def _is_own(self, scene: SceneRef) -> bool:
         """Whether the trainer asked for this attempt. Who knows one nonce has not more attempts by it than were asked for."""
         request = self._request_of(scene.ticket or "")
         if request is None or not self._signer.proves(scene, request):

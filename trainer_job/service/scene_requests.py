@@ -54,7 +54,7 @@ class SceneRequestIssuer:
         """Remembers scenes that it asked for and in which the best grasp failed, to come back to a share of them."""
         for record in records:
             failed = record.on_policy and not record.success and not record.held_out
-            if failed and record.scene and self._asked_for(record.scene):
+            if failed and record.scene and self._is_own(record.scene):
                 self._failed.append(record.scene)
 
     def top_up(self, waiting_to_be_learned: int, testing: bool = False) -> int:
@@ -118,6 +118,6 @@ class SceneRequestIssuer:
             return None
         return self.collect_request(int(number))
 
-    def _asked_for(self, scene: SceneRef) -> bool:
+    def _is_own(self, scene: SceneRef) -> bool:
         request = self.request_of(scene.ticket or "")
         return request is not None and self.signer.proves(scene, request)
