@@ -73,7 +73,7 @@ def test_crops_are_centred_on_the_executed_grasps(shards, tmp_path):
 def test_a_recipe_on_shards_holds_out_whole_scenes_and_says_what_it_refused(shards, tmp_path):
     folder, outcomes = shards
     data = crops().read([folder], [], tmp_path / "cache", 1000)
-    held = sum(is_held_out(scene_key(outcome.meta.scene, {}, str)) for outcome in outcomes)
+    held = sum(is_held_out(scene_key(outcome.meta, str)) for outcome in outcomes)
     assert (len(data.training), len(data.held_out)) == (60 - held, held)
     assert data.outcomes["refused"] == {"contact_rule": 1, "unreachable": 1}
 
