@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, QueryParams
 from inference_server import tracing
 from inference_server.errors import ServerError
 from inference_server.request_context import RequestContext
-from inference_server.security.auth import Client
+from inference_server.security.auth import client_of, owner_of
 from inference_server.service import Service
 
 MAX_DEADLINE_MS = 600_000
@@ -25,10 +25,12 @@ MAX_DEADLINE_MS = 600_000
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """A request whose body is here. Times are time.monotonic(); `client` names the line of the queue that it waits in."""
+    """A request whose body is here. Times are time.monotonic(). client: the line of the queue that it waits in; owner: whose
+    the plans are that come of it."""
 
     service: Service
     client: str
+    owner: str
     id: str
     started: float
     deadline: float
@@ -45,7 +47,7 @@ class ReceivedRequest:
         """
         slot = self.service.batcher.reserve(self.client, self.deadline)
         name = self.id if part is None else f"{self.id}.{part}"
-        admitted = AdmittedRequest(name, slot, self.started, self.deadline, self)
+        admitted = AdmittedRequest(name, slot, self.started, self.deadline, self, owner=self.owner)
         try:
             yield admitted
         finally:
@@ -62,25 +64,33 @@ class AdmittedRequest(RequestContext):
     received: ReceivedRequest
 
 
-async def receive(request: Request, client: Client) -> ReceivedRequest:
+async def receive(request: Request) -> ReceivedRequest:
     """Read the body of a request that is going to the queue; refused before it is read when there is no room for it.
 
     Raises ServerError 422 for a bad X-Deadline-Ms, 429 or 503 without room, and what `BodyReader.read` raises.
     """
     service: Service = request.app.state.service
-    deadline = deadline_of(request, service.settings.deadline_ms)
+    client, deadline = client_of(request), deadline_of(request, service.settings.deadline_ms)
     if service.batcher.closing or service.batcher.queue.taken:
         service.batcher.check_room(client, deadline)
     body = await service.bodies.read(request, client)
     scope = request.scope
     return ReceivedRequest(
-        service, client, scope["request_id"], scope["started"], deadline, request.headers, request.query_params, body
+        service,
+        client,
+        owner_of(request),
+        scope["request_id"],
+        scope["started"],
+        deadline,
+        request.headers,
+        request.query_params,
+        body,
     )
 
 
-async def admit(request: Request, client: Client) -> AsyncIterator[AdmittedRequest]:
+async def admit(request: Request) -> AsyncIterator[AdmittedRequest]:
     """Read the body, then hold a place in the queue until the endpoint returns. Raises as `receive` and `admit` do."""
-    with (await receive(request, client)).admit() as admitted:
+    with (await receive(request)).admit() as admitted:
         yield admitted
 
 

@@ -15,7 +15,8 @@ from inference_server import errors
 from inference_server.decoding.tensors import InferRequest
 from inference_server.http_server import RequestMiddleware
 from inference_server.routes import batch, dashboard, gqcnn, health, heatmap, models, outcomes, predict, process, v2
-from inference_server.security.auth import require_key
+from inference_server.security.auth import require_key, require_predict, require_report
+from inference_server.security.origins import OriginMiddleware
 from inference_server.service import Service
 from inference_server.tracing import telemetry
 from shared.settings import ServerSettings
@@ -39,11 +40,14 @@ def create_app(settings: ServerSettings) -> FastAPI:
         title="GraspLoop", version=version("grasploop"), description=_DESCRIPTION, lifespan=lifespan, telemetry=telemetry()
     )
     app.state.service = service
-    for module in (predict, batch, heatmap, gqcnn, process, models, outcomes):  # the most asked for is matched first
-        app.include_router(module.router, dependencies=[Depends(require_key)])
+    for module in (predict, batch, heatmap, gqcnn, process):  # the most asked for is matched first
+        app.include_router(module.router, dependencies=[Depends(require_predict)])
+    app.include_router(models.router, dependencies=[Depends(require_key)])
+    app.include_router(outcomes.router, dependencies=[Depends(require_report)])
     for router in (v2.router, health.router, v2.health, dashboard.router):
         app.include_router(router)
     errors.install(app)
+    app.add_middleware(OriginMiddleware, settings=settings, metrics=service.metrics)
     app.add_middleware(RequestMiddleware, metrics=service.metrics)
     _document(app)
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Any, get_args
@@ -24,14 +25,12 @@ logger = logging.getLogger(__name__)
 
 CLIENT_CLOSED_REQUEST = 499
 """Logged for a client that went away; nobody reads the reply."""
-
-
 RETRY_SECONDS = 2
 """When to come back to a server that has no model yet."""
 MOST_PROBLEMS = 10
 """Wrong fields that a reply names: to look for the name that was meant takes a millisecond for each."""
-MOST_CHARACTERS = 200
-"""Of a path to a wrong field, whose names the sender chooses."""
+MOST_NAME, MOST_MESSAGE = 40, 500
+"""Characters of a name, which the sender chooses, and of a message."""
 
 
 class ServerError(Exception):
@@ -45,28 +44,35 @@ class ServerError(Exception):
 def invalid_fields(where: str, error: ValidationError, kind: type[BaseModel]) -> ServerError:
     """422 that names the first wrong fields of `where` (`request`, `outcome`, ...), which was validated as `kind`."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    problems = [
-        {"field": _short(".".join(map(str, (where, *item["loc"])))), "message": _said(item, kind), "type": item["type"]}
-        for item in found[:MOST_PROBLEMS]
+    return _invalid(
+        [{**item, "loc": (where, *item["loc"]), "msg": _said(item, kind)} for item in found[:MOST_PROBLEMS]], len(found)
+    )
+
+
+def _invalid(problems: Sequence[Mapping[str, Any]], count: int) -> ServerError:
+    """422 with the first of `count` problems in its message and some in its detail. Names may be as long as somebody likes."""
+    detail = [
+        {
+            "field": ".".join(str(part)[:MOST_NAME] for part in problem["loc"]),
+            "message": problem["msg"][:MOST_MESSAGE],
+            "type": problem["type"],
+        }
+        for problem in problems[:MOST_PROBLEMS]
     ]
-    first = problems[0]
-    more = f" (and {len(found) - 1} more, see detail)" if len(found) > 1 else ""
-    return ServerError(422, "invalid_field", f"{first['field']}: {first['message']}{more}", detail=problems)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}..."
+    more = f" (and {count - 1} more, see detail)" if count > 1 else ""
+    return ServerError(422, "invalid_field", f"{detail[0]['field']}: {detail[0]['message']}{more}", detail=detail)
 
 
 def _said(problem: ErrorDetails, kind: type[BaseModel]) -> str:
     """pydantic's words, but for an unknown field the nearest name and all that are allowed."""
     *path, name = problem["loc"] or ("",)
+    name = str(name)[:MOST_NAME]
     model = _model_at(path, kind)
     if problem["type"] != "extra_forbidden" or model is None:
         return problem["msg"]
-    near = get_close_matches(str(name), model.model_fields, n=1)
+    near = get_close_matches(name, model.model_fields, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    return f"unknown field {str(name)[:40]!r}{hint} allowed: {', '.join(model.model_fields)}"
+    return f"unknown field {name!r}{hint} allowed: {', '.join(model.model_fields)}"
 
 
 def _model_at(path: list[int | str], kind: type[BaseModel]) -> type[BaseModel] | None:
@@ -123,8 +129,8 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
         message = {
-            404: f"there is nothing at {request.url.path}; /docs lists what there is",
-            405: f"{request.url.path} does not take {request.method}",
+            404: f"there is nothing at {request.url.path[:200]}; /docs lists what there is",
+            405: f"{request.url.path[:200]} does not take {request.method}",
         }.get(error.status_code, str(error.detail))
         response = error_response(ServerError(error.status_code, code, message))
         response.headers.update(error.headers or {})
@@ -132,11 +138,8 @@ def install(app: FastAPI) -> None:
 
     async def fields(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        problems = [
-            {"field": ".".join(map(str, item["loc"])), "message": item["msg"], "type": item["type"]} for item in error.errors()
-        ]
-        message = "; ".join(f"{problem['field']}: {problem['message']}" for problem in problems)
-        return error_response(ServerError(422, "invalid_field", message, detail=problems))
+        problems = error.errors()
+        return error_response(_invalid(problems, len(problems)))
 
     async def gone(request: Request, error: Exception) -> Response:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
@@ -153,8 +156,9 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     descriptions = {
         400: "the body cannot be decoded",
         401: "no API key was sent",
-        403: "the API key is not known, or not the admin key",
+        403: "the API key is not known or lacks the role, or the Host or Origin is foreign",
         404: "unknown planner, model or version",
+        409: "another report with this id says something else",
         406: "the Accept header names nothing that this endpoint has",
         408: "the body came too slowly",
         413: "the body or the image is too large",

@@ -19,7 +19,7 @@ from inference_server.errors import ServerError
 from inference_server.heatmap import overlay_png
 from inference_server.metrics import Metrics
 from inference_server.models.weights import Weights
-from inference_server.outcomes import RecentPlans
+from inference_server.outcomes.recent_plans import RecentPlans
 from inference_server.request_context import RequestContext
 from planning.base import LoadedNetwork, PlanItem, Planner
 from planning.batched_inference import plan_batched
@@ -81,7 +81,7 @@ class PlannerService:
             changes["warnings"] = [*plan.warnings, f"planner {planner.name!r} has no dense map, so there is no heatmap_png"]
         plan = plan.model_copy(update=changes)
         self._count(plan)
-        self.recent.remember(plan, observation, options)
+        self.recent.remember(request.owner, plan, observation, options)
         plan.timings_ms = timings(request, answer, plan.timings_ms)
         return plan
 

@@ -18,10 +18,11 @@ from inference_server.batching.batcher import Batcher
 from inference_server.metrics import Metrics
 from inference_server.models.warm import warm_up
 from inference_server.models.weights import Weights
-from inference_server.outcomes import OutcomePublisher
+from inference_server.outcomes.accepted_reports import AcceptedReports
+from inference_server.outcomes.publisher import OutcomePublisher
 from inference_server.planner_service import PlannerService
 from inference_server.request_context import BodyReader
-from inference_server.security.auth import Keys
+from inference_server.security.keys import Keys
 from planning.base import Planner
 from planning.discovery import discover
 from planning.networks.device import choose_execution, usable_cores
@@ -60,7 +61,7 @@ class Service:
         for planner in self.planners.values():
             planner.networks = self.weights.get
         self.planning = PlannerService(settings, self.planners, self.weights, self.metrics, self.in_decoder)
-        self.outcomes = OutcomePublisher(settings.redis_url)
+        self.outcomes, self.accepted = OutcomePublisher(settings.redis_url), AcceptedReports()
         self.warm = False
 
     def start(self) -> None:

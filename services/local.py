@@ -22,6 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsConfigDict
 
+from inference_server.security.keys import key_with
 from services import queue
 from services.data_lock import DataFolderInUse, DataLock
 from services.launcher import Launcher, StartFailed
@@ -113,11 +114,9 @@ class Loop:
         return children
 
     def _worker_key(self) -> dict[str, str]:
-        """Where the server asks for a key and no API_KEY is set, the workers take the first that it accepts."""
-        keys = ServerSettings().api_keys
-        if keys is None or WorkerSettings().api_key is not None:
-            return {}
-        return {"API_KEY": keys.get_secret_value().split(",")[0].strip()}
+        """Where the server asks for a key and no API_KEY is set, the workers take the first that may ask for plans."""
+        key = key_with("predict", ServerSettings().api_keys)
+        return {} if key is None or WorkerSettings().api_key is not None else {"API_KEY": key}
 
     def _child(
         self,

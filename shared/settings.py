@@ -43,9 +43,16 @@ class ServerSettings(ServiceSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    api_keys: SecretStr | None = Field(None, description="comma-separated keys accepted in X-API-Key; none: open")
+    api_keys: SecretStr | None = Field(
+        None,
+        description="comma-separated keys accepted in X-API-Key, `key` or `name:role+role:key` (roles predict, report, worker, "
+        "admin); none: open",
+    )
     admin_key: SecretStr | None = Field(None, description="key for promote, rollback and reload; none: loopback clients only")
     allow_open: bool = Field(False, description="serve beyond loopback without API keys")
+    allowed_hosts: str = Field(
+        "", description="comma-separated names by which clients reach the server, beside its own and loopback; *: any"
+    )
     queue_size: int = Field(64, ge=1, le=4096, description="most requests waiting; beyond it 429")
     max_batch: int = Field(16, ge=1, le=256, description="most requests planned as one batch")
     deadline_ms: int = Field(10_000, ge=1, description="longest a request may take when it sends no X-Deadline-Ms")

@@ -180,6 +180,7 @@ class OutcomeReport(AttemptInfo, GraspResult):
 
 
 class OutcomeAccepted(ApiModel):
-    """Reply of `POST /outcomes`."""
+    """Reply of `POST /outcomes`. learnable: what is accepted can be learned from; else it is refused."""
 
     id: str
+    learnable: bool = True

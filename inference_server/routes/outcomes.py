@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -17,15 +17,16 @@ from inference_server.admission import service_of
 from inference_server.decoding.multipart import parts_of
 from inference_server.decoding.observations import MULTIPART, observation_of
 from inference_server.errors import ServerError, documented, invalid_fields
-from inference_server.outcomes import outcome_of
-from inference_server.security.auth import Client
+from inference_server.outcomes.report import check_scene, id_of, outcome_of
+from inference_server.security.auth import caller_of, client_of, owner_of
+from inference_server.security.keys import Caller
 from inference_server.service import Service
 
 router = APIRouter(tags=["outcomes"])
 
 _REPORT = {"$ref": "#/components/schemas/OutcomeReport"}
 _BINARY = {"type": "string", "format": "binary"}
-_EXAMPLE = {"request_id": "6f1c", "rank": 0, "success": False, "failure": "slipped", "source": "arm-3"}
+_EXAMPLE = {"request_id": "6f1c", "rank": 0, "success": False, "failure": "slipped", "robot": "arm-3"}
 _OPENAPI: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -44,54 +45,86 @@ _OPENAPI: dict[str, Any] = {
     },
 }
 SCHEMAS = (OutcomeReport,)
+MAX_REPORT_BYTES = 2**16
 
 
 @router.post(
     "/outcomes",
     status_code=202,
     response_model=OutcomeAccepted,
-    responses=documented(400, 401, 403, 404, 408, 413, 415, 422, 503),
+    responses=documented(400, 401, 403, 404, 408, 409, 413, 415, 422, 503),
     openapi_extra=_OPENAPI,
 )
-async def report_outcome(request: Request, client: Client) -> Response:
+async def report_outcome(request: Request) -> Response:
     """Report one executed grasp; 202 once it is in the outcome queue, 503 (keep it, send it again) while that is away.
 
     After a plan, its `request_id` is enough:
     `curl -H 'Content-Type: application/json' -d '{"request_id": "...", "success": true}' URL/outcomes`.
     Without one, or for a plan long ago, send `id`, `grasp`, `planner` and `camera`,
     and the images as parts of a form beside `outcome`.
+
+    What is taken can be learned from; else it is refused with 422 `not_learnable`, which says why. The same report again is
+    taken as before; one with the same id that says something else is refused with 409 `outcome_conflict`.
     """
-    service = service_of(request)
-    body = await service.bodies.read(request, client)
-    outcome = await service.in_decoder(_read, body, request.headers, service)
-    await asyncio.to_thread(service.outcomes.publish, outcome)
-    meta = outcome.meta
-    version = str(meta.model.version) if meta.model else ""
-    planner = meta.planner if meta.planner in service.planners else "other"
-    service.metrics.outcomes.labels(planner, version, str(meta.success).lower()).inc()
-    return Response(OutcomeAccepted(id=outcome.id).model_dump_json(), 202, media_type="application/json")
+    service, caller = service_of(request), caller_of(request)
+    body = await service.bodies.read(request, client_of(request))
+    content_type = request.headers.get("content-type", "")
+    taken = await service.in_decoder(_read, body, content_type, caller, owner_of(request), service)
+    if taken.outcome is not None:
+        await asyncio.to_thread(service.outcomes.publish, taken.outcome)
+        service.accepted.remember(taken.id, taken.report, taken.plan)
+        _count(taken.outcome.meta, service)
+    return Response(OutcomeAccepted(id=taken.id).model_dump_json(), 202, media_type="application/json")
 
 
-def _read(body: bytes, headers: Mapping[str, str], service: Service) -> Outcome[GraspMeta]:
-    report, observation = _report_of(body, headers.get("content-type", ""), service.limits)
-    recent = service.planning.recent.find(report.request_id) if report.request_id else None
-    return outcome_of(report, observation, recent)
+@dataclass(frozen=True)
+class _Taken:
+    """A report and its outcome, None when it was taken before. plan: of which the server knows that the grasp is from it."""
+
+    id: str
+    report: OutcomeReport
+    outcome: Outcome[GraspMeta] | None = None
+    plan: str | None = None
+
+
+def _read(body: bytes, content_type: str, caller: Caller, owner: str, service: Service) -> _Taken:
+    report, sent = _report_of(body, content_type, service.limits)
+    check_scene(report, caller)
+    outcome_id = id_of(report, caller)
+    if service.accepted.repeats(outcome_id, report):
+        return _Taken(outcome_id, report)
+    recent = service.planning.recent.find(owner, report.request_id) if report.request_id else None
+    plan = f"{owner} {report.request_id}" if recent else None
+    if plan is not None:
+        service.accepted.check_first_of(plan, report.rank, outcome_id)
+    return _Taken(outcome_id, report, outcome_of(report, outcome_id, caller, sent, recent), plan)
 
 
 def _report_of(body: bytes, content_type: str, limits: ImageLimits) -> tuple[OutcomeReport, Observation | None]:
     media_type = content_type.split(";")[0].strip().lower()
-    observation = None
+    sent = None
     if media_type == MULTIPART:
         parts = parts_of(body, content_type)
         if "outcome" not in parts:
             raise ServerError(422, "invalid_field", "the form has no part `outcome` (JSON)")
         body = parts.pop("outcome").data
         if parts:
-            observation = observation_of(parts, 0.001, limits)
-            check_observation(observation)
+            sent = observation_of(parts, 0.001, limits)
+            check_observation(sent)
     elif media_type != "application/json":
         raise ServerError(415, "unsupported_media_type", "send application/json, or multipart/form-data with a part `outcome`")
+    if len(body) > MAX_REPORT_BYTES:
+        raise ServerError(
+            413, "report_too_large", f"a report has {MAX_REPORT_BYTES} bytes at most, without images, got {len(body)}"
+        )
     try:
-        return OutcomeReport.model_validate_json(body or b"{}"), observation
+        return OutcomeReport.model_validate_json(body or b"{}"), sent
     except ValidationError as error:
         raise invalid_fields("outcome", error, OutcomeReport) from None
+
+
+def _count(meta: GraspMeta, service: Service) -> None:
+    # Labels that are known here: whatever somebody may make up would be a series each.
+    planner = meta.planner if meta.planner in service.planners else "other"
+    version = str(meta.model.version) if meta.served and meta.model else ""
+    service.metrics.outcomes.labels(planner, version, str(meta.success).lower()).inc()

@@ -19,11 +19,11 @@ from inference_server.decoding import tensors
 from inference_server.decoding.observations import decode
 from inference_server.decoding.tensors import InferReply, InferRequest
 from inference_server.errors import ServerError, documented
-from inference_server.security.auth import require_key
+from inference_server.security.auth import require_predict
 from planning.base import PlanItem, Planner
 
 health = APIRouter(prefix="/v2", tags=["open inference protocol"])
-router = APIRouter(prefix="/v2", tags=["open inference protocol"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/v2", tags=["open inference protocol"], dependencies=[Depends(require_predict)])
 
 PlannerName = Annotated[str, Path(max_length=64, description="name of a planner")]
 Version = Annotated[int, Path(ge=1, description="version of the planner's model")]

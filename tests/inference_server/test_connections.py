@@ -61,11 +61,11 @@ def closed(connection: socket.socket) -> bool:
 
 
 def get(path: str = "/live") -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 def post(path: str, body: bytes = b"", length: int | None = None, **headers: str) -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body) if length is None else length}"]
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body) if length is None else length}"]
     return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode() + body
 
 
@@ -201,10 +201,10 @@ def test_replies_that_nobody_takes_are_few(server: Running, monkeypatch: pytest.
 
 @pytest.mark.parametrize("size", [70_000, 1_000_000])
 def test_a_long_head_is_refused(server: Running, size: int) -> None:
-    with connect(server, f"GET /live HTTP/1.1\r\nHost: x\r\nX-Filler: {'a' * size}\r\n\r\n".encode()) as connection:
+    with connect(server, f"GET /live HTTP/1.1\r\nHost: localhost\r\nX-Filler: {'a' * size}\r\n\r\n".encode()) as connection:
         answer = reply(connection)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
-    with connect(server, f"GET /live HTTP/1.1\r\nHost: x\r\nX-Filler: {'a' * 60_000}\r\n\r\n".encode()) as connection:
+    with connect(server, f"GET /live HTTP/1.1\r\nHost: localhost\r\nX-Filler: {'a' * 60_000}\r\n\r\n".encode()) as connection:
         assert reply(connection).startswith(b"HTTP/1.1 200")
 
 

@@ -15,7 +15,7 @@ from serving import DEPTH, Running, publish_dense, serving, settings
 from waiting import wait_until
 
 from inference_server.models.weights import PINNED_VERSIONS
-from inference_server.outcomes import RecentPlans
+from inference_server.outcomes.recent_plans import RecentPlans
 from shared.registry import Registry
 
 RELOADS = 50

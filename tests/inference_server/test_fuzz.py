@@ -16,7 +16,7 @@ from properties import examples
 from serving import NPY, PNG, RGB_PNG, Running
 
 from grasp_client.imaging import encode_npy, encode_png_depth
-from inference_server.outcomes import RecentPlans
+from inference_server.outcomes.recent_plans import RecentPlans
 
 ALLOWED = {200, 400, 404, 413, 415, 422, 429, 503, 504}
 MANY = examples(100)

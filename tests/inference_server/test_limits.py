@@ -47,7 +47,7 @@ def answer(connection: socket.socket) -> bytes:
 def test_an_announced_size_is_refused_before_it_is_sent(tight: Running) -> None:
     with connect(tight) as connection:
         connection.sendall(
-            b"POST /predict_grasp HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99999999\r\n\r\n"
+            b"POST /predict_grasp HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 99999999\r\n\r\n"
         )
         reply = answer(connection)
     assert reply.startswith(b"HTTP/1.1 413")
@@ -78,7 +78,7 @@ def test_a_body_that_stops_halfway_is_given_up(tight: Running, monkeypatch: pyte
     monkeypatch.setattr(tight.service.bodies, "_seconds", 0.1)
     with connect(tight) as connection:
         connection.sendall(
-            b"POST /predict_grasp HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc"
+            b"POST /predict_grasp HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc"
         )
         reply = answer(connection)
     assert reply.startswith(b"HTTP/1.1 408")
@@ -93,7 +93,7 @@ def test_pixels_are_limited_by_the_header(tight: Running) -> None:
 def test_a_client_that_goes_away_leaves_no_place_taken(tight: Running) -> None:
     with connect(tight) as connection:
         connection.sendall(
-            b"POST /predict_grasp HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc"
+            b"POST /predict_grasp HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc"
         )
         wait_until(lambda: tight.service.bodies.receiving == 3)
     wait_until(lambda: tight.service.bodies.receiving == 0)
@@ -103,7 +103,7 @@ def test_a_client_that_goes_away_leaves_no_place_taken(tight: Running) -> None:
 
 def test_endless_headers_are_refused(tight: Running) -> None:
     with connect(tight) as connection:
-        connection.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n")
+        connection.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\n")
         line = b"X-Filler: " + b"a" * 8000 + b"\r\n"
         try:
             for _ in range(100):
@@ -135,7 +135,7 @@ def test_a_head_that_never_ends_is_closed(tight: Running, monkeypatch: pytest.Mo
 
 def test_a_second_request_on_a_connection_has_its_own_time(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     with connect(tight) as connection:
-        connection.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         monkeypatch.setitem(connections.SECONDS, Wait.HEAD, 0.1)
         connection.sendall(b"GET /live HTTP/1.1\r\nHo")
@@ -157,7 +157,7 @@ def test_what_is_being_received_is_limited_together(tight: Running, monkeypatch:
 def test_how_many_bodies_arrive_at_once_is_limited(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inference_server.request_context.READERS_OF_ONE", 1)
     with connect(tight) as slow:
-        slow.sendall(b"POST /predict_grasp HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
+        slow.sendall(b"POST /predict_grasp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc")
         wait_until(lambda: tight.service.bodies.receiving == 3)
         refused = tight.raw(DEPTH)
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_bodies")
@@ -171,7 +171,7 @@ def test_a_full_queue_refuses_before_the_body_is_read(tight: Running) -> None:
         queue.reserve("others")
     try:
         with connect(tight) as connection:
-            connection.sendall(b"POST /predict_grasp HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n")
+            connection.sendall(b"POST /predict_grasp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\n")
             assert connection.recv(65536).startswith(b"HTTP/1.1 429")
     finally:
         for _ in range(queue.size):

@@ -139,7 +139,7 @@ def test_a_dense_map_comes_as_numbers_or_as_a_picture(colour: Running) -> None:
     assert colour.client.post("/heatmap", files=files, data=data, headers={"accept": "text/html"}).status_code == 406
     plan = colour.form({**options, "return_heatmap": True}, rgb=RGB_PNG).json()
     assert Image.open(io.BytesIO(base64.b64decode(plan["heatmap_png"]))).size == (320, 240)
-    remembered = colour.service.planning.recent.find(plan["request_id"])
+    remembered = colour.service.planning.recent.find("127.0.0.1", plan["request_id"])
     assert remembered is not None
     assert remembered.plan.heatmap_png is None
 

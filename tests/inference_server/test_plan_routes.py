@@ -28,7 +28,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def test_a_key_is_asked_for_before_the_body(locked: Running) -> None:
     address = urlsplit(locked.url)
     with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connection:
-        connection.sendall(b"POST /predict_grasp HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n")
+        connection.sendall(b"POST /predict_grasp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 401")
     assert locked.raw(options=OPTIONS, **{"x-api-key": "alpha"}).status_code == 200
 
@@ -55,7 +55,7 @@ def test_a_dependency_added_to_a_route_is_asked(tmp_path: Path, path: str) -> No
 
     async def refusals() -> list[int]:
         transport = httpx.ASGITransport(app)  # without its lifespan: what is refused needs no planner
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             answers = [await client.post(f"/locked{path}", headers=headers) for headers in ({}, {"x-api-key": "alpha"})]
         return [answer.status_code for answer in answers]
 

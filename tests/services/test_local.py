@@ -100,6 +100,8 @@ def test_nothing_on_the_boards_ends_the_launcher(tmp_path: Path, redis_url: str,
 def test_workers_get_a_key_that_the_server_accepts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEYS", "first, second")
     assert loop(tmp_path, workers=1).workers()[0].spec.environment["API_KEY"] == "first"
+    monkeypatch.setenv("API_KEYS", "cell:report:only-reports, sim:worker:third")
+    assert loop(tmp_path, workers=1).workers()[0].spec.environment["API_KEY"] == "third"
     monkeypatch.setenv("API_KEY", "second")
     assert loop(tmp_path, workers=1).workers()[0].spec.environment["API_KEY"] == "second"
 

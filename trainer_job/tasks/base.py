@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from grasp_client.contract import GraspMeta, Outcome
+from shared import learnable
 from shared.networks import build_network
 from shared.registry import ModelCard, Registry
 from trainer_job.data.examples import Dataset, Examples, FeatureBatch, TensorBatch, in_order
@@ -88,20 +89,12 @@ class TrainingTask(ABC, Generic[Raw, B]):
         """
 
     def refusal(self, meta: Mapping[str, Any]) -> str | None:
-        """Why an outcome's meta (plain JSON) teaches this network nothing; None when it does.
-
-        The strict rule alone says whether a grasp held. An unreachable pose says nothing about the grasp: the hand never got
-        there. An approach beyond `max_tilt` looks to the network like another one.
-        """
+        """Why an outcome's meta (plain JSON) teaches this network nothing; None when it does."""
         if meta["grasp"]["kind"] != self.recipe.kind:
             return "gripper"
         if self.image not in meta["images"]:
             return "image"
-        if meta["contact_rule"] != "strict":
-            return "contact_rule"
-        if meta["failure"] == "unreachable":
-            return "unreachable"
-        return "approach" if tilt_of(meta) > self.max_tilt else None
+        return learnable.refusal(meta, self.max_tilt)
 
     # The data of a recipe
 
@@ -201,23 +194,6 @@ class FeatureTask(TrainingTask[FeatureBatch, FeatureBatch]):
 
     def predict(self, network: nn.Module, batch: FeatureBatch) -> tuple[Tensor, Tensor]:
         return batch.labels, self.logits(network, batch.features, batch.aux)
-
-
-def tilt_of(meta: Mapping[str, Any]) -> float:
-    """Angle of an outcome's approach from straight down, rad; without the camera's pose, from the optical axis.
-
-    0 for a grasp without a pose: planners without a camera only propose straight down.
-    """
-    grasp, camera_pose = meta["grasp"], meta["camera_pose"]
-    if grasp["pose_base"] is not None:
-        down = -grasp["pose_base"][2][2]
-    elif grasp["pose_camera"] is None:
-        return 0.0
-    elif camera_pose is None:
-        down = grasp["pose_camera"][2][2]
-    else:
-        down = -sum(camera_pose[2][k] * grasp["pose_camera"][k][2] for k in range(3))
-    return math.acos(max(-1.0, min(1.0, down)))
 
 
 def depth_metres(outcome: Outcome[GraspMeta]) -> np.ndarray:

@@ -1,6 +1,5 @@
 """The jaw scorer in the hand's frame (shared.features.hand_frame)."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import ClassVar
@@ -12,6 +11,7 @@ from torch import nn
 from grasp_client.contract import GraspMeta, Outcome
 from shared.features import hand_frame
 from shared.features.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN
+from shared.learnable import MAX_JAW_TILT
 from trainer_job.data.examples import FeatureBatch
 from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.tasks.base import FeatureTask, depth_metres
@@ -23,16 +23,12 @@ SMOOTH_NOISE = 0.002
 TIP_NOISE = 0.001
 """Standard deviation of the error of the tip's height, the same for a whole patch, m."""
 
-MAX_TILT = math.radians(45)
-"""Patches are seen along the approach, but in a map that was seen from above: beyond this a hand would meet more of what the
-map does not show than of what it does, rad."""
-
 
 class DenseTask(FeatureTask):
     """Patches of the height map round executed jaw grasps."""
 
     architectures = ("dense",)
-    max_tilt = MAX_TILT
+    max_tilt = MAX_JAW_TILT
     patches: ClassVar[Callable[..., np.ndarray]] = staticmethod(hand_frame.outcome_patches)
     """(depth, camera, camera_pose, grasps, gripper) -> (N, *spec.shape)."""
 

@@ -1,0 +1,1 @@
+"""Outcomes over HTTP, for robots without access to the queue."""

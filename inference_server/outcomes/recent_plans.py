@@ -1,0 +1,72 @@
+"""The plans that reports may refer to."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from grasp_client.contract import GraspPlan, PlanRequest
+from grasp_client.observation import Observation
+
+RECENT_BYTES = 128 * 2**20
+"""Memory for recent plans: about 100 of 640 x 480, whose images are most of it."""
+PLAN_BYTES, GRASP_BYTES = 6000, 5000
+"""What a plan and its request take, and each grasp more (measured, rounded up)."""
+
+
+@dataclass(frozen=True)
+class RecentPlan:
+    """A plan with what it was made of."""
+
+    observation: Observation
+    request: PlanRequest
+    plan: GraspPlan
+
+    @property
+    def size(self) -> int:
+        pixels = sum(int(image.nbytes) for image in vars(self.observation).values() if image is not None)
+        return pixels + PLAN_BYTES + GRASP_BYTES * len(self.plan.grasps)
+
+
+class RecentPlans:
+    """The last plans by their owner and request id, within a budget of memory.
+
+    Clients choose request ids: without the owner one could put a plan in the place of another's, or report on it.
+    """
+
+    def __init__(self, most_bytes: int = RECENT_BYTES):
+        self._plans: OrderedDict[tuple[str, str], RecentPlan] = OrderedDict()
+        self._bytes, self._most = 0, most_bytes
+        self._lock = threading.Lock()
+
+    def remember(self, owner: str, plan: GraspPlan, observation: Observation, request: PlanRequest) -> None:
+        own = replace(observation, **{name: _owned(image) for name, image in vars(observation).items() if image is not None})
+        recent = RecentPlan(own, request, plan.model_copy(update={"heatmap_png": None}))
+        key = owner, plan.request_id
+        with self._lock:
+            self._forget(key)
+            self._plans[key] = recent
+            self._bytes += recent.size
+            while self._bytes > self._most:
+                self._forget(next(iter(self._plans)))
+
+    def find(self, owner: str, request_id: str) -> RecentPlan | None:
+        with self._lock:
+            return self._plans.get((owner, request_id))
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        old = self._plans.pop(key, None)
+        self._bytes -= old.size if old else 0
+
+
+def _owned(image: np.ndarray) -> np.ndarray:
+    """The image, copied where it is a view of more than itself, such as of a body with something else in it."""
+    base: Any = image
+    while isinstance(base, np.ndarray) and base.base is not None:
+        base = base.base
+    held = base.nbytes if isinstance(base, (np.ndarray, memoryview)) else len(base)
+    return image.copy() if held > image.nbytes else image

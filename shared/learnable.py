@@ -1,0 +1,71 @@
+"""Which outcomes of grasps can be learned from, as far as that holds for every network.
+
+The server asks before it takes an outcome, the trainer before it learns from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from shared.grasp_poses import STEEPEST
+
+MAX_JAW_TILT = math.radians(45)
+"""Patches of the height map are seen along the approach, but in a map that was seen from above: beyond this a hand would meet
+more of what the map does not show than of what it does, rad."""
+
+
+def refusal(meta: Mapping[str, Any], max_tilt: float) -> str | None:
+    """Why an outcome's meta (plain JSON) teaches nothing to a network that knows approaches up to `max_tilt`, rad.
+
+    The strict rule alone says whether a grasp held. An unreachable pose says nothing about the grasp: the hand never got there.
+    An approach that leans more than `max_tilt` from straight down looks to the network like another one.
+    """
+    if meta["contact_rule"] != "strict":
+        return "contact_rule"
+    if meta["failure"] == "unreachable":
+        return "unreachable"
+    return "approach" if not tilt_of(meta) <= max_tilt else None
+
+
+def why_not_learnable(meta: Mapping[str, Any]) -> str | None:
+    """In words, why no network learns from an outcome; None when there is one that does."""
+    grasp = meta["grasp"]
+    if not meta["images"]:
+        return (
+            "no image is known: report soon after the plan by its `request_id`, or send the depth image that was planned on as "
+            "the part `depth` of a form"
+        )
+    if "rgb" not in meta["images"]:  # a colour image teaches also by where in it a grasp was tried
+        if meta["camera"] is None:
+            return "`camera` is missing, so the depth image has no scale"
+        if grasp["pose_camera"] is None or (grasp["width"] is None and grasp["kind"] == "parallel_jaw"):
+            return "the grasp has no `pose_camera` (and, of a jaw, `width`), so where the fingers went is unknown"
+    max_tilt = STEEPEST if grasp["kind"] == "suction" else MAX_JAW_TILT
+    reason = refusal(meta, max_tilt)
+    if reason is None:
+        return None
+    return {
+        "contact_rule": "only under `contact_rule` strict does success say that the grasp held",
+        "unreachable": "the hand never got to an unreachable pose, which says nothing about the grasp",
+        "approach": f"the approach leans {math.degrees(tilt_of(meta)):.0f} degrees from straight down, more than the "
+        f"{math.degrees(max_tilt):.0f} that any network sees",
+    }[reason]
+
+
+def tilt_of(meta: Mapping[str, Any]) -> float:
+    """Angle of an outcome's approach from straight down, rad; without the camera's pose, from the optical axis.
+
+    0 for a grasp without a pose: planners without a camera only propose straight down.
+    """
+    grasp, camera_pose = meta["grasp"], meta["camera_pose"]
+    if grasp["pose_base"] is not None:
+        down = -grasp["pose_base"][2][2]
+    elif grasp["pose_camera"] is None:
+        return 0.0
+    elif camera_pose is None:
+        down = grasp["pose_camera"][2][2]
+    else:
+        down = -sum(camera_pose[2][k] * grasp["pose_camera"][k][2] for k in range(3))
+    return math.acos(max(-1.0, min(1.0, down)))
