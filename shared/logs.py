@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from contextvars import ContextVar
 from datetime import datetime, timezone
@@ -47,9 +48,23 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        extras = "".join(f" {key}={value}" for key, value in _extras(record).items())
-        line = f"{time} {record.levelname.lower():7} {record.getMessage()}{extras}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        extras = "".join(f" {key}={_quoted(str(value))}" for key, value in _extras(record).items())
+        lines = [f"{time} {record.levelname.lower():7} {_printable(record.getMessage())}{_printable(extras)}"]
+        if record.exc_info:
+            lines += [f"  {_printable(line)}" for line in self.formatException(record.exc_info).split("\n")]
+        return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    """Without what would begin a line of its own or steer a terminal: paths, ids and headers are whatever somebody sent."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _quoted(text: str) -> str:
+    """In quotes where it could be taken for more than one value."""
+    return json.dumps(text) if re.search(r"[\s=\"]", text) else text
 
 
 def setup(service: str, level: str = "info", log_format: str = "auto") -> None:
