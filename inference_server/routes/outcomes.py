@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
 from starlette.responses import Response
 
 from grasp_client.contract import GraspMeta, Outcome, OutcomeAccepted, OutcomeReport
@@ -15,8 +14,8 @@ from grasp_client.imaging import ImageLimits, check_observation
 from grasp_client.observation import Observation
 from inference_server.admission import service_of
 from inference_server.decoding.multipart import parts_of
-from inference_server.decoding.observations import MULTIPART, observation_of
-from inference_server.errors import ServerError, documented, invalid_fields
+from inference_server.decoding.observations import MULTIPART, observation_of, parse_options
+from inference_server.errors import ServerError, documented
 from inference_server.outcomes.report import check_scene, id_of, outcome_of
 from inference_server.security.auth import caller_of, client_of, owner_of
 from inference_server.security.keys import Caller
@@ -45,7 +44,6 @@ _OPENAPI: dict[str, Any] = {
     },
 }
 SCHEMAS = (OutcomeReport,)
-MAX_REPORT_BYTES = 2**16
 
 
 @router.post(
@@ -113,14 +111,7 @@ def _report_of(body: bytes, content_type: str, limits: ImageLimits) -> tuple[Out
             check_observation(sent)
     elif media_type != "application/json":
         raise ServerError(415, "unsupported_media_type", "send application/json, or multipart/form-data with a part `outcome`")
-    if len(body) > MAX_REPORT_BYTES:
-        raise ServerError(
-            413, "report_too_large", f"a report has {MAX_REPORT_BYTES} bytes at most, without images, got {len(body)}"
-        )
-    try:
-        return OutcomeReport.model_validate_json(body or b"{}"), sent
-    except ValidationError as error:
-        raise invalid_fields("outcome", error, OutcomeReport) from None
+    return parse_options(body, OutcomeReport, "outcome"), sent
 
 
 def _count(meta: GraspMeta, service: Service) -> None:
