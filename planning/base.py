@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -35,11 +35,11 @@ class LoadedNetwork:
     module: nn.Module
     card: ModelCard
     device: torch.device
+    ref: ModelRef = field(init=False)
+    """What a reply says of it."""
 
-    @property
-    def ref(self) -> ModelRef:
-        """What a reply says of it."""
-        return ModelRef(name=self.name, version=self.version)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ref", ModelRef(name=self.name, version=self.version))
 
 
 class Planner(ABC):

@@ -51,7 +51,7 @@ class BatchedPlanner(Planner):
 @torch.inference_mode()
 def plan_batched(asked: Sequence[tuple[Planner, LoadedNetwork | None, PlanItem]]) -> list[GraspPlan]:
     """Plans of several planners in the order of `asked`. Those that ask in steps share their passes."""
-    items = [expand_request(item) for _, _, item in asked]
+    items = [expand_request(item) if item[1].failed else item for _, _, item in asked]
     stepping = [k for k, (planner, _, _) in enumerate(asked) if isinstance(planner, BatchedPlanner)]
     plans: dict[int, GraspPlan] = {}
     works = [asked[k][0].steps(items[k], asked[k][1]) for k in stepping]  # type: ignore[attr-defined]
@@ -63,7 +63,7 @@ def plan_batched(asked: Sequence[tuple[Planner, LoadedNetwork | None, PlanItem]]
     for places in others.values():
         planner, network, _ = asked[places[0]]
         plans.update(zip(places, planner.plan_batch([items[k] for k in places], network), strict=True))
-    return [penalize(plans[k], asked[k][2]) for k in range(len(asked))]
+    return [penalize(plans[k], item) if item[1].failed else plans[k] for k, (_, _, item) in enumerate(asked)]
 
 
 def run_batched(works: Sequence[InferenceSteps[Result]]) -> list[tuple[Result, float]]:

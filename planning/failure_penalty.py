@@ -34,10 +34,8 @@ LEAST = 1e-6
 
 
 def expand_request(item: PlanItem) -> PlanItem:
-    """The item as its planner is asked: for more grasps than are wanted, where some failed."""
+    """The item of which some failed as its planner is asked: for more grasps than are wanted."""
     observation, request = item
-    if not request.failed:
-        return item
     return observation, request.model_copy(update={"n_grasps": max(CHOSEN_FROM, request.n_grasps)})
 
 
@@ -47,8 +45,6 @@ def penalize(plan: GraspPlan, item: PlanItem) -> GraspPlan:
     A grasp that falls below `min_quality` counts as `low_quality`.
     """
     request = item[1]
-    if not request.failed:
-        return plan
     quality = np.clip([grasp.quality for grasp in plan.grasps], LEAST, 1 - LEAST)
     predicted = np.array([PREDICTED if failed.quality is None else failed.quality for failed in request.failed])
     lost = logit_penalty(*distances_to_failures(plan.grasps, item), predicted) if plan.grasps else 0.0

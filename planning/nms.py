@@ -20,14 +20,17 @@ TURN_COST = 0.15
 """What a candidate of a tile must be better by, for each that has been taken from that tile before it."""
 
 
-def distinct(pose: HandPose | CupPose, most: int, distance: float = LEAST_DISTANCE, turn: float = LEAST_TURN) -> Tensor:
-    """Indices of at most `most` poses, which are sorted best first, of which none repeats a better one.
+def distinct(
+    pose: HandPose | CupPose, values: Tensor, most: int, distance: float = LEAST_DISTANCE, turn: float = LEAST_TURN
+) -> Tensor:
+    """Indices of at most `most` poses, best first by their values (N,), of which none repeats a better one.
 
     Hands are compared in the frame of the better one: by how far their ways in lie apart, since how deep a hand goes follows
     from what it holds, and by the angle of the rotation between them. Half a turn about the approach gives the same jaw. Cups
     are compared by where they lie on the map, since how they lean follows from the surface.
     """
-    position, rotation = pose.position.cpu().numpy(), pose.rotation.cpu().numpy()
+    order = torch.argsort(values, descending=True, stable=True).cpu().numpy()
+    position, rotation = pose.position.cpu().numpy()[order], pose.rotation.cpu().numpy()[order]
     closing, approach = rotation[:, :, :2].reshape(-1, 6), np.ascontiguousarray(rotation[:, :, 2])
     # cos(turn) = (trace - 1) / 2; half a turn about the approach changes the sign of the closing axis' and its normal's share.
     least_trace = 1 + 2 * math.cos(turn)
@@ -46,7 +49,7 @@ def distinct(pose: HandPose | CupPose, most: int, distance: float = LEAST_DISTAN
         if not pose.axisymmetric:
             near &= np.abs(closing @ closing[index]) + approach @ approach[index] > least_trace
         alive &= ~near
-    return torch.as_tensor(chosen, dtype=torch.int64, device=pose.position.device)
+    return torch.as_tensor(order[chosen], dtype=torch.int64, device=pose.position.device)
 
 
 def best_by_tile(values: Tensor, x: Tensor, y: Tensor, most: int) -> Tensor:

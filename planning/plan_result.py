@@ -11,7 +11,7 @@ from grasp_client.contract import GraspPlan
 from planning.base import LoadedNetwork
 from planning.jaw.candidates import JawCandidates
 from planning.nms import distinct
-from planning.scene.projection import ProjectedGrasps, wire_grasps
+from planning.scene.projection import wire_grasps
 from planning.scene.scene import PlanningScene
 from planning.suction.candidates import SuctionCandidates
 
@@ -22,24 +22,23 @@ def select(
     planner: str,
     scene: PlanningScene,
     hands: JawCandidates | SuctionCandidates,
-    placed: ProjectedGrasps,
     qualities: Tensor,
     rejected: Counter[str],
     network: LoadedNetwork | None = None,
     started: float | None = None,
 ) -> GraspPlan:
-    """The reply: the best of hands or cups that are sorted by quality, none repeating another. network: whose qualities they
-    are, if any's; started: time.perf_counter() when planning began, unless somebody else takes the time."""
+    """The reply: the best of hands or cups by their qualities (N,), none repeating another. network: whose qualities they are,
+    if any's; started: time.perf_counter() when planning began, unless somebody else takes the time."""
     request = scene.request
     enough = qualities >= request.min_quality
     rejected["low_quality"] += int((~enough).sum())
-    hands, placed, qualities = hands.pick(enough), placed.pick(enough), qualities[enough]
-    chosen = distinct(hands.pose, request.n_grasps)
+    chosen = distinct(hands.pose, qualities, request.n_grasps)
+    chosen = chosen[enough[chosen]]
     return GraspPlan(
         planner=planner,
         model=network and network.ref,
-        grasps=wire_grasps(scene, placed.pick(chosen), hands.pick(chosen).width, qualities[chosen]),
+        grasps=wire_grasps(scene, hands.pick(chosen).pose, qualities[chosen]),
         rejections={reason: count for reason, count in sorted(rejected.items()) if count},
         timings_ms={} if started is None else {"plan": 1e3 * (time.perf_counter() - started)},
-        warnings=[] if scene.metric else [NO_CAMERA],
+        warnings=[] if request.camera is not None else [NO_CAMERA],
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -44,11 +43,19 @@ class HandPose:
     y: Tensor = field(init=False, repr=False)
     tip: Tensor = field(init=False, repr=False)
     """Heights (N,) midway between the fingertips, m."""
+    rotation: Tensor = field(init=False, repr=False)
+    """(N, 3, 3) with the closing axis, the axis across it and the approach as columns."""
+    straight: bool = field(init=False, repr=False)
+    """Whether all come straight down."""
 
     def __post_init__(self) -> None:
         x, y, z = self.position.unbind(1)
-        for name, value in (("x", x), ("y", y), ("tip", -z)):
-            object.__setattr__(self, name, value)
+        first, second = _swing(self.approach)
+        cos, sin = torch.cos(self.angle)[:, None], torch.sin(self.angle)[:, None]
+        rotation = torch.stack([cos * first + sin * second, cos * second - sin * first, self.approach], 2)
+        straight = not bool(self.approach[:, :2].any())
+        # All of it follows from the four above, but is read at every step of a plan: it is kept, not asked for.
+        self.__dict__.update(x=x, y=y, tip=-z, rotation=rotation, straight=straight)
 
     @classmethod
     def straight_down(cls, x: Tensor, y: Tensor, tip: Tensor, angle: Tensor, width: Tensor) -> HandPose:
@@ -59,23 +66,6 @@ class HandPose:
 
     def __len__(self) -> int:
         return len(self.position)
-
-    @cached_property
-    def straight(self) -> bool:
-        """Whether all come straight down."""
-        return not bool(self.approach[:, :2].any())
-
-    @cached_property
-    def rotation(self) -> Tensor:
-        """(N, 3, 3) with the closing axis, the axis across it and the approach as columns."""
-        first, second = _swing(self.approach)
-        cos, sin = torch.cos(self.angle)[:, None], torch.sin(self.angle)[:, None]
-        return torch.stack([cos * first + sin * second, cos * second - sin * first, self.approach], 2)
-
-    @property
-    def closing(self) -> Tensor:
-        """Unit vectors (N, 3) along the closing axes."""
-        return self.rotation[:, :, 0]
 
 
 def _swing(approach: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,9 @@ from grasp_client.contract import Outcome, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork
 from planning.calibration import calibrated_logits
-from planning.jaw.analytic import JawScoreWeights, contact_score, outside_roi_penalty, predict
 from planning.jaw.candidates import JawCandidates
+from planning.jaw.search import JawScoreWeights, contact_score, outside_roi_penalty, predict
+from planning.scene.projection import project_jaw
 from planning.scene.scene import PlanningScene, observe_scene
 from shared.features.hand_frame import patches
 from shared.shards import ShardReader, shard_folders
@@ -66,9 +67,9 @@ def read(folder: Path, network: LoadedNetwork) -> Labels:
     rows, missing = [], 0
     for number, outcomes in enumerate(_scenes(folder)):
         scenes = [_scene(outcomes[0], count) for count in (FEASIBLE_ASKED, TOP)]
-        found = [predict(scene) for scene in scenes]
-        hands = found[0][0].join(found[1][0])
-        tried = _match(np.concatenate([placed.pose.numpy() for _, placed, _ in found]), outcomes)
+        found = [hands.best_first(hands.score) for hands, _ in map(predict, scenes)]
+        hands = found[0].join(found[1])
+        tried = _match(project_jaw(scenes[0], scenes[0].request.gripper, hands.pose).pose.numpy(), outcomes)
         missing += sum(index is None for index in tried)
         metas = {index: outcome.meta for index, outcome in zip(tried, outcomes, strict=True) if index is not None}
         if not metas:

@@ -19,7 +19,6 @@ from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps, crop_views
 from planning.gqcnn.gaussian_mixture import Mixture
 from planning.jaw.candidates import JawCandidates
 from planning.plan_result import select
-from planning.scene.projection import ProjectedGrasps
 from planning.scene.scene import PlanningScene
 from planning.suction.candidates import SuctionCandidates
 
@@ -53,9 +52,7 @@ class CemResult(Generic[Candidates]):
 
     def best_first(self) -> tuple[Candidates, Tensor]:
         """All candidates and their logits (N,)."""
-        found, logits = self.candidates[0], torch.cat(self.logits)
-        for more in self.candidates[1:]:
-            found = found.join(more)
+        found, logits = self.candidates[0].join(*self.candidates[1:]), torch.cat(self.logits)
         order = torch.argsort(logits, descending=True, stable=True)
         return found.pick(order), logits[order]
 
@@ -86,10 +83,6 @@ class CrossEntropyPlanner(BatchedPlanner, Generic[Candidates]):
     def poses(self, points: Tensor) -> Poses:
         """The reverse of `points`."""
 
-    @abstractmethod
-    def placed(self, scene: PlanningScene, candidates: Candidates) -> ProjectedGrasps:
-        """Where the candidates are seen from the camera."""
-
     def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
         request, network = item[1], self.need(network)
         scorer = crop_views(item, network)
@@ -104,9 +97,8 @@ class CrossEntropyPlanner(BatchedPlanner, Generic[Candidates]):
             candidates, logits = found.best_first()
         if not len(candidates):
             found.rejected += unproposed  # an empty answer says why, also where nothing could be tried
-        placed = self.placed(scene, candidates)
         qualities = calibrated(logits, network.card.calibration)
-        return select(self.name, scene, candidates, placed, qualities, found.rejected, network)
+        return select(self.name, scene, candidates, qualities, found.rejected, network)
 
     def _score(
         self, scene: PlanningScene, scorer: CropScorer, poses: Poses, most: int, found: CemResult[Candidates]

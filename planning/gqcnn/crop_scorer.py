@@ -38,7 +38,7 @@ def to_image(scene: PlanningScene, hands: HandPose) -> ImageGrasps:
     """Where the fingertips of hands are seen."""
     rotation, origin = _pose(scene, hands.width)
     points = hands.position @ rotation.T + origin
-    half = (0.5 * hands.width)[:, None] * hands.closing
+    half = (0.5 * hands.width)[:, None] * hands.rotation[:, :, 0]
     ends = map_pixels(scene, hands.position + half) - map_pixels(scene, hands.position - half)
     # Half a turn is the same jaw but not the same crop: the angle is the one that a reply carries, in (-pi/2, pi/2].
     angles = math.pi / 2 - (math.pi / 2 - torch.atan2(ends[:, 1], ends[:, 0])) % math.pi

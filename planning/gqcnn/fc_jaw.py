@@ -17,7 +17,6 @@ from planning.gqcnn.dense_evaluation import ANGLES, angle_maps, best
 from planning.jaw.filters import veto
 from planning.jaw.fit import measure
 from planning.plan_result import select
-from planning.scene.projection import project_jaw
 
 PEAKS = 1024
 """Best local maxima of the maps that geometry looks at."""
@@ -37,14 +36,11 @@ class FCGQCNNPlanner(BatchedPlanner):
         scorer = crop_views(item, network)
         scene = scorer.scene
         peaks, _ = best(scene, angle_maps(scene, scorer), max(PEAKS, 4 * request.n_grasps))
-        hands, _, missed = measure(scene, request.gripper, *to_map(scene, peaks))
-        hands, _, vetoed = veto(scene, request.gripper, hands)
+        hands, missed = measure(scene, request.gripper, *to_map(scene, peaks))
+        hands, vetoed = veto(scene, request.gripper, hands)
         hands = hands.pick(torch.arange(min(len(hands), max(SCORED, request.n_grasps)), device=scene.device))
         quality = calibrated((yield from scorer(to_image(scene, hands.pose))), network.card.calibration)
-        order = torch.argsort(quality, descending=True, stable=True)
-        hands = hands.pick(order)
-        placed = project_jaw(scene, request.gripper, hands.pose)
-        return select(self.name, scene, hands, placed, quality[order], missed + vetoed, network)
+        return select(self.name, scene, hands, quality, missed + vetoed, network)
 
     @torch.inference_mode()
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:

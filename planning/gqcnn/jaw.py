@@ -15,7 +15,6 @@ from planning.jaw.candidates import JawCandidates
 from planning.jaw.filters import veto
 from planning.jaw.fit import measure
 from planning.jaw.sampling import propose
-from planning.scene.projection import ProjectedGrasps, project_jaw
 from planning.scene.scene import PlanningScene
 
 DEPTHS = (0.005, 0.035)
@@ -54,15 +53,15 @@ class GQCNNPlanner(CrossEntropyPlanner[JawCandidates]):
             return poses
         x, y, angle, refused = propose(scene, gripper, SEEDS)
         rejected += refused
-        top = scene.sample(scene.upper_bound, x, y)
+        [top] = scene.sample(x, y, scene.upper_bound)
         reach = torch.as_tensor(rng.uniform(*DEPTHS, len(x)), dtype=torch.float32, device=scene.device)
         return tuple(torch.cat(pair) for pair in zip(poses, (x, y, angle, top - reach), strict=True))
 
     def feasible(self, scene: PlanningScene, poses: Poses) -> tuple[JawCandidates, Counter[str]]:
         gripper = scene.request.gripper
         x, y, angle, tip = poses
-        hands, _, missed = measure(scene, gripper, x, y, angle, tip)
-        hands, _, vetoed = veto(scene, gripper, hands)
+        hands, missed = measure(scene, gripper, x, y, angle, tip)
+        hands, vetoed = veto(scene, gripper, hands)
         return hands, missed + vetoed
 
     def seen(self, scene: PlanningScene, candidates: JawCandidates) -> ImageGrasps:
@@ -77,6 +76,3 @@ class GQCNNPlanner(CrossEntropyPlanner[JawCandidates]):
     def poses(self, points: Tensor) -> Poses:
         x, y, tip, cosine, sine = points.unbind(1)
         return x, y, torch.atan2(sine, cosine) / 2, tip
-
-    def placed(self, scene: PlanningScene, candidates: JawCandidates) -> ProjectedGrasps:
-        return project_jaw(scene, scene.request.gripper, candidates.pose)

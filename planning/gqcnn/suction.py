@@ -9,7 +9,7 @@ from torch import Tensor
 
 from planning.gqcnn.cem import SEEDS, TRIED, CrossEntropyPlanner, Poses
 from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps
-from planning.scene.projection import ProjectedGrasps, map_pixels, project_suction
+from planning.scene.projection import map_pixels, project_suction
 from planning.scene.scene import PlanningScene
 from planning.suction.candidates import SuctionCandidates
 from planning.suction.filters import veto
@@ -35,8 +35,7 @@ class SuctionGQCNNPlanner(CrossEntropyPlanner[SuctionCandidates]):
 
     def feasible(self, scene: PlanningScene, poses: Poses) -> tuple[SuctionCandidates, Counter[str]]:
         x, y = poses
-        cups, _, vetoed = veto(scene, lay_cups(scene, scene.request.gripper.cup_radius, x, y, close=True))
-        return cups, vetoed
+        return veto(scene, lay_cups(scene, scene.request.gripper.cup_radius, x, y, close=True))
 
     def seen(self, scene: PlanningScene, candidates: SuctionCandidates) -> ImageGrasps:
         return cups_in_image(scene, candidates)
@@ -46,9 +45,6 @@ class SuctionGQCNNPlanner(CrossEntropyPlanner[SuctionCandidates]):
 
     def poses(self, points: Tensor) -> Poses:
         return tuple(points.unbind(1))
-
-    def placed(self, scene: PlanningScene, candidates: SuctionCandidates) -> ProjectedGrasps:
-        return project_suction(scene, scene.request.gripper, candidates.pose)
 
 
 def cups_in_image(scene: PlanningScene, cups: SuctionCandidates) -> ImageGrasps:

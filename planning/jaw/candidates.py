@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
 
 from torch import Tensor
@@ -20,7 +20,8 @@ class JawCandidates(Candidates):
     slant: run over rise of the gripped sides. turn: angle by which the hand would fit them better. aside: how far the
     middle of the contacts is from that between the fingers. offset: where the middle of the object lies across the
     closing axis, seen from the hand. clearance: free space beyond what a finger needs, the worse side. score: of the analytic
-    planner. source: index of the pose that was measured.
+    planner. source: index of the pose that was measured. rise: height of the tips over the table. known: bool, a reading fell
+    into the cell under the hand. truncated: bool, what it grips there reaches out of view.
     """
 
     pose: HandPose
@@ -35,6 +36,9 @@ class JawCandidates(Candidates):
     clearance: Tensor
     score: Tensor
     source: Tensor
+    rise: Tensor
+    known: Tensor
+    truncated: Tensor
 
     def __len__(self) -> int:
         return len(self.score)
@@ -45,7 +49,3 @@ class JawCandidates(Candidates):
     tip = property(attrgetter("pose.tip"))
     angle = property(attrgetter("pose.angle"))
     width = property(attrgetter("pose.width"))
-
-    def scored(self, score: Tensor) -> JawCandidates:
-        """The same hands with scores (N,)."""
-        return replace(self, score=score)

@@ -10,12 +10,16 @@ from torch import Tensor
 
 from grasp_client.contract import Gripper
 from planning.limits import PADDING
-from planning.scene.scene import DILATION, PlanningScene
-from planning.scene.sweep import Face, overlap
+from planning.scene.scene import DILATION, Face, PlanningScene
 from shared.grasp_poses import HandPose
 
 DENSE = 0.0014
 """Samples this near to each other meet every 2 mm cell, however the grid is turned, m."""
+
+
+def hand_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> tuple[Tensor, Tensor]:
+    """`finger_overlap` and `palm_overlap` (N,), m."""
+    return finger_overlap(scene, gripper, hands), palm_overlap(scene, gripper, hands)
 
 
 def finger_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:
@@ -26,9 +30,8 @@ def finger_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> T
     from_face = 0.5 * hands.width - PADDING + thickness / 2
     # Beyond its own length a finger only passes by: what rises there is known, what nobody has seen hardly that tall.
     layer = lambda back: scene.obstacle if back <= gripper.finger_depth else scene.upper_bound  # noqa: E731
-    faces = (_face(hands, sign * from_face[:, None] + along, across) for sign in (-1, 1))
-    left, right = (overlap(scene, layer, face, hands.approach, 0.0, DENSE) for face in faces)
-    return torch.maximum(left, right)
+    face = _face(hands, torch.cat([along - from_face[:, None], along + from_face[:, None]], 1), across)
+    return scene.overlap(layer, face, hands.approach, 0.0, DENSE)
 
 
 def palm_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:
@@ -39,14 +42,8 @@ def palm_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Ten
     inset, step = 1.3 * reach, 1.3 * reach
     along = _lattice(max(gripper.palm_width - inset, inset), step, hands.width.device)
     across = _lattice(max(gripper.palm_thickness - inset, inset), step, hands.width.device)
-    face = _face(hands, along.expand(len(hands), -1), across)
-    return overlap(scene, lambda back: scene.dilated, face, hands.approach, gripper.finger_depth, step)
-
-
-def lowest_tip(gripper: Gripper, hands: HandPose) -> Tensor:
-    """Height (N,) of the lowest point of the open fingers of N hands, m."""
-    slope_x, slope_y = hands.rotation[:, 2, 0].abs(), hands.rotation[:, 2, 1].abs()
-    return hands.tip - slope_x * (hands.width / 2 + gripper.finger_thickness) - slope_y * gripper.finger_width / 2
+    face = _face(hands, along[None], across)
+    return scene.overlap(lambda back: scene.dilated, face, hands.approach, gripper.finger_depth, step)
 
 
 @lru_cache(maxsize=256)
@@ -56,7 +53,7 @@ def _lattice(length: float, step: float, device: torch.device) -> Tensor:
 
 
 def _face(hands: HandPose, along: Tensor, across: Tensor) -> Face:
-    """Samples (N, across, along) in the plane of the tips: along (N, A) the closing axes and across (B,) them, m."""
+    """Samples (N, across, along) in the plane of the tips: along (N or 1, A) the closing axes and across (B,) them, m."""
     along, across = along[:, None, :], across[None, :, None]
     (x, y, z), (x_across, y_across, z_across) = (axis[:, :, None, None].unbind(1) for axis in hands.rotation.unbind(2)[:2])
     height = hands.tip[:, None, None]

@@ -8,10 +8,16 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from grasp_client.contract import Gripper
 from planning.jaw.candidates import JawCandidates
+from planning.limits import FINGER_GAP
 from planning.scene.scene import OUTSIDE, PlanningScene
 from shared.grasp_poses import HandPose
 
+EXTRA = (0.006, 0.004, 0.002, 0.0)
+"""Clearance added on both sides, the first for which there is room, m: a pose is never exact."""
+ROUNDING = 1e-6
+"""An opening may be this much too wide: positions are sums of steps, m."""
 RISE = 0.008
 """Height over which the slant of the gripped sides is measured, m."""
 MOST_TURN = 0.2
@@ -33,89 +39,105 @@ steps of the samples, so that rounding does not decide."""
 class Fingers:
     """Seen heights under N hands: `heights` (N, lines, positions), m, far below where nothing was read.
 
-    along, across: sample positions in the hand, m. inner: the lines that a finger covers. tip: height of the tips (N,). What
-    rises more than `margin` above them is held.
+    along, across: sample positions in the hand, m, those along `step` apart. inner: the lines that a finger covers. tip: height
+    of the tips (N,). What rises more than FINGER_GAP above them is held.
     """
 
+    step: float
     along: Tensor
     across: Tensor
     inner: slice
     heights: Tensor
     tip: Tensor
-    margin: float
 
 
 @dataclass(frozen=True)
-class Contact:
-    """What is held between the fingers of N hands.
+class Room:
+    """Where N fingers fit, by the distance of their inner faces from the centre: right, left (N,), the nearest, m; free_right,
+    free_left (N, distances), whether a padded finger fits at each multiple of the samples' distance."""
 
-    inside: heights (N, lines, positions) between the fingers, far below elsewhere. ends: right and left end (N, lines) of what
-    is held, infinite on lines that hold nothing. touched: (N, lines) bool, the line holds something. held: (N,) bool,
-    something seen is held. right, left: first contacts (N,), as distances from the centre. middle: of the two (N,), along the
-    closing axis.
-    """
-
-    inside: Tensor
-    ends: tuple[Tensor, Tensor]
-    touched: Tensor
-    held: Tensor
     right: Tensor
     left: Tensor
-
-    @property
-    def middle(self) -> Tensor:
-        return 0.5 * (self.right - self.left)
+    free_right: Tensor
+    free_left: Tensor
 
 
-def touch(fingers: Fingers, right: Tensor, left: Tensor) -> Contact:
-    """Contacts of fingers that close from inner faces at distances right and left (N,) of the centre."""
-    between = (fingers.along < right[:, None]) & (fingers.along > -left[:, None])
-    inside = torch.where(between[:, None, :], fingers.heights, OUTSIDE)
-    ends = _ends(inside, fingers.along, fingers.tip + fingers.margin)
-    touched = torch.isfinite(ends[0])
-    inner = touched[:, fingers.inner]
-    # A closing finger stops at the farthest point under its own width; the lines beside it only show the shape.
-    first_right, first_left = (torch.where(inner, side[:, fingers.inner], -1.0).amax(1) for side in (ends[0], -ends[1]))
-    return Contact(inside, ends, touched, inner.any(1), first_right, first_left)
-
-
-def describe(
+def grip(
     scene: PlanningScene,
+    gripper: Gripper,
     fingers: Fingers,
-    contact: Contact,
+    room: Room,
     pose: tuple[Tensor, Tensor, Tensor],
-    opening: tuple[Tensor, Tensor, Tensor],
-) -> tuple[JawCandidates, Tensor]:
-    """Hands (N,) with what they touch, and the angles (N,) that would fit the touched sides better.
+    source: Tensor,
+) -> JawCandidates:
+    """Hands, moved to the middle of what they hold and opened around it.
 
-    pose: x, y, angle of the centres. opening: middle between the fingers, half of the opening, clearance.
+    pose: x, y, angle (N,) of the centres. source: (N,) numbers that the hands keep. Those that hold nothing seen are left out.
     """
     x, y, angle = pose
-    middle, half, clearance = opening
     inner = fingers.inner
-    touched = contact.touched[:, inner]
-    gaps = (contact.right[:, None] - contact.ends[0][:, inner], contact.left[:, None] + contact.ends[1][:, inner])
+    between = (fingers.along < room.right[:, None]) & (fingers.along > -room.left[:, None])
+    inside = torch.where(between[:, None, :], fingers.heights, OUTSIDE)
+    ends = _ends(inside, fingers.along, fingers.tip + FINGER_GAP)
+    held = torch.isfinite(ends[0])
+    touched = held[:, inner]
+    # A closing finger stops at the farthest point under its own width; the lines beside it only show the shape.
+    right, left = (torch.where(touched, side[:, inner], -1.0).amax(1) for side in (ends[0], -ends[1]))
+    middle, half, clearance = _open(room, fingers.step, right, left, gripper)
+    gaps = (right[:, None] - ends[0][:, inner], left[:, None] + ends[1][:, inner])
     shares = [((gap < FLUSH) & touched).float().mean(1) for gap in gaps]
     cos, sin = torch.cos(angle), torch.sin(angle)
     x, y = x + middle * cos, y + middle * sin
-    turn = _turn(contact, fingers.across)
-    tops = contact.inside[:, inner].amax(2)
-    above = (tops - fingers.tip[:, None]).clamp(min=0.0)
+    tops = inside[:, inner].amax(2)
+    rise = fingers.tip - (scene.table[0] * x + scene.table[1] * y)
+    offset, known, truncated_to = _look_around(scene, (x, y), fingers.tip + FINGER_GAP, cos, sin)
     hands = JawCandidates(
         pose=HandPose.straight_down(x, y, fingers.tip, angle, 2 * half),
-        grip=contact.right + contact.left + (fingers.along[1] - fingers.along[0]),
-        overlap=_mean(above, touched),
+        grip=right + left + (fingers.along[1] - fingers.along[0]),
+        overlap=_mean((tops - fingers.tip[:, None]).clamp(min=0.0), touched),
         lines=torch.minimum(*shares),
         flat=0.5 * torch.stack([_mean(gap.clamp(max=0.02), touched) for gap in gaps]).sum(0),
-        slant=_slant(fingers, contact, tops.amax(1).clamp(min=0.0)),
-        turn=turn,
-        aside=(middle - contact.middle).abs(),
-        offset=_off_middle(scene, (x, y), fingers.tip + fingers.margin, cos, sin),
+        slant=_slant(fingers, inside, ends, tops.amax(1).clamp(min=0.0)),
+        turn=_turn(right, left, ends, held, fingers.across),
+        aside=(middle - 0.5 * (right - left)).abs(),
+        offset=offset,
         clearance=clearance,
         score=torch.zeros_like(x),
-        source=torch.arange(len(x), device=x.device),
+        source=source,
+        rise=rise,
+        known=known,
+        truncated=truncated_to >= rise,
     )
-    return hands, angle + turn
+    return hands.pick(touched.any(1))
+
+
+def _open(room: Room, step: float, right: Tensor, left: Tensor, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor]:
+    """Middle between the fingers along the closing axis (N,), half of the opening, and the clearance added on both sides.
+
+    right, left: first contacts (N,). The fingers close on their middle with as much clearance as there is; where only the
+    nearest faces fit, whatever the middle, they are taken.
+    """
+    middle, extra = 0.5 * (right - left), _clearances(right.device)
+    # Both fingers are as far from the middle of what is held as the farther of the nearest faces, so that they touch together
+    # and do not push it aside.
+    half = torch.maximum(room.right - middle, room.left + middle)[:, None] + extra
+    fits = 2 * half <= gripper.max_width + ROUNDING
+    for side, face in ((room.free_right, half + middle[:, None]), (room.free_left, half - middle[:, None])):
+        index = torch.ceil(face / step - 1e-3).to(torch.int64).clamp(0, side.shape[1] - 1)
+        fits &= side.gather(1, index)
+    some, widest = fits.any(1), fits.to(torch.uint8).argmax(1)  # the first that fits
+    return (
+        torch.where(some, middle, 0.5 * (room.right - room.left)),
+        torch.where(some, half.gather(1, widest[:, None]).squeeze(1), 0.5 * (room.right + room.left)).clamp(
+            max=gripper.max_width / 2
+        ),
+        torch.where(some, extra[widest], 0.0),
+    )
+
+
+@lru_cache(maxsize=64)
+def _clearances(device: torch.device) -> Tensor:
+    return torch.tensor(EXTRA, device=device)
 
 
 def _ends(inside: Tensor, along: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,30 +147,33 @@ def _ends(inside: Tensor, along: Tensor, level: Tensor) -> tuple[Tensor, Tensor]
     return torch.where(right == -torch.inf, torch.inf, right), left
 
 
-def _slant(fingers: Fingers, contact: Contact, tallest: Tensor) -> Tensor:
-    """Run over rise (N,) of the sides above the contacts: 0 for upright ones. tallest: height (N,) of what is held."""
+def _slant(fingers: Fingers, inside: Tensor, ends: tuple[Tensor, Tensor], tallest: Tensor) -> Tensor:
+    """Run over rise (N,) of the sides above the contacts: 0 for upright ones. inside: heights between the fingers (N, lines,
+    positions), of which the highest is `tallest` (N,); ends (N, lines) of what is held."""
     # Compared a little higher up, but below the top, where every thing ends.
     rise = (0.6 * (tallest - fingers.tip)).clamp(max=RISE)
-    low = [end[:, fingers.inner] for end in contact.ends]
-    high = _ends(contact.inside[:, fingers.inner], fingers.along, fingers.tip + fingers.margin + rise)
-    both = contact.touched[:, fingers.inner] & torch.isfinite(high[0])
+    low = [end[:, fingers.inner] for end in ends]
+    high = _ends(inside[:, fingers.inner], fingers.along, fingers.tip + FINGER_GAP + rise)
+    both = torch.isfinite(low[0]) & torch.isfinite(high[0])
     run = 0.5 * _mean((low[0] - high[0]) + (high[1] - low[1]), both)
     return torch.where(both.any(1), run / rise.clamp(min=0.002), 1.0)
 
 
-def _turn(contact: Contact, across: Tensor) -> Tensor:
+def _turn(right: Tensor, left: Tensor, ends: tuple[Tensor, Tensor], held: Tensor, across: Tensor) -> Tensor:
     """Angle (N,) by which the hand would turn for its fingers to lie flat: where the object is thinnest between them.
+
+    right, left: first contacts (N,). ends, held: of what is held on each line (N, lines).
 
     A closing jaw turns an object to its thinnest, too. Angles of nearly the same thickness are averaged, so that rounds ask for
     no turn and coarse cells do not decide.
     """
     # Lines whose contacts jump lie on another side of the object, or on another object, and do not turn the hand.
-    near = (contact.right[:, None] - contact.ends[0]).abs().maximum((contact.left[:, None] + contact.ends[1]).abs())
-    followed = contact.touched & (near < SAME_SIDE)
+    near = (right[:, None] - ends[0]).abs().maximum((left[:, None] + ends[1]).abs())
+    followed = held & (near < SAME_SIDE)
     turns = _turns(across.device)
-    right, left = (torch.where(followed, side, -1.0) for side in (contact.ends[0], -contact.ends[1]))
+    one, other = (torch.where(followed, side, -1.0) for side in (ends[0], -ends[1]))
     sideways = turns[:, None] * across
-    thickness = (right[:, None] + sideways).amax(2) + (left[:, None] - sideways).amax(2)
+    thickness = (one[:, None] + sideways).amax(2) + (other[:, None] - sideways).amax(2)
     # A soft minimum: among turns of equal thickness the mean, which for a round thing is none.
     weight = torch.softmax(-thickness / SAME_THICKNESS, 1)
     return (weight * turns).sum(1)
@@ -159,16 +184,21 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
     return torch.where(where, values, 0.0).sum(1) / where.sum(1).clamp(min=1)
 
 
-def _off_middle(scene: PlanningScene, centre: tuple[Tensor, Tensor], level: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Where the middle of what is gripped lies across the closing axis (N,), seen from the hand, m."""
+def _look_around(
+    scene: PlanningScene, centre: tuple[Tensor, Tensor], level: Tensor, cos: Tensor, sin: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the middle of what is gripped lies across the closing axis (N,), seen from the hand, m; and at the centre whether
+    there is a reading (N,), and to which height over the table what rises there reaches out of view (N,), m."""
     both, beside, place = _paces(level.device)
     count = len(place) // 2
     cos, sin = cos[:, None, None], sin[:, None, None]
     x, y = centre[0][:, None, None] - both * sin, centre[1][:, None, None] + both * cos
-    solid = scene.sample(scene.seen, x, y, (beside * cos, beside * sin)) > level[:, None, None]
+    layers = scene.seen, scene.known, scene.truncated_to
+    seen, known, truncated_to = scene.sample(x, y, *layers, beside=(beside * cos, beside * sin))
+    solid = seen[..., :-1] > level[:, None, None]
     first = torch.where(solid, float(count), place)  # the steps before the first that is not solid
     ahead, behind = first[..., :count].amin(2).mean(1), first[..., count:].amin(2).mean(1)
-    return 0.5 * LOOK_STEP * (ahead - behind)
+    return 0.5 * LOOK_STEP * (ahead - behind), known[:, 1, -1], truncated_to[:, 1, -1]
 
 
 @lru_cache
@@ -179,8 +209,10 @@ def _turns(device: torch.device) -> Tensor:
 
 @lru_cache
 def _paces(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Steps across the closing axis ahead and behind (2 S,), lines beside it (3, 1), m, and the number of each step (2 S,)."""
+    """Steps across the closing axis ahead, behind and none (2 S + 1,), lines beside it, the second in the middle (3, 1), m, and
+    the number of each step (2 S,)."""
     count = round(LOOK / LOOK_STEP)
     step = torch.linspace(LOOK_STEP, LOOK, count, device=device)
     beside = torch.tensor([-0.004, 0.0, 0.004], device=device)[:, None]
-    return torch.cat([step, -step]), beside, torch.arange(count, dtype=torch.float32, device=device).repeat(2)
+    number = torch.arange(count, dtype=torch.float32, device=device)
+    return torch.cat([step, -step, step.new_zeros(1)]), beside, number.repeat(2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -14,15 +14,13 @@ from torch.nn import functional as F
 from grasp_client.contract import Gripper
 from planning.jaw.candidates import JawCandidates
 from planning.jaw.collision import palm_overlap
-from planning.jaw.contact import Fingers, describe, touch
+from planning.jaw.contact import ROUNDING, Fingers, Room, grip
 from planning.limits import FINGER_GAP, LEAST_OVERLAP, PADDING, PALM_GAP, TABLE_GAP
 from planning.scene.scene import PlanningScene
 from shared.grasp_poses import HandPose
 
 DEPTHS = (0.030, 0.024, 0.018, 0.013, 0.009, 0.006)
 """How far under the top of the object the tips may reach, m; the deepest that fits is taken."""
-EXTRA = (0.006, 0.004, 0.002, 0.0)
-"""Clearance added on both sides, the first for which there is room, m: a pose is never exact."""
 STEP = 0.002
 """Distance of the samples along the closing axis in a first look, m: a cell of the map."""
 CLOSE_STEP = 0.001
@@ -33,8 +31,6 @@ BESIDE = 0.008
 """How far a close look follows the object's sides beside the fingers, m: a turn of the hand shows in longer sides."""
 MIDDLE = 0.004
 """The top of the object is looked for so near to the centre, m."""
-ROUNDING = 1e-6
-"""An opening may be this much too wide: positions are sums of steps, m."""
 SLACK = 0.014
 """How far off the middle of what it grips a candidate may be, m: it is moved to the middle."""
 
@@ -67,8 +63,8 @@ def measure(
     angle: Tensor,
     tip: Tensor | None = None,
     close: bool = False,
-) -> tuple[JawCandidates, Tensor, Counter[str]]:
-    """Hands at the poses that hold something, moved to its middle, and for each the angle (N,) that would fit its sides.
+) -> tuple[JawCandidates, Counter[str]]:
+    """Hands at the poses that hold something, moved to its middle.
 
     x, y, angle: (M,) in the map frame. tip: heights (M,) that the tips are to have; default: as deep as fits. close: look
     closely, as it takes to turn a hand by less than a bin. What cannot be gripped is left out and counted.
@@ -95,15 +91,11 @@ def measure(
         collision=int((high.any(1) & ~some & ~reached.any(1)).sum()),
     )
     tip, right, left = (table[some].gather(1, level[some, None]).squeeze(1) for table in (tips, *faces))
-    free = tuple(side[some, level[some]] for side in free)
-    lines = Fingers(jaw.along, jaw.across, jaw.inner, seen if some.all() else seen[some], tip, FINGER_GAP)
-    contact = touch(lines, right, left)
-    held = contact.held
-    rejected["no_depth"] += int((~held).sum())
-    middle, half, clearance = _open(jaw, free, right, left, contact.middle, gripper)
-    hands, fitting = describe(scene, lines, contact, (x[some], y[some], angle[some]), (middle, half, clearance))
-    hands = replace(hands, source=torch.nonzero(some).squeeze(1))
-    return hands.pick(held), fitting[held], rejected
+    lines = Fingers(jaw.step, jaw.along, jaw.across, jaw.inner, seen if some.all() else seen[some], tip)
+    room = Room(right, left, *(side[some, level[some]] for side in free))
+    hands = grip(scene, gripper, lines, room, (x[some], y[some], angle[some]), torch.nonzero(some).squeeze(1))
+    rejected["no_depth"] += len(right) - len(hands.score)
+    return hands, rejected
 
 
 @lru_cache(maxsize=64)
@@ -127,8 +119,9 @@ def _heights(scene: PlanningScene, jaw: _Jaw, x: Tensor, y: Tensor, angle: Tenso
     """Greatest possible heights (M, swept lines, positions) and seen ones (M, lines, positions) in the hands' frames."""
     cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
     across = jaw.across[:, None]
-    cells = scene.cells(x[:, None, None] + jaw.along * cos, y[:, None, None] + jaw.along * sin, (-across * sin, across * cos))
-    return scene.read(scene.upper_bound, cells[:, : jaw.swept]), scene.read(scene.seen, cells)
+    at = x[:, None, None] + jaw.along * cos, y[:, None, None] + jaw.along * sin
+    highest, seen = scene.sample(*at, scene.upper_bound, scene.seen, beside=(-across * sin, across * cos))
+    return highest[:, : jaw.swept], seen
 
 
 @lru_cache(maxsize=64)
@@ -137,15 +130,11 @@ def _depths(finger_depth: float, device: torch.device) -> Tensor:
     return torch.tensor(DEPTHS, device=device).clamp(max=deepest)
 
 
-@lru_cache
-def _clearances(device: torch.device) -> Tensor:
-    return torch.tensor(EXTRA, device=device)
-
-
 def _floor(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> Tensor:
     """Lowest height of the tips (M,): over the table at both fingers, and so that the palm stays free."""
     half_x, half_y = gripper.max_width / 2 * torch.cos(angle), gripper.max_width / 2 * torch.sin(angle)
-    table = torch.maximum(scene.table_at(x + half_x, y + half_y), scene.table_at(x - half_x, y - half_y)) + TABLE_GAP
+    a, b = scene.table
+    table = torch.maximum(a * (x + half_x) + b * (y + half_y), a * (x - half_x) + b * (y - half_y)) + TABLE_GAP
     at_zero = HandPose.straight_down(x, y, torch.zeros_like(x), angle, torch.full_like(x, gripper.max_width))
     return torch.maximum(table, palm_overlap(scene, gripper, at_zero) + PALM_GAP)
 
@@ -166,27 +155,3 @@ def _first(free: Tensor) -> Tensor:
     """Index (M, levels) of the first True along the distances of (M, levels, distances), infinite without one."""
     index = torch.arange(free.shape[2], dtype=torch.float32, device=free.device)
     return torch.where(free, index, torch.inf).amin(2)
-
-
-def _open(
-    jaw: _Jaw, free: tuple[Tensor, ...], right: Tensor, left: Tensor, middle: Tensor, gripper: Gripper
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Middle between the fingers along the closing axis (N,), half of the opening, and the clearance added on both sides.
-
-    free: (N, distances) right and left. right, left: nearest inner faces. middle: of what is held. The fingers close on its
-    middle with as much clearance as there is; where only the nearest faces fit, whatever the middle, they are taken.
-    """
-    extra = _clearances(right.device)
-    # Both fingers are as far from the middle of what is held as the farther of the nearest faces, so that they touch together
-    # and do not push it aside.
-    half = torch.maximum(right - middle, left + middle)[:, None] + extra
-    fits = 2 * half <= gripper.max_width + ROUNDING
-    for side, face in zip(free, (half + middle[:, None], half - middle[:, None]), strict=True):
-        index = torch.ceil(face / jaw.step - 1e-3).to(torch.int64).clamp(0, side.shape[1] - 1)
-        fits &= side.gather(1, index)
-    some, widest = fits.any(1), fits.to(torch.uint8).argmax(1)  # the first that fits
-    return (
-        torch.where(some, middle, 0.5 * (right - left)),
-        torch.where(some, half.gather(1, widest[:, None]).squeeze(1), 0.5 * (right + left)).clamp(max=gripper.max_width / 2),
-        torch.where(some, extra[widest], 0.0),
-    )

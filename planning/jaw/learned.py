@@ -13,9 +13,9 @@ from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlanItem
 from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall
 from planning.calibration import calibrated_logits
-from planning.jaw.analytic import outside_roi_penalty, predict, rate
 from planning.jaw.candidates import JawCandidates
 from planning.jaw.quality_map import quality_map
+from planning.jaw.search import outside_roi_penalty, predict, rate
 from planning.nms import distinct
 from planning.plan_result import select
 from planning.scene.scene import observe_scene
@@ -56,17 +56,14 @@ class DensePlanner(BatchedPlanner):
         observation, request = item
         network = self.need(network)
         scene = observe_scene(observation, request, network.device)
-        hands, placed, rejected = predict(scene)
-        kept = distinct(hands.pose, max(RANKED, 2 * request.n_grasps), APART, TURNED)
-        hands, placed = hands.pick(kept), placed.pick(kept)
+        hands, rejected = predict(scene)
+        hands = hands.pick(distinct(hands.pose, hands.score, max(RANKED, 2 * request.n_grasps), APART, TURNED))
         logits = hands.score
-        if len(hands):
+        if len(logits):
             logits = yield NetworkCall(network, (patches(scene.map, hands.pose, request.gripper),))
         # The network sees the surroundings of the hand, not where the picture ends.
         quality = blend(calibrated_logits(logits, network.card.calibration) - outside_roi_penalty(scene, hands), hands.score)
-        order = torch.argsort(quality, descending=True, stable=True)
-        hands, placed, quality = hands.pick(order), placed.pick(order), quality[order]
-        return select(self.name, scene, hands, placed, quality, rejected, network)
+        return select(self.name, scene, hands, quality, rejected, network)
 
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
         loaded = self.need(network)

@@ -13,7 +13,7 @@ from planning.jaw.candidates import JawCandidates
 from planning.jaw.filters import veto
 from planning.jaw.fit import measure
 from planning.jaw.sampling import ANGLES, survey
-from planning.scene.projection import image_angle
+from planning.scene.projection import camera_pixels
 from planning.scene.scene import PlanningScene
 
 CHUNK = 1024
@@ -33,8 +33,8 @@ def quality_map(scene: PlanningScene, judge: Callable[[JawCandidates], Tensor]) 
     found = torch.zeros_like(scores)
     for chunk in torch.arange(len(centre), device=scene.device).split(CHUNK):
         which, bins = centre[chunk], turn[chunk]
-        hands, _, _ = measure(scene, gripper, x[which], y[which], bins * (math.pi / ANGLES))
-        hands, _, _ = veto(scene, gripper, hands)
+        hands, _ = measure(scene, gripper, x[which], y[which], bins * (math.pi / ANGLES))
+        hands, _ = veto(scene, gripper, hands)
         if len(hands):
             found[which[hands.source], bins[hands.source]] = judge(hands).to(found.dtype)
     return _in_image(scene, x, y, found).cpu().numpy()
@@ -69,9 +69,22 @@ def _spacing(x: Tensor, y: Tensor, cells: float) -> int:
 def _bins(scene: PlanningScene) -> Tensor:
     """For every angle bin of the image the bin of the map that looks most like it from the camera, (ANGLES,)."""
     angles = torch.arange(ANGLES, device=scene.device) * (math.pi / ANGLES)
-    seen = image_angle(scene, angles)
+    seen = _image_angle(scene, angles)
     apart = (angles[:, None] - seen[None] + math.pi / 2) % math.pi - math.pi / 2
     return apart.abs().argmin(1)
+
+
+def _image_angle(scene: PlanningScene, angles: Tensor) -> Tensor:
+    """Angles (N,) in the image, from +u towards +v, of closing axes at map angles (N,) in the middle of the map's view."""
+    pose = torch.as_tensor(scene.map.pose, dtype=torch.float64, device=angles.device)
+    rows, columns = scene.map.height.shape
+    x = scene.map.corner[0] + scene.map.resolution * columns / 2
+    y = scene.map.corner[1] + scene.map.resolution * rows / 2
+    middle = pose[:3, :3] @ torch.tensor([x, y, 0.0], dtype=torch.float64, device=angles.device) + pose[:3, 3]
+    axes = torch.stack([torch.cos(angles), torch.sin(angles), torch.zeros_like(angles)], 1).to(torch.float64)
+    step = 0.01 * axes @ pose[:3, :3].T
+    ends = camera_pixels(scene, middle + step) - camera_pixels(scene, middle - step)
+    return torch.atan2(ends[:, 1], ends[:, 0]).to(angles.dtype)
 
 
 def _points(scene: PlanningScene) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Where a jaw could close: every raised cell times 16 angles, seen coarsely, the promising ones kept.
 
-Tolerant on purpose: what is proposed here is measured and vetoed cell by cell in `grip` and `sweep`.
+Tolerant on purpose: what is proposed here is measured and vetoed cell by cell in `fit` and `filters`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from grasp_client.contract import Gripper
 from planning.limits import LEAST_OVERLAP, NOISE_DEVIATIONS, TABLE_GAP
 from planning.nms import best_by_tile
 from planning.scene.projection import map_pixels, map_points
-from planning.scene.region import has_region, outside_region
+from planning.scene.region import outside_region
 from planning.scene.scene import OUTSIDE, PlanningScene, dilate_round
 
 ANGLES = 16
@@ -60,10 +60,11 @@ def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tens
     base = ((rows + pad) * fingers.shape[1] + columns + pad).to(torch.int32)
     offsets = _strips(reach, span, lines, fingers.shape[1], scene.device)
     depths = torch.tensor(DEPTHS, device=scene.device)
-    tips = torch.maximum(top - depths[:, None], scene.table_at(x, y) + TABLE_GAP)
+    table = scene.table_at(x, y)
+    tips = torch.maximum(top - depths[:, None], table + TABLE_GAP)
     first = pace * _first_free(fingers.reshape(-1), base, offsets, tips)
     scores, wide = _judge(first, pace, gripper)
-    truncated = scene.truncated_to[rows, columns] >= top - scene.table_at(x, y) - max(DEPTHS)
+    truncated = scene.truncated_to[rows, columns] >= top - table - max(DEPTHS)
     scores -= (2.0 * truncated + 2.0 * ~inside)[:, None]
     feasible = torch.isfinite(scores)
     rejected.update(too_wide=int((wide & ~feasible).sum()), collision=int((~wide & ~feasible).sum()))
@@ -82,7 +83,7 @@ def _centres(scene: PlanningScene, rejected: Counter[str]) -> tuple[Tensor, Tens
     rows, columns = (stride * index for index in torch.nonzero(lattice, as_tuple=True))
     top = scene.top[rows, columns]
     inside = torch.ones_like(top, dtype=torch.bool)
-    if not has_region(scene):
+    if not scene.restricted:
         return rows, columns, top, inside
     cells = scene.map.resolution
     points = map_points(scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows, top)

@@ -25,7 +25,6 @@ from planning.plan_result import select
 from planning.rgb.maps import Peaks, QualityMaps, find_peaks, heat_maps, the_network
 from planning.rgb.ranking import rank_refined
 from planning.rgb.refinement import GraspRefiner, can_refine
-from planning.scene.projection import project_jaw
 from planning.scene.scene import PlanningScene, observe_scene
 from shared.table_grasp import TIP_HEIGHTS, table_grasp, table_up
 
@@ -71,14 +70,11 @@ class HeatmapPlanner(Planner):
         peaks, rejected = find_peaks(maps, observation, request, _raised(scene, depth))
         column, row = peaks.pixels.round().long().unbind(1)
         grasps = ImageGrasps(peaks.pixels, peaks.angles, depth[row, column])
-        hands, _, missed = measure(scene, request.gripper, *to_map(scene, grasps)[:3])
-        hands, _, vetoed = veto(scene, request.gripper, hands)
+        hands, missed = measure(scene, request.gripper, *to_map(scene, grasps)[:3])
+        hands, vetoed = veto(scene, request.gripper, hands)
         seen = to_image(scene, hands.pose)
-        logits = maps.at(seen.centers, seen.angles, hands.tip - scene.table_at(hands.x, hands.y))
-        order = torch.argsort(logits, descending=True, stable=True)
-        hands, quality = hands.pick(order), calibrated(logits[order], network.card.calibration)
-        placed = project_jaw(scene, request.gripper, hands.pose)
-        return select(self.name, scene, hands, placed, quality, rejected + missed + vetoed, network, started)
+        quality = calibrated(maps.at(seen.centers, seen.angles, hands.rise), network.card.calibration)
+        return select(self.name, scene, hands, quality, rejected + missed + vetoed, network, started)
 
     def _flat(self, item: PlanItem, network: LoadedNetwork, started: float) -> GraspPlan:
         """Peaks on a table of which at most the distance is known."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_client.contract import LARGEST_PIXEL, Grasp, Gripper
-from grasp_client.geometry import wrap_angle
+from grasp_client.contract import LARGEST_PIXEL, Grasp, GraspKind, Gripper
 from planning.limits import RETREAT
 from planning.scene.scene import PlanningScene
 from shared.grasp_poses import CupPose, HandPose
@@ -28,20 +28,27 @@ class ProjectedGrasps:
     angle: Tensor
     width_px: Tensor
 
-    def pick(self, which: Tensor) -> ProjectedGrasps:
-        return ProjectedGrasps(self.pose[which], self.pixel[which], self.angle[which], self.width_px[which])
-
 
 def project_jaw(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> ProjectedGrasps:
     """Where hands are seen from the camera."""
-    local = torch.zeros((len(hands), 4, 4), dtype=torch.float64, device=hands.width.device)
+    pose, tips = _jaw_poses(scene, gripper, hands)
+    angle, width_px = _span(scene, pose, tips, 0.5 * hands.width[:, None])
+    return ProjectedGrasps(pose, camera_pixels(scene, _visible(pose, tips)), angle, width_px)
+
+
+def reported_pixels(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:
+    """Pixels (N, 2) of the origins of hands as they are reported."""
+    return camera_pixels(scene, _visible(*_jaw_poses(scene, gripper, hands)))
+
+
+def _jaw_poses(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> tuple[Tensor, Tensor]:
+    """Poses (N, 4, 4) of hands at the reported origin, and their tips (N, 3), in the camera frame, m."""
+    local = torch.zeros((hands.width.shape[0], 4, 4), dtype=torch.float64, device=hands.width.device)
     local[:, :3, :3] = hands.rotation
     local[:, :3, 3] = hands.position - gripper.tcp_offset * hands.approach
     local[:, 3, 3] = 1
     pose = _map_pose(scene, local) @ local
-    tips = pose[:, :3, 3] + gripper.tcp_offset * pose[:, :3, 2]
-    angle, width_px = _span(scene, pose, tips, 0.5 * hands.width[:, None])
-    return ProjectedGrasps(pose, _pixels(scene, _visible(pose, tips)), angle, width_px)
+    return pose, pose[:, :3, 3] + gripper.tcp_offset * pose[:, :3, 2]
 
 
 def project_suction(scene: PlanningScene, gripper: Gripper, cups: CupPose) -> ProjectedGrasps:
@@ -55,7 +62,7 @@ def project_suction(scene: PlanningScene, gripper: Gripper, cups: CupPose) -> Pr
     origin = contact - gripper.tcp_offset * approach
     pose[:, :3] = torch.stack([along_u, torch.linalg.cross(approach, along_u), approach, origin], 2)
     angle, _ = _span(scene, pose, contact, gripper.cup_radius)
-    return ProjectedGrasps(pose, _pixels(scene, _visible(pose, contact)), angle, torch.zeros_like(cups.x))
+    return ProjectedGrasps(pose, camera_pixels(scene, _visible(pose, contact)), angle, torch.zeros_like(cups.x))
 
 
 def _visible(pose: Tensor, tips: Tensor) -> Tensor:
@@ -67,7 +74,7 @@ def _visible(pose: Tensor, tips: Tensor) -> Tensor:
 def _span(scene: PlanningScene, pose: Tensor, tips: Tensor, half: Tensor | float) -> tuple[Tensor, Tensor]:
     """Image angles (N,) and lengths in pixels (N,) of what reaches `half` (m) to both sides along the poses' x axes."""
     middle, reach = _visible(pose, tips), half * pose[:, :3, 0]
-    ends = _pixels(scene, middle + reach) - _pixels(scene, middle - reach)
+    ends = camera_pixels(scene, middle + reach) - camera_pixels(scene, middle - reach)
     return torch.atan2(ends[:, 1], ends[:, 0]), torch.linalg.norm(ends, dim=1)
 
 
@@ -79,7 +86,7 @@ def _map_pose(scene: PlanningScene, like: Tensor) -> Tensor:
 def map_pixels(scene: PlanningScene, points: Tensor) -> Tensor:
     """Pixels (N, 2) of map points (N, 3), m; far outside the image where a point is not in front of the camera."""
     pose = torch.as_tensor(scene.map.pose, dtype=torch.float32, device=points.device)
-    return _pixels(scene, points @ pose[:3, :3].T + pose[:3, 3])
+    return camera_pixels(scene, points @ pose[:3, :3].T + pose[:3, 3])
 
 
 def map_points(x: Tensor, y: Tensor, height: Tensor) -> Tensor:
@@ -87,55 +94,42 @@ def map_points(x: Tensor, y: Tensor, height: Tensor) -> Tensor:
     return torch.stack([x, y, -height], 1)
 
 
-def image_angle(scene: PlanningScene, angles: Tensor) -> Tensor:
-    """Angles (N,) in the image, from +u towards +v, of closing axes at map angles (N,) in the middle of the map's view."""
-    pose = _map_pose(scene, angles)
-    rows, columns = scene.map.height.shape
-    x = scene.map.corner[0] + scene.map.resolution * columns / 2
-    y = scene.map.corner[1] + scene.map.resolution * rows / 2
-    middle = pose[:3, :3] @ torch.tensor([x, y, 0.0], dtype=torch.float64, device=angles.device) + pose[:3, 3]
-    axes = torch.stack([torch.cos(angles), torch.sin(angles), torch.zeros_like(angles)], 1).to(torch.float64)
-    step = 0.01 * axes @ pose[:3, :3].T
-    ends = _pixels(scene, middle + step) - _pixels(scene, middle - step)
-    return torch.atan2(ends[:, 1], ends[:, 0]).to(angles.dtype)
+def has_reading(scene: PlanningScene, pixels: Tensor) -> Tensor:
+    """Which pixels (N, 2) of the depth image, or those of it that are nearest to them, have a reading, (N,) bool."""
+    depth = torch.from_numpy(np.ascontiguousarray(scene.observation.depth)).to(pixels.device)
+    rows, columns = depth.shape
+    column, row = pixels.round().to(torch.int64).unbind(1)
+    return depth[row.clamp(0, rows - 1), column.clamp(0, columns - 1)] > 0
 
 
-def _pixels(scene: PlanningScene, points: Tensor) -> Tensor:
+def camera_pixels(scene: PlanningScene, points: Tensor) -> Tensor:
+    """Pixels (N, 2) of points (N, 3) in the camera frame, m."""
     camera, depth = scene.camera, points[:, 2].clamp(min=1e-4)
     pixels = torch.stack([camera.fx * points[:, 0] / depth + camera.cx, camera.fy * points[:, 1] / depth + camera.cy], 1)
     return pixels.clamp(-LARGEST_PIXEL, LARGEST_PIXEL)  # no farther than a reply can say
 
 
-def wire_grasps(scene: PlanningScene, placed: ProjectedGrasps, widths: Tensor | None, qualities: Tensor) -> list[Grasp]:
-    """The reply's grasps: of a jaw with openings (N,), m, or of a cup, which has none. Without a camera in the request they
-    carry pixels only."""
-    poses, pixels = placed.pose.cpu().numpy(), placed.pixel.tolist()
-    found = []
-    for i, (angle, quality) in enumerate(zip(placed.angle.tolist(), qualities.tolist(), strict=True)):
-        grasp = Grasp(
-            kind="suction" if widths is None else "parallel_jaw",
-            quality=min(max(quality, 0.0), 1.0),
-            center_px=pixels[i],
-            angle=wrap_angle(angle),
-            width_px=None if widths is None else float(placed.width_px[i]),
-        )
-        found.append(_with_poses(scene, grasp, poses[i], None if widths is None else float(widths[i])))
-    return found
-
-
-def _with_poses(scene: PlanningScene, grasp: Grasp, pose: np.ndarray, width: float | None) -> Grasp:
-    if not scene.metric:
-        return grasp
-    before = pose.copy()
-    before[:3, 3] -= RETREAT * pose[:3, 2]
-    base = scene.camera_pose
-    return grasp.model_copy(
-        update={
-            "depth": float(pose[2, 3]),
-            "width": width,
-            "pose_camera": pose.tolist(),
-            "pregrasp_camera": before.tolist(),
-            "pose_base": None if base is None else (base @ pose).tolist(),
-            "pregrasp_base": None if base is None else (base @ before).tolist(),
-        }
-    )
+def wire_grasps(scene: PlanningScene, pose: HandPose | CupPose, qualities: Tensor) -> list[Grasp]:
+    """The reply's grasps, with qualities (N,). Without a camera in the request they carry pixels only."""
+    gripper, base = scene.request.gripper, scene.camera_pose
+    kind: GraspKind = "parallel_jaw" if isinstance(pose, HandPose) else "suction"
+    placed = project_jaw(scene, gripper, pose) if isinstance(pose, HandPose) else project_suction(scene, gripper, pose)
+    seen = {
+        "quality": qualities.clamp(0, 1).tolist(),
+        "center_px": placed.pixel.tolist(),
+        # Half a turn gives the same jaw.
+        "angle": (math.pi / 2 - (math.pi / 2 - placed.angle) % math.pi).tolist(),
+        "width_px": placed.width_px.tolist() if isinstance(pose, HandPose) else [None] * len(qualities),
+    }
+    grasps = [Grasp(kind=kind, **dict(zip(seen, row, strict=True))) for row in zip(*seen.values(), strict=True)]
+    if scene.request.camera is None:
+        return grasps
+    poses = placed.pose.cpu().numpy()
+    before = poses.copy()
+    before[:, :3, 3] -= RETREAT * poses[:, :3, 2]
+    known = {"depth": poses[:, 2, 3].tolist(), "pose_camera": poses.tolist(), "pregrasp_camera": before.tolist()}
+    if isinstance(pose, HandPose):
+        known["width"] = pose.width.tolist()
+    if base is not None:
+        known |= {"pose_base": (base @ poses).tolist(), "pregrasp_base": (base @ before).tolist()}
+    return [grasp.model_copy(update={name: values[i] for name, values in known.items()}) for i, grasp in enumerate(grasps)]

@@ -10,11 +10,6 @@ from torch import Tensor
 from planning.scene.scene import PlanningScene
 
 
-def has_region(scene: PlanningScene) -> bool:
-    """Whether the request asks for a part of the scene only."""
-    return scene.request.region is not None or scene.observation.segmask is not None
-
-
 def outside_region(scene: PlanningScene, pixels: Tensor, beside: float = 0.0) -> dict[str, Tensor]:
     """By reason, which pixels (N, 2) the request does not allow, (N,) bool, nor what lies so far beside, m at the table."""
     region, mask = scene.request.region, scene.observation.segmask

@@ -1,9 +1,9 @@
-"""What a planner looks at: the height map as tensors, with the hand's sizes turned into cells."""
+"""What a planner looks at: the height map as tensors, what is under points of it, and what a part of a gripper would hit."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -27,13 +27,37 @@ NEAR_UNOBSERVED = 4
 """No centre is tried this near to cells where anything may be."""
 TYPICAL_FOCAL = 0.85
 """Focal length over the image's width of a common depth camera (61 degrees), for requests without a camera."""
+LENGTH = 0.30
+"""Straight approach that must be free, m."""
+GROWTH = 1.25
+"""By what the distance of samples along the approach grows: what leans out far only meets things that are tall, and those are
+wide."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """Samples of the leading face of N parts, in the map: x, y, height (N, ...), m.
+
+    beside: as for `PlanningScene.sample`, for faces whose samples form rows and columns.
+    """
+
+    x: Tensor
+    y: Tensor
+    height: Tensor
+    beside: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass(frozen=True)
 class PlanningScene:
-    """One observation seen from above.
+    """One observation seen from above. Without a camera in the request sizes are only plausible, and replies carry pixels only.
 
-    metric: the request had a camera; else sizes are only plausible and replies carry pixels only.
+    Layers, each (H, W): upper_bound: greatest possible height, m. known: bool, where a reading fell. dilated: `upper_bound`
+    dilated by DILATION cells. seen: height where it is known, else OUTSIDE, m: what a hand can count on to hold. obstacle:
+    `upper_bound`, and infinity where a finger may not go because anything may be there, m. top: greatest seen height within
+    TOP cells along both axes, m. near_unobserved: bool, cells within NEAR_UNOBSERVED cells of unobserved ones along both axes.
+    truncated_to: greatest height over the table at which what rises there reaches out of view, m; see `truncation_height`.
+    above_table: height over the table where known, else 0, m. table: slopes a, b of the table's height a x + b y.
+    restricted: the request asks for a part of the scene only.
     """
 
     map: HeightMap
@@ -42,74 +66,44 @@ class PlanningScene:
     observation: Observation
     request: PlanRequest
     device: torch.device
+    upper_bound: Tensor = field(init=False, repr=False)
+    known: Tensor = field(init=False, repr=False)
+    dilated: Tensor = field(init=False, repr=False)
+    seen: Tensor = field(init=False, repr=False)
+    obstacle: Tensor = field(init=False, repr=False)
+    top: Tensor = field(init=False, repr=False)
+    near_unobserved: Tensor = field(init=False, repr=False)
+    truncated_to: Tensor = field(init=False, repr=False)
+    above_table: Tensor = field(init=False, repr=False)
+    table: tuple[float, float] = field(init=False)
+    restricted: bool = field(init=False)
 
-    @property
-    def metric(self) -> bool:
-        return self.request.camera is not None
-
-    @cached_property
-    def upper_bound(self) -> Tensor:
-        """Greatest possible height at every cell, (H, W), m."""
-        return torch.from_numpy(self.map.upper_bound).to(self.device)
-
-    @cached_property
-    def known(self) -> Tensor:
-        """Where a reading fell, (H, W) bool."""
-        return torch.from_numpy(self.map.known).to(self.device)
-
-    @cached_property
-    def dilated(self) -> Tensor:
-        """`upper_bound` dilated by DILATION cells, (H, W)."""
-        return torch.from_numpy(dilate_round(self.map.upper_bound, DILATION)).to(self.device)
-
-    @cached_property
-    def seen(self) -> Tensor:
-        """Height where it is known, OUTSIDE elsewhere, (H, W), m: what a hand can count on to hold."""
-        return torch.from_numpy(self._seen).to(self.device)
-
-    @cached_property
-    def obstacle(self) -> Tensor:
-        """`upper_bound`, and infinity where a finger may not go because anything may be there, (H, W), m."""
-        return torch.where(torch.from_numpy(self.map.unobserved).to(self.device), torch.inf, self.upper_bound)
-
-    @cached_property
-    def top(self) -> Tensor:
-        """Greatest seen height within TOP cells along both axes, (H, W), m."""
-        return torch.from_numpy(cv2.dilate(self._seen, np.ones((2 * TOP + 1,) * 2, np.uint8))).to(self.device)
-
-    @cached_property
-    def _seen(self) -> np.ndarray:
-        return np.where(self.map.known, self.map.upper_bound, np.float32(OUTSIDE))
-
-    @cached_property
-    def near_unobserved(self) -> Tensor:
-        """Cells within NEAR_UNOBSERVED cells of unobserved ones, along both axes, (H, W) bool."""
-        square = np.ones((2 * NEAR_UNOBSERVED + 1,) * 2, np.uint8)
-        return torch.from_numpy(cv2.dilate(self.map.unobserved.astype(np.uint8), square) > 0).to(self.device)
-
-    @cached_property
-    def truncated_to(self) -> Tensor:
-        """Greatest height over the table at which what rises there reaches out of view, (H, W), m; see `truncation_height`."""
-        return torch.from_numpy(truncation_height(self.map, self.camera, self.observation.size)).to(self.device)
-
-    @cached_property
-    def above_table(self) -> Tensor:
-        """Height over the table where known, 0 elsewhere, (H, W)."""
-        return torch.where(self.known, self.upper_bound - torch.from_numpy(self.map.table_map()).to(self.device), 0.0)
+    def __post_init__(self) -> None:
+        known, upper_bound, unobserved = self.map.known, self.map.upper_bound, self.map.unobserved
+        seen = np.where(known, upper_bound, np.float32(OUTSIDE))
+        depth = self.observation.depth
+        assert depth is not None
+        layers = {
+            "upper_bound": upper_bound,
+            "known": known,
+            "dilated": dilate_round(upper_bound, DILATION),
+            "seen": seen,
+            "obstacle": np.where(unobserved, np.float32(np.inf), upper_bound),
+            "top": cv2.dilate(seen, _square(TOP)),
+            "near_unobserved": cv2.dilate(unobserved.astype(np.uint8), _square(NEAR_UNOBSERVED)) > 0,
+            "truncated_to": truncation_height(self.map, self.camera, depth.shape),
+            "above_table": np.where(known, upper_bound - self.map.table_map, np.float32(0)),
+        }
+        self.__dict__.update({name: torch.from_numpy(layer).to(self.device) for name, layer in layers.items()})
+        restricted = self.request.region is not None or self.observation.segmask is not None
+        self.__dict__.update(table=tuple(self.map.table.tolist()), restricted=restricted)
 
     def table_at(self, x: Tensor, y: Tensor) -> Tensor:
         """Height of the table at map x, y, m."""
-        return float(self.map.table[0]) * x + float(self.map.table[1]) * y
+        return self.table[0] * x + self.table[1] * y
 
-    def sample(self, layer: Tensor, x: Tensor, y: Tensor, beside: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Nearest cell of a layer (H, W) at map x, y (any shape); beyond the map its edge goes on, which is unobserved.
-
-        beside: see `cells`.
-        """
-        return self.read(layer, self.cells(x, y, beside))
-
-    def cells(self, x: Tensor, y: Tensor, beside: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Index, int32, of the nearest cell in a flat layer at map x, y (any shape), or at the edge that is nearest to it.
+    def sample(self, x: Tensor, y: Tensor, *layers: Tensor, beside: tuple[Tensor, Tensor] | None = None) -> list[Tensor]:
+        """Nearest cell of layers (H, W) at map x, y (any shape); beyond the map its edge goes on, which is unobserved.
 
         beside: added to x and to y; a lattice is cheapest as its columns in x, y and its rows here, which broadcast.
         """
@@ -119,11 +113,33 @@ class PlanningScene:
         if beside is not None:
             column, row = column + beside[0] * scale, row + beside[1] * scale
         row = row.clamp_(0, rows - 0.5).to(torch.int32)
-        return row.mul_(columns).add_(column.clamp_(0, columns - 0.5).to(torch.int32))
+        cells = row.mul_(columns).add_(column.clamp_(0, columns - 0.5).to(torch.int32))
+        flat = cells.reshape(-1)
+        return [layer.reshape(-1).index_select(0, flat).reshape(cells.shape) for layer in layers]
 
-    def read(self, layer: Tensor, cells: Tensor) -> Tensor:
-        """Values of a layer (H, W) at flat indices (any shape)."""
-        return layer.reshape(-1).index_select(0, cells.reshape(-1)).reshape(cells.shape)
+    def overlap(self, layer_at: Callable[[float], Tensor], face: Face, approach: Tensor, start: float, step: float) -> Tensor:
+        """How far (N,) the highest thing in the way of each part reaches into it, m; negative: the least free height.
+
+        face: drawn back from where the part comes to rest by `start` and more, m, against its approach (N, 3), in steps that
+        begin with `step`. layer_at: heights (H, W) that may not be entered by what is drawn back so far, m.
+
+        The map holds one height per cell with everything below it filled. A part that comes straight down can only be entered
+        from below, so its leading face alone tells, and the steps collapse to the first. One that leans enters cells beside it
+        on its way: its face is followed until all of it is above whatever stands on the map.
+        """
+        ax, ay, az = (axis.reshape(-1, *(1,) * (face.x.ndim - 1)) for axis in approach.unbind(1))
+        straight = not bool(approach[:, :2].any())
+        top = torch.inf if straight else float(self.upper_bound.max())
+        around = tuple(range(1, face.x.ndim))
+        deepest = torch.full_like(approach[:, 0], -torch.inf)
+        back = start
+        while True:
+            level = face.height + back * az
+            [found] = self.sample(face.x - back * ax, face.y - back * ay, layer_at(back), beside=face.beside)
+            deepest = torch.maximum(deepest, (found - level).amax(around))
+            back, step = back + step, step * GROWTH
+            if straight or back > LENGTH or bool((level > top).all()):
+                return deepest
 
 
 def observe_scene(observation: Observation, request: PlanRequest, device: torch.device) -> PlanningScene:
@@ -147,6 +163,10 @@ def assumed_camera(rows: int, columns: int) -> CameraIntrinsics:
 
 def dilate_round(layer: np.ndarray, radius: int) -> np.ndarray:
     """Greatest value within an octagon of the radius in cells, (H, W) float32; nothing is beyond the edge."""
-    square = round(radius * 0.4)
-    layer = cv2.dilate(layer, np.ones((2 * square + 1,) * 2, np.uint8))
-    return cv2.dilate(layer, CROSS, iterations=radius - square) if radius > square else layer
+    inner = round(radius * 0.4)
+    layer = cv2.dilate(layer, _square(inner))
+    return cv2.dilate(layer, CROSS, iterations=radius - inner) if radius > inner else layer
+
+
+def _square(radius: int) -> np.ndarray:
+    return np.ones((2 * radius + 1,) * 2, np.uint8)

@@ -30,7 +30,7 @@ def truncation_height(scene: HeightMap, camera: CameraIntrinsics, size: tuple[in
     size: rows and columns of the image.
     """
     rows, columns = scene.height.shape
-    above = (scene.upper_bound - scene.table_map())[::COARSE, ::COARSE]
+    above = (scene.upper_bound - scene.table_map)[::COARSE, ::COARSE]
     edge = _edge(scene, camera, size)
     level = np.zeros(above.shape, np.float32)
     highest = min(MAX_HEIGHT, float(above[edge].max(initial=0.0)))  # what stands higher must not cost a level per STEP

@@ -3,60 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlanItem, Planner
-from planning.limits import TRUNCATED_COST
 from planning.plan_result import select
-from planning.scene.projection import ProjectedGrasps
-from planning.scene.scene import PlanningScene, observe_scene
-from planning.suction.candidates import SuctionCandidates
-from planning.suction.filters import veto
-from planning.suction.sampling import least_rise, propose
-from planning.suction.thin_objects import flat_on_thin_object, is_thin_on_table
-
-CANDIDATES = 400
-"""Contacts looked at closely per observation; more when more grasps are asked for."""
-REFINED = 96
-"""The best of them, which are moved towards the middle."""
-
-
-@dataclass(frozen=True)
-class SuctionScoreWeights:
-    """Weights of the analytic score of a cup, a logit of success: costs, and the worth of `margin`."""
-
-    intercept: float
-    """Score of a perfect contact with a rim that just lies on its surface, logit."""
-    curved: float
-    """Cost of the smoothed surface's departure from a plane under the cup, logit per metre."""
-    rough: float
-    """Cost of the root mean square departure from that plane, logit per metre."""
-    margin: float
-    """Worth of surface beyond the rim, logit per metre between LEAST_MARGIN and MOST_MARGIN."""
-    lever: float
-    """Cost of the distance between the contact and the middle of the thing, logit per metre."""
-    tilt: float
-    """Cost of the cup's tilt, logit per radian."""
-
-
-SUCTION_WEIGHTS = SuctionScoreWeights(
-    intercept=1.8, curved=0.55 / 0.001, rough=1.25 / 0.001, margin=0.1 / 0.001, lever=0.5 / 0.030, tilt=0.2
-)
-"""A logistic regression on 13,000 attempts with cups of 15 and 30 mm, simulated with sensor noise and pose error. On 8,788
-others, in 660 scenes of validation objects, they rank with an AUC of 0.847."""
-LEAST_MARGIN = -0.003
-"""A rim that hangs farther over an edge costs no more, m."""
-MOST_MARGIN = 0.006
-"""More surface beyond the rim is worth no more, m."""
-LEVEL = 0.012
-"""Levels on which structures are followed to the edge of view lie this far apart, m."""
+from planning.scene.scene import observe_scene
+from planning.suction.search import predict
 
 
 class SuctionPlanner(Planner):
@@ -70,49 +26,6 @@ class SuctionPlanner(Planner):
     def _plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
         started = time.perf_counter()
         scene = observe_scene(observation, request, torch.device("cpu"))
-        scene, cups, placed, rejected = predict(scene)
-        return select(self.name, scene, cups, placed, torch.sigmoid(cups.score), rejected, started=started)
-
-
-@torch.inference_mode()
-def predict(scene: PlanningScene) -> tuple[PlanningScene, SuctionCandidates, ProjectedGrasps, Counter[str]]:
-    """Feasible cups of a scene, best analytic score first, where they are seen, and counted rejections.
-
-    Where nothing else can be sucked, thin slabs are raised; the scene that is returned is the one in which the cups lie.
-    """
-    found = _predict(scene)
-    if len(found[0]):
-        return scene, *found
-    slabs = is_thin_on_table(scene, least_rise(scene))
-    if slabs is None:
-        return scene, *found
-    cups, placed, rejected = _predict(slabs)
-    flat = flat_on_thin_object(slabs, cups)
-    rejected["over_edge"] += int((~flat).sum())
-    return slabs, cups.pick(flat), placed.pick(flat), rejected
-
-
-def _predict(scene: PlanningScene) -> tuple[SuctionCandidates, ProjectedGrasps, Counter[str]]:
-    wanted = scene.request.n_grasps
-    cups, rejected = propose(scene, rate, max(CANDIDATES, 3 * wanted), max(REFINED, wanted))
-    cups, placed, vetoed = veto(scene, cups)
-    score = rate(cups) - outside_roi_penalty(scene, cups)
-    order = torch.argsort(score, descending=True, stable=True)
-    return cups.scored(score).pick(order), placed.pick(order), rejected + vetoed
-
-
-def rate(cups: SuctionCandidates, weights: SuctionScoreWeights = SUCTION_WEIGHTS) -> Tensor:
-    """Analytic score (N,) of cups: the logit of success; linear in the weights."""
-    return (
-        weights.intercept
-        - weights.curved * cups.curved
-        - weights.rough * cups.rough
-        + weights.margin * cups.margin.clamp(LEAST_MARGIN, MOST_MARGIN)
-        - weights.lever * cups.lever
-        - weights.tilt * cups.tilt
-    )
-
-
-def outside_roi_penalty(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:
-    """What (N,) cups lose of their logit because what they stand on reaches out of the picture: a robot's arm, a bin's wall."""
-    return TRUNCATED_COST * (scene.sample(scene.truncated_to, cups.x, cups.y) >= cups.rise - LEVEL)
+        scene, cups, rejected = predict(scene)
+        cups = cups.best_first(cups.score)  # which tells apart what are equal probabilities
+        return select(self.name, scene, cups, torch.sigmoid(cups.score), rejected, started=started)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -48,11 +48,6 @@ class SuctionCandidates(Candidates):
         return self.pose.y
 
     @property
-    def width(self) -> None:
-        """A cup does not open."""
-        return None
-
-    @property
     def tilt(self) -> Tensor:
         """Angle of the approach from that of the map, rad."""
         return torch.atan(torch.hypot(self.pose.slope_x, self.pose.slope_y))
@@ -61,7 +56,3 @@ class SuctionCandidates(Candidates):
     def lever(self) -> Tensor:
         """Level distance from the contact to the middle of the thing under it, m."""
         return torch.hypot(self.lean_x, self.lean_y)
-
-    def scored(self, score: Tensor) -> SuctionCandidates:
-        """The same cups with scores (N,)."""
-        return replace(self, score=score)

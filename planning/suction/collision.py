@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from planning.limits import PADDING
-from planning.scene.scene import PlanningScene
-from planning.scene.sweep import Face, overlap
+from planning.scene.scene import Face, PlanningScene
 from shared.grasp_poses import CupPose
 
 LIP = 0.006
@@ -28,7 +27,7 @@ def body_overlap(scene: PlanningScene, radius: float, pose: CupPose) -> Tensor:
     across = torch.cat([wide * torch.sin(angle), wide / 2 * torch.sin(inner), torch.zeros(1, device=pose.x.device)])
     x, y = pose.offsets(along, across)
     face = Face(x, y, pose.plane(x, y))
-    return overlap(scene, lambda back: scene.upper_bound, face, pose.approach, LIP, DENSE)
+    return scene.overlap(lambda back: scene.upper_bound, face, pose.approach, LIP, DENSE)
 
 
 def lowest(radius: float, pose: CupPose) -> Tensor:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from planning.scene.projection import ProjectedGrasps, map_pixels, map_points, project_suction
+from planning.scene.projection import has_reading, map_pixels, map_points
 from planning.scene.region import outside_region
 from planning.scene.scene import PlanningScene
 from planning.suction.candidates import SuctionCandidates
@@ -33,16 +32,13 @@ GAP = 0.001
 """Free height between a cup's body and what it passes, m."""
 
 
-def veto(scene: PlanningScene, cups: SuctionCandidates) -> tuple[SuctionCandidates, ProjectedGrasps, Counter[str]]:
-    """The cups that may be returned, where they are in image and camera, and how many were refused for what.
-
-    Every refusal is counted once, for the first reason in the order tried.
-    """
+def veto(scene: PlanningScene, cups: SuctionCandidates) -> tuple[SuctionCandidates, Counter[str]]:
+    """The cups that may be returned, and how many were refused for what."""
     gripper = scene.request.gripper
     contact = map_pixels(scene, cups.pose.position)
     table = scene.table_at(cups.x, cups.y)
     reasons = {
-        "no_depth": (cups.unseen > 0) | ~_seen(scene, cups, contact),
+        "no_depth": (cups.unseen > 0) | ~(scene.sample(cups.x, cups.y, scene.known)[0] & has_reading(scene, contact)),
         "border": ~_in_view(scene, gripper.cup_radius, cups),
         "below_table": (cups.rise < LEAST_RISE) | (lowest(gripper.cup_radius, cups.pose) < table),
         "too_steep": cups.tilt > MOST_TILT,
@@ -51,23 +47,7 @@ def veto(scene: PlanningScene, cups: SuctionCandidates) -> tuple[SuctionCandidat
         "collision": body_overlap(scene, gripper.cup_radius, cups.pose) > -GAP,
         **outside_region(scene, contact),
     }
-    rejected: Counter[str] = Counter()
-    keep = torch.ones(len(cups), dtype=torch.bool, device=cups.x.device)
-    for reason, refused in reasons.items():
-        rejected[reason] += int((keep & refused).sum())
-        keep &= ~refused
-    kept = cups.pick(keep)
-    return kept, project_suction(scene, gripper, kept.pose), rejected
-
-
-def _seen(scene: PlanningScene, cups: SuctionCandidates, contact: Tensor) -> Tensor:
-    """The cell and the pixel of the contact have readings."""
-    depth = torch.from_numpy(np.ascontiguousarray(scene.observation.depth)).to(contact.device)
-    rows, columns = depth.shape
-    u, v = contact.unbind(1)
-    column = torch.round(u).clamp(0, columns - 1).to(torch.int64)
-    row = torch.round(v).clamp(0, rows - 1).to(torch.int64)
-    return scene.sample(scene.known, cups.x, cups.y) & (depth[row, column] > 0)
+    return cups.filtered(reasons)
 
 
 def _in_view(scene: PlanningScene, radius: float, cups: SuctionCandidates) -> Tensor:

@@ -12,9 +12,9 @@ from planning.calibration import calibrated
 from planning.nms import distinct
 from planning.plan_result import select
 from planning.scene.scene import observe_scene
-from planning.suction.analytic import outside_roi_penalty, predict
 from planning.suction.candidates import SuctionCandidates
 from planning.suction.peel_moment import peel_probability
+from planning.suction.search import outside_roi_penalty, predict
 from shared.features.cup_frame import patches
 
 RANKED = 192
@@ -42,19 +42,15 @@ class SuctionDensePlanner(BatchedPlanner):
         observation, request = item
         network = self.need(network)
         scene = observe_scene(observation, request, network.device)
-        scene, cups, placed, rejected = predict(scene)
-        kept = distinct(cups.pose, max(RANKED, 2 * request.n_grasps), APART)
-        cups, placed = cups.pick(kept), placed.pick(kept)
+        scene, cups, rejected = predict(scene)
+        cups = cups.pick(distinct(cups.pose, cups.score, max(RANKED, 2 * request.n_grasps), APART))
         logits = cups.score
         if len(cups):
             logits = yield from seen_both_ways(network, patches(scene.map, cups.pose, request.gripper))
         # The network sees the surroundings of the cup, not where the picture ends.
         logits = logits + (placing(cups, request.gripper.cup_radius) - outside_roi_penalty(scene, cups)).to(logits.device)
         quality = calibrated(logits, network.card.calibration) * peel_probability(scene, cups).to(logits.device)
-        # Stable: where the network cannot tell two cups apart, the analytic order stays.
-        order = torch.argsort(quality, descending=True, stable=True)
-        cups, placed, quality = cups.pick(order), placed.pick(order), quality[order]
-        return select(self.name, scene, cups, placed, quality, rejected, network)
+        return select(self.name, scene, cups, quality, rejected, network)
 
 
 def placing(cups: SuctionCandidates, radius: float) -> Tensor:

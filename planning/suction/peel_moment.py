@@ -42,7 +42,7 @@ def peel_probability(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:
 
 def _to_middle(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:
     """Level distance (N,) from each contact to the middle of the volume of all that is connected to it, m."""
-    height = scene.map.upper_bound - scene.map.table_map()
+    height = scene.map.upper_bound - scene.map.table_map
     number, piece = cv2.connectedComponents((height > RISE).astype(np.uint8))
     row, column = np.nonzero(piece)
     pieces, volume = piece[row, column], height[row, column]
@@ -51,5 +51,5 @@ def _to_middle(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:
         torch.from_numpy(first + scene.map.resolution * np.bincount(pieces, volume * at, number) / total).to(cups.x)
         for first, at in zip(scene.map.corner, (column, row), strict=True)
     )
-    under = scene.sample(torch.from_numpy(piece).to(scene.device), cups.x, cups.y).long()
+    [under] = scene.sample(cups.x, cups.y, torch.from_numpy(piece).to(scene.device).long())
     return torch.where(under > 0, torch.hypot(middle_x[under] - cups.x, middle_y[under] - cups.y), cups.lever)

@@ -44,7 +44,13 @@ def propose(
     x, y = centres(scene, rejected)
     radius = scene.request.gripper.cup_radius
     coarse = lay_cups(scene, radius, x, y, close=False)
-    coarse = coarse.pick(_hopeful(coarse, rejected))
+    coarse, hopeless = coarse.filtered(
+        {
+            "no_depth": coarse.unseen > HOPELESS_UNSEEN,
+            "over_edge": coarse.lost > HOPELESS_LOSS,
+            "too_curved": coarse.curved > HOPELESS_CURVE,
+        }
+    )
     chosen = best_by_tile(rate(coarse), coarse.x, coarse.y, most)
     cups = lay_cups(scene, radius, coarse.x[chosen], coarse.y[chosen], close=True)
     best = cups
@@ -52,7 +58,7 @@ def propose(
         best = best.pick(torch.argsort(rate(best), descending=True)[:refined])
         best = lay_cups(scene, radius, *centred(radius, best), close=True)
         cups = cups.join(best)
-    return cups, rejected
+    return cups, rejected + hopeless
 
 
 def centres(scene: PlanningScene, rejected: Counter[str]) -> tuple[Tensor, Tensor]:
@@ -76,17 +82,3 @@ def centres(scene: PlanningScene, rejected: Counter[str]) -> tuple[Tensor, Tenso
 def least_rise(scene: PlanningScene) -> float:
     """What a reading must rise over the table so that it is none of the table's, m."""
     return max(LEAST_RISE, NOISE_DEVIATIONS * scene.map.table_noise)
-
-
-def _hopeful(cups: SuctionCandidates, rejected: Counter[str]) -> Tensor:
-    """Which cups (N,) deserve a close look."""
-    reasons = {
-        "no_depth": cups.unseen > HOPELESS_UNSEEN,
-        "over_edge": cups.lost > HOPELESS_LOSS,
-        "too_curved": cups.curved > HOPELESS_CURVE,
-    }
-    keep = torch.ones(len(cups), dtype=torch.bool, device=cups.x.device)
-    for reason, refused in reasons.items():
-        rejected[reason] += int((keep & refused).sum())
-        keep &= ~refused
-    return keep

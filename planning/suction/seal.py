@@ -132,7 +132,8 @@ def _fit(scene: PlanningScene, samples: Disc, x: Tensor, y: Tensor, rounds: int)
     """The plane of least squares under each cup, with what lies far from it weighed down."""
     a, b = samples.along, samples.across
     squares = torch.stack([torch.ones_like(a), a, b, a * a, a * b, b * b], 1)
-    pose = CupPose(x, y, scene.sample(scene.upper_bound, x, y), torch.zeros_like(x), torch.zeros_like(x))
+    [height] = scene.sample(x, y, scene.upper_bound)
+    pose = CupPose(x, y, height, torch.zeros_like(x), torch.zeros_like(x))
     for turn in range(rounds):
         first, second = pose.tangents()
         departure, known = _departure(scene, pose, a, b, upright=False)
@@ -154,7 +155,7 @@ def _departure(
 ) -> tuple[Tensor, Tensor]:
     """How far (N, S) what is seen lies out of the plane of each cup, across it or upright, m, and where there is a reading."""
     x, y = pose.offsets(along, across)
-    seen = scene.sample(scene.seen, x, y)
+    [seen] = scene.sample(x, y, scene.seen)
     known = seen > OUTSIDE
     departure = torch.where(known, seen - pose.plane(x, y), 0.0)
     return (departure * pose.normal()[:, 2:] if upright else departure), known
@@ -201,7 +202,7 @@ def surface_ends(scene: PlanningScene, radius: float, pose: CupPose) -> Tensor:
     x, y = pose.offsets(along.reshape(-1), across.reshape(-1))
     departure = (_between(scene, x, y) - pose.plane(x, y)) * pose.normal()[:, 2:]
     drop = _drop(pose.height - scene.table_at(pose.x, pose.y))
-    on = (departure.abs() < drop[:, None]) & scene.sample(scene.known, x, y)
+    on = (departure.abs() < drop[:, None]) & scene.sample(x, y, scene.known)[0]
     count = torch.cumprod(on.reshape(len(pose.x), RIM, len(steps)).int(), 2).sum(2)
     return steps[0] + PACE * (count - 0.5)
 
@@ -240,7 +241,7 @@ def _middle(scene: PlanningScene, pose: CupPose) -> tuple[Tensor, Tensor]:
     out = RAY_STEP * torch.arange(round(REACH / RAY_STEP) + 1, device=pose.x.device)
     x = pose.x[:, None, None] + torch.cos(angle)[:, None] * out
     y = pose.y[:, None, None] + torch.sin(angle)[:, None] * out
-    heights = scene.sample(scene.upper_bound, x, y)
+    [heights] = scene.sample(x, y, scene.upper_bound)
     steep = torch.diff(heights, dim=2).abs() > CLIFF + RAY_STEP * torch.hypot(pose.slope_x, pose.slope_y)[:, None, None]
     on = ~steep & (heights - scene.table_at(x, y) > LOWEST)[..., 1:]
     length = RAY_STEP * torch.cumprod(on.int(), 2).sum(2).float()

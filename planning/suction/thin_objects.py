@@ -51,10 +51,10 @@ def is_thin_on_table(scene: PlanningScene, least: float) -> PlanningScene | None
     What rises by `least` (m) or more stays as it is. The map's origin sinks, and the table with it; slabs and other things keep
     their place, so that poses hold as they are.
     """
-    slabs = _slabs(scene.map.height - scene.map.table_map(), scene.map.known, least, scene.map.resolution)
+    slabs = _slabs(scene.map.height - scene.map.table_map, scene.map.known, least, scene.map.resolution)
     if not slabs.any():
         return None
-    table = (scene.map.upper_bound - scene.map.table_map() < least) & ~slabs
+    table = (scene.map.upper_bound - scene.map.table_map < least) & ~slabs
     lift = np.where(table, np.float32(0), np.float32(RAISED))
     sunk = scene.map.pose @ pose_from(np.eye(3), np.array([0.0, 0.0, RAISED]))
     return replace(

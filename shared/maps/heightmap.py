@@ -9,7 +9,7 @@ intrinsics.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -60,10 +60,12 @@ class HeightMap:
     table_share: float
     table_noise: float
     resolution: float = RESOLUTION
+    table_map: np.ndarray = field(init=False, repr=False)
+    """Height of the table at every cell, (H, W) float32."""
 
-    def table_map(self) -> np.ndarray:
-        """Height of the table at every cell, (H, W) float32."""
-        return _plane(self.table, self.corner, self.height.shape, self.resolution)
+    def __post_init__(self) -> None:
+        plane = _plane(self.table, self.corner, self.height.shape, self.resolution)
+        object.__setattr__(self, "table_map", plane)
 
 
 def project(

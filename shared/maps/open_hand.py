@@ -42,7 +42,7 @@ def fits(
     found = np.zeros((len(heights), len(angles), *pixels.shape[:2]), bool)
     for turn, angle in enumerate(angles):
         axis = np.array([math.cos(angle) / camera.fx, math.sin(angle) / camera.fy, 0.0]) @ map.pose[:3, :3]
-        turned, matrix = _turned(map.height - map.table_map(), math.atan2(axis[1], axis[0]))
+        turned, matrix = _turned(map.height - map.table_map, math.atan2(axis[1], axis[0]))
         under, between = _swept(turned, gripper, map.resolution)
         for level, height in enumerate(heights):
             free = (under[0] < height - MARGIN) & (under[1] < height + gripper.finger_depth - MARGIN)

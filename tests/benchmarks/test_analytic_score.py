@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.analytic_score.fit import LEAST, blended, fit, fit_blend, fit_score
 from benchmarks.analytic_score.labels import NAMES, Labels, read
-from planning.jaw.analytic import JAW_WEIGHTS
 from planning.jaw.learned import BLEND
+from planning.jaw.search import JAW_WEIGHTS
 from planning.local import local_planner
 from trainer_job.evaluation.metrics import log_losses, sigmoid
 

@@ -8,9 +8,15 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.hops.request_probe import Recorder
+from benchmarks.serving.parts import CAMERA, scene
+from grasp_client.contract import PlanRequest
+from grasp_client.observation import Observation
+from planning.batched_inference import plan_batched
+from planning.local import local_planner
 
 ROOT = Path(__file__).parents[2]
 RECORD_PROBE = ROOT / "benchmarks" / "hops" / "record_probe.py"
@@ -62,6 +68,22 @@ def test_only_an_outcomes_json_is_noted_and_where_it_came_from(tmp_path: Path) -
     assert lines[0]["where"] == f"{tmp_path / 'pipeline.py'}:5"
 
 
+def test_a_plan_of_the_dense_planner_crosses_few_file_boundaries() -> None:
+    planner = local_planner("dense", ROOT / "models")
+    request = PlanRequest.model_validate({"camera": CAMERA})
+    item = Observation(depth=scene().astype(np.float32) / 1000), request
+    planner.plan(*item)
+    recorder = Recorder(str(ROOT))
+    recorder.on = True
+    sys.setprofile(recorder)
+    try:
+        [plan] = plan_batched([(planner.planner, planner.network, item)])
+    finally:
+        sys.setprofile(None)
+    assert plan.grasps
+    assert len(recorder.result()[threading.current_thread().name]["moves"]) < 66
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_whole_command(tmp_path: Path) -> None:
@@ -72,6 +94,8 @@ def test_the_whole_command(tmp_path: Path) -> None:
     found = json.loads(figures.read_text())
     for side in ("http", "inference"):
         assert 0 < len(found["request"][side]["moves"]) <= found["request"][side]["calls"]
+    assert len(found["request"]["http"]["moves"]) < 25
+    assert len(found["request"]["inference"]["moves"]) < 70
     what = [step["what"] for step in found["outcome"]]
     assert what[0] == "serialised"
     assert "parsed" in what

@@ -10,14 +10,15 @@ from suction_scenes import LeaningBox, item
 from table_scenes import Box, camera
 
 from grasp_client.contract import Gripper
-from planning.jaw.analytic import JAW_WEIGHTS, MOST_OVERLAP, contact_score, rate
 from planning.jaw.candidates import JawCandidates
-from planning.jaw.fit import EXTRA, measure
+from planning.jaw.contact import EXTRA
+from planning.jaw.fit import measure
+from planning.jaw.search import JAW_WEIGHTS, MOST_OVERLAP, contact_score, rate
 from planning.scene.scene import PlanningScene, observe_scene
-from planning.suction.analytic import SUCTION_WEIGHTS
-from planning.suction.analytic import rate as rate_cups
 from planning.suction.candidates import SuctionCandidates
 from planning.suction.seal import lay_cups
+from planning.suction.search import SUCTION_WEIGHTS
+from planning.suction.search import rate as rate_cups
 
 VIEW = camera(480, 640, 525.0)
 CPU = torch.device("cpu")
@@ -36,7 +37,7 @@ def scene() -> PlanningScene:
 def hands(scene: PlanningScene) -> JawCandidates:
     """Two hands that grip the plate askew near its ends, one with room beside its fingers and one off the middle."""
     x, y, angle = torch.tensor([[0.038, -0.020, 1.47], [-0.039, 0.014, 1.05]]).T
-    found, _, _ = measure(scene, scene.request.gripper, x, y, angle, close=True)
+    found, _ = measure(scene, scene.request.gripper, x, y, angle, close=True)
     assert len(found) == 2
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from table_scenes import Box, camera
 from grasp_client.contract import FailedGrasp, Grasp, GraspPlan, Gripper, PlanRequest
 from grasp_client.geometry import pose_from
 from grasp_client.observation import Observation
-from planning.base import PlanItem
-from planning.failure_penalty import distances_to_failures, expand_request, logit_penalty, penalize
+from planning.base import LoadedNetwork, PlanItem, Planner
+from planning.batched_inference import plan_batched
+from planning.failure_penalty import distances_to_failures, logit_penalty, penalize
 from planning.local import local_planner
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -83,11 +85,23 @@ def test_what_did_not_fail_keeps_its_quality_and_the_failed_object_its_grasps() 
     assert all(grasp.quality < quality[tuple(grasp.center_px)] - 0.01 * grasp.quality for grasp in near)
 
 
+class Echo(Planner):
+    """Answers every item with the same plan, and keeps what it was asked."""
+
+    name = "echo"
+    description = "For tests."
+    made = GraspPlan(planner="echo")
+
+    def plan_batch(self, items: Sequence[PlanItem], network: LoadedNetwork | None) -> list[GraspPlan]:
+        self.asked = list(items)
+        return [self.made]
+
+
 def test_without_failures_nothing_is_touched() -> None:
-    asked = scene(JAW)
-    made = GraspPlan(planner="x")
-    assert expand_request(asked) is asked
-    assert penalize(made, asked) is made
+    asked, planner = scene(JAW), Echo()
+    [plan] = plan_batched([(planner, None, asked)])
+    assert planner.asked[0] is asked
+    assert plan is planner.made
 
 
 def test_the_only_grasp_is_answered_again_with_less_quality_unless_that_is_too_little() -> None:

@@ -13,8 +13,9 @@ from table_scenes import Box, camera
 
 from planning.gqcnn.crop_scorer import CropScorer
 from planning.gqcnn.suction import SuctionGQCNNPlanner, cups_in_image
+from planning.scene.projection import project_suction
 from planning.scene.scene import observe_scene
-from planning.suction.analytic import predict
+from planning.suction.search import predict
 from shared.features.crops import cup_crop_view
 
 VIEW = camera(480, 640, 525.0)
@@ -65,8 +66,9 @@ def test_the_search_ends_at_better_contacts_than_it_begins_with(monkeypatch: pyt
 @torch.inference_mode()
 def test_crops_are_cut_along_the_lean_at_the_depth_of_the_contact() -> None:
     scene = observe_scene(*item(VIEW, [LEANING]), CPU)  # type: ignore[call-arg]
-    _, cups, placed, _ = predict(scene)
-    seen = cups_in_image(scene, cups)
+    _, cups, _ = predict(scene)
+    cups = cups.best_first(cups.score)
+    placed, seen = project_suction(scene, scene.request.gripper, cups.pose), cups_in_image(scene, cups)
     assert seen.centers.numpy() == pytest.approx(placed.pixel.numpy(), abs=0.01)
     assert seen.depth.numpy() == pytest.approx(placed.pose[:, 2, 3].numpy(), abs=1e-4)
     assert seen.lean is not None

@@ -11,9 +11,9 @@ from table_scenes import Box, camera
 from planning.base import LoadedNetwork
 from planning.batched_inference import run_batched
 from planning.scene.scene import observe_scene
-from planning.suction.analytic import predict
 from planning.suction.learned import SuctionDensePlanner, seen_both_ways
 from planning.suction.peel_moment import peel_probability
+from planning.suction.search import predict
 from shared.networks.suction_dense import SuctionScorer
 from shared.registry import ModelCard
 
@@ -77,7 +77,7 @@ def test_a_block_on_the_end_of_a_bar_is_held_nearer_to_the_middle_of_both() -> N
     solids = [Box(0.0, 0.0, 0.0, 0.2, 0.04, 0.02), Box(0.08, 0.0, 0.0, 0.04, 0.04, 0.06)]
     observation, request = item(VIEW, solids, cup, n_grasps=50)
     scene = observe_scene(observation, request, torch.device("cpu"))
-    _, cups, _, _ = predict(scene)
+    _, cups, _ = predict(scene)
     middle = float(
         sum(s.x * s.length * s.width * s.height for s in solids) / sum(s.length * s.width * s.height for s in solids)
     )

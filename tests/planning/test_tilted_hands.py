@@ -12,9 +12,9 @@ from table_scenes import Box, Camera, Solid, camera, render
 from grasp_client.contract import Grasp, Gripper, PlanRequest
 from grasp_client.geometry import approach_frame, invert, pose_from
 from grasp_client.observation import Observation
-from planning.jaw.analytic import predict
-from planning.jaw.collision import finger_overlap, lowest_tip, palm_overlap
-from planning.jaw.filters import veto
+from planning.jaw.collision import finger_overlap, palm_overlap
+from planning.jaw.filters import dip, veto
+from planning.jaw.search import predict
 from planning.limits import FINGER_GAP, PALM_GAP
 from planning.nms import distinct
 from planning.scene.projection import project_jaw
@@ -78,7 +78,7 @@ def test_a_leaning_hand_hits_a_wall_that_a_straight_one_clears_and_the_other_way
     assert blocked(scene_of(VIEW, [near]), hands) == [False, False, False]
     low = Box(0.0, 0.0, 0.0, 0.04, 0.03, 0.02)
     low_hands = hands_of(scene.map.pose, [hand(VIEW, low, each, tip=0.004) for each in (0.0, lean)], GRIPPER)
-    straight, leaning = lowest_tip(GRIPPER, low_hands).tolist()
+    straight, leaning = (low_hands.tip - dip(GRIPPER, low_hands)).tolist()
     assert straight == pytest.approx(0.004, abs=1e-4)
     assert leaning == pytest.approx(0.004 - math.sin(lean) * GRIPPER.finger_width / 2, abs=1e-4)
 
@@ -116,32 +116,34 @@ def test_features_are_the_same_in_a_map_along_the_approach_and_in_one_across_it(
 
 def test_suppression_is_the_same_in_every_frame_and_knows_half_a_turn() -> None:
     scenes = [scene_of(VIEW, [BAR], lean) for lean in (0.0, TILT)]
-    hands, placed, _ = predict(scenes[0])
-    straight = hands.pose
+    hands, _ = predict(scenes[0])
+    straight, placed = hands.pose, project_jaw(scenes[0], GRIPPER, hands.pose)
     sent = [
         Grasp(kind="parallel_jaw", quality=0.5, center_px=[0, 0], angle=0, width=float(width), pose_camera=pose.tolist())
         for pose, width in zip(placed.pose.numpy(), straight.width, strict=True)
     ]
     leaning = hands_of(scenes[1].map.pose, sent, GRIPPER)
-    chosen = distinct(straight, 50)
+    chosen = distinct(straight, hands.score, 50)
     assert 3 < len(chosen) < len(sent)
-    assert torch.equal(chosen, distinct(leaning, 50))
+    assert torch.equal(chosen, distinct(leaning, hands.score, 50))
     turned = HandPose(leaning.position[:1].repeat(3, 1), leaning.approach[:1].repeat(3, 1),
                       leaning.angle[:1] + torch.tensor([0.0, math.pi, math.pi / 2]), leaning.width[:1].repeat(3))  # fmt: skip
-    assert distinct(turned, 3).tolist() == [0, 2]
+    worse = torch.tensor([3.0, 2.0, 1.0])
+    assert distinct(turned, worse, 3).tolist() == [0, 2]
+    assert distinct(turned, -worse, 3).tolist() == [2, 1], "the best first, wherever it stands"
     apart = HandPose(turned.position, torch.eye(3)[[2, 2, 0]], torch.zeros(3), turned.width)
-    assert distinct(apart, 3).tolist() == [0, 2], "the same place from another side"
+    assert distinct(apart, worse, 3).tolist() == [0, 2], "the same place from another side"
 
 
 def test_filters_refuse_what_leans_into_the_table() -> None:
     scene = scene_of(VIEW, [BAR])
-    hands, _, _ = predict(scene)
-    best = hands.pick(torch.tensor([0]))
-    kept, _, rejected = veto(scene, GRIPPER, best)
+    hands, _ = predict(scene)
+    best = hands.best_first(hands.score).pick(torch.tensor([0]))
+    kept, rejected = veto(scene, GRIPPER, best)
     assert len(kept) == 1
     flat = HandPose(best.pose.position, torch.tensor([[math.sin(1.2), 0.0, math.cos(1.2)]]), best.pose.angle, best.pose.width)
     leaning = type(best)(flat, *(getattr(best, name) for name in list(best.__dataclass_fields__)[1:]))
-    kept, _, rejected = veto(scene, GRIPPER, leaning)
+    kept, rejected = veto(scene, GRIPPER, leaning)
     assert len(kept) == 0
     assert rejected["below_table"] + rejected["collision"] == 1
 

@@ -37,7 +37,7 @@ def test_without_a_pose_the_map_lies_across_the_optical_axis_and_the_table_may_t
     scene = project(render(view, [BOX]), view.intrinsics)
     assert np.allclose(scene.pose[:3, :3], np.eye(3))
     assert math.hypot(*scene.table) == pytest.approx(math.tan(math.radians(20)), abs=0.01)
-    above = scene.height - scene.table_map()
+    above = scene.height - scene.table_map
     assert np.median(np.abs(above[scene.known])) < 0.001
     assert above[scene.known].max() == pytest.approx(0.06 / math.cos(math.radians(20)), abs=0.004)
 
