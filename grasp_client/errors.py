@@ -29,7 +29,7 @@ class GraspServerError(Exception):
 
 
 class InvalidRequest(GraspServerError):
-    """400, 404, 413, 415, 422: the request must change before it is sent again."""
+    """400, 404, 409, 413, 415, 422: the request must change before it is sent again."""
 
 
 class NotAllowed(GraspServerError):
@@ -49,7 +49,7 @@ class ServerUnreachable(GraspServerError):
 
 
 _BY_STATUS: dict[int, type[GraspServerError]] = {
-    **dict.fromkeys((400, 404, 413, 415, 422), InvalidRequest),
+    **dict.fromkeys((400, 404, 409, 413, 415, 422), InvalidRequest),
     **dict.fromkeys((401, 403), NotAllowed),
     **dict.fromkeys((429, 503), ServerBusy),
     504: DeadlineExceeded,

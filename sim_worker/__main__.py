@@ -1,6 +1,6 @@
 """`python -m sim_worker`: one worker process.
 
-It waits for the server, takes scene tickets (or makes its own scenes when no trainer asks), and sends outcomes to the queue,
+It waits for the server, takes scene requests (or makes its own scenes when no trainer asks), and sends outcomes to the queue,
 or to the server's `/outcomes` when no queue is given. SIGTERM and Ctrl-C end it after the attempt that runs.
 """
 
@@ -9,24 +9,29 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
+from contextlib import suppress
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker is one core of physics; more threads only get in its way
 
 import numpy as np
+import redis
 from pydantic_settings import SettingsConfigDict
 
 from grasp_client import GraspClient, GraspServerError
+from grasp_client.contract import OutcomeReport
 from grasp_client.errors import InvalidRequest
 from grasp_client.observation import Observation
 from shared import logs
 from shared.outcome_codec import decode_outcome
+from shared.retrying import retrying
 from shared.settings import WorkerSettings
 from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerStatusStore, connect, redacted
 from sim_worker.command_line import settings_of
-from sim_worker.worker.outbox import Outbox, OutboxEntry
+from sim_worker.worker.outbox import Outbox, OutboxEntry, no_room
 from sim_worker.worker.publisher import Deliver, DeliveryRefused, OutboxPublisher
 from sim_worker.worker.scene_requests import LocalSceneRequests, SceneRequestSource
 from sim_worker.worker.worker import Worker, boot_name
@@ -39,43 +44,59 @@ PLAN_SECONDS = 5.0
 
 
 class WorkerCommand(WorkerSettings):
-    """Simulated robot: takes scene tickets, asks the server for grasps, executes them in PyBullet, sends the outcomes."""
+    """Simulated robot: takes scene requests, asks the server for grasps, executes them in PyBullet, sends the outcomes."""
 
     model_config = SettingsConfigDict(cli_prog_name="python -m sim_worker")
 
 
 def wait_for_server(client: GraspClient, stop: threading.Event) -> bool:
     """True when the server is ready, False when stopped before. Says at once and every ten seconds what it waits for."""
-    started = said = time.monotonic()
-    first = True
-    while not stop.is_set():
-        try:
-            client.wait_until_ready(timeout=1.0)
-            logger.info("the server at %s is ready", client.url, extra={"seconds": round(time.monotonic() - started, 1)})
-            return True
-        except GraspServerError as error:
-            if first or time.monotonic() - said >= WAIT_LOG_SECONDS:
-                said, first = time.monotonic(), False
-                logger.info("waiting for the server at %s: %s", client.url, error)
-            stop.wait(0.2)
-    return False
+    started = time.monotonic()
+    said = float("-inf")
+
+    def tell(error: BaseException, pause: float) -> None:
+        nonlocal said
+        if time.monotonic() - said >= WAIT_LOG_SECONDS:
+            said = time.monotonic()
+            logger.info("waiting for the server at %s: %s", client.url, error)
+
+    try:
+        retrying(GraspServerError, stop, tell)(client.wait_until_ready, timeout=1.0)
+    except GraspServerError:
+        return False
+    logger.info("the server at %s is ready", client.url, extra={"seconds": round(time.monotonic() - started, 1)})
+    return True
+
+
+def open_outbox(settings: WorkerSettings, name: str, board: WorkerStatusStore | None, stop: threading.Event) -> Outbox:
+    """The outbox, as soon as the disk has room for it. Raises OSError or sqlite3.Error when stopped before."""
+
+    def tell(error: BaseException, pause: float) -> None:
+        logger.warning("disk full: no room for an outbox in %s (%s): trying again", settings.outbox_dir, error)
+        if board is not None:
+            with suppress(redis.RedisError):
+                board.report(name, {"state": "starting", "trouble": f"disk full: {settings.outbox_dir}"})
+
+    return retrying(no_room, stop, tell)(Outbox, settings.outbox_dir, name, settings.outbox_limit_mb * 1e6)
 
 
 def to_server(client: GraspClient) -> Deliver:
-    """Delivery by `POST /outcomes`, for workers without a queue; the server drops repeated ids."""
+    """Delivery by `POST /outcomes`, for workers without a queue; the server drops repeated ids.
+
+    A scene is sent with the nonce of the trainer who asked for it only; without, its attempts are a group as any robot's.
+    """
 
     def deliver(entry: OutboxEntry) -> bool:
         try:
             outcome = decode_outcome(entry.outcome)
-            said = outcome.meta.model_dump(mode="json", exclude={"images"})
+            fields = OutcomeReport.model_fields.keys() - {"id", "source"}
+            said = outcome.meta.model_dump(mode="json", include=fields) | {"robot": entry.worker}
+            if outcome.meta.scene is None or not outcome.meta.scene.nonce:
+                said |= {"scene": None, "group": outcome.id.rpartition(":")[0]}
             depth = outcome.images.get("depth")
             if depth is not None:
                 depth = (depth * outcome.meta.images["depth"].scale).astype(np.float32)
-            client.report_outcome(
-                observation=Observation(depth=depth, rgb=outcome.images.get("rgb")),
-                id=outcome.id,
-                **said,
-            )
+            client.report_outcome(observation=Observation(depth=depth, rgb=outcome.images.get("rgb")), id=outcome.id, **said)
         except InvalidRequest as error:
             raise DeliveryRefused(str(error)) from error
         return True
@@ -99,19 +120,24 @@ def main(settings: WorkerSettings) -> int:
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     client = GraspClient(settings.server_url, api_key=api_key, deadline=PLAN_SECONDS)
     queue = connect(settings.redis_url) if settings.redis_url else None
-    outbox = Outbox(settings.outbox_dir, name, settings.outbox_limit_mb * 1e6)
-    publisher = OutboxPublisher(outbox, to_queue(OutcomeStream(queue)) if queue else to_server(client))
-    tickets = SceneRequestSource(
+    board = WorkerStatusStore(queue) if queue else None
+    requests = SceneRequestSource(
         SceneRequestStream(queue) if queue else None,
         name,
         LocalSceneRequests(settings, name),
         WorkerStatusStore(queue, TRAINERS) if queue else None,
     )
+    try:
+        outbox = open_outbox(settings, name, board, stop)
+    except (OSError, sqlite3.Error) as error:
+        logger.error("stopped before there was an outbox: %s", error)
+        return 2
+    publisher = OutboxPublisher(outbox, to_queue(OutcomeStream(queue)) if queue else to_server(client))
     if not wait_for_server(client, stop):
         outbox.close()
         return 0
     try:
-        worker = Worker(settings, name, client, tickets, publisher, WorkerStatusStore(queue) if queue else None, stop)
+        worker = Worker(settings, name, client, requests, publisher, board, stop)
     except (OSError, ValueError) as error:
         logger.error("cannot use the gripper of %s: %s", settings.gripper, error)
         outbox.close()

@@ -1,4 +1,4 @@
-"""A ticket's attempts in one scene: observe, plan, execute; restore the scene or take the lifted object away; again.
+"""A scene request's attempts in one scene: observe, plan, execute; restore the scene or take the lifted object away; again.
 
 A task is a generator. It yields `PlanningRequest` and is sent the plan, and yields `Attempt` or `NoPlan` for what happened, so
 whoever drives it decides how a plan is asked for: in process, or over the network while other worlds go on.
@@ -27,7 +27,7 @@ GRASPS_ASKED = 20
 
 @dataclass(frozen=True)
 class Attempt:
-    """One executed grasp: what was seen, planned, chosen and what came of it. number: counts a ticket's attempts from 0.
+    """One executed grasp: what was seen, planned, chosen and what came of it. number: counts a scene request's attempts from 0.
 
     sent: the images that were planned on. conditions: what the scene drew from its profile."""
 
@@ -53,26 +53,28 @@ Task = Generator[PlanningRequest | Attempt | NoPlan, GraspPlan, None]
 
 def run_scene_request(
     scene: Scene,
-    ticket: SceneRequest,
+    request: SceneRequest,
     gripper: Gripper,
     extras: Collection[ExtraInput] = (),
     withheld: Collection[DroppedInput] = (),
 ) -> Task:
-    """Up to `ticket.attempts` attempts. A lifted object is taken away and the rest seen anew; after a failure the next
+    """Up to `request.attempts` attempts. A lifted object is taken away and the rest seen anew; after a failure the next
     attempt takes a grasp that was not tried yet, from the same state (the scene restores itself). An object at which
     SET_ASIDE_AFTER attempts failed is taken away too, unless it is the last."""
-    rng = np.random.default_rng([ticket.seed, 1])
+    rng = np.random.default_rng([request.seed, 1])
     failures: Counter[str] = Counter()
     number = 0
     while scene.objects:
         view = scene.observe()
-        call = planning_request(view, scene.spec, gripper, GRASPS_ASKED, ticket.planner, ticket.model_version, extras, withheld)
+        call = planning_request(
+            view, scene.spec, gripper, GRASPS_ASKED, request.planner, request.model_version, extras, withheld
+        )
         plan = yield call
         surface = None if withheld else Surface.of(call.observation, view.camera, np.asarray(view.camera_pose))
         tried: set[int] = set()
         taken = None
         while taken is None:
-            choice = choose(plan.grasps, ticket.exploration, surface, gripper, rng, tried)
+            choice = choose(plan.grasps, request.exploration, surface, gripper, rng, tried)
             if choice is None:
                 if not plan.grasps:
                     yield NoPlan(plan)
@@ -81,7 +83,7 @@ def run_scene_request(
             result = scene.attempt(pose, choice.grasp.width or gripper.max_width, gripper)
             yield Attempt(number, view, call.observation, plan, choice, result, gripper, scene.conditions.flat())
             number += 1
-            if number == ticket.attempts:
+            if number == request.attempts:
                 return
             if choice.rank is not None:
                 tried.add(choice.rank)

@@ -21,7 +21,7 @@ class Counters:
     no_plan: int = 0
     scenes: int = 0
     broken_scenes: int = 0
-    refused_tickets: int = 0
+    refused_requests: int = 0
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     def count(self, event: Attempt | NoPlan) -> None:
@@ -44,7 +44,7 @@ class Counters:
             "no_plan": self.no_plan,
             "scenes": self.scenes,
             "broken_scenes": self.broken_scenes,
-            "refused_tickets": self.refused_tickets,
+            "refused_requests": self.refused_requests,
             "recent_attempts": len(self.recent),
             "recent_successes": sum(self.recent),
         }

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from shared.durable import is_disk_full
 from shared.outcome_codec import EncodedOutcome
-from sim_worker.worker.spool_import import held_spool
+from sim_worker.worker.spool_import import SpooledOutcome, import_spool
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,11 @@ COMMIT;
 """
 
 
+def no_room(error: BaseException) -> bool:
+    """Whether it is the disk that is full."""
+    return is_disk_full(error) or (isinstance(error, sqlite3.OperationalError) and "full" in str(error))
+
+
 @dataclass(frozen=True)
 class OutboxEntry:
     """An outcome and who counts it: `sequence` rises by one per outcome of `worker`."""
@@ -45,21 +51,20 @@ class OutboxEntry:
 
 
 class OutboxFile:
-    """One database, locked for this process until it is closed; any of its threads may use it.
+    """One database, locked for this process until it is closed. Used by one thread at a time.
 
     Raises sqlite3.OperationalError when another process holds it, or when it is not there and not to be made.
     """
 
     def __init__(self, path: Path, make: bool) -> None:
         self.path = path
-        self._lock = threading.RLock()
         address = f"file:{quote(str(path.absolute()))}?mode={'rwc' if make else 'rw'}"
         timeout = OWN_SECONDS if make else 0.0
         self._database = sqlite3.connect(address, timeout, isolation_level=None, check_same_thread=False, uri=True)
         try:
             # Before anything else: in this mode a write-ahead log needs no memory shared between processes.
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self.finished = make or self._one("PRAGMA user_version") == VERSION
+            self.finished = make or self.number("PRAGMA user_version") == VERSION
             if self.finished:
                 self._database.execute("PRAGMA journal_mode = WAL")
                 self._database.execute("PRAGMA synchronous = FULL")  # syncs the log at every commit: a power cut loses nothing
@@ -68,65 +73,56 @@ class OutboxFile:
             self._database.close()
             raise
 
-    def put(self, entries: Iterable[OutboxEntry], quarantined: str | None = None) -> None:
+    def put(self, entries: Iterable[OutboxEntry]) -> None:
         """Keep entries, all or none; when this returns they are on the disk."""
-        with self._lock, self._database:
+        with self._database:
             self._database.execute("BEGIN IMMEDIATE")
             for entry in entries:
                 outcome = entry.outcome
                 size = len(outcome.meta) + sum(map(len, outcome.images.values()))
-                row = (entry.worker, entry.sequence, outcome.id, outcome.kind, outcome.meta, size, quarantined)
-                number = self._database.execute("INSERT INTO outcome VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", row).lastrowid
+                row = (entry.worker, entry.sequence, outcome.id, outcome.kind, outcome.meta, size)
+                number = self._database.execute("INSERT INTO outcome VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL)", row).lastrowid
                 images = [(number, name, data) for name, data in outcome.images.items()]
                 self._database.executemany("INSERT INTO image VALUES (?, ?, ?)", images)
 
     def numbers(self) -> list[int]:
         """What waits, oldest first."""
-        with self._lock:
-            rows = self._database.execute("SELECT entry FROM outcome WHERE quarantined IS NULL ORDER BY entry").fetchall()
+        rows = self._database.execute("SELECT entry FROM outcome WHERE quarantined IS NULL ORDER BY entry").fetchall()
         return [number for (number,) in rows]
 
     def read(self, number: int) -> OutboxEntry:
-        with self._lock:
-            row = self._database.execute("SELECT worker, sequence, id, kind, meta FROM outcome WHERE entry = ?", (number,))
-            worker, sequence, name, kind, meta = row.fetchone()
-            images = self._database.execute("SELECT name, data FROM image WHERE entry = ? ORDER BY rowid", (number,))
-            return OutboxEntry(EncodedOutcome(name, kind, meta, dict(images.fetchall())), worker, sequence)
+        row = self._database.execute("SELECT worker, sequence, id, kind, meta FROM outcome WHERE entry = ?", (number,))
+        worker, sequence, name, kind, meta = row.fetchone()
+        images = self._database.execute("SELECT name, data FROM image WHERE entry = ? ORDER BY rowid", (number,))
+        return OutboxEntry(EncodedOutcome(name, kind, meta, dict(images.fetchall())), worker, sequence)
 
     def delete(self, number: int) -> None:
-        with self._lock, self._database:
+        with self._database:
             self._database.execute("BEGIN IMMEDIATE")
             self._database.execute("DELETE FROM image WHERE entry = ?", (number,))
             self._database.execute("DELETE FROM outcome WHERE entry = ?", (number,))
 
     def quarantine(self, number: int, reason: str) -> None:
-        with self._lock:
-            self._database.execute("UPDATE outcome SET quarantined = ? WHERE entry = ?", (reason, number))
-
-    def quarantined(self) -> list[tuple[str, str]]:
-        """(outcome id, reason) of what can never be delivered."""
-        with self._lock:
-            return self._database.execute("SELECT id, quarantined FROM outcome WHERE quarantined IS NOT NULL").fetchall()
+        self._database.execute("UPDATE outcome SET quarantined = ? WHERE entry = ?", (reason, number))
 
     def size_bytes(self) -> int:
-        return int(self._one("SELECT COALESCE(SUM(size), 0) FROM outcome WHERE quarantined IS NULL"))
-
-    def last_sequence(self, worker: str) -> int:
-        return int(self._one("SELECT COALESCE(MAX(sequence), 0) FROM outcome WHERE worker = ?", worker))
+        return self.number("SELECT COALESCE(SUM(size), 0) FROM outcome WHERE quarantined IS NULL")
 
     def close(self) -> None:
         """Give the lock back; an empty database is removed. One that its process is just making stays."""
-        with self._lock:
-            empty = self.finished and not self._one("SELECT COUNT(*) FROM outcome")
-            self._database.close()
-            if empty:
-                for end in ("", "-wal", "-journal"):
-                    self.path.with_name(self.path.name + end).unlink(missing_ok=True)
+        empty = self.finished and not self.number("SELECT COUNT(*) FROM outcome")
+        self._database.close()
+        if empty:
+            for end in ("", "-wal", "-journal"):
+                self.path.with_name(self.path.name + end).unlink(missing_ok=True)
 
-    def _one(self, query: str, *arguments: str) -> int:
-        with self._lock:
-            (value,) = self._database.execute(query, arguments).fetchone()
-            return int(value)
+    def number(self, query: str) -> int:
+        (value,) = self._database.execute(query).fetchone()
+        return int(value)
+
+
+Place = tuple[OutboxFile, int]
+"""Where an entry lies."""
 
 
 class Outbox:
@@ -134,26 +130,30 @@ class Outbox:
     delivers.
 
     root: the folder that workers share. worker: unique to this process (see `sim_worker.worker.worker.boot_name`).
+    Raises RuntimeError where another process has that name, OSError or sqlite3.Error when the disk is full.
     """
 
     def __init__(self, root: Path, worker: str, limit_bytes: float = float("inf")) -> None:
         self.worker = worker
         self.limit_bytes = limit_bytes
         self.root = Path(root)
-        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._own = OutboxFile(self.root / f"{worker}{SUFFIX}", make=True)
         except sqlite3.OperationalError as error:
+            if no_room(error):
+                raise
             raise RuntimeError(f"the outbox of {worker} in {root} is in use by another process, or broken: {error}") from error
         self._orphans: list[OutboxFile] = []
         self._lock = threading.RLock()
-        self._sequence = self._own.last_sequence(worker)
+        self._sequence = 0
 
     def put(self, outcome: EncodedOutcome) -> OutboxEntry:
-        """Keep an outcome; when this returns, only a lost disk can lose it."""
-        self._sequence += 1
-        entry = OutboxEntry(outcome, self.worker, self._sequence)
-        self._own.put([entry])
+        """Keep an outcome; when this returns, only a lost disk can lose it. Raises OSError or sqlite3.Error when that fails."""
+        with self._lock:
+            self._sequence += 1
+            entry = OutboxEntry(outcome, self.worker, self._sequence)
+            self._own.put([entry])
         return entry
 
     def claim_orphans(self) -> int:
@@ -161,10 +161,13 @@ class Outbox:
         with self._lock:
             held = {file.path for file in self._files()}
             found = sum(self._claim(path) for path in sorted(self.root.glob(f"*{SUFFIX}")) if path not in held)
-            return found + sum(self._import_spool(folder) for folder in sorted(self.root.iterdir()) if folder.is_dir())
+            return found + sum(import_spool(folder, self._keep) for folder in sorted(self.root.iterdir()) if folder.is_dir())
 
     def _files(self) -> list[OutboxFile]:
         return [*self._orphans, self._own]
+
+    def _keep(self, spooled: list[SpooledOutcome]) -> None:
+        self._own.put(OutboxEntry(*each) for each in spooled)
 
     def _claim(self, path: Path) -> int:
         try:
@@ -182,36 +185,25 @@ class Outbox:
             file.close()
         return waiting
 
-    def _import_spool(self, folder: Path) -> int:
-        """Take over what a worker of version 0.1.0 left; its folder goes when all is in the database."""
-        with held_spool(folder) as spool:
-            if spool is None:
-                return 0
-            entries = [OutboxEntry(outcome, worker, sequence) for outcome, worker, sequence in spool.waiting()]
-            self._own.put(entries)
-            spool.remove()
-        return len(entries)
-
-    def waiting(self) -> list[tuple[OutboxFile, int]]:
+    def waiting(self) -> list[Place]:
         """What is not delivered yet, orphans first, each file in order."""
         with self._lock:
             return [(file, number) for file in self._files() for number in file.numbers()]
 
-    def entries(self) -> Iterator[tuple[tuple[OutboxFile, int], OutboxEntry]]:
+    def entries(self) -> Iterator[tuple[Place, OutboxEntry]]:
         """What waits, oldest first, with the place to tell `done` or `quarantine`."""
-        return (((file, number), file.read(number)) for file, number in self.waiting())
+        for file, number in self.waiting():
+            with self._lock:
+                entry = file.read(number)
+            yield (file, number), entry
 
-    def quarantine(self, place: tuple[OutboxFile, int], reason: str) -> None:
+    def quarantine(self, place: Place, reason: str) -> None:
         """Keep an outcome that can never be delivered, with the reason, for a person to look at."""
         file, number = place
-        file.quarantine(number, reason)
-
-    def quarantined(self) -> list[tuple[str, str]]:
-        """(outcome id, reason) of what was put into quarantine here."""
         with self._lock:
-            return [each for file in self._files() for each in file.quarantined()]
+            file.quarantine(number, reason)
 
-    def done(self, place: tuple[OutboxFile, int]) -> None:
+    def done(self, place: Place) -> None:
         """The outcome was delivered; an orphan that is empty now goes."""
         file, number = place
         with self._lock:

@@ -1,4 +1,4 @@
-"""Carries spooled outcomes to the queue, in a thread of its own, so that physics never waits for the network."""
+"""Carries the outbox's outcomes to the queue, in a thread of its own, so that physics never waits for the network."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import redis
 
 from grasp_client.errors import GraspServerError
 from shared.outcome_codec import EncodedOutcome
-from sim_worker.worker.outbox import Outbox, OutboxEntry
+from shared.retrying import retrying
+from sim_worker.worker.outbox import Outbox, OutboxEntry, no_room
 
 logger = logging.getLogger(__name__)
 
-FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 CLAIM_SECONDS = 10.0
 IDLE_SECONDS = 0.5
 
@@ -24,7 +25,7 @@ Deliver = Callable[[OutboxEntry], bool]
 """Hands one outcome over; False when the receiver already had it. Raises one of RETRIED while the receiver is away or full; any
 other error is the outcome's own."""
 
-RETRIED = (redis.RedisError, GraspServerError, ConnectionError, TimeoutError)
+RETRIED = (redis.RedisError, GraspServerError, OSError, sqlite3.OperationalError)
 
 
 class DeliveryRefused(Exception):
@@ -32,7 +33,10 @@ class DeliveryRefused(Exception):
 
 
 class OutboxPublisher(threading.Thread):
-    """Empties the outbox in order; while the receiver is away, waits longer and longer (0.2 to 5 s) and loses nothing."""
+    """Empties the outbox in order; while the receiver is away or the disk is full it waits, and loses nothing.
+
+    trouble: what is wrong with the disk, for people; empty when nothing is.
+    """
 
     def __init__(self, outbox: Outbox, deliver: Deliver) -> None:
         super().__init__(name="publisher", daemon=True)
@@ -40,6 +44,7 @@ class OutboxPublisher(threading.Thread):
         self.deliver = deliver
         self.delivered = 0
         self.away_since: float | None = None
+        self.trouble = ""
         self._wake = threading.Event()
         self._stop_requested = threading.Event()
         self._claimed_at = float("-inf")
@@ -50,25 +55,21 @@ class OutboxPublisher(threading.Thread):
         self._wake.set()
 
     def run(self) -> None:
-        wait = FIRST_WAIT
-        while not self._stop_requested.is_set():
-            self._claim_orphans()
-            if self.deliver_waiting():
-                wait = FIRST_WAIT
+        again = retrying(RETRIED, self._stop_requested, self.held_up)
+        with suppress(*RETRIED):  # stopped while the receiver was away
+            while not self._stop_requested.is_set():
+                self._claim_orphans()
+                again(self.deliver_waiting)
                 self._wake.wait(IDLE_SECONDS)
                 self._wake.clear()
-            else:
-                self._stop_requested.wait(wait)
-                wait = min(wait * 2, LONGEST_WAIT)
 
-    def deliver_waiting(self) -> bool:
-        """Deliver what waits, oldest first; False when the receiver failed before the end."""
+    def deliver_waiting(self) -> None:
+        """Deliver what waits, oldest first. Raises one of RETRIED when receiver or disk failed before the end."""
         for place, entry in self.outbox.entries():
             try:
                 fresh = self.deliver(entry)
-            except RETRIED as error:
-                self._receiver_failed(error)
-                return False
+            except RETRIED:
+                raise
             except Exception as error:  # whatever is odd about one outcome must not keep the others waiting
                 reason = f"{type(error).__name__}: {error}"
                 logger.error("outcome %s goes into quarantine: %s", entry.outcome.id, reason)
@@ -76,21 +77,24 @@ class OutboxPublisher(threading.Thread):
                 continue
             self._receiver_answered()
             self.outbox.done(place)
+            self.trouble = ""
             self.delivered += fresh
             if self._stop_requested.is_set():
                 break
-        return True
 
     def stop(self, seconds: float) -> int:
         """End the thread after at most one more try of `seconds`; returns how many outcomes stay on disk."""
         deadline = time.monotonic() + seconds
-        while self.outbox.waiting() and self.away_since is None and time.monotonic() < deadline and self.is_alive():
+        while self.outbox.waiting() and not self._held_up() and time.monotonic() < deadline and self.is_alive():
             self._wake.set()
             time.sleep(0.02)
         self._stop_requested.set()
         self._wake.set()
         self.join(timeout=max(deadline - time.monotonic(), 0.1))
         return len(self.outbox.waiting())
+
+    def _held_up(self) -> bool:
+        return self.away_since is not None or bool(self.trouble)
 
     def _claim_orphans(self) -> None:
         if time.monotonic() - self._claimed_at >= CLAIM_SECONDS:
@@ -103,15 +107,16 @@ class OutboxPublisher(threading.Thread):
             if found:
                 logger.info("sending %d outcomes that a stopped worker left in %s", found, self.outbox.root)
 
-    def _receiver_failed(self, error: Exception) -> None:
-        if self.away_since is None:
+    def held_up(self, error: BaseException, pause: float) -> None:
+        """Hears what keeps outcomes waiting; told in the log once."""
+        if isinstance(error, sqlite3.Error) or no_room(error):
+            if not self.trouble:
+                logger.error("cannot write the outbox %s (%s): trying again", self.outbox.root, error)
+            self.trouble = f"disk full: {self.outbox.root}" if no_room(error) else f"cannot write {self.outbox.root}: {error}"
+        elif self.away_since is None:
             self.away_since = time.monotonic()
-            logger.warning(
-                "cannot deliver outcomes (%s: %s): keeping them in %s and trying again",
-                type(error).__name__,
-                error,
-                self.outbox.root,
-            )
+            where = self.outbox.root
+            logger.warning("cannot deliver outcomes (%s: %s): keeping them in %s", type(error).__name__, error, where)
 
     def _receiver_answered(self) -> None:
         if self.away_since is not None:

@@ -1,4 +1,4 @@
-"""Where a worker's scenes come from: the trainer's tickets, or its own when no trainer asks."""
+"""Where a worker's scenes come from: the trainer's scene requests, or its own when no trainer asks."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import numpy as np
 import redis
 
 from grasp_client.contract import SceneRequest
+from shared.retrying import LONGEST_PAUSE
 from shared.settings import WorkerSettings
 from shared.streams import SceneRequestStream, WorkerStatusStore
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 3.0
-"""How long a worker waits for a first ticket before it makes its own."""
+"""How long a worker waits for a first scene request before it makes its own."""
 TRAINER_GONE_SECONDS = 30.0
-"""A worker that has had tickets, or word from a trainer that asks, waits this long for more before it makes its own."""
+"""A worker that has had some, or word from a trainer that asks, waits this long for more before it makes its own."""
 LOOK_SECONDS = 2.0
 TAKE_OVER_SECONDS = 120.0
-"""A ticket that its worker has not finished for this long is taken over."""
-RETRY_SECONDS = 5.0
+"""What its worker has not finished for this long is taken over."""
 KIND_SHARES = {"single": 0.4, "pile": 0.45, "packed": 0.15}
 REVISIT_SHARE = 0.1
 
@@ -59,10 +59,10 @@ class LocalSceneRequests:
             exploration=self.settings.exploration,
         )
 
-    def learn(self, ticket: SceneRequest, success: bool) -> None:
+    def learn(self, request: SceneRequest, success: bool) -> None:
         """Remember scenes that failed, to come back to a share of them."""
-        if not success and ticket.purpose == "collect":
-            self.failed.append(ticket)
+        if not success and request.purpose == "collect":
+            self.failed.append(request)
 
 
 class SceneRequestSource:
@@ -90,62 +90,51 @@ class SceneRequestSource:
         self._retry_from = self._claim_from = self._look_from = float("-inf")
 
     def next(self, block_ms: int) -> tuple[str | None, SceneRequest] | None:
-        """A ticket and its key in the stream (None for an own one); None: ask again, a trainer may be about to answer."""
-        if self.stream is None:
-            return None, self.own.make()
-        taken = self._take(block_ms if self.clock() < self._own_from else 1)
-        if taken:
-            if not self.asked_by_trainer:
-                logger.info("taking the trainer's tickets")
-            self.asked_by_trainer = True
-            self._own_from = self.clock() + TRAINER_GONE_SECONDS
-            return taken
-        self._look_for_trainers()
-        if self.clock() < self._own_from:
-            return None
-        if self.asked_by_trainer or not self.own.made:
-            logger.info("no tickets are waiting: making scenes of its own until a trainer asks")
-        self.asked_by_trainer = False
+        """A scene request and its key in the stream (None for an own one); None: ask again, a trainer may answer soon."""
+        now = self.clock()
+        if self.stream is not None and now >= self._retry_from:
+            try:
+                taken = self._take(self.stream, block_ms if now < self._own_from else 1)
+                asked = taken is not None or self._trainer_asks()
+            except redis.RedisError as error:
+                self._retry_from = self.clock() + LONGEST_PAUSE
+                self._own_from = min(self._own_from, self.clock())
+                logger.warning("cannot take scene requests (%s: %s): making scenes of its own", type(error).__name__, error)
+            else:
+                if asked:
+                    self._own_from = self.clock() + TRAINER_GONE_SECONDS
+                if taken is not None:
+                    if not self.asked_by_trainer:
+                        logger.info("taking the trainer's scene requests")
+                    self.asked_by_trainer = True
+                    return taken
+                if self.clock() < self._own_from:
+                    return None
+                if self.asked_by_trainer or not self.own.made:
+                    logger.info("nobody asks for scenes: making scenes of its own until a trainer does")
+                self.asked_by_trainer = False
         return None, self.own.make()
 
     def done(self, key: str | None) -> None:
-        """The ticket's outcomes are safe. When the queue is away the ticket comes again later, which costs only work."""
+        """The outcomes of a scene request are safe. When the queue is away it comes again later, which costs only work."""
         if key is None or self.stream is None:
             return
         try:
             self.stream.done(key)
         except redis.RedisError as error:
-            logger.warning("could not hand ticket %s back (%s): it will be run again", key, error)
+            logger.warning("could not hand scene request %s back (%s): it will be run again", key, error)
 
-    def _look_for_trainers(self) -> None:
-        now = self.clock()
-        if self.trainers is None or now < max(self._look_from, self._retry_from):
-            return
-        self._look_from = now + LOOK_SECONDS
-        try:
-            asks = any(line.get("asks") for line in self.trainers.read(max_age_seconds=TRAINER_GONE_SECONDS).values())
-        except redis.RedisError as error:
-            self._away(error)
-            return
-        if asks:
-            self._own_from = now + TRAINER_GONE_SECONDS
+    def _trainer_asks(self) -> bool:
+        """Whether a trainer said lately that it asks for scenes; looks every LOOK_SECONDS."""
+        if self.trainers is None or self.clock() < self._look_from:
+            return False
+        self._look_from = self.clock() + LOOK_SECONDS
+        return any(row["asks"] for row in self.trainers.read(max_age_seconds=TRAINER_GONE_SECONDS).values())
 
-    def _away(self, error: redis.RedisError) -> None:
-        self._retry_from = self.clock() + RETRY_SECONDS
-        self._own_from = min(self._own_from, self.clock())
-        logger.warning("cannot take tickets (%s: %s): making scenes of its own", type(error).__name__, error)
-
-    def _take(self, block_ms: int) -> tuple[str, SceneRequest] | None:
-        now = self.clock()
-        if self.stream is None or now < self._retry_from:
-            return None
-        try:
-            if now >= self._claim_from:
-                self._claim_from = now + TAKE_OVER_SECONDS / 4
-                if claimed := self.stream.claim(self.consumer, int(TAKE_OVER_SECONDS * 1000)):
-                    logger.info("taking over a ticket that another worker left", extra={"ticket": claimed[1].id})
-                    return claimed
-            return self.stream.take(self.consumer, block_ms)
-        except redis.RedisError as error:
-            self._away(error)
-            return None
+    def _take(self, stream: SceneRequestStream, block_ms: int) -> tuple[str, SceneRequest] | None:
+        if self.clock() >= self._claim_from:
+            self._claim_from = self.clock() + TAKE_OVER_SECONDS / 4
+            if claimed := stream.claim(self.consumer, int(TAKE_OVER_SECONDS * 1000)):
+                logger.info("taking over a scene request that another worker left", extra={"request": claimed[1].id})
+                return claimed
+        return stream.take(self.consumer, block_ms)

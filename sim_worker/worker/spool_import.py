@@ -5,59 +5,46 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from shared.outcome_codec import EncodedOutcome, read_entry
 
 logger = logging.getLogger(__name__)
 
+SpooledOutcome = tuple[EncodedOutcome, str, int]
+"""An outcome, who counts it, and its number there."""
 
-class Spool:
-    """A folder that no worker holds any more."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+def import_spool(folder: Path, keep: Callable[[list[SpooledOutcome]], None]) -> int:
+    """Hands the outcomes of a worker that is gone to `keep`, oldest first, then removes them; returns how many.
 
-    def waiting(self) -> Iterator[tuple[EncodedOutcome, str, int]]:
-        """(outcome, worker, sequence) of its files, oldest first; one that cannot be read is set aside as that version did."""
-        for path in sorted(self.folder.glob("*.outcome")):
+    A file that cannot be read is set aside, as that version did, and its folder stays for a person to look at.
+    """
+    if not (folder / "lock").is_file() or not any(folder.glob("*.outcome")):
+        return 0
+    entries = []
+    with open(folder / "lock", "rb+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return 0  # its worker lives
+        for path in sorted(folder.glob("*.outcome")):
             try:
-                yield _read(path.read_bytes())
+                entries.append(_read(path.read_bytes()))
             except (KeyError, ValueError, TypeError, AttributeError) as error:
                 logger.error("the spooled outcome %s cannot be read and stays: %s", path, error)
                 path.rename(path.with_suffix(".aside"))
-
-    def remove(self) -> None:
-        """What `waiting` gave is safe elsewhere; what was set aside stays for a person to look at."""
-        for path in self.folder.glob("*.outcome"):
+        keep(entries)
+        for path in folder.glob("*.outcome"):
             path.unlink()
-        if not any(self.folder.glob("*.aside")):
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if not any(folder.glob("*.aside")):
+            shutil.rmtree(folder, ignore_errors=True)
+    return len(entries)
 
 
-@contextmanager
-def held_spool(folder: Path) -> Iterator[Spool | None]:
-    """Hold a folder while it is read; None for one that is no spool with outcomes, or that its worker still holds."""
-    if not (folder / "lock").is_file() or not any(folder.glob("*.outcome")):
-        yield None
-        return
-    descriptor = os.open(folder / "lock", os.O_RDWR)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-        else:
-            yield Spool(folder)
-    finally:
-        os.close(descriptor)
-
-
-def _read(data: bytes) -> tuple[EncodedOutcome, str, int]:
+def _read(data: bytes) -> SpooledOutcome:
     """One line of JSON (worker, sequence, length of each field), then the fields of a stream entry."""
     line, _, rest = data.partition(b"\n")
     head = json.loads(line)

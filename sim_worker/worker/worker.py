@@ -1,4 +1,4 @@
-"""The worker: takes scene tickets, asks the server for grasps, executes them, and sends what happened.
+"""The worker: takes scene requests, asks the server for grasps, executes them, and sends what happened.
 
 One thread runs the physics of all worlds, each world's task up to where it needs a plan; requests are in flight meanwhile in
 a thread pool, and the publisher delivers outcomes from disk in a thread of its own.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import sqlite3
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -19,7 +20,8 @@ import redis
 from grasp_client.contract import GraspPlan, Gripper, SceneRequest
 from grasp_client.errors import GraspServerError, InvalidRequest, NotAllowed
 from grasp_client.observation import GraspPlanner
-from shared.outcome_codec import encode_outcome
+from shared.outcome_codec import EncodedOutcome, encode_outcome
+from shared.retrying import FIRST_PAUSE, retrying
 from shared.settings import WorkerSettings
 from shared.streams import WorkerStatusStore
 from sim_worker.outcome_records import outcome_of
@@ -34,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 REPORT_SECONDS = 1.0
 LOG_SECONDS = 30.0
-FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0
 DRAIN_SECONDS = 5.0
 
 
@@ -44,13 +45,18 @@ def boot_name(worker_id: str) -> str:
     return f"{plain}-{int(time.time() * 1000):x}{secrets.token_hex(4)}"
 
 
+def server_is_away(error: BaseException) -> bool:
+    """Whether the same request may be answered later."""
+    return isinstance(error, GraspServerError) and not isinstance(error, InvalidRequest | NotAllowed)
+
+
 @dataclass
 class WorldSlot:
-    """One world and what goes on in it."""
+    """One world and what goes on in it. key: the scene request's in the stream. episode: counts a worker's scenes."""
 
     world: World
     key: str | None = None
-    ticket: SceneRequest | None = None
+    request: SceneRequest | None = None
     task: Task | None = None
     plan: Future[GraspPlan] | None = None
     episode: int = 0
@@ -64,18 +70,13 @@ class Worker:
         settings: WorkerSettings,
         name: str,
         planner: GraspPlanner,
-        tickets: SceneRequestSource,
+        requests: SceneRequestSource,
         publisher: OutboxPublisher,
         board: WorkerStatusStore | None,
         stop: threading.Event,
     ) -> None:
-        self.settings = settings
-        self.name = name
-        self.planner = planner
-        self.tickets = tickets
-        self.publisher = publisher
-        self.board = board
-        self.stop = stop
+        self.settings, self.name, self.stop = settings, name, stop
+        self.planner, self.requests, self.publisher, self.board = planner, requests, publisher, board
         self.gripper = Gripper.model_validate_json(settings.gripper.read_bytes()) if settings.gripper else Gripper()
         self.extras: list[ExtraInput] = ["rgb"] if settings.rgb else []
         self.withheld: list[DroppedInput] = []
@@ -90,20 +91,20 @@ class Worker:
         self._reported_at = self._logged_at = time.monotonic()
 
     def run(self) -> None:
-        """Work until stopped. The attempt that runs when `stop` is set is finished and kept; a ticket that is not done then
-        stays with the queue, which gives it to another worker."""
+        """Work until stopped. The attempt that runs when `stop` is set is finished and kept; a scene request that is not done
+        then stays with the queue, which gives it to another worker."""
         self.publisher.start()
-        lanes = [WorldSlot(World()) for _ in range(self.settings.worlds)]
+        slots = [WorldSlot(World()) for _ in range(self.settings.worlds)]
         try:
             while not self._finished():
                 if not self.publisher.is_alive():
                     raise RuntimeError(
                         "the thread that sends outcomes has died; what it left is in the outbox, see the log above"
                     )
-                for lane in lanes:
-                    if lane.task is None and not self._finished():
-                        self._begin(lane, waiting=any(other.task for other in lanes))
-                self._follow(lanes)
+                for slot in slots:
+                    if slot.task is None and not self._finished():
+                        self._begin(slot, waiting=any(other.task for other in slots))
+                self._follow(slots)
                 self._report()
         finally:
             self.stop.set()
@@ -117,124 +118,124 @@ class Worker:
     def _finished(self) -> bool:
         return self.stop.is_set() or 0 < self.settings.attempts <= self.tally.attempts
 
-    def _begin(self, lane: WorldSlot, waiting: bool) -> None:
-        """Give an idle world its next scene, unless the outbox is full or there is no ticket yet."""
+    def _begin(self, slot: WorldSlot, waiting: bool) -> None:
+        """Give an idle world its next scene, unless the outbox is full or nothing is asked for yet."""
         if self.publisher.outbox.full():
             self._pause()
             return
         self.state = "working"
-        taken = self.tickets.next(block_ms=1 if waiting else 500)
+        taken = self.requests.next(block_ms=1 if waiting else 500)
         if taken is None:
-            self.state = "waiting for tickets"
+            self.state = "waiting for scene requests"
             if not waiting:
                 self.stop.wait(0.05)
             return
-        lane.key, lane.ticket = taken
+        slot.key, slot.request = taken
         self._episodes += 1
-        lane.episode = self._episodes
-        try:
-            scene = lane.world.build(
-                SceneSpec(
-                    seed=lane.ticket.seed,
-                    kind=lane.ticket.kind,
-                    object_set=lane.ticket.object_set,
-                    profile=lane.ticket.profile,
-                    objects_dir=self.settings.objects_dir,
-                )
-            )
-        except (SceneError, ValueError) as error:
-            self.tally.broken_scenes += 1
-            logger.warning("scene could not be built: %s", error, extra={"ticket": lane.ticket.id, "seed": lane.ticket.seed})
-            self._end(lane)
-            return
-        self.tally.scenes += 1
-        lane.task = run_scene_request(scene, lane.ticket, self.gripper, self.extras, self.withheld)
-        self._advance(lane)
+        slot.episode = self._episodes
+        slot.task = self._run_scene(slot.world, slot.request)
+        self._advance(slot)
 
-    def _follow(self, lanes: list[WorldSlot]) -> None:
+    def _run_scene(self, world: World, request: SceneRequest) -> Task:
+        spec = {name: getattr(request, name) for name in ("seed", "kind", "object_set", "profile")}
+        scene = world.build(SceneSpec.model_validate({**spec, "objects_dir": self.settings.objects_dir}))
+        self.tally.scenes += 1
+        yield from run_scene_request(scene, request, self.gripper, self.extras, self.withheld)
+
+    def _follow(self, slots: list[WorldSlot]) -> None:
         """Wait for a plan and carry its world's task on."""
-        pending = {lane.plan: lane for lane in lanes if lane.plan is not None}
+        pending = {slot.plan: slot for slot in slots if slot.plan is not None}
         if not pending:
             return
         done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
         for future in done:
             if self.stop.is_set():
                 return
-            lane = pending[future]
-            lane.plan = None
+            slot = pending[future]
+            slot.plan = None
             try:
                 plan = future.result()
-            except GraspServerError as error:
-                self._refused(lane, error)
-                continue
-            self._advance(lane, plan)
+            except Exception as error:  # of whatever a server or a planner may answer
+                self._give_up(slot, error)
+            else:
+                self._advance(slot, plan)
 
-    def _advance(self, lane: WorldSlot, plan: GraspPlan | None = None) -> None:
+    def _advance(self, slot: WorldSlot, plan: GraspPlan | None = None) -> None:
         """Run a world's task until it needs a plan or ends; keep what it reports."""
-        assert lane.task is not None
-        assert lane.ticket is not None
+        assert slot.task is not None
+        assert slot.request is not None
         try:
-            event = next(lane.task) if plan is None else lane.task.send(plan)
+            event = next(slot.task) if plan is None else slot.task.send(plan)
             while not isinstance(event, PlanningRequest):
-                self._keep(lane, event)
-                last = isinstance(event, NoPlan) or event.number + 1 == lane.ticket.attempts
+                self._keep(slot, event)
+                last = isinstance(event, NoPlan) or event.number + 1 == slot.request.attempts
                 if self._finished() and not last:
-                    lane.task = None  # stopping in the middle: the ticket stays with the queue
+                    slot.task = None  # stopping in the middle: the scene request stays with the queue
                     return
-                event = next(lane.task)
-            lane.plan = self._pool.submit(self._ask, event)
+                event = next(slot.task)
+            slot.plan = self._pool.submit(self._ask, event)
         except StopIteration:
-            self._end(lane)
-        except SceneError as error:
-            self.tally.broken_scenes += 1
-            logger.warning("scene broke: %s", error, extra={"ticket": lane.ticket.id, "seed": lane.ticket.seed})
-            self._end(lane)
+            self._end(slot)
+        except Exception as error:  # whatever is odd about one scene ends that scene alone
+            if self.stop.is_set():
+                slot.task = None
+            else:
+                self._give_up(slot, error)
 
-    def _keep(self, lane: WorldSlot, event: Attempt | NoPlan) -> None:
-        assert lane.ticket is not None
-        self.tally.count(event)
+    def _keep(self, slot: WorldSlot, event: Attempt | NoPlan) -> None:
+        assert slot.request is not None
         if isinstance(event, NoPlan):
+            self.tally.count(event)
             reasons = dict(event.plan.rejections)
-            logger.info("no grasp was planned", extra={"ticket": lane.ticket.id, "seed": lane.ticket.seed, "reasons": reasons})
-            self.tickets.own.learn(lane.ticket, False)
+            where = {"request": slot.request.id, "seed": slot.request.seed}
+            logger.info("no grasp was planned", extra={**where, "reasons": reasons})
+            self.requests.own.learn(slot.request, False)
             return
-        outcome_id = f"{self.name}:{lane.episode}:{event.number}"
-        self.publisher.put(encode_outcome(outcome_of(event, lane.ticket, outcome_id, self.name)))
-        self.tickets.own.learn(lane.ticket, event.result.success)
+        outcome_id = f"{self.name}:{slot.episode}:{event.number}"
+        self._store(encode_outcome(outcome_of(event, slot.request, outcome_id, self.name)))
+        self.tally.count(event)
+        self.requests.own.learn(slot.request, event.result.success)
         logger.debug("attempt", extra={"outcome": outcome_id, "success": event.result.success, "failure": event.result.failure})
 
-    def _end(self, lane: WorldSlot) -> None:
-        self.tickets.done(lane.key)
-        lane.key = lane.ticket = lane.task = lane.plan = None
+    def _store(self, outcome: EncodedOutcome) -> None:
+        """Keep an outcome, waiting for room on the disk. Raises OSError or sqlite3.Error when stopped before there is any."""
 
-    def _refused(self, lane: WorldSlot, error: GraspServerError) -> None:
-        """The server will not plan for this ticket (unknown planner or version, say): another try would end the same."""
-        self.tally.refused_tickets += 1
-        logger.error(
-            "the server refuses the ticket: %s", error, extra={"ticket": lane.ticket and lane.ticket.id, "code": error.code}
-        )
-        self._end(lane)
-        self.stop.wait(FIRST_WAIT)
+        def tell(error: BaseException, pause: float) -> None:
+            self.publisher.held_up(error, pause)
+            self._report()
+
+        retrying((OSError, sqlite3.OperationalError), self.stop, tell)(self.publisher.put, outcome)
+        self.publisher.trouble = ""
+
+    def _end(self, slot: WorldSlot) -> None:
+        self.requests.done(slot.key)
+        slot.key = slot.request = slot.task = slot.plan = None
+
+    def _give_up(self, slot: WorldSlot, error: Exception) -> None:
+        """Another try of this scene request would end the same: the server refuses it, or its scene is none."""
+        refused, foreseen = isinstance(error, GraspServerError), isinstance(error, GraspServerError | SceneError | ValueError)
+        self.tally.refused_requests += refused
+        self.tally.broken_scenes += not refused
+        asked = slot.request.model_dump(mode="json", include={"id", "seed", "planner"}) if slot.request else {}
+        what = "the server refuses the scene request" if refused else "the scene broke"
+        logger.warning("%s: %s", what, error, extra={"request": asked}, exc_info=None if foreseen else error)
+        self._end(slot)
+        if refused or not foreseen:
+            self.stop.wait(FIRST_PAUSE)  # were it always so, neither server nor log is flooded
 
     def _ask(self, call: PlanningRequest) -> GraspPlan:
         """A plan, waiting as long as the server is away. Raises GraspServerError when it refuses, or when stopped."""
-        pause, away_since = FIRST_WAIT, None
-        while True:
-            try:
-                plan = self.planner.plan(call.observation, call.request)
-            except (InvalidRequest, NotAllowed):
-                raise
-            except GraspServerError as error:
-                if away_since is None:
-                    away_since = time.monotonic()
-                    logger.warning("the server does not plan (%s): waiting for it", error)
-                if self.stop.wait(pause):
-                    raise
-                pause = min(pause * 2, LONGEST_WAIT)
-                continue
-            if away_since is not None:
-                logger.info("the server plans again after %.1f s", time.monotonic() - away_since)
-            return plan
+        told: list[float] = []
+
+        def tell(error: BaseException, pause: float) -> None:
+            if not told:
+                logger.warning("the server does not plan (%s): waiting for it", error)
+            told.append(time.monotonic())
+
+        plan = retrying(server_is_away, self.stop, tell)(self.planner.plan, call.observation, call.request)
+        if told:
+            logger.info("the server plans again after %.1f s", time.monotonic() - told[0])
+        return plan
 
     def _pause(self) -> None:
         if self.state != "outbox full":
@@ -252,6 +253,7 @@ class Worker:
         status = {
             **self.tally.status(),
             "state": self.state,
+            "trouble": self.publisher.trouble,
             "sent": self.publisher.delivered,
             "spooled": len(self.publisher.outbox.waiting()),
         }

@@ -3,20 +3,25 @@
 import multiprocessing
 import os
 import signal
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from unittest.mock import MagicMock
 
 import httpx
 import numpy as np
 import pytest
 import redis
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_until
 
 from grasp_client import GraspClient
 from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome
 from shared.outcome_codec import EncodedOutcome, encode_outcome
-from sim_worker.__main__ import to_server
-from sim_worker.worker.outbox import Outbox
+from shared.settings import WorkerSettings
+from sim_worker.__main__ import open_outbox, to_server
+from sim_worker.worker.outbox import Outbox, OutboxFile
 from sim_worker.worker.publisher import DeliveryRefused, OutboxPublisher
 
 
@@ -30,6 +35,12 @@ def outcome(number: int, worker: str = "w") -> EncodedOutcome:
 
 def numbers(spool: Outbox) -> list[int]:
     return [int(entry.outcome.id.split(":")[1]) for _, entry in spool.entries()]
+
+
+def quarantined(path: Path) -> list[tuple[str, str]]:
+    """(outcome id, reason) of what can never be delivered, as a person finds it."""
+    with closing(sqlite3.connect(path)) as database:
+        return database.execute("SELECT id, quarantined FROM outcome WHERE quarantined IS NOT NULL").fetchall()
 
 
 def test_an_entry_comes_back_byte_for_byte(tmp_path):
@@ -166,11 +177,13 @@ def test_the_publisher_keeps_the_order_over_an_outage(tmp_path):
     publisher = OutboxPublisher(spool, deliver)
     for number in range(5):
         publisher.put(outcome(number))
-    assert not publisher.deliver_waiting()
-    assert publisher.away_since is not None
+    publisher.start()
+    wait_until(lambda: publisher.away_since is not None)
     assert len(spool.waiting()) == 5
     away[0] = False
-    assert publisher.deliver_waiting()
+    wait_until(lambda: publisher.delivered == 5)
+    assert publisher.away_since is None
+    assert publisher.stop(PATIENCE) == 0
     assert taken == [1, 2, 3, 4, 5]
     assert publisher.delivered == 5
     assert not spool.waiting()
@@ -187,11 +200,11 @@ def test_the_publisher_counts_a_retry_once_and_puts_a_refused_outcome_into_quara
     publisher = OutboxPublisher(spool, deliver)
     for number in range(3):
         publisher.put(outcome(number))
-    assert publisher.deliver_waiting()
+    publisher.deliver_waiting()
     assert publisher.delivered == 1
     assert not spool.waiting()
-    assert spool.quarantined() == [("w:1:0", "DeliveryRefused: 422")]
     spool.close()
+    assert quarantined(tmp_path / "w.sqlite3") == [("w:1:0", "DeliveryRefused: 422")]
     assert Outbox(tmp_path, "next").claim_orphans() == 0, "what is in quarantine is not sent again"
     assert (tmp_path / "w.sqlite3").exists()
 
@@ -215,7 +228,7 @@ def test_an_outcome_without_depth_is_reported_to_the_server(tmp_path):
     with GraspClient("http://server", transport=httpx.MockTransport(answer)) as client:
         publisher = OutboxPublisher(Outbox(tmp_path, "w"), to_server(client))
         publisher.put(colour_outcome(1))
-        assert publisher.deliver_waiting()
+        publisher.deliver_waiting()
     assert publisher.delivered == 1
     assert b"rgb.npy" in sent[0]
     assert b"depth.npy" not in sent[0]
@@ -233,10 +246,54 @@ def test_an_odd_outcome_goes_into_quarantine_and_keeps_nobody_waiting(tmp_path):
     publisher = OutboxPublisher(Outbox(tmp_path, "w"), deliver)
     for number in range(3):
         publisher.put(outcome(number))
-    assert publisher.deliver_waiting()
+    publisher.deliver_waiting()
     assert publisher.away_since is None
     assert taken == [2, 3]
-    assert publisher.outbox.quarantined() == [("w:0:0", "KeyError: 'depth'")]
+    publisher.outbox.close()
+    assert quarantined(tmp_path / "w.sqlite3") == [("w:0:0", "KeyError: 'depth'")]
+
+
+def test_on_a_full_disk_what_is_delivered_is_marked_as_soon_as_there_is_room(tmp_path, monkeypatch):
+    taken, room, delete = [], threading.Event(), OutboxFile.delete
+
+    def limited(self, number):
+        if not room.is_set():
+            raise sqlite3.OperationalError("database or disk is full")
+        delete(self, number)
+
+    monkeypatch.setattr(OutboxFile, "delete", limited)
+    publisher = OutboxPublisher(Outbox(tmp_path, "w"), lambda entry: taken.append(entry.sequence) is None)
+    for number in range(3):
+        publisher.put(outcome(number))
+    publisher.start()
+    wait_until(lambda: publisher.trouble == f"disk full: {tmp_path}")
+    assert publisher.away_since is None
+    room.set()
+    wait_until(lambda: not publisher.outbox.waiting() and not publisher.trouble)
+    assert publisher.stop(PATIENCE) == 0
+    assert sorted(set(taken)) == [1, 2, 3]  # what was sent again, its sequence number lets the queue drop
+
+
+def test_a_full_disk_at_the_start_is_waited_for(tmp_path, monkeypatch):
+    tries = []
+
+    def limited(path, make):
+        tries.append(path)
+        if len(tries) < 3:
+            raise sqlite3.OperationalError("database or disk is full")
+        return OutboxFile(path, make)
+
+    monkeypatch.setattr("sim_worker.worker.outbox.OutboxFile", limited)
+    board = MagicMock()
+    opened = open_outbox(WorkerSettings(outbox_dir=tmp_path / "spool"), "w", board, threading.Event())
+    assert opened.put(outcome(1)).sequence == 1
+    assert board.report.call_args[0][1]["trouble"] == f"disk full: {tmp_path / 'spool'}"
+    assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
+    stopped = threading.Event()
+    stopped.set()
+    tries.clear()
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        open_outbox(WorkerSettings(outbox_dir=tmp_path / "spool"), "w2", None, stopped)
 
 
 def test_the_publisher_thread_delivers_and_stops(tmp_path):

@@ -1,12 +1,17 @@
 """The worker with a real queue, real physics and a real planner in process: tickets, outages, stopping, counting."""
 
+import json
 import threading
 
 import pytest
 import redis
+from hypothesis import given
+from hypothesis import strategies as st
+from properties import examples
+from pydantic import ValidationError
 from waiting import PATIENCE, wait_until
 
-from grasp_client.contract import SceneRequest
+from grasp_client.contract import GraspPlan, SceneRequest
 from grasp_client.errors import InvalidRequest, ServerUnreachable
 from shared.outcome_codec import decode_outcome
 from shared.settings import WorkerSettings
@@ -20,8 +25,9 @@ from sim_worker.worker.worker import Worker, boot_name
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
-    """At the end a worker waits for what a busy machine has not sent yet."""
+    """At the end a worker waits for what a busy machine has not sent yet; of the odd it makes short work."""
     monkeypatch.setattr("sim_worker.worker.worker.DRAIN_SECONDS", PATIENCE)
+    monkeypatch.setattr("sim_worker.worker.worker.FIRST_PAUSE", 0.0)
 
 
 def settings(folder, **options) -> WorkerSettings:
@@ -165,6 +171,109 @@ def test_a_full_spool_pauses_the_worker(tmp_path):
     assert Outbox(tmp_path / "spool", "later").claim_orphans() == attempts
 
 
+def limit_disk(worker: Worker, pages: int) -> None:
+    """The outbox's database cannot grow beyond `pages`, as on a full disk; one that is larger cannot grow at all."""
+    with worker.publisher.outbox._lock:
+        worker.publisher.outbox._own._database.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def test_a_full_disk_pauses_the_worker_until_there_is_room(tmp_path, redis_url):
+    queue = connect(redis_url)
+    worker, _ = make_worker(settings(tmp_path, attempts=6), queue)
+    limit_disk(worker, 1)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    board = WorkerStatusStore(queue)
+    wait_until(lambda: board.read().get(worker.name, {}).get("trouble") == f"disk full: {tmp_path / 'spool'}")
+    assert worker.tally.attempts == 0
+    limit_disk(worker, 100_000)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert board.read()[worker.name]["trouble"] == ""
+    assert OutcomeStream(queue).sent() == {worker.name: 6}
+
+
+def test_a_worker_that_is_stopped_on_a_full_disk_leaves_its_scene_request_to_others(tmp_path, redis_url):
+    queue = connect(redis_url)
+    requests = SceneRequestStream(queue)
+    requests.issue(SceneRequest(id="kept", seed=1, profile="clean", attempts=2))
+    worker, _ = make_worker(settings(tmp_path, attempts=0), queue, tickets=requests)
+    limit_disk(worker, 1)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    wait_until(lambda: worker.publisher.trouble)
+    worker.stop.set()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert worker.tally.broken_scenes == 0
+    assert requests.claim("another", 0)[1].id == "kept"
+
+
+# Bounded as the contract bounds them, and then anything.
+NUMBERS = st.floats(-1e6, 1e6) | st.sampled_from([0.0, -0.0, 1e-9])
+POSES = st.none() | st.lists(st.lists(NUMBERS, min_size=4, max_size=4), min_size=4, max_size=4)
+PIXELS = st.tuples(NUMBERS, NUMBERS)
+GRASPS = st.fixed_dictionaries(
+    {"kind": st.sampled_from(["parallel_jaw", "suction"]), "quality": st.floats(0, 1), "center_px": PIXELS},
+    optional={
+        "angle": NUMBERS, "depth": NUMBERS, "width": NUMBERS, "width_px": NUMBERS, "pose_camera": POSES, "pose_base": POSES,
+    },
+)  # fmt: skip
+ERRORS = st.sampled_from([KeyError("odd"), ValueError("odd"), RecursionError("odd")])
+PLANS = st.fixed_dictionaries({"planner": st.text(), "grasps": st.lists(GRASPS, max_size=3)})
+
+
+@examples(25)
+@given(
+    plans=st.lists(PLANS | st.sampled_from([KeyError("odd"), ValueError("odd"), RecursionError("odd")]), min_size=1, max_size=4)
+)
+def test_no_answer_of_a_server_ends_the_worker(tmp_path_factory, plans):
+    class Odd(RandomEdges):
+        """A server that answers whatever fits the contract, and breaks as no server should; then it answers well."""
+
+        def plan(self, observation, request):
+            answer = plans.pop() if plans else None
+            if isinstance(answer, Exception):
+                raise answer
+            try:
+                return GraspPlan.model_validate(answer) if answer else super().plan(observation, request)
+            except ValidationError as error:  # what the client makes of it
+                raise InvalidRequest(str(error), code="unreadable") from error
+
+    worker, taken = make_worker(settings(tmp_path_factory.mktemp("w"), attempts=2), None, Odd())
+    worker.run()
+    assert len(taken) == worker.tally.attempts >= 2
+
+
+REQUESTS = st.fixed_dictionaries(
+    {"id": st.text(max_size=8), "seed": st.integers()},
+    optional={
+        "kind": st.sampled_from(["single", "bin", "sand"]) | st.text(), "profile": st.text(),
+        "object_set": st.sampled_from(["folder", "all"]) | st.text(), "planner": st.text(),
+        "model_version": st.integers(), "exploration": st.floats(),
+        "attempts": st.integers(), "nonce": st.text(), "purpose": st.text(),
+    },
+)  # fmt: skip
+
+
+@examples(25)
+@given(asked=st.lists(REQUESTS.map(json.dumps) | st.binary(), max_size=6), rows=st.lists(st.binary(), max_size=3))
+def test_nothing_in_the_queue_ends_the_worker(tmp_path_factory, queue_server, asked, rows):
+    with connect(queue_server.url) as queue:
+        queue.flushall()
+        requests = SceneRequestStream(queue)
+        for each in asked:
+            queue.xadd(requests.stream, {"ticket": each})
+        queue.xadd(requests.stream, {b"\xff": b"\xff"})
+        for number, row in enumerate(rows):
+            queue.hset(TRAINERS, f"evil{number}", row)
+        requests.issue(SceneRequest(id="good", seed=2, profile="clean", planner="edges"))
+        worker, _ = make_worker(settings(tmp_path_factory.mktemp("w"), attempts=1), queue, tickets=requests)
+        worker.requests.trainers = WorkerStatusStore(queue, TRAINERS)
+        worker.run()
+        assert worker.tally.attempts >= 1
+
+
 class Moody(RandomEdges):
     """A server that is away at first, then refuses what it does not know."""
 
@@ -188,7 +297,7 @@ def test_it_waits_for_the_server_and_hands_back_tickets_that_are_refused(tmp_pat
     tickets.issue(SceneRequest(id="good", seed=2, profile="clean", attempts=2))
     worker, _ = make_worker(settings(tmp_path, attempts=1), queue, Moody(), tickets)
     worker.run()
-    assert worker.tally.refused_tickets == 1
+    assert worker.tally.refused_requests == 1
     assert worker.tally.broken_scenes == 1
     assert worker.tally.attempts == 1
 

@@ -74,4 +74,6 @@ def test_without_a_queue_of_its_own_it_reports_to_the_server(tmp_path, server_ur
     for entry in entries:
         assert entry.outcome.id.startswith("robot-")
         assert entry.outcome.images["depth"].dtype == "uint16"
-        assert entry.outcome.meta.scene.objects
+        assert entry.outcome.meta.scene is None, "nobody asked for it"
+        assert entry.outcome.meta.robot.startswith("robot-")
+        assert entry.outcome.id.startswith(f"{entry.outcome.meta.group}:")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,6 +18,7 @@ import numpy as np
 import pybullet
 import trimesh
 
+from shared.durable import private_folder
 from sim_worker.world.objects.objects import ObjectModel, UrdfModel
 from sim_worker.world.simulation.physics import quiet_stdout
 
@@ -64,7 +66,7 @@ def _meshes_of(path: Path) -> set[Path]:
 def urdf_of_mesh(path: Path) -> Path:
     """A URDF of the mesh, cut into convex parts; made once per content."""
     digest = hashlib.sha256(_FORMAT.encode() + path.read_bytes()).hexdigest()[:20]
-    home = Path(tempfile.gettempdir()) / f"grasploop-objects-{os.getuid()}" / digest
+    home = _cache() / digest
     urdf = home / "object.urdf"
     if urdf.exists():
         return urdf
@@ -81,6 +83,15 @@ def urdf_of_mesh(path: Path) -> Path:
     draft.write_text(_urdf_text(mesh))
     os.replace(draft, urdf)
     return urdf
+
+
+@cache
+def _cache() -> Path:
+    """A folder that nobody else can have prepared: this user's cache, or, where there is none, a new one of this process."""
+    try:
+        return private_folder(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grasploop-objects")
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+        return Path(tempfile.mkdtemp(prefix="grasploop-objects-"))
 
 
 def _loaded(path: Path) -> trimesh.Trimesh:

@@ -5,15 +5,15 @@ import pytest
 import trimesh
 
 from sim_worker.world import SceneSpec, World
-from sim_worker.world.objects.folder import folder_models
+from sim_worker.world.objects.folder import _cache, folder_models, urdf_of_mesh
 from sim_worker.world.objects.objects import UrdfModel
 from sim_worker.world.simulation.physics import Physics
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "cache"))
-    (tmp_path / "cache").mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    _cache.cache_clear()
     home = tmp_path / "objects"
     home.mkdir()
     trimesh.creation.box((0.03, 0.05, 0.04)).export(home / "brick.stl")
@@ -40,6 +40,17 @@ def extents(model):
 
 def test_every_file_becomes_one_object(folder):
     assert sorted(folder_models(folder)) == ["folder/elbow", "folder/huge", "folder/own"]
+
+
+def test_what_is_kept_lies_where_nobody_else_can_prepare_it(folder, tmp_path):
+    kept = urdf_of_mesh(folder / "elbow.obj")
+    assert kept.is_relative_to(tmp_path / "cache" / "grasploop-objects")
+    assert (tmp_path / "cache" / "grasploop-objects").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "cache" / "grasploop-objects").chmod(0o777)  # somebody else may have been there
+    _cache.cache_clear()
+    other = urdf_of_mesh(folder / "elbow.obj")
+    assert not other.is_relative_to(tmp_path / "cache")
+    assert other.parents[1].stat().st_mode & 0o777 == 0o700
 
 
 def test_meshes_in_millimetres_or_too_large_are_scaled(folder):
