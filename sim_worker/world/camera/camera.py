@@ -113,6 +113,14 @@ def plane_depth(camera: CameraIntrinsics, width: int, height: int, pose: np.ndar
     return np.where(depth < FAR, depth, 0.0).astype(np.float32)
 
 
+def over_table(image: Image, camera: CameraIntrinsics, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(H, W) each: depth, m, of what is drawn or of the table where it is nearer; where it is (bool); depth of the table."""
+    height, width = image.depth.shape
+    table = plane_depth(camera, width, height, pose)
+    bare = (image.depth <= 0) | ((table > 0) & (table < image.depth))
+    return np.where(bare, table, image.depth), bare, table
+
+
 def eye_in_hand(hand_pose: np.ndarray, offset: float = 0.07, back: float = 0.10) -> np.ndarray:
     """Pose (4, 4) of a camera fixed to a hand at `hand_pose`: `offset` m along the hand's y, `back` m behind its tips."""
     mount = hand_pose @ pose_from(np.eye(3), np.array([0.0, offset, -back]))

@@ -13,10 +13,18 @@ import pybullet_data
 
 from grasp_client.contract import Gripper
 from grasp_client.geometry import invert, pose_from
+from sim_worker.world.errors import SceneError
 from sim_worker.world.grippers.attempt import LIFT_HEIGHT, AttemptResult
 from sim_worker.world.grippers.grip import close_and_lift, heights_of
 from sim_worker.world.grippers.jaw import Fingers
-from sim_worker.world.grippers.kinematics import HOME, MOST_JOINT_SPEED, TIP_FROM_FLANGE, inverse, inverse_from_anywhere
+from sim_worker.world.grippers.kinematics import (
+    HOME,
+    MOST_JOINT_SPEED,
+    TIP_FROM_FLANGE,
+    forward,
+    inverse,
+    inverse_from_anywhere,
+)
 from sim_worker.world.grippers.mounted_jaw import arm_with, tip_from_flange
 from sim_worker.world.simulation.physics import FAR_AWAY, Physics
 
@@ -57,6 +65,7 @@ class Arm:
         self.fingers = Fingers(physics, self.body, _FINGERS, gripper, friction)
         self._lift: list[np.ndarray] = []
         self._height = 0.0
+        self._sent = HOME
         self.park()
 
     def park(self) -> None:
@@ -77,6 +86,7 @@ class Arm:
         self._drive(joints)
 
     def _drive(self, joints: np.ndarray) -> None:
+        self._sent = joints
         self.physics.client.setJointMotorControlArray(
             self.body,
             _JOINTS,
@@ -120,6 +130,42 @@ class Arm:
             joints = found
             path.append(joints)
         return path
+
+    def place(self, tip_pose: np.ndarray, opening: float) -> None:
+        """Put the arm, at rest, with its tips at `tip_pose` (4, 4; cell's base frame), open by `opening` m.
+
+        Raises SceneError when it cannot reach.
+        """
+        joints = inverse_from_anywhere(invert(BASE) @ tip_pose @ self._as_panda)
+        if joints is None:
+            raise SceneError(f"the arm does not reach {np.round(tip_pose, 3).tolist()} within its joint limits")
+        self._place_base(0.0)
+        self._set_joints(joints)
+        self.fingers.open(opening)
+
+    def tip_pose(self) -> np.ndarray:
+        """Where the tips are now, (4, 4) in the cell's base frame."""
+        joints = np.array([state[0] for state in self.physics.client.getJointStates(self.body, _JOINTS)])
+        tip: np.ndarray = BASE @ forward(joints)[0] @ invert(self._as_panda)
+        return tip
+
+    def follow(self, target: np.ndarray, steps: int) -> None:
+        """Move towards the tip pose `target` (4, 4) over the next `steps` steps, as fast as the joints may turn; stay where the
+        joints end."""
+        start, goal = self._sent, inverse(invert(BASE) @ target @ self._as_panda, self._sent)
+        most = MOST_JOINT_SPEED * steps / self.physics.hz
+        way = np.zeros(7) if goal is None else np.clip(goal - start, -most, most)
+        for step in range(1, steps + 1):
+            self._drive(start + way * step / steps)
+            self.physics.step()
+
+    def plan_lift(self) -> bool:
+        """Find the way straight up from here, which `lift` then follows; False where the joints do not allow it."""
+        peak = math.sqrt(LIFT_HEIGHT * self.lift_acceleration)
+        pose = BASE @ forward(self._sent)[0]
+        path = self._straight(pose, np.array([0.0, 0.0, 1.0]), LIFT_HEIGHT, self._sent, peak)
+        self._lift, self._height = path or [], 0.0
+        return path is not None
 
     def lift(self, speed: float) -> None:
         """Follow the lift path at `speed` m/s for the next step."""

@@ -12,6 +12,7 @@ import numpy as np
 import pybullet
 from scipy.spatial.transform import Rotation
 
+from grasp_client.geometry import pose_from
 from sim_worker.world.simulation.physics import FAR_AWAY, Physics
 
 BASE_FORCE = 400.0
@@ -68,7 +69,7 @@ class FloatingBase:
             linkJointTypes=[pybullet.JOINT_PRISMATIC] * links,
             linkJointAxis=[[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0], [-1, 0, 0]][:links],
         )
-        self._up = np.zeros(3)
+        self._root = np.eye(4)
         self._travel = np.zeros(3)
 
     def set_pose(self, tip_pose: np.ndarray, behind: float = 0.0) -> None:
@@ -78,7 +79,7 @@ class FloatingBase:
         client.resetBasePositionAndOrientation(self.body, tip_pose[:3, 3].tolist(), turn)
         for joint, value in enumerate((0.0, 0.0, -behind)):
             client.resetJointState(self.body, joint, value)
-        self._up = tip_pose[2, :3].copy()
+        self._root = tip_pose.copy()
         self._travel = np.array([0.0, 0.0, -behind])
         self.set_velocity(np.zeros(3))
 
@@ -113,7 +114,7 @@ class FloatingBase:
 
     def lift(self, speed: float) -> None:
         """Move straight up, against gravity, at `speed` m/s for the next step."""
-        self.set_velocity(speed * self._up)
+        self.set_velocity(speed * self._root[2, :3])
 
     def approach(self, distance: float, speed: float, force: float) -> None:
         """Advance `distance` m along the approach at `speed` m/s, pushing with at most `force` N, and stay there."""
@@ -123,3 +124,29 @@ class FloatingBase:
             self.set_velocity(velocity, force)
             self.physics.step()
         self.hold_position()
+
+    def tip_pose(self) -> np.ndarray:
+        """Where the tips are now, (4, 4) in the base frame."""
+        state = self.physics.client.getLinkState(self.body, 2, computeForwardKinematics=True)
+        return pose_from(Rotation.from_quat(state[5]).as_matrix(), np.array(state[4]))
+
+    def follow(self, target: np.ndarray, steps: int) -> None:
+        """Move towards the tip pose `target` (4, 4), evenly over the next `steps` steps. Turns are set, not driven."""
+        turn = Rotation.from_matrix(self._root[:3, :3].T @ target[:3, :3]) ** (1 / steps)
+        for left in range(steps, 0, -1):
+            if turn.magnitude() > 1e-6:
+                self._turn(turn)
+            way = self._root[:3, :3].T @ (target[:3, 3] - self._root[:3, 3]) - self._travel
+            self.set_velocity(way / left * self.physics.hz)
+            self.physics.step()
+
+    def _turn(self, turn: Rotation) -> None:
+        """Turn about the tips, in the hand's frame; where they are to go stays."""
+        client, sent = self.physics.client, self._root[:3, 3] + self._root[:3, :3] @ self._travel
+        turned = pose_from(self._root[:3, :3] @ turn.as_matrix(), self.tip_pose()[:3, 3])
+        client.resetBasePositionAndOrientation(
+            self.body, turned[:3, 3].tolist(), Rotation.from_matrix(turned[:3, :3]).as_quat().tolist()
+        )
+        for joint in range(3):
+            client.resetJointState(self.body, joint, 0.0)
+        self._root, self._travel = turned, turned[:3, :3].T @ (sent - turned[:3, 3])

@@ -11,7 +11,7 @@ from grasp_client.contract import ContactRule, Gripper
 from grasp_client.geometry import pose_from
 from grasp_client.observation import Observation
 from sim_worker.world.camera.appearance import Appearance, DeferredRgb
-from sim_worker.world.camera.camera import BACKGROUND, TABLE, CameraView, camera_poses, plane_depth, render
+from sim_worker.world.camera.camera import BACKGROUND, TABLE, CameraView, camera_poses, over_table, render
 from sim_worker.world.camera.sensor import sense
 from sim_worker.world.errors import SceneError
 from sim_worker.world.grippers.arm import Arm
@@ -45,7 +45,7 @@ class Scene:
         self.changes = 0
         self.attempts = 0
         self._view: CameraView | None = None
-        self._appearance = Appearance.draw(PROFILES[spec.profile].colours, spec.random("appearance"))
+        self.appearance = Appearance.draw(PROFILES[spec.profile].colours, spec.random("appearance"))
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -72,14 +72,12 @@ class Scene:
         if state.moved:
             self.restore()
         reported, true = camera_poses(camera, self.conditions)
-        image = render(self.physics, camera.intrinsics, camera.width, camera.height, true, self._appearance.light)
-        table = plane_depth(camera.intrinsics, camera.width, camera.height, true)
-        bare = (image.depth <= 0) | ((table > 0) & (table < image.depth))
-        exact = np.where(bare, table, image.depth)
+        image = render(self.physics, camera.intrinsics, camera.width, camera.height, true, self.appearance.light)
+        exact, bare, table = over_table(image, camera.intrinsics, true)
         random = self.spec.random("sensor", self.changes, repr(camera))
         depth = sense(exact, self.conditions.sensor, random, camera.focal)
         segmentation = np.where(bare, np.where(table > 0, TABLE, BACKGROUND), _numbered(image.bodies, state))
-        rgb = DeferredRgb(self._appearance, image.rgb, bare, exact, camera.intrinsics, true)
+        rgb = DeferredRgb(self.appearance, image.rgb, bare, exact, camera.intrinsics, true)
         return CameraView(
             Observation(depth=depth), camera.intrinsics, reported, true, segmentation.astype(np.int32), self.objects, rgb
         )
@@ -119,6 +117,14 @@ class Scene:
             self.restore()
         state.moved = True
         return self._execute(state, tip, width, behind)
+
+    def stage(self, gripper: Gripper, hand: HandName = "floating") -> SimState:
+        """The settled scene with this hand, for a caller who moves it step by step; what follows starts settled again."""
+        state = self._state(hand_key(gripper, hand))
+        if state.moved:
+            self.restore()
+        state.moved = True
+        return state
 
     def _execute(self, state: SimState, tip: np.ndarray, width: float, behind: float) -> AttemptResult:
         physics, drawn, hand = self.physics, self.conditions, state.hand

@@ -1,0 +1,64 @@
+"""Any object: the hand turns, closes by itself, and the object may be shifted on the way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sim_worker.envs.closed_loop_any import ClosedLoopAny
+
+
+def scripted(state: np.ndarray) -> np.ndarray:
+    """Over the object, across its short side, down, close."""
+    way, angle = state[:3] * 0.1, np.arctan2(state[4], state[3]) / 2
+    away = np.linalg.norm(way[:2]) > 0.006 or abs(angle) > 0.1
+    action = np.array([way[0] / 0.01, way[1] / 0.01, 0.0 if away else way[2] / 0.01, angle / 0.15, -1.0])
+    if not away and abs(way[2]) < 0.003:
+        action[4] = 1.0
+    return np.clip(action, -1, 1).astype(np.float32)
+
+
+def test_a_policy_that_knows_the_state_lifts_most_objects() -> None:
+    environment, lifted = ClosedLoopAny(privileged=True), 0
+    for seed in range(20):
+        observation, _ = environment.reset(seed=seed)
+        ended = False
+        while not ended:
+            observation, reward, ended, _, info = environment.step(scripted(observation["state"]))
+        lifted += info["is_success"]
+        assert reward == (1.0 if info["is_success"] else -info["distance"])
+    assert lifted >= 13  # 83 % of 30 when this was written
+
+
+def test_closing_ends_an_episode_and_time_does_too() -> None:
+    environment = ClosedLoopAny()
+    environment.reset(seed=0)
+    assert environment.step(np.array([0, 0, 0, 0, 1], np.float32))[2]
+    environment.reset(seed=0)
+    ends = [environment.step(np.array([0, 0, 0, 0, 0.7], np.float32))[2] for _ in range(40)]
+    assert ends == [False] * 39 + [True]
+
+
+def test_turning_brings_the_short_side_between_the_fingers() -> None:
+    environment = ClosedLoopAny(privileged=True, nudge=False)
+    observation, _ = environment.reset(seed=4)
+    before = np.arctan2(*observation["state"][[4, 3]]) / 2
+    turn = float(np.clip(before / 0.15, -1, 1))
+    observation, *_ = environment.step(np.array([0, 0, 0, turn, -1], np.float32))
+    assert np.arctan2(*observation["state"][[4, 3]]) / 2 == pytest.approx(before - 0.15 * turn, abs=0.01)
+
+
+def test_half_of_the_objects_are_shifted_by_three_centimetres() -> None:
+    environment, shifts = ClosedLoopAny(), []
+    for seed in range(12):
+        environment.reset(seed=seed)
+        steps = []
+        for _ in range(21):
+            before = environment._object_position()
+            environment.step(np.zeros(5, np.float32))
+            steps.append(np.linalg.norm(environment._object_position()[:2] - before[:2]))
+        shifts.append(max(steps))  # an object may roll on from where it was shifted to
+    shifted = np.array(shifts) > 0.02
+    assert 3 <= shifted.sum() <= 9
+    assert np.array(shifts)[shifted] == pytest.approx(0.03, abs=0.004)
+    assert np.array(shifts)[~shifted] == pytest.approx(0, abs=0.004)
