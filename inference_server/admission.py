@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from opentelemetry import trace
 from starlette.datastructures import Headers, QueryParams
 
 from inference_server import tracing
+from inference_server.connections import CANCEL
 from inference_server.errors import ServerError
 from inference_server.request_context import RequestContext
 from inference_server.security.auth import client_of, owner_of
@@ -64,10 +66,12 @@ class AdmittedRequest(RequestContext):
     received: ReceivedRequest
 
 
-async def receive(request: Request) -> ReceivedRequest:
+@asynccontextmanager
+async def _received(request: Request) -> AsyncIterator[ReceivedRequest]:
     """Read the body of a request that is going to the queue; refused before it is read when there is no room for it.
 
-    Raises ServerError 422 for a bad X-Deadline-Ms, 429 or 503 without room, and what `BodyReader.read` raises.
+    The block is cancelled when its client leaves. Raises ServerError 422 for a bad X-Deadline-Ms, 429 or 503 without room, and
+    what `BodyReader.read` raises.
     """
     service: Service = request.app.state.service
     client, deadline = client_of(request), deadline_of(request, service.settings.deadline_ms)
@@ -75,26 +79,36 @@ async def receive(request: Request) -> ReceivedRequest:
         service.batcher.check_room(client, deadline)
     body = await service.bodies.read(request, client)
     scope = request.scope
-    return ReceivedRequest(
-        service,
-        client,
-        owner_of(request),
-        scope["request_id"],
-        scope["started"],
-        deadline,
-        request.headers,
-        request.query_params,
-        body,
-    )
+    task = asyncio.current_task()
+    scope[CANCEL] = task.cancel if task else None
+    with service.bodies.hold(client, len(body)):
+        yield ReceivedRequest(
+            service,
+            client,
+            owner_of(request),
+            scope["request_id"],
+            scope["started"],
+            deadline,
+            request.headers,
+            request.query_params,
+            body,
+        )
+
+
+async def receive(request: Request) -> AsyncIterator[ReceivedRequest]:
+    """Read the body, and count it until the endpoint returns. Raises as `_received`."""
+    async with _received(request) as received:
+        yield received
 
 
 async def admit(request: Request) -> AsyncIterator[AdmittedRequest]:
-    """Read the body, then hold a place in the queue until the endpoint returns. Raises as `receive` and `admit` do."""
-    with (await receive(request)).admit() as admitted:
-        yield admitted
+    """Read the body, then hold a place in the queue until the endpoint returns. Raises as `_received` and its `admit` do."""
+    async with _received(request) as received:
+        with received.admit() as admitted:
+            yield admitted
 
 
-Received = Annotated[ReceivedRequest, Depends(receive)]
+Received = Annotated[ReceivedRequest, Depends(receive, scope="function")]
 Admitted = Annotated[AdmittedRequest, Depends(admit, scope="function")]
 
 

@@ -19,6 +19,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from inference_server.errors import ServerError, error_body
 
+CANCEL = "grasploop.cancel"
+"""Key of a request's scope: a function to call when the client leaves before the reply; None once it has left."""
 HEAD_BYTES = 64 * 1024
 CONNECTIONS = 4096
 """Most connections at once."""
@@ -124,6 +126,11 @@ class GuardedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
+        if self.cycle is not None and not self.cycle.response_complete:
+            scope: dict[str, Any] = self.cycle.scope  # type: ignore[assignment]
+            cancel, scope[CANCEL] = scope.get(CANCEL), None
+            if cancel is not None:
+                cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -135,6 +142,8 @@ class GuardedHttp(HttpToolsProtocol):
         # Still no end of the headers after this much: nobody needs so many.
         if self._stage is Wait.HEAD and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("no end of the headers")
+        if self._stage is Wait.NEXT and not self.pipeline:
+            self.flow.resume_reading()  # a large body has paused it, and the client's leaving would not be noticed
         self._look()
 
     def on_message_begin(self) -> None:

@@ -5,6 +5,7 @@ Connections and heads are limited in `connections`, bodies where they are read, 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -16,7 +17,7 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from inference_server.connections import GuardedHttp, OpenConnections
+from inference_server.connections import CANCEL, GuardedHttp, OpenConnections
 from inference_server.errors import CLIENT_CLOSED_REQUEST, as_server_error, error_response
 from inference_server.metrics import Metrics
 from shared.logs import request_id
@@ -56,6 +57,10 @@ class RequestMiddleware:
 
         try:
             await self.app(scope, receive, answer)
+        except asyncio.CancelledError:
+            if scope.get(CANCEL, self) is not None:
+                raise
+            # The client has left: there is nobody to answer.
         except Exception as error:  # what no handler knows: answered here, so that the connection lives on
             if status != CLIENT_CLOSED_REQUEST:
                 raise  # the reply has begun

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 
 from grasp_client.contract import GraspPlan
 from inference_server.batching.batcher import Answer
+from inference_server.decoding.pool import DecodePool
 from inference_server.errors import ServerError
 from inference_server.heatmap import overlay_png
 from inference_server.metrics import Metrics
@@ -46,9 +47,9 @@ class PlannerService:
         planners: Mapping[str, Planner],
         weights: Weights,
         metrics: Metrics,
-        in_decoder: Callable[..., Awaitable[Any]],
+        decoders: DecodePool,
     ):
-        self._in_decoder = in_decoder
+        self._decoders = decoders
         self.planners, self.recent = planners, RecentPlans()
         self._weights, self._metrics = weights, metrics
         self._max_batch = settings.max_batch
@@ -75,7 +76,7 @@ class PlannerService:
         maps: np.ndarray | None = answer.result[1]
         changes: dict[str, Any] = {"request_id": request.id}
         if maps is not None:
-            picture = await self._in_decoder(overlay_png, observation, maps)
+            picture = await self._decoders.run(request.slot.client, request.deadline, overlay_png, observation, maps)
             changes["heatmap_png"] = base64.b64encode(picture).decode()
         elif options.return_heatmap:
             changes["warnings"] = [*plan.warnings, f"planner {planner.name!r} has no dense map, so there is no heatmap_png"]

@@ -16,7 +16,9 @@ from inference_server.errors import ServerError
 BODY_SECONDS = 30.0
 """Longest that a client may take to send a body."""
 BODIES_AT_ONCE = 16
-"""Bodies of the largest size that may be in memory while they are received."""
+"""Bodies of the largest size that may be in memory, from their first byte to their reply."""
+BODIES_OF_ONE = 8
+"""Of these for one client."""
 READERS = 256
 """Bodies of any size that may be arriving at once: beyond it, answering 429 is cheaper than receiving what will be late."""
 READERS_OF_ONE = 192
@@ -24,14 +26,15 @@ READERS_OF_ONE = 192
 
 
 class BodyReader:
-    """Receives bodies within limits: of one body, and of all that are being received together.
+    """Receives bodies within limits: of one body, and of all that are in memory together.
 
     FastAPI's `max_body_size` knows one body only, and answers an announced excess with text/plain, also in place of a 401.
     """
 
     def __init__(self, max_bytes: int, seconds: float = BODY_SECONDS):
         self.max_bytes, self._seconds = max_bytes, seconds
-        self.receiving = 0
+        self.in_memory: Counter[str] = Counter()
+        """Bytes of bodies by client."""
         self._readers: Counter[str] = Counter()
 
     async def read(self, request: Request, client: str) -> bytes:
@@ -44,7 +47,7 @@ class BodyReader:
         if announced.isdigit() and int(announced) > self.max_bytes:
             raise self._too_large()
         chunks: list[bytes] = []
-        with self._reader(client), self._counted() as add:
+        with self._reader(client), self.hold(client) as add:
             try:
                 with anyio.fail_after(self._seconds):
                     async for chunk in request.stream():
@@ -53,6 +56,30 @@ class BodyReader:
             except TimeoutError:
                 raise ServerError(408, "body_timeout", f"the body did not arrive within {self._seconds:g} s") from None
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    @contextmanager
+    def hold(self, client: str, size: int = 0) -> Iterator[Callable[[int], None]]:
+        """Count a body of `size` bytes, and those added to it, until the block ends."""
+
+        def add(count: int) -> None:
+            nonlocal size
+            size += count
+            self.in_memory[client] += count
+            if size > self.max_bytes:
+                raise self._too_large()
+            if (
+                self.in_memory.total() > self.max_bytes * BODIES_AT_ONCE
+                or self.in_memory[client] > self.max_bytes * BODIES_OF_ONE
+            ):
+                raise busy()
+
+        self.in_memory[client] += size
+        try:
+            yield add
+        finally:
+            self.in_memory[client] -= size
+            if not self.in_memory[client]:
+                del self.in_memory[client]
 
     @contextmanager
     def _reader(self, client: str) -> Iterator[None]:
@@ -65,24 +92,6 @@ class BodyReader:
             self._readers[client] -= 1
             if not self._readers[client]:
                 del self._readers[client]
-
-    @contextmanager
-    def _counted(self) -> Iterator[Callable[[int], None]]:
-        size = 0
-
-        def add(count: int) -> None:
-            nonlocal size
-            size += count
-            self.receiving += count
-            if size > self.max_bytes:
-                raise self._too_large()
-            if self.receiving > self.max_bytes * BODIES_AT_ONCE:
-                raise busy()
-
-        try:
-            yield add
-        finally:
-            self.receiving -= size
 
     def _too_large(self) -> ServerError:
         return ServerError(

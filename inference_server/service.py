@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import warnings
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
 
 import torch
 
 from grasp_client.imaging import ImageLimits
 from inference_server.batching.batcher import Batcher
+from inference_server.decoding.pool import DecodePool
 from inference_server.metrics import Metrics
 from inference_server.models.warm import warm_up
 from inference_server.models.weights import Weights
@@ -35,8 +32,6 @@ logger = logging.getLogger(__name__)
 # Raw depth is a view of the request's body. Nobody writes into an observation, and torch need not say that nobody may.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
-Result = TypeVar("Result")
-
 
 class Service:
     """Everything that routes need, in `app.state.service`."""
@@ -47,7 +42,7 @@ class Service:
         self.metrics = Metrics()
         self.bodies = BodyReader(int(settings.max_body_mb * 2**20))
         self.limits = ImageLimits(max_pixels=settings.max_pixels, max_bytes=int(settings.max_body_mb * 2**20))
-        self.decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self.decoders = DecodePool(settings.decode_threads, self.limits, self.metrics)
         self.registry = Registry(settings.models_dir)
         self.planners: dict[str, Planner] = {name: kind() for name, kind in sorted(discover().items())}
         self.execution = choose_execution(settings.device, settings.dtype)
@@ -60,12 +55,13 @@ class Service:
         )  # fmt: skip
         for planner in self.planners.values():
             planner.networks = self.weights.get
-        self.planning = PlannerService(settings, self.planners, self.weights, self.metrics, self.in_decoder)
+        self.planning = PlannerService(settings, self.planners, self.weights, self.metrics, self.decoders)
         self.outcomes, self.accepted = OutcomePublisher(settings.redis_url), AcceptedReports()
         self.warm = False
 
     def start(self) -> None:
         """Start the inference thread, load the champions and warm every planner. Blocks."""
+        self.decoders.start()
         self.batcher.start()
         # Per thread that computes, so set where the networks run; before any other thread sets its own.
         self.batcher.between_batches(partial(torch.set_num_threads, self.threads)).result()
@@ -82,14 +78,10 @@ class Service:
         """Drain and stop. Blocks for at most about `drain_seconds`."""
         self.batcher.close(self.settings.drain_seconds)
         self.weights.stop()
-        self.decoders.shutdown(wait=False, cancel_futures=True)
+        self.decoders.close()
         self.outcomes.close()
         gc.unfreeze()
 
     def ready(self) -> bool:
         """Warm, the inference thread alive, and no champion left out that the planners should have."""
         return self.warm and self.batcher.alive() and not (self.weights.failures().keys() - self.weights.versions().keys())
-
-    async def in_decoder(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Run a function in the decoding threads."""
-        return await asyncio.get_running_loop().run_in_executor(self.decoders, function, *arguments)

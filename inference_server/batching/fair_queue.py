@@ -1,15 +1,19 @@
-"""A bounded queue that is fair between clients: one line for each, served in turn.
+"""A bounded queue that is fair between clients: one line for each, and next is whose line has cost least.
 
-When it is full, a client that holds less than the longest line takes the place of that line's newest job, so a flood of one
-client never shuts out a trickle of others. A place is reserved before the image is decoded, so what is being decoded counts.
+Start-time fair queueing (Goyal, Vin and Cheng, 1996): a line's next job begins where its last one ended in virtual time, which
+every job moves on by its cost. So a line of expensive jobs waits for many cheap ones of others.
+
+When the queue is full, a client that holds less than the longest line takes the place of that line's newest job, so a flood
+never shuts out a trickle of others. A place is reserved before the image is decoded, so what is being decoded counts.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter, deque
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 
@@ -19,11 +23,13 @@ class QueueFull(Exception):
 
 @dataclass(eq=False)
 class Entry:
-    """What the queue needs to know of a job: whose it is, what it can be batched with, and how many at most."""
+    """What the queue needs to know of a job: whose it is, what it can be batched with, how many at most, and what it costs."""
 
     client: str
     group: Hashable
     most: int
+    cost: float = field(default=1.0, kw_only=True)
+    """In any unit, the same for all jobs of a queue."""
 
 
 Job = TypeVar("Job", bound=Entry)
@@ -36,6 +42,9 @@ class FairQueue(Generic[Job]):
         self.size, self.taken = size, 0
         self._lines: dict[str, deque[Job]] = {}
         self._places: Counter[str] = Counter()
+        self._begins: dict[str, float] = {}
+        """Virtual time at which the next job of a client begins."""
+        self._now = 0.0
         self._changed = threading.Condition()
         self._calls: deque[Any] = deque()
 
@@ -55,7 +64,7 @@ class FairQueue(Generic[Job]):
         return self._places.get(client, 0)
 
     def ahead(self, client: str) -> int:
-        """Jobs that are served before the next one of this client: lines are served in turn."""
+        """Jobs that are served before the next one of this client, where all cost the same: lines are served in turn."""
         with self._changed:
             mine = self._places[client]
             return sum(min(places, mine + 1) for places in self._places.values())
@@ -73,9 +82,18 @@ class FairQueue(Generic[Job]):
     def put(self, job: Job) -> int:
         """Let a job wait in the place that its client has reserved; returns how many places that client holds."""
         with self._changed:
-            self._lines.setdefault(job.client, deque()).append(job)
+            if job.client not in self._lines:
+                self._lines[job.client] = deque()
+                self._begins[job.client] = max(self._now, self._begins.get(job.client, 0.0))
+            self._lines[job.client].append(job)
             self._changed.notify()
             return self._places[job.client]
+
+    def charge(self, client: str, cost: float) -> None:
+        """Add what a job of a client has cost beyond what was said of it (less, where negative)."""
+        with self._changed:
+            if self._lines:
+                self._begins[client] = max(self._now, self._begins.get(client, self._now) + cost)
 
     def withdraw(self, job: Job) -> bool:
         """Take out a job that nobody waits for any more; False when it is not waiting."""
@@ -102,9 +120,14 @@ class FairQueue(Generic[Job]):
         """
         with self._changed:
             self._changed.wait_for(lambda: self._lines or self._calls, timeout)
-            calls, jobs = list(self._calls), self._batch()
+            calls, jobs = list(self._calls), self._batch(math.inf)
             self._calls.clear()
             return calls, jobs
+
+    def take_below(self, cost: float) -> list[Job]:
+        """The next batch of jobs that cost less than so much each; empty when none waits."""
+        with self._changed:
+            return self._batch(cost)
 
     def clear(self) -> list[Job]:
         """Take out all waiting jobs."""
@@ -130,26 +153,38 @@ class FairQueue(Generic[Job]):
         longest = max(self._lines, key=lambda other: self._places[other], default=client)
         return None if longest == client or self._places[longest] <= self._places[client] + 1 else longest
 
-    def _batch(self) -> list[Job]:
+    def _batch(self, below: float) -> list[Job]:
         jobs: list[Job] = []
         found = True
         while found and self._lines:
             found = False
-            for client in list(self._lines):
+            for client in sorted(self._lines, key=self._begins.__getitem__):
                 if jobs and len(jobs) >= jobs[0].most:
                     return jobs
-                if jobs and self._lines[client][0].group != jobs[0].group:
+                line = self._lines[client]
+                if line[0].cost >= below or (jobs and line[0].group != jobs[0].group):
                     continue
+                if not jobs:
+                    self._now = max(self._now, self._begins[client])
                 found = True
-                jobs.append(self._lines[client].popleft())
+                jobs.append(line.popleft())
+                self._begins[client] += jobs[-1].cost
+                if not line:
+                    del self._lines[client]
                 self._leave(client)
-                line = self._lines.pop(client)  # the client goes to the end of the round
-                if line:
-                    self._lines[client] = line
         return jobs
+
+    def _forget(self) -> None:
+        """Drop what no longer tells clients apart: all when nobody waits, else who is not ahead of the others."""
+        if not self._lines:
+            self._begins.clear()
+            self._now = 0.0
+        elif len(self._begins) > 2 * len(self._lines) + 64:
+            self._begins = {who: begin for who, begin in self._begins.items() if who in self._lines or begin > self._now}
 
     def _leave(self, client: str) -> None:
         self.taken -= 1
         self._places[client] -= 1
         if self._places[client] <= 0:
             del self._places[client]
+        self._forget()

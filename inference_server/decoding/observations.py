@@ -62,7 +62,7 @@ async def decode(request: AdmittedRequest, function: Callable[..., Decoded], *ar
     if quick:
         decoded = function(*arguments, service.limits)
     else:
-        decoded = await service.in_decoder(function, *arguments, service.limits)
+        decoded = await service.decoders.decode(request.received.client, request.deadline, function, *arguments)
     seconds = time.monotonic() - started
     request.stages["decode"] = started, seconds
     service.metrics.seconds.labels("decode").observe(seconds)

@@ -16,6 +16,8 @@ RECENT_BYTES = 128 * 2**20
 """Memory for recent plans: about 100 of 640 x 480, whose images are most of it."""
 PLAN_BYTES, GRASP_BYTES = 6000, 5000
 """What a plan and its request take, and each grasp more (measured, rounded up)."""
+HEADER_BYTES = 1024
+"""So much besides its image a body may have and yet be kept: the header of an npy file."""
 
 
 @dataclass(frozen=True)
@@ -68,5 +70,5 @@ def _owned(image: np.ndarray) -> np.ndarray:
     base: Any = image
     while isinstance(base, np.ndarray) and base.base is not None:
         base = base.base
-    held = base.nbytes if isinstance(base, (np.ndarray, memoryview)) else len(base)
-    return image.copy() if held > image.nbytes else image
+    held = memoryview(base.obj if isinstance(base, memoryview) else base).nbytes  # a slice keeps all of its bytes
+    return image.copy() if held > image.nbytes + HEADER_BYTES else image

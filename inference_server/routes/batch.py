@@ -69,7 +69,8 @@ async def predict_batch(received: Received) -> Response:
     URL/predict_grasp/batch`. Either the queue takes all of them, or the request gets 429.
     """
     service = received.service
-    groups, common = await service.in_decoder(_grouped, received.body, received.headers.get("content-type", ""))
+    content_type = received.headers.get("content-type", "")
+    groups, common = await service.decoders.run(received.client, received.deadline, _grouped, received.body, content_type)
     most = min(MOST, service.settings.queue_size)
     if len(groups) > most:
         raise ServerError(413, "too_many_observations", f"at most {most} observations are taken at once, got {len(groups)}")

@@ -58,6 +58,6 @@ async def heatmap(media_type: MapType, request: Admitted) -> Response:
     item = await decode_item(request)
     found = await service.planning.heatmap(request, item)
     encode = (encode_npy, found.maps) if media_type == NPY else (overlay_png, item[0], found.maps)
-    data = await service.in_decoder(*encode)
+    data = await service.decoders.run(request.received.client, request.deadline, *encode)
     headers = {"X-Planner": found.planner, **({"X-Model-Version": str(found.version)} if found.version else {})}
     return Response(data, media_type=media_type, headers=headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from inference_server.decoding.multipart import parts_of
 from inference_server.decoding.observations import MULTIPART, observation_of, parse_options
 from inference_server.errors import ServerError, documented
 from inference_server.outcomes.report import check_scene, id_of, outcome_of
+from inference_server.request_context import BODY_SECONDS
 from inference_server.security.auth import caller_of, client_of, owner_of
 from inference_server.security.keys import Caller
 from inference_server.service import Service
@@ -65,9 +67,12 @@ async def report_outcome(request: Request) -> Response:
     taken as before; one with the same id that says something else is refused with 409 `outcome_conflict`.
     """
     service, caller = service_of(request), caller_of(request)
-    body = await service.bodies.read(request, client_of(request))
     content_type = request.headers.get("content-type", "")
-    taken = await service.in_decoder(_read, body, content_type, caller, owner_of(request), service)
+    client, deadline = client_of(request), time.monotonic() + BODY_SECONDS
+    body = await service.bodies.read(request, client)
+    with service.bodies.hold(client, len(body)):
+        details = body, content_type, caller, owner_of(request), service
+        taken = await service.decoders.decode(client, deadline, _read, *details)
     if taken.outcome is not None:
         await asyncio.to_thread(service.outcomes.publish, taken.outcome)
         service.accepted.remember(taken.id, taken.report, taken.plan)
@@ -85,8 +90,8 @@ class _Taken:
     plan: str | None = None
 
 
-def _read(body: bytes, content_type: str, caller: Caller, owner: str, service: Service) -> _Taken:
-    report, sent = _report_of(body, content_type, service.limits)
+def _read(body: bytes, content_type: str, caller: Caller, owner: str, service: Service, limits: ImageLimits) -> _Taken:
+    report, sent = _report_of(body, content_type, limits)
     check_scene(report, caller)
     outcome_id = id_of(report, caller)
     if service.accepted.repeats(outcome_id, report):

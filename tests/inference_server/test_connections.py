@@ -171,7 +171,7 @@ def test_those_that_wait_give_way_to_newcomers(server: Running) -> None:
 def test_who_is_busy_does_not_give_way(server: Running) -> None:
     with ExitStack() as open_connections:
         busy = [open_connections.enter_context(half_a_body(server)) for _ in range(MOST)]
-        wait_until(lambda: server.service.bodies.receiving == MOST)
+        wait_until(lambda: server.service.bodies.in_memory.total() == MOST)
         with connect(server) as refused:
             answer = reply(refused)
         assert answer.startswith(b"HTTP/1.1 503")
@@ -180,7 +180,7 @@ def test_who_is_busy_does_not_give_way(server: Running) -> None:
         with connect(server, get(), source="127.0.0.9") as other:
             assert reply(other).startswith(b"HTTP/1.1 200"), "another address is not concerned"
         busy.pop().close()
-        wait_until(lambda: server.service.bodies.receiving == MOST - 1)
+        wait_until(lambda: server.service.bodies.in_memory.total() == MOST - 1)
         with idle(server):
             pass
 

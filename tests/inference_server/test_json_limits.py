@@ -57,13 +57,13 @@ def test_options_have_a_size(server: Running) -> None:
 
 def test_long_options_are_read_in_the_decoding_threads(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    run = server.service.in_decoder
+    decode = server.service.decoders.decode
 
-    async def spy(function: Any, *arguments: Any, **options: Any) -> Any:
-        asked.append(function)
-        return await run(function, *arguments, **options)
+    async def spy(*arguments: Any) -> Any:
+        asked.append(arguments)
+        return await decode(*arguments)
 
-    monkeypatch.setattr(server.service, "in_decoder", spy)
+    monkeypatch.setattr(server.service.decoders, "decode", spy)
     assert server.raw().status_code == 200
     assert not asked
     long = json.dumps(OPTIONS) + " " * observations.QUICK_OPTIONS

@@ -71,7 +71,7 @@ def test_a_chunked_body_is_cut_off_at_the_limit(tight: Running) -> None:
     except (httpx.WriteError, httpx.ReadError):  # closed while it was still sending
         pass
     assert sent < 65536 * 1000
-    wait_until(lambda: tight.service.bodies.receiving == 0)
+    wait_until(lambda: tight.service.bodies.in_memory.total() == 0)
 
 
 def test_a_body_that_stops_halfway_is_given_up(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,8 +95,8 @@ def test_a_client_that_goes_away_leaves_no_place_taken(tight: Running) -> None:
         connection.sendall(
             b"POST /predict_grasp HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc"
         )
-        wait_until(lambda: tight.service.bodies.receiving == 3)
-    wait_until(lambda: tight.service.bodies.receiving == 0)
+        wait_until(lambda: tight.service.bodies.in_memory.total() == 3)
+    wait_until(lambda: tight.service.bodies.in_memory.total() == 0)
     assert tight.client.get("/live").status_code == 200
     assert len(tight.service.batcher.queue) == 0
 
@@ -158,10 +158,10 @@ def test_how_many_bodies_arrive_at_once_is_limited(tight: Running, monkeypatch: 
     monkeypatch.setattr("inference_server.request_context.READERS_OF_ONE", 1)
     with connect(tight) as slow:
         slow.sendall(b"POST /predict_grasp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc")
-        wait_until(lambda: tight.service.bodies.receiving == 3)
+        wait_until(lambda: tight.service.bodies.in_memory.total() == 3)
         refused = tight.raw(DEPTH)
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_bodies")
-    wait_until(lambda: tight.service.bodies.receiving == 0)  # its sender has gone away
+    wait_until(lambda: tight.service.bodies.in_memory.total() == 0)  # its sender has gone away
     assert tight.raw(DEPTH).status_code == 200
 
 
