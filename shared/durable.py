@@ -67,8 +67,8 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_synced(path: Path, data: bytes | memoryview) -> None:
-    with open(path, "wb") as file:
+def write_synced(path: Path, data: bytes | memoryview, mode: int = 0o666) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -81,11 +81,11 @@ def array_bytes(array: np.ndarray) -> memoryview:
     return buffer.getbuffer()
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Replaces a small file so that readers, and a restart after a crash, see the old or the new content."""
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
-        write_synced(temporary, data)
+        write_synced(temporary, data, mode)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

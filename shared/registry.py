@@ -172,14 +172,20 @@ class Registry:
             )
         return data
 
-    def fault(self, name: str) -> str | None:
-        """Why the champion pointer cannot be followed; None when it can, or when there is none yet."""
-        champion = self.champion(name)
-        if champion is None:
-            pointer = self._folder(name) / "champion"
-            return f"{pointer} names no version" if pointer.exists() else None
+    def cards(self, name: str) -> Iterator[ModelCard]:
+        """Cards of all versions that can be read, the newest first."""
+        for version in reversed(self.versions(name)):
+            with suppress(BrokenModel):
+                yield self.card(name, version)
+
+    def fault(self, name: str, pointer: str = "champion") -> str | None:
+        """Why a pointer cannot be followed; None when it can, or when there is none."""
+        version = self._pointer(name, pointer)
+        if version is None:
+            path = self._folder(name) / pointer
+            return f"{path} names no version" if path.exists() else None
         try:
-            self.read_weights(name, champion)
+            self.read_weights(name, version)
         except RegistryError as error:
             return str(error)
         return None
@@ -188,25 +194,28 @@ class Registry:
         """Intact versions that may stand in for the champion, best first: the one before it, then those that were promoted
         once, then the rest, newest first."""
         previous, ranked = self.previous(name), list[tuple[bool, bool, int]]()
-        for version in {*self.versions(name)} - {self.champion(name)}:
-            with suppress(BrokenModel):
-                actions = {decision.get("action") for decision in self.card(name, version).decisions}
-                ranked.append((version == previous, "promoted" in actions, version))
+        for card in self.cards(name):
+            if card.version != self.champion(name):
+                promoted = any(decision.get("action") == "promoted" for decision in card.decisions)
+                ranked.append((card.version == previous, promoted, card.version))
         for *_, version in sorted(ranked, reverse=True):
             with suppress(BrokenModel):
                 self.read_weights(name, version)
                 yield version
 
-    def repair(self, name: str) -> tuple[int, str] | None:
-        """Points at the best fallback where the champion pointer cannot be followed; returns it with the reason, or None where
-        nothing is wrong or nothing is intact. For the one that writes."""
-        reason = self.fault(name)
-        if reason is None or (version := next(self.fallbacks(name), None)) is None:
-            return None
-        self._point(name, "champion", version)
-        (self._folder(name) / "previous").unlink(missing_ok=True)
-        self.record(name, version, {"action": "took the champion's place", "reason": reason})
-        return version, reason
+    def repair(self, name: str) -> list[str]:
+        """Points at the best fallback where the champion pointer cannot be followed, and drops other pointers that cannot be;
+        returns what was done and why. For the one that writes."""
+        done = []
+        if (reason := self.fault(name)) and (version := next(self.fallbacks(name), None)):
+            self._point(name, "champion", version)
+            self.record(name, version, {"action": "took the champion's place", "reason": reason})
+            done.append(f"{name} version {version} takes the champion's place: {reason}")
+        for pointer in ("candidate", "previous"):
+            if (reason := self.fault(name, pointer)) or self._pointer(name, pointer) == self.champion(name) is not None:
+                (self._folder(name) / pointer).unlink(missing_ok=True)
+                done.append(f"{name} has no {pointer} any more: {reason or 'it is the champion'}")
+        return done
 
     def publish(self, name: str, weights: bytes, card: ModelCard) -> int:
         """Store weights (safetensors bytes) as the next version and return its number; no pointer moves."""
@@ -246,8 +255,8 @@ class Registry:
         replace_file(self._version_folder(name, version) / CARD, card.model_dump_json(indent=2).encode())
 
     def promote(self, name: str, version: int) -> None:
-        """Make a version the champion; the champion until now becomes `previous`."""
-        self._version_folder(name, version)
+        """Make a version the champion; the champion until now becomes `previous`. Raises BrokenModel for a damaged one."""
+        self.read_weights(name, version)
         current = self.champion(name)
         if current == version:
             return
@@ -265,7 +274,7 @@ class Registry:
         current, previous = self.champion(name), self.previous(name)
         if previous is None or previous == current:
             raise UnknownVersion(f"{name} has no earlier champion to go back to (champion: {current})")
-        self._version_folder(name, previous)
+        self.read_weights(name, previous)
         self._point(name, "champion", previous)
         (self._folder(name) / "previous").unlink(missing_ok=True)
         return previous

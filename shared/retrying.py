@@ -1,10 +1,13 @@
-"""One way to wait for what is away for a while: the queue, the disk, the server."""
+"""One way to wait for what is away for a while (the queue, the disk, the server), and to say so."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
+import redis
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -16,6 +19,13 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
+from shared.durable import is_disk_full
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+AWAY = (redis.RedisError, OSError)
+"""What the queue and the disk raise while they are away or full."""
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
 """Seconds between attempts: doubled after each, so that what comes back is neither missed for long nor flooded."""
@@ -51,3 +61,26 @@ def retrying(
         before_sleep=before_sleep,
         reraise=True,
     )
+
+
+class Troubles:
+    """What the parts of a process wait for just now, each told by the part that waits: for the process's status."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}
+
+    def __str__(self) -> str:
+        """One line; empty where nobody waits."""
+        return "; ".join(sorted(set(self._told.copy().values())))
+
+    def patiently(self, part: str, stopping: threading.Event, action: Callable[[], T]) -> T:
+        """Result of `action`, called again while queue or disk are away or full. Raises the last error once `stopping`."""
+
+        def tell(error: BaseException, pause: float) -> None:
+            self._told[part] = f"disk full: {error}" if is_disk_full(error) else f"{type(error).__name__}: {error}"
+            log.warning("%s waits", part, extra={"error": self._told[part], "retry_seconds": round(pause, 2)})
+
+        try:
+            return retrying(AWAY, stopping, tell)(action)
+        finally:
+            self._told.pop(part, None)

@@ -29,7 +29,7 @@ def main() -> None:
     logging.getLogger(__name__).info(
         "trainer starts", extra={"rank": ranks.rank, "world": ranks.world, "device": str(ranks.device)}
     )
-    trainer.run(settings, ranks, stop.is_set)
+    trainer.run(settings, ranks, stop)
     distributed.leave()
 
 

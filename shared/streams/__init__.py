@@ -4,9 +4,18 @@ Only commands that Redis 7 and Valkey both know. An outcome is delivered at leas
 repeats. Nothing unread or unacknowledged is ever trimmed.
 """
 
-from shared.streams.group import connect, redacted
+from shared.streams.group import connect, of_type, redacted
 from shared.streams.outcomes import OutcomeStream, StreamEntry
 from shared.streams.scene_requests import SceneRequestStream
 from shared.streams.worker_status import TRAINERS, WorkerStatusStore
 
-__all__ = ["TRAINERS", "OutcomeStream", "SceneRequestStream", "StreamEntry", "WorkerStatusStore", "connect", "redacted"]
+__all__ = [
+    "TRAINERS",
+    "OutcomeStream",
+    "SceneRequestStream",
+    "StreamEntry",
+    "WorkerStatusStore",
+    "connect",
+    "of_type",
+    "redacted",
+]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
+
+log = logging.getLogger(__name__)
 
 MAX_BLOCK_MS = 5_000
 """Longest wait for an entry in one call."""
@@ -38,6 +42,21 @@ def connect(url: str) -> redis.Redis:
         ) from None
 
 
+def of_type(client: Any, keys: Mapping[str, str], call: Callable[[], Any]) -> Any:
+    """Result of `call`. What lies at one of its keys and is not of the key's type is nobody's here: it is renamed."""
+    try:
+        return call()
+    except redis.ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+    for key, expected in keys.items():
+        found = client.type(key).decode()
+        if found not in (expected, "none"):
+            client.rename(key, f"{key}:{found}")
+            log.error("key of the queue set aside", extra={"key": key, "type": found, "expected": expected})
+    return call()
+
+
 class GroupStream:
     """One stream read by one consumer group."""
 
@@ -49,7 +68,8 @@ class GroupStream:
     def create_group(self) -> None:
         """Make stream and group where they are missing; a new group starts at the oldest entry."""
         try:
-            self.client.xgroup_create(self.stream, self.group, id="0", mkstream=True)
+            create = partial(self.client.xgroup_create, self.stream, self.group, id="0", mkstream=True)
+            of_type(self.client, {self.stream: "stream"}, create)
         except redis.ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
@@ -68,7 +88,7 @@ class GroupStream:
 
     def _grouped(self, call: Callable[[], Any]) -> Any:
         try:
-            return call()
+            return of_type(self.client, {self.stream: "stream"}, call)
         except redis.ResponseError as error:
             if "NOGROUP" not in str(error):
                 raise

@@ -9,7 +9,7 @@ import redis
 
 from grasp_client.contract import Outcome, OutcomeMeta
 from shared.outcome_codec import EncodedOutcome, UnreadableOutcome, read_entry
-from shared.streams.group import GroupStream
+from shared.streams.group import GroupStream, of_type
 
 OUTCOMES = "grasp:outcomes"
 DEAD_LETTERS_KEPT = 10_000
@@ -19,6 +19,7 @@ DEAD_FIELD_BYTES = 65_536
 # lost reply neither duplicates the entry nor counts it twice.
 _PUBLISH_ONCE = """
 if ARGV[1] ~= '' then
+  redis.call('HGET', KEYS[2], ARGV[1])  -- fails where it is of another type, before anything is written
   local last = redis.call('HGET', KEYS[3], ARGV[1])
   if last and tonumber(last) >= tonumber(ARGV[2]) then return 0 end
 end
@@ -59,8 +60,8 @@ class OutcomeStream(GroupStream):
         arguments: list[Any] = ["", 0] if worker is None else [worker, sequence]
         for name, value in outcome.fields().items():
             arguments += [name, value]
-        keys = [self.stream, f"{self.stream}:sent", f"{self.stream}:sequence"]
-        return bool(self._publish(keys=keys, args=arguments))
+        types = {self.stream: "stream", f"{self.stream}:sent": "hash", f"{self.stream}:sequence": "hash"}
+        return bool(of_type(self.client, types, lambda: self._publish(keys=list(types), args=arguments)))
 
     def sent(self) -> dict[str, int]:
         """Outcomes that each worker has had acknowledged by the queue, ever."""
@@ -93,11 +94,15 @@ class OutcomeStream(GroupStream):
     def dead_letter(self, entry: StreamEntry, reason: str) -> None:
         """Move an entry to the dead stream with the reason (long fields are cut), and acknowledge it."""
         fields = {name: value[:DEAD_FIELD_BYTES] for name, value in entry.raw.items()}
-        transaction = self.client.pipeline(transaction=True)
-        fields |= {b"key": entry.key.encode(), b"reason": reason.encode()}
-        transaction.xadd(self.dead, cast(Any, fields), maxlen=DEAD_LETTERS_KEPT)
-        transaction.xack(self.stream, self.group, entry.key)
-        transaction.execute()
+        fields |= {b"key": entry.key.encode(), b"reason": reason.encode(errors="replace")}
+
+        def move() -> None:
+            transaction = self.client.pipeline(transaction=True)
+            transaction.xadd(self.dead, cast(Any, fields), maxlen=DEAD_LETTERS_KEPT)
+            transaction.xack(self.stream, self.group, entry.key)
+            transaction.execute()
+
+        of_type(self.client, {self.dead: "stream"}, move)
 
 
 def _entry(key: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
@@ -105,4 +110,6 @@ def _entry(key: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
         encoded, outcome = read_entry(fields)
     except UnreadableOutcome as error:
         return StreamEntry(key.decode(), error=str(error), raw=fields)
+    except Exception as error:  # whatever an entry holds must not end its reader, now and at each start
+        return StreamEntry(key.decode(), error=f"cannot be read: {error!r}", raw=fields)
     return StreamEntry(key.decode(), encoded, outcome, raw=fields)

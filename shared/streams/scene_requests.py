@@ -6,7 +6,7 @@ import redis
 from pydantic import ValidationError
 
 from grasp_client.contract import SceneRequest
-from shared.streams.group import GroupStream
+from shared.streams.group import GroupStream, of_type
 
 SCENE_REQUESTS = "grasp:tickets"
 
@@ -39,7 +39,7 @@ class SceneRequestStream(GroupStream):
 
     def outstanding(self) -> int:
         """Tickets waiting or being worked on."""
-        return int(self.client.xlen(self.stream))
+        return int(of_type(self.client, {self.stream: "stream"}, lambda: self.client.xlen(self.stream)))
 
     def _first(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> tuple[str, SceneRequest] | None:
         for key, fields in entries:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any
 
 import redis
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from shared.streams.group import of_type
 
 WORKERS = "grasp:workers"
 TRAINERS = "grasp:trainers"
@@ -35,16 +39,18 @@ class StatusRow(BaseModel):
 
 
 class WorkerStatusStore:
-    """What each worker last said of itself; for people to look at."""
+    """What each worker last said of itself; for people to look at. clock: monotonic seconds."""
 
-    def __init__(self, client: redis.Redis, key: str = WORKERS):
+    def __init__(self, client: redis.Redis, key: str = WORKERS, clock: Callable[[], float] = time.monotonic):
         self.client: Any = client
-        self.key = key
+        self.key, self.clock = key, clock
         self._reported = False
+        self._seen: dict[bytes, tuple[bytes, float]] = {}
 
     def report(self, worker: str, status: dict[str, Any]) -> None:
         """Replace this worker's row; the first time also forget those that have been silent for FORGOTTEN_SECONDS."""
-        self.client.hset(self.key, worker, json.dumps({**status, "time": time.time()}))
+        row = json.dumps({**status, "time": time.time()})
+        of_type(self.client, {self.key: "hash"}, lambda: self.client.hset(self.key, worker, row))
         if not self._reported:
             self._reported = True
             rows = self.client.hgetall(self.key)
@@ -53,16 +59,26 @@ class WorkerStatusStore:
 
     def read(self, max_age_seconds: float = 60.0) -> dict[str, dict[str, Any]]:
         """Rows of those that reported lately, with every field of `StatusRow`."""
-        recent = self._recent(self.client.hgetall(self.key), max_age_seconds)
+        rows = of_type(self.client, {self.key: "hash"}, lambda: self.client.hgetall(self.key))
+        recent = self._recent(rows, max_age_seconds)
         return {name.decode(errors="replace"): row.model_dump() for name, row in recent.items()}
 
-    @staticmethod
-    def _recent(rows: dict[bytes, bytes], max_age_seconds: float) -> dict[bytes, StatusRow]:
-        found, now = {}, time.time()
+    def _recent(self, rows: dict[bytes, bytes], max_age_seconds: float) -> dict[bytes, StatusRow]:
+        """Rows whose age is at most this. A row's age is how long it has been unchanged by this reader's clock, whatever clocks
+        on the wall do; only for one that was never seen before what it says of the time must do."""
+        found, seen, now = {}, dict[bytes, tuple[bytes, float]](), self.clock()
         for name, text in rows.items():
             if len(text) <= ROW_BYTES:
                 with suppress(ValidationError):
                     row = StatusRow.model_validate_json(text)
-                    if now - max_age_seconds <= row.time <= now + FORGOTTEN_SECONDS:
+                    before, since = self._seen.get(name, (None, now - _age(row)))
+                    seen[name] = text, since if before in (None, text) else now
+                    if now - seen[name][1] <= max_age_seconds:
                         found[name] = row
+        self._seen = seen
         return found
+
+
+def _age(row: StatusRow) -> float:
+    age = time.time() - row.time
+    return math.inf if age < -FORGOTTEN_SECONDS else max(age, 0.0)

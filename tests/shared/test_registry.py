@@ -114,13 +114,34 @@ def remove_version(folder):
 def test_a_champion_that_cannot_be_followed_yields_to_the_one_before(registry, damage):
     promoted(registry, 3)
     registry.publish("dense", b"rejected", CARD)
-    assert registry.repair("dense") is None
+    assert registry.repair("dense") == []
     damage(registry.root / "dense")
     assert "dense" in registry.fault("dense")
-    version, reason = registry.repair("dense")
-    assert registry.champion("dense") == version == 2
-    assert registry.card("dense", 2).decisions[-1]["reason"] == reason
-    assert (registry.fault("dense"), registry.repair("dense")) == (None, None)
+    assert "version 2 takes the champion's place" in registry.repair("dense")[0]
+    assert (registry.champion("dense"), registry.previous("dense")) == (2, None)
+    assert registry.card("dense", 2).decisions[-1]["action"] == "took the champion's place"
+    assert (registry.fault("dense"), registry.repair("dense")) == (None, [])
+
+
+@pytest.mark.parametrize("pointer", ["candidate", "previous"])
+def test_other_pointers_that_cannot_be_followed_are_dropped(registry, pointer):
+    promoted(registry, 2)
+    registry.publish("dense", b"3", CARD)
+    registry.set_candidate("dense", 3)
+    shutil.rmtree(registry.root / "dense" / str(getattr(registry, pointer)("dense")))
+    assert f"no {pointer} any more" in registry.repair("dense")[0]
+    assert (registry.champion("dense"), getattr(registry, pointer)("dense")) == (2, None)
+
+
+def test_a_damaged_version_is_not_promoted_and_not_rolled_back_to(registry):
+    promoted(registry, 2)
+    for version, move in ((1, lambda: registry.rollback("dense")), (3, lambda: registry.promote("dense", 3))):
+        if version == 3:
+            registry.publish("dense", b"3", CARD)
+        registry.weights_path("dense", version).write_bytes(b"cut")
+        with pytest.raises(BrokenModel, match="sha256"):
+            move()
+    assert registry.champion("dense") == 2
 
 
 def test_versions_that_were_promoted_once_come_before_newer_ones(registry):
@@ -130,7 +151,9 @@ def test_versions_that_were_promoted_once_come_before_newer_ones(registry):
     assert list(registry.fallbacks("dense")) == [1, 4]
     for version in (1, 3, 4):
         registry.weights_path("dense", version).write_bytes(b"cut")
-    assert registry.repair("dense") is None
+    assert registry.champion("dense") == 3
+    registry.repair("dense")
+    assert registry.champion("dense") == 3  # nothing is intact
 
 
 @pytest.mark.parametrize("name", ["²", "01", "9" * 5000, "-1"])

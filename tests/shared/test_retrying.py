@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 
 import pytest
 
-from shared.retrying import JITTER, LONGEST_PAUSE, retrying
+from shared.retrying import JITTER, LONGEST_PAUSE, Troubles, retrying
 
 
 class Away:
@@ -62,3 +63,20 @@ def test_stops_when_it_is_told_to() -> None:
 def test_gives_up_after_so_many_seconds() -> None:
     with pytest.raises(OSError, match="full"):
         retrying(OSError, Pauses(), seconds=0.0)(Away(1_000, OSError("full")))
+
+
+def test_what_is_waited_for_is_told_while_it_is_waited_for() -> None:
+    troubles, told, stopping = Troubles(), list[str](), Pauses()
+    away = Away(2, OSError(errno.ENOSPC, "No space left on device", "data/x"))
+
+    def action() -> int:
+        told.append(str(troubles))
+        return away()
+
+    assert troubles.patiently("ingest", stopping, action) == 3
+    assert told[0] == ""
+    assert told[1].startswith("disk full: ")
+    assert str(troubles) == ""
+    with pytest.raises(OSError, match="No space"):
+        troubles.patiently("ingest", Pauses(most=1), Away(9, OSError(errno.ENOSPC, "No space left")))
+    assert str(troubles) == ""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from properties import examples
 from records import dead_letters, send
+from waiting import FakeClock
 
 from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome, SceneRequest
 from shared.outcome_codec import encode_outcome
@@ -130,6 +131,42 @@ def test_the_board_shows_who_reported_lately(client):
     board.report("w", {"attempts": 3})
     assert board.read()["w"]["attempts"] == 3
     assert board.read(max_age_seconds=-1) == {}
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
+def test_a_jump_of_the_clock_hides_and_keeps_nobody(client, monkeypatch, jump):
+    clock = FakeClock()
+    monkeypatch.setattr("shared.streams.worker_status.time", clock)
+    writer, reader = (WorkerStatusStore(client, clock=lambda: elapsed[0]) for _ in range(2))
+    elapsed = [0.0]
+    for name in ("alive", "dead"):
+        writer.report(name, {})
+    assert set(reader.read(10)) == {"alive", "dead"}
+    clock.now += jump
+    assert set(reader.read(10)) == {"alive", "dead"}
+    elapsed[0], clock.now = 9.0, clock.now + 9
+    writer.report("alive", {"attempts": 1})
+    assert reader.read(10)["alive"]["attempts"] == 1
+    elapsed[0], clock.now = 15.0, clock.now + 6
+    assert set(reader.read(10)) == {"alive"}
+
+
+def test_keys_of_other_types_are_set_aside(client):
+    outcomes, tickets = OutcomeStream(client), SceneRequestStream(client)
+    keys = [outcomes.stream, outcomes.dead, tickets.stream, "grasp:workers", f"{outcomes.stream}:sent"]
+    for key in keys:
+        client.set(key, "odd")
+    assert outcomes.read("trainer", block_ms=1) == []
+    assert tickets.outstanding() == 0
+    WorkerStatusStore(client).report("w", {})
+    assert "w" in WorkerStatusStore(client).read()
+    send(outcomes, outcome(1), "w", 1)
+    client.xadd(outcomes.stream, {"x": "y"})
+    _, odd = outcomes.read("trainer", block_ms=1)
+    outcomes.dead_letter(odd, "odd")
+    assert client.xlen(outcomes.dead) == 1
+    assert outcomes.sent() == {"w": 1}
+    assert all(client.get(f"{key}:string") == b"odd" for key in keys)
 
 
 NO_STATUS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from shared.streams import SceneRequestStream, connect
 from trainer_job.data.outcome_index import IndexEntry
 from trainer_job.promotion.evidence import RequestSigner
 from trainer_job.promotion.registry_commands import COMMANDS, apply_commands
-from trainer_job.service.scene_requests import ATTEMPTS, BACKLOG_ROUNDS, SceneRequestIssuer
+from trainer_job.service.scene_requests import ATTEMPTS, BACKLOG_ROUNDS, FAR_NUMBERS, SceneRequestIssuer
 
 
 def issuer_of(url: str, folder: Path, **settings: object) -> SceneRequestIssuer:
@@ -24,6 +25,10 @@ def issuer_of(url: str, folder: Path, **settings: object) -> SceneRequestIssuer:
     )  # type: ignore[arg-type]
     signer = RequestSigner.of(folder)
     return SceneRequestIssuer(SceneRequestStream(connect(url)), folder / "scene_requests.json", chosen, signer)
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def take_all(stream: SceneRequestStream) -> list:
@@ -56,6 +61,28 @@ def test_numbers_go_on_after_a_restart_and_scenes_can_be_asked_for_again(redis_u
     assert {request.kind for request in requests} >= {"single", "pile"}
     assert requests == [issuer_of(redis_url, tmp_path).collect_request(n) for n in range(10)]
     assert requests[0].seed != issuer_of(redis_url, tmp_path, seed=4).collect_request(0).seed
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"issued": -1}', '{"issued": "7"}', '{"issued": 1e999}', "[" * 100_000, "\0"])
+def test_a_counter_that_cannot_be_read_gives_no_number_again(redis_url: str, tmp_path: Path, text: str) -> None:
+    issuer_of(redis_url, tmp_path).reserve(100)
+    (tmp_path / "scene_requests.json").write_text(text)
+    issuer = issuer_of(redis_url, tmp_path)
+    numbers = issuer.reserve(3)
+    assert min(numbers) >= FAR_NUMBERS
+    assert issuer.collect_request(numbers[0]).id == f"collect-{numbers[0]}"
+    assert issuer_of(redis_url, tmp_path).issued == numbers[-1] + 1
+
+
+def test_numbers_are_not_given_while_the_disk_is_full(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer = issuer_of(redis_url, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            issuer.top_up(0)
+    assert (issuer.issued, issuer.stream.outstanding()) == (0, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["scene_requests.key"]
+    assert issuer.top_up(0) == 5
 
 
 def test_numbers_go_on_from_those_that_version_0_1_0_has_given(redis_url: str, tmp_path: Path) -> None:
@@ -152,8 +179,9 @@ def test_the_secret_of_nonces_is_made_once_and_for_its_owner_alone(tmp_path: Pat
     key = tmp_path / "data" / "scene_requests.key"
     assert (key.stat().st_mode & 0o777, len(key.read_bytes())) == (0o600, 32)
     key.write_bytes(b"cut")
-    with pytest.raises(SystemExit, match="delete it"):
-        RequestSigner.of(tmp_path / "data")
+    other = RequestSigner.of(tmp_path / "data").sign(request)  # a damaged one ends nothing: what it signed proves nothing now
+    assert other.nonce != first.nonce
+    assert RequestSigner.of(tmp_path / "data").sign(request) == other
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ def test_the_trainer_goes_on_after_the_queue_was_away(own_queue_server: Any, tmp
     publish(own_queue_server.url, range(20))
     trainer.wait_until(lambda: len(stored(data)) == 20)
     own_queue_server.kill()
-    trainer.wait_until(lambda: trainer.says("the queue is away") and trainer.says("outcomes cannot be taken in just now"))
+    trainer.wait_until(lambda: trainer.says("coordinator waits") and trainer.says("ingest waits"))
     own_queue_server.start()
     publish(own_queue_server.url, range(20, 60))
     registry = Registry(data / "models")

@@ -6,17 +6,18 @@ there is dropped, so a kill at any point neither loses nor duplicates anything.
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
-
-import redis
 
 from grasp_client.contract import UnknownMeta
 from shared.outcome_codec import EncodedOutcome
+from shared.retrying import AWAY, Troubles
 from shared.shards import ShardReader, ShardWriter, shard_folders
 from shared.streams import OutcomeStream, StreamEntry
 from trainer_job.ingest.quarantine import check_shards
@@ -57,7 +58,8 @@ class Ingest:
         Raises redis.RedisError when the queue is away and OSError when the disk refuses; what is in hand stays in hand.
         """
         if not self._has_room():
-            raise OSError(f"less than {LEAST_FREE_BYTES >> 20} MiB free at {self.directory}: outcomes stay in the queue")
+            free = f"less than {LEAST_FREE_BYTES >> 20} MiB free, outcomes stay in the queue"
+            raise OSError(errno.ENOSPC, free, str(self.directory))
         if self._tended is None or time.monotonic() - self._tended > TEND_SECONDS:
             self._tend()
         room = self.shard_outcomes - len(self._waiting)
@@ -143,20 +145,15 @@ class Ingest:
 class IngestThread(threading.Thread):
     """Runs an `Ingest` until `stop`, through outages of the queue and of the disk."""
 
-    def __init__(self, ingest: Ingest) -> None:
+    def __init__(self, ingest: Ingest, troubles: Troubles | None = None) -> None:
         super().__init__(name="ingest", daemon=True)
-        self.ingest = ingest
+        self.ingest, self.troubles = ingest, troubles or Troubles()
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        pause = 0.0
-        while not self._stopping.wait(pause):
-            try:
-                self.ingest.step()
-                pause = 0.0
-            except (redis.RedisError, OSError) as error:
-                pause = min(max(2 * pause, 0.25), 5.0)
-                log.warning("outcomes cannot be taken in just now", extra={"error": str(error), "retry_seconds": pause})
+        with suppress(*AWAY):  # only when told to stop
+            while not self._stopping.is_set():
+                self.troubles.patiently("ingest", self._stopping, self.ingest.step)
 
     def stop(self) -> None:
         """Ends the thread and stores what is in hand; what cannot be stored is delivered again at the next start."""
@@ -164,5 +161,5 @@ class IngestThread(threading.Thread):
         self.join()
         try:
             self.ingest.flush()
-        except (redis.RedisError, OSError) as error:
+        except AWAY as error:
             log.warning("outcomes in hand stay in the queue until the next start", extra={"error": str(error)})

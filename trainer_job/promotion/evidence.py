@@ -10,16 +10,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
+import logging
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from grasp_client.contract import SceneRef, SceneRequest
-from shared.durable import sync_folder
+from shared.durable import replace_file
 from trainer_job.data.outcome_index import IndexEntry
 from trainer_job.data.sources import Sources
+
+log = logging.getLogger(__name__)
 
 KEY_FILE, KEY_BYTES = "scene_requests.key", 32
 NONCE_CHARACTERS = 32
@@ -35,19 +37,13 @@ class RequestSigner:
     def of(cls, data_dir: Path) -> RequestSigner:
         """With the key of a data folder, which is made there once, readable by its owner alone."""
         path = data_dir / KEY_FILE
-        if not path.exists():
-            data_dir.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".new")
-            temporary.unlink(missing_ok=True)
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(secrets.token_bytes(KEY_BYTES))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-            sync_folder(data_dir)
-        key = path.read_bytes()
+        key = path.read_bytes() if path.exists() else b""
         if len(key) != KEY_BYTES:
-            raise SystemExit(f"{path} holds {len(key)} bytes, expected {KEY_BYTES}: delete it, and a new key will be made")
+            if path.exists():
+                log.error("key of scene requests replaced: what was asked for before proves nothing", extra={"bytes": len(key)})
+            data_dir.mkdir(parents=True, exist_ok=True)
+            key = secrets.token_bytes(KEY_BYTES)
+            replace_file(path, key, mode=0o600)
         return cls(key)
 
     def sign(self, request: SceneRequest) -> SceneRequest:

@@ -6,11 +6,13 @@ import logging
 import os
 import subprocess
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
 from shared.networks import build_network
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAX_PENDING = 3
 """Only the newest versions can be undecided: each is decided on before the next is made."""
+_COMPARISON = TypeAdapter(GateComparison)
 UNTRAINED = "random initialisation: nothing has been learned yet, version 2 is the first that has"
 
 
@@ -71,16 +74,19 @@ def git_commit() -> str | None:
 
 
 def seed_registry(registry: Registry, shipped: Path, task: AnyTask, seed: int) -> None:
-    """Fills what is missing: the shipped champions of all models, and for the model of `task` at least a random
-    initialisation."""
+    """Replaces champions that cannot be read by older versions, and fills what is missing: the shipped champions of all models,
+    and for the model of `task` at least a random initialisation."""
+    for name in registry.names():
+        for done in registry.repair(name):
+            log.error("registry repaired", extra={"done": done})
     source = Registry(shipped)
     for name in source.names():
         version = source.champion(name)
-        if version is not None and registry.champion(name) is None:
+        if version is not None and _lacks_champion(registry, name):
             _first_version(registry, name, source.read_weights(name, version), source.card(name, version))
             log.info("registry starts from shipped weights", extra={"model": name, "shipped_version": version})
     name = task.recipe.name
-    if registry.champion(name) is None:
+    if _lacks_champion(registry, name):
         torch.manual_seed(seed)
         weights = weights_of(task.build())
         outcomes = {"first": None, "last": None, "count": 0, "total": 0}
@@ -89,12 +95,17 @@ def seed_registry(registry: Registry, shipped: Path, task: AnyTask, seed: int) -
         log.info("registry starts from a random initialisation", extra={"model": name})
 
 
+def _lacks_champion(registry: Registry, name: str) -> bool:
+    return registry.champion(name) is None or registry.fault(name) is not None
+
+
 def _first_version(registry: Registry, name: str, weights: bytes, card: ModelCard) -> None:
     """Publishes unless an earlier start was killed between publishing and pointing."""
-    if not (versions := registry.versions(name)):
+    version = next(registry.fallbacks(name), None)
+    if version is None:
         fresh = card.model_copy(update={"parent": None, "outcomes": {**card.outcomes, "total": 0}})
-        versions = [registry.publish(name, weights, fresh)]
-    registry.promote(name, versions[0])
+        version = registry.publish(name, weights, fresh)
+    registry.promote(name, version)
 
 
 def publish(registry: Registry, trained: Trained, simulated: dict[str, Any] | None = None) -> int:
@@ -124,8 +135,8 @@ def _identity(task: AnyTask) -> dict[str, Any]:
 
 def pending_versions(registry: Registry, name: str) -> list[int]:
     """Versions of which nothing was decided because the trainer died in between; their cards hold all that is needed."""
-    cards = (registry.card(name, version) for version in registry.versions(name)[-MAX_PENDING:])
-    return [card.version for card in cards if getattr(card, "comparison", None) and not card.decisions]
+    newest = reversed(list(islice(registry.cards(name), MAX_PENDING)))
+    return [card.version for card in newest if card.parent and getattr(card, "comparison", None) and not card.decisions]
 
 
 def offline_decision(registry: Registry, task: AnyTask, version: int) -> GateDecision:
@@ -135,7 +146,7 @@ def offline_decision(registry: Registry, task: AnyTask, version: int) -> GateDec
     comparison = (card.model_extra or {}).get("comparison")
     if card.parent is None or comparison is None:
         raise ValueError(f"{name} version {version} was not made beside a champion: there is nothing to compare it with")
-    return task.gate(GateComparison(**comparison), is_trained(registry.card(name, card.parent)))
+    return task.gate(_COMPARISON.validate_python(comparison), is_trained(registry.card(name, card.parent)))
 
 
 def promote(registry: Registry, name: str, version: int, record: dict[str, Any]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Any, Literal
 
 import redis
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from shared.registry import Registry, RegistryError
+from shared.streams import of_type
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +30,11 @@ def apply_commands(client: redis.Redis, registry: Registry) -> int:
     """Applies what waits, oldest first, and returns how many were applied. A command is removed only when it is done."""
     queue: Any = client
     applied = 0
-    while (raw := queue.lindex(COMMANDS, 0)) is not None:
+    while (raw := of_type(queue, {COMMANDS: "list"}, lambda: queue.lindex(COMMANDS, 0))) is not None:
         try:
-            _apply(RegistryCommand.model_validate(json.loads(raw)), registry)
+            _apply(RegistryCommand.model_validate_json(raw), registry)
             applied += 1
-        except (ValueError, ValidationError, RegistryError) as error:
+        except (ValueError, RegistryError) as error:
             log.warning("registry command refused", extra={"command": raw[:200].decode(errors="replace"), "error": str(error)})
         queue.lrem(COMMANDS, 1, raw)
     return applied

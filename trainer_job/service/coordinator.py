@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import redis
 
 from shared.registry import Registry
+from shared.retrying import AWAY, Troubles
 from shared.streams import TRAINERS, WorkerStatusStore
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.ingest.ingest import Ingest
+from trainer_job.ingest.quarantine import quarantined
 from trainer_job.promotion.offline_gate import MIN_HELD_OUT
 from trainer_job.promotion.registry_commands import apply_commands
 from trainer_job.service.scene_requests import SceneRequestIssuer
@@ -41,11 +44,13 @@ class Coordinator(threading.Thread):
         dataset: OutcomeIndex,
         ingest: Ingest,
         name: str,
+        troubles: Troubles,
     ) -> None:
         super().__init__(name="coordinator", daemon=True)
         self.client, self.registry, self.lock = client, registry, lock
         self.issuer, self.dataset, self.ingest, self.model = issuer, dataset, ingest, name
         self.board = WorkerStatusStore(client, TRAINERS)
+        self.troubles = troubles
         self.waiting_to_be_learned = 0
         self.refused: dict[str, int] = {}
         self.state, self.testing = COLLECTING, False
@@ -57,24 +62,30 @@ class Coordinator(threading.Thread):
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        while not self._stopping.wait(TURN_SECONDS):
-            try:
-                self.turn()
-            except redis.RedisError as error:
-                log.warning("the queue is away", extra={"error": str(error)})
+        with suppress(*AWAY):  # only when told to stop
+            while not self._stopping.wait(TURN_SECONDS):
+                self.troubles.patiently("coordinator", self._stopping, self.turn)
 
     def stop(self) -> None:
         self._stopping.set()
         self.join()
 
     def turn(self) -> None:
-        """One turn. Raises redis.RedisError when the queue is away."""
+        """One turn. Raises redis.RedisError when the queue is away and OSError when the disk is full, but says so first."""
+        try:
+            self._work()
+        finally:
+            self._report()
+
+    def _work(self) -> None:
         with self.lock:
             apply_commands(self.client, self.registry)
         records = self.dataset.records[self._learned :]
         self.issuer.learn(records)
         self._learned += len(records)
         self.issuer.top_up(self.waiting_to_be_learned, testing=self.testing)
+
+    def _report(self) -> None:
         now = time.monotonic()
         if now - self._reported > REPORT_SECONDS:
             self._reported = now
@@ -96,6 +107,8 @@ class Coordinator(threading.Thread):
             "refused": self.refused,
             "duplicates": self.ingest.duplicates,
             "dead_letters": self.ingest.dead_letters,
+            "damaged_shards": len(quarantined(self.ingest.directory)),
+            "trouble": str(self.troubles),
             "unknown_kinds": dict(self.ingest.unknown_kinds),
             "champion": self.registry.champion(self.model),
         }

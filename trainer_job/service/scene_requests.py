@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,6 +34,9 @@ MAX_FAILED = 500
 BACKLOG_ROUNDS = 3
 """No scene requests while outcomes of this many rounds wait to be learned from: the trainer is behind."""
 
+FAR_NUMBERS = 2**50
+"""Half of the numbers that requests can have: no trainer gets there by counting."""
+
 COUNTER_0_1 = "tickets.json"
 """Name of the counter in data folders of version 0.1.0: its numbers must not be used again."""
 
@@ -44,7 +48,7 @@ class SceneRequestIssuer:
         self.stream, self.counter, self.settings, self.signer = stream, counter, settings, signer
         if (before := counter.with_name(COUNTER_0_1)).exists() and not counter.exists():
             before.rename(counter)
-        self.issued: int = json.loads(counter.read_bytes())["issued"] if counter.exists() else 0
+        self.issued = _issued(counter)
         self._failed: deque[SceneRef] = deque(maxlen=MAX_FAILED)
         # `auto` is `dense` wherever that can plan: another model must be asked for to gain experience of its own.
         serving = settings.planner == "auto" and settings.model != "dense"
@@ -75,8 +79,8 @@ class SceneRequestIssuer:
         """Numbers that nobody has had. They are written down first: a kill may skip some, but repeats none."""
         first = self.issued
         if count > 0:
-            self.issued += count
-            replace_file(self.counter, json.dumps({"issued": self.issued}).encode())
+            replace_file(self.counter, json.dumps({"issued": first + count}).encode())
+            self.issued = first + count
         return range(first, self.issued)
 
     def next_request(self, number: int) -> SceneRequest:
@@ -121,3 +125,18 @@ class SceneRequestIssuer:
     def _is_own(self, scene: SceneRef) -> bool:
         request = self.request_of(scene.ticket or "")
         return request is not None and self.signer.proves(scene, request)
+
+
+def _issued(counter: Path) -> int:
+    """How many numbers were used. Where the counter cannot be read, one beyond all that can have been."""
+    if not counter.exists():
+        return 0
+    try:
+        issued = json.loads(counter.read_bytes())["issued"]
+        if isinstance(issued, int) and 0 <= issued < 2 * FAR_NUMBERS:
+            return issued
+        reason = f"expected a count below {2 * FAR_NUMBERS}, got {issued!r:.50}"
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = repr(error)
+    log.error("the counter of scene requests cannot be read: numbers go on far beyond", extra={"reason": reason})
+    return FAR_NUMBERS + secrets.randbelow(FAR_NUMBERS // 2)

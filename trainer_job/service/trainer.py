@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import redis
 
-from shared.registry import Registry
+from shared.durable import keep_private
+from shared.registry import Registry, RegistryError
+from shared.retrying import AWAY, Troubles
 from shared.settings import TrainerSettings
+from shared.shards import ShardError
 from shared.streams import OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer, shards_folder
 from trainer_job.data.sources import MAX_NAMED, Sources, readable
 from trainer_job.ingest.ingest import Ingest, IngestThread
+from trainer_job.ingest.quarantine import set_aside
 from trainer_job.promotion.ab_test import AbTest
 from trainer_job.promotion.controller import PromotionController
 from trainer_job.promotion.evidence import RequestSigner, ServiceRecord
@@ -33,18 +39,21 @@ from trainer_job.service.coordinator import COLLECTING, Coordinator
 from trainer_job.service.scene_requests import SceneRequestIssuer
 from trainer_job.tasks import task_of_model
 from trainer_job.training.distributed import DistContext
-from trainer_job.training.loop import Interrupted
+from trainer_job.training.loop import Interrupted, NotFinite
 from trainer_job.training.round import RoundPlan, finish_round, plan_round, task_of_version, train_round, trained_on
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 TURN_SECONDS = 0.5
+OUTDATED = ("views",)
+"""Folders that earlier versions kept in the data folder, and that nothing reads any more."""
 
 
 @contextmanager
 def only_trainer(data_dir: Path) -> Iterator[IO[str]]:
     """Holds the data directory for this process; the system lets go of it even when the process is killed."""
-    data_dir.mkdir(parents=True, exist_ok=True)
     with open(data_dir / "trainer.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,7 +65,9 @@ def only_trainer(data_dir: Path) -> Iterator[IO[str]]:
 class Trainer:
     """Rank 0: everything but the gradient steps that it shares with other ranks."""
 
-    def __init__(self, settings: TrainerSettings, ranks: DistContext, stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self, settings: TrainerSettings, ranks: DistContext, stopping: threading.Event, troubles: Troubles | None = None
+    ) -> None:
         if settings.redis_url is None:
             raise SystemExit("the trainer needs the queue: set REDIS_URL or --redis-url, e.g. redis://127.0.0.1:6379/0")
         try:
@@ -67,7 +78,8 @@ class Trainer:
         client = connect(settings.redis_url)
         shards = shards_folder(settings.data_dir)
         ingest = Ingest(OutcomeStream(client), shards, settings.shard_outcomes, settings.shard_seconds)
-        self.ingest = IngestThread(ingest)
+        self.troubles = troubles or Troubles()
+        self.ingest = IngestThread(ingest, self.troubles)
         self.registry = Registry(settings.models_dir)
         shipped = settings.shipped_models_dir or REPOSITORY / "models"
         seed_registry(self.registry, shipped, task, settings.seed)
@@ -76,13 +88,17 @@ class Trainer:
         self.lock = threading.Lock()
         stream, signer = SceneRequestStream(client), RequestSigner.of(settings.data_dir)
         issuer = SceneRequestIssuer(stream, settings.data_dir / "scene_requests.json", settings, signer)
-        self.coordinator = Coordinator(client, self.registry, self.lock, issuer, self.replay.dataset, ingest, settings.model)
+        self.coordinator = Coordinator(
+            client, self.registry, self.lock, issuer, self.replay.dataset, ingest, settings.model, self.troubles
+        )
         service = ServiceRecord(settings.model, signer, issuer.request_of, self.sources)
         self.promotion = PromotionController(
             task, self.registry, self.lock, self.replay.dataset, stream, WorkerStatusStore(client), service, signer, settings
         )
         self.rounds = 0
         self._counted = -1, 0
+        self._given_up = 0
+        """Learnable outcomes of a round that could not be trained."""
 
     def run(self) -> None:
         """Until told to stop, or after `settings.rounds` rounds."""
@@ -90,10 +106,12 @@ class Trainer:
         for thread in threads:
             thread.start()
         try:
-            while not self.stopping() and not self._finished():
+            while not self.stopping.is_set() and not self._finished():
                 if dead := [thread.name for thread in threads if not thread.is_alive()]:
                     raise RuntimeError(f"the thread {dead[0]} has died; see the log above")
-                self._turn()
+                self._patiently(self._turn_or_repair)
+        except AWAY as error:
+            log.warning("stopped while waiting", extra={"error": str(error)})
         finally:
             for thread in threads:
                 thread.stop()
@@ -101,6 +119,22 @@ class Trainer:
 
     def _finished(self) -> bool:
         return 0 < self.settings.rounds <= self.rounds
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        return self.troubles.patiently("trainer", self.stopping, action)
+
+    def _turn_or_repair(self) -> None:
+        """One turn; what it finds damaged is set aside or replaced, so that the next one goes on."""
+        try:
+            self._turn()
+        except ShardError as error:
+            set_aside(error)
+        except RegistryError as error:
+            with self.lock:
+                done = self.registry.repair(self.settings.model)
+            if not done:
+                raise
+            log.error("registry repaired", extra={"error": str(error), "done": done})
 
     def _turn(self) -> None:
         """One look at everything; a round when it is due and no candidate is being tested."""
@@ -112,10 +146,11 @@ class Trainer:
             log.warning("decisions wait for the queue", extra={"error": str(error)})
         self.coordinator.state = self.promotion.state or COLLECTING
         self.coordinator.testing = isinstance(self.promotion.trial, AbTest)
+        new = min(self.coordinator.waiting_to_be_learned, len(self.replay) - self._given_up)
         plan = None
-        if self.coordinator.waiting_to_be_learned >= self.settings.outcomes_per_round and not self.promotion.trial:
+        if new >= self.settings.outcomes_per_round and not self.promotion.trial:
             plan = plan_round(self.replay, self.registry, self.settings, self.settings.model)
-        if plan and plan.selection.labels:
+        if plan and len(plan.selection.labels) > 1:
             self._round(plan)
         else:
             self.ranks.broadcast("wait")
@@ -142,9 +177,14 @@ class Trainer:
         log.info("round begins", extra={"from_version": plan.parent, "outcomes": len(plan.selection.labels)})
         self.ranks.broadcast(plan)
         cache, shards = self.replay.cache, self.replay.dataset.directory
-        network, history = train_round(plan, self.registry, cache, shards, self.ranks, self.stopping, self._progress)
+        try:
+            network, history = train_round(plan, self.registry, cache, shards, self.ranks, self.stopping.is_set, self._progress)
+        except NotFinite as error:
+            self._given_up = len(self.replay)
+            log.error("round given up: it is tried again with more outcomes", extra={"why": str(error)})
+            return
         runs = self.settings.data_dir / "runs"
-        version = finish_round(plan, network, history, self.replay, self.registry, runs, self.ranks)
+        version = finish_round(plan, network, history, self.replay, self.registry, runs, self.ranks, self._patiently)
         card = self.registry.card(self.settings.model, version)
         figures = {name: round(value, 4) for name, value in card.metrics.items()}
         log.info("round ends", extra={"version": version, "seconds": round(time.monotonic() - start, 1), **figures})
@@ -167,28 +207,41 @@ def untrusted_note(untrusted: Mapping[str, int], certain: int) -> str:
     return f"nothing is learned: all outcomes come from {names}, which is not trusted to teach alone: {way_out}"
 
 
+def remove_outdated(data_dir: Path) -> None:
+    """Removes what only earlier versions read: it was computed from the shards, which stay."""
+    for folder in (data_dir / name for name in OUTDATED):
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+            log.info("folder of an earlier version removed", extra={"folder": str(folder)})
+
+
 def feature_cache(settings: TrainerSettings, registry: Registry) -> FeatureCache:
     """Features as the champion sees the world."""
     champion = registry.champion(settings.model)
     return FeatureCache(settings.data_dir / "features", task_of_version(registry, settings.model, champion))
 
 
-def follow(settings: TrainerSettings, ranks: DistContext, stopping: Callable[[], bool]) -> None:
+def follow(settings: TrainerSettings, ranks: DistContext, stopping: threading.Event) -> None:
     """Ranks other than 0: train what rank 0 plans."""
     registry = Registry(settings.models_dir)
     plan: RoundPlan | str | None
     while (plan := ranks.broadcast("")) is not None:
         if isinstance(plan, RoundPlan):
             cache = feature_cache(settings, registry)  # rank 0 has filled the registry before it plans
-            train_round(plan, registry, cache, shards_folder(settings.data_dir), ranks, stopping)
+            with suppress(NotFinite):  # rank 0 says so
+                train_round(plan, registry, cache, shards_folder(settings.data_dir), ranks, stopping.is_set)
 
 
-def run(settings: TrainerSettings, ranks: DistContext, stopping: Callable[[], bool]) -> None:
+def run(settings: TrainerSettings, ranks: DistContext, stopping: threading.Event) -> None:
     """This rank's part, until told to stop."""
+    keep_private(settings.data_dir)
     try:
         if ranks.first:
             with only_trainer(settings.data_dir):
-                Trainer(settings, ranks, stopping).run()
+                remove_outdated(settings.data_dir)
+                troubles = Troubles()
+                make = partial(Trainer, settings, ranks, stopping, troubles)
+                troubles.patiently("trainer", stopping, make).run()
         else:
             follow(settings, ranks, stopping)
     except Interrupted as interruption:

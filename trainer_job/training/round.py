@@ -66,7 +66,7 @@ def plan_round(replay: ReplayBuffer, registry: Registry, settings: TrainerSettin
 
 def trained_on(registry: Registry, name: str, known: int) -> int:
     """How many of the `known` stored outcomes the rounds so far have had before them: the card of the last round tells."""
-    totals = (int(registry.card(name, version).outcomes.get("total", 0)) for version in reversed(registry.versions(name)))
+    totals = (card.outcomes.get("total") or 0 for card in registry.cards(name))
     total = next((total for total in totals if total), 0)
     return total if total <= known else 0  # a registry that was kept while the outcomes were not
 
@@ -109,8 +109,12 @@ def finish_round(
     registry: Registry,
     runs: Path,
     ranks: DistContext = SINGLE,
+    patiently: Callable[[Callable[[], Any]], Any] = lambda write: write(),
 ) -> int:
-    """Rank 0's part: test against the champion on held-out scenes, draw, publish. Returns the candidate's version."""
+    """Rank 0's part: test against the champion on held-out scenes, draw, publish. Returns the candidate's version.
+
+    patiently: does what writes; it may wait until there is room.
+    """
     held_out = replay.held_out()
     outcomes = {
         "first": plan.selection.ids[0],
@@ -126,6 +130,7 @@ def finish_round(
     assessment = assess(task, network, champion, task.from_records(replay.examples(held_out)), ranks.device)
     training = {"steps": history.steps[-1], "loss": history.loss[-1], "world": ranks.world}
     trained = Trained(network, task, plan.parent, assessment, outcomes, plan.seed, training)
-    version = publish(registry, trained, parent.simulated)
-    draw(runs / f"{plan.name}-{version:04d}", history, assessment, float(parent.calibration.get("value", 1.0)))
+    version: int = patiently(lambda: publish(registry, trained, parent.simulated))
+    folder, temperature = runs / f"{plan.name}-{version:04d}", float(parent.calibration.get("value", 1.0))
+    patiently(lambda: draw(folder, history, assessment, temperature))
     return version
