@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="finds the launcher's children in /proc"),
 ]
 TINY = {
-    "WORKERS": "1", "OUTCOMES_PER_ROUND": "24", "SHARD_OUTCOMES": "8", "SHARD_SECONDS": "1", "EPOCHS": "1", "MIN_STEPS": "20",
+    "WORKERS": "1", "OUTCOMES_PER_ROUND": "16", "SHARD_OUTCOMES": "8", "SHARD_SECONDS": "1", "EPOCHS": "1", "MIN_STEPS": "20",
     "RELOAD_SECONDS": "0.5",
 }  # fmt: skip
 CAMERA = {"fx": 300.0, "fy": 300.0, "cx": 160.0, "cy": 120.0}

@@ -40,7 +40,7 @@ def test_it_learns_from_executed_grasps_and_is_published(tmp_path: Path) -> None
     for first in range(0, 240, 80):
         store(tmp_path / "shards", [block_outcome(episode) for episode in range(first, first + 80)])
     store(tmp_path / "shards", [block_outcome(900, contact_rule="allowed"), block_outcome(901, camera=None)])
-    recipe = recipe_file(tmp_path, "quality-map", parameters=SMALL, view=VIEW, epochs=12, batch=16)
+    recipe = recipe_file(tmp_path, "quality-map", parameters=SMALL, view=VIEW, epochs=8, batch=16)
     assert train(command(recipe, tmp_path / "shards", tmp_path)) == 0
     registry = Registry(tmp_path / "models")
     card = registry.card("quality-map", 1)
@@ -59,7 +59,7 @@ def test_it_learns_from_executed_grasps_and_is_published(tmp_path: Path) -> None
 
 def test_a_candidate_that_is_worse_is_rejected_by_its_gate(tmp_path: Path) -> None:
     store(tmp_path / "shards", [block_outcome(episode) for episode in range(400)])
-    recipe = recipe_file(tmp_path, "quality-map", parameters=SMALL, view=VIEW, epochs=10, batch=32)
+    recipe = recipe_file(tmp_path, "quality-map", parameters=SMALL, view=VIEW, epochs=4, batch=32)
     assert train(command(recipe, tmp_path / "shards", tmp_path)) == 0
     backwards = recipe_file(
         tmp_path, "quality-map", parameters=SMALL, view=VIEW, epochs=1, batch=256, optimizer={"learning_rate": 1e-9}
