@@ -47,5 +47,9 @@ def serve(settings: ServerSettings) -> None:
     http_server.run(app, settings)
 
 
-if __name__ == "__main__":
+def main() -> None:
     CliApp.run(Command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,5 @@
 """One launcher per data folder: two queues on one append-only file would destroy it."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import time

@@ -1,7 +1,5 @@
 """Starts children stage by stage, keeps them alive, and stops them in an order that loses nothing."""
 
-from __future__ import annotations
-
 import signal
 import time
 from collections.abc import Callable, Sequence

@@ -5,8 +5,6 @@ processes: the same programs, with the same environment variables, as the contai
 again; Ctrl-C or SIGTERM drains and stops all. Data stays in DATA_DIR and is continued at the next start.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

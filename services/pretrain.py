@@ -4,8 +4,6 @@ Collects simulated attempts, trains, calibrates and publishes, in steps that are
 noted in the folder; a run that was interrupted goes on where it stopped, in the middle of a collection too.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """The steps that make the models that ship: what is collected, with which seeds, and what is trained on it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A child process of the launcher: started with its own log and process group, restarted when it dies, never orphaned."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import shutil

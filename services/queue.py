@@ -1,7 +1,5 @@
 """The embedded queue: a Redis-compatible server as a plain child process, behind a socket that only this user can reach."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

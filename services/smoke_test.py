@@ -4,8 +4,6 @@ Every champion must answer on a block on a table: through the planners that use 
 Ends with status 1 when one does not.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

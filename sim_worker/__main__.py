@@ -4,8 +4,6 @@ It waits for the server, takes scene requests (or makes its own scenes when no t
 or to the server's `/outcomes` when no queue is given. SIGTERM and Ctrl-C end it after the attempt that runs.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import signal
@@ -109,7 +107,8 @@ def to_queue(stream: OutcomeStream) -> Deliver:
     return lambda entry: stream.publish(entry.outcome, worker=entry.worker, sequence=entry.sequence)
 
 
-def main(settings: WorkerSettings) -> int:
+def main() -> int:
+    settings = settings_of(WorkerCommand)
     logs.setup("sim_worker", settings.log_level, settings.log_format)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -147,4 +146,4 @@ def main(settings: WorkerSettings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(settings_of(WorkerCommand)))
+    sys.exit(main())

@@ -1,15 +1,15 @@
 """Commands: settings from the command line, mistakes reported in one line each, and how a command ends."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 from rich.console import Console
 
+from grasp_client.contract import Gripper
 from sim_worker.processes import exit_status
 
 Settings = TypeVar("Settings", bound=BaseSettings)
@@ -39,6 +39,11 @@ def finish(name: str, work: Callable[[], None], when_stopped: str = "") -> int:
             print(when_stopped)
         return exit_status(stopped)
     return 0
+
+
+def gripper_of(path: Path | None) -> Gripper:
+    """The gripper whose sizes a JSON file gives; none: the Franka Panda hand. Raises OSError or ValueError."""
+    return Gripper.model_validate_json(path.read_bytes()) if path else Gripper()
 
 
 def settings_of(command: type[Settings]) -> Settings:

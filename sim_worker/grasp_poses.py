@@ -1,7 +1,5 @@
 """Between a grasp on the wire and the pose that a hand executes in the base frame."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

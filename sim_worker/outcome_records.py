@@ -1,7 +1,5 @@
 """An executed grasp as the outcome that learners read."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What a planner is asked: what a robot would know of its scene, and no more."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ http://host:8000                     on a server, which chooses (`auto`)
 dense@http://host:8000, dense:3@...  on a server, by name and version
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -39,7 +37,7 @@ def load_planner(spec: str, models_dir: Path, api_key: str | None = None) -> Nam
     if url:
         return NamedPlanner(spec, GraspClient(url, api_key=api_key), name, version)
     if name in BASELINES:
-        return NamedPlanner(spec, BASELINES[name](), name)
+        return NamedPlanner(spec, BASELINES[name], name)
     return NamedPlanner(spec, _local(name, models_dir, version), name, version)
 
 

@@ -1,7 +1,5 @@
 """A pool of processes of which none stays behind, however the command that started it ends."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

@@ -3,8 +3,6 @@
 The server is asked itself; worker and trainer are healthy when they have spoken to the queue lately.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import sys

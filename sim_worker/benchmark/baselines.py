@@ -3,11 +3,10 @@
 They see what any planner sees: depth, camera, camera_pose; objects are what stands above the base plane.
 """
 
-from __future__ import annotations
-
 import math
 import time
-from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -23,10 +22,16 @@ WINDOW = 0.08
 CLEARANCE = 0.02
 
 
-class Baseline(ABC):
+Propose = Callable[[Surface, Gripper, int, np.random.Generator], list[Grasp]]
+"""Up to so many grasps of a surface, best first."""
+
+
+@dataclass(frozen=True)
+class Baseline:
     """A `GraspPlanner` that proposes grasps from the surface it sees."""
 
     name: str
+    propose: Propose
 
     def plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
         """Raises ValueError when camera or camera_pose is missing."""
@@ -40,50 +45,24 @@ class Baseline(ABC):
         timings = {"plan": (time.perf_counter() - started) * 1000}
         return GraspPlan(planner=self.name, grasps=grasps, rejections=rejections, timings_ms=timings)
 
-    @abstractmethod
-    def propose(self, surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
-        """Up to `count` grasps, best first."""
 
-
-class RandomOnObject(Baseline):
-    """A random pixel of an object: a jaw at a random angle, a cup along the normal."""
-
-    name = "random"
-
-    def propose(self, surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
-        return random_on_object(surface, gripper, count, rng)
-
-
-class RandomEdges(Baseline):
-    """A jaw between two depth edges that face away from each other; a cup on the flattest of a few random patches."""
-
-    name = "edges"
-
-    def propose(self, surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
-        return promising(surface, gripper, count, rng)
-
-
-class CentroidMinorAxis(Baseline):
+def centroid_minor_axis(surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
     """Through the centroid of what lies round the highest point, closing along its minor axis; a cup there. One grasp."""
-
-    name = "centroid"
-
-    def propose(self, surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
-        points = _around_the_top(surface)
-        if len(points) < 3:
-            return []
-        centre = points[:, :2].mean(axis=0)
-        if gripper.kind == "suction":
-            return [cup_on(surface, points[np.argmin(np.linalg.norm(points[:, :2] - centre, axis=1))], gripper)[0]]
-        offset = points[:, :2] - centre
-        _, axes = np.linalg.eigh(np.cov(offset.T))
-        closing = axes[:, 0]
-        yaw = math.atan2(closing[1], closing[0])
-        middle = np.abs(offset @ axes[:, 1]) < gripper.finger_width / 2
-        extent = float(np.ptp(offset[middle] @ closing)) if middle.any() else gripper.max_width
-        width = float(np.clip(extent + CLEARANCE, gripper.min_width, gripper.max_width))
-        height = tip_height(surface, centre, yaw, width, gripper, above_fingers=True)
-        return [jaw_grasp(top_down(centre, height, yaw), width, 0.0, surface.camera, surface.camera_pose, gripper.tcp_offset)]
+    points = _around_the_top(surface)
+    if len(points) < 3:
+        return []
+    centre = points[:, :2].mean(axis=0)
+    if gripper.kind == "suction":
+        return [cup_on(surface, points[np.argmin(np.linalg.norm(points[:, :2] - centre, axis=1))], gripper)[0]]
+    offset = points[:, :2] - centre
+    _, axes = np.linalg.eigh(np.cov(offset.T))
+    closing = axes[:, 0]
+    yaw = math.atan2(closing[1], closing[0])
+    middle = np.abs(offset @ axes[:, 1]) < gripper.finger_width / 2
+    extent = float(np.ptp(offset[middle] @ closing)) if middle.any() else gripper.max_width
+    width = float(np.clip(extent + CLEARANCE, gripper.min_width, gripper.max_width))
+    height = tip_height(surface, centre, yaw, width, gripper, above_fingers=True)
+    return [jaw_grasp(top_down(centre, height, yaw), width, 0.0, surface.camera, surface.camera_pose, gripper.tcp_offset)]
 
 
 def _around_the_top(surface: Surface) -> np.ndarray:
@@ -98,4 +77,10 @@ def _around_the_top(surface: Surface) -> np.ndarray:
     return result
 
 
-BASELINES: dict[str, type[Baseline]] = {cls.name: cls for cls in (RandomOnObject, RandomEdges, CentroidMinorAxis)}
+BASELINES = {
+    # A random pixel of an object: a jaw at a random angle, a cup along the normal.
+    "random": Baseline("random", random_on_object),
+    # A jaw between two depth edges that face away from each other; a cup on the flattest of a few random patches.
+    "edges": Baseline("edges", promising),
+    "centroid": Baseline("centroid", centroid_minor_axis),
+}

@@ -10,8 +10,6 @@ Every planner meets the same scenes with the same pose errors, and is given dept
 alone, `--inputs failures` one that is given the grasps of the round that failed.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -28,13 +26,13 @@ from pydantic_settings import BaseSettings, CliPositionalArg
 from rich.console import Console
 from rich.progress import Progress
 
-from grasp_client.contract import ContactRule, Gripper
+from grasp_client.contract import ContactRule
 from shared import logs
 from shared.durable import replace_file
 from sim_worker.benchmark.report import write_failures, write_gif
 from sim_worker.benchmark.results import as_json, print_results
 from sim_worker.benchmark.trials import Protocol, Trial, run_round
-from sim_worker.command_line import finish, options_of
+from sim_worker.command_line import finish, gripper_of, options_of, settings_of
 from sim_worker.planner_request import DroppedInput, ObservationKey
 from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.processes import process_pool, readable_errors
@@ -83,21 +81,8 @@ class BenchmarkSettings(BaseSettings):
     gif: Path | None = Field(None, description="write the first rounds as GIF, one frame per attempt")
 
     def protocol(self) -> Protocol:
-        return Protocol(
-            kind=self.kind,
-            profile=self.profile,
-            object_set=self.object_set,
-            objects_dir=self.objects,
-            count=self.count,
-            bin_size=self.bin_size,
-            rounds=self.rounds,
-            seeds=self.seeds,
-            hand=self.hand,
-            contact_rule=self.contact,
-            gripper=Gripper.model_validate_json(self.gripper.read_bytes()) if self.gripper else Gripper(),
-            inputs=self.inputs,
-            drop_inputs=self.drop_inputs,
-        )
+        named = {"objects_dir": self.objects, "contact_rule": self.contact, "gripper": gripper_of(self.gripper)}
+        return Protocol.model_validate({**self.model_dump(), **named})
 
 
 @lru_cache(maxsize=1)
@@ -146,7 +131,8 @@ def _in_processes(
         yield from ((futures[future], future.result()) for future in as_completed(futures))
 
 
-def main(settings: BenchmarkSettings) -> int:
+def main() -> int:
+    settings = settings_of(BenchmarkSettings)
     logs.setup("benchmark", "warning")
     console = Console() if sys.stdout.isatty() else Console(width=150)
     return finish("benchmark", partial(_measure, settings, console))

@@ -1,7 +1,5 @@
 """Pictures of a benchmark: a page of failures, and episodes as GIF."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path

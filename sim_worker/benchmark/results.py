@@ -1,7 +1,5 @@
 """What the trials of a benchmark amount to: figures per planner, comparisons between planners, and their JSON and table."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict

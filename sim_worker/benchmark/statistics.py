@@ -1,7 +1,5 @@
 """How results are stated: rates with intervals, paired comparisons, clearing metrics, times. Pure functions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The rounds of a benchmark: identical scenes for every planner, each cleared by the same rules."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

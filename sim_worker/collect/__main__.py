@@ -2,8 +2,7 @@
 
 import sys
 
-from sim_worker.collect.command import CollectSettings, main
-from sim_worker.command_line import settings_of
+from sim_worker.collect.command import main
 
 if __name__ == "__main__":
-    sys.exit(main(settings_of(CollectSettings)))
+    sys.exit(main())

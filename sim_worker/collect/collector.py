@@ -1,7 +1,5 @@
 """A collection of labels: its recipe, its numbered scenes, and the shards that hold them."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from dataclasses import dataclass, field

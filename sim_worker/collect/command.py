@@ -4,8 +4,6 @@ Scenes are numbered and seeded; a shard holds a fixed run of them, and its outco
 collection goes on where it stopped, and what is collected does not depend on how many processes collect it.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections import Counter
@@ -19,13 +17,12 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 from rich.console import Console
 
-from grasp_client.contract import Gripper
 from shared import logs
 from shared.rates import wilson
 from shared.shards import ShardWriter, shard_folders
 from sim_worker.collect.collector import CollectionRecipe, Collector, ShardReport, already_there, check_recipe
 from sim_worker.collect.export import export_mobileunet
-from sim_worker.command_line import finish, options_of
+from sim_worker.command_line import finish, gripper_of, options_of, settings_of
 from sim_worker.planner_request import DroppedInput, ExtraInput
 from sim_worker.processes import as_made, process_pool, readable_errors
 from sim_worker.progress import Bar
@@ -71,22 +68,15 @@ class CollectSettings(BaseSettings):
         return value.split(",") if isinstance(value, str) else value
 
     def recipe(self) -> CollectionRecipe:
-        return CollectionRecipe(
-            seed=self.seed,
-            kinds=self.kinds,
-            profiles=self.profiles,
-            object_set="folder" if self.objects_dir else self.object_set,
-            objects_dir=self.objects_dir,
-            counts=(min(self.min_objects, self.max_objects), max(self.min_objects, self.max_objects)),
-            scenes_per_shard=self.scenes_per_shard,
-            mix=Mix(self.random, self.edges, self.feasible, self.on_policy, self.flat),
-            feasible=self.feasible_planner,
-            planner=self.planner,
-            inputs=self.inputs,
-            drop_inputs=self.drop_inputs,
-            rgb=self.rgb or self.export_mobileunet is not None,
-            gripper=Gripper.model_validate_json(self.gripper.read_bytes()) if self.gripper else Gripper(),
-        )
+        decided = {
+            "object_set": "folder" if self.objects_dir else self.object_set,
+            "counts": sorted((self.min_objects, self.max_objects)),
+            "mix": Mix(self.random, self.edges, self.feasible, self.on_policy, self.flat),
+            "feasible": self.feasible_planner,
+            "rgb": self.rgb or self.export_mobileunet is not None,
+            "gripper": gripper_of(self.gripper),
+        }
+        return CollectionRecipe.model_validate({**self.model_dump(), **decided})
 
 
 _collector: Collector | None = None
@@ -134,7 +124,8 @@ def _summary(console: Console, out: Path, origins: Counter[tuple[str, bool]]) ->
     console.print(f"{labels} labels in {len(shard_folders(out))} shards under {out}, {successes / max(labels, 1):.1%} succeed")
 
 
-def main(settings: CollectSettings) -> int:
+def main() -> int:
+    settings = settings_of(CollectSettings)
     logs.setup("collect", "warning")
     return finish("collect", partial(_work, settings, Console()), "stopped; the same command continues")
 

@@ -1,7 +1,5 @@
 """Successful grasps in the data format of the 64 x 64 RGB MobileUNet grasp network: `imgs` and `actions`."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

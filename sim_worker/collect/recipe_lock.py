@@ -1,7 +1,5 @@
 """A folder of numbered parts is of one recipe, which lies beside them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

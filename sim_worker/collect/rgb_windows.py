@@ -92,10 +92,11 @@ def capture(settings: RgbWindowSettings, console: Console) -> None:
     console.print(f"{have} windows in {len(parts(settings.out))} parts under {settings.out}")
 
 
-def main(settings: RgbWindowSettings) -> int:
+def main(settings: RgbWindowSettings | None = None) -> int:
+    settings = settings or settings_of(RgbWindowSettings)
     logs.setup("rgb_windows", "warning")
     return finish("rgb_windows", partial(capture, settings, Console()), "stopped; the same command continues")
 
 
 if __name__ == "__main__":
-    sys.exit(main(settings_of(RgbWindowSettings)))
+    sys.exit(main())

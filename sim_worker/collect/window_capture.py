@@ -1,7 +1,5 @@
 """Windows of colour pictures of settled scenes, with the true height of every pixel, where an open hand fits, and what held."""
 
-from __future__ import annotations
-
 import logging
 import math
 
@@ -106,7 +104,7 @@ def capture_window(scene: Scene, rng: np.random.Generator) -> tuple[CameraView, 
 
 def heights_of(view: CameraView) -> np.ndarray:
     """(S, S) uint8, mm over the table, of what each pixel sees; 0 for the table and what is no higher than it."""
-    depth, camera, pose = view.painting.depth, view.camera, view.true_camera_pose
+    depth, camera, pose = view.exact_depth, view.camera, view.true_camera_pose
     v, u = np.mgrid[: depth.shape[0], : depth.shape[1]]
     rise = pose[2, 0] * (u - camera.cx) / camera.fx + pose[2, 1] * (v - camera.cy) / camera.fy + pose[2, 2]
     height = np.where(depth > 0, depth * rise + pose[2, 3], 0.0)

@@ -118,7 +118,7 @@ class ClosedLoopAny(HandEnv):
     def _measure(self, scene: Scene) -> float:
         """Notes the object's sides as seen from above, their direction (of the short side, rad) and its turn; its top, m."""
         view = scene.observe()
-        points = points_in_base(view.painting.depth, view.camera, view.true_camera_pose)[view.segmentation > 0]
+        points = points_in_base(view.exact_depth, view.camera, view.true_camera_pose)[view.segmentation > 0]
         flat = points[:, :2] - points[:, :2].mean(axis=0)
         _, axes = np.linalg.eigh(np.cov(flat.T))
         self._sides = np.ptp(flat @ axes, axis=0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -13,7 +14,6 @@ from grasp_client.contract import CameraIntrinsics
 from grasp_client.geometry import pose_from
 from shared.features.eye_in_hand import SIDE, View, picture
 from sim_worker.world import Scene
-from sim_worker.world.camera.appearance import DeferredRgb
 from sim_worker.world.camera.camera import over_table, render
 from sim_worker.world.camera.sensor import sense
 
@@ -49,19 +49,19 @@ class Eye:
 
     def look(self, scene: Scene, tip: np.ndarray) -> np.ndarray:
         """(channels, SIDE, SIDE) uint8 from a hand whose tips are at `tip` (4, 4), as things stand in the simulation."""
-        depth, painting = self._render(scene, tip)
+        depth, paint = self._render(scene, tip)
         if self.view != "depth":
-            return picture(self.view, None, painting.colours())
+            return picture(self.view, None, paint())
         if self.noise is not None:
             depth = sense(depth, scene.conditions.sensor, self.noise, self.camera.fx)
         return picture(self.view, depth, None)
 
     def colours(self, scene: Scene, tip: np.ndarray) -> np.ndarray:
         """(SIDE, SIDE, 3) uint8, whatever the view is."""
-        return self._render(scene, tip)[1].colours()
+        return self._render(scene, tip)[1]()
 
-    def _render(self, scene: Scene, tip: np.ndarray) -> tuple[np.ndarray, DeferredRgb]:
+    def _render(self, scene: Scene, tip: np.ndarray) -> tuple[np.ndarray, Callable[[], np.ndarray]]:
         pose = tip @ self.mount
         image = render(scene.physics, self.camera, SIDE, SIDE, pose, scene.appearance.light)
         depth, bare, _ = over_table(image, self.camera, pose)
-        return depth, DeferredRgb(scene.appearance, image.rgb, bare, depth, self.camera, pose)
+        return depth, partial(scene.appearance.paint, image.rgb, bare, depth, self.camera, pose)

@@ -1,8 +1,6 @@
 """Grasps tried where colours are looked at, straight down with the jaw wide open: which of those that may fit hold, and which
 of those that a planner takes for the best."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

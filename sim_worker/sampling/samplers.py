@@ -4,8 +4,6 @@ They need no network: they give a learner the variety that a planner's own grasp
 A jaw approaches straight down; a cup along the surface's normal.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -4,8 +4,6 @@ A task is a generator. It yields `PlanningRequest` and is sent the plan, and yie
 whoever drives it decides how a plan is asked for: in process, or over the network while other worlds go on.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Generator
 from dataclasses import dataclass
@@ -18,7 +16,6 @@ from sim_worker.grasp_poses import pose_in_base
 from sim_worker.planner_request import DroppedInput, ExtraInput, PlanningRequest, planning_request
 from sim_worker.sampling.surface import Surface
 from sim_worker.tasks.decluttering import SET_ASIDE_AFTER
-from sim_worker.tasks.target_object import object_at
 from sim_worker.worker.exploration import Choice, choose
 from sim_worker.world import AttemptResult, CameraView, Scene
 
@@ -89,7 +86,7 @@ def run_scene_request(
                 tried.add(choice.rank)
             if result.success:
                 taken = result.object_name
-            elif meant := object_at(view, pose):
+            elif meant := view.object_at(pose):
                 failures[meant] += 1
                 taken = meant if failures[meant] >= SET_ASIDE_AFTER and len(scene.objects) > 1 else None
         scene.remove(taken)

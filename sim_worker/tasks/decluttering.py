@@ -4,8 +4,6 @@ One machine serves the protocols: a single attempt, the field's decluttering (tw
 picking (an object that fails three times is set aside). What differs is in `Rules`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,7 +13,6 @@ import numpy as np
 from grasp_client.contract import ContactRule, Grasp, GraspPlan, Gripper
 from sim_worker.grasp_poses import pose_in_base
 from sim_worker.planner_request import Failure, PlanningRequest
-from sim_worker.tasks.target_object import object_at
 from sim_worker.world import AttemptResult, CameraView, Scene
 from sim_worker.world.simulation.sim_state import HandName
 
@@ -158,7 +155,7 @@ class DeclutteringRunner:
             states = [*states[: states.index(REACHED[result.failure]) + 1], State.RECOVER]
         else:
             states.append(State.PLACE)
-        meant = result.object_name if result.success else object_at(view, pose)
+        meant = result.object_name if result.success else view.object_at(pose)
         pick = Pick(self.attempts, view, plan, grasp, pose, result, meant, tuple(states))
         self.attempts += 1
         if meant in self.log.objects:

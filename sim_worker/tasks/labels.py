@@ -1,7 +1,5 @@
 """Many labels from one settled scene: grasps of several kinds, each tried from the same state."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 

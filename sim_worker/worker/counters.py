@@ -1,7 +1,5 @@
 """What a worker counts and tells."""
 
-from __future__ import annotations
-
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,14 +35,5 @@ class Counters:
 
     def status(self) -> dict[str, Any]:
         """For the board that people look at; the recent rate leaves exploration out."""
-        return {
-            "attempts": self.attempts,
-            "successes": self.successes,
-            "failures": dict(self.failures),
-            "no_plan": self.no_plan,
-            "scenes": self.scenes,
-            "broken_scenes": self.broken_scenes,
-            "refused_requests": self.refused_requests,
-            "recent_attempts": len(self.recent),
-            "recent_successes": sum(self.recent),
-        }
+        counts = {name: value for name, value in vars(self).items() if name != "recent"}
+        return {**counts, "recent_attempts": len(self.recent), "recent_successes": sum(self.recent)}

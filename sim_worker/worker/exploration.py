@@ -1,7 +1,5 @@
 """Which of a plan's grasps to execute: mostly the best, sometimes another, and with what probability."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 

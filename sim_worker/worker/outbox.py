@@ -5,8 +5,6 @@ process: a database that can be opened belongs to nobody any more, and whoever o
 is synchronised to the disk before anyone is told of it, so only a lost disk loses one.
 """
 
-from __future__ import annotations
-
 import logging
 import sqlite3
 import threading

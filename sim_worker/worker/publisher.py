@@ -1,7 +1,5 @@
 """Carries the outbox's outcomes to the queue, in a thread of its own, so that physics never waits for the network."""
 
-from __future__ import annotations
-
 import logging
 import sqlite3
 import threading

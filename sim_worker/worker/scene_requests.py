@@ -1,7 +1,5 @@
 """Where a worker's scenes come from: the trainer's scene requests, or its own when no trainer asks."""
 
-from __future__ import annotations
-
 import logging
 import time
 import zlib

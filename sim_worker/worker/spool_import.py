@@ -1,7 +1,5 @@
 """Spool folders of version 0.1.0: one file per outcome, locked by the worker that wrote them as long as it lived."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import logging

@@ -4,8 +4,6 @@ One thread runs the physics of all worlds, each world's task up to where it need
 a thread pool, and the publisher delivers outcomes from disk in a thread of its own.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import secrets
@@ -17,13 +15,14 @@ from dataclasses import dataclass
 
 import redis
 
-from grasp_client.contract import GraspPlan, Gripper, SceneRequest
+from grasp_client.contract import GraspPlan, SceneRequest
 from grasp_client.errors import GraspServerError, InvalidRequest, NotAllowed
 from grasp_client.observation import GraspPlanner
 from shared.outcome_codec import EncodedOutcome, encode_outcome
 from shared.retrying import FIRST_PAUSE, retrying
 from shared.settings import WorkerSettings
 from shared.streams import WorkerStatusStore
+from sim_worker.command_line import gripper_of
 from sim_worker.outcome_records import outcome_of
 from sim_worker.planner_request import DroppedInput, ExtraInput, PlanningRequest
 from sim_worker.tasks.attempts import Attempt, NoPlan, Task, run_scene_request
@@ -77,7 +76,7 @@ class Worker:
     ) -> None:
         self.settings, self.name, self.stop = settings, name, stop
         self.planner, self.requests, self.publisher, self.board = planner, requests, publisher, board
-        self.gripper = Gripper.model_validate_json(settings.gripper.read_bytes()) if settings.gripper else Gripper()
+        self.gripper = gripper_of(settings.gripper)
         self.extras: list[ExtraInput] = ["rgb"] if settings.rgb else []
         self.withheld: list[DroppedInput] = []
         if not settings.depth:

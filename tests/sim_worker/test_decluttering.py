@@ -5,7 +5,7 @@ import pytest
 
 from grasp_client.contract import GraspPlan, Gripper, SceneRequest
 from shared.outcome_codec import depth_in_units
-from sim_worker.benchmark.baselines import CentroidMinorAxis, RandomEdges
+from sim_worker.benchmark.baselines import BASELINES
 from sim_worker.grasp_poses import jaw_grasp, top_down
 from sim_worker.planner_request import Failure, bin_region, planning_request
 from sim_worker.tasks.attempts import Attempt, NoPlan, run_scene_request
@@ -51,11 +51,11 @@ def clear(scene, rules, plan, extras=()) -> tuple[list[Pick], DeclutteringRunner
 
 
 def centroid(call) -> GraspPlan:
-    return CentroidMinorAxis().plan(call.observation, call.request)
+    return BASELINES["centroid"].plan(call.observation, call.request)
 
 
 def edges(call) -> GraspPlan:
-    return RandomEdges().plan(call.observation, call.request)
+    return BASELINES["edges"].plan(call.observation, call.request)
 
 
 def test_a_single_attempt_ends_after_one(world):

@@ -28,7 +28,7 @@ def test_an_outcome_holds_the_colours_that_were_planned_on_and_no_depth() -> Non
     seen = run_scene_request(scene, ticket, Gripper())
     full = next(seen)
     assert isinstance(full, PlanningRequest)
-    grasps = BASELINES["centroid"]().plan(full.observation, full.request).grasps
+    grasps = BASELINES["centroid"].plan(full.observation, full.request).grasps
     attempt = task.send(GraspPlan(planner="centroid", grasps=grasps))
     assert isinstance(attempt, Attempt)
     outcome = outcome_of(attempt, ticket, "w:1:0", "w")
@@ -41,4 +41,4 @@ def test_a_worker_without_depth_needs_colour(tmp_path: Path) -> None:
     settings = WorkerSettings(depth=False, spool_dir=tmp_path)
     source = SceneRequestSource(None, "w", LocalSceneRequests(settings, "w"))
     with pytest.raises(ValueError, match="set rgb as well"):
-        Worker(settings, "w", BASELINES["random"](), source, None, None, threading.Event())  # type: ignore[arg-type]
+        Worker(settings, "w", BASELINES["random"], source, None, None, threading.Event())  # type: ignore[arg-type]

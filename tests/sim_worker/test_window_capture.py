@@ -52,7 +52,7 @@ def test_heights_are_those_of_the_world(scene):
     rng = np.random.default_rng(1)
     tops = [int(heights_of(capture_window(scene, rng)[0]).max()) for _ in range(6)]
     exact = scene.observe()
-    depth, pose = exact.painting.depth, exact.true_camera_pose
+    depth, pose = exact.exact_depth, exact.true_camera_pose
     top = 1e3 * (pose[2, 3] - depth[exact.segmentation > 0].min())
     assert np.abs(np.array(tops) - top).max() <= 3
 

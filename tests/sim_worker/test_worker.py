@@ -16,7 +16,7 @@ from grasp_client.errors import InvalidRequest, ServerUnreachable
 from shared.outcome_codec import decode_outcome
 from shared.settings import WorkerSettings
 from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
-from sim_worker.benchmark.baselines import RandomEdges
+from sim_worker.benchmark.baselines import BASELINES
 from sim_worker.worker.outbox import Outbox
 from sim_worker.worker.publisher import OutboxPublisher
 from sim_worker.worker.scene_requests import LocalSceneRequests, SceneRequestSource
@@ -46,7 +46,7 @@ def make_worker(options: WorkerSettings, queue: redis.Redis | None, planner=None
         publisher = OutboxPublisher(spool, lambda entry: taken.append(entry) is None)
     source = SceneRequestSource(tickets, name, LocalSceneRequests(options, name))
     board = WorkerStatusStore(queue) if queue else None
-    return Worker(options, name, planner or RandomEdges(), source, publisher, board, threading.Event()), taken
+    return Worker(options, name, planner or BASELINES["edges"], source, publisher, board, threading.Event()), taken
 
 
 def test_without_a_queue_it_makes_its_own_scenes(tmp_path):
@@ -228,7 +228,7 @@ PLANS = st.fixed_dictionaries({"planner": st.text(), "grasps": st.lists(GRASPS, 
     plans=st.lists(PLANS | st.sampled_from([KeyError("odd"), ValueError("odd"), RecursionError("odd")]), min_size=1, max_size=4)
 )
 def test_no_answer_of_a_server_ends_the_worker(tmp_path_factory, plans):
-    class Odd(RandomEdges):
+    class Odd:
         """A server that answers whatever fits the contract, and breaks as no server should; then it answers well."""
 
         def plan(self, observation, request):
@@ -236,7 +236,7 @@ def test_no_answer_of_a_server_ends_the_worker(tmp_path_factory, plans):
             if isinstance(answer, Exception):
                 raise answer
             try:
-                return GraspPlan.model_validate(answer) if answer else super().plan(observation, request)
+                return GraspPlan.model_validate(answer) if answer else BASELINES["edges"].plan(observation, request)
             except ValidationError as error:  # what the client makes of it
                 raise InvalidRequest(str(error), code="unreadable") from error
 
@@ -274,7 +274,7 @@ def test_nothing_in_the_queue_ends_the_worker(tmp_path_factory, queue_server, as
         assert worker.tally.attempts >= 1
 
 
-class Moody(RandomEdges):
+class Moody:
     """A server that is away at first, then refuses what it does not know."""
 
     def __init__(self) -> None:
@@ -286,7 +286,7 @@ class Moody(RandomEdges):
             raise ServerUnreachable("connection refused", code="unreachable")
         if request.planner == "nonsense":
             raise InvalidRequest("unknown planner 'nonsense'", code="unknown_planner", status=404)
-        return super().plan(observation, request)
+        return BASELINES["edges"].plan(observation, request)
 
 
 def test_it_waits_for_the_server_and_hands_back_tickets_that_are_refused(tmp_path, redis_url):

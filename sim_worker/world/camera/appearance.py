@@ -61,23 +61,3 @@ class Appearance:
         image[v, u] = colour * 255
         result: np.ndarray = np.clip(image * self.brightness, 0, 255).astype(np.uint8)
         return result
-
-
-@dataclass(frozen=True)
-class DeferredRgb:
-    """A rendered image whose colours are worked out when someone asks for them: most planners see depth alone.
-
-    rgb (H, W, 3) uint8: as rendered, without the table. bare (H, W) bool: where the table or nothing shows. depth (H, W), m:
-    exact. pose (4, 4): of the camera in the base frame.
-    """
-
-    appearance: Appearance
-    rgb: np.ndarray
-    bare: np.ndarray
-    depth: np.ndarray
-    camera: CameraIntrinsics
-    pose: np.ndarray
-
-    def colours(self) -> np.ndarray:
-        """(H, W, 3) uint8."""
-        return self.appearance.paint(self.rgb, self.bare, self.depth, self.camera, self.pose)

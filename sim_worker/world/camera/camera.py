@@ -5,9 +5,8 @@ not. The projection here takes that out, so that both give the same image and `d
 The table is not rendered but computed: exact, and it halves the time of an image.
 """
 
-from __future__ import annotations
-
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,9 +14,8 @@ import numpy as np
 import pybullet
 
 from grasp_client.contract import CameraIntrinsics
-from grasp_client.geometry import approach_frame, look_at, pose_from
+from grasp_client.geometry import approach_frame, deproject, look_at, pose_from
 from grasp_client.observation import Observation
-from sim_worker.world.camera.appearance import DeferredRgb
 from sim_worker.world.simulation.physics import Physics
 from sim_worker.world.simulation.profiles import Conditions
 from sim_worker.world.simulation.spec import CameraSpec
@@ -32,7 +30,7 @@ OPENGL_TO_OPTICAL = np.diag([1.0, -1.0, -1.0, 1.0])
 @dataclass(frozen=True)
 class CameraView:
     """One look at the scene. `observation`: depth, as the sensor gives it. `segmentation` (H, W) int32: 0 table and bin, i + 1
-    object i of `objects`, -1 nothing."""
+    object i of `objects`, -1 nothing. `exact_depth` (H, W), m. `paint`: gives the colours, when they are asked for."""
 
     observation: Observation
     camera: CameraIntrinsics
@@ -40,12 +38,26 @@ class CameraView:
     true_camera_pose: np.ndarray
     segmentation: np.ndarray
     objects: tuple[str, ...]
-    painting: DeferredRgb
+    exact_depth: np.ndarray
+    paint: Callable[[], np.ndarray]
 
     @cached_property
     def rgb(self) -> np.ndarray:
         """(H, W, 3) uint8."""
-        return self.painting.colours()
+        return self.paint()
+
+    def object_at(self, pose: np.ndarray) -> str | None:
+        """The object whose visible part lies nearest to a grasp at `pose` (4, 4; base frame); None when none is seen."""
+        depth = self.observation.depth
+        if depth is None:
+            return None
+        v, u = np.nonzero((self.segmentation > 0) & (depth > 0))
+        if not len(v):
+            return None
+        points = deproject(np.stack([u, v], axis=1), depth[v, u], self.camera)
+        origin = np.linalg.inv(np.asarray(self.camera_pose)) @ pose[:, 3]
+        nearest = int(np.argmin(np.linalg.norm(points - origin[:3], axis=1)))
+        return self.objects[int(self.segmentation[v[nearest], u[nearest]]) - 1]
 
 
 def camera_poses(spec: CameraSpec, conditions: Conditions) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,5 @@
 """What a depth camera makes of the truth: noise, quantisation, holes and shadows."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

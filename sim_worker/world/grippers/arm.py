@@ -1,7 +1,5 @@
 """The whole Franka Panda arm: inverse kinematics, joint limits, straight approach, grasp, straight lift."""
 
-from __future__ import annotations
-
 import math
 import tempfile
 from collections.abc import Mapping
@@ -13,7 +11,6 @@ import pybullet_data
 
 from grasp_client.contract import Gripper
 from grasp_client.geometry import invert, pose_from
-from sim_worker.world.errors import SceneError
 from sim_worker.world.grippers.attempt import LIFT_HEIGHT, AttemptResult
 from sim_worker.world.grippers.grip import close_and_lift, heights_of
 from sim_worker.world.grippers.jaw import Fingers
@@ -27,6 +24,7 @@ from sim_worker.world.grippers.kinematics import (
 )
 from sim_worker.world.grippers.mounted_jaw import arm_with, tip_from_flange
 from sim_worker.world.simulation.physics import FAR_AWAY, Physics
+from sim_worker.world.simulation.spec import SceneError
 
 BASE = pose_from(np.eye(3), np.array([-0.5, 0.0, 0.0]))
 """The arm stands here in the base frame of the cell: it reaches the whole workspace from behind."""

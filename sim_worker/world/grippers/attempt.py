@@ -1,7 +1,5 @@
 """What one executed grasp came to."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from grasp_client.contract import Failure

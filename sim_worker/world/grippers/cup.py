@@ -1,7 +1,5 @@
 """A floating suction cup: does it seal, and does the seal carry the object up?"""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -4,8 +4,6 @@ It can approach and lift in any direction and is stiff against turning. Links 0 
 hang on link 2, whose frame is the tip frame.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One jaw grasp in physics: come in, close, lift, hold."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 

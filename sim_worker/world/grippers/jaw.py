@@ -1,7 +1,5 @@
 """A floating parallel jaw of the request's sizes: a palm box and two finger boxes that a gear keeps mirrored."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Forward and inverse kinematics of the Franka Panda arm, in numpy: repeatable, and it never leaves the joint limits."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The Panda arm with another jaw on its flange: boxes of the request's sizes, as those of the floating jaw."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from xml.etree import ElementTree

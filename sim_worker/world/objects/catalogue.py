@@ -1,7 +1,5 @@
 """Object sets: which objects a scene may draw, and what each name stands for."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 
@@ -43,29 +41,25 @@ def _random_shapes(first: int, last: int) -> list[str]:
 @cache
 def _groups(object_set: str) -> dict[str, tuple[list[str], float]]:
     """Per kind of object of the set: the names (empty: procedural, drawn by seed) and its share."""
-    learn = _random_shapes(0, FIRST_TEST_SHAPE)
+    learn, test = _random_shapes(0, FIRST_TEST_SHAPE), _random_shapes(FIRST_TEST_SHAPE, 1000)
     household = [f"household/{name}" for name in HOUSEHOLD]
-    held_out = {name for names in (learn, household) for name in names[::VALIDATION_EVERY]}
-    if object_set == "train":
-        names = {k: [n for n in v if n not in held_out] for k, v in (("random", learn), ("household", household))}
-        return {kind: (names.get(kind, []), share) for kind, share in LEARNING_SHARES.items()}
-    if object_set == "validation":
-        names = {k: [n for n in v if n in held_out] for k, v in (("random", learn), ("household", household))}
-        return {kind: (names.get(kind, []), share) for kind, share in LEARNING_SHARES.items()}
-    if object_set == "test":
-        return {
-            "random": (_random_shapes(FIRST_TEST_SHAPE, 1000), TEST_SHARES["random"]),
-            "procedural": ([], TEST_SHARES["procedural"]),
-        }
-    if object_set == "random":
-        return {"random": (learn, 1.0)}
-    if object_set == "random-test":
-        return {"random": (_random_shapes(FIRST_TEST_SHAPE, 1000), 1.0)}
-    if object_set == "household":
-        return {"household": (household, 1.0)}
-    if object_set == "procedural":
-        return {"procedural": ([], 1.0)}
-    raise ValueError(f"unknown object set {object_set!r}; there are {', '.join(OBJECT_SETS)}")
+    if object_set in ("train", "validation"):
+        groups: dict[str, tuple[list[str], float]] = {}
+        for kind, share in LEARNING_SHARES.items():
+            names = {"random": learn, "household": household}.get(kind, [])
+            held_out = names[::VALIDATION_EVERY]
+            groups[kind] = held_out if object_set == "validation" else [n for n in names if n not in held_out], share
+        return groups
+    sets: dict[str, dict[str, tuple[list[str], float]]] = {
+        "test": {"random": (test, TEST_SHARES["random"]), "procedural": ([], TEST_SHARES["procedural"])},
+        "random": {"random": (learn, 1.0)},
+        "random-test": {"random": (test, 1.0)},
+        "household": {"household": (household, 1.0)},
+        "procedural": {"procedural": ([], 1.0)},
+    }
+    if object_set not in sets:
+        raise ValueError(f"unknown object set {object_set!r}; there are {', '.join(OBJECT_SETS)}")
+    return sets[object_set]
 
 
 OBJECT_SETS = ("train", "validation", "test", "random", "random-test", "household", "procedural", "folder")

@@ -5,8 +5,6 @@ mass and inertia as of a solid. What is
 drawn is what is touched: the parts stand for the mesh in the image too. Results are kept on disk by content.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import tempfile

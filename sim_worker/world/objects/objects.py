@@ -1,7 +1,5 @@
 """What an object is, and how it enters the simulation."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol

@@ -1,7 +1,5 @@
 """Objects made of primitives, each fully given by its name `procedural/<shape>-<seed>`."""
 
-from __future__ import annotations
-
 import math
 import zlib
 from collections.abc import Callable
@@ -16,30 +14,6 @@ Quaternion = tuple[float, float, float, float]
 
 def _about_z(angle: float) -> Quaternion:
     return (0.0, 0.0, math.sin(angle / 2), math.cos(angle / 2))
-
-
-def _box(r: np.random.Generator) -> list[Part]:
-    return [Part("box", (r.uniform(0.025, 0.07), r.uniform(0.03, 0.1), r.uniform(0.02, 0.08)))]
-
-
-def _cylinder(r: np.random.Generator) -> list[Part]:
-    return [Part("cylinder", (r.uniform(0.012, 0.034), r.uniform(0.03, 0.12)))]
-
-
-def _capsule(r: np.random.Generator) -> list[Part]:
-    return [Part("capsule", (r.uniform(0.012, 0.03), r.uniform(0.03, 0.09)))]
-
-
-def _ball(r: np.random.Generator) -> list[Part]:
-    return [Part("sphere", (r.uniform(0.015, 0.035),))]
-
-
-def _bar(r: np.random.Generator) -> list[Part]:
-    return [Part("box", (r.uniform(0.012, 0.03), r.uniform(0.1, 0.2), r.uniform(0.012, 0.03)))]
-
-
-def _plate(r: np.random.Generator) -> list[Part]:
-    return [Part("box", (r.uniform(0.05, 0.1), r.uniform(0.06, 0.14), r.uniform(0.006, 0.012)))]
 
 
 def _l_shape(r: np.random.Generator) -> list[Part]:
@@ -80,12 +54,12 @@ def _cup(r: np.random.Generator) -> list[Part]:
 
 
 SHAPES: dict[str, Callable[[np.random.Generator], list[Part]]] = {
-    "box": _box,
-    "cylinder": _cylinder,
-    "capsule": _capsule,
-    "ball": _ball,
-    "bar": _bar,
-    "plate": _plate,
+    "box": lambda r: [Part("box", (r.uniform(0.025, 0.07), r.uniform(0.03, 0.1), r.uniform(0.02, 0.08)))],
+    "cylinder": lambda r: [Part("cylinder", (r.uniform(0.012, 0.034), r.uniform(0.03, 0.12)))],
+    "capsule": lambda r: [Part("capsule", (r.uniform(0.012, 0.03), r.uniform(0.03, 0.09)))],
+    "ball": lambda r: [Part("sphere", (r.uniform(0.015, 0.035),))],
+    "bar": lambda r: [Part("box", (r.uniform(0.012, 0.03), r.uniform(0.1, 0.2), r.uniform(0.012, 0.03)))],
+    "plate": lambda r: [Part("box", (r.uniform(0.05, 0.1), r.uniform(0.06, 0.14), r.uniform(0.006, 0.012)))],
     "l": _l_shape,
     "t": _t_shape,
     "u": _u_shape,

@@ -4,8 +4,6 @@ The volume that a hand sweeps along its approach is its own shape drawn out back
 pose answer for the whole straight approach, exactly.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What stands in a cell and never moves: the table, the walls of a bin."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pybullet

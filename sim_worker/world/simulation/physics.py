@@ -1,7 +1,5 @@
 """One PyBullet client without a window, and the physics that every label is made with."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import os

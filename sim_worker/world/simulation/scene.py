@@ -1,8 +1,7 @@
 """A settled scene: look at it, try grasps on it, take objects out of it."""
 
-from __future__ import annotations
-
 import hashlib
+from functools import partial
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -10,10 +9,9 @@ from scipy.spatial.transform import Rotation
 from grasp_client.contract import ContactRule, Gripper
 from grasp_client.geometry import pose_from
 from grasp_client.observation import Observation
-from sim_worker.world.camera.appearance import Appearance, DeferredRgb
+from sim_worker.world.camera.appearance import Appearance
 from sim_worker.world.camera.camera import BACKGROUND, TABLE, CameraView, camera_poses, over_table, render
 from sim_worker.world.camera.sensor import sense
-from sim_worker.world.errors import SceneError
 from sim_worker.world.grippers.arm import Arm
 from sim_worker.world.grippers.attempt import AttemptResult
 from sim_worker.world.grippers.cup import Cup, execute_suction_grasp
@@ -25,7 +23,7 @@ from sim_worker.world.simulation.physics import ATTEMPT_HZ, AWAKE, FAR_AWAY, SLE
 from sim_worker.world.simulation.placement import PlacedObject, settled
 from sim_worker.world.simulation.profiles import PROFILES, Conditions
 from sim_worker.world.simulation.sim_state import Hand, HandKey, HandName, SimState, Simulation, hand_key
-from sim_worker.world.simulation.spec import CameraSpec, SceneSpec
+from sim_worker.world.simulation.spec import CameraSpec, SceneError, SceneSpec
 
 FORGET_ROUNDS = 10
 """Of collision detection with everything apart; one suffices for a few bodies, pairs are dropped a tenth at a time."""
@@ -77,10 +75,8 @@ class Scene:
         random = self.spec.random("sensor", self.changes, repr(camera))
         depth = sense(exact, self.conditions.sensor, random, camera.focal)
         segmentation = np.where(bare, np.where(table > 0, TABLE, BACKGROUND), _numbered(image.bodies, state))
-        rgb = DeferredRgb(self.appearance, image.rgb, bare, exact, camera.intrinsics, true)
-        return CameraView(
-            Observation(depth=depth), camera.intrinsics, reported, true, segmentation.astype(np.int32), self.objects, rgb
-        )
+        seen = Observation(depth=depth), camera.intrinsics, reported, true, segmentation.astype(np.int32), self.objects
+        return CameraView(*seen, exact, partial(self.appearance.paint, image.rgb, bare, exact, camera.intrinsics, true))
 
     # -- acting
 
@@ -199,15 +195,15 @@ class Scene:
         self.placed = settled(physics, {by_name[placed.name]: placed for placed in before}, self.spec.in_sight)
         self.changes += 1
         self._view = None
-        self.simulation.invalidate()
+        self.simulation.owner = None
         return [placed.name for placed in before if placed.name not in self.objects]
 
     # -- the simulation behind it
 
     def _state(self, wanted: HandKey | None) -> SimState:
         """This scene in the simulation, with this hand (None: whichever is there, else the default)."""
-        state = self.simulation.state_of(self)
-        if state is not None and wanted in (None, state.wanted):
+        state = self.simulation.state
+        if self.simulation.owner is self and state is not None and wanted in (None, state.wanted):
             return state
         wanted = wanted or hand_key(Gripper(), "floating")
         physics = self.physics
@@ -219,7 +215,7 @@ class Scene:
         skins |= {body: 0.0 for body, name in fixed.items() if name != "table"}
         names = {body: placed.name for body, placed in bodies.items()}
         state = SimState(wanted, hand, names, fixed, skins, ApproachSweep(physics))
-        self.simulation.occupy(self, state)
+        self.simulation.owner, self.simulation.state = self, state
         return state
 
     def _make_hand(self, wanted: HandKey) -> Hand:

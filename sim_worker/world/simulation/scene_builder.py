@@ -1,7 +1,5 @@
 """The work cell: builds scenes, one simulated at a time."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from sim_worker.world.camera.appearance import draw_colour
-from sim_worker.world.errors import SceneError
 from sim_worker.world.objects.catalogue import draw_names, model_named
 from sim_worker.world.objects.folder import folder_models
 from sim_worker.world.objects.objects import ObjectModel
@@ -18,7 +15,7 @@ from sim_worker.world.simulation.placement import PlacedObject, arrange
 from sim_worker.world.simulation.profiles import PROFILES, Conditions, draw_mass
 from sim_worker.world.simulation.scene import Scene
 from sim_worker.world.simulation.sim_state import Simulation
-from sim_worker.world.simulation.spec import DEFAULT_COUNTS, SceneSpec
+from sim_worker.world.simulation.spec import DEFAULT_COUNTS, SceneError, SceneSpec
 
 MOST_DRAWS = 40
 """Of objects and drops before a scene is given up: single scenes take 1.1 on average."""
@@ -39,7 +36,7 @@ class World:
         """
         conditions = Conditions.draw(PROFILES[spec.profile], spec.random("conditions"))
         for draw in range(MOST_DRAWS):
-            self.simulation.invalidate()
+            self.simulation.owner = None
             objects, spares = self._draw_objects(spec, draw)
             placed = arrange(self.physics, spec, objects, spares, spec.random("arrangement", draw))
             if placed:

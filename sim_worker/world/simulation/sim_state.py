@@ -1,17 +1,15 @@
 """The physics client and what stands in it: one scene at a time, with one hand."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
 from grasp_client.contract import Gripper
-from sim_worker.world.errors import SceneError
 from sim_worker.world.grippers.arm import Arm
 from sim_worker.world.grippers.cup import Cup
 from sim_worker.world.grippers.jaw import Jaw
 from sim_worker.world.simulation.collision_probe import ApproachSweep
 from sim_worker.world.simulation.physics import Physics
+from sim_worker.world.simulation.spec import SceneError
 
 HandName = Literal["floating", "arm"]
 HandKey = tuple[Gripper, HandName]
@@ -45,22 +43,10 @@ class SimState:
     moved: bool = True
 
 
+@dataclass
 class Simulation:
-    """One physics client and whose scene stands in it now."""
+    """One physics client and what stands in it: `state`, which is the settled state of the scene `owner`, or of none (None)."""
 
-    def __init__(self, physics: Physics) -> None:
-        self.physics = physics
-        self._owner: object | None = None
-        self._state: SimState | None = None
-
-    def state_of(self, scene: object) -> SimState | None:
-        """The scene as it stands in the simulation; None if another one does."""
-        return self._state if self._owner is scene else None
-
-    def occupy(self, scene: object, state: SimState) -> None:
-        """From now on `state`, which is the scene's, stands in the simulation."""
-        self._owner, self._state = scene, state
-
-    def invalidate(self) -> None:
-        """What stands in the simulation is no scene's settled state any more."""
-        self._owner = self._state = None
+    physics: Physics
+    owner: object | None = None
+    state: SimState | None = None

@@ -1,7 +1,5 @@
 """What a scene is made of, before it is built: enough to replay it."""
 
-from __future__ import annotations
-
 import math
 import zlib
 from pathlib import Path
@@ -11,6 +9,11 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from grasp_client.contract import CameraIntrinsics, Pose
+
+
+class SceneError(RuntimeError):
+    """A scene could not be built, or was asked for what it does not have."""
+
 
 SceneKind = Literal["single", "packed", "pile", "bin"]
 ProfileName = Literal["clean", "standard", "hard"]

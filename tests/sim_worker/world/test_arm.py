@@ -34,7 +34,7 @@ def cube(world, x, y, yaw):
 
 
 def test_forward_kinematics_agree_with_the_simulated_arm(world):
-    world.simulation.invalidate()
+    world.simulation.owner = None
     world.physics.reset()
     arm, client = Arm(world.physics, Gripper(), 0.5), world.physics.client
     for joints in np.random.default_rng(0).uniform(LOWER, UPPER, (5, 7)):
@@ -90,7 +90,7 @@ LONG_JAW = Gripper(max_width=0.11, finger_depth=0.08, finger_width=0.012, finger
 @pytest.mark.parametrize("gripper", [Gripper(), Gripper(max_width=0.06), LONG_JAW, Gripper(finger_depth=0.04)])
 def test_tips_of_any_jaw_come_to_the_grasp_pose(world, gripper):
     """Seen along the closing axis from between the tips: just above their ends a finger on either side, just below none."""
-    world.simulation.invalidate()
+    world.simulation.owner = None
     world.physics.reset()
     arm, client, pose = Arm(world.physics, gripper, 0.5), world.physics.client, down(0.05, 0.03, 0.02, 0.4)
     arm._place_base(0.0)

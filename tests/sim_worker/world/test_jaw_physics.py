@@ -113,7 +113,7 @@ def test_tilted_approach_holds_and_lifts_straight_up(world, degrees):
 def test_grip_force_is_what_was_asked_for(world):
     scene = block(world)
     assert scene.attempt(from_above(0, 0, 0.01), 0.06).success
-    hand = world.simulation.state_of(scene).hand
+    hand = world.simulation.state.hand
     for link in hand.fingers.links:
         with world.physics.finer(ATTEMPT_HZ):
             points = world.physics.client.getContactPoints(bodyA=hand.body, linkIndexA=link)

@@ -74,7 +74,7 @@ def test_nothing_sinks_explodes_or_drifts_in_two_seconds(world, kind):
     """Penetration under 1.5 mm, and no motion to speak of, two seconds after the scene was called settled."""
     scene = world.build(SceneSpec(seed=21, kind=kind, object_set="random"))
     scene.observe()
-    physics, bodies = world.physics, list(world.simulation.state_of(scene).bodies)
+    physics, bodies = world.physics, list(world.simulation.state.bodies)
     for body in bodies:
         physics.client.changeDynamics(body, -1, activationState=2)
     physics.step(physics.steps_in(2.0))
@@ -83,7 +83,7 @@ def test_nothing_sinks_explodes_or_drifts_in_two_seconds(world, kind):
     for body, placed in zip(bodies, scene.placed, strict=True):
         now = physics.client.getBasePositionAndOrientation(body)[0]
         assert np.linalg.norm(np.subtract(now, placed.position)) < 0.004
-    world.simulation.state_of(scene).moved = True
+    world.simulation.state.moved = True
 
 
 def test_bin_has_walls_that_are_seen_and_felt(world):
