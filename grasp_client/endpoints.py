@@ -17,6 +17,7 @@ from pydantic_core import to_json
 from grasp_client.contract import GraspPlan, ModelEntry, Models, OutcomeAccepted, Planners, PlanRequest
 from grasp_client.errors import GraspServerError
 from grasp_client.imaging import encode_npy, encode_raw_depth
+from grasp_client.input_warnings import warn_of_input
 from grasp_client.inputs import observe, request_of
 from grasp_client.observation import Observation
 
@@ -80,7 +81,9 @@ def outcome_endpoint(
     report: Mapping[str, Any], observation: Observation | None, deadline: float | None
 ) -> Endpoint[OutcomeAccepted]:
     """`POST /outcomes`: the report as JSON, in a form when images come with it."""
-    body = to_json({name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in report.items()})
+    body = to_json(
+        {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in report.items()}, exclude_none=True
+    )
     if observation is None:
         call = HttpCall("POST", "/outcomes", {"Content-Type": "application/json"}, body)
     else:
@@ -103,7 +106,10 @@ def _raw_depth_call(depth: np.ndarray, depth_scale: float, options: str) -> Http
 def parsed(response: httpx.Response, model: type[Reply]) -> Reply:
     """The reply as `model`; fields that a newer server adds are ignored. Raises GraspServerError `bad_reply`."""
     try:
-        return model.model_validate_json(response.content, extra="ignore")
+        reply = model.model_validate_json(response.content, extra="ignore")
+        if isinstance(reply, GraspPlan):
+            warn_of_input(reply.warnings)
+        return reply
     except ValidationError as error:
         raise GraspServerError(
             f"{response.request.url} gave an unexpected reply, not a {model.__name__}: {error.errors()[0]['msg']}: is this a "

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from inference_server.request_context import RequestContext
 from planning.base import LoadedNetwork, PlanItem, Planner
 from planning.batched_inference import plan_batched
 from planning.discovery import choose
+from planning.rectification import in_sent_pixels, map_in_sent_pixels, rectify
 from shared.registry import asks_candidate
 from shared.settings import ServerSettings
 
@@ -64,6 +65,7 @@ class PlannerService:
 
     async def plan(self, request: RequestContext, item: PlanItem) -> GraspPlan:
         """Plan one observation; fills in request id and timings, and remembers the plan. Raises what the contract names."""
+        sent, item = item, await self._rectified(request, item)
         observation, options = item
         planner, pinned = await self._choose(request, item)
         # Planners that share a network share its batches. Geometry gains nothing from one: the first would wait for the last.
@@ -76,25 +78,38 @@ class PlannerService:
         maps: np.ndarray | None = answer.result[1]
         changes: dict[str, Any] = {"request_id": request.id}
         if maps is not None:
-            picture = await self._decoders.run(request.slot.client, request.deadline, overlay_png, observation, maps)
+            drawn = overlay_png, sent[0], map_in_sent_pixels(maps, sent)
+            picture = await self._decoders.run(request.slot.client, request.deadline, *drawn)
             changes["heatmap_png"] = base64.b64encode(picture).decode()
         elif options.return_heatmap:
-            changes["warnings"] = [*plan.warnings, f"planner {planner.name!r} has no dense map, so there is no heatmap_png"]
+            changes["warnings"] = [
+                *plan.warnings,
+                f"no_heatmap: planner {planner.name!r} has no dense map, so there is no heatmap_png",
+            ]
         plan = plan.model_copy(update=changes)
         self._count(plan)
         self.recent.remember(request.owner, plan, observation, options)
+        plan = in_sent_pixels(plan, sent)
         plan.timings_ms = timings(request, answer, plan.timings_ms)
         return plan
 
     async def heatmap(self, request: RequestContext, item: PlanItem) -> Heatmap:
         """The dense map of one observation. Raises what the contract names, and PlannerError 422 for a planner without one."""
+        sent, item = item, await self._rectified(request, item)
         planner, pinned = await self._choose(request, item)
         group = ("heatmap", planner.name, pinned.version if pinned else None)
         run = partial(self._maps, planner, pinned)
         answer = await request.slot.submit(group, run, item, request.deadline, 1)
         note_stages(request, answer)
         found: Heatmap = answer.result
-        return found
+        return replace(found, maps=map_in_sent_pixels(found.maps, sent))
+
+    async def _rectified(self, request: RequestContext, item: PlanItem) -> PlanItem:
+        """Raises PlannerError 422 for intrinsics that do not fit the image."""
+        camera = item[1].camera
+        if camera is None or camera.is_plain:
+            return item
+        return await self._decoders.run(request.slot.client, request.deadline, rectify, item)
 
     async def _choose(self, request: RequestContext, item: PlanItem) -> tuple[Planner, LoadedNetwork | None]:
         """The planner for an observation, and the version of its model unless that is the champion. Raises what the contract

@@ -14,6 +14,7 @@ from torch import Tensor
 from grasp_client.contract import GraspPlan
 from planning.base import LoadedNetwork, PlanItem, Planner
 from planning.failure_penalty import expand_request, penalize
+from planning.input_checks import inspect_input
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,15 @@ def plan_batched(asked: Sequence[tuple[Planner, LoadedNetwork | None, PlanItem]]
     for places in others.values():
         planner, network, _ = asked[places[0]]
         plans.update(zip(places, planner.plan_batch([items[k] for k in places], network), strict=True))
-    return [penalize(plans[k], item) if item[1].failed else plans[k] for k, (_, _, item) in enumerate(asked)]
+    return [_finished(plans[k], item) for k, (_, _, item) in enumerate(asked)]
+
+
+def _finished(plan: GraspPlan, item: PlanItem) -> GraspPlan:
+    """With what failed before taken into account, and what looked odd told."""
+    if item[1].failed:
+        plan = penalize(plan, item)
+    found = inspect_input(*item)
+    return plan.model_copy(update={"warnings": [*found, *plan.warnings]}) if found else plan
 
 
 def run_batched(works: Sequence[InferenceSteps[Result]]) -> list[tuple[Result, float]]:

@@ -12,6 +12,7 @@ from planning.batched_inference import plan_batched
 from planning.discovery import choose, discover
 from planning.networks.device import pick_device
 from planning.networks.loading import load_network
+from planning.rectification import in_sent_pixels, rectify
 from shared.registry import Registry, UnknownVersion
 
 
@@ -23,9 +24,11 @@ class LocalPlanner:
 
     def plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
         """Raises PlannerError for what the planner cannot use."""
-        self.planner.check(observation, request)
-        [plan] = plan_batched([(self.planner, self.network, (observation, request))])
-        return plan
+        sent = observation, request
+        item = rectify(sent)
+        self.planner.check(*item)
+        [plan] = plan_batched([(self.planner, self.network, item)])
+        return in_sent_pixels(plan, sent)
 
 
 def local_planner(name: str, models_dir: Path | str = "models", version: int | None = None) -> LocalPlanner:

@@ -15,7 +15,7 @@ from planning.scene.projection import wire_grasps
 from planning.scene.scene import PlanningScene
 from planning.suction.candidates import SuctionCandidates
 
-NO_CAMERA = "no camera was sent: a field of view of 61 degrees was assumed, and the reply carries pixels only"
+NO_CAMERA = "no_camera: a field of view of 61 degrees was assumed, and the reply carries pixels only"
 
 
 def select(
@@ -32,6 +32,7 @@ def select(
     request = scene.request
     enough = qualities >= request.min_quality
     rejected["low_quality"] += int((~enough).sum())
+    rejected["outside_map"] += scene.map.outside
     chosen = distinct(hands.pose, qualities, request.n_grasps)
     chosen = chosen[enough[chosen]]
     return GraspPlan(

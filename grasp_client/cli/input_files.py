@@ -1,18 +1,30 @@
 """Files and arguments of the command line to what the client takes. Every ValueError says what was expected instead."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from grasp_client.contract import CameraIntrinsics, FailedGrasp, Gripper
+from grasp_client.contract import FailedGrasp, Gripper
 from grasp_client.imaging import ImageError, decode_image, decode_rgb, decode_segmask
 
 Decoded = TypeVar("Decoded")
 
-_INTRINSICS = ("fx", "fy", "cx", "cy")
+
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".npy", ".npz")
+
+
+def images_in(paths: Iterable[Path]) -> list[Path]:
+    """The files, and of each folder its images in the order of their names. Raises ValueError for a folder without any."""
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_ENDINGS) if path.is_dir() else [path]
+        if not inside:
+            raise ValueError(f"{path} has no image: expected files that end in {', '.join(IMAGE_ENDINGS)}")
+        found += inside
+    return found
 
 
 def read_image(path: Path, depth_scale: float) -> tuple[Literal["depth", "rgb"], np.ndarray]:
@@ -33,28 +45,6 @@ def _decoded(path: Path, decode: Callable[[bytes], Decoded]) -> Decoded:
         return decode(_bytes(path))
     except ImageError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def read_camera(given: str) -> CameraIntrinsics:
-    """`fx,fy,cx,cy`, or a JSON file: {fx, fy, cx, cy}, an `.intr` file with the same names behind `_`, or {"K": 9 or 3x3}."""
-    expected = f"{given}: expected fx,fy,cx,cy in pixels, or a JSON file with them (fx or _fx, ...) or with a 3x3 K"
-    if not Path(given).is_file():
-        return CameraIntrinsics(**_named(_numbers(given, 4, expected + "; there is no such file")))
-    found = _json(Path(given).read_text(), expected)
-    if not isinstance(found, dict):
-        raise ValueError(expected)
-    matrix = found.get("K", found.get("k"))
-    if matrix is not None and np.size(matrix) == 9:
-        k = np.asarray(matrix, float).reshape(3, 3)
-        return CameraIntrinsics(**_named([k[0, 0], k[1, 1], k[0, 2], k[1, 2]]))
-    values = [found.get(name, found.get(f"_{name}")) for name in _INTRINSICS]
-    if None in values:
-        raise ValueError(f"{expected}; found {', '.join(sorted(found)) or 'nothing'}")
-    return CameraIntrinsics(**_named(values))
-
-
-def _named(values: list[Any]) -> dict[str, Any]:
-    return dict(zip(_INTRINSICS, values, strict=True))
 
 
 def read_pose(path: Path) -> list[list[float]]:

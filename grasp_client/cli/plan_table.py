@@ -1,6 +1,8 @@
 """A plan as text for a terminal."""
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 from grasp_client.contract import Grasp, GraspPlan
 
@@ -21,6 +23,28 @@ def plan_table(plan: GraspPlan) -> str:
     if plan.grasps and not plan.grasps[0].pose_camera:
         lines.append("note: pixels only, because no camera was given; --intrinsics adds metres and poses")
     return "\n".join(lines + [f"warning: {warning}" for warning in plan.warnings])
+
+
+def plans_table(answers: Sequence[tuple[Path, GraspPlan | str]]) -> str:
+    """A row per file: how many grasps, the best, and what looked odd; of what was not answered, why."""
+    headings = ("file", "grasps", "quality", "u [px]", "v [px]", "width [mm]", "planner")
+    rows = [headings, *(_summary(path, found) for path, found in answers)]
+    lines = _aligned(rows)
+    for path, found in answers:
+        told = [found] if isinstance(found, str) else [f"warning: {warning}" for warning in found.warnings]
+        lines += [f"{path.name}: {text}" for text in told]
+    planned = [found for _, found in answers if isinstance(found, GraspPlan)]
+    with_grasps = sum(bool(plan.grasps) for plan in planned)
+    return "\n".join([*lines, f"{len(answers)} images, {len(planned)} answered, {with_grasps} with a grasp"])
+
+
+def _summary(path: Path, found: GraspPlan | str) -> tuple[str, ...]:
+    if isinstance(found, str):
+        return (path.name, "refused", *["-"] * 5)
+    if not found.grasps:
+        return (path.name, "0", *["-"] * 4, found.planner)
+    _, quality, u, v, _, width, *_ = _row(1, found.grasps[0])
+    return path.name, str(len(found.grasps)), quality, u, v, width, found.planner
 
 
 def _origin(plan: GraspPlan) -> str:

@@ -1,16 +1,20 @@
-"""`grasploop predict IMAGE`: send an image to the server, print its grasps, draw them."""
+"""`grasploop predict IMAGE ...`: send images to the server, print their grasps, draw them."""
 
 import argparse
 import base64
+import json
 import os
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from grasp_client.cli.camera_files import read_camera
 from grasp_client.cli.input_files import (
-    read_camera,
+    images_in,
     read_failed,
     read_gripper,
     read_image,
@@ -19,12 +23,13 @@ from grasp_client.cli.input_files import (
     read_rgb,
     read_segmask,
 )
-from grasp_client.cli.plan_table import plan_table
+from grasp_client.cli.plan_table import plan_table, plans_table
 from grasp_client.client import DEFAULT_DEADLINE, DEFAULT_URL, GraspClient
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.drawing import depth_picture, draw_grasps
 from grasp_client.errors import GraspServerError
 from grasp_client.imaging import encode_png_rgb
+from grasp_client.input_warnings import InputWarning
 from grasp_client.inputs import observe, request_of
 from grasp_client.observation import Observation
 
@@ -37,37 +42,101 @@ examples:
   grasploop predict depth.npy --intrinsics cam.intr --camera-pose camera_to_base.tf --gripper-json '{"max_width": 0.05}'
       poses in the robot's base frame, for a narrower hand
   grasploop predict depth.npy --json | jq '.grasps[0].pose_camera'
+  grasploop predict captures/ --intrinsics camera_info.yaml --overlay pictures/
+      every image of a folder, one row each; with --json one line each
+  grasploop predict --rgb photo.jpg --intrinsics 900,900,640,360 --table-depth 0.65
+      colour alone, also of a grey photograph
 
 exit status: 0 answered (also with no grasp), 1 the server refused or did not answer, 2 wrong arguments or files
 """
 _PICTURE_SIDE = 960
+_BAR = 24
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
+    warnings.simplefilter("ignore", InputWarning)  # the answer prints them
     try:
-        observation, request = _inputs(arguments)
-    except ValidationError as error:
-        return _fail(2, f"{error.title}: " + "; ".join(_reason(problem) for problem in error.errors()))
+        images = images_in(arguments.images)
+        if not images and not arguments.rgb:
+            raise ValueError("expected IMAGE, a file or a folder of them, or --rgb FILE")
+        # Two retries only: somebody is waiting to hear that no server runs.
+        client = GraspClient(arguments.url, api_key=arguments.api_key, deadline=arguments.deadline, attempts=3)
     except ValueError as error:
         return _fail(2, str(error))
+    with client:
+        return _predict_one(client, arguments, images) if len(images) <= 1 else _predict_all(client, arguments, images)
+
+
+def _predict_one(client: GraspClient, arguments: argparse.Namespace, images: list[Path]) -> int:
     try:
-        # Two retries only: somebody is waiting to hear that no server runs.
-        with GraspClient(arguments.url, api_key=arguments.api_key, deadline=arguments.deadline, attempts=3) as client:
-            plan = client.plan(observation, request)
-    except ValueError as error:
-        return _fail(2, f"--url: {error}")
-    except GraspServerError as error:
-        return _fail(1, f"{error.message} [{error.code}]")
+        observation, request = _inputs(arguments, images[0] if images else None)
+        plan = client.plan(observation, request)
+    except (ValidationError, ValueError, GraspServerError) as error:
+        return _fail(*_problem(error))
     _print_answer(plan.model_dump_json(indent=2) if arguments.json else plan_table(plan))
-    return _write_pictures(arguments, observation, request, plan)
+    overlay = Path(arguments.overlay or f"{(images[0] if images else arguments.rgb).stem}_grasps.png")
+    return _write_pictures(arguments, None if arguments.overlay == "none" else overlay, observation, request, plan)
+
+
+def _predict_all(client: GraspClient, arguments: argparse.Namespace, images: list[Path]) -> int:
+    """One row each; what cannot be read or is refused becomes a row too. `--overlay` names a folder."""
+    rows: list[tuple[Path, GraspPlan | str]] = []
+    status = 0
+    folder = None if arguments.overlay in (None, "none") else Path(arguments.overlay)
+    if arguments.rgb or arguments.segmask or arguments.heatmap:
+        return _fail(2, "--rgb, --segmask and --heatmap go with one IMAGE")
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    for path in _with_progress(images):
+        try:
+            observation, request = _inputs(arguments, path)
+            plan = client.plan(observation, request)
+            if folder:
+                status |= _write_pictures(arguments, folder / f"{path.stem}_grasps.png", observation, request, plan, quiet=True)
+        except (ValidationError, ValueError, GraspServerError) as error:
+            failed, message = _problem(error)
+            status = max(status, failed)
+            rows.append((path, message))
+            continue
+        rows.append((path, plan))
+    if arguments.json:
+        _print_answer("\n".join(_json_line(path, found) for path, found in rows))
+    else:
+        _print_answer(plans_table(rows))
+    return status
+
+
+def _with_progress(images: list[Path]) -> Iterator[Path]:
+    """The images, with a bar on a terminal's stderr."""
+    for done, path in enumerate(images):
+        if sys.stderr.isatty():
+            filled = _BAR * done // len(images)
+            print(
+                f"\r[{'#' * filled}{'.' * (_BAR - filled)}] {done}/{len(images)} {path.name:.40}\033[K", end="", file=sys.stderr
+            )
+        yield path
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+
+
+def _json_line(path: Path, found: GraspPlan | str) -> str:
+    answer = {"error": found} if isinstance(found, str) else found.model_dump(mode="json")
+    return json.dumps({"file": str(path), **answer})
+
+
+def _problem(error: Exception) -> tuple[int, str]:
+    """Exit status and message."""
+    if isinstance(error, ValidationError):
+        return 2, f"{error.title}: " + "; ".join(_reason(problem) for problem in error.errors())
+    return (1, f"{error.message} [{error.code}]") if isinstance(error, GraspServerError) else (2, str(error))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="grasploop predict",
-        usage="%(prog)s IMAGE [options]",
-        description="Send a depth or colour image to a GraspLoop server, print the ranked grasps, and draw them.",
+        usage="%(prog)s IMAGE [IMAGE ...] [options]",
+        description="Send depth or colour images to a GraspLoop server, print the ranked grasps, and draw them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -81,10 +150,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_images(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "image", type=Path, metavar="IMAGE",
-        help="depth (16-bit PNG; npy float metres or uint16, one channel) or colour (8-bit PNG, JPEG; npy uint8 HxWx3)",
+        "images", type=Path, nargs="*", metavar="IMAGE",
+        help="depth (16-bit PNG, TIFF, PGM; npy or npz, one channel) or colour (8-bit PNG, JPEG; npy uint8 HxWx3), or a folder",
     )  # fmt: skip
-    group.add_argument("--rgb", type=Path, metavar="FILE", help="colour image beside a depth IMAGE; the overlay is drawn on it")
+    group.add_argument(
+        "--rgb", type=Path, metavar="FILE", help="colour image beside a depth IMAGE, drawn on; or alone, also of a grey photo"
+    )
     group.add_argument("--segmask", type=Path, metavar="FILE", help="8-bit PNG or npy: grasp centres only where it is not 0")
     group.add_argument(
         "--depth-scale",
@@ -97,7 +168,9 @@ def _add_images(group: argparse._ArgumentGroup) -> None:
 
 def _add_camera(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--intrinsics", metavar="FX,FY,CX,CY|FILE", help="in pixels of IMAGE, or a JSON or .intr file with fx, fy, cx, cy or K"
+        "--intrinsics",
+        metavar="FX,FY,CX,CY|FILE",
+        help="in pixels of IMAGE, or a file: RealSense, Open3D, BOP, ROS, OpenCV, Kalibr, .intr, npy",
     )
     group.add_argument(
         "--camera-pose", type=Path, metavar="FILE", help="4x4 camera to robot base (z up): .tf, JSON or four rows of numbers"
@@ -140,16 +213,16 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--overlay",
         metavar="OUT.png",
-        help="picture of the grasps (default: IMAGE's name with _grasps.png, here; `none`: no picture)",
+        help="picture of the grasps (default: IMAGE's name with _grasps.png, here; `none`: no picture); of several: a folder",
     )
     group.add_argument("--heatmap", type=Path, metavar="OUT.png", help="also ask for the planner's heat map and write it here")
     group.add_argument("--json", action="store_true", help="print the server's reply as JSON instead of a table")
 
 
-def _inputs(arguments: argparse.Namespace) -> tuple[Observation, PlanRequest]:
-    kind, image = read_image(arguments.image, arguments.depth_scale)
+def _inputs(arguments: argparse.Namespace, path: Path | None) -> tuple[Observation, PlanRequest]:
+    kind, image = read_image(path, arguments.depth_scale) if path else ("none", None)
     if arguments.rgb and kind == "rgb":
-        raise ValueError(f"{arguments.image} is already a colour image: give the depth image as IMAGE, or leave --rgb out")
+        raise ValueError(f"{path} is already a colour image: give the depth image as IMAGE, or leave --rgb out")
     rgb = read_rgb(arguments.rgb) if arguments.rgb else image if kind == "rgb" else None
     segmask = read_segmask(arguments.segmask) if arguments.segmask else None
     return observe(image if kind == "depth" else None, rgb, segmask), request_of(**_options(arguments))
@@ -169,9 +242,15 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _write_pictures(arguments: argparse.Namespace, observation: Observation, request: PlanRequest, plan: GraspPlan) -> int:
-    overlay = Path(arguments.overlay or f"{arguments.image.stem}_grasps.png")
-    pictures = {} if arguments.overlay == "none" else {overlay: encode_png_rgb(_overlay(observation, request, plan))}
+def _write_pictures(
+    arguments: argparse.Namespace,
+    overlay: Path | None,
+    observation: Observation,
+    request: PlanRequest,
+    plan: GraspPlan,
+    quiet: bool = False,
+) -> int:
+    pictures = {overlay: encode_png_rgb(_overlay(observation, request, plan))} if overlay else {}
     if arguments.heatmap and plan.heatmap_png:
         pictures[arguments.heatmap] = base64.b64decode(plan.heatmap_png)
     elif arguments.heatmap:
@@ -181,7 +260,8 @@ def _write_pictures(arguments: argparse.Namespace, observation: Observation, req
             path.write_bytes(png)
         except OSError as error:
             return _fail(2, f"{path} cannot be written: {error.strerror}")
-        print(f"wrote {path}", file=sys.stderr)
+        if not quiet:
+            print(f"wrote {path}", file=sys.stderr)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -60,6 +60,7 @@ class PlanRequest(ApiModel):
         [], description="grasps tried in this scene without success: those near them lose quality, most at the same object"
     )
     seed: Seed | None = Field(None, description="makes sampling planners repeatable")
+    checks: Literal["on", "off"] = Field("on", description="off: do not look for odd input, and warn of none")
 
     @model_validator(mode="after")
     def _failed_poses_have_a_frame(self) -> PlanRequest:

@@ -14,6 +14,7 @@ FARTHEST_MEDIAN = 20.0
 NEAREST_MEDIAN = 0.01
 """Metres. Below it no depth camera measures; whole metres read with a scale of 0.001 lie here."""
 _MEDIAN_SAMPLE = 2_000
+IMAGES = ("depth", "rgb", "segmask")
 
 
 def check_depth(depth: np.ndarray) -> None:
@@ -26,7 +27,7 @@ def check_depth(depth: np.ndarray) -> None:
         raise ImageError(
             422,
             "no_depth",
-            "the depth image has no reading: every pixel is 0, NaN, infinite or negative; is the camera covered?",
+            "the depth image has no reading: every pixel is 0, NaN, infinite, negative or 65535: is the camera covered?",
         )
     if readings.min() >= NEAREST_MEDIAN and readings.max() <= FARTHEST_MEDIAN:
         return  # so does the median, which takes longer to find
@@ -50,7 +51,7 @@ def check_depth(depth: np.ndarray) -> None:
 def check_observation(observation: Observation, region: Sequence[float] | None = None) -> None:
     """Raises ImageError 422 when there is no image, the depth is unusable, the images differ in size, or the `region` of
     pixels [u0, v0, u1, v1] lies outside of them."""
-    images = {name: image for name, image in vars(observation).items() if image is not None}
+    images = {name: image for name in IMAGES if (image := getattr(observation, name)) is not None}
     if "depth" not in images and "rgb" not in images:
         raise ImageError(422, "no_image", "no image was sent: at least one of `depth` and `rgb` is needed")
     height, width = images["depth" if "depth" in images else "rgb"].shape[:2]

@@ -1,27 +1,45 @@
-"""PNG, JPEG and npy: which of them some bytes are, and their pixels as an array, whatever these mean."""
+"""PNG, JPEG, TIFF, PGM, npy and npz: which of them some bytes are, and their pixels as an array, whatever these mean."""
 
 from __future__ import annotations
 
 import io
 import math
+import re
+import zipfile
+import zlib
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from PIL import Image, JpegImagePlugin, PngImagePlugin
+from PIL import ExifTags, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin, PpmImagePlugin, TiffImagePlugin
 
 from grasp_client.imaging.limits import ImageError, ImageLimits
 from grasp_client.imaging.structure import check_jpeg, check_png
 
-Container = Literal["png", "jpeg", "npy"]
+Container = Literal["png", "jpeg", "tiff", "pgm", "npy", "npz"]
 
-_MAGIC: dict[bytes, Container] = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"\x93NUMPY": "npy"}
+_MAGIC: dict[bytes, Container] = {
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"\xff\xd8\xff": "jpeg",
+    b"II*\x00": "tiff",
+    b"MM\x00*": "tiff",
+    b"P5": "pgm",
+    b"P6": "pgm",
+    b"\x93NUMPY": "npy",
+    b"PK\x03\x04": "npz",
+}
+# The plugin classes and not Image.open: no other format is tried, and our limits stand in for Pillow's bomb warning.
+_PLUGINS: dict[Container, type[ImageFile.ImageFile]] = {
+    "png": PngImagePlugin.PngImageFile,
+    "jpeg": JpegImagePlugin.JpegImageFile,
+    "tiff": TiffImagePlugin.TiffImageFile,
+    "pgm": PpmImagePlugin.PpmImageFile,
+}
+_CHECKS: dict[Container, Callable[[bytes], None]] = {"png": check_png, "jpeg": check_jpeg}
 _FOREIGN_MAGIC = {
     b"GIF8": "GIF",
     b"BM": "BMP",
-    b"II*\x00": "TIFF",
-    b"MM\x00*": "TIFF",
     b"RIFF": "WebP or another RIFF file",
-    b"PK\x03\x04": "zip or npz",
     b"\x1f\x8b": "gzip",
     b"v/1\x01": "OpenEXR",
     b"%PDF": "PDF",
@@ -33,11 +51,17 @@ _MEDIA_TYPES: dict[str, Container | None] = {
     "image/x-png": "png",
     "image/jpeg": "jpeg",
     "image/jpg": "jpeg",
+    "image/tiff": "tiff",
+    "image/x-portable-graymap": "pgm",
+    "image/x-portable-pixmap": "pgm",
+    "image/x-portable-anymap": "pgm",
+    "application/x-npz": "npz",
+    "application/zip": "npz",
     "application/x-npy": "npy",
     "application/npy": "npy",
     "application/x-numpy": "npy",
 }
-_ACCEPTED = "PNG (image/png), JPEG (image/jpeg) or npy (application/x-npy)"
+_ACCEPTED = "PNG (image/png), JPEG (image/jpeg), npy (application/x-npy), npz, TIFF or PGM"
 
 
 def container_of(data: bytes, media_type: str | None) -> Container:
@@ -50,7 +74,7 @@ def container_of(data: bytes, media_type: str | None) -> Container:
     if found is None:
         raise _no_image(data, declared)
     if declared not in (None, found):
-        right = "image/" + found if found != "npy" else "application/x-npy"
+        right = next(name for name, kind in _MEDIA_TYPES.items() if kind == found)
         message = f"the media type {media_type!r:.80} does not fit the bytes, which are {found}: send Content-Type {right}"
         raise ImageError(415, "media_type_mismatch", message)
     return found
@@ -85,13 +109,32 @@ def read_npy_image(data: bytes, limits: ImageLimits) -> np.ndarray:
     shape, fortran, dtype, offset = _npy_header(data)
     if len(shape) not in (2, 3):
         raise ImageError(422, "wrong_shape", f"the npy array has {len(shape)} axes; expected (H, W) or (H, W, channels)")
-    if len(shape) == 3 and shape[2] not in (1, 3, 4):
-        hint = "; move the channel axis to the end" if shape[0] in (1, 3, 4) else ""
+    last = len(shape) == 2 or shape[2] in (1, 3, 4)
+    if not last and shape[0] not in (1, 3, 4):
         raise ImageError(
-            422, "wrong_shape", f"the last axis of the npy array must be 1 or 3 channels, not the width or height{hint}"
+            422, "wrong_shape", f"the npy array has the shape {shape}: expected 1, 3 or 4 channels on its last axis"
         )
-    limits.check_pixels(shape[0], shape[1])
-    return _npy_view(data, shape, fortran, dtype, offset)
+    limits.check_pixels(*(shape[:2] if last else shape[1:]))
+    array = _npy_view(data, shape, fortran, dtype, offset)
+    return array if last else np.moveaxis(array, 0, 2)
+
+
+def npy_in_npz(data: bytes, names: tuple[str, ...], limits: ImageLimits) -> bytes:
+    """The npy file of an npz: its only one, or the first of `names`. Raises ImageError 400, 413 by `limits`, or 422."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            found = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            name = next(iter(found)) if len(found) == 1 else next((each for each in names if each in found), None)
+            if name is None:
+                listed = ", ".join(sorted(found))[:200]
+                raise ImageError(
+                    422, "wrong_npz", f"the npz holds {listed}: expected one array, or one named {' or '.join(names)}"
+                )
+            if found[name].file_size > limits.max_bytes:
+                raise ImageError(413, "image_too_large", f"{name!r} in the npz has {found[name].file_size} bytes unpacked")
+            return archive.read(found[name])
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise ImageError(400, "undecodable_image", f"the npz cannot be read ({_first_line(error)})") from error
 
 
 def _npy_header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
@@ -121,15 +164,14 @@ def _npy_view(data: bytes, shape: tuple[int, ...], fortran: bool, dtype: np.dtyp
 
 
 def open_picture(data: bytes, container: Container, limits: ImageLimits) -> Image.Image:
-    """A PNG or JPEG of which only the header has been read.
+    """A picture of which only the header has been read.
 
     Raises ImageError 400 for a broken header, 413 by `limits` or for a file of more pieces than an image needs.
     """
-    (check_png if container == "png" else check_jpeg)(data)
-    # The plugin classes and not Image.open: no other format is tried, and our limits stand in for Pillow's bomb warning.
-    plugin = PngImagePlugin.PngImageFile if container == "png" else JpegImagePlugin.JpegImageFile
+    if container in _CHECKS:
+        _CHECKS[container](data)
     try:
-        picture = plugin(io.BytesIO(data))
+        picture = _PLUGINS[container](io.BytesIO(data))
     except Exception as error:  # as above
         raise ImageError(400, "undecodable_image", f"the {container} header cannot be read ({_first_line(error)})") from error
     limits.check_pixels(picture.height, picture.width)
@@ -137,13 +179,26 @@ def open_picture(data: bytes, container: Container, limits: ImageLimits) -> Imag
 
 
 def pixels_of(picture: Image.Image, mode: str | None = None) -> np.ndarray:
-    """Decodes an opened picture, converted to `mode` if given. Raises ImageError 400 when its data are broken or cut off."""
+    """Decodes an opened picture, converted to `mode` if given; colours are turned as EXIF says.
+
+    Raises ImageError 400 when its data are broken or cut off.
+    """
     try:
         picture.load()
+        if mode and picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            picture = ImageOps.exif_transpose(picture)
         return np.asarray(picture.convert(mode) if mode else picture)
     except Exception as error:  # as above
         message = f"the {picture.format} data cannot be decoded ({_first_line(error)}): is the file cut off or damaged?"
         raise ImageError(400, "undecodable_image", message) from error
+
+
+def pgm_units(data: bytes, picture: Image.Image) -> np.ndarray:
+    """Values of a PGM as they lie in the file: Pillow stretches those that do not reach to 65535."""
+    header = re.match(rb"P5\s+(?:#[^\n]*\s+)*\d+\s+(?:#[^\n]*\s+)*\d+\s+(?:#[^\n]*\s+)*(\d+)\s", data[:4096])
+    most = int(header[1]) if header else 65535
+    values = pixels_of(picture).astype(np.float64)
+    return values if most == 65535 else np.rint(values * most / 65535)
 
 
 def _first_line(error: Exception) -> str:

@@ -7,9 +7,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from grasp_client.imaging.decode import metres_of_units
+from grasp_client.imaging.decode import NO_READING, metres_of_units
 
-_LARGEST = np.iinfo(np.uint16).max
+_LARGEST = NO_READING - 1
 
 
 def encode_png_depth(depth: np.ndarray, depth_scale: float = 0.001) -> bytes:

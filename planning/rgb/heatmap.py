@@ -30,8 +30,8 @@ from shared.table_grasp import TIP_HEIGHTS, table_grasp, table_up
 
 LEAST_DISTANCE = 0.02
 """Grasps nearer to each other than this share of the image's longer side are one grasp, when there is no depth."""
-NO_DEPTH = "no depth was sent: nothing was checked for width or collision, and the opening is the gripper's largest"
-NO_HEIGHT = "neither depth nor table_depth (with camera) was sent: the grasps carry pixels only"
+NO_DEPTH = "no_depth: nothing was checked for width or collision, and the opening is the gripper's largest"
+NO_HEIGHT = "no_table_depth: neither depth nor table_depth (with camera) was sent: the grasps carry pixels only"
 
 
 class HeatmapPlanner(Planner):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -13,6 +13,7 @@ from torch import Tensor
 from grasp_client.contract import CameraIntrinsics, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import PlannerError
+from planning.scene.support_plane import guessed_pose
 from planning.scene.truncation import truncation_height
 from shared.maps.heightmap import HeightMap, project
 
@@ -148,11 +149,21 @@ def observe_scene(observation: Observation, request: PlanRequest, device: torch.
         raise PlannerError(422, "missing_image", "this planner needs depth; send a depth image")
     pose = None if request.camera_pose is None else np.asarray(request.camera_pose, dtype=float)
     camera = request.camera or assumed_camera(*observation.depth.shape)
+    # Without a pose the image plane stands for level, unless the picture shows a table that it is far from.
+    gravity = guessed_pose(observation.depth, camera) if pose is None and request.camera else pose
     try:
-        height_map = project(observation.depth, camera, pose, request.table_depth)
+        height_map = project(observation.depth, camera, gravity, request.table_depth, focus=_focus(observation, request))
     except ValueError as error:
         raise PlannerError(422, "unusable_view", str(error)) from error
     return PlanningScene(height_map, camera, pose, observation, request, device)
+
+
+def _focus(observation: Observation, request: PlanRequest) -> Sequence[float] | None:
+    """Pixels [u0, v0, u1, v1] in which grasps are wanted; None where that is everywhere."""
+    if request.region is not None or observation.segmask is None:
+        return request.region
+    left, top, columns, rows = cv2.boundingRect(observation.segmask.astype(np.uint8))
+    return (left, top, left + columns, top + rows) if columns else None
 
 
 def assumed_camera(rows: int, columns: int) -> CameraIntrinsics:

@@ -9,6 +9,7 @@ intrinsics.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -24,6 +25,8 @@ MAX_EXTENT = 1.28
 """Longest side of a map, m: a far wall in the picture must not make a map of ten metres."""
 MAX_HEIGHT = 0.6
 """What rises higher above the table than this does not enlarge the map, m."""
+OUTSIDE_RISE = 0.015
+"""What rises higher above the table than this, beyond the map, is something that was not looked at, m."""
 MAX_POINTS = 4_000_000
 """An image is interpolated to at most this many points: a wide lens on a large sensor must not take gigabytes."""
 TILT_FREE = math.radians(45)
@@ -47,7 +50,7 @@ class HeightMap:
     there.
     pose (4, 4): map frame to camera frame. corner: map x, y of the centre of cell (0, 0), m. table (2,): slopes a, b of the
     table's height a x + b y; table_share: share of the readings that lie on it (0: assumed);
-    table_noise: their standard deviation from it, m.
+    table_noise: their standard deviation from it, m. outside: about how many readings rise over the table beyond the map.
     """
 
     height: np.ndarray
@@ -60,6 +63,7 @@ class HeightMap:
     table_share: float
     table_noise: float
     resolution: float = RESOLUTION
+    outside: int = 0
     table_map: np.ndarray = field(init=False, repr=False)
     """Height of the table at every cell, (H, W) float32."""
 
@@ -74,11 +78,13 @@ def project(
     camera_pose: np.ndarray | None = None,
     table_depth: float | None = None,
     resolution: float = RESOLUTION,
+    focus: Sequence[float] | None = None,
 ) -> HeightMap:
     """Height map of a depth image (H, W), m along the optical axis, 0 = no reading.
 
     camera_pose: (4, 4), camera to a frame whose z points up. table_depth: distance to the table along the optical axis, m.
-    Of several readings in a cell the highest counts. Raises ValueError when the image has no reading or the camera looks up.
+    focus: pixels [u0, v0, u1, v1] around which the map lies where not all that is seen fits into it. Of several readings in a
+    cell the highest counts. Raises ValueError when the image has no reading or the camera looks up.
     """
     rotation = approach_rotation(camera_pose)
     points, u, v = _resample(depth, camera)
@@ -91,7 +97,8 @@ def project(
         )
     sample = _sample(points, rays, seen)
     table, share, noise = _table(sample, rotation, table_depth, TILT_FREE if camera_pose is None else TILT_KNOWN)
-    x0, y0, columns, rows = _extent(sample, table, resolution)
+    middle = None if focus is None else _middle(points, rays, focus, u, v)
+    x0, y0, columns, rows = _extent(sample, table, resolution, middle)
     height, known = _splat(points, rays, seen, (x0, y0, columns, rows), resolution)
     # Heights relative to the table under the camera: planners and networks see the same numbers from every distance.
     height -= np.float32(table[2])
@@ -101,7 +108,8 @@ def project(
     _drop_specks(height, known, plane)
     pose = pose_from(rotation.T, rotation.T @ np.array([0, 0, -table[2]]))
     upper_bound, unobserved = hidden(height, known, plane, (x0, y0), resolution, camera_height=-float(table[2]))
-    return HeightMap(height, known, upper_bound, unobserved, pose, (x0, y0), table[:2], share, noise, resolution)
+    outside = _outside(sample, table, (x0, y0, columns, rows), resolution) * int(seen.sum()) // len(sample)
+    return HeightMap(height, known, upper_bound, unobserved, pose, (x0, y0), table[:2], share, noise, resolution, outside)
 
 
 def approach_rotation(camera_pose: np.ndarray | None) -> np.ndarray:
@@ -111,8 +119,9 @@ def approach_rotation(camera_pose: np.ndarray | None) -> np.ndarray:
     down = -np.asarray(camera_pose, dtype=float)[2, :3]
     if down[2] < math.cos(math.radians(80)):
         raise ValueError(
-            "camera_pose: with this pose the camera looks level or upwards; expected the camera frame (x right, y down, "
-            "z forward) mapped to a robot base frame whose z points up. Is the matrix inverted?"
+            "camera_pose: with this pose the camera looks level or upwards, and grasps are planned from above: expected the "
+            "camera frame (x right, y down, z forward) mapped to a robot base frame whose z points up. If the matrix is right "
+            "and not inverted, plan from a camera that looks down"
         )
     x = np.array([1.0, 0, 0]) - down[0] * down
     if np.linalg.norm(x) < 0.2:  # the picture's u runs along gravity: lay the map along v instead
@@ -187,15 +196,39 @@ def _table(
     return table, share, noise
 
 
-def _extent(sample: np.ndarray, table: np.ndarray, resolution: float) -> tuple[float, float, int, int]:
-    """Left and top edge cell centre (on whole multiples of the resolution), columns and rows."""
+def _middle(
+    depth: np.ndarray, rays: list[np.ndarray], focus: Sequence[float], u: np.ndarray, v: np.ndarray
+) -> np.ndarray | None:
+    """Median (2,) of the points whose pixels lie in `focus`, map axes, m; None where it has no reading."""
+    part = np.ix_((v >= focus[1]) & (v <= focus[3]), (u >= focus[0]) & (u <= focus[2]))
+    values = depth[part]
+    if not (seen := values > 0).any():
+        return None
+    return np.array([np.median((values * ray[part])[seen]) for ray in rays[:2]])
+
+
+def _outside(sample: np.ndarray, table: np.ndarray, box: tuple[float, float, int, int], resolution: float) -> int:
+    """How many of the points (N, 3) rise over the table beyond the map."""
+    x0, y0, columns, rows = box
+    above = sample[:, 2] - sample[:, :2] @ table[:2] - table[2]
+    beyond = np.any((sample[:, :2] < (x0, y0)) | (sample[:, :2] > (x0 + columns * resolution, y0 + rows * resolution)), axis=1)
+    return int(np.count_nonzero(beyond & (above > OUTSIDE_RISE) & (above < MAX_HEIGHT)))
+
+
+def _extent(
+    sample: np.ndarray, table: np.ndarray, resolution: float, middle: np.ndarray | None
+) -> tuple[float, float, int, int]:
+    """Left and top edge cell centre (on whole multiples of the resolution), columns and rows.
+
+    middle: (2,) of the map where not all fits into it; none: of what is seen.
+    """
     above = sample[:, 2] - sample[:, :2] @ table[:2] - table[2]
     near = sample[(above > -0.05) & (above < MAX_HEIGHT), :2]
     if len(near) < 4:
         near = sample[:, :2]
     low, high = np.percentile(near, (0.2, 99.8), axis=0)
     low, high = low - 0.02, high + 0.02
-    middle = np.median(near, axis=0)
+    middle = np.median(near, axis=0) if middle is None else middle
     low, high = np.maximum(low, middle - MAX_EXTENT / 2), np.minimum(high, middle + MAX_EXTENT / 2)
     first = np.floor(low / resolution)
     size = np.maximum(np.ceil(high / resolution) - first, 8).astype(int)

@@ -320,7 +320,7 @@ def test_a_reply_of_something_else(connect, reply):
     [
         ({}, {}, "no image"),
         ({"depth": DEPTH * 1000}, {}, "millimetres"),
-        ({"depth": DEPTH.astype(np.int64)}, {}, "int64"),
+        ({"depth": DEPTH.astype(np.complex64)}, {}, "complex64"),
         ({"depth": DEPTH * 0}, {}, "no reading"),
         ({"depth": DEPTH, "rgb": COLOUR[:2]}, {}, "registered"),
         ({"rgb": COLOUR.astype(float)}, {}, "uint8"),

@@ -1,44 +1,10 @@
 import json
 
-import numpy as np
 import pytest
 
-from grasp_client.cli.input_files import read_camera, read_gripper, read_pose
-from grasp_client.contract import CameraIntrinsics
+from grasp_client.cli.input_files import read_gripper, read_pose
 
-CAMERA = CameraIntrinsics(fx=552.5, fy=553.0, cx=255.5, cy=191.75)
-K = [[552.5, 0, 255.5], [0, 553.0, 191.75], [0, 0, 1]]
 POSE = [[0.0, -1.0, 0.0, 0.4], [-1.0, 0.0, 0.0, -0.1], [0.0, 0.0, -1.0, 0.8], [0.0, 0.0, 0.0, 1.0]]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"fx": 552.5, "fy": 553.0, "cx": 255.5, "cy": 191.75},
-        {"_fx": 552.5, "_fy": 553.0, "_cx": 255.5, "_cy": 191.75, "_width": 516, "_K": 0, "_frame": "phoxi"},
-        {"K": K},
-        {"k": np.ravel(K).tolist(), "width": 516},
-    ],
-)
-def test_intrinsics_files(tmp_path, content):
-    path = tmp_path / "camera.json"
-    path.write_text(json.dumps(content))
-    assert read_camera(str(path)) == CAMERA
-
-
-def test_intrinsics_as_numbers():
-    assert read_camera("552.5,553,255.5,191.75") == CAMERA
-    assert read_camera("552.5 553 255.5, 191.75") == CAMERA
-
-
-@pytest.mark.parametrize(
-    "content", ["{}", "[1, 2]", "fx = 3", '{"fx": 1, "fy": 1, "cx": 0}', '{"K": [1, 2]}', '{"fx": "wide"}']
-)
-def test_other_intrinsics_files_say_what_is_expected(tmp_path, content):
-    path = tmp_path / "camera.json"
-    path.write_text(content)
-    with pytest.raises(ValueError, match="expected fx,fy,cx,cy"):
-        read_camera(str(path))
 
 
 @pytest.mark.parametrize(

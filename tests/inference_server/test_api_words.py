@@ -1,4 +1,4 @@
-"""Every error code and every rejection reason of the code stands in docs/api.md, and the other way round."""
+"""Every error code, rejection reason and kind of warning of the code stands in docs/api.md, and the other way round."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from planning.input_checks import CHECKS
 
 ROOT = Path(__file__).parents[2]
 ERRORS = {"ServerError", "ImageError", "PlannerError"}
@@ -60,10 +62,21 @@ def _named(targets: list[ast.expr]) -> set[str]:
 
 def documented(section: str) -> set[str]:
     """Texts in backquotes in the first column of the table of a section of the page; in the last, where `code` heads it."""
-    [part] = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", (ROOT / "docs" / "api.md").read_text(), re.M | re.S)
+    [part] = re.findall(rf"^##+ {section}\n(.*?)(?=^##|\Z)", (ROOT / "docs" / "api.md").read_text(), re.M | re.S)
     rows = [row.strip("| ").split(" | ") for row in part.splitlines() if row.startswith("|")]
-    column = rows[0].index("code" if "code" in rows[0] else "reason")
+    column = next(k for k, heading in enumerate(rows[0]) if heading in ("code", "reason", "kind"))
     return {name for row in rows[2:] for name in re.findall(r"`(\w+)`", row[column])}
+
+
+def warnings_in_the_code() -> set[str]:
+    texts = {
+        node.value
+        for tree in trees("planning", "inference_server")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+    }
+    told = {found[1] for text in texts if isinstance(text, str) and (found := re.match(r"(no_\w+): ", text))}
+    return told | set(CHECKS)
 
 
 def test_error_codes() -> None:
@@ -72,3 +85,7 @@ def test_error_codes() -> None:
 
 def test_rejection_reasons() -> None:
     assert documented("Reply") == reasons_in_the_code()
+
+
+def test_kinds_of_warnings() -> None:
+    assert documented("Warnings") == warnings_in_the_code()

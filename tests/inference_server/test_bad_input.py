@@ -83,7 +83,7 @@ CASES: dict[str, tuple[Send, int, str]] = {
     "NaN-only depth": (form(depth=encode_npy(np.full((60, 80), np.nan, np.float32))), 422, "no reading"),
     "zero depth": (form(depth=encode_npy(np.zeros((60, 80), np.float32))), 422, "no reading"),
     "float millimetres": (form(depth=encode_npy(DEPTH * 1000)), 422, "millimetres"),
-    "integer depth": (form(depth=encode_npy(np.ones((60, 80), np.int64))), 422, "uint16"),
+    "integer depth": (form(depth=encode_npy(np.ones((60, 80), np.int8))), 422, "16 bits"),
     "pickle": (form(depth=encode_npy(np.zeros((4, 4), "U1"))), 422, "numbers"),
     "wrong X-Shape": (raw(**{"x-shape": "100,100"}), 422, "bytes"),
     "nonsense X-Shape": (raw(**{"x-shape": "-1,1e9"}), 422, "480,640"),

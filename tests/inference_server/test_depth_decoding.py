@@ -18,7 +18,7 @@ from inference_server.quality import QualityRequest
 from inference_server.routes import process, v2
 
 LIMITS = ImageLimits()
-UNITS = np.concatenate([np.arange(2**16, dtype="<u2").reshape(256, 256), np.full((512, 256), 700, "<u2")])
+UNITS = np.concatenate([np.r_[np.arange(2**16 - 1), 700].astype("<u2").reshape(256, 256), np.full((512, 256), 700, "<u2")])
 """Every value that a pixel of an integer depth image can have, and enough of a near table for a plausible median."""
 SHAPE = ",".join(map(str, UNITS.shape))
 

@@ -1,0 +1,103 @@
+"""The plane that carries what is seen, at any tilt: found in a few thousand readings, before anything is projected."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from grasp_client.contract import CameraIntrinsics
+
+SAMPLE = 3_000
+"""Readings that are looked at."""
+FEWEST = 50
+"""With fewer readings nothing is said of them."""
+HYPOTHESES = 96
+"""Planes through triples of readings that are tried: where the table is a third of them, all miss it once in thirty."""
+PLANE_POINTS = 400
+TABLE_SHARE = 0.4
+"""A plane with a smaller share of the readings may be the side of something."""
+MAX_STEEPNESS = math.radians(45)
+"""Steeper than this the image plane says nothing of where down is."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """normal (3,) towards the camera and distance: points p of it have normal . p = -distance, camera frame, m."""
+
+    normal: np.ndarray
+    distance: float
+    share: float
+
+    def height(self, points: np.ndarray) -> np.ndarray:
+        """Of points (N, 3) over the plane, towards the camera, (N,), m."""
+        result: np.ndarray = points @ self.normal + self.distance
+        return result
+
+
+def thinned(image: np.ndarray) -> np.ndarray:
+    """About SAMPLE pixels of an image (H, W, ...), every n-th along both axes; a view."""
+    step = _step(image)
+    return image[step // 2 :: step, step // 2 :: step]
+
+
+def thinned_points(depth: np.ndarray, camera: CameraIntrinsics) -> np.ndarray:
+    """About SAMPLE points (N, 3) of a depth image (H, W), m, camera frame."""
+    step, few = _step(depth), thinned(depth)
+    v, u = np.nonzero(few > 0)
+    z = few[v, u].astype(float)
+    x = (u * step + step // 2 - camera.cx) * z / camera.fx
+    y = (v * step + step // 2 - camera.cy) * z / camera.fy
+    return np.column_stack([x, y, z])
+
+
+def _step(image: np.ndarray) -> int:
+    return max(1, math.isqrt(image.shape[0] * image.shape[1] // SAMPLE))
+
+
+def dominant_plane(points: np.ndarray) -> Plane:
+    """The plane with most of the points (N, 3), m, near it, repeatable. Method: RANSAC (Fischler and Bolles 1981)."""
+    rng = np.random.default_rng(0)
+    few = points[rng.integers(0, len(points), PLANE_POINTS)] if len(points) > PLANE_POINTS else points
+    a, b, c = few[rng.integers(0, len(few), (3, HYPOTHESES))]
+    normals = np.cross(b - a, c - a)
+    lengths = np.linalg.norm(normals, axis=1)
+    normals /= np.where(lengths > 1e-9, lengths, np.inf)[:, None]
+    tolerance = 0.003 + 0.004 * few[:, 2]
+    near = np.abs(few @ normals.T - np.einsum("ij,ij->i", normals, a)) < tolerance[:, None]
+    near[:, lengths <= 1e-9] = False
+    best = few[near[:, int(near.sum(0).argmax())]]
+    for _ in range(2):  # to the least squares of what is near
+        middle = best.mean(0)
+        normal = np.linalg.svd(best - middle, full_matrices=False)[2][2]
+        best = few[np.abs((few - middle) @ normal) < tolerance]
+        if len(best) < 3:
+            break
+    if normal @ middle > 0:
+        normal = -normal
+    return Plane(normal, float(-normal @ middle), len(best) / len(few))
+
+
+def steepness(plane: Plane) -> float:
+    """Angle between a plane and the image plane, rad."""
+    return math.acos(min(1.0, abs(float(plane.normal[2]))))
+
+
+def guessed_pose(depth: np.ndarray, camera: CameraIntrinsics) -> np.ndarray | None:
+    """Camera to a frame whose z points up, (4, 4), if what is seen lies on a plane too steep for the image plane to be level.
+
+    None where the image plane serves: no large plane is seen, or one within MAX_STEEPNESS.
+    """
+    points = thinned_points(depth, camera)
+    if len(points) < FEWEST:
+        return None
+    plane = dominant_plane(points)
+    if plane.share < TABLE_SHARE or not MAX_STEEPNESS < steepness(plane) < math.radians(80):
+        return None
+    up = plane.normal
+    along = np.cross(up, [0.0, 0.0, 1.0])
+    along /= np.linalg.norm(along)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([along, np.cross(up, along), up])
+    return pose
