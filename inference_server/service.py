@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 # Raw depth is a view of the request's body. Nobody writes into an observation, and torch need not say that nobody may.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which are refused
 
 
 class Service:

@@ -113,7 +113,7 @@ def test_without_a_camera_the_reply_has_pixels_only() -> None:
     best = answer.grasps[0]
     assert (best.pose_camera, best.pose_base, best.depth, best.width) == (None, None, None, None)
     assert best.width_px is not None
-    assert "no camera" in answer.warnings[0]
+    assert "no_camera" in answer.warnings[0]
     middle = project(np.linalg.inv(view.pose)[:3] @ [0.01, 0.02, 0.03, 1], view.intrinsics)
     assert np.linalg.norm(np.asarray(best.center_px) - middle) < 60
 
