@@ -3,8 +3,6 @@
 The server asks before it takes an outcome, the trainer before it learns from it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Reports that were taken lately, so that the same one again is told apart from one that says something else."""
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from collections import OrderedDict

@@ -1,7 +1,5 @@
 """The plans that reports may refer to."""
 
-from __future__ import annotations
-
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace

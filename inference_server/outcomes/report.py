@@ -1,7 +1,5 @@
 """From what a robot reports, and what the server itself knows of the plan, to the outcome that is stored."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Who may ask: keys with roles, and loopback clients where no admin key is set."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 

@@ -1,7 +1,5 @@
 """The keys of a server: each has a name and roles, and is looked up in constant time."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import re

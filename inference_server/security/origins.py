@@ -4,8 +4,6 @@ A page that a person has open can make their browser send requests to servers th
 its own that is pointed at this machine (DNS rebinding) read the answers too.
 """
 
-from __future__ import annotations
-
 import re
 import socket
 

@@ -1,7 +1,5 @@
 """Every number of the contract has bounds: what no hand, camera or clock can mean is refused where it enters."""
 
-from __future__ import annotations
-
 import copy
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """Requests name this server, and what changes anything comes from no page of another origin."""
 
-from __future__ import annotations
-
 import re
 import socket
 from collections.abc import Iterator

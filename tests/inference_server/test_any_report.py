@@ -1,0 +1,178 @@
+"""Well-typed reports and requests with any content: each gets an answer of the contract, and whatever is queued can be read."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from properties import examples
+from serving import PNG, Running, publish_dense, raw_headers, serving
+from serving import settings as server_settings
+from well_typed import some_fields
+
+from grasp_client.contract import GraspMeta, OutcomeReport, PlanRequest
+from inference_server.outcomes.recent_plans import RecentPlans
+from shared.learnable import why_not_learnable
+from shared.streams import OutcomeStream, connect
+
+ALLOWED = {200, 202, 400, 404, 409, 413, 415, 422, 429, 503, 504}
+DEPTH = np.full((24, 32), 0.7, np.float32)
+DEPTH[8:14, 10:18] = 0.66
+SMALL = {"fx": 60.0, "fy": 60.0, "cx": 15.5, "cy": 11.5}
+MANY = int(os.environ.get("MANY_REPORTS", "20000"))
+KEYS = {"report": "r", "worker": "w"}
+
+
+class Server:
+    """What is sent to the application in this process, and what it queues."""
+
+    def __init__(self, running: Running, url: str) -> None:
+        self.client, self.service, self.stream = running.client, running.service, OutcomeStream(connect(url))
+        self.service.planning.recent = RecentPlans(most_bytes=2**20)  # soon full: what is left must not grow
+        self.threads = {thread.name for thread in threading.enumerate()}
+
+    def post(self, path: str, key: str, **content: Any) -> httpx.Response:
+        response = self.client.post(path, headers={"x-api-key": key, **content.pop("headers", {})}, **content)
+        assert response.status_code in ALLOWED, f"{response.status_code}: {response.text[:500]}"
+        assert "Traceback" not in response.text
+        if response.status_code >= 400:
+            assert response.json()["error"]["message"]
+            assert len(response.content) < 2**15
+        return response
+
+    def plan(self, options: dict[str, Any]) -> httpx.Response:
+        return self.post("/predict_grasp", "w", content=DEPTH.tobytes(), headers=raw_headers(DEPTH, options))
+
+    def report(self, report: dict[str, Any], key: str, depth: bytes | None) -> httpx.Response:
+        if depth is None:
+            return self.post("/outcomes", key, json=report)
+        return self.post("/outcomes", key, files={"depth": ("d.png", depth)}, data={"outcome": json.dumps(report)})
+
+    def take_queued(self) -> int:
+        """Reads what was queued; each must be readable, and teach something."""
+        entries = self.stream.read("test", count=1000, block_ms=1)
+        for entry in entries:
+            assert entry.outcome is not None, entry.error
+            assert isinstance(entry.outcome.meta, GraspMeta)
+            assert why_not_learnable(entry.outcome.meta.model_dump()) is None
+            assert entry.outcome.meta.source in KEYS
+        self.stream.ack([entry.key for entry in entries])
+        self.stream.trim()
+        return len(entries)
+
+    def check_alive(self) -> None:
+        assert self.service.batcher.alive()
+        assert len(self.service.batcher.queue) == 0
+        assert self.service.bodies.receiving == 0
+        missing = self.threads - {thread.name for thread in threading.enumerate()}
+        assert not missing, f"threads have ended: {missing}"
+        assert self.plan({"planner": "antipodal", "camera": SMALL}).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, queue_server: Any) -> Iterator[Server]:
+    models = tmp_path_factory.mktemp("models")
+    publish_dense(models, 0)
+    keys = ", ".join(f"{name}:{name}:{key}" for name, key in KEYS.items())
+    chosen = server_settings(models, redis_url=queue_server.url, api_keys=keys)
+    with serving(chosen) as running:
+        yield Server(running, queue_server.url)
+
+
+POSE = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.66], [0.0, 0.0, 0.0, 1.0]]
+GRASP = {
+    "kind": "parallel_jaw", "quality": 0.5, "center_px": [14.0, 11.0], "angle": 0.0, "depth": 0.66, "width": 0.06,
+    "pose_camera": POSE,
+}  # fmt: skip
+FULL = {"grasp": GRASP, "planner": "antipodal", "camera": SMALL, "success": True}
+IMAGES = st.sampled_from([None, PNG, PNG, PNG[:60]])
+
+
+@st.composite
+def reports(draw: st.DrawFn) -> dict[str, Any]:
+    """A whole report, some of it replaced, mostly under an id of its own."""
+    number = draw(st.integers(0, 10**9))
+    return {**FULL, "id": f"cell:{number}", **draw(some_fields(OutcomeReport, 3))}
+
+
+@st.composite
+def options(draw: st.DrawFn) -> dict[str, Any]:
+    """Options of a planner that takes milliseconds, some of them replaced."""
+    return {"camera": SMALL, **draw(some_fields(PlanRequest, 4)), "planner": draw(st.sampled_from(["antipodal", "dense"]))}
+
+
+def check_report(server: Server, report: dict[str, Any], key: str, depth: bytes | None) -> None:
+    answer = server.report(report, key, depth)
+    if answer.status_code == 202:
+        assert answer.json()["id"].startswith(f"{dict(map(reversed, KEYS.items()))[key]}:")
+        assert report.get("scene") is None or key == "w"
+        again = server.report(report, key, depth)
+        assert again.json() == answer.json(), "a retry"
+    elif answer.status_code == 422 and answer.json()["error"]["code"] == "not_learnable":
+        assert answer.json()["error"]["detail"]["learnable"] is False
+
+
+@examples(40)
+@given(report=reports(), key=st.sampled_from(sorted(KEYS.values())), depth=IMAGES)
+def test_any_report(server: Server, report: dict[str, Any], key: str, depth: bytes | None) -> None:
+    check_report(server, report, key, depth)
+    server.take_queued()
+
+
+@examples(40)
+@given(said=some_fields(OutcomeReport, 3), rank=st.integers(0, 3))
+def test_any_report_on_a_plan(server: Server, said: dict[str, Any], rank: int) -> None:
+    plan = server.plan({"planner": "antipodal", "camera": SMALL, "n_grasps": 4}).json()
+    report = {"success": True, **said, "request_id": plan["request_id"], "rank": rank, "id": None}
+    check_report(server, report, "w", None)
+    server.take_queued()
+
+
+@examples(40)
+@given(chosen=options())
+def test_any_options(server: Server, chosen: dict[str, Any]) -> None:
+    answer = server.plan(chosen)
+    if answer.status_code == 200:
+        for grasp in answer.json()["grasps"]:
+            assert all(np.isfinite(value) for value in [grasp["quality"], grasp["angle"], *grasp["center_px"]])
+
+
+def test_the_server_is_as_it_was(server: Server) -> None:
+    server.check_alive()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_twenty_thousand_reports_and_requests(server: Server) -> None:
+    """Also that memory is where it was: within a tenth after the first tenth of them."""
+    memory = server.service.metrics.registry.get_sample_value
+    counts = {"answers": 0, "queued": 0}
+
+    def batch(count: int) -> None:
+        @settings(max_examples=count, derandomize=False, database=None)
+        @given(asked=st.one_of(options(), reports()), key=st.sampled_from(sorted(KEYS.values())), depth=IMAGES)
+        def send(asked: dict[str, Any], key: str, depth: bytes | None) -> None:
+            if "success" in asked:
+                check_report(server, asked, key, depth)
+            else:
+                server.plan(asked)
+            counts["answers"] += 1
+            if counts["answers"] % 100 == 0:
+                counts["queued"] += server.take_queued()
+
+        send()
+
+    batch(MANY // 10)
+    before = memory("process_resident_memory_bytes") or 0.0
+    batch(MANY - MANY // 10)
+    after = memory("process_resident_memory_bytes") or 0.0
+    print(f"{counts}; {before / 2**20:.0f} MiB after a tenth, {after / 2**20:.0f} MiB at the end")
+    server.check_alive()
+    assert counts["queued"] > 0
+    assert after < 1.1 * before
