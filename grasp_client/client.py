@@ -113,7 +113,8 @@ class GraspClient(_Connection):
         """Report to the trainer what happened to a grasp; returns the outcome's id.
 
         After `plan`, `request_id=plan.request_id` and the `rank` of the executed grasp are enough (`failure` too if it was
-        no success); later, or without it, give `id`, `grasp`, `planner`, `camera`, ... and the observation.
+        no success); later, or without it, give `id`, `grasp`, `planner`, `camera`, ... and the observation. `robot` says who
+        tried, `group` which attempts belong to one scene. Raises InvalidRequest for a report that nothing can be learned from.
         """
         return self._call(outcome_endpoint({"success": success, **report}, observation, deadline)).id
 

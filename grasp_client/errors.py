@@ -29,7 +29,11 @@ class GraspServerError(Exception):
 
 
 class InvalidRequest(GraspServerError):
-    """400, 404, 409, 413, 415, 422: the request must change before it is sent again."""
+    """400, 404, 409, 413, 415, 422: the request must change before it is sent again.
+
+    Of an outcome, `code` tells what to do: `not_learnable` and `outcome_conflict` will never be taken, and `detail["why"]` of
+    the first says what the next report needs; `contradicts_plan` names what to leave out; `plan_expired` asks for all of it.
+    """
 
 
 class NotAllowed(GraspServerError):

@@ -162,6 +162,15 @@ def test_an_outcome_of_a_recent_plan_is_a_little_json(connect):
     assert json.loads(sent.content) == {"success": False, "failure": "slipped", "request_id": "r", "rank": 1, "source": "arm"}
 
 
+def test_an_outcome_that_teaches_nothing_says_why(connect):
+    error = {"code": "not_learnable", "message": "nothing can be learned", "detail": {"learnable": False, "why": "no image"}}
+    replies = Replies(answer(422, {"error": error}))
+    with pytest.raises(InvalidRequest, match="nothing can be learned") as refused:
+        connect(replies)("report_outcome", success=True, request_id="r")
+    assert (refused.value.code, refused.value.detail) == ("not_learnable", {"learnable": False, "why": "no image"})
+    assert len(replies.requests) == 1, "it would be refused again"
+
+
 def test_an_outcome_of_its_own_brings_its_images(connect):
     grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[1, 2], angle=0.1)
     replies = Replies(answer(202, {"id": "arm:1:0"}))
@@ -275,7 +284,8 @@ def test_no_attempt_without_time(connect, deadline):
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, InvalidRequest), (404, InvalidRequest), (413, InvalidRequest), (415, InvalidRequest), (422, InvalidRequest),
+        (400, InvalidRequest), (404, InvalidRequest), (409, InvalidRequest), (413, InvalidRequest), (415, InvalidRequest),
+        (422, InvalidRequest),
         (401, NotAllowed), (403, NotAllowed), (504, DeadlineExceeded), (500, GraspServerError), (302, GraspServerError),
     ],
 )  # fmt: skip
