@@ -17,6 +17,8 @@ import numpy as np
 
 PRIVATE_UMASK = 0o077
 PRIVATE_FOLDER = 0o700
+LEAST_FREE_BYTES = 64 * 2**20
+"""With less than this a disk counts as full: what is begun can still be finished."""
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -33,6 +33,7 @@ class Ready(BaseModel):
     queue: int
     queue_size: int
     outcome_queue: bool
+    trouble: str = Field(description="what the trainer or the registry waits for, as a full disk; empty: nothing")
 
 
 @router.get("/live")
@@ -58,6 +59,7 @@ async def ready(request: Request) -> Response:
         queue=len(service.batcher.queue),
         queue_size=service.batcher.queue.size,
         outcome_queue=service.outcomes.configured,
+        trouble=service.trouble.text,
     )
     headers = {} if state.ready else {"Retry-After": "1"}
     return Response(state.model_dump_json(), 200 if state.ready else 503, headers, media_type="application/json")

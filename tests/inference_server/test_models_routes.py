@@ -94,6 +94,9 @@ def test_a_broken_version_is_reported_and_does_not_serve(own: Running, tmp_path:
     response = own.client.post("/models/dense/promote", params={"version": broken})
     assert response.status_code == 404
     assert "sha256" in response.json()["error"]["message"]
+    assert Registry(tmp_path).champion("dense") == 1
+    (tmp_path / "dense" / "champion").write_text(f"{broken}")
+    assert own.client.post("/models/dense/reload").status_code == 404
     assert version_that_answers(own) == 1
     listed = own.client.get("/models").json()["models"][0]
     assert (listed["champion"], listed["serving"]) == (2, 1)

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from grasp_client.contract import UnknownMeta
+from shared.durable import LEAST_FREE_BYTES
 from shared.outcome_codec import EncodedOutcome
 from shared.retrying import AWAY, Troubles
 from shared.shards import ShardReader, ShardWriter, shard_folders
@@ -31,7 +32,6 @@ MOST_DELIVERIES = 5
 """An entry delivered more often than this was in hand each time the trainer died: it becomes a dead letter."""
 ABANDONED_MS = 60_000
 TEND_SECONDS = 5.0
-LEAST_FREE_BYTES = 64 * 2**20
 
 
 class Ingest:
