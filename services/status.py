@@ -12,8 +12,8 @@ import redis
 
 from shared.rates import rate_with_interval
 from shared.registry import Registry
-from shared.shards import ShardError, ShardReader, shard_folders
-from shared.streams import OutcomeStream, WorkerStatusStore, connect
+from shared.shards import ShardError, ShardReader, shard_folders, shard_number
+from shared.streams import TRAINERS, OutcomeStream, WorkerStatusStore, connect
 
 RECENT = 200
 BOARD_SECONDS = 10.0
@@ -23,14 +23,17 @@ SHARDS_READ = 40
 
 @dataclass(frozen=True)
 class Status:
-    """One look at the loop. recent: attempts, successes, rate, low, high of the last RECENT best grasps."""
+    """One look at the loop. simulated, robots: attempts, successes, rate, low, high of the last RECENT best grasps in simulation,
+    and as robots reported them. trainer: what it last said of itself, empty when it is silent."""
 
     workers: dict[str, dict[str, Any]]
     sent: int | None
     lag: int | None
     stored: int
-    recent: dict[str, float]
+    simulated: dict[str, float]
+    robots: dict[str, float]
     champions: dict[str, int]
+    trainer: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -39,26 +42,24 @@ class DatasetStatus:
 
     directory: Path
     stored: int = 0
-    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
+    simulated: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
+    robots: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
     _last: int = 0
 
     def refresh(self) -> None:
         folders = shard_folders(self.directory)
         for position, folder in enumerate(folders):
-            if _number(folder) > self._last:
-                self._last = _number(folder)
+            if shard_number(folder.name) > self._last:
+                self._last = shard_number(folder.name)
                 with suppress(ShardError):  # the trainer says what is wrong with it
                     self._take(ShardReader(folder), with_results=position >= len(folders) - SHARDS_READ)
 
     def _take(self, shard: ShardReader, with_results: bool) -> None:
         self.stored += len(shard)
         if with_results:
-            metas = (row.meta for row in shard.rows)
-            self.recent.extend(meta["success"] for meta in metas if "success" in meta and not meta["exploration"])
-
-
-def _number(folder: Path) -> int:
-    return int(folder.name.rpartition("-")[2])
+            for meta in (row.meta for row in shard.rows):
+                if "success" in meta and not meta.get("exploration"):
+                    (self.simulated if meta.get("scene") else self.robots).append(meta["success"] is True)
 
 
 class StatusReader:
@@ -66,7 +67,8 @@ class StatusReader:
 
     def __init__(self, redis_url: str, models_dir: Path, shards_dir: Path):
         client = connect(redis_url)
-        self.outcomes, self.board = OutcomeStream(client), WorkerStatusStore(client)
+        self.outcomes = OutcomeStream(client)
+        self.board, self.trainers = WorkerStatusStore(client), WorkerStatusStore(client, TRAINERS)
         self.registry, self.dataset = Registry(models_dir), DatasetStatus(shards_dir)
 
     def read(self) -> Status:
@@ -75,8 +77,9 @@ class StatusReader:
         try:
             workers, lag = self.board.read(max_age_seconds=BOARD_SECONDS), self.outcomes.lag() + self.outcomes.pending()
             sent: int | None = sum(self.outcomes.sent().values())
+            trainer = next(iter(self.trainers.read(max_age_seconds=BOARD_SECONDS).values()), {})
         except redis.RedisError:
-            workers, lag, sent = {}, None, None
-        recent = rate_with_interval(sum(self.dataset.recent), len(self.dataset.recent))
+            workers, lag, sent, trainer = {}, None, None, {}
+        simulated, robots = (rate_with_interval(sum(its), len(its)) for its in (self.dataset.simulated, self.dataset.robots))
         champions = {name: version for name in self.registry.names() if (version := self.registry.champion(name))}
-        return Status(workers, sent, lag, self.dataset.stored, recent, champions)
+        return Status(workers, sent, lag, self.dataset.stored, simulated, robots, champions, trainer)

@@ -30,11 +30,23 @@ class StatusDisplay(Protocol):
 
 
 def success_text(status: Status) -> str:
-    """Success rate of the last best grasps with its 95 % Wilson interval."""
-    recent = status.recent
-    if not recent["attempts"]:
-        return "none stored yet"
-    return f"{recent['rate']:.0%} [{recent['low']:.0%}, {recent['high']:.0%}] of the last {recent['attempts']}"
+    """Success rates of the last best grasps with their 95 % Wilson intervals, in simulation and of robots."""
+    rates = [
+        f"{rate['rate']:.0%} [{rate['low']:.0%}, {rate['high']:.0%}] of the last {rate['attempts']} {where}"
+        for rate, where in ((status.simulated, "in simulation"), (status.robots, "of robots"))
+        if rate["attempts"]
+    ]
+    return ", ".join(rates) or "none stored yet"
+
+
+def learning_text(status: Status) -> str:
+    """What the trainer does, and what it lacks to replace a champion."""
+    trainer = status.trainer
+    if not trainer:
+        return "the trainer is silent"
+    lacks = trainer["held_out"] < trainer["held_out_needed"]
+    held_out = f"held out {trainer['held_out']} of {trainer['held_out_needed']} needed" if lacks else ""
+    return "; ".join(filter(None, (trainer["state"], held_out, trainer["note"])))
 
 
 def champions_text(status: Status) -> str:
@@ -62,7 +74,8 @@ class LineDisplay:
         attempts = sum(line["attempts"] for line in status.workers.values())
         self.say(
             f"workers={len(status.workers)} attempts={attempts} success={success_text(status)} "
-            f"champion={champions_text(status)} queue={queue_text(status)} dataset={status.stored} url={self.url}"
+            f"champion={champions_text(status)} queue={queue_text(status)} dataset={status.stored} "
+            f"learning={learning_text(status)} url={self.url}"
         )
         for name, line in status.workers.items():
             if line["trouble"]:
@@ -101,6 +114,7 @@ class LiveDisplay:
         table.add_row("server", Text(self.url, style="bold cyan"))
         table.add_row("success", Text(success_text(status), style="bold green"))
         table.add_row("champion", Text(champions_text(status), style="bold"))
+        table.add_row("learning", Text(learning_text(status)))
         table.add_row("dataset", f"{status.stored} outcomes stored, queue: {queue_text(status)}")
         return table
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from shared.registry import ModelCard, Registry
 
-COLUMNS = "version parent created outcomes AP Brier ECE base_rate simulated_success_(95_%) decision"
+COLUMNS = "version parent created outcomes AP Brier ECE base_rate simulated_success_(95_%) robots_success_(95_%) decision"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         for name, its in cards.items():
             print(f"{name}: champion {registry.champion(name)}, candidate {registry.candidate(name) or 'none'}")
+            if test := registry.ab_test(name):
+                print(test.text)
             print(table(its))
     if options.plot:
         plot(cards, options.plot)
@@ -57,6 +59,7 @@ def summary(card: ModelCard) -> dict[str, Any]:
         "outcomes": card.outcomes.get("total") or card.outcomes.get("count") or 0,
         **metrics,
         "simulated": card.simulated,
+        "robots": card.robots,
         "decisions": card.decisions,
     }
 
@@ -72,12 +75,15 @@ def _line(version: dict[str, Any]) -> tuple[str, ...]:
     metrics = ["-" if version[name] is None else f"{version[name]:.3f}" for name in ("ap", "brier", "ece", "base_rate")]
     decision = version["decisions"][-1] if version["decisions"] else {"action": "-"}
     said = ": ".join(part for part in (decision["action"], decision.get("reason", "")) if part)
-    found = version["simulated"] or {}
-    rate = (
-        f"{found['rate']:.1%} [{found['low']:.1%}, {found['high']:.1%}] n={found['attempts']}" if found.get("attempts") else "-"
-    )
+    rates = [_rate(version[where] or {}) for where in ("simulated", "robots")]
     numbers = (str(version["version"]), str(version["parent"] or "-"), version["created"][:16], str(version["outcomes"]))
-    return (*numbers, *metrics, rate, said)
+    return (*numbers, *metrics, *rates, said)
+
+
+def _rate(found: dict[str, Any]) -> str:
+    if not found.get("attempts"):
+        return "-"
+    return f"{found['rate']:.1%} [{found['low']:.1%}, {found['high']:.1%}] n={found['attempts']}"
 
 
 def plot(cards: dict[str, list[ModelCard]], path: Path) -> None:

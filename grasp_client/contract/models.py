@@ -29,13 +29,14 @@ class Planners(ApiModel):
 
 class ModelPointers(ApiModel):
     """A model's versions and which of them plays what part; `serving` is the one that answers, `failure` why it is not the
-    champion."""
+    champion, `ab_test` how far the candidate's comparison with the champion is."""
 
     name: str
     versions: list[int]
     champion: int | None
     candidate: int | None
     previous: int | None
+    ab_test: str | None = None
     serving: int | None
     failure: str | None = None
 

@@ -101,10 +101,10 @@ async function models() {
   const entries = await Promise.all((listed.models ?? []).map(async ({ name }) => (await ask(`models/${name}?limit=20`)).json()));
   const row = (model) => {
     const card = model.cards.find(({ version }) => version === model.serving);
-    const { rate, low, high } = card?.simulated ?? {};
-    const success = rate == null ? null : `${percent(rate)} (${percent(low)} to ${percent(high)})`;
-    return [model.name, model.serving, model.champion, model.candidate, model.previous, model.versions.length,
-      card?.metrics.ap?.toFixed(3), success];
+    const success = ({ rate, low, high } = {}) => (rate == null ? null : `${percent(rate)} (${percent(low)} to ${percent(high)})`);
+    const candidate = [model.candidate, model.ab_test].filter((part) => part != null).join(": ");
+    return [model.name, model.serving, model.champion, candidate || null, model.previous, model.versions.length,
+      card?.metrics.ap?.toFixed(3), success(card?.simulated ?? undefined), success(card?.robots ?? undefined)];
   };
   fill("models", entries.map(row));
 }

@@ -134,7 +134,7 @@ def _move_here(registry: Registry, action: Action, name: str, target: int) -> No
 
 def _pointers(service: Service, name: str) -> ModelPointers:
     registry = service.registry
-    versions = registry.versions(name)
+    versions, test = registry.versions(name), registry.ab_test(name)
     if not versions:
         raise UnknownModel(f"no model {name!r}; there are {', '.join(registry.names()) or 'none'}")
     return ModelPointers(
@@ -143,6 +143,7 @@ def _pointers(service: Service, name: str) -> ModelPointers:
         champion=registry.champion(name),
         candidate=registry.candidate(name),
         previous=registry.previous(name),
+        ab_test=test.text if test else None,
         serving=service.weights.versions().get(name),
         failure=service.weights.failures().get(name),
     )

@@ -36,6 +36,9 @@ class StatusRow(BaseModel):
     state: Line = "running"
     trouble: Line = ""
     asks: bool = False
+    note: Line = ""
+    held_out: Count = 0
+    held_out_needed: Count = 0
 
 
 class WorkerStatusStore:

@@ -13,7 +13,7 @@ from serving import CAMERA, Running, publish_dense, serving, settings
 from waiting import PATIENCE, wait_until
 
 from inference_server.routes.models import COMMANDS
-from shared.registry import Registry
+from shared.registry import AbTestState, Registry
 
 
 @pytest.fixture
@@ -44,6 +44,16 @@ def test_models_are_listed_with_their_cards(server: Running) -> None:
     entry = server.client.get("/models/dense").json()
     assert entry["cards"][0]["architecture"] == "dense"
     assert len(entry["cards"][0]["sha256"]) == 64
+
+
+def test_a_running_test_is_told_beside_its_candidate(own: Running, tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    assert own.client.get("/models/dense").json()["ab_test"] is None
+    registry.set_candidate("dense", publish_dense(tmp_path, 2, champion=False))
+    text = "A/B test on served grasps, version 2 against 1: 31 of at most 400 pairs"
+    registry.set_ab_test("dense", AbTestState(champion=1, candidate=2, how="served", share=0.5, text=text))
+    assert own.client.get("/models/dense").json()["ab_test"] == text
+    assert own.client.get("/models").json()["models"][0]["ab_test"] == text
 
 
 def test_cards_are_limited_and_an_unreadable_one_does_not_hide_the_rest(own: Running, tmp_path: Path) -> None:

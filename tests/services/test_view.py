@@ -11,19 +11,20 @@ import pytest
 from records import send, store
 from rich.console import Console
 
-from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome
+from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome, SceneRef
 from services.process import ManagedProcess, ProcessSpec
 from services.status import Status, StatusReader
 from services.view import LINE_SECONDS, LineDisplay, LiveDisplay, choose_display
 from shared.rates import rate_with_interval
 from shared.registry import ModelCard, Registry
-from shared.streams import OutcomeStream, WorkerStatusStore, connect
+from shared.streams import TRAINERS, OutcomeStream, WorkerStatusStore, connect
 from shared.streams.worker_status import StatusRow
 
 URL = "http://127.0.0.1:8123"
+LEARNING = "collecting; held out 8 of 30 needed; what robots report"
 
 
-def outcome(number: int, success: bool, exploration: bool = False) -> Outcome:
+def outcome(number: int, success: bool, exploration: bool = False, scene: SceneRef | None = SceneRef(seed=1)) -> Outcome:
     depth = np.full((2, 2), 700, np.uint16)
     grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[1.0, 1.0], angle=0.0, depth=0.7)
     meta = GraspMeta(
@@ -32,6 +33,7 @@ def outcome(number: int, success: bool, exploration: bool = False) -> Outcome:
         success=success,
         failure=None if success else "missed",
         exploration=exploration,
+        scene=scene,
         images={"depth": ImageSpec(shape=[2, 2], dtype="uint16", scale=0.001)},
     )
     return Outcome(id=f"worker-1:{number}:0", meta=meta, images={"depth": depth})
@@ -40,7 +42,9 @@ def outcome(number: int, success: bool, exploration: bool = False) -> Outcome:
 def status(trouble: str = "") -> Status:
     row = StatusRow(time=0.0, attempts=12, successes=9, state="working", trouble=trouble)
     workers = {"sim_worker-1-abc": row.model_dump()}
-    return Status(workers, sent=12, lag=3, stored=9, recent=rate_with_interval(8, 10), champions={"dense": 2})
+    trainer = StatusRow(time=0, state="collecting", held_out=8, held_out_needed=30, note="what robots report").model_dump()
+    rates = {"simulated": rate_with_interval(8, 10), "robots": rate_with_interval(1, 4)}
+    return Status(workers, sent=12, lag=3, stored=9, champions={"dense": 2}, trainer=trainer, **rates)
 
 
 @pytest.fixture
@@ -64,11 +68,16 @@ def test_status_of_a_real_queue_and_dataset(redis_url: str, tmp_path: Path) -> N
     first = reader.read()
     assert first.workers["sim_worker-1-abc"]["attempts"] == 3
     assert (first.sent, first.lag, first.stored, first.champions) == (3, 3, 10, {"dense": 1})
-    assert (first.recent["attempts"], first.recent["successes"]) == (10, 6)
-    store(shards, [outcome(10, success=True), outcome(11, success=False, exploration=True)])
+    assert (first.simulated["attempts"], first.simulated["successes"]) == (10, 6)
+    assert (first.robots["attempts"], first.trainer) == (0, {})
+    reported = [outcome(12, success=False, scene=None), outcome(13, success=True, scene=None)]
+    store(shards, [outcome(10, success=True), outcome(11, success=False, exploration=True), *reported])
+    WorkerStatusStore(client, TRAINERS).report("trainer", {"state": "training", "note": "evil \x1b[2J"})
     second = reader.read()
-    assert second.stored == 12
-    assert (second.recent["attempts"], second.recent["successes"]) == (11, 7)
+    assert second.stored == 14
+    assert (second.simulated["attempts"], second.simulated["successes"]) == (11, 7)
+    assert (second.robots["attempts"], second.robots["successes"]) == (2, 1)
+    assert (second.trainer["state"], second.trainer["note"]) == ("training", "evil ?[2J")
 
 
 def test_status_without_the_queue(tmp_path: Path) -> None:
@@ -84,7 +93,16 @@ def test_lines_for_a_log(children: list[ManagedProcess], capsys: pytest.CaptureF
     view._shown_at -= LINE_SECONDS
     view.show(children, status())
     line = capsys.readouterr().out
-    for expected in ("attempts=12", "80% [49%, 94%] of the last 10", "dense v2", "3 waiting", "dataset=9", URL):
+    for expected in (
+        "attempts=12",
+        "80% [49%, 94%] of the last 10 in simulation",
+        "25% [5%, 70%] of the last 4 of robots",
+        LEARNING,
+        "dense v2",
+        "3 waiting",
+        "dataset=9",
+        URL,
+    ):
         assert expected in line
 
 
@@ -110,7 +128,16 @@ def test_table_on_a_terminal(children: list[ManagedProcess]) -> None:
     view.show(children, status())
     view.close()
     shown = screen.getvalue()
-    for expected in (URL, "80% [49%, 94%] of the last 10", "dense v2", "sim_worker-1", "75%", "is started again"):
+    for expected in (
+        URL,
+        "80% [49%, 94%] of the last 10 in simulation",
+        "25% [5%, 70%] of the last 4 of robots",
+        LEARNING,
+        "dense v2",
+        "sim_worker-1",
+        "75%",
+        "is started again",
+    ):
         assert expected in shown
 
 

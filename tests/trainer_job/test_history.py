@@ -11,7 +11,7 @@ from commands import run_module
 from PIL import Image
 
 from shared.rates import rate_with_interval
-from shared.registry import ModelCard, Registry
+from shared.registry import AbTestState, ModelCard, Registry
 
 
 @pytest.fixture
@@ -42,6 +42,17 @@ def test_the_table_tells_what_was_learned_and_decided(models: Path, tmp_path: Pa
     assert lines[4].endswith("rejected: worse")
     with Image.open(tmp_path / "plots" / "history.png") as picture:
         assert picture.size == (900, 400)
+
+
+def test_robots_stand_beside_simulation_and_a_running_test_is_told(models: Path) -> None:
+    registry = Registry(models)
+    registry.update("dense", 2, robots=rate_with_interval(30, 60))
+    registry.set_candidate("dense", 3)
+    text = "A/B test on served grasps, version 3 against 2: 31 of at most 400 pairs"
+    registry.set_ab_test("dense", AbTestState(champion=2, candidate=3, how="served", share=0.5, text=text))
+    lines = history("--models", str(models)).stdout.splitlines()
+    assert lines[:2] == ["dense: champion 2, candidate 3", text]
+    assert "87.5% [78.5%, 93.1%] n=80  50.0% [37.7%, 62.3%] n=60" in lines[4]
 
 
 def test_json_for_programs(models: Path) -> None:
