@@ -41,7 +41,7 @@ class Metrics:
         self.rejections = self._counter("grasp_candidate_rejections", "candidates rejected by a filter", "planner", "reason")
         self.model_version = Gauge("grasp_model_version", "champion version that answers", ["model"], registry=self.registry)
         self.reloads = self._counter("grasp_reloads", "attempts to load weights", "model", "result")
-        self.outcomes = self._counter("grasp_outcomes", "outcomes taken over HTTP", "planner", "version", "success")
+        self.outcomes = self._counter("grasp_outcomes", "outcomes taken over HTTP", "planner", "version", "success", "reporter")
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

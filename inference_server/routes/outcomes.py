@@ -123,4 +123,5 @@ def _count(meta: GraspMeta, service: Service) -> None:
     # Labels that are known here: whatever somebody may make up would be a series each.
     planner = meta.planner if meta.planner in service.planners else "other"
     version = str(meta.model.version) if meta.served and meta.model else ""
-    service.metrics.outcomes.labels(planner, version, str(meta.success).lower()).inc()
+    reporter = "simulation" if meta.scene else "robot"
+    service.metrics.outcomes.labels(planner, version, str(meta.success).lower(), reporter).inc()

@@ -97,7 +97,7 @@ def test_after_a_plan_its_request_id_is_enough(queued: Running, stream: OutcomeS
     assert outcome.meta.gripper.max_width == 0.09
     assert (outcome.meta.served, outcome.meta.source, outcome.meta.robot) == (True, "local", "arm-2")
     np.testing.assert_allclose(outcome.images["depth"] * outcome.meta.images["depth"].scale, DEPTH, atol=1e-4)
-    assert 'grasp_outcomes_total{planner="antipodal",success="false",version=""} ' in queued.client.get("/metrics").text
+    assert 'grasp_outcomes_total{planner="antipodal",reporter="robot",success="false",version=""} ' in queued.client.get("/metrics").text
 
 
 def test_a_retry_has_the_same_id(queued: Running, stream: OutcomeStream) -> None:
@@ -206,6 +206,8 @@ def test_a_worker_sends_its_scene_with_the_nonce(keyed: Running, stream: Outcome
     [outcome] = published(stream)
     assert outcome.meta.scene is not None
     assert (outcome.meta.source, outcome.meta.scene.nonce) == ("sim", "ab")
+    series = keyed.client.get("/metrics", headers={"x-api-key": "w"}).text
+    assert 'grasp_outcomes_total{planner="antipodal",reporter="simulation",success="true",version=""} 1.0' in series
 
 
 def plan_as(running: Running, key: str, request_id: str, **options: Any) -> GraspPlan:

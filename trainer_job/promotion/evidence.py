@@ -81,7 +81,7 @@ class ServiceRecord:
         self.served: defaultdict[int, list[IndexEntry]] = defaultdict(list)
         self._signer, self._request_of = signer, request_of
         self._attempts: Counter[str] = Counter()
-        self._plans: set[str] = set()
+        self._plans: set[tuple[str, str]] = set()
 
     def learn(self, records: Iterable[IndexEntry]) -> None:
         """Takes in outcomes; each may be given once."""
@@ -89,8 +89,9 @@ class ServiceRecord:
             if record.model != self.model or record.version is None or not record.on_policy:
                 continue
             if record.scene is None:
-                if record.served and self.sources.trusts(record) and record.request_id not in self._plans:
-                    self._plans.add(record.request_id)
+                plan = (record.source, record.request_id)
+                if record.served and self.sources.trusts(record) and plan not in self._plans:
+                    self._plans.add(plan)
                     self.served[record.version].append(record)
             elif self._is_own(record.scene):
                 self.simulated[record.version].append(record)
