@@ -23,8 +23,8 @@ SHARDS_READ = 40
 
 @dataclass(frozen=True)
 class Status:
-    """One look at the loop. simulated, robots: attempts, successes, rate, low, high of the last RECENT best grasps in simulation,
-    and as robots reported them. trainer: what it last said of itself, empty when it is silent."""
+    """One look at the loop. simulated, robots: attempts, successes, rate, low, high of the last RECENT best grasps of each.
+    trainer: what it last said of itself, empty when it is silent."""
 
     workers: dict[str, dict[str, Any]]
     sent: int | None

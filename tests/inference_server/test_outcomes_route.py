@@ -97,7 +97,8 @@ def test_after_a_plan_its_request_id_is_enough(queued: Running, stream: OutcomeS
     assert outcome.meta.gripper.max_width == 0.09
     assert (outcome.meta.served, outcome.meta.source, outcome.meta.robot) == (True, "local", "arm-2")
     np.testing.assert_allclose(outcome.images["depth"] * outcome.meta.images["depth"].scale, DEPTH, atol=1e-4)
-    assert 'grasp_outcomes_total{planner="antipodal",reporter="robot",success="false",version=""} ' in queued.client.get("/metrics").text
+    series = 'grasp_outcomes_total{planner="antipodal",reporter="robot",success="false",version=""} '
+    assert series in queued.client.get("/metrics").text
 
 
 def test_a_retry_has_the_same_id(queued: Running, stream: OutcomeStream) -> None:
