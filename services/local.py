@@ -6,6 +6,8 @@ again; Ctrl-C or SIGTERM drains and stops all. Data stays in DATA_DIR and is con
 """
 
 import os
+import secrets
+import shutil
 import signal
 import socket
 import sys
@@ -20,7 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsConfigDict
 
-from inference_server.security.keys import key_with
+from inference_server.security.keys import has_keys, key_with
 from services import queue
 from services.data_lock import DataFolderInUse, DataLock
 from services.launcher import Launcher, StartFailed
@@ -32,6 +34,8 @@ from shared.settings import LocalSettings, ServerSettings, TrainerSettings, Work
 from shared.streams import redacted
 
 STATUS_SECONDS = 1.0
+LEAST_FREE_BYTES = 2**24
+"""With less room on its disk the queue may not start again."""
 # Patience while stopping; the services' own drain times lie below.
 WORKER_SECONDS, SERVER_SECONDS, TRAINER_SECONDS, QUEUE_SECONDS = 20.0, 15.0, 30.0, 20.0
 
@@ -59,6 +63,18 @@ def check_port(host: str, port: int) -> None:
             ) from None
 
 
+def keys_of(server: ServerSettings, worker: WorkerSettings) -> tuple[dict[str, str], dict[str, str]]:
+    """Variables of the server and of the workers, so that these have a key where one is asked for: the one that is set, else
+    one of the server's that lets them, else a new one for this start. Raises ValueError for API_KEYS that are none."""
+    keys = server.api_keys
+    if keys is None or not has_keys(server) or worker.api_key is not None:
+        return {}, {}
+    if key := key_with("worker", keys) or key_with("predict", keys):
+        return {}, {"API_KEY": key}
+    key = secrets.token_urlsafe(24)
+    return {"API_KEYS": f"{keys.get_secret_value()},make-run:worker:{key}"}, {"API_KEY": key}
+
+
 class Loop:
     """The children of one `make run`, and what they are told."""
 
@@ -72,6 +88,7 @@ class Loop:
         self.queue = None if settings.redis_url else queue.EmbeddedQueue(self.data / "queue")
         self.redis_url = self.queue.url if self.queue else str(settings.redis_url)
         self.cores = os.cpu_count() or 1
+        self.server_keys, self.worker_keys = keys_of(ServerSettings(), WorkerSettings())
 
     def environment(self, threads: int, **more: str) -> dict[str, str]:
         """What every child gets: where things are, and how many threads it may use (unless the user says otherwise)."""
@@ -92,7 +109,7 @@ class Loop:
     def server(self) -> ManagedProcess:
         threads = max(1, self.cores // 2)
         command = [sys.executable, "-m", "inference_server"]
-        where = {"HOST": self.settings.host, "PORT": str(self.port)}
+        where = {"HOST": self.settings.host, "PORT": str(self.port)} | self.server_keys
         return self._child("inference_server", command, threads, self._server_is_ready, variables=where)
 
     def trainer(self) -> ManagedProcess:
@@ -102,7 +119,7 @@ class Loop:
 
     def workers(self) -> list[ManagedProcess]:
         finite = WorkerSettings().attempts > 0
-        told = {"SERVER_URL": self.url, "OUTBOX_DIR": str(self.data / "spool")} | self._worker_key()
+        told = {"SERVER_URL": self.url, "OUTBOX_DIR": str(self.data / "spool")} | self.worker_keys
         children = []
         for number in range(1, self.settings.workers + 1):
             name = f"sim_worker-{number}"
@@ -110,11 +127,6 @@ class Loop:
             command = [sys.executable, "-m", "sim_worker"]
             children.append(self._child(name, command, 1, lambda: True, variables, may_finish=finite, niceness=5))
         return children
-
-    def _worker_key(self) -> dict[str, str]:
-        """Where the server asks for a key and no API_KEY is set, the workers take the first that may ask for plans."""
-        key = key_with("predict", ServerSettings().api_keys)
-        return {} if key is None or WorkerSettings().api_key is not None else {"API_KEY": key}
 
     def _child(
         self,
@@ -188,16 +200,20 @@ def run(settings: LocalSettings) -> None:
 def follow(launcher: Launcher, loop: Loop, view: StatusDisplay) -> None:
     """Keep the children alive and show how they do."""
     reader = StatusReader(loop.redis_url, loop.models_dir, loop.data / "shards")
-    shown_at, announced, unseen = 0.0, False, ""
+    shown_at, announced, unseen, full = 0.0, False, "", False
 
     def look() -> None:
-        nonlocal shown_at, announced, unseen
+        nonlocal shown_at, announced, unseen, full
         if launcher.all_ready and not announced:
             announced = True
             view.say(f"ready: POST a depth image to {loop.url}/predict_grasp (Ctrl-C stops)")
         if time.monotonic() - shown_at >= STATUS_SECONDS:
             shown_at = time.monotonic()
             try:
+                # Said here, since a queue that cannot write ends, and then no status row tells of it.
+                if full != (shutil.disk_usage(loop.data).free < LEAST_FREE_BYTES):
+                    full = not full
+                    view.say(f"{'disk full: all wait for room' if full else 'there is room again'} in {loop.data}")
                 view.show(launcher.children, reader.read())
                 unseen = ""
             except Exception as error:  # whatever lies in queue, registry or shards must not end those who work
@@ -218,6 +234,9 @@ def main() -> int:
         for problem in error.errors():
             name = ".".join(map(str, problem["loc"])).upper()
             print(f"cannot start: {name}={problem['input']!r}: {problem['msg']}", file=sys.stderr)
+        return 2
+    except ValueError as error:
+        print(f"cannot start: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,12 +14,14 @@ import redis
 from commands import run_module
 from waiting import PATIENCE, wait_until
 
+from inference_server.security.keys import Keys
 from services.data_lock import DataLock
 from services.launcher import Launcher
 from services.local import Loop, follow
 from services.process import ManagedProcess
 from services.status import Status
-from shared.settings import LocalSettings
+from shared.durable import keep_private
+from shared.settings import LocalSettings, ServerSettings
 from shared.streams import WorkerStatusStore
 
 
@@ -77,6 +80,7 @@ class Screen:
 
 def test_nothing_on_the_boards_ends_the_launcher(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.local.STATUS_SECONDS", 0.0)
+    keep_private(tmp_path / "data")
     made, screen = loop(tmp_path, redis_url=redis_url), Screen()
     with redis.Redis.from_url(redis_url) as client:
         for key in ("grasp:workers", "grasp:trainers", "grasp:outcomes:sent"):
@@ -102,8 +106,40 @@ def test_workers_get_a_key_that_the_server_accepts(tmp_path: Path, monkeypatch: 
     assert loop(tmp_path, workers=1).workers()[0].spec.environment["API_KEY"] == "first"
     monkeypatch.setenv("API_KEYS", "cell:report:only-reports, sim:worker:third")
     assert loop(tmp_path, workers=1).workers()[0].spec.environment["API_KEY"] == "third"
+    monkeypatch.setenv("API_KEYS", "cell:report:only-reports")
+    made = loop(tmp_path, workers=1)
+    key = made.workers()[0].spec.environment["API_KEY"]
+    accepted = Keys(ServerSettings(_env_file=None, api_keys=made.server().spec.environment["API_KEYS"])).find(key)  # type: ignore[call-arg]
+    assert accepted
+    assert "worker" in accepted.roles
+    assert loop(tmp_path, workers=1).workers()[0].spec.environment["API_KEY"] != key, "another at every start"
     monkeypatch.setenv("API_KEY", "second")
     assert loop(tmp_path, workers=1).workers()[0].spec.environment["API_KEY"] == "second"
+
+
+def test_keys_of_a_wrong_form_are_explained(tmp_path: Path) -> None:
+    found = run_local(tmp_path, PORT="0", API_KEYS="cell:emperor:s3cret")
+    assert found.returncode == 2
+    assert "cannot start: API_KEYS: expected" in found.stderr
+    assert "s3cret" not in found.stderr
+
+
+def test_a_full_disk_is_said_once_and_its_end_too(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.local.STATUS_SECONDS", 0.0)
+    free = [10**6]
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=free[0]))
+    keep_private(tmp_path / "data")
+    made, screen = loop(tmp_path, redis_url=redis_url), Screen()
+    launcher = Launcher([], [], screen.say)
+    thread = threading.Thread(target=follow, args=(launcher, made, screen))
+    thread.start()
+    wait_until(lambda: len(screen.shown) > 2)
+    free[0] = 10**12
+    wait_until(lambda: len(screen.lines) > 2)
+    launcher.stopping = True
+    thread.join(PATIENCE)
+    assert [line.split(":")[0].split(" in ")[0] for line in screen.lines[1:]] == ["disk full", "there is room again"]
 
 
 def test_work_ends_only_where_an_end_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
