@@ -1,7 +1,5 @@
 """What a server found odd about an input, as Python warnings: once per kind and process."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable
 

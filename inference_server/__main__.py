@@ -4,8 +4,6 @@ Every option is also an environment variable (PORT, REDIS_URL, API_KEYS, ...), a
 SIGTERM and Ctrl-C drain: no new connections, accepted requests are answered, then the process ends.
 """
 
-from __future__ import annotations
-
 import logging
 import signal
 import sys

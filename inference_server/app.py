@@ -1,7 +1,5 @@
 """The application: routes, keys, errors, and the service that lives as long as the app."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Every error leaves as `{"error": {code, message, detail}}`, without tracebacks."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches

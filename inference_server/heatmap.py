@@ -1,7 +1,5 @@
 """A planner's dense map as a picture."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from grasp_client.drawing import blend_heatmap, depth_picture

@@ -3,8 +3,6 @@
 Connections and heads are limited in `connections`, bodies where they are read, in `request_context`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import re

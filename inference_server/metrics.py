@@ -1,7 +1,5 @@
 """Prometheus series of the server, in a registry of its own so that several apps can live in one process."""
 
-from __future__ import annotations
-
 from prometheus_client import (
     CollectorRegistry,
     Counter,

@@ -1,7 +1,5 @@
 """One request on its way to a planner, and what it may take: bytes of its body, seconds to send it, seconds to be answered."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 FastAPI makes the span of the request and the exporter; this adds the stages. Measures stay with Prometheus.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import time

@@ -1,7 +1,5 @@
 """From a network's logits to probabilities, by what its model card says of its calibration."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

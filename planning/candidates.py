@@ -1,7 +1,5 @@
 """What candidates of every gripper have in common: N poses and what was measured of each, picked and joined together."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields

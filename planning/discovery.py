@@ -1,7 +1,5 @@
 """Which planners are installed, and which of them answers a request."""
 
-from __future__ import annotations
-
 import inspect
 import logging
 from collections.abc import Collection

@@ -1,7 +1,5 @@
 """Failed grasps cost others of their quality: those at the same place and at the same object are likely to fail, too."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

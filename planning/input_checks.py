@@ -5,8 +5,6 @@ answers with a text of what was seen, what was expected and what to do, or with 
 where it is decoded (`grasp_client.imaging`); what is told here may still be right.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import cached_property

@@ -1,7 +1,5 @@
 """What geometry never does: distances and thresholds that proposals, fits, filters and scores of several planners share."""
 
-from __future__ import annotations
-
 TABLE_GAP = 0.0025
 """Fingertips stay this far above the table, m."""
 FINGER_GAP = 0.002

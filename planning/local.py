@@ -1,7 +1,5 @@
 """Planners in process: the same code that the server runs, without HTTP."""
 
-from __future__ import annotations
-
 from functools import cache, partial
 from pathlib import Path
 

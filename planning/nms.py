@@ -1,7 +1,5 @@
 """Which of many candidates to keep, so that they differ: suppression of those near a better one, and the best of every tile."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

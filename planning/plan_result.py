@@ -1,7 +1,5 @@
 """From candidates with qualities to the plan that is sent: those that are good enough, none repeating a better one."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 

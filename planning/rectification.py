@@ -3,8 +3,6 @@
 Everything behind this, and what is learned from, sees one kind of camera. Replies are in pixels of the sent image again.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

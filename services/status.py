@@ -1,7 +1,5 @@
 """What the terminal view shows, gathered from the queue, the registry and the dataset on disk."""
 
-from __future__ import annotations
-
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field

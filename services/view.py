@@ -1,7 +1,5 @@
 """What a person sees of `make run`: a live table on a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from typing import Any, Protocol

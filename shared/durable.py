@@ -1,8 +1,6 @@
 """Files that are whole or absent, whatever happens in between: what a kill, a power cut or a full disk leaves is the old or the
 new. And what a full disk looks like, and who may read what is kept."""
 
-from __future__ import annotations
-
 import errno
 import io
 import os

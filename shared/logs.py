@@ -1,7 +1,5 @@
 """Structured logs: one JSON object a line, or plain text on a terminal, with the request id where there is one."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

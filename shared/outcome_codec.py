@@ -4,8 +4,6 @@ The fields of a stream entry are `v`, `id`, `kind`, `meta` (JSON) and one binary
 grasp, as before there were kinds. What a kind's meta says is known to its model alone (`grasp_client.contract.OUTCOME_KINDS`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

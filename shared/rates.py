@@ -1,7 +1,5 @@
 """Success rates, always stated with an interval."""
 
-from __future__ import annotations
-
 
 def wilson(successes: int, attempts: int) -> tuple[float, float]:
     """Wilson score interval of a rate, 95 %; (0, 1) without attempts."""

@@ -4,8 +4,6 @@ A version is written whole into a temporary folder and renamed; a pointer is a s
 atomically. Readers follow only the pointers, so nobody ever sees half a version.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -1,7 +1,5 @@
 """One way to wait for what is away for a while (the queue, the disk, the server), and to say so."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

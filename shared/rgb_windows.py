@@ -6,8 +6,6 @@ uint8, where an open hand fits (`open_hand.py`), on cells of CELL pixels; and tr
 executed there. They are read as they are needed, so that many more can be learned from than fit into memory.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Grasps of which only the table is known: straight down on it, the jaw wide open, the tips at one of a few heights."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -6,8 +6,6 @@
 Every option is also an environment variable of the same name in capitals.
 """
 
-from __future__ import annotations
-
 import logging
 import signal
 import threading

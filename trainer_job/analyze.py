@@ -6,8 +6,6 @@ Writes statistics.json and gallery.png of what is learned from; with --model als
 ECE, and precision and recall by threshold), precision_recall.png, reliability.png and mistakes.png, all on what is held out.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

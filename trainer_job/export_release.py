@@ -5,8 +5,6 @@
 Weights go as float16 when no probability on the network's golden batch moves by more than 0.001, else as they are.
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 from collections.abc import Sequence

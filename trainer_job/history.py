@@ -3,8 +3,6 @@
 python -m trainer_job.history [--models data/models] [--name dense] [--plot history.png] [--json]
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Sequence

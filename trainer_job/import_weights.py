@@ -7,8 +7,6 @@ checkpoint of the GQ-CNN family (`model.ckpt.index`, `architecture.json`, `confi
 of network is told from its parameters. State dicts are read with `weights_only=True`; nothing is ever unpickled freely.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

@@ -9,8 +9,6 @@ becomes the champion unless it is worse than the present one on the same example
 predictions.png, TensorBoard events, history.json, the recipe, and a checkpoint from which the same command goes on.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os

@@ -1,7 +1,5 @@
 """Intrinsics from an argument or a file of any common kind. Every ValueError says what was expected instead."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What every model of the contract is made of: the base class, poses, pixels, probabilities."""
 
-from __future__ import annotations
-
 import math
 from typing import Annotated, Literal
 

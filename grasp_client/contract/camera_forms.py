@@ -1,7 +1,5 @@
 """Intrinsics as cameras, drivers and calibration programs write them, to the fields of `CameraIntrinsics`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The envelope of every error that the server answers with."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from grasp_client.contract.base import ApiModel

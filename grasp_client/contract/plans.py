@@ -1,7 +1,5 @@
 """Ranked grasps, the reply to a planning request."""
 
-from __future__ import annotations
-
 import math
 
 from pydantic import Field

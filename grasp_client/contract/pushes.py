@@ -1,7 +1,5 @@
 """Pushes of a closed hand."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from grasp_client.contract.base import ApiModel, Pixel, Pose, Probability

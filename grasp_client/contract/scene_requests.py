@@ -1,7 +1,5 @@
 """Scenes that the trainer asks the workers to run."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

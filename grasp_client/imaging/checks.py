@@ -1,7 +1,5 @@
 """Checks of decoded images that look at what the pixels mean."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

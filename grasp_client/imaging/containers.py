@@ -1,7 +1,5 @@
 """PNG, JPEG, TIFF, PGM, npy and npz: which of them some bytes are, and their pixels as an array, whatever these mean."""
 
-from __future__ import annotations
-
 import io
 import math
 import re

@@ -1,7 +1,5 @@
 """Bytes from the wire to arrays: depth in metres, colour, segmask. Every function raises only ImageError."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Arrays to bytes for the wire. Depth is (H, W) float32 metres, 0 = no reading; ValueError names what cannot be encoded."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How large an image may be, and the one error of this package."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 MAX_SIDE = 1 << 20

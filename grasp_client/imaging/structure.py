@@ -1,7 +1,5 @@
 """How many pieces a PNG or JPEG may be made of: Pillow walks through them one by one, however few pixels there are."""
 
-from __future__ import annotations
-
 from struct import unpack_from
 
 from PIL.JpegImagePlugin import MARKER

@@ -1,7 +1,5 @@
 """From bytes to `(Observation, PlanRequest)`: the three ways to send an observation."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar

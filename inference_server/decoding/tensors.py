@@ -1,7 +1,5 @@
 """Tensors of the Open Inference Protocol v2: JSON with numbers, or JSON followed by raw bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,5 @@
 """What keeps the registry or the trainer from going on, for `/ready`."""
 
-from __future__ import annotations
-
 import shutil
 import threading
 from contextlib import suppress

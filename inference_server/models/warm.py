@@ -1,7 +1,5 @@
 """One plan of a made-up scene, so that the first request finds everything imported, allocated and compiled."""
 
-from __future__ import annotations
-
 import logging
 
 import numpy as np

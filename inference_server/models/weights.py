@@ -4,8 +4,6 @@ A version is loaded and checked off the inference thread (hash, names, shapes, f
 handed over, to be warmed and swapped in between two batches.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -1,7 +1,5 @@
 """From the server into the queue."""
 
-from __future__ import annotations
-
 import redis
 
 from grasp_client.contract import GraspMeta, Outcome

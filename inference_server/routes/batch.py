@@ -1,7 +1,5 @@
 """`POST /predict_grasp/batch`: many observations in one form, replies in order."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import Mapping

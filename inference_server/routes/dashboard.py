@@ -1,7 +1,5 @@
 """`GET /`: the dashboard, a static page that reads the server's own endpoints."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from fastapi import APIRouter

@@ -1,7 +1,5 @@
 """`/live`, `/ready`, `/metrics`: outside of keys and queue, for probes."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field

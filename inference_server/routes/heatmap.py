@@ -1,7 +1,5 @@
 """`POST /heatmap`: a planner's dense map itself, as numbers or as a picture."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request

@@ -1,7 +1,5 @@
 """`POST /outcomes`: a robot or worker without access to the queue reports what happened to a grasp."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from dataclasses import dataclass

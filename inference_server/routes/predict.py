@@ -1,7 +1,5 @@
 """`POST /predict_grasp`: one observation in, ranked grasps out."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from fastapi import APIRouter

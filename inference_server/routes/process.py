@@ -4,8 +4,6 @@ Request: `{"shape": [H, W, 1], "dtype": "float32", "data": base64 of C-order met
 "float32", "data": hex}` with columns X, Y, Z (camera frame, m), angle (rad) and quality, best first, N at most 10.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 from typing import Annotated

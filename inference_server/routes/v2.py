@@ -4,8 +4,6 @@ Tensors travel as JSON numbers or, with the header Inference-Header-Content-Leng
 (the binary tensor extension). The options of `/predict_grasp` go, as a JSON string, into `parameters.request`.
 """
 
-from __future__ import annotations
-
 import json
 from importlib.metadata import version as package_version
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """Hands of the map as image grasps and back, and their qualities by a network of the GQ-CNN family on camera-frame crops."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Antipodal pairs of depth edges: where a jaw could close, seen in the depth image alone."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

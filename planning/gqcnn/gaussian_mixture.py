@@ -1,7 +1,5 @@
 """A Gaussian mixture with diagonal covariances, fitted by expectation-maximisation: the sampler of the cross-entropy method."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """`gqcnn`: antipodal depth-edge samples, refined by the cross-entropy method on a GQ-CNN's quality (Dex-Net 2.0, section V)."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

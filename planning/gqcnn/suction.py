@@ -1,7 +1,5 @@
 """`suction_gqcnn`: surface points and their normals, refined by the cross-entropy method on a GQ-CNN (Dex-Net 3.0)."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import torch

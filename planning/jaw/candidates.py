@@ -1,7 +1,5 @@
 """N candidate grasps of a jaw and what was measured of them, as tensors of shape (N,)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from operator import attrgetter
 

@@ -1,7 +1,5 @@
 """What an open jaw would hit on its way in: the parts of the hand that are swept over the height map."""
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 

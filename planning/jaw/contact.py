@@ -1,7 +1,5 @@
 """What the fingers of N hands would touch: where, how flat, how steep, and how near to the middle of the object."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

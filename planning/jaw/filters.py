@@ -1,7 +1,5 @@
 """What a jaw may never do: filters of the answer that count what they refuse."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import torch

@@ -1,7 +1,5 @@
 """How deep a jaw that goes straight down can go at N poses and how wide it must open; what it then touches is in `contact`."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Tolerant on purpose: what is proposed here is measured and vetoed cell by cell in `fit` and `filters`.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from functools import lru_cache

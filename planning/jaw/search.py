@@ -1,7 +1,5 @@
 """The search that every planner of jaws on the map starts from: what would a hand hold, what would it hit, how good is it?"""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from dataclasses import dataclass, replace

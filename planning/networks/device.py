@@ -1,7 +1,5 @@
 """Where and how networks run: the device, the precision, and the batch sizes that they are made ready for."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 

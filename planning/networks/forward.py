@@ -1,7 +1,5 @@
 """A network's forward as a device likes it: half precision, batches padded to sizes that are ready, recorded CUDA graphs."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Modules are reused: once nobody holds a network any more, the next version of th
 so that memory stays flat over reloads and what was recorded for a GPU stays valid.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import weakref

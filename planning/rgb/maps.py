@@ -1,7 +1,5 @@
 """A colour network's maps: what it sees, what its grid means in pixels of the sent image, and the best places on it."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Places on a colour picture, the best first: heat maps and refined grasps rank them together, and what is round them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """How likely a hand fits and holds at a place, at every angle and height of its tips, by heights estimated from colours."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Hands of the map as grasps of the wire: pixels, camera frame and base frame that agree with each other."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Where the request wants grasps: its region and its segmask."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import torch

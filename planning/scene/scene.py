@@ -1,7 +1,5 @@
 """What a planner looks at: the height map as tensors, what is under points of it, and what a part of a gripper would hit."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 

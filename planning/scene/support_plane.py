@@ -1,7 +1,5 @@
 """The plane that carries what is seen, at any tilt: found in a few thousand readings, before anything is projected."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What reaches out of view: robot arms, bin walls, half-seen objects. They are kept apart from the things on the table."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -1,7 +1,5 @@
 """N candidate cups and what was measured of them, as tensors of shape (N,)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

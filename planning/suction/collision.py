@@ -1,7 +1,5 @@
 """The way in of a cup: what its body would hit on a straight approach along the surface's normal."""
 
-from __future__ import annotations
-
 import math
 
 import torch

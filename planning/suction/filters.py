@@ -1,7 +1,5 @@
 """What a cup may never do: filters of the answer that count what they refuse."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 

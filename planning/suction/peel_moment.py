@@ -1,7 +1,5 @@
 """Would the weight of a thing peel the cup off that holds it beside its middle? Heights show middles, nothing shows weights."""
 
-from __future__ import annotations
-
 import math
 
 import cv2

@@ -1,7 +1,5 @@
 """Where a cup could seal: every raised cell of a coarse grid, the promising ones closely. Tolerant: `veto` decides."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable

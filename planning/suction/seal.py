@@ -1,7 +1,5 @@
 """How a cup would lie on what is seen at N places: the plane under it, how far the surface departs from it, where it ends."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """The search that every planner of cups on the map starts from: would a cup lie flat there, all of it, its way in free?"""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Slabs so thin that noise drowns single readings of them, cards and lids: averaged over a cup's size they stand out."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import cv2

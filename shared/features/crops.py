@@ -1,7 +1,5 @@
 """Camera-frame depth crops of the GQ-CNN family: centred on a grasp, closing axis along the middle row."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

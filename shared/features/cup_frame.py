@@ -5,8 +5,6 @@ and height are undone, as `hand_frame` does for a jaw; how the patch is turned a
 round.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

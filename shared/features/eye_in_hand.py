@@ -1,7 +1,5 @@
 """Small pictures of a camera on the hand, as policies see them: the simulator, the learner and the server make them alike."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

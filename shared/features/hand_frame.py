@@ -5,8 +5,6 @@ frame needs about ten times fewer labels than angle bins as output channels, bec
 already undone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

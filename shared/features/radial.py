@@ -4,8 +4,6 @@ Seen from above, an upright edge runs away from the nadir, the pixel that looks 
 is. A network that sees all edges run the same way need not learn every direction.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -1,7 +1,5 @@
 """A colour picture in the size that a network learned from, and the way between its pixels and those that were sent."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

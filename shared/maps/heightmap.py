@@ -6,8 +6,6 @@ metres above that origin. Cells are 2 mm, so a network sees one scale and a jaw'
 intrinsics.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What may be hidden where a height map has no reading: how high it can rise, and where nobody knows."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

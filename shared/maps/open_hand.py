@@ -1,7 +1,5 @@
 """Where wide open jaws fit over what a depth image shows: dense first answers that a colour network learns before outcomes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Robust plane of the table under a scene, from points alone."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A connection to the queue, and a stream that one group of consumers reads."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Outcomes on their way from the workers to the trainer."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any, cast
 

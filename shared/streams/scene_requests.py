@@ -1,7 +1,5 @@
 """Scene requests on their way from the trainer to the workers."""
 
-from __future__ import annotations
-
 import redis
 from pydantic import ValidationError
 

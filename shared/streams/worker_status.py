@@ -1,7 +1,5 @@
 """What workers and trainers last said of themselves."""
 
-from __future__ import annotations
-
 import json
 import math
 import time

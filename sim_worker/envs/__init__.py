@@ -5,8 +5,6 @@ env = gymnasium.make("GraspLoop/ClosedLoop-v0")                 # one world
 worlds = gymnasium.make_vec("GraspLoop/ClosedLoop-v0", num_envs=8)   # eight in this process, one curriculum
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import gymnasium

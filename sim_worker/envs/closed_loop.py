@@ -6,8 +6,6 @@ levels, each passed by 8 successes of the last 10 episodes. An action moves the 
 frame. Reward, at the end only: 1 when the box was lifted, else minus the horizontal distance (m) from the hand to the box.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import Any, Literal

@@ -7,8 +7,6 @@ and then lifts. After 40 steps, 2 s, it closes anyway. Reward, at the end only: 
 distance (m).
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, Literal
 

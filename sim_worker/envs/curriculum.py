@@ -1,7 +1,5 @@
 """Harder as it succeeds: the level of difficulty that several worlds share."""
 
-from __future__ import annotations
-
 from collections import deque
 from typing import Any
 

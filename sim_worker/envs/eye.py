@@ -1,7 +1,5 @@
 """The camera on the hand: where it sits, and the small pictures that it gives."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What the closed-loop environments share: a world, a hand that moves in steps, a camera on it, and replayable episodes."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from typing import Any, Literal, TypeAlias
 

@@ -5,8 +5,6 @@ within (-0.4, -0.4, -0.6) to (0.4, 0.4, 0.3), moves by 5 mm times itself. Reward
 for leaving the bounds, which ends it too, and for the 1,000th step, which cuts it off; else 0.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import gymnasium

@@ -6,8 +6,6 @@ less 0.1 times the squared length of the action. The planner may be any, in this
 the correction; with `cell_error` it is told a camera pose that is off, as in a robot cell whose calibration has slipped.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Several worlds in one process, that one curriculum makes harder together."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any

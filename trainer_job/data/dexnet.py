@@ -4,8 +4,6 @@ The compressed files are unpacked once into plain memory-mapped arrays, which se
 depth stays float32 (half precision would round 0.7 m to half a millimetre).
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import uuid

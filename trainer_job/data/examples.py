@@ -1,7 +1,5 @@
 """What a training run draws from: examples that come in batches of tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, TypeVar

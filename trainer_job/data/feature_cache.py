@@ -1,7 +1,5 @@
 """What the network sees of each outcome, computed once per shard and kept on disk as memory-mappable arrays."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

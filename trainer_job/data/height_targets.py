@@ -1,7 +1,5 @@
 """What is learned from a picture with true heights: a window round a thing in it, and the truth about what it shows."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What has been learned from and what has been held back: one record per stored outcome, without its images."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections.abc import Callable

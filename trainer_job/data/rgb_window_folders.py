@@ -1,7 +1,5 @@
 """Folders of windows of pictures with true heights, read from disk as they are needed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

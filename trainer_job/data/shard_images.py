@@ -1,7 +1,5 @@
 """Pictures of executed grasps, from our own shards: the colour image, the place and map that were tried, and the outcome."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Who reports outcomes from outside simulation, whom of them the operator trusts, and how much the others may teach."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any

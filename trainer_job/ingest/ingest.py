@@ -4,8 +4,6 @@ The queue delivers at least once. An entry is acknowledged only after its shard 
 there is dropped, so a kill at any point neither loses nor duplicates anything.
 """
 
-from __future__ import annotations
-
 import errno
 import logging
 import shutil

@@ -1,7 +1,5 @@
 """Damaged shards are set aside with the reason; what of them can be read stays in their place, each outcome in its row."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

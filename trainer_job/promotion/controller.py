@@ -1,7 +1,5 @@
 """What becomes of each version: offline gate, A/B test, service, and out of it again when it does badly."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -1,7 +1,5 @@
 """Whether a candidate may take the champion's place by held-out examples alone: pure functions, and the rule for the card."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, field
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Into the registry: the first version of an empty one, and each round's candidate with what became of it."""
 
-from __future__ import annotations
-
 import logging
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Commands for the registry from a server that may only read it: JSON entries of a Redis list, applied by the trainer."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Automatic rollback: a new champion that does significantly worse in service than its predecessor did goes again."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

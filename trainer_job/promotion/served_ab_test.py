@@ -5,8 +5,6 @@ with the i-th of the other by the same sequential test as simulated trials; wher
 pairs that only one wins.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

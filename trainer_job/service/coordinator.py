@@ -1,7 +1,5 @@
 """What must go on while a round trains: scene requests, commands for the registry, the trainer's status."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

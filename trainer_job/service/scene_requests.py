@@ -1,7 +1,5 @@
 """Scene requests: which scenes the workers run next, repeatable from the trainer's seed and a counter."""
 
-from __future__ import annotations
-
 import json
 import logging
 import secrets

@@ -4,8 +4,6 @@ All state is what lies on disk: shards (what was experienced), registry (what wa
 scene requests. A start after a kill at any point therefore simply goes on.
 """
 
-from __future__ import annotations
-
 import fcntl
 import logging
 import shutil

@@ -1,7 +1,5 @@
 """One process or several: what torchrun sets up, behind one small type."""
 
-from __future__ import annotations
-
 import gc
 import os
 from dataclasses import dataclass, field

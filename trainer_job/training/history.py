@@ -1,7 +1,5 @@
 """How the loss went in one training run."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Training recipes: YAML files that say everything about a run but where the data lie."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """One training round: from the champion and the stored outcomes to a published candidate."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path

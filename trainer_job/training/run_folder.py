@@ -1,7 +1,5 @@
 """The folder of a run: each epoch validated, drawn and saved, so that a run that was interrupted goes on from there."""
 
-from __future__ import annotations
-
 import copy
 import json
 import logging
