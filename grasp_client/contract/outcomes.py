@@ -157,7 +157,7 @@ class Outcome(BaseModel, Generic[Meta]):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    id: str = Field(min_length=1, max_length=200, description="<worker>:<episode>:<attempt>, the same on every retry")
+    id: str = Field(min_length=1, max_length=300, description="<worker>:<episode>:<attempt>, the same on every retry")
     meta: Meta
     images: dict[str, np.ndarray] = Field(default_factory=dict)
 

@@ -33,16 +33,16 @@ ADMIN = Caller("admin", CLIENT_ROLES | {"admin"})
 class Keys:
     """The keys of one server, from `key` or `name:role+role:key`, separated by commas or lines.
 
-    Raises ValueError for an entry of another form, a reserved name, and a key that stands there twice.
+    Raises ValueError for an entry of another form, a reserved name, and a key that stands there under two names.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
-        clients = [_entry(text) for text in _entries(settings.api_keys)]
+        clients = {_entry(text) for text in _entries(settings.api_keys)}
         admins = [(key, ADMIN) for key in _entries(settings.admin_key)]
-        # Digests are all of one length: comparing them does not tell how long a key is.
-        self._callers = [(_digest(key), caller) for key, caller in clients + admins]
-        if len({digest for digest, _ in self._callers}) < len(self._callers):
-            raise ValueError("API_KEYS and ADMIN_KEY: a key stands there twice; every entry needs a key of its own")
+        if len(dict(clients)) < len(clients):
+            raise ValueError("API_KEYS: a key stands there under two names; every name needs a key of its own")
+        # Digests are all of one length: comparing them does not tell how long a key is. What is ADMIN_KEY too is found as that.
+        self._callers = [(_digest(key), caller) for key, caller in [*clients, *admins]]
         self.open = not clients
         """Whether no client keys are set, so that everybody who can connect may ask."""
         self.has_admin = any("admin" in caller.roles for _, caller in self._callers)

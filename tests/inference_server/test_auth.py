@@ -132,6 +132,9 @@ def test_a_key_has_a_name_and_roles(tmp_path: Path) -> None:
         "root": ("admin", both | {"admin"}),
     }  # fmt: skip
     assert not keys.find("cell-1:report:s3c"), "only the key is sent"
+    both_at_once = Keys(settings(tmp_path, api_keys="same, same, other", admin_key="same")).find("same")
+    assert both_at_once
+    assert both_at_once.name == "admin"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +142,7 @@ def test_a_key_has_a_name_and_roles(tmp_path: Path) -> None:
     [
         ("a:b", "name:role"), ("cell:reporter:secret", "name:role"), ("cell:report+:secret", "name:role"),
         ("cell:report:", "name:role"), ("local:report:secret", "'local'"), ("admin:admin:secret", "'admin'"),
-        ("secret,cell:report:secret", "twice"),
+        ("secret,cell:report:secret", "two names"),
     ],
 )  # fmt: skip
 def test_keys_that_cannot_be_meant_are_refused_without_being_shown(tmp_path: Path, text: str, said: str) -> None:

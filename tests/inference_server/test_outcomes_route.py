@@ -186,7 +186,8 @@ def test_the_server_says_who_reported(keyed: Running, stream: OutcomeStream) -> 
 def test_a_key_cannot_take_the_id_of_another(keyed: Running, stream: OutcomeStream) -> None:
     for key in ("one", "two"):
         assert send(keyed, {**FULL, "id": "next:0"}, key).status_code == 202
-    assert [outcome.id for outcome in published(stream)] == ["cell-1:next:0", "cell-2:next:0"]
+    assert send(keyed, {**FULL, "id": "x" * 200}, "two").status_code == 202
+    assert [outcome.id for outcome in published(stream)] == ["cell-1:next:0", "cell-2:next:0", f"cell-2:{'x' * 200}"]
 
 
 @pytest.mark.parametrize("key", ["one", "plain"])

@@ -16,7 +16,7 @@ from waiting import PATIENCE, wait_until
 
 from inference_server.security.keys import Keys
 from services.data_lock import DataLock
-from services.launcher import Launcher
+from services.launcher import Launcher, StartFailed
 from services.local import Loop, follow
 from services.process import ManagedProcess
 from services.status import Status
@@ -113,6 +113,10 @@ def test_workers_get_a_key_that_the_server_accepts(tmp_path: Path, monkeypatch: 
     assert accepted
     assert "worker" in accepted.roles
     assert loop(tmp_path, workers=1).workers()[0].spec.environment["API_KEY"] != key, "another at every start"
+    monkeypatch.setenv("API_KEYS", "cell:reporter:key")
+    with pytest.raises(StartFailed, match="name:role"):
+        loop(tmp_path, workers=1)
+    monkeypatch.setenv("API_KEYS", "first, second")
     monkeypatch.setenv("API_KEY", "second")
     assert loop(tmp_path, workers=1).workers()[0].spec.environment["API_KEY"] == "second"
 
