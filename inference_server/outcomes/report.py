@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from grasp_client.contract import GraspMeta, Outcome, OutcomeReport
+from grasp_client.contract import FailedGrasp, Grasp, GraspMeta, Outcome, OutcomeReport, PlanRequest
 from grasp_client.observation import Observation
 from inference_server.errors import ServerError, invalid_fields
 from inference_server.outcomes.recent_plans import RecentPlan
 from inference_server.security.keys import LOCAL, Caller
+from planning.rectification import rectify
 from shared.learnable import why_not_learnable
 from shared.outcome_codec import build_outcome
 
@@ -54,6 +55,7 @@ def outcome_of(
 
     Raises ServerError 404 or 422 for what is missing, contradicts the plan, or cannot be learned from.
     """
+    report, sent = _rectified(report, sent)
     said = {name: value for name, value in report if value is not None and name not in ("id", "source", "robot")}
     known = _known(report, recent, sent) if recent else {}
     fields = {**said, **known, "source": caller.name, "robot": robot_of(report), "served": recent is not None}
@@ -72,6 +74,18 @@ def outcome_of(
     return outcome
 
 
+def _rectified(report: OutcomeReport, sent: Observation | None) -> tuple[OutcomeReport, Observation | None]:
+    """As plans are remembered and outcomes are stored: by plain intrinsics of the image's own size."""
+    if report.camera is None or report.camera.is_plain:
+        return report, sent
+    if sent is None:  # the plan's own camera counts
+        return report.model_copy(update={"camera": None}), None
+    tried = [] if report.grasp is None else [FailedGrasp(center_px=report.grasp.center_px)]
+    sent, plain = rectify((sent, PlanRequest(camera=report.camera, failed=tried)))
+    moved = [report.grasp and report.grasp.model_copy(update={"center_px": each.center_px}) for each in plain.failed]
+    return report.model_copy(update={"camera": plain.camera, "grasp": moved[0] if moved else None}), sent
+
+
 def _known(report: OutcomeReport, recent: RecentPlan, sent: Observation | None) -> dict[str, Any]:
     """What the plan says of the grasp that was executed. Raises ServerError 422 where the report says otherwise."""
     plan, request = recent.plan, recent.request
@@ -83,7 +97,9 @@ def _known(report: OutcomeReport, recent: RecentPlan, sent: Observation | None) 
         "camera": request.camera, "camera_pose": request.camera_pose,
     }  # fmt: skip
     known = {name: value for name, value in fields.items() if value is not None}
-    wrong = [name for name, value in known.items() if not _agrees(getattr(report, name), value)]
+    wrong = [name for name, value in known.items() if name != "grasp" and not _agrees(getattr(report, name), value)]
+    if report.grasp is not None and not _same_grasp(report.grasp, grasp):
+        wrong.append("grasp")
     if plan.model is None and report.model is not None:
         wrong.append("model")
     if sent is not None and not _same_images(sent, recent.observation):
@@ -111,6 +127,12 @@ def _agrees(said: Any, known: Any) -> bool:
     if isinstance(said, float):
         return math.isclose(said, known, rel_tol=ROUNDING, abs_tol=ROUNDING)
     return bool(said == known)
+
+
+def _same_grasp(said: Grasp, known: Grasp) -> bool:
+    """By its pose if it has one: the reply's pixels are those of the image as it was sent, with the lens's distortion."""
+    posed = known.pose_camera is not None and said.pose_camera is not None
+    return _agrees(said.model_copy(update={"center_px": known.center_px}) if posed else said, known)
 
 
 def _same_images(sent: Observation, planned: Observation) -> bool:

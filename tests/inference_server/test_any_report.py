@@ -69,7 +69,7 @@ class Server:
     def check_alive(self) -> None:
         assert self.service.batcher.alive()
         assert len(self.service.batcher.queue) == 0
-        assert self.service.bodies.receiving == 0
+        assert self.service.bodies.in_memory.total() == 0
         missing = self.threads - {thread.name for thread in threading.enumerate()}
         assert not missing, f"threads have ended: {missing}"
         assert self.plan({"planner": "antipodal", "camera": SMALL}).status_code == 200

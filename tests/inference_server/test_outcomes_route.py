@@ -268,6 +268,25 @@ def test_what_repeats_the_servers_record_is_taken(queued: Running, stream: Outco
     assert outcome.meta.served
 
 
+LENS = {**CAMERA, "distortion": [0.1, -0.05, 0.001, 0.0, 0.0]}
+HALVED = {name: 2 * value for name, value in CAMERA.items()} | {"cx": 319.5, "cy": 239.5, "width": 640, "height": 480}
+
+
+@pytest.mark.parametrize("camera", [LENS, HALVED], ids=["distorted", "of another size"])
+def test_reports_name_the_camera_as_requests_do(queued: Running, stream: OutcomeStream, camera: dict) -> None:
+    plan = GraspPlan.model_validate_json(queued.raw(options={"planner": "antipodal", "camera": camera}).content)
+    grasp = plan.grasps[0].model_dump()
+    whole = {"grasp": grasp, "camera": camera, "planner": "antipodal", "success": True}
+    assert send(queued, {**whole, "request_id": plan.request_id}).status_code == 202
+    assert send(queued, {**whole, "id": str(camera)}).status_code == 202
+    served, own = published(stream)
+    assert served.meta.camera is not None
+    assert served.meta.camera.is_plain
+    assert own.meta.camera == served.meta.camera
+    assert own.meta.grasp.center_px == pytest.approx(served.meta.grasp.center_px, abs=0.05)
+    np.testing.assert_array_equal(own.images["depth"], served.images["depth"])
+
+
 def test_one_grasp_of_a_plan_is_reported_once(queued: Running, stream: OutcomeStream) -> None:
     plan = queued.raw(options={"planner": "antipodal", "camera": CAMERA}).json()
     report = {"request_id": plan["request_id"], "success": True}
