@@ -26,9 +26,13 @@ class DataLock:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + patience_seconds
-        while not self._try():
-            holder = os.pread(self.descriptor, 1024, 0).decode(errors="replace").strip()
-            if self._launcher_lives(holder) or time.monotonic() > deadline:
+        while True:
+            try:
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                holder = os.pread(self.descriptor, 1024, 0).decode(errors="replace").strip()
+            if _lives(holder) or time.monotonic() > deadline:
                 os.close(self.descriptor)
                 raise DataFolderInUse(
                     f"the data folder {self.path.parent} is in use ({holder or 'by an unknown process'}). "
@@ -46,22 +50,13 @@ class DataLock:
         os.ftruncate(self.descriptor, 0)
         os.close(self.descriptor)
 
-    def _try(self) -> bool:
-        try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
-    @staticmethod
-    def _launcher_lives(holder: str) -> bool:
-        number = holder.removeprefix("process ").partition(",")[0]
-        if not number.isdigit():
-            return False
-        try:
-            os.kill(int(number), 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+def _lives(holder: str) -> bool:
+    """Whether the process that a lock's description names is there."""
+    try:
+        os.kill(int(holder.removeprefix("process ").partition(",")[0]), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:  # it is, and another user's
+        pass
+    return True

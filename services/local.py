@@ -104,41 +104,37 @@ class Loop:
         if self.queue is None:
             return []
         ready = partial(queue.answers, self.redis_url)
-        return [self._child("queue", self.queue.command(), 1, ready, death_signal=signal.SIGTERM)]
+        return [self._child("queue", self.queue.command(), self.environment(1), ready, death_signal=signal.SIGTERM)]
 
     def server(self) -> ManagedProcess:
-        threads = max(1, self.cores // 2)
-        command = [sys.executable, "-m", "inference_server"]
         where = {"HOST": self.settings.host, "PORT": str(self.port)} | self.server_keys
-        return self._child("inference_server", command, threads, self._server_is_ready, variables=where)
+        return self._service("inference_server", self._server_is_ready, max(1, self.cores // 2), where)
 
     def trainer(self) -> ManagedProcess:
         finite = TrainerSettings().rounds > 0
-        command = [sys.executable, "-m", "trainer_job"]
-        return self._child("trainer_job", command, max(1, self.cores // 2), lambda: True, may_finish=finite, niceness=5)
+        return self._service("trainer_job", threads=max(1, self.cores // 2), may_finish=finite, niceness=5)
 
     def workers(self) -> list[ManagedProcess]:
         finite = WorkerSettings().attempts > 0
         told = {"SERVER_URL": self.url, "OUTBOX_DIR": str(self.data / "spool")} | self.worker_keys
-        children = []
-        for number in range(1, self.settings.workers + 1):
-            name = f"sim_worker-{number}"
-            variables = told | {"WORKER_ID": name}
-            command = [sys.executable, "-m", "sim_worker"]
-            children.append(self._child(name, command, 1, lambda: True, variables, may_finish=finite, niceness=5))
-        return children
+        names = [f"sim_worker-{number}" for number in range(1, self.settings.workers + 1)]
+        return [self._service(name, variables=told | {"WORKER_ID": name}, may_finish=finite, niceness=5) for name in names]
 
-    def _child(
+    def _service(
         self,
         name: str,
-        command: list[str],
-        threads: int,
-        ready: Callable[[], bool],
+        ready: Callable[[], bool] = lambda: True,
+        threads: int = 1,
         variables: dict[str, str] | None = None,
         **spec: Any,
     ) -> ManagedProcess:
-        environment = self.environment(threads, **(variables or {}))
-        return ManagedProcess(ProcessSpec(name, command, environment, ready, **spec), self.data / "logs", self.lock.descriptor)
+        """A service's program; what follows a hyphen in its name numbers it."""
+        command = [sys.executable, "-m", name.partition("-")[0]]
+        return self._child(name, command, self.environment(threads, **(variables or {})), ready, **spec)
+
+    def _child(self, name: str, command: list[str], environment: dict[str, str], *spec: Any, **more: Any) -> ManagedProcess:
+        process = ProcessSpec(name, command, environment, *spec, **more)
+        return ManagedProcess(process, self.data / "logs", self.lock.descriptor)
 
     def _server_is_ready(self) -> bool:
         try:

