@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from grasp_client.contract import GraspPlan
-from inference_server.batching.batcher import Answer
+from grasp_client.contract import GraspPlan, PlanRequest
+from inference_server.batching.batcher import Answer, Batcher
 from inference_server.decoding.pool import DecodePool
 from inference_server.errors import ServerError
 from inference_server.heatmap import overlay_png
@@ -22,12 +22,17 @@ from inference_server.metrics import Metrics
 from inference_server.models.weights import Weights
 from inference_server.outcomes.recent_plans import RecentPlans
 from inference_server.request_context import RequestContext
-from planning.base import LoadedNetwork, PlanItem, Planner
+from planning.base import COST_SIZE, LoadedNetwork, PlanItem, Planner
 from planning.batched_inference import plan_batched
 from planning.discovery import choose
 from planning.rectification import in_sent_pixels, map_in_sent_pixels, rectify
 from shared.registry import asks_candidate
 from shared.settings import ServerSettings
+
+MAP_PIXELS = 2**21
+"""Most pixels of an image whose dense map is drawn: 16 angles of float32 are 128 MiB then."""
+MAP_SECONDS = 3e-7
+"""To draw a pixel of a map, all its angles."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,9 @@ class PlannerService:
         weights: Weights,
         metrics: Metrics,
         decoders: DecodePool,
+        batcher: Batcher,
     ):
+        self._ratios = batcher.estimator.forecast_ratios
         self._decoders = decoders
         self.planners, self.recent = planners, RecentPlans()
         self._weights, self._metrics = weights, metrics
@@ -68,12 +75,14 @@ class PlannerService:
         sent, item = item, await self._rectified(request, item)
         observation, options = item
         planner, pinned = await self._choose(request, item)
-        # Planners that share a network share its batches. Geometry gains nothing from one: the first would wait for the last.
-        model = planner.batched_with or planner.model_name
-        group = ("plan", model or planner.name, pinned.version if pinned else None)
-        most = self._max_batch if model else 1
+        # Geometry gains nothing from a batch: the first would wait for the last.
+        most = self._max_batch if planner.batched_with or planner.model_name else 1
+        forecast = planner.forecast(observation.size, options)
+        if options.return_heatmap and draws_maps(planner):
+            forecast += self._forecast_maps(planner, item)
         payload = planner, pinned, item
-        answer = await request.slot.submit(group, self._plan_batch, payload, request.deadline, most)
+        group = _group(planner, pinned)
+        answer = await request.slot.submit(group, self._plan_batch, payload, request.deadline, most, forecast)
         plan: GraspPlan = answer.result[0]
         maps: np.ndarray | None = answer.result[1]
         changes: dict[str, Any] = {"request_id": request.id}
@@ -99,10 +108,11 @@ class PlannerService:
         planner, pinned = await self._choose(request, item)
         group = ("heatmap", planner.name, pinned.version if pinned else None)
         run = partial(self._maps, planner, pinned)
-        answer = await request.slot.submit(group, run, item, request.deadline, 1)
+        answer = await request.slot.submit(group, run, item, request.deadline, 1, self._forecast_maps(planner, item))
         note_stages(request, answer)
         found: Heatmap = answer.result
-        return replace(found, maps=map_in_sent_pixels(found.maps, sent))
+        maps = await self._decoders.run(request.slot.client, request.deadline, map_in_sent_pixels, found.maps, sent)
+        return replace(found, maps=maps)
 
     async def _rectified(self, request: RequestContext, item: PlanItem) -> PlanItem:
         """Raises PlannerError 422 for intrinsics that do not fit the image."""
@@ -110,6 +120,18 @@ class PlannerService:
         if camera is None or camera.is_plain:
             return item
         return await self._decoders.run(request.slot.client, request.deadline, rectify, item)
+
+    def cpu_seconds(self, planner: Planner) -> float:
+        """What a plan of an ordinary image takes, by its planner and by what plans took here lately."""
+        return planner.forecast(COST_SIZE, PlanRequest()) * self._ratios.get(_group(planner, None), 1.0)
+
+    def _forecast_maps(self, planner: Planner, item: PlanItem) -> float:
+        """Seconds for the dense map of an observation. Raises ServerError 413 for one that would fill the memory."""
+        height, width = item[0].size
+        if height * width > MAP_PIXELS:
+            message = f"maps are drawn for images of at most {MAP_PIXELS} pixels, got {width} x {height}: crop or resize it"
+            raise ServerError(413, "too_many_pixels", message)
+        return planner.forecast((height, width), item[1]) + MAP_SECONDS * height * width
 
     async def _choose(self, request: RequestContext, item: PlanItem) -> tuple[Planner, LoadedNetwork | None]:
         """The planner for an observation, and the version of its model unless that is the champion. Raises what the contract
@@ -157,6 +179,11 @@ class PlannerService:
             self._metrics.rejections.labels(plan.planner, reason).inc(count)
         if "plan" in plan.timings_ms:
             self._metrics.seconds.labels("plan").observe(plan.timings_ms["plan"] / 1e3)
+
+
+def _group(planner: Planner, pinned: LoadedNetwork | None) -> Hashable:
+    """What can be planned together: planners that share a network share its batches."""
+    return "plan", planner.batched_with or planner.model_name or planner.name, pinned.version if pinned else None
 
 
 def draws_maps(planner: Planner) -> bool:

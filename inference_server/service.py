@@ -49,7 +49,7 @@ class Service:
         self.planners: dict[str, Planner] = {name: kind() for name, kind in sorted(discover().items())}
         self.execution = choose_execution(settings.device, settings.dtype)
         self.threads = settings.torch_threads or usable_cores()
-        self.batcher = Batcher(settings.queue_size, self.metrics)
+        self.batcher = Batcher(settings.queue_size, self.metrics, most_seconds=settings.max_plan_seconds)
         architectures = {planner.model_name: planner.architecture for planner in self.planners.values() if planner.model_name}
         self.weights = Weights(
             Loader(self.registry, architectures, self.execution), self.batcher.between_batches, self.metrics,
@@ -57,7 +57,7 @@ class Service:
         )  # fmt: skip
         for planner in self.planners.values():
             planner.networks = self.weights.get
-        self.planning = PlannerService(settings, self.planners, self.weights, self.metrics, self.decoders)
+        self.planning = PlannerService(settings, self.planners, self.weights, self.metrics, self.decoders, self.batcher)
         self.outcomes, self.accepted = OutcomePublisher(settings.redis_url), AcceptedReports()
         self.trouble = TroubleWatch(settings.models_dir, settings.redis_url)
         self.warm = False

@@ -16,6 +16,12 @@ from grasp_client.observation import Observation
 from shared.registry import ModelCard
 
 PlanItem = tuple[Observation, PlanRequest]
+COST_SIZE = (480, 640)
+"""Image that `Planner.cpu_seconds` is of."""
+PIXEL_SECONDS = 1e-8
+"""To project a pixel into the map, whose own size does not depend on the image."""
+GRASP_SECONDS = 3e-5
+"""For one more grasp in the answer."""
 
 
 class PlannerError(Exception):
@@ -52,6 +58,9 @@ class Planner(ABC):
     inputs: ClassVar[frozenset[str]] = frozenset({"depth"})
     grippers: ClassVar[frozenset[str]] = frozenset({"parallel_jaw"})
 
+    cpu_seconds: ClassVar[float] = 0.05
+    """What a plan of an image of COST_SIZE takes of one core, measured on a machine where `antipodal` takes 0.035 s."""
+
     batched_with: ClassVar[str | None] = None
     """Name of the model whose passes it shares where that is not `model_name`."""
 
@@ -65,6 +74,11 @@ class Planner(ABC):
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
         """Dense qualities (angles, H, W) float32, 0 to 1, in the pixels of the sent image; bin k closes along k pi / angles."""
         raise PlannerError(422, "no_heatmap", f"planner {self.name!r} has no dense map; ask for antipodal or dense")
+
+    def forecast(self, size: tuple[int, int], request: PlanRequest) -> float:
+        """Seconds of one core that a plan of an image (height, width) will take at most, on the machine of `cpu_seconds`."""
+        pixels = size[0] * size[1] - COST_SIZE[0] * COST_SIZE[1]
+        return self.cpu_seconds + PIXEL_SECONDS * max(0, pixels) + GRASP_SECONDS * request.n_grasps
 
     def check(self, observation: Observation, request: PlanRequest) -> None:
         """Raise PlannerError when this planner cannot use what was sent. Whoever runs a planner asks this once, before."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +16,9 @@ from grasp_client.contract import GraspPlan
 from planning.base import LoadedNetwork, PlanItem, Planner
 from planning.failure_penalty import expand_request, penalize
 from planning.input_checks import inspect_input
+
+between_passes: ContextVar[Callable[[], None]] = ContextVar("between_passes", default=lambda: None)
+"""Called between two passes of a network, so that whoever runs planners may do what is more urgent, or give up by raising."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +95,11 @@ def run_batched(works: Sequence[InferenceSteps[Result]]) -> list[tuple[Result, f
             seconds[k] += time.perf_counter() - started
         answers = {}
         for places in _alike(asks):
-            started = time.perf_counter()
             group = [asks[k] for k in places]
-            answers.update(zip(places, _answer(group), strict=True))
-            per_row = (time.perf_counter() - started) / sum(map(len, group))
+            outputs, took = _answer(group)
+            answers.update(zip(places, outputs, strict=True))
             for k in places:
-                seconds[k] += per_row * len(asks[k])
+                seconds[k] += took * len(asks[k]) / sum(map(len, group))
     return [(results[k], seconds[k]) for k in range(len(works))]
 
 
@@ -108,13 +111,18 @@ def _alike(asks: dict[int, NetworkCall]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _answer(asks: list[NetworkCall]) -> list[Tensor]:
+def _answer(asks: list[NetworkCall]) -> tuple[list[Tensor], float]:
+    """What the network says to each, and the seconds that its passes took."""
     columns = [each[0] if len(each) == 1 else torch.cat(each) for each in zip(*(ask.inputs for ask in asks), strict=True)]
     rows = len(columns[0])
     most = min((ask.most for ask in asks if ask.most), default=rows)
-    module = asks[0].network.module
-    passes = [module(*parts).float() for parts in zip(*(column.split(most) for column in columns), strict=True)]
-    return list(torch.cat(passes).split([len(ask) for ask in asks]))
+    module, passes, seconds = asks[0].network.module, [], 0.0
+    for parts in zip(*(column.split(most) for column in columns), strict=True):
+        between_passes.get()()
+        started = time.perf_counter()
+        passes.append(module(*parts).float())
+        seconds += time.perf_counter() - started
+    return list(torch.cat(passes).split([len(ask) for ask in asks])), seconds
 
 
 def _timed(plan: GraspPlan, seconds: float) -> GraspPlan:

@@ -17,6 +17,7 @@ MEMBERS: dict[GraspKind, tuple[str, ...]] = {"parallel_jaw": ("dense", "antipoda
 class EnsemblePlanner(BatchedPlanner):
     name = "ensemble"
     description = "Jaw and suction grasps ranked together by probability of success; reads the gripper's sizes of both. Depth."
+    cpu_seconds = 0.15
     grippers = frozenset({"parallel_jaw", "suction"})
 
     batched_with = "dense"

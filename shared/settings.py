@@ -56,6 +56,7 @@ class ServerSettings(ServiceSettings):
     queue_size: int = Field(64, ge=1, le=4096, description="most requests waiting; beyond it 429")
     max_batch: int = Field(16, ge=1, le=256, description="most requests planned as one batch")
     deadline_ms: int = Field(10_000, ge=1, description="longest a request may take when it sends no X-Deadline-Ms")
+    max_plan_seconds: float = Field(20.0, gt=0, description="most seconds of a core that a plan may be forecast to take; 422")
     max_body_mb: float = Field(64, gt=0, description="largest request body, MiB; beyond it 413")
     connections_per_address: int = Field(
         512,

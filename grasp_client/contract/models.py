@@ -10,7 +10,8 @@ from grasp_client.contract.base import ApiModel
 
 
 class PlannerEntry(ApiModel):
-    """A planner that can be asked for. `inputs`: of depth, rgb; `grippers`: of parallel_jaw, suction."""
+    """A planner that can be asked for. `inputs`: of depth, rgb; `grippers`: of parallel_jaw, suction; `cpu_seconds`: what a
+    plan of a 640 x 480 image takes of one core of the server."""
 
     name: str
     description: str
@@ -19,6 +20,7 @@ class PlannerEntry(ApiModel):
     model: str | None
     version: int | None
     ready: bool
+    cpu_seconds: float | None = None
 
 
 class Planners(ApiModel):

@@ -17,10 +17,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from inference_server.batching.fair_queue import Entry, FairQueue, QueueFull
+from inference_server.batching.fair_queue import DEARER, Entry, FairQueue, QueueFull
 from inference_server.batching.latency_estimator import CAUTION, LatencyEstimator
+from inference_server.batching.refusals import draining, expired, full, late, too_expensive
 from inference_server.errors import ServerError
 from inference_server.metrics import Metrics
+from planning.batched_inference import between_passes
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,8 @@ class Job(Entry):
     slot: QueueSlot
     places: int = 0
     """That its client held when it began to wait."""
+    forecast: float = 0.0
+    """Seconds, as its planner says; `cost` is what they are here."""
     timer: asyncio.TimerHandle | None = None
 
 
@@ -53,31 +57,6 @@ class Answer:
     queued: float
     started: float
     seconds: float
-
-
-def expired() -> ServerError:
-    return ServerError(
-        504, "deadline", "the deadline passed before there was an answer; send a longer X-Deadline-Ms or come back later"
-    )
-
-
-def draining() -> ServerError:
-    return ServerError(
-        503, "draining", "the server is shutting down; send the request to another one, or again later", retry_after=2
-    )
-
-
-def late(ahead: int, wait: float, left: float) -> ServerError:
-    message = (
-        f"about {ahead} requests come first, which takes {wait:.1f} to {CAUTION * wait:.1f} s, but the answer is wanted within "
-        f"{left:.1f} s; send the request again after Retry-After seconds, or with a longer X-Deadline-Ms"
-    )
-    return ServerError(429, "deadline_unreachable", message, retry_after=_whole(CAUTION * wait - left))
-
-
-def _whole(seconds: float) -> int:
-    """A Retry-After of 1 to 30."""
-    return min(30, max(1, math.ceil(seconds)))
 
 
 @dataclass
@@ -92,15 +71,22 @@ class QueueSlot:
     open: bool = True
     job: Job | None = None
 
-    def submit(self, group: Hashable, run: Run, payload: Any, deadline: float, most: int) -> asyncio.Future[Answer]:
+    def submit(
+        self, group: Hashable, run: Run, payload: Any, deadline: float, most: int, forecast: float
+    ) -> asyncio.Future[Answer]:
         """Have `run` answer the payload in the inference thread, alone or with others of its group (at most `most`).
 
-        `deadline` is an instant of the batcher's clock. The future raises ServerError 504 past it, 503 when the server shuts
-        down, and whatever `run` raised for this payload.
+        `deadline` is an instant of the batcher's clock; `forecast`: seconds that it should take. Raises ServerError 422 when
+        that is more than anybody is given. The future raises 504 past the deadline, 503 when the server shuts down, and
+        whatever `run` raised for this payload.
         """
-        loop, now = asyncio.get_running_loop(), self.batcher.clock()
-        most = min(most, self.batcher.estimator.batch_limits.get(group, most))
-        job = self.job = Job(self.client, group, most, payload, run, deadline, loop.create_future(), now, self)
+        loop, now, estimator = asyncio.get_running_loop(), self.batcher.clock(), self.batcher.estimator
+        cost = forecast * estimator.forecast_ratios.get(group, 1.0)
+        if cost > self.batcher.most_seconds or cost > CAUTION * (deadline - now) > 0:
+            raise too_expensive(cost, self.batcher.most_seconds, deadline - now)
+        most = min(most, estimator.batch_limits.get(group, most))
+        job = self.job = Job(self.client, group, most, payload, run, deadline, loop.create_future(), now, self, cost=cost)
+        job.forecast = forecast
         job.places = self.batcher.queue.put(job)
         job.timer = loop.call_at(loop.time() + max(0.0, deadline - now), _expire, job)
         return job.future
@@ -129,9 +115,19 @@ class QueueSlot:
 
 
 class Batcher:
-    """Bounded, fair, and run by one thread. `start` before use; `close` drains. clock: tells the time of deadlines, seconds."""
+    """Bounded, fair, and run by one thread. `start` before use; `close` drains.
 
-    def __init__(self, queue_size: int, metrics: Metrics, clock: Callable[[], float] = time.monotonic):
+    clock: tells the time of deadlines, seconds. most_seconds: that a job may be forecast to take.
+    """
+
+    def __init__(
+        self,
+        queue_size: int,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+        most_seconds: float = math.inf,
+    ):
+        self.most_seconds = most_seconds
         self.queue: FairQueue[Job] = FairQueue(queue_size)
         self.estimator = LatencyEstimator()
         self.clock = clock
@@ -140,6 +136,9 @@ class Batcher:
         self.closing = False
         self._stopped = False
         self._busy_since: float | None = None
+        self._running: list[Job] = []
+        self._overtaken = 0.0
+        """Seconds that others took in the midst of the batch that runs."""
         metrics.queue_depth.set_function(lambda: len(self.queue))
 
     def start(self) -> None:
@@ -181,8 +180,7 @@ class Batcher:
 
     def full(self) -> ServerError:
         """429 with an honest guess of when there will be room."""
-        message = f"the queue is full ({self.queue.size} requests); send the request again after Retry-After seconds"
-        return ServerError(429, "queue_full", message, retry_after=_whole(len(self.queue) * self.estimator.seconds_per_job))
+        return full(self.queue.size, len(self.queue) * self.estimator.seconds_per_job)
 
     def count_expired(self, jobs: int = 1) -> None:
         self._metrics.expired.inc(jobs)
@@ -219,6 +217,7 @@ class Batcher:
             self._thread.join(timeout=max(5.0, until - time.monotonic()))  # a batch taken just now is finished too
 
     def _work(self) -> None:
+        between_passes.set(self._give_way)
         while not self._stopped:
             calls, jobs = self.queue.take()
             self._busy_since = self.clock()
@@ -236,18 +235,54 @@ class Batcher:
         _resolve([(job, expired()) for job in late])
         return [job for job in jobs if job not in late]
 
+    def _give_way(self) -> None:
+        """Between two steps of a batch: give it up when nobody waits for it any more, else let much quicker jobs go first.
+
+        Raises _Abandoned.
+        """
+        if not self._running:
+            return
+        if all(job.future.done() for job in self._running):
+            raise _Abandoned
+        if self.queue.waiting:
+            cost = sum(job.cost for job in self._running)
+            quick = self._live(self.queue.take_below(cost / DEARER))
+            if quick:
+                started = self.clock()
+                _resolve(self._answer(quick))
+                self._overtaken += self.clock() - started
+
     def _answer(self, jobs: list[Job]) -> list[tuple[Job, Any]]:
         started = self.clock()
         self._metrics.batch_size.observe(len(jobs))
-        results = run_all(jobs[0].run, [job.payload for job in jobs])
-        took = self.clock() - started
-        self.estimator.note_batch(jobs[0].group, took / len(jobs), full=len(jobs) >= jobs[0].most)
+        outer = self._running, self._overtaken
+        self._running, self._overtaken = jobs, 0.0
+        try:
+            results = run_all(jobs[0].run, [job.payload for job in jobs])
+        except _Abandoned:
+            self.count_expired(len(jobs))
+            return []
+        finally:
+            took = self.clock() - started - self._overtaken
+            self._running, self._overtaken = outer
+            self._charge(jobs, took / len(jobs))
         self._metrics.seconds.labels("batch").observe(took)
         answers = []
         for job, result in zip(jobs, results, strict=True):
             self._metrics.seconds.labels("queue").observe(started - job.queued)
             answers.append((job, result if isinstance(result, Exception) else Answer(result, job.queued, started, took)))
         return answers
+
+    def _charge(self, jobs: list[Job], seconds: float) -> None:
+        """Learn what the jobs took, each so many seconds, and have their clients pay for it."""
+        forecast = sum(job.forecast for job in jobs) / len(jobs)
+        self.estimator.note_batch(jobs[0].group, seconds, len(jobs) >= jobs[0].most, forecast)
+        for job in jobs:
+            self.queue.charge(job.client, seconds - job.cost)
+
+
+class _Abandoned(BaseException):
+    """Nobody waits for a batch any more. No Exception, so that nobody takes it for a fault of a payload."""
 
 
 def run_all(run: Run, payloads: list[Any]) -> list[Any]:

@@ -33,6 +33,8 @@ class Entry:
 
 
 Job = TypeVar("Job", bound=Entry)
+DEARER = 4.0
+"""A job that costs so many times another one is not batched with it, which would wait for it, and may be overtaken by it."""
 
 
 class FairQueue(Generic[Job]):
@@ -78,6 +80,11 @@ class FairQueue(Generic[Job]):
         """Give a place back."""
         with self._changed:
             self._leave(client)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether any job waits."""
+        return bool(self._lines)
 
     def put(self, job: Job) -> int:
         """Let a job wait in the place that its client has reserved; returns how many places that client holds."""
@@ -162,7 +169,7 @@ class FairQueue(Generic[Job]):
                 if jobs and len(jobs) >= jobs[0].most:
                     return jobs
                 line = self._lines[client]
-                if line[0].cost >= below or (jobs and line[0].group != jobs[0].group):
+                if line[0].cost >= below or (jobs and not _go_together(line[0], jobs[0])):
                     continue
                 if not jobs:
                     self._now = max(self._now, self._begins[client])
@@ -188,3 +195,7 @@ class FairQueue(Generic[Job]):
         if self._places[client] <= 0:
             del self._places[client]
         self._forget()
+
+
+def _go_together(one: Entry, other: Entry) -> bool:
+    return one.group == other.group and one.cost <= DEARER * other.cost and other.cost <= DEARER * one.cost

@@ -15,6 +15,11 @@ CAUTION = 2.0
 back, one that is late was work for nobody."""
 REMEMBERED = 1024
 """Groups and clients of whom something is remembered."""
+SLOW_SECONDS = 0.5
+"""A job that takes longer is overtaken by quick ones, so they do not wait for it."""
+SLOWEST_FALL = 0.02
+"""Weight of a measurement below what was forecast: a sender can make a plan cheap, but the next may cost what was said."""
+LEAST_PACE = 0.25
 NEWEST = 0.3
 """Weight of the latest measurement in an average."""
 
@@ -26,12 +31,18 @@ class LatencyEstimator:
         self.seconds_per_job = 0.0
         self.batch_limits: OrderedDict[Hashable, int] = OrderedDict()
         """How many jobs of a group fit into BATCH_SECONDS by what they cost lately, at least 1."""
+        self.forecast_ratios: OrderedDict[Hashable, float] = OrderedDict()
+        """What a job of a group took, in multiples of what was forecast for it."""
         self._costs: OrderedDict[Hashable, float] = OrderedDict()
         self._paces: OrderedDict[str, float] = OrderedDict()
 
-    def note_batch(self, group: Hashable, seconds: float, full: bool) -> None:
-        """seconds: of one job of the batch."""
-        if full:  # what a job costs when many wait; alone it may cost much more
+    def note_batch(self, group: Hashable, seconds: float, full: bool, forecast: float = 0.0) -> None:
+        """seconds: of one job of the batch, and what its planner had said."""
+        if forecast:
+            ratio = self.forecast_ratios.get(group, 1.0)
+            weight = NEWEST if seconds > ratio * forecast else SLOWEST_FALL
+            _remember(self.forecast_ratios, group, max(LEAST_PACE, ratio + weight * (seconds / forecast - ratio)))
+        if full and seconds < SLOW_SECONDS:  # what a job costs when many wait; alone it may cost much more
             self.seconds_per_job += (0.1 if self.seconds_per_job else 1.0) * (seconds - self.seconds_per_job)
         before = self._costs.get(group, seconds)
         cost = before + NEWEST * (seconds - before)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from grasp_client.imaging import ImageLimits
-from inference_server.batching.batcher import expired
 from inference_server.batching.fair_queue import Entry, FairQueue
+from inference_server.batching.refusals import expired
 from inference_server.metrics import Metrics
 
 QUICK_PIXELS = 2**21

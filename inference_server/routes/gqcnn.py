@@ -84,7 +84,7 @@ async def gqcnn(request: Admitted) -> Response:
     pinned = await asyncio.to_thread(_network, service, options)
     group = ("quality", options.model, pinned.version)
     run = partial(_score, pinned)
-    answer = await request.slot.submit(group, run, item, received.deadline, service.settings.max_batch)
+    answer = await request.slot.submit(group, run, item, request.deadline, service.settings.max_batch, item.forecast)
     scored = answer.result
     model = ModelRef(name=pinned.name, version=pinned.version)
     reply = QualityReply(quality=scored.quality, model=model, timings_ms=timings(request, answer, scored.timings_ms))

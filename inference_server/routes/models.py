@@ -43,6 +43,7 @@ async def planners(request: Request) -> Planners:
                 model=planner.model_name,
                 version=serving.get(planner.model_name or ""),
                 ready=planner.name in available,
+                cpu_seconds=round(service.planning.cpu_seconds(planner), 4),
             )
             for planner in service.planners.values()
         ]

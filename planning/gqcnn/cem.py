@@ -60,6 +60,7 @@ class CemResult(Generic[Candidates]):
 class CrossEntropyPlanner(BatchedPlanner, Generic[Candidates]):
     """Seeds, then rounds of samples from a mixture fitted to the best so far; geometry refuses before the network ranks."""
 
+    cpu_seconds = 0.85
     dimensions: ClassVar[int]
     """Of the points that the mixture is fitted to."""
 

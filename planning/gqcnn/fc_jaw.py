@@ -29,6 +29,7 @@ class FCGQCNNPlanner(BatchedPlanner):
     description = (
         "Fully convolutional GQ-CNN over all places, 16 angles and 16 depths; geometry fits the opening and vetoes. Depth."
     )
+    cpu_seconds = 3.0
     model_name = "gqcnn-jaw"
 
     def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:

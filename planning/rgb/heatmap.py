@@ -37,6 +37,7 @@ NO_HEIGHT = "no_table_depth: neither depth nor table_depth (with camera) was sen
 class HeatmapPlanner(Planner):
     name = "heatmap"
     description = "Colour image to quality maps per jaw angle. RGB, with depth or table_depth for the height."
+    cpu_seconds = 0.015
     model_name = "heatmap"
     architecture = "mobileunet"
     inputs = frozenset({"rgb"})

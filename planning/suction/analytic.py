@@ -18,6 +18,7 @@ from planning.suction.search import predict
 class SuctionPlanner(Planner):
     name = "suction"
     description = "Analytic: flat places on the height map, a cup along their normal, its way in free. Depth; needs no weights."
+    cpu_seconds = 0.045
     grippers = frozenset({"suction"})
 
     def plan_batch(self, items: Sequence[PlanItem], network: LoadedNetwork | None) -> list[GraspPlan]:

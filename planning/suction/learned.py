@@ -34,6 +34,7 @@ fails in 22 where it did."""
 class SuctionDensePlanner(BatchedPlanner):
     name = "suction_dense"
     description = "Geometry proposes and vetoes cups, a network that sees the height map in the cup's frame ranks. Depth."
+    cpu_seconds = 0.11
     model_name = "suction-dense"
     architecture = "suction-dense"
     grippers = frozenset({"suction"})

@@ -13,6 +13,7 @@ from waiting import PATIENCE, FakeClock
 from inference_server.batching.batcher import Answer, Batcher, run_all
 from inference_server.errors import ServerError
 from inference_server.metrics import Metrics
+from planning.batched_inference import between_passes
 
 
 class Gate:
@@ -48,9 +49,17 @@ def batcher(metrics: Metrics, clock: FakeClock) -> Iterator[Batcher]:
     made.close(0)
 
 
-async def ask(batcher: Batcher, run: Any, payload: Any, client: str = "x", seconds: float = PATIENCE, most: int = 8) -> Answer:
+async def ask(
+    batcher: Batcher,
+    run: Any,
+    payload: Any,
+    client: str = "x",
+    seconds: float = PATIENCE,
+    most: int = 8,
+    forecast: float = 0.01,
+) -> Answer:
     deadline = batcher.clock() + seconds
-    return await batcher.reserve(client, deadline).submit("g", run, payload, deadline, most)
+    return await batcher.reserve(client, deadline).submit("g", run, payload, deadline, most, forecast)
 
 
 async def held(batcher: Batcher, gate: Gate) -> asyncio.Task:
@@ -112,7 +121,7 @@ def test_a_slot_that_is_given_up_leaves_neither_place_nor_work(batcher: Batcher)
         gate = Gate()
         first = await held(batcher, gate)
         unused, given_up = batcher.reserve("x", batcher.clock() + PATIENCE), batcher.reserve("x", batcher.clock() + PATIENCE)
-        answer = given_up.submit("g", gate, 1, batcher.clock() + PATIENCE, 8)
+        answer = given_up.submit("g", gate, 1, batcher.clock() + PATIENCE, 8, 0.01)
         assert len(batcher.queue) == 2
         for slot in (unused, given_up):
             slot.release()
@@ -287,5 +296,158 @@ def test_what_cannot_be_drained_in_time_gets_503(batcher: Batcher) -> None:
         assert refused.value.status == 503
         gate.opened.set()
         await asyncio.gather(first, closing)
+
+    run(scene())
+
+
+def passes(count: int, said: list[str], name: str, pause: Any = None) -> Any:
+    """A `run` of so many passes, between which others may go first; pause() is called before each."""
+
+    def run_batch(payloads: list[Any]) -> list[Any]:
+        for number in range(count):
+            if pause:
+                pause(number)
+            between_passes.get()()
+            said.append(f"{name}{number}")
+        return payloads
+
+    return run_batch
+
+
+def test_quick_jobs_overtake_between_the_passes_of_a_slow_one(batcher: Batcher) -> None:
+    async def scene() -> None:
+        said: list[str] = []
+        entered, opened = threading.Event(), threading.Event()
+
+        def pause(number: int) -> None:
+            if number == 1:
+                entered.set()
+                assert opened.wait(PATIENCE)
+
+        slow = asyncio.create_task(ask(batcher, passes(3, said, "slow", pause), 0, "flood", forecast=8.0))
+        assert await asyncio.to_thread(entered.wait, PATIENCE)
+        waiting = [
+            asyncio.create_task(ask(batcher, passes(1, said, "dear"), 1, "other", forecast=7.0)),
+            asyncio.create_task(ask(batcher, passes(2, said, "quick"), 2, "third", forecast=0.1)),
+        ]
+        await asyncio.sleep(0)
+        opened.set()
+        await asyncio.gather(slow, *waiting)
+        assert said == ["slow0", "quick0", "quick1", "slow1", "slow2", "dear0"]
+
+    run(scene())
+
+
+def test_the_time_of_others_is_not_counted(batcher: Batcher, clock: FakeClock) -> None:
+    async def scene() -> None:
+        entered, opened = threading.Event(), threading.Event()
+
+        def pause(number: int) -> None:
+            clock.sleep(1.0)
+            if number == 1:
+                entered.set()
+                assert opened.wait(PATIENCE)
+
+        slow = asyncio.create_task(ask(batcher, passes(3, [], "slow", pause), 0, forecast=8.0))
+        assert await asyncio.to_thread(entered.wait, PATIENCE)
+        quick = asyncio.create_task(ask(batcher, passes(1, [], "quick", lambda _: clock.sleep(0.5)), 0, forecast=0.1))
+        await asyncio.sleep(0)
+        opened.set()
+        assert (await quick).seconds == 0.5
+        assert (await slow).seconds == 3.0
+
+    run(scene())
+
+
+def test_work_is_given_up_between_its_passes_when_nobody_waits_any_more(batcher: Batcher, metrics: Metrics) -> None:
+    async def scene() -> None:
+        said: list[str] = []
+        entered, opened = threading.Event(), threading.Event()
+
+        def pause(number: int) -> None:
+            if number == 1:
+                entered.set()
+                assert opened.wait(PATIENCE)
+
+        slow = asyncio.create_task(ask(batcher, passes(3, said, "slow", pause), 0, forecast=8.0))
+        assert await asyncio.to_thread(entered.wait, PATIENCE)
+        slow.cancel()
+        await asyncio.gather(slow, return_exceptions=True)
+        opened.set()
+        await ask(batcher, passes(1, said, "next"), 1)
+        assert said == ["slow0", "next0"]
+        assert batcher.alive()
+        assert metrics.registry.get_sample_value("grasp_expired_total") == 1
+
+    run(scene())
+
+
+def test_what_would_take_too_long_is_refused_with_the_figure(metrics: Metrics, clock: FakeClock) -> None:
+    batcher = Batcher(4, metrics, clock.monotonic, most_seconds=5.0)
+    batcher.start()
+
+    async def scene() -> None:
+        for seconds, forecast in ((PATIENCE, 5.1), (1.0, 2.5)):
+            with pytest.raises(ServerError) as refused:
+                await ask(batcher, lambda payloads: payloads, 0, seconds=seconds, forecast=forecast)
+            assert (refused.value.status, refused.value.code) == (422, "too_expensive")
+            assert f"{forecast} s" in refused.value.message
+            assert refused.value.detail["cpu_seconds"] == forecast
+        assert (await ask(batcher, lambda payloads: payloads, 3, forecast=4.9)).result == 3
+
+    try:
+        run(scene())
+    finally:
+        batcher.close(0)
+
+
+def test_forecasts_follow_what_jobs_take_here(metrics: Metrics, clock: FakeClock) -> None:
+    batcher = Batcher(4, metrics, clock.monotonic, most_seconds=5.0)
+    batcher.start()
+
+    def slower(payloads: list[Any]) -> list[Any]:
+        clock.sleep(8.0)
+        return payloads
+
+    async def scene() -> None:
+        await ask(batcher, slower, 0, forecast=4.0)
+        with pytest.raises(ServerError) as refused:
+            await ask(batcher, slower, 0, forecast=4.0)
+        assert refused.value.code == "too_expensive"
+        assert refused.value.detail["cpu_seconds"] > 5
+
+    try:
+        run(scene())
+    finally:
+        batcher.close(0)
+
+
+def test_a_cheap_plan_does_not_make_the_next_one_cheap(batcher: Batcher, clock: FakeClock) -> None:
+    for _ in range(5):
+        batcher.estimator.note_batch("g", 0.01, False, 1.0)
+    assert batcher.estimator.forecast_ratios["g"] > 0.9
+    for _ in range(1000):
+        batcher.estimator.note_batch("g", 0.01, False, 1.0)
+    assert batcher.estimator.forecast_ratios["g"] == 0.25
+    batcher.estimator.note_batch("g", 4.0, False, 1.0)
+    assert batcher.estimator.forecast_ratios["g"] > 1
+
+
+def test_inference_time_is_shared_between_clients(batcher: Batcher, clock: FakeClock) -> None:
+    async def scene() -> None:
+        gate, said = Gate(), []
+        first = await held(batcher, gate)
+
+        def note(payloads: list[Any]) -> list[Any]:
+            said.extend(payloads)
+            clock.sleep(1.0 if "dear" in payloads[0] else 0.1)
+            return payloads
+
+        waiting = [asyncio.create_task(ask(batcher, note, f"dear{k}", "x", most=1, forecast=1.0)) for k in range(2)]
+        waiting += [asyncio.create_task(ask(batcher, note, f"cheap{k}", "y", most=1, forecast=0.1)) for k in range(2)]
+        await asyncio.sleep(0)
+        gate.opened.set()
+        await asyncio.gather(first, *waiting)
+        assert said.index("cheap1") < said.index("dear1")
 
     run(scene())

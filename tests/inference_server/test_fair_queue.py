@@ -121,3 +121,41 @@ def test_no_place_leaks_under_threads() -> None:
     assert len(queue) == 0
     assert queue.take(timeout=0) == ([], [])
     assert served
+
+
+def costing(client: str, cost: float) -> Entry:
+    return Entry(client, "a", 1, cost=cost)
+
+
+def test_lines_are_served_by_what_they_have_cost() -> None:
+    queue: FairQueue = FairQueue(20)
+    dear, cheap = [costing("dear", 3.0) for _ in range(3)], [costing("cheap", 1.0) for _ in range(5)]
+    fill(queue, *dear, *cheap)
+    order = [taken(queue)[0].client[0] for _ in range(8)]
+    assert "".join(order) == "dcccdccd"
+
+
+def test_what_a_job_cost_more_is_paid_by_its_client() -> None:
+    queue: FairQueue = FairQueue(20)
+    fill(queue, *[costing("x", 1.0) for _ in range(3)], *[costing("y", 1.0) for _ in range(3)])
+    assert taken(queue)[0].client == "x"
+    queue.charge("x", 2.0)
+    assert [taken(queue)[0].client for _ in range(4)] == ["y", "y", "y", "x"]
+
+
+def test_nothing_is_owed_when_nobody_waits() -> None:
+    queue: FairQueue = FairQueue(20)
+    fill(queue, costing("x", 100.0))
+    taken(queue)
+    queue.charge("x", 100.0)
+    fill(queue, costing("x", 1.0), costing("y", 1.0))
+    assert taken(queue)[0].client == "x"
+
+
+def test_a_quick_job_is_not_batched_with_one_that_it_would_wait_for() -> None:
+    queue: FairQueue = FairQueue(20)
+    quick, slow, alike = (Entry(client, "a", 8, cost=cost) for client, cost in (("x", 1.0), ("y", 10.0), ("z", 2.0)))
+    fill(queue, quick, slow, alike)
+    assert taken(queue) == [quick, alike]
+    assert queue.take_below(5.0) == []
+    assert taken(queue) == [slow]
