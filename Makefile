@@ -17,7 +17,7 @@ SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: run test test-repeat test-slow test-client test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean help
-.PHONY: bench-compare same-answers
+.PHONY: bench-compare bench-robots same-answers
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
@@ -45,6 +45,9 @@ lint: $(VENV)/.dev ## check style and types
 
 bench: $(VENV)/.dev ## measure planners in simulation and the server under load
 	@$(BIN)/python -m benchmarks
+
+bench-robots: $(VENV)/.dev ## let a scripted robot report 1,500 grasps over HTTP, and see what is learned and promoted (10 minutes)
+	@$(BIN)/python -m benchmarks.learning robots --attempts 1500
 
 bench-compare: $(VENV)/.dev ## measure plans, overhead and the loop in turn with commit BASE (SHORT=1: a first look)
 	@test -n "$(BASE)" || { echo "make bench-compare BASE=commit [SHORT=1]: the commit to compare this tree with"; exit 2; }

@@ -19,7 +19,7 @@ from waiting import PATIENCE, wait_until
 
 from shared.registry import Registry
 from shared.shards import ShardReader, shard_folders
-from shared.streams import OutcomeStream, SceneRequestStream, connect
+from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -185,6 +185,31 @@ def test_train_says_when_there_is_nothing_to_learn_from(tmp_path: Path) -> None:
     shown = run_module("trainer_job.train", "--name", "dense", *where)
     assert shown.returncode == 1
     assert "no outcomes to learn from" in shown.stderr
+
+
+def test_reports_of_nobody_who_is_trusted_teach_nothing_and_the_trainer_says_what_to_set(
+    redis_url: str, tmp_path: Path
+) -> None:
+    stream, board = OutcomeStream(connect(redis_url)), WorkerStatusStore(connect(redis_url), TRAINERS)
+    for episode in range(60):
+        send(stream, block_outcome(episode, scene=None, source="local", request_id=f"plan-{episode}"))
+    data = tmp_path / "data"
+    trainer = Process(tmp_path, command(redis_url, data))
+    trainer.wait_until(lambda: any(row.get("untrusted") == {"local": 60} for row in board.read().values()))
+    [row] = board.read().values()
+    assert (
+        row["note"]
+        == "nothing is learned: all reports are of local, which may not teach alone; if they may, set TRUSTED_SOURCES=local"
+    )
+    assert (row["new"], row["untrusted"], row["held_out"], row["held_out_needed"]) == (0, {"local": 60}, 0, 30)
+    assert row["note"] in trainer.log.read_text()
+    trainer.stop()
+    assert Registry(data / "models").versions("dense") == [1]
+    trusting = run_module("trainer_job", *command(redis_url, data, "--rounds", "1", "--trusted-sources", "local"))
+    assert trusting.returncode == 0, trusting.stderr
+    card = Registry(data / "models").card("dense", 2)
+    assert card.outcomes["sources"] == {"simulation": 0.0, "robots": {"local": 1.0}}
+    assert 0 < card.outcomes["held_out"] < 20
 
 
 @pytest.mark.slow
