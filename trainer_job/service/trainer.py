@@ -9,7 +9,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -164,7 +164,9 @@ class Trainer:
         told.waiting_to_be_learned = self.sources.usable(records[seen:])
         told.refused, told.held_out = dict(self.replay.refused), len(self.replay.held_out())
         told.untrusted = {readable(name): count for name, count in self.sources.untrusted(records).most_common(MAX_NAMED)}
-        note = untrusted_note(told.untrusted, certain=len(records) - self.sources.untrusted(records).total())
+        note = untrusted_note(
+            told.untrusted, self.sources.trusted, certain=len(records) - self.sources.untrusted(records).total()
+        )
         if note != told.note and note:
             log.warning(note)
         told.note = note
@@ -194,15 +196,14 @@ class Trainer:
         log.debug("training", extra={"step": step, "steps": steps, "loss": round(loss, 4)})
 
 
-def untrusted_note(untrusted: Mapping[str, int], certain: int) -> str:
+def untrusted_note(untrusted: Iterable[str], trusted: Iterable[str], certain: int) -> str:
     """What the operator should know of outcomes whose sources are not trusted. certain: how many others there are."""
-    if not untrusted:
+    if not (names := ", ".join(sorted(untrusted))):
         return ""
-    names = ",".join(untrusted)
-    way_out = f"set TRUSTED_SOURCES={names} (or *) to let them"
+    way_out = f"if they may, set TRUSTED_SOURCES={','.join(sorted({*trusted, *untrusted}))}"
     if certain:
-        return f"what robots of {names} report decides on no version: {way_out}"
-    return f"nothing is learned: all outcomes come from {names}, which is not trusted to teach alone: {way_out}"
+        return f"reports of {names} decide on no version; {way_out}"
+    return f"nothing is learned: all reports are of {names}, which may not teach alone; {way_out}"
 
 
 def remove_outdated(data_dir: Path) -> None:
