@@ -3,6 +3,8 @@
     python -m trainer_job.train --recipe gqcnn-jaw-dexnet2 --data FOLDER --models-dir data/models
     python -m trainer_job.train --name dense --shards data/collected [more ...] [--warm]
     torchrun --standalone --nproc-per-node=2 -m trainer_job.train ...
+    grasploop train closed-loop --help     a policy that acts step by step, in simulation
+    grasploop train coordinates --help     a minute's check of what such policies see with
 
 The network starts from a random initialisation, or with --warm from the champion. It is tested on held-out examples, and
 becomes the champion unless it is worse than the present one on the same examples. In the run folder: loss.png, reliability.png,
@@ -17,6 +19,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +51,16 @@ from trainer_job.training.schedule import Schedule
 
 log = logging.getLogger(__name__)
 
+OTHERS = {"closed-loop": "trainer_job.rl.train", "coordinates": "trainer_job.rl.coordinates"}
+"""What is learned otherwise than by a recipe; the first word of the command line says so."""
 PROGRESS_SECONDS = 10.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in OTHERS:
+        other: int = import_module(OTHERS[arguments[0]]).main(arguments)
+        return other
     options = parser().parse_args(arguments)
     setup("trainer_job.train", "info", options.log_format)
     ranks = distributed.join(options.torch_threads)

@@ -1,11 +1,12 @@
 """Small pictures of a camera on the hand, as policies see them: the simulator, the learner and the server make them alike."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 View = Literal["depth", "rgb", "grey"]
 """What a policy sees: distance, colours, or brightness."""
+VIEWS: tuple[View, ...] = get_args(View)
 SIDE = 64
 """Pixels along a side of a picture."""
 DEPTH_SPAN = 0.5

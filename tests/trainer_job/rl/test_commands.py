@@ -1,0 +1,86 @@
+"""The commands, with tiny numbers: learn, publish, decide, play."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from shared.registry import Registry
+from trainer_job.rl import evaluate
+from trainer_job.rl import train as learn
+from trainer_job.rl.learner import CHECKPOINT
+from trainer_job.train import main as train
+
+QUICK = ["--steps", "400", "--worlds", "2", "--evaluate-every", "200", "--evaluate-episodes", "2", "--final-episodes", "4"]
+
+
+def test_a_policy_is_learned_published_and_played(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--models-dir", str(tmp_path / "models")]
+    run = tmp_path / "run"
+    assert train(["closed-loop", *QUICK, *where, "--out", str(run)]) == 0
+    registry = Registry(tmp_path / "models")
+    card = registry.card("closed-loop-depth", 1)
+    assert registry.champion("closed-loop-depth") == 1
+    assert card.architecture == "picture-actor"
+    assert card.simulated is not None
+    assert card.simulated["attempts"] == 4
+    policy = (card.model_extra or {})["policy"]
+    assert policy["observation"] == "depth"
+    assert len(policy["mount"]) == 4
+    assert {path.name for path in run.iterdir()} >= {CHECKPOINT, "result.json", "strips", "replay"}
+    assert list(run.glob("events.out.tfevents.*"))
+    assert [step for step, *_ in json.loads((run / "result.json").read_text())["evaluations"]] == [200, 400]
+    with Image.open(run / "strips" / "0000200.png") as strip:
+        assert strip.size == (68 * 11, 68 * 2)
+    capsys.readouterr()
+
+    recording = tmp_path / "episodes.gif"
+    play = ["closed-loop", "--episodes", "5", "--worlds", "2", *where]
+    assert evaluate.main([*play, "--deterministic", "--record", str(recording)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert re.fullmatch(r"5 of 5 episodes: \d succeed, 0\.\d+ \(0\.\d+ to [01]\.\d+\)", lines[-1])
+    with Image.open(recording) as gif:
+        assert getattr(gif, "n_frames", 0) > 100  # the first episode of each world; like frames in a row are one
+    assert evaluate.main([*play, "--render", "--episodes", "1"]) == 0
+    assert "\x1b[38;2;" in capsys.readouterr().out
+    assert evaluate.main([*play, "--observation", "rgb"]) == 1
+    assert "no policy closed-loop-rgb" in capsys.readouterr().err
+
+
+def test_a_policy_of_another_camera_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--models-dir", str(tmp_path / "models")]
+    assert train(["closed-loop", *QUICK, *where, "--steps", "16", "--out", str(tmp_path / "run"), "--no-promote"]) == 0
+    registry = Registry(tmp_path / "models")
+    assert registry.champion("closed-loop-depth") is None
+    policy = (registry.card("closed-loop-depth", 1).model_extra or {})["policy"]
+    registry.update("closed-loop-depth", 1, policy={**policy, "camera": {**policy["camera"], "fx": 60.0}})
+    assert evaluate.main(["closed-loop", "--version", "1", "--episodes", "1", *where]) == 1
+    error = capsys.readouterr().err
+    assert "camera" in error
+    assert "60.0" in error
+    assert "mount" not in error
+
+
+def test_a_worse_policy_does_not_take_the_champions_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = iter([(4, 3), (4, 2), (4, 3), (4, 3), (4, 3)])
+    monkeypatch.setattr(learn, "_measure", lambda *_: next(results))
+    where = ["--models-dir", str(tmp_path / "models"), "--steps", "16", "--evaluate-every", "1000"]
+    for number in range(3):  # 3 of 4; then 2 against the champion's 3; then 3 against 3
+        assert train(["closed-loop", *QUICK[2:4], *where, "--out", str(tmp_path / str(number)), "--seed", str(number)]) == 0
+    registry = Registry(tmp_path / "models")
+    decisions = [registry.card("closed-loop-depth", version).decisions[0] for version in (1, 2, 3)]
+    assert [each["action"] for each in decisions] == ["promoted", "rejected", "promoted"]
+    assert decisions[1]["reason"] == "2 against the champion's 3 of the same episodes"
+    assert registry.champion("closed-loop-depth") == 3
+
+
+def test_the_encoder_tells_where_a_dot_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(["coordinates", "--observation", "grey"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert float(re.findall(r"([0-9.]+) pixels off", last)[0]) < 3  # a guess is 24 pixels off
+    assert train(["coordinates", "--observation", "grey", "--epochs", "1"]) == 1

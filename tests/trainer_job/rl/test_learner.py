@@ -1,0 +1,142 @@
+"""The learner goes on exactly from any kill, its actor acts as Stable-Baselines3 predicts, shaping leaves the best policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from trainer_job.rl.episodes import deterministic, stochastic
+from trainer_job.rl.learner import CHECKPOINT, Learner, Progress, Recipe
+
+TINY = Recipe(steps=320, worlds=2, random_steps=40, buffer=160, batch=8, evaluate_every=160, save_every=80)
+"""Wraps its buffer round, passes ends of episodes, and is saved four times."""
+
+
+def no_evaluation(actor, step: int) -> tuple[int, int]:
+    return 4, step // 160
+
+
+def outcome(learner: Learner) -> dict[str, torch.Tensor]:
+    alpha = learner.model.log_ent_coef.detach()
+    return {**learner.model.policy.state_dict(), "alpha": alpha, **learner.averaged.state_dict()}
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("observation", ["depth", "rgb", "grey"])
+def test_the_actor_alone_acts_as_the_learner_predicts(make_worlds, tmp_path: Path, observation) -> None:
+    learner = Learner(make_worlds(observation=observation), replace(TINY, steps=60, save_every=1000), tmp_path)
+    learner.learn(no_evaluation)
+    channels = 3 if observation == "rgb" else 1
+    pictures = np.random.default_rng(0).integers(0, 256, (32, channels, 64, 64), dtype=np.uint8)
+    seen = {"picture": pictures, "state": np.random.default_rng(1).normal(size=(32, 4)).astype(np.float32)}
+    predicted, _ = learner.model.predict(seen, deterministic=True)
+    actor = learner.newest()
+    assert np.abs(deterministic(actor)(pictures) - predicted).max() <= 1e-5
+    assert np.ptp(predicted) > 1e-3
+    with torch.no_grad():
+        told = learner.position(learner._features().encoder(torch.as_tensor(pictures) / 255))
+        assert torch.allclose(actor(torch.as_tensor(pictures))[:, 2:], told, atol=1e-5)
+    # Drawn actions scatter round the mean as the learner's do.
+    drawn = np.stack([stochastic(actor, seed)(pictures) for seed in range(200)])
+    theirs = np.stack([learner.model.predict(seen, deterministic=False)[0] for _ in range(200)])
+    assert drawn.mean() == pytest.approx(theirs.mean(), abs=0.03)
+    assert drawn.std() == pytest.approx(theirs.std(), rel=0.05)
+
+
+def test_the_averaged_actor_follows_the_newest_slowly(make_worlds, tmp_path: Path) -> None:
+    learner = Learner(make_worlds(), replace(TINY, steps=44, averaging=0.9), tmp_path)
+    before = learner.newest().state_dict()
+    learner.learn(no_evaluation)  # two updates
+    first, newest = learner.averaged.state_dict(), learner.newest().state_dict()
+    name = "mean.weight"
+    assert not torch.equal(newest[name], before[name])
+    shares = (first[name] - before[name]).norm() / (newest[name] - before[name]).norm()
+    assert 0.1 < shares < 0.2  # 0.1 of the first update and what it leaves of the second
+
+
+def test_a_kill_anywhere_changes_nothing_but_time(make_worlds, tmp_path: Path, monkeypatch) -> None:
+    whole = Learner(make_worlds(), TINY, tmp_path / "whole")
+    whole.learn(no_evaluation)
+    expected, evaluations = outcome(whole), whole.progress.evaluations
+    kills = iter(np.cumsum(np.random.default_rng(0).integers(20, 60, 10)))
+    usual = Learner._round
+    rounds, kill = 0, next(kills)
+
+    def fragile(self: Learner, observations):
+        nonlocal rounds, kill
+        rounds += 1
+        following = usual(self, observations)
+        if rounds == kill:
+            kill = next(kills, 0)
+            raise Killed
+        return following
+
+    monkeypatch.setattr(Learner, "_round", fragile)
+    killed = 0
+    while True:
+        learner = Learner(make_worlds(), TINY, tmp_path / "killed")
+        try:
+            learner.learn(no_evaluation)
+            break
+        except Killed:
+            killed += 1
+            learner.worlds.close()
+    assert killed >= 4
+    found = outcome(learner)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert learner.progress.evaluations == evaluations
+    assert learner.progress.steps == 320
+
+
+def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(make_worlds, tmp_path: Path) -> None:
+    Learner(make_worlds(), replace(TINY, steps=80), tmp_path).learn(no_evaluation)
+    assert (tmp_path / CHECKPOINT).is_file()
+    longer = Learner(make_worlds(), TINY, tmp_path)
+    longer._begin()
+    assert longer.progress.steps == 80  # how long is no part of what it is
+    other = Learner(make_worlds(), replace(TINY, gamma=0.9), tmp_path)
+    other._begin()
+    assert other.progress.steps == 0
+
+
+def test_shaping_adds_the_difference_of_a_potential_and_nothing_else(make_worlds, tmp_path: Path) -> None:
+    recipe = replace(TINY, shaping=2.0, steps=220, random_steps=10_000, buffer=10_000)
+    learner = Learner(make_worlds(level=4), recipe, tmp_path)
+    learner.learn(no_evaluation)
+    replay, gamma = learner.replay, TINY.gamma
+    assert replay.size() == 220
+    everything = replay._get_samples(np.arange(220))
+    rounds, world = 109 - np.arange(220) // 2, np.arange(220) % 2
+    returns = np.zeros(2)
+    for place in np.flatnonzero(rounds < 100):  # the first episode of each world
+        returns[world[place]] += gamma ** rounds[place] * everything.rewards[place, 0].item()
+    start = replay.arrays["state"][0][:, :2]
+    assert replay.arrays["ended"][99].all()
+    assert everything.dones.sum() == 2
+    assert returns == pytest.approx(gamma**99 * replay.arrays["rewards"][99] + 2 * np.linalg.norm(start, axis=1), abs=1e-4)
+
+
+def test_the_policy_is_kept_that_holds_its_level() -> None:
+    progress = Progress()
+    for step, successes in enumerate([64, 10, 50, 55, 52, 64, 20, 30]):
+        layer = nn.Linear(1, 1)
+        nn.init.constant_(layer.weight, step)
+        progress.note((step, 64, successes), layer)  # whatever has weights
+    assert progress.kept == 5  # not the lucky first: 52 is the least of the three that end here
+    assert progress.best["weight"].item() == 5
+    assert progress.persistence(5) == 52 / 64
+    assert progress.persistence(1) == 0
+
+
+def test_what_goes_wrong_in_the_worlds_is_told(make_worlds) -> None:
+    with pytest.raises(RuntimeError, match="unexpected keyword argument 'colour'"):
+        make_worlds(colour="red")

@@ -1,0 +1,127 @@
+"""Episodes of a policy in simulated worlds: played, counted and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from shared.networks.picture_actor import PictureActor
+from trainer_job.rl.worlds import RemoteWorlds
+
+Policy = Callable[[np.ndarray], np.ndarray]
+"""Pictures (N, channels, H, W) uint8 to actions (N, actions) float32."""
+EVERY = 10
+"""Steps between the pictures of a strip."""
+ENLARGED = 4
+"""Times, in a recording."""
+MS_PER_STEP = 40
+ENDS = {True: (60, 180, 75), False: (220, 60, 50)}
+"""Colours of a frame round what succeeded and what failed."""
+
+
+def model_name(environment: str, observation: str) -> str:
+    """Of a policy in the registry."""
+    return f"{environment}-{observation}"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """pictures: what the policy saw, (channels, H, W) uint8 each; kept for the first episodes only."""
+
+    success: bool
+    pictures: list[np.ndarray]
+
+
+def deterministic(actor: PictureActor) -> Policy:
+    """The most likely action."""
+
+    @torch.no_grad()
+    def act(pictures: np.ndarray) -> np.ndarray:
+        actions: np.ndarray = actor(torch.as_tensor(pictures))[:, :-3].numpy()
+        return actions
+
+    return act
+
+
+def stochastic(actor: PictureActor, seed: int) -> Policy:
+    """Actions drawn as they are while learning."""
+    noise = torch.Generator().manual_seed(seed)
+
+    @torch.no_grad()
+    def act(pictures: np.ndarray) -> np.ndarray:
+        actions: np.ndarray = actor.sample(torch.as_tensor(pictures), noise).numpy()
+        return actions
+
+    return act
+
+
+def play(
+    worlds: RemoteWorlds,
+    policy: Policy,
+    episodes: int,
+    seed: int,
+    pictured: int = 0,
+    watch: Callable[[np.ndarray], None] | None = None,
+) -> Iterator[Episode]:
+    """Episodes as they end, the same for the same seed and a deterministic policy.
+
+    Each world plays an equal share: counted as they come, short ones would count for more. pictured: of so many episodes the
+    pictures are kept. watch: is shown each picture of the first world.
+    """
+    worlds.seed(seed)
+    observations = worlds.reset()
+    left = [episodes // worlds.num_envs + (world < episodes % worlds.num_envs) for world in range(worlds.num_envs)]
+    seen: list[list[np.ndarray]] = [[] for _ in left]
+    while any(left):
+        pictures = observations["picture"]
+        for world in range(min(pictured, len(left))):
+            seen[world].append(pictures[world])
+        if watch is not None:
+            watch(pictures[0])
+        observations, _, ended, infos = worlds.step(policy(pictures))  # type: ignore[assignment]
+        for world, end in enumerate(ended):
+            if not end or not left[world]:
+                continue
+            left[world] -= 1
+            yield Episode(infos[world]["is_success"], seen[world])
+            pictured -= bool(seen[world])
+            seen[world] = []
+
+
+def colours(picture: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 of a picture (channels, H, W)."""
+    return np.repeat(picture, 3, axis=0).transpose(1, 2, 0) if len(picture) == 1 else picture.transpose(1, 2, 0)
+
+
+def strip(episodes: Sequence[Episode], path: Path) -> None:
+    """Draws a row per episode: every tenth picture and the last one, in a green frame where it succeeded, else in a red one."""
+    rows = []
+    for episode in episodes:
+        shown = [*episode.pictures[::EVERY], episode.pictures[-1]]
+        rows.append(np.hstack([_framed(colours(picture), episode.success) for picture in shown]))
+    width = max(row.shape[1] for row in rows)
+    image = np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+def record(episodes: Sequence[Episode], path: Path) -> None:
+    """Writes an animated GIF of episodes, one after another."""
+    frames = [
+        Image.fromarray(np.kron(_framed(colours(picture), episode.success), np.ones((ENLARGED, ENLARGED, 1), np.uint8)))
+        for episode in episodes
+        for picture in episode.pictures
+    ]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=MS_PER_STEP, loop=0)
+
+
+def _framed(image: np.ndarray, success: bool) -> np.ndarray:
+    framed = np.empty((image.shape[0] + 4, image.shape[1] + 4, 3), np.uint8)
+    framed[:] = ENDS[success]
+    framed[2:-2, 2:-2] = image
+    return framed

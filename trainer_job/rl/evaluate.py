@@ -1,0 +1,108 @@
+"""Plays episodes of a published policy, and says how often it succeeds.
+
+grasploop evaluate closed-loop --episodes 500 --deterministic --record episodes.gif
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from shared.features.eye_in_hand import VIEWS
+from shared.networks.picture_actor import PictureActor
+from shared.rates import rate_with_interval
+from shared.registry import Registry, RegistryError
+from trainer_job.promotion.publish import load_network
+from trainer_job.rl.episodes import Episode, colours, deterministic, model_name, play, record, stochastic
+from trainer_job.rl.worlds import RemoteWorlds
+
+RECORDED = 8
+"""Episodes at most in a recording."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        run(options)
+    except (RegistryError, RuntimeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("grasploop evaluate", description=__doc__, formatter_class=raw)
+    add = parser.add_argument
+    add("environment", choices=["closed-loop"])
+    add("--observation", choices=VIEWS, default="depth", help="whose policy: what the camera on the hand shows")
+    add("--episodes", type=int, default=100)
+    add("--deterministic", action="store_true", help="the most likely action; else drawn as while learning")
+    add("--level", type=int, help="of the curriculum; default: the whole task")
+    add("--hand", choices=["floating", "arm"], default="floating", help="a free hand, or the whole Panda arm")
+    add("--seed", type=int, default=0)
+    add("--worlds", type=int, default=8, help="simulated side by side (default: %(default)s)")
+    add("--models-dir", type=Path, default=Path("data/models"), help="registry (default: %(default)s)")
+    add("--version", type=int, help="default: the champion")
+    add("--render", action="store_true", help="show in the terminal what the first hand sees (needs 24-bit colour)")
+    add("--record", type=Path, metavar="FILE.gif", help=f"write what the hand saw in the first {RECORDED} episodes at most")
+    return parser
+
+
+def run(options: argparse.Namespace) -> dict[str, float]:
+    """Plays and prints; attempts, successes, rate and its interval. Raises ValueError for a policy of another environment."""
+    registry, name = Registry(options.models_dir), model_name(options.environment, options.observation)
+    version = options.version or registry.champion(name)
+    if version is None:
+        raise ValueError(f"no policy {name} in {options.models_dir}: `grasploop train {options.environment}` learns one")
+    actor = load_network(registry, name, version)
+    assert isinstance(actor, PictureActor)
+    policy = deterministic(actor) if options.deterministic else stochastic(actor, options.seed)
+    shown = {"observation": options.observation, "hand": options.hand, "privileged": True}
+    with closing(RemoteWorlds(options.environment, options.worlds, **shown, level=options.level)) as worlds:
+        check_policy(registry, name, version, worlds)
+        kept: list[Episode] = []
+        successes = episode = 0
+        watch = show if options.render else None
+        recorded = min(RECORDED, options.worlds) if options.record else 0
+        for episode, played in enumerate(play(worlds, policy, options.episodes, options.seed, recorded, watch), start=1):
+            successes += played.success
+            kept += [played] if played.pictures and len(kept) < recorded else []
+            result = rate_with_interval(successes, episode)
+            print(
+                f"{episode} of {options.episodes} episodes: {successes} succeed, "
+                f"{result['rate']:.3f} ({result['low']:.3f} to {result['high']:.3f})",
+                end="\r" if sys.stdout.isatty() and episode < options.episodes else "\n",
+                flush=True,
+            )
+    if options.record:
+        record(kept, options.record)
+    return rate_with_interval(successes, episode)
+
+
+def check_policy(registry: Registry, name: str, version: int, worlds: RemoteWorlds) -> None:
+    """Raises ValueError that says in what the environment differs from the one that the policy was learned in."""
+    policy = (registry.card(name, version).model_extra or {}).get("policy") or {}
+    different = sorted(key for key in {*policy, *worlds.interface} if policy.get(key) != worlds.interface.get(key))
+    if different:
+        told = "; ".join(f"{key} {policy.get(key)}, here {worlds.interface.get(key)}" for key in different)
+        raise ValueError(f"{name} version {version} was learned elsewhere: {told}")
+
+
+def show(picture: np.ndarray) -> None:
+    """Draws a picture (channels, H, W) uint8 in the terminal, two rows of pixels a line, from its upper left corner."""
+    image = colours(picture)
+    lines = []
+    for upper, lower in zip(image[::2], image[1::2], strict=True):
+        cells = (f"\x1b[38;2;{a[0]};{a[1]};{a[2]}m\x1b[48;2;{b[0]};{b[1]};{b[2]}m▀" for a, b in zip(upper, lower, strict=True))
+        lines.append("".join(cells) + "\x1b[0m")
+    print("\x1b[H" + "\n".join(lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

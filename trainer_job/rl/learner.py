@@ -1,0 +1,290 @@
+"""Soft actor-critic (Haarnoja et al. 2018) on simulated worlds, in steps that a kill can interrupt anywhere.
+
+The learner is Stable-Baselines3's, with a critic that sees the simulator's state (Pinto et al. 2018), an auxiliary loss that
+makes the actor's features tell where the object is, and a shaped reward. It learns while the worlds, in a process of their own,
+take the next step.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from stable_baselines3 import SAC
+from stable_baselines3.common.logger import configure
+from torch import nn
+from torch.nn import functional as F
+
+from shared.durable import replace_file
+from shared.networks.picture_actor import FEATURES, PictureActor
+from trainer_job.rl.policy import AsymmetricPolicy, PictureFeatures, actor_of, actor_parts
+from trainer_job.rl.replay import FileReplay
+from trainer_job.rl.worlds import Observations, RemoteWorlds, succeeded
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
+PROGRESS_SECONDS = 10.0
+RECENT_EPISODES = 100
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to learn; steps count over all worlds. A checkpoint goes on only under the same recipe.
+
+    evaluate_every, save_every: steps. averaging: share of the averaged actor that an update leaves.
+    """
+
+    steps: int = 30_000
+    seed: int = 0
+    worlds: int = 8
+    random_steps: int = 1_600
+    buffer: int = 30_000
+    batch: int = 64
+    updates: int = 1
+    learning_rate: float = 1e-3
+    gamma: float = 0.99
+    tau: float = 0.01
+    entropy: float = 0.1
+    shaping: float = 1.0
+    averaging: float = 0.995
+    evaluate_every: int = 2_500
+    evaluate_episodes: int = 64
+    save_every: int = 800
+
+
+@dataclass
+class Progress:
+    """What an evaluation or a step changes. evaluations: (step, episodes, successes). seconds: of learning, evaluations apart.
+
+    recent: how the last episodes ended. best: weights of the actor that is kept, of evaluation number `kept`.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT_EPISODES))
+    evaluations: list[tuple[int, int, int]] = field(default_factory=list)
+    kept: int = -1
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def persistence(self, number: int) -> float:
+        """Least success rate of the three evaluations that end with this one; with fewer, 0."""
+        last = self.evaluations[max(0, number - 2) : number + 1]
+        return min(found / episodes for _, episodes, found in last) if len(last) == 3 else 0.0
+
+    def note(self, evaluation: tuple[int, int, int], actor: PictureActor) -> None:
+        """Keeps the actor if it holds its level at least as long as the one kept so far: a single good evaluation may be luck,
+        and while the curriculum moves good policies come and go."""
+        self.evaluations.append(evaluation)
+        number = len(self.evaluations) - 1
+        if self.kept < 0 or self._worth(number) >= self._worth(self.kept):
+            self.kept, self.best = number, {name: value.clone() for name, value in actor.state_dict().items()}
+
+    def _worth(self, number: int) -> tuple[float, float]:
+        _, episodes, found = self.evaluations[number]
+        return self.persistence(number), found / episodes
+
+
+Evaluate = Callable[[PictureActor, int], tuple[int, int]]
+"""Of an actor after so many steps: (episodes, successes)."""
+
+
+class Learner:
+    """A run in `folder`, which goes on where a checkpoint of the same recipe and environment stands there."""
+
+    def __init__(self, worlds: RemoteWorlds, recipe: Recipe, folder: Path) -> None:
+        self.worlds, self.recipe, self.folder = worlds, recipe, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        replay = {
+            "folder": folder / "replay",
+            "spare": -(-recipe.save_every // recipe.worlds),
+            "gamma": recipe.gamma,
+            "shaping": recipe.shaping,
+            "potential": worlds.interface["potential"],
+            "seed": recipe.seed,
+        }
+        self.model = SAC(
+            AsymmetricPolicy,
+            worlds,
+            learning_rate=recipe.learning_rate,
+            buffer_size=recipe.buffer,
+            batch_size=recipe.batch,
+            tau=recipe.tau,
+            gamma=recipe.gamma,
+            ent_coef=f"auto_{recipe.entropy}",
+            replay_buffer_class=FileReplay,  # type: ignore[arg-type]
+            replay_buffer_kwargs=replay,
+            seed=recipe.seed,
+            device="cpu",
+        )
+        self.model.set_logger(configure(str(folder), ["tensorboard"]))
+        self.replay = cast(FileReplay, self.model.replay_buffer)
+        self.position = nn.Linear(FEATURES, 3)
+        self.auxiliary = torch.optim.Adam([*self._features().parameters(), *self.position.parameters()], recipe.learning_rate)
+        self.averaged = self.newest()
+        """Exponential average of the actor's weights over updates: the actor itself swings from update to update, and with it
+        success on the whole area, between all and nothing."""
+        self.random = np.random.default_rng(recipe.seed)
+        self.progress = Progress()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must be of; how long it is trained, and how often it is looked at or saved, may change."""
+        changeable = ("steps", "evaluate_every", "evaluate_episodes")
+        recipe = {name: value for name, value in asdict(self.recipe).items() if name not in changeable}
+        return {"recipe": recipe, "interface": self.worlds.interface}
+
+    def newest(self) -> PictureActor:
+        """The actor as the last update left it."""
+        return actor_of(self.model, self.position)
+
+    def best(self) -> PictureActor:
+        """The policy that is kept; before the first evaluation the averaged one of now."""
+        actor = self.newest()
+        actor.load_state_dict(self.progress.best or self.averaged.state_dict())
+        return actor
+
+    def learn(self, evaluate: Evaluate) -> None:
+        """Goes on to the recipe's number of steps; evaluates and saves on the way."""
+        observations, progress, logged = self._begin(), self.progress, time.monotonic()
+        while progress.steps < self.recipe.steps:
+            started = time.monotonic()
+            observations = self._round(observations)
+            progress.seconds += time.monotonic() - started
+            if self._due(self.recipe.evaluate_every):
+                progress.note((progress.steps, *evaluate(self.averaged, progress.steps)), self.averaged)
+                self._log()
+            if self._due(self.recipe.save_every) or progress.steps >= self.recipe.steps:
+                self.save()
+            if time.monotonic() - logged > PROGRESS_SECONDS:
+                logged = time.monotonic()
+                log.info("learning", extra=self.figures())
+
+    def figures(self) -> dict[str, float]:
+        """How it stands, for logs."""
+        progress = self.progress
+        figures = {"step": progress.steps, "steps_per_second": round(progress.steps / max(progress.seconds, 1e-9), 1)}
+        figures |= {"level": self.worlds.level, "success": round(float(np.mean(progress.recent or [False])), 3)}
+        if progress.evaluations:
+            _, episodes, found = progress.evaluations[-1]
+            figures["evaluated"] = round(found / episodes, 4)
+        return figures
+
+    def _due(self, every: int) -> bool:
+        """Whether the last round passed a multiple of `every` steps."""
+        return self.progress.steps // every > (self.progress.steps - self.recipe.worlds) // every
+
+    def _begin(self) -> Observations:
+        path = self.folder / CHECKPOINT
+        saved = torch.load(path, weights_only=True) if path.is_file() else {}
+        if json.loads(saved.get("identity", "null")) == json.loads(json.dumps(self.identity)):
+            return self._load(saved)
+        self.worlds.seed(self.recipe.seed)
+        observations = self.worlds.reset()
+        self.replay.begin(observations)
+        return observations
+
+    def _round(self, observations: Observations) -> Observations:
+        """One step of every world; what they take the time for is learned meanwhile."""
+        if self.progress.steps < self.recipe.random_steps:
+            actions = self.random.uniform(-1, 1, (self.recipe.worlds, *(self.worlds.action_space.shape or ()))).astype(
+                np.float32
+            )
+        else:
+            actions, _ = self.model.predict(observations, deterministic=False)
+        self.worlds.step_async(actions)
+        if self.progress.steps >= self.recipe.random_steps:
+            self._update()
+        following, rewards, ended, infos = self.worlds.step_wait()
+        self.replay.add(actions, rewards, ended, following)  # type: ignore[arg-type]
+        self.progress.recent.extend(succeeded(infos))
+        self.progress.steps += self.recipe.worlds
+        return following  # type: ignore[return-value]
+
+    def _update(self) -> None:
+        batch = self.replay.sample(self.recipe.batch).observations
+        self.auxiliary.zero_grad()
+        # As the actor sees them: 0 to 1.
+        found = self.position(self._features().encoder(batch["picture"].float() / 255))
+        F.mse_loss(found, batch["state"][:, :3]).backward()
+        self.auxiliary.step()
+        self.model.train(self.recipe.updates, self.recipe.batch)
+        with torch.no_grad():
+            for name, part in actor_parts(self.model, self.position).items():
+                for average, newest in zip(getattr(self.averaged, name).parameters(), part.parameters(), strict=True):
+                    average.lerp_(newest, 1 - self.recipe.averaging)
+
+    def _features(self) -> PictureFeatures:
+        features = self.model.policy.actor.features_extractor
+        assert isinstance(features, PictureFeatures)
+        return features
+
+    def _log(self) -> None:
+        for name, value in self.figures().items():
+            self.model.logger.record(f"rollout/{name}", value)
+        self.model.logger.dump(self.progress.steps)
+        log.info("evaluated", extra=self.figures())
+
+    # -- to go on after an interruption
+
+    def _parts(self) -> dict[str, Any]:
+        policy, model = self.model.policy, self.model
+        return {
+            "policy": policy,
+            "actor optimizer": policy.actor.optimizer,
+            "critic optimizer": policy.critic.optimizer,
+            "entropy optimizer": model.ent_coef_optimizer,
+            "position": self.position,
+            "averaged": self.averaged,
+            "auxiliary": self.auxiliary,
+        }
+
+    def save(self) -> None:
+        """Everything from which the run goes on as if it had not been interrupted, in place of the checkpoint before."""
+        progress, model = self.progress, self.model
+        assert model.log_ent_coef is not None
+        plain = {
+            "replay": self.replay.state(),
+            "worlds": self.worlds.snapshot(),
+            "random": self.random.bit_generator.state,
+            "updates": model._n_updates,
+            "steps": progress.steps,
+            "seconds": progress.seconds,
+            "recent": list(progress.recent),
+            "evaluations": progress.evaluations,
+            "kept": progress.kept,
+        }
+        saved = {name: part.state_dict() for name, part in self._parts().items()}
+        saved |= {"log alpha": model.log_ent_coef.detach(), "torch": torch.get_rng_state(), "best": progress.best}
+        # As text: what unpickles without code of its own knows no integers of 128 bits.
+        saved |= {"plain": json.dumps(plain), "identity": json.dumps(self.identity)}
+        data = io.BytesIO()
+        torch.save(saved, data)
+        replace_file(self.folder / CHECKPOINT, data.getvalue())
+
+    def _load(self, saved: dict[str, Any]) -> Observations:
+        for name, part in self._parts().items():
+            part.load_state_dict(saved[name])
+        model, plain, progress = self.model, json.loads(saved["plain"]), self.progress
+        assert model.log_ent_coef is not None
+        with torch.no_grad():
+            model.log_ent_coef.copy_(saved["log alpha"])
+        torch.set_rng_state(saved["torch"])
+        model._n_updates = plain["updates"]
+        self.random.bit_generator.state = plain["random"]
+        self.replay.load(plain["replay"])
+        progress.steps, progress.seconds, progress.kept = plain["steps"], plain["seconds"], plain["kept"]
+        progress.recent.extend(plain["recent"])
+        progress.evaluations = [(step, episodes, found) for step, episodes, found in plain["evaluations"]]
+        progress.best = saved["best"]
+        log.info("goes on", extra={"after_step": progress.steps})
+        return self.worlds.restore(plain["worlds"])
