@@ -17,7 +17,7 @@ SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: run test test-repeat test-slow test-client test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean help
-.PHONY: bench-compare bench-robots same-answers
+.PHONY: bench-compare bench-robots gallery same-answers
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
@@ -63,6 +63,10 @@ pretrain: $(VENV)/.local ## make every model that ships from seeds (hours; QUICK
 
 evaluate: $(VENV)/.dev ## measure every model that ships and write docs/results.md (an hour; QUICK=1: a hundredth of it, elsewhere)
 	@$(BIN)/python -m benchmarks.results $(if $(QUICK),--quick --out $${DATA_DIR:-data}/evaluate-quick,--page docs)
+
+gallery: $(VENV)/.dev ## draw what is answered to the pictures in PICTURES (a folder) on one page
+	@test -n "$(PICTURES)" || { echo "make gallery PICTURES=folder: of *_depth_*.npy, or folders with depth or rgb and request.json"; exit 2; }
+	@$(BIN)/python -m benchmarks.gallery "$(PICTURES)"
 
 bench-serving: $(VENV)/.dev ## measure the server under load, beside a plain handler (and LitServe where it is installed)
 	@$(BIN)/python -m benchmarks.serving

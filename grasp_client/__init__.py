@@ -18,6 +18,7 @@ from grasp_client.errors import (
     ServerBusy,
     ServerUnreachable,
 )
+from grasp_client.input_warnings import InputWarning
 from grasp_client.inputs import observe
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "DeadlineExceeded",
     "GraspClient",
     "GraspServerError",
+    "InputWarning",
     "InvalidRequest",
     "ModelEntry",
     "ModelPointers",

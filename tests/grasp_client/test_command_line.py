@@ -2,21 +2,25 @@
 
 import asyncio
 import base64
+import io
 import json
 import os
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from grasp_client import AsyncGraspClient, DeadlineExceeded, GraspClient
+from grasp_client import AsyncGraspClient, DeadlineExceeded, GraspClient, input_warnings
 from grasp_client.cli.predict import main
 from grasp_client.imaging import decode_rgb, encode_npy, encode_png_depth, encode_png_rgb
+from grasp_client.input_warnings import InputWarning
 
 DEPTH = np.full((60, 80), 0.7, np.float32)
 DEPTH[20:40, 30:50] = 0.65
@@ -142,6 +146,63 @@ def test_colour_alone(server, folder):
     assert main(["colour.png", "--url", server.url, "--overlay", "none"]) == 0
     assert b'name="rgb"' in server.got[0][2]
     assert not list(folder.glob("*grasps*"))
+
+
+def test_a_grey_photograph_is_colour_when_it_is_said_to_be(server, folder):
+    (folder / "photo.png").write_bytes(_grey_png(COLOUR[:, :, 0]))
+    assert main(["--rgb", "photo.png", "--url", server.url]) == 0
+    assert b'name="rgb"' in server.got[0][2]
+    assert (folder / "photo_grasps.png").exists()
+
+
+def _grey_png(values: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_a_folder_gives_one_table(server, folder, capsys):
+    (folder / "captures").mkdir()
+    for name in ("a.npy", "b.npy", "notes.txt", "c.png"):
+        (folder / "captures" / name).write_bytes(b"no image" if name == "c.png" else encode_npy(DEPTH))
+    server.answers = [(200, {**PLAN, "warnings": ["gravity: it leans"]}), (200, {**PLAN, "grasps": []})]
+    assert main(["captures", "--url", server.url, "--overlay", "pictures"]) == 2
+    out = capsys.readouterr().out
+    assert len(server.got) == 2
+    rows = [line.split()[:2] for line in out.splitlines()]
+    assert ["a.npy", "1"] in rows
+    assert ["b.npy", "0"] in rows
+    assert ["c.png", "refused"] in rows
+    assert "a.npy: warning: gravity: it leans" in out
+    assert "3 images, 2 answered, 1 with a grasp" in out
+    assert sorted(path.name for path in (folder / "pictures").iterdir()) == ["a_grasps.png", "b_grasps.png"]
+
+
+def test_several_images_as_json_are_a_line_each(server, folder, capsys):
+    assert main(["depth.npy", "depth.png", "--url", server.url, "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["file"] for line in lines] == ["depth.npy", "depth.png"]
+    assert lines[1]["grasps"][0]["pose_base"] == POSE
+
+
+def test_a_folder_without_images_and_no_image_at_all_are_status_2(server, folder, capsys):
+    (folder / "empty").mkdir()
+    assert main(["empty", "--url", server.url]) == 2
+    assert "has no image" in capsys.readouterr().err
+    assert main(["--url", server.url]) == 2
+    assert "--rgb" in capsys.readouterr().err
+
+
+def test_odd_input_is_a_python_warning_once_per_kind(server, monkeypatch):
+    monkeypatch.setattr(input_warnings, "_told", set())
+    server.answers = [(200, {**PLAN, "warnings": ["gravity: it leans", "colour: dark"]})]
+    with GraspClient(server.url) as client:
+        with pytest.warns(InputWarning) as told:
+            client.predict_grasp(DEPTH)
+        assert [str(each.message) for each in told] == ["gravity: it leans", "colour: dark"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            client.predict_grasp(DEPTH)
 
 
 def test_json_is_the_reply_and_nothing_else(server, folder, capsys):
