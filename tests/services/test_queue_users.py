@@ -34,49 +34,83 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class UsersQueue:
+    """The queue as its container starts it, and connections to it with the URLs that lie in the services' volumes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.reserved = folder, ReservedPort()
+        self.port = self.reserved.number
+        where = {"QUEUE_DIR": str(folder / "data"), "ACCESS_DIR": str(folder / "access")}
+        self.environment = {**os.environ, **where, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+        self.clients: list[redis.Redis] = []
+
+    def start(self) -> None:
+        command = ["sh", str(SCRIPT), "--port", str(self.port), "--bind", "127.0.0.1"]
+        with open(self.folder / "log", "wb") as log:
+            self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+        wait_until(lambda: "Ready to accept" in self.log(), self.log)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def login(self, service: str) -> redis.Redis:
+        url = (self.folder / "access" / service / "redis_url").read_text()
+        assert url.endswith("@redis:6379/0")
+        self.clients.append(connect(url.replace("redis:6379", f"127.0.0.1:{self.port}")))
+        return self.clients[-1]
+
+
 @pytest.fixture(scope="module")
-def port(folder: Path) -> Iterator[int]:
-    """Of a queue that was started, killed and started again: who has a password keeps it."""
-    reserved = ReservedPort()
-    where = {"QUEUE_DIR": str(folder / "data"), "ACCESS_DIR": str(folder / "access")}
-    environment = {**os.environ, **where, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
-    command = ["sh", str(SCRIPT), "--port", str(reserved.number), "--bind", "127.0.0.1"]
-    given: list[str] = []
-    for _ in range(2):
-        with open(folder / "log", "ab") as log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        wait_until(lambda: b"Ready to accept" in (folder / "log").read_bytes(), (folder / "log").read_text)
-        given.append((folder / "access" / "sim_worker" / "redis_url").read_text())
-        if len(given) == 1:
-            process.kill()
-            process.wait()
-            (folder / "log").unlink()
-    assert given[0] == given[1]
-    yield reserved.number
-    process.kill()
-    process.wait()
+def queue(folder: Path) -> Iterator[UsersQueue]:
+    queue = UsersQueue(folder)
+    queue.start()
+    yield queue
+    queue.kill()
 
 
 @pytest.fixture
-def login(folder: Path, port: int) -> Iterator[Connect]:
-    """Connects as a service does: with the URL that lies in its volume."""
-    clients: list[redis.Redis] = []
+def port(queue: UsersQueue) -> int:
+    return queue.port
 
-    def as_user(service: str) -> redis.Redis:
-        url = (folder / "access" / service / "redis_url").read_text()
-        assert url.endswith("@redis:6379/0")
-        clients.append(connect(url.replace("redis:6379", f"127.0.0.1:{port}")))
-        return clients[-1]
 
-    password = (folder / "data" / "operator.password").read_text()
-    with redis.Redis(port=port, username="operator", password=password) as operator:
+@pytest.fixture
+def login(queue: UsersQueue) -> Iterator[Connect]:
+    """Connects as a service to an empty queue."""
+    password = (queue.folder / "data" / "operator.password").read_text()
+    with redis.Redis(port=queue.port, username="operator", password=password) as operator:
         operator.flushall()
-    yield as_user
-    for client in clients:
+    yield queue.login
+    for client in queue.clients:
         client.close()
+    queue.clients.clear()
 
 
-def test_passwords_are_random_and_nobody_else_reads_them(folder: Path, port: int) -> None:
+def test_a_restart_keeps_passwords_and_all_that_was_accepted(queue: UsersQueue, login: Connect) -> None:
+    requests = SceneRequestStream(login("trainer_job"))
+    for number in range(3):
+        requests.issue(SceneRequest(id=f"s{number}", seed=number))
+        send(OutcomeStream(login("sim_worker")), outcome(number, success=True), worker="w", sequence=number + 1)
+    key, _ = SceneRequestStream(login("sim_worker")).take("w", 100) or ("", None)
+    SceneRequestStream(login("sim_worker")).done(key)  # a transaction
+    queue.kill()
+    queue.start()
+    assert "NOPERM" not in queue.log()
+    password = (queue.folder / "data" / "operator.password").read_text()
+    with redis.Redis(port=queue.port, username="operator", password=password) as operator:
+        nobody = operator.acl_getuser("default")  # Redis 7.0 reads the log as this user, Valkey as one with all rights
+    assert "off" in nobody["flags"]
+    assert (nobody["categories"], nobody["keys"]) == (["+@all"], ["~*"])
+    assert SceneRequestStream(login("trainer_job")).outstanding() == 2
+    stream = OutcomeStream(login("trainer_job"))
+    assert stream.sent() == {"w": 3}
+    assert len(stream.read("trainer", block_ms=100)) == 3
+
+
+def test_passwords_are_random_and_nobody_else_reads_them(folder: Path, queue: UsersQueue) -> None:
     files = [*(folder / "data").glob("*.password"), *(folder / "access").rglob("redis_url"), folder / "data" / "users.conf"]
     assert len(files) == 4 + 3 + 1
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in files)
