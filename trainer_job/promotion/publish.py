@@ -10,11 +10,11 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from shared.networks import build_network
-from shared.registry import ModelCard, Registry
+from shared.registry import ModelCard, Registry, RegistryError
 from trainer_job.evaluation.assessment import Assessment
 from trainer_job.promotion.offline_gate import GateComparison, GateDecision
 from trainer_job.tasks import AnyTask
@@ -144,7 +144,10 @@ def offline_decision(registry: Registry, task: AnyTask, version: int) -> GateDec
     comparison = (card.model_extra or {}).get("comparison")
     if card.parent is None or comparison is None:
         raise ValueError(f"{name} version {version} was not made beside a champion: there is nothing to compare it with")
-    return task.gate(_COMPARISON.validate_python(comparison), is_trained(registry.card(name, card.parent)))
+    try:
+        return task.gate(_COMPARISON.validate_python(comparison), is_trained(registry.card(name, card.parent)))
+    except (ValidationError, RegistryError) as error:
+        return GateDecision(False, f"cannot be compared: {' '.join(str(error).split())}")
 
 
 def promote(registry: Registry, name: str, version: int, record: dict[str, Any]) -> None:
