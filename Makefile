@@ -16,8 +16,8 @@ PYTEST = $(BIN)/python -m pytest
 SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-repeat test-slow test-client test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean help
-.PHONY: bench-compare bench-robots gallery same-answers
+.PHONY: run test test-repeat test-slow test-faults test-client test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean
+.PHONY: bench-compare bench-robots gallery help same-answers
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
@@ -31,6 +31,9 @@ test-repeat: $(VENV)/.dev ## run the tests N times (10) beside a load on two cor
 test-slow: $(VENV)/.dev ## run the tests that take minutes
 	@$(PYTEST) -m slow
 	@$(PYTEST) -m hypothesis --hypothesis-profile long $(SPREAD)
+
+test-faults: $(VENV)/.dev ## N times (20) each: disk full, a jump of the clock, a damaged shard and a kill; nothing else may be lost
+	@FAULTS=$(or $(N),20) $(PYTEST) -m slow -s tests/trainer_job/test_faults.py
 
 test-client: ## build the client's wheel, and use it alone on Python 3.12 or 3.13
 	@tests/grasp_client/check_wheel.sh
