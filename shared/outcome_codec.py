@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from grasp_client.contract import OUTCOME_KINDS, SCHEMA_VERSION, GraspMeta, ImageSpec, Meta, Outcome, OutcomeMeta, meta_model
+from grasp_client.imaging import metres_of
 
 DEFAULT_KIND = GraspMeta.kind
 DEPTH_UNIT = 1e-4
@@ -48,6 +49,12 @@ def depth_in_units(depth: np.ndarray) -> np.ndarray:
     """Depth (H, W), m, as uint16 in DEPTH_UNIT; 0 where there is no reading or it is out of range."""
     units = np.rint(depth.astype(np.float64) / DEPTH_UNIT)
     return np.where(np.isfinite(units) & (units > 0) & (units <= 65535), units, 0).astype(np.uint16)
+
+
+def depth_metres(outcome: Outcome[Meta]) -> np.ndarray:
+    """Depth (H, W) of an outcome, float32 metres, 0 where there is no reading. Raises ImageError where that cannot be."""
+    image, scale = outcome.images["depth"], float(outcome.meta.images["depth"].scale)
+    return metres_of(image if image.dtype.kind == "u" else image * np.float32(scale), scale)
 
 
 def build_outcome(

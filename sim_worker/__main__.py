@@ -15,7 +15,6 @@ from contextlib import suppress
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker is one core of physics; more threads only get in its way
 
-import numpy as np
 import redis
 from pydantic_settings import SettingsConfigDict
 
@@ -24,7 +23,7 @@ from grasp_client.contract import OutcomeReport
 from grasp_client.errors import InvalidRequest
 from grasp_client.observation import Observation
 from shared import logs
-from shared.outcome_codec import decode_outcome
+from shared.outcome_codec import decode_outcome, depth_metres
 from shared.retrying import retrying
 from shared.settings import WorkerSettings
 from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerStatusStore, connect, redacted
@@ -91,9 +90,7 @@ def to_server(client: GraspClient) -> Deliver:
             said = outcome.meta.model_dump(mode="json", include=fields) | {"robot": entry.worker}
             if outcome.meta.scene is None or not outcome.meta.scene.nonce:
                 said |= {"scene": None, "group": outcome.id.rpartition(":")[0]}
-            depth = outcome.images.get("depth")
-            if depth is not None:
-                depth = (depth * outcome.meta.images["depth"].scale).astype(np.float32)
+            depth = depth_metres(outcome) if "depth" in outcome.images else None
             client.report_outcome(observation=Observation(depth=depth, rgb=outcome.images.get("rgb")), id=outcome.id, **said)
         except InvalidRequest as error:
             raise DeliveryRefused(str(error)) from error

@@ -21,6 +21,7 @@ from planning.jaw.search import JawScoreWeights, contact_score, outside_roi_pena
 from planning.scene.projection import project_jaw
 from planning.scene.scene import PlanningScene, observe_scene
 from shared.features.hand_frame import patches
+from shared.outcome_codec import depth_metres
 from shared.shards import ShardReader, shard_folders
 from sim_worker.tasks.labels import FEASIBLE_ASKED, TOP
 
@@ -95,9 +96,8 @@ def _scenes(folder: Path) -> Iterator[list[Outcome[Any]]]:
 def _scene(outcome: Outcome[Any], count: int) -> PlanningScene:
     """What a planner saw that was asked for `count` grasps."""
     meta = outcome.meta
-    depth = (outcome.images["depth"] * meta.images["depth"].scale).astype(np.float32)
     request = PlanRequest(camera=meta.camera, camera_pose=meta.camera_pose, gripper=meta.gripper, n_grasps=count)
-    return observe_scene(Observation(depth=depth), request, torch.device("cpu"))
+    return observe_scene(Observation(depth=depth_metres(outcome)), request, torch.device("cpu"))
 
 
 def _match(poses: np.ndarray, outcomes: Sequence[Outcome[Any]]) -> list[int | None]:

@@ -14,7 +14,7 @@ from records import store
 from scipy.spatial.transform import Rotation
 
 from grasp_client.contract import Outcome, SceneRef, SceneRequest
-from shared.outcome_codec import encode_outcome
+from shared.outcome_codec import depth_metres, encode_outcome
 from shared.shards import ShardWriter
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import IndexEntry, OutcomeIndex, is_held_out, scene_key
@@ -22,7 +22,6 @@ from trainer_job.data.replay_buffer import ReplayBuffer
 from trainer_job.data.sources import Sources
 from trainer_job.promotion.evidence import RequestSigner, ServiceRecord
 from trainer_job.tasks import task_of_model
-from trainer_job.tasks.base import depth_metres
 
 TASK = task_of_model("dense")
 CROPS = task_of_model("gqcnn-jaw")

@@ -156,6 +156,20 @@ def test_the_trainer_goes_on_after_the_queue_was_away(own_queue_server: Any, tmp
     assert sorted(stored(data)) == sorted(f"w:{i}:0" for i in range(60))
 
 
+def test_its_data_is_its_users_alone_and_outdated_folders_go(redis_url: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "views" / "old").mkdir(parents=True)
+    data.chmod(0o755)
+    trainer = Process(tmp_path, command(redis_url, data))
+    publish(redis_url, range(8))
+    trainer.wait_until(lambda: len(stored(data)) == 8 and (data / "scene_requests.json").exists())
+    trainer.stop()
+    assert trainer.says("folder of an earlier version removed")
+    assert not (data / "views").exists()
+    open_to_others = [path for path in (data, *data.rglob("*")) if path.stat().st_mode & 0o077]
+    assert open_to_others == []
+
+
 def test_without_a_queue_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REDIS_URL", raising=False)
     shown = run_module("trainer_job", "--data-dir", str(tmp_path))

@@ -11,6 +11,7 @@ from grasp_client.contract import GraspMeta, Outcome
 from shared.features.rgb_input import RgbInput, factor_to, fit
 from shared.maps.open_hand import fits
 from shared.networks.mobileunet import MobileUNet
+from shared.outcome_codec import depth_metres
 from shared.shards import ShardReader, shard_folders
 from trainer_job.data.outcome_index import read_records
 from trainer_job.data.pictures import Pictures
@@ -96,8 +97,15 @@ def _fits(outcome: Outcome[GraspMeta], picture: RgbInput, network: MobileUNet) -
     height, width = (side // network.stride for side in picture.image.shape[:2])
     cells = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1)
     pixels = picture.to_sent((cells + 0.5) * network.stride - 0.5)
-    depth = np.asarray(outcome.images["depth"], np.float32) * meta.images["depth"].scale
-    return fits(depth, meta.camera, np.asarray(meta.camera_pose), meta.gripper, network.angles, network.tip_heights, pixels)
+    return fits(
+        depth_metres(outcome),
+        meta.camera,
+        np.asarray(meta.camera_pose),
+        meta.gripper,
+        network.angles,
+        network.tip_heights,
+        pixels,
+    )
 
 
 def picture_of(rgb: np.ndarray, meta: GraspMeta, network: MobileUNet, pixels_per_metre: float | None) -> RgbInput:

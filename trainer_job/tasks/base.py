@@ -194,9 +194,3 @@ class FeatureTask(TrainingTask[FeatureBatch, FeatureBatch]):
 
     def predict(self, network: nn.Module, batch: FeatureBatch) -> tuple[Tensor, Tensor]:
         return batch.labels, self.logits(network, batch.features, batch.aux)
-
-
-def depth_metres(outcome: Outcome[GraspMeta]) -> np.ndarray:
-    """(H, W) float32 metres, 0 where there is no reading."""
-    depth = outcome.images["depth"].astype(np.float32) * np.float32(outcome.meta.images["depth"].scale)
-    return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))

@@ -12,9 +12,10 @@ from grasp_client.contract import GraspMeta, Outcome
 from shared.features import hand_frame
 from shared.features.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN
 from shared.learnable import MAX_JAW_TILT
+from shared.outcome_codec import depth_metres
 from trainer_job.data.examples import FeatureBatch
 from trainer_job.data.feature_cache import FeatureSpec
-from trainer_job.tasks.base import FeatureTask, depth_metres
+from trainer_job.tasks.base import FeatureTask
 
 WHITE_NOISE = 0.001
 """Standard deviation of independent height noise per cell, m."""

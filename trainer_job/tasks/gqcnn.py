@@ -14,13 +14,14 @@ from grasp_client.contract import GraspMeta, Outcome
 from grasp_client.geometry import project
 from shared.features.crops import CropView, crop, cup_crop_view, fill_holes
 from shared.grasp_poses import STEEPEST
+from shared.outcome_codec import depth_metres
 from trainer_job.data import dexnet
 from trainer_job.data.examples import Dataset, FeatureBatch
 from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.data.replay_buffer import TrainingData
 from trainer_job.evaluation.figures import draw_crops
 from trainer_job.evaluation.metrics import sigmoid
-from trainer_job.tasks.base import MAX_TILT, FeatureTask, depth_metres
+from trainer_job.tasks.base import MAX_TILT, FeatureTask
 from trainer_job.training.augmentation import smooth_noise
 from trainer_job.training.recipe import AugmentRecipe, TrainingRecipe
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from grasp_client.contract import GraspMeta, Outcome
 from shared.features.crops import fill_holes
 from shared.features.rgb_input import fit
+from shared.outcome_codec import depth_metres
 from trainer_job.data.examples import Dataset, Examples, in_order
 from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.data.pictures import PictureBatch, Windows, cut_windows
@@ -21,7 +22,7 @@ from trainer_job.data.replay_buffer import TrainingData
 from trainer_job.data.shard_images import nearest_rotation
 from trainer_job.evaluation.figures import draw_heatmaps
 from trainer_job.evaluation.metrics import Evaluation
-from trainer_job.tasks.base import TrainingTask, depth_metres
+from trainer_job.tasks.base import TrainingTask
 from trainer_job.training.augmentation import Labels, at, augment_images, smooth_noise
 
 FORMAT = "quality-maps"
