@@ -44,7 +44,7 @@ def learning_text(status: Status) -> str:
         return "the trainer is silent"
     lacks = trainer["held_out"] < trainer["held_out_needed"]
     held_out = f"held out {trainer['held_out']} of {trainer['held_out_needed']} needed" if lacks else ""
-    return "; ".join(filter(None, (trainer["state"], held_out, trainer["note"])))
+    return "; ".join(filter(None, (trainer["trouble"], trainer["state"], held_out, trainer["note"])))
 
 
 def champions_text(status: Status) -> str:

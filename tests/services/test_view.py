@@ -42,7 +42,8 @@ def outcome(number: int, success: bool, exploration: bool = False, scene: SceneR
 def status(trouble: str = "") -> Status:
     row = StatusRow(time=0.0, attempts=12, successes=9, state="working", trouble=trouble)
     workers = {"sim_worker-1-abc": row.model_dump()}
-    trainer = StatusRow(time=0, state="collecting", held_out=8, held_out_needed=30, note="what robots report").model_dump()
+    said = {"state": "collecting", "held_out": 8, "held_out_needed": 30, "note": "what robots report"}
+    trainer = StatusRow(time=0, trouble=trouble and f"trainer: {trouble}", **said).model_dump()
     rates = {"simulated": rate_with_interval(8, 10), "robots": rate_with_interval(1, 4)}
     return Status(workers, sent=12, lag=3, stored=9, champions={"dense": 2}, trainer=trainer, **rates)
 
@@ -111,7 +112,9 @@ def test_what_holds_a_worker_up_is_shown(children: list[ManagedProcess], capsys:
     view = LineDisplay(URL)
     view._shown_at -= LINE_SECONDS
     view.show(children, status(trouble))
-    assert f"sim_worker-1-abc: {trouble}" in capsys.readouterr().out
+    line = capsys.readouterr().out
+    assert f"sim_worker-1-abc: {trouble}" in line
+    assert f"trainer: {trouble}" in line
     screen = io.StringIO()
     table = LiveDisplay(URL, Console(file=screen, force_terminal=True, width=120, color_system=None))
     for child in children:
