@@ -116,9 +116,9 @@ class Loop:
 
     def workers(self) -> list[ManagedProcess]:
         finite = WorkerSettings().attempts > 0
-        told = {"SERVER_URL": self.url, "OUTBOX_DIR": str(self.data / "spool")} | self.worker_keys
+        common = {"SERVER_URL": self.url, "OUTBOX_DIR": str(self.data / "spool")} | self.worker_keys
         names = [f"sim_worker-{number}" for number in range(1, self.settings.workers + 1)]
-        return [self._service(name, variables=told | {"WORKER_ID": name}, may_finish=finite, niceness=5) for name in names]
+        return [self._service(name, variables=common | {"WORKER_ID": name}, may_finish=finite, niceness=5) for name in names]
 
     def _service(
         self,

@@ -16,7 +16,7 @@ from sim_worker.world import CameraView, SceneSpec
 CLOSING = 0.02
 """Half the stretch of a closing axis whose direction in the image is told, m."""
 ExtraInput = Literal["rgb", "segmask", "table_depth"]
-"""What a planner may be told besides."""
+"""What a planner may be sent besides."""
 ObservationKey = Literal["rgb", "segmask", "table_depth", "failures"]
 """The same where grasps follow each other: also which of them failed."""
 DroppedInput = Literal["depth"]
@@ -73,14 +73,14 @@ def planning_request(
 ) -> PlanningRequest:
     """Ask for `count` grasps: camera, its pose, the region of a bin, depth unless withheld, and the granted extras.
 
-    failed: told with the extra `failures`.
+    failed: sent with the extra `failures`.
     """
-    told = np.asarray(view.camera_pose)
+    camera_pose = np.asarray(view.camera_pose)
     request = PlanRequest(
         camera=view.camera,
-        camera_pose=told.tolist(),
-        # The told optical axis meets the base plane z = 0 at this distance.
-        table_depth=float(-told[2, 3] / told[2, 2]) if "table_depth" in extras else None,
+        camera_pose=camera_pose.tolist(),
+        # The reported optical axis meets the base plane z = 0 at this distance.
+        table_depth=float(-camera_pose[2, 3] / camera_pose[2, 2]) if "table_depth" in extras else None,
         region=bin_region(view, spec) if spec.kind == "bin" else None,
         planner=planner,
         model_version=model_version,

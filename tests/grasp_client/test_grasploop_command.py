@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from waiting import PATIENCE
 
-from grasp_client.cli.known_commands import KNOWN
-from grasp_client.cli.main import GROUP, main
+from grasp_client.cli.main import GROUP, KNOWN, main
 
 
 def grasploop(*arguments: str, cwd: Path, code: str = "sys.exit(main())") -> subprocess.CompletedProcess[str]:

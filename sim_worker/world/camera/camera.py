@@ -14,7 +14,7 @@ import numpy as np
 import pybullet
 
 from grasp_client.contract import CameraIntrinsics
-from grasp_client.geometry import approach_frame, deproject, look_at, pose_from
+from grasp_client.geometry import deproject, look_at, pose_from
 from grasp_client.observation import Observation
 from sim_worker.world.simulation.physics import Physics
 from sim_worker.world.simulation.profiles import Conditions
@@ -131,9 +131,3 @@ def over_table(image: Image, camera: CameraIntrinsics, pose: np.ndarray) -> tupl
     table = plane_depth(camera, width, height, pose)
     bare = (image.depth <= 0) | ((table > 0) & (table < image.depth))
     return np.where(bare, table, image.depth), bare, table
-
-
-def eye_in_hand(hand_pose: np.ndarray, offset: float = 0.07, back: float = 0.10) -> np.ndarray:
-    """Pose (4, 4) of a camera fixed to a hand at `hand_pose`: `offset` m along the hand's y, `back` m behind its tips."""
-    mount = hand_pose @ pose_from(np.eye(3), np.array([0.0, offset, -back]))
-    return approach_frame(mount[:3, 3], hand_pose[:3, 0], hand_pose[:3, 2])

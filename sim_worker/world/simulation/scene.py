@@ -65,7 +65,7 @@ class Scene:
         return self._view
 
     def observe_with(self, camera: CameraSpec) -> CameraView:
-        """As `observe`, through another camera: from the side, larger, or in the hand (see `eye_in_hand`)."""
+        """As `observe`, through another camera: from the side or larger."""
         state = self._state(None)
         if state.moved:
             self.restore()

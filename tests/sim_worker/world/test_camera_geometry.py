@@ -8,7 +8,7 @@ import pytest
 from grasp_client.contract import CameraIntrinsics
 from grasp_client.geometry import deproject, look_at, transform
 from sim_worker.world import CameraSpec, Conditions, Profile, Scene, SceneSpec, World
-from sim_worker.world.camera.camera import camera_poses, eye_in_hand, plane_depth, render
+from sim_worker.world.camera.camera import camera_poses, plane_depth, render
 from sim_worker.world.objects.objects import Part, PartsModel
 from sim_worker.world.simulation.physics import Physics
 from sim_worker.world.simulation.placement import PlacedObject
@@ -92,13 +92,6 @@ def test_calibration_error_lies_between_told_and_true_pose():
     told, true = camera_poses(spec.camera, off)
     assert 0 < np.linalg.norm(told[:3, 3] - true[:3, 3]) <= 0.002 * math.sqrt(3)
     assert 0.2 <= math.acos(-told[2, 2]) <= 0.3
-
-
-def test_eye_in_hand_looks_along_the_approach():
-    hand = look_at(np.array([0.1, 0.0, 0.2]), np.array([0.1, 0.0, 0.0]), np.array([0.0, 1.0, 0.0]))
-    pose = eye_in_hand(hand)
-    assert np.allclose(pose[:3, 2], [0, 0, -1])
-    assert np.isclose(pose[2, 3], 0.3)
 
 
 def test_segmentation_and_depth_of_a_known_scene():
