@@ -6,12 +6,13 @@ equal only for an image of one window, since a crop sees zeros where the image g
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.networks.gqcnn import CROP, GQCNNTrunk, GripperDepth, Padding
+from shared.networks.gqcnn import CROP, GQCNNTrunk, golden_pose
 
 TILE = 35
 """Side of a transform, pixels: with a kernel of 16 it gives 20 outputs along a side, what an image of 70 pixels needs."""
@@ -79,24 +80,12 @@ class FCGQCNN(GQCNNTrunk):
 
     window = CROP
 
-    def __init__(
-        self,
-        high_resolution: bool = False,
-        gripper_depth: bool = False,
-        padding: Padding = "same",
-        mean: float = 0.70004099,
-        std: float = 0.00400076,
-        depth_mean: float = 0.70,
-        depth_std: float = 0.03,
-        lrn_size: int = 2,
-        lrn_alpha: float = 2e-5,
-    ) -> None:
-        super().__init__(padding, mean, std, lrn_size, lrn_alpha)
-        self.high_resolution, self.takes_gripper_depth = high_resolution, gripper_depth
+    def __init__(self, high_resolution: bool = False, **trunk: Any) -> None:
+        super().__init__(**trunk)
+        self.high_resolution = high_resolution
         self.stride = 1 if high_resolution else 2
-        self.pc1 = GripperDepth(depth_mean, depth_std) if gripper_depth else None
         self.conv5 = WideConv2d(64, 1024, self.field)
-        self.conv6 = nn.Conv2d(1024 + (16 if gripper_depth else 0), 1024, 1)
+        self.conv6 = nn.Conv2d(1024 + self.pose_channels, 1024, 1)
         self.conv7 = nn.Conv2d(1024, 1, 1)
 
     def _head(self, features: Tensor, pose: Tensor | None) -> Tensor:
@@ -111,12 +100,7 @@ class FCGQCNN(GQCNNTrunk):
         height, width = depth.shape[2:]
         if min(height, width) < CROP:
             raise ValueError(f"expected an image of at least {CROP}x{CROP} pixels, got {height}x{width}: pad it first")
-        pose = None
-        if self.pc1 is not None:
-            if gripper_depth is None:
-                raise ValueError("this network has a gripper-depth stream: expected gripper_depth (N,) in metres, got none")
-            pose = self.pc1(gripper_depth)
-        shallow = self.shallow(depth)
+        pose, shallow = self.pose(gripper_depth), self.shallow(depth)
         if not self.high_resolution:
             return self._head(self.deep(shallow), pose)
         phases = [self.deep(shallow[:, :, row:, column:]) for row in (0, 1) for column in (0, 1)]
@@ -132,7 +116,7 @@ class FCGQCNN(GQCNNTrunk):
         """Fixed input for checks of loaded weights."""
         noise = torch.randn(1, 1, CROP + 2, CROP + 2, generator=torch.Generator().manual_seed(0))
         depth = self.mean + self.std * noise
-        return (depth, depth[:, 0, CROP // 2, CROP // 2]) if self.takes_gripper_depth else (depth,)
+        return (depth, golden_pose(depth, self.takes_lean)) if self.takes_gripper_depth else (depth,)
 
 
 LAYERS = {"fc": "conv5", "fc2": "conv6", "fc3": "conv7"}

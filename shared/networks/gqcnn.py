@@ -5,7 +5,7 @@ Parameter names are those of the published PyTorch state dicts: conv1..conv4, fc
 gripper-depth stream, which the published networks lack.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,39 +35,6 @@ class ResponseNorm(nn.LocalResponseNorm):
         return x * root * root.sqrt()
 
 
-class GQCNNTrunk(nn.Module):
-    """conv1..conv4 with normalised input, shared by the crop form and the fully convolutional forms.
-
-    padding: `same` as published (a crop then sees zeros beyond its rim), or `valid`, with which crops and the fully
-    convolutional forms agree everywhere. mean, std: of the training images, metres.
-    """
-
-    def __init__(self, padding: Padding, mean: float, std: float, lrn_size: int, lrn_alpha: float) -> None:
-        super().__init__()
-        if padding not in ("same", "valid"):
-            raise ValueError(f"padding: expected 'same' or 'valid', got {padding!r}")
-        self.padding, self.mean, self.std = padding, mean, std
-        same = padding == "same"
-        self.conv1 = nn.Conv2d(1, 64, 7, padding=3 * same)
-        self.conv2 = nn.Conv2d(64, 64, 5, padding=2 * same)
-        self.conv3 = nn.Conv2d(64, 64, 3, padding=1 * same)
-        self.conv4 = nn.Conv2d(64, 64, 3, padding=1 * same)
-        self.lrn = ResponseNorm(lrn_size, lrn_alpha)
-        self.field = 16 if same else 7  # side of conv4's map over one crop
-
-    def shallow(self, depth: Tensor) -> Tensor:
-        """(N, 1, H, W) metres -> conv2's map before the pooling, at full resolution."""
-        x = F.relu(self.conv1((depth - self.mean) / self.std))
-        result: Tensor = self.lrn(F.relu(self.conv2(x)))
-        return result
-
-    def deep(self, x: Tensor) -> Tensor:
-        """conv2's map, pooled by two, through conv3 and conv4."""
-        x = F.relu(self.conv3(F.max_pool2d(x, 2)))
-        result: Tensor = self.lrn(F.relu(self.conv4(x)))
-        return result
-
-
 class GripperDepth(nn.Module):
     """The optional stream of Dex-Net 2.0: gripper depth (N,) in metres -> (N, 16).
 
@@ -91,13 +58,12 @@ def standard_pose(pose: Tensor, mean: float, std: float, lean: tuple[float, floa
     return (pose - pose.new_tensor([mean, lean[0]])) / pose.new_tensor([std, lean[1]])
 
 
-class GQCNN(GQCNNTrunk):
-    """Depth crops (N, 1, 32, 32) in metres and, with `gripper_depth`, tip depths (N,) in metres -> logits (N,).
+class GQCNNTrunk(nn.Module):
+    """conv1..conv4 with normalised input and the optional stream of the gripper's depth, for crops and whole images.
 
-    lean: of the approach, for suction: see GripperDepth.
+    padding: `same` as published (a crop then sees zeros beyond its rim), or `valid`, with which crops and the fully
+    convolutional forms agree everywhere. mean, std: of the training images, metres. lean: for suction, see GripperDepth.
     """
-
-    crop_size = CROP
 
     def __init__(
         self,
@@ -111,20 +77,54 @@ class GQCNN(GQCNNTrunk):
         lrn_alpha: float = 2e-5,
         lean: tuple[float, float] | None = None,
     ) -> None:
-        super().__init__(padding, mean, std, lrn_size, lrn_alpha)
+        super().__init__()
+        if padding not in ("same", "valid"):
+            raise ValueError(f"padding: expected 'same' or 'valid', got {padding!r}")
+        self.padding, self.mean, self.std = padding, mean, std
         self.takes_gripper_depth, self.takes_lean = gripper_depth, gripper_depth and lean is not None
+        same = padding == "same"
+        self.conv1 = nn.Conv2d(1, 64, 7, padding=3 * same)
+        self.conv2 = nn.Conv2d(64, 64, 5, padding=2 * same)
+        self.conv3 = nn.Conv2d(64, 64, 3, padding=1 * same)
+        self.conv4 = nn.Conv2d(64, 64, 3, padding=1 * same)
+        self.lrn = ResponseNorm(lrn_size, lrn_alpha)
+        self.field = 16 if same else 7  # side of conv4's map over one crop
         self.pc1 = GripperDepth(depth_mean, depth_std, lean) if gripper_depth else None
+        self.pose_channels = 16 if gripper_depth else 0
+
+    def shallow(self, depth: Tensor) -> Tensor:
+        """(N, 1, H, W) metres -> conv2's map before the pooling, at full resolution."""
+        x = F.relu(self.conv1((depth - self.mean) / self.std))
+        result: Tensor = self.lrn(F.relu(self.conv2(x)))
+        return result
+
+    def deep(self, x: Tensor) -> Tensor:
+        """conv2's map, pooled by two, through conv3 and conv4."""
+        x = F.relu(self.conv3(F.max_pool2d(x, 2)))
+        result: Tensor = self.lrn(F.relu(self.conv4(x)))
+        return result
+
+    def pose(self, gripper_depth: Tensor | None) -> Tensor | None:
+        """(N, pose_channels) of the gripper's depth; None for a network that does not take it. Raises ValueError without."""
+        if self.pc1 is not None and gripper_depth is None:
+            raise ValueError("this network has a gripper-depth stream: expected gripper_depth (N,) in metres, got none")
+        return None if self.pc1 is None else self.pc1(gripper_depth)
+
+
+class GQCNN(GQCNNTrunk):
+    """Depth crops (N, 1, 32, 32) in metres and, with `gripper_depth`, tip depths (N,) in metres -> logits (N,)."""
+
+    crop_size = CROP
+
+    def __init__(self, **trunk: Any) -> None:
+        super().__init__(**trunk)
         self.fc = nn.Linear(64 * self.field**2, 1024)
-        self.fc2 = nn.Linear(1024 + (16 if gripper_depth else 0), 1024)
+        self.fc2 = nn.Linear(1024 + self.pose_channels, 1024)
         self.fc3 = nn.Linear(1024, 1)
 
     def forward(self, depth: Tensor, gripper_depth: Tensor | None = None) -> Tensor:
-        x = F.relu(self.fc(self._maps(depth)))
-        if self.pc1 is not None:
-            if gripper_depth is None:
-                raise ValueError("this network has a gripper-depth stream: expected gripper_depth (N,) in metres, got none")
-            x = torch.cat((x, self.pc1(gripper_depth)), dim=1)
-        result: Tensor = self.fc3(F.relu(self.fc2(x)))[:, 0]
+        x, pose = F.relu(self.fc(self._maps(depth))), self.pose(gripper_depth)
+        result: Tensor = self.fc3(F.relu(self.fc2(x if pose is None else torch.cat((x, pose), dim=1))))[:, 0]
         return result
 
     def _maps(self, depth: Tensor) -> Tensor:
