@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 from records import send
+from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError
+from redis.retry import Retry
 from test_view import outcome
 from waiting import wait_until
 
@@ -122,7 +124,7 @@ def test_passwords_are_random_and_nobody_else_reads_them(folder: Path, queue: Us
 
 def test_without_a_password_nothing_is_answered(port: int) -> None:
     for user, password in ((None, None), ("default", ""), ("sim_worker", "guessed")):
-        client = redis.Redis(port=port, username=user, password=password)
+        client = redis.Redis(port=port, username=user, password=password, retry=Retry(NoBackoff(), 0))
         with client, pytest.raises((redis.AuthenticationError, NoPermissionError)):
             client.ping()
 
