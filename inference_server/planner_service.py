@@ -1,7 +1,5 @@
 """How a plan comes about: choose the planner, pin the version, wait for the inference thread, remember what it said."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import time

@@ -1,7 +1,5 @@
 """Grasp quality by the GQ-CNN family: of depth crops as their datasets hold them, or of grasps on a depth image."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

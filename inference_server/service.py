@@ -1,7 +1,5 @@
 """The parts of one server, and how they start and stop."""
 
-from __future__ import annotations
-
 import gc
 import logging
 import warnings

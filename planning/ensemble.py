@@ -1,7 +1,5 @@
 """`ensemble`: jaw and suction ranked together, for a robot that carries both tools or can change them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """What the server has: planners, and models with their versions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic import Field

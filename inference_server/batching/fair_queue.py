@@ -7,8 +7,6 @@ When the queue is full, a client that holds less than the longest line takes the
 never shuts out a trickle of others. A place is reserved before the image is decoded, so what is being decoded counts.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 from collections import Counter, deque

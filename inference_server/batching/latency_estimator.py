@@ -1,7 +1,5 @@
 """How long waiting will take, learned from how long it took lately: of a job, of a group of jobs, of a client's line."""
 
-from __future__ import annotations
-
 import sys
 from collections import OrderedDict
 from collections.abc import Hashable

@@ -1,7 +1,5 @@
 """Why a request is not answered: each says what to do about it."""
 
-from __future__ import annotations
-
 import math
 
 from inference_server.batching.latency_estimator import CAUTION

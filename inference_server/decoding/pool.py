@@ -1,7 +1,5 @@
 """The threads that decode: fair between clients, charged by pixels, and never busy for a request that is late or gone."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys

@@ -1,7 +1,5 @@
 """`POST /gqcnn`: grasp quality of depth crops, or of grasps on a depth image."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Planners and models: what can be asked for, and which version is champion."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

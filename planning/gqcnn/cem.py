@@ -1,7 +1,5 @@
 """The cross-entropy method on the quality of depth crops (Dex-Net 2.0, section V), for whatever gripper."""
 
-from __future__ import annotations
-
 import secrets
 from abc import abstractmethod
 from collections import Counter

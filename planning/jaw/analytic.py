@@ -1,7 +1,5 @@
 """`antipodal`: geometry only. Every raised cell under 16 angles: what would the jaw hold, and what would it hit?"""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """`dense`: geometry proposes and vetoes, a network that sees the scene from the hand ranks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`heatmap`: a network that sees colours gives a map of qualities per jaw angle; height comes from depth, or from the table."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """`suction`: geometry only. Every raised cell: would a cup lie flat there, all of it, and is its way in free?"""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 

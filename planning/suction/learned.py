@@ -1,7 +1,5 @@
 """`suction_dense`: geometry proposes and vetoes cups, a network that sees the scene from the cup ranks them."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
