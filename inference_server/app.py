@@ -35,8 +35,9 @@ def create_app(settings: ServerSettings) -> FastAPI:
             await asyncio.to_thread(service.stop)
 
     app = FastAPI(
-        title="GraspLoop", version=version("grasploop"), description=_DESCRIPTION, lifespan=lifespan, telemetry=telemetry()
-    )
+        title="GraspLoop", version=version("grasploop"), description=_DESCRIPTION, lifespan=lifespan, telemetry=telemetry(),
+        responses=errors.documented(400, 403),
+    )  # fmt: skip
     app.state.service = service
     for module in (predict, batch, heatmap, gqcnn, process):  # the most asked for is matched first
         app.include_router(module.router, dependencies=[Depends(require_predict)])

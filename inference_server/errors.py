@@ -152,7 +152,7 @@ def install(app: FastAPI) -> None:
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of a route that may answer with these errors."""
     descriptions = {
-        400: "the body cannot be decoded",
+        400: "the body cannot be decoded, or the request is no HTTP",
         401: "no API key was sent",
         403: "the API key is not known or lacks the role, or the Host or Origin is foreign",
         404: "unknown planner, model or version",

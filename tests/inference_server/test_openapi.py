@@ -46,6 +46,8 @@ def test_keys_are_declared_where_they_are_needed(server: Running) -> None:
     paths = document(server)["paths"]
     assert paths["/predict_grasp"]["post"]["security"]
     assert "security" not in paths["/ready"]["get"]
+    # What is no HTTP, and a foreign Host, are refused whatever is asked for.
+    assert all({"400", "403"} <= set(operation["responses"]) for path in paths.values() for operation in path.values())
 
 
 def test_ready_says_what_is_loaded(server: Running) -> None:
