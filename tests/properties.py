@@ -17,6 +17,7 @@ for name in TIMES:
 settings.load_profile("fast")
 
 
-def examples(count: int) -> settings:
-    """Settings of a test that tries `count` examples in the fast suite."""
-    return settings(max_examples=count * TIMES[settings.get_current_profile_name()])
+def examples(count: int, long: int | None = None) -> settings:
+    """Settings of a test that tries `count` examples in the fast suite, and `long` with that profile, whatever TIMES says."""
+    profile = settings.get_current_profile_name()
+    return settings(max_examples=long if long and profile == "long" else count * TIMES[profile])
