@@ -17,7 +17,7 @@ SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: run test test-repeat test-slow test-faults test-client test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean
-.PHONY: bench-compare bench-robots gallery help same-answers
+.PHONY: bench-compare bench-hostile bench-robots gallery help same-answers
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
@@ -73,6 +73,9 @@ gallery: $(VENV)/.dev ## draw what is answered to the pictures in PICTURES (a fo
 
 bench-serving: $(VENV)/.dev ## measure the server under load, beside a plain handler (and LitServe where it is installed)
 	@$(BIN)/python -m benchmarks.serving
+
+bench-hostile: $(VENV)/.dev ## measure what attacks cost an ordinary client beside them (SHORT=1: 3 s for each)
+	@$(BIN)/python -m benchmarks.hostile $(if $(SHORT),--seconds 3)
 
 finetune: $(VENV)/.local ## train MODEL (dense) on your objects (OBJECTS=folder) and gripper (GRIPPER=file); ATTEMPTS grasps are simulated
 	@test -n "$(OBJECTS)" || { echo "make finetune OBJECTS=folder [GRIPPER=gripper.json] [ATTEMPTS=2000] [MODEL=dense]: folder of URDF, OBJ or STL files"; exit 2; }

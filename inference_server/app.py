@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from inference_server import errors
 from inference_server.decoding.tensors import InferRequest
-from inference_server.http_server import RequestMiddleware
+from inference_server.http_server import RefusalLimit, RequestMiddleware
 from inference_server.routes import batch, dashboard, gqcnn, health, heatmap, models, outcomes, predict, process, v2
 from inference_server.security.auth import require_key, require_predict, require_report
 from inference_server.security.origins import OriginMiddleware
@@ -47,7 +47,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         app.include_router(router)
     errors.install(app)
     app.add_middleware(OriginMiddleware, settings=settings, metrics=service.metrics)
-    app.add_middleware(RequestMiddleware, metrics=service.metrics)
+    app.add_middleware(RequestMiddleware, metrics=service.metrics, refusals=RefusalLimit(settings.refusals_per_second))
     _document(app)
     return app
 

@@ -15,6 +15,7 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Any
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from inference_server.errors import ServerError, error_body
@@ -216,6 +217,12 @@ class GuardedHttp(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._among.remove(self)
+
+
+def network_of(scope: Scope) -> str:
+    """The address that a request comes from, as connections are counted."""
+    client = scope.get("client")
+    return _network(client[0]) if client else ""
 
 
 def _network(host: str) -> str:

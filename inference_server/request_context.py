@@ -1,5 +1,7 @@
 """One request on its way to a planner, and what it may take: bytes of its body, seconds to send it, seconds to be answered."""
 
+import asyncio
+import ctypes
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +25,22 @@ READERS_OF_ONE = 192
 """Of these for one client, so that one that sends slowly does not keep all others out."""
 
 
+JSON_BYTES = 8 * 2**20
+"""Most JSON that any body has: 640 x 480 numbers with all their digits are 6 MB."""
+LARGE_BYTES = 4 * 2**20
+TRIM_SECONDS = 1.0
+"""How long after a large body the memory is looked at, once for all that came meanwhile."""
+_MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
+"""Of the GNU C library; other allocators have none."""
+
+
+def check_json(size: int, most_bytes: int, what: str) -> None:
+    """Raises ServerError 413 for JSON so long that to parse it would cost more than what is asked for."""
+    if size > most_bytes:
+        message = f"{what}: {size} bytes, at most {most_bytes} are read; images and tensors go as binary data, see /docs"
+        raise ServerError(413, "json_too_large", message)
+
+
 class BodyReader:
     """Receives bodies within limits: of one body, and of all that are in memory together.
 
@@ -34,6 +52,7 @@ class BodyReader:
         self.in_memory: Counter[str] = Counter()
         """Bytes of bodies by client."""
         self._readers: Counter[str] = Counter()
+        self._trimming = False
 
     async def read(self, request: Request, client: str) -> bytes:
         """The whole body.
@@ -44,6 +63,8 @@ class BodyReader:
         announced = request.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > self.max_bytes:
             raise self._too_large()
+        if announced.isdigit() and request.headers.get("content-type", "").startswith("application/json"):
+            check_json(int(announced), JSON_BYTES, "JSON")
         chunks: list[bytes] = []
         with self._reader(client), self.hold(client) as add:
             try:
@@ -78,6 +99,15 @@ class BodyReader:
             self.in_memory[client] -= size
             if not self.in_memory[client]:
                 del self.in_memory[client]
+            if size > LARGE_BYTES and not self._trimming:
+                self._trimming = True
+                asyncio.get_running_loop().call_later(TRIM_SECONDS, self._trim)
+
+    def _trim(self) -> None:
+        """Have the allocator give memory back, which it else keeps for a next body of the size."""
+        self._trimming = False
+        if _MALLOC_TRIM is not None:
+            asyncio.get_running_loop().run_in_executor(None, _MALLOC_TRIM, 0)
 
     @contextmanager
     def _reader(self, client: str) -> Iterator[None]:

@@ -64,6 +64,9 @@ class ServerSettings(ServiceSettings):
         le=4096,
         description="most connections of one address, of 4096 in all; behind a proxy, which is one address, set 4096",
     )
+    refusals_per_second: float = Field(
+        20.0, gt=0, description="errors of its own that an address is told per second; further ones it is told later"
+    )
     max_pixels: int = Field(16_000_000, ge=1, description="most pixels in one image, read from its header; beyond it 413")
     decode_threads: int = Field(
         2, ge=1, le=64, description="threads that decode images of up to 2 megapixels; larger ones have one more"

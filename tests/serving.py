@@ -37,7 +37,7 @@ OPTIONS: dict[str, Any] = {"camera": CAMERA, "planner": "antipodal"}
 
 def settings(models: Path, **changes: Any) -> ServerSettings:
     """Of a server that gives nobody up and refuses nobody because the machine is busy."""
-    patient = {"deadline_ms": int(PATIENCE * 1e3), "drain_seconds": PATIENCE}
+    patient = {"deadline_ms": int(PATIENCE * 1e3), "drain_seconds": PATIENCE, "refusals_per_second": 1e6}
     values: dict[str, Any] = {"models_dir": models, "port": 0, "reload_seconds": 0.05, **patient, **changes}
     return ServerSettings(_env_file=None, **values)
 

@@ -76,7 +76,7 @@ def beside(server: Server, name: str, seconds: float) -> dict[str, Any]:
     before = resident_mb(server.process.pid)
     with attack(name, server.port) as statuses:
         load, live = run(ordinary(server.port, seconds))
-    time.sleep(1.0)  # what it left behind is dropped or done
+    time.sleep(3.0)  # what it left behind is dropped or done, and memory given back
     without, with_it = calm.summary(), load.summary()
     return {
         "n": len(load.replies) + load.broken,

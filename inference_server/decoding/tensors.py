@@ -9,11 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.imaging import ImageLimits, metres_of
 from grasp_client.observation import Observation
-from inference_server.decoding.observations import OPTIONS_BYTES, check_size, parse_options
+from inference_server.decoding.observations import OPTIONS_BYTES, parse_options
 from inference_server.errors import ServerError, invalid_fields
+from inference_server.request_context import JSON_BYTES, check_json
 
-NUMBERS_BYTES = 8 * 2**20
-"""Most JSON with numbers: 640 x 480 float32 with all their digits are 6 MB."""
 _PIECE_BYTES = 2**16
 """So much text becomes numbers at a time, which takes a millisecond; other threads may run in between."""
 LENGTH_HEADER = "inference-header-content-length"
@@ -90,7 +89,7 @@ def read(body: bytes, length: str | None, limits: ImageLimits) -> tuple[InferReq
     if not 0 <= size <= len(body):
         raise ServerError(422, "invalid_field", f"header {LENGTH_HEADER}: expected the bytes of the JSON, 0 to {len(body)}")
     document, texts = _without_numbers(body[:size])
-    check_size(document, OPTIONS_BYTES, "JSON without its numbers")
+    check_json(len(document), OPTIONS_BYTES, "JSON without its numbers")
     try:
         asked = InferRequest.model_validate_json(document)
     except ValidationError as error:
@@ -138,7 +137,7 @@ def _without_numbers(body: bytes) -> tuple[bytes, list[bytes]]:
 
     A JSON parser would build an object for every number and every bracket. Raises ServerError 413 or 422.
     """
-    check_size(body, NUMBERS_BYTES, "JSON with numbers")
+    check_json(len(body), JSON_BYTES, "JSON with numbers")
     document: list[bytes] = []
     texts: list[bytes] = []
     end = 0

@@ -19,6 +19,7 @@ from grasp_client.observation import Observation
 from inference_server.admission import Admitted
 from inference_server.decoding.observations import decode, parse_options
 from inference_server.errors import ServerError, documented
+from inference_server.request_context import JSON_BYTES
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
 from planning.base import PlanItem
 
@@ -30,8 +31,6 @@ CAMERA = CameraIntrinsics(fx=552.5, fy=552.5, cx=255.5, cy=191.75)
 GRIPPER = Gripper(max_width=0.05)
 """Their hand: a YuMi jaw."""
 GRASPS = 10
-BODY_BYTES = 8 * 2**20
-"""Most of the JSON: 1.5 megapixels."""
 MOST_FIELDS = 100
 
 
@@ -73,7 +72,7 @@ def _item(body: bytes, options: str | None, limits: ImageLimits) -> PlanItem:
     # Within base64 there is none of these, so there are few in all.
     if sum(map(body.count, (b",", b"[", b"{"))) > MOST_FIELDS:
         raise ServerError(422, "invalid_field", "body: expected only shape, dtype and data, the array as base64")
-    payload = parse_options(body, ArrayPayload, "body", BODY_BYTES)
+    payload = parse_options(body, ArrayPayload, "body", JSON_BYTES)
     try:
         data = base64.b64decode(payload.data, validate=True)
     except (binascii.Error, ValueError) as error:

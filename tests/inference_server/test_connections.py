@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from serving import DEPTH, Running, raw_headers, serving, settings
-from waiting import PATIENCE, wait_until
+from waiting import PATIENCE, FakeClock, wait_until
 
 from inference_server import connections
 from inference_server.connections import Wait
+from inference_server.http_server import RefusalLimit, RequestMiddleware
+from inference_server.metrics import Metrics
 
 MOST = 4
 
@@ -213,3 +217,40 @@ def test_an_address_of_ipv6_is_its_network() -> None:
     assert network("2001:db8:1:2:3::4") == network("2001:db8:1:2::") != network("2001:db8:1:3::")
     assert network("::ffff:10.0.0.1") == network("10.0.0.1") == "10.0.0.1"
     assert network("fe80::1%eth0") == network("fe80::2%eth0")
+
+
+def test_refusals_are_told_so_many_per_second() -> None:
+    clock = FakeClock()
+    refusals = RefusalLimit(10.0, clock.monotonic)
+    assert [refusals.delay("x") for _ in range(10)] == [0.0] * 10
+    assert refusals.delay("x") == pytest.approx(0.1)
+    assert refusals.delay("x") == pytest.approx(0.2)
+    assert refusals.delay("y") == 0.0
+    clock.sleep(0.2)
+    assert refusals.delay("x") == pytest.approx(0.1)
+    assert max(refusals.delay("x") for _ in range(1000)) == 5.0
+    clock.sleep(1000)
+    assert refusals.delay("x") == 0.0
+
+
+@pytest.mark.parametrize(("status", "paused"), [(200, []), (404, [0.5]), (422, [0.5]), (429, [0.05]), (503, [])])
+def test_only_errors_of_the_client_are_told_later(status: int, paused: list[float]) -> None:
+    pauses, sent = [], []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": []})
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    refusals = RefusalLimit(2.0, FakeClock().monotonic)
+    for _ in range(2):
+        refusals.delay("10.0.0.1")
+    middleware = RequestMiddleware(app, Metrics(), refusals, sleep)
+    scope = {"type": "http", "headers": [], "method": "GET", "path": "/", "client": ("10.0.0.1", 5)}
+    asyncio.run(middleware(scope, None, send))  # type: ignore[arg-type]
+    assert pauses == paused
+    assert len(sent) == 1
