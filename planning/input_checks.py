@@ -18,10 +18,8 @@ from planning.scene.support_plane import (
     MAX_STEEPNESS,
     TABLE_SHARE,
     Plane,
-    dominant_plane,
-    steepness,
+    surface,
     thinned,
-    thinned_points,
 )
 
 MAX_LEAN = math.radians(10)
@@ -54,9 +52,14 @@ class _Look:
         self.rows, self.columns = observation.size
 
     @cached_property
+    def _surface(self) -> tuple[np.ndarray | None, Plane | None]:
+        depth = self.observation.depth
+        return (None, None) if depth is None else surface(depth, self.camera)
+
+    @property
     def sampled(self) -> np.ndarray | None:
         """Every n-th reading along both axes, m, 0 where there is none."""
-        return None if self.observation.depth is None else thinned(self.observation.depth)
+        return self._surface[0]
 
     @cached_property
     def readings(self) -> np.ndarray:
@@ -64,16 +67,10 @@ class _Look:
         return np.empty(0) if self.sampled is None else np.sort(self.sampled[self.sampled > 0])
 
     @cached_property
-    def plane(self) -> Plane | None:
-        """The plane on which most readings lie; None without a camera or enough of them."""
-        if self.camera is None or self.observation.depth is None or len(self.readings) < FEWEST:
-            return None
-        return dominant_plane(thinned_points(self.observation.depth, self.camera))
-
-    @cached_property
     def table(self) -> Plane | None:
-        """`plane` where it is large enough to be what the things lie on."""
-        return self.plane if self.plane and self.plane.share >= TABLE_SHARE else None
+        """The plane on which most readings lie, where it is large enough to be what the things lie on."""
+        plane = self._surface[1]
+        return plane if plane and plane.share >= TABLE_SHARE else None
 
 
 def inspect_input(observation: Observation, request: PlanRequest) -> list[str]:
@@ -197,7 +194,7 @@ def _background(look: _Look) -> str | None:
 def _steep_table(look: _Look) -> str | None:
     if look.request.camera_pose is not None or look.table is None:
         return None
-    if (steep := steepness(look.table)) <= MAX_STEEPNESS:
+    if (steep := look.table.steepness) <= MAX_STEEPNESS:
         return None
     return (
         f"the plane that fills {look.table.share:.0%} of the picture is seen at {math.degrees(steep):.0f} degrees, and was "

@@ -14,6 +14,8 @@ FEWEST = 50
 HYPOTHESES = 96
 """Planes through triples of readings that are tried: where the table is a third of them, all miss it once in thirty."""
 PLANE_POINTS = 400
+LEAST_AREA = 1e-9
+"""Of the parallelogram that three readings span, m²: with less they lie on a line."""
 TABLE_SHARE = 0.4
 """A plane with a smaller share of the readings may be the side of something."""
 MAX_STEEPNESS = math.radians(45)
@@ -28,16 +30,25 @@ class Plane:
     distance: float
     share: float
 
-    def height(self, points: np.ndarray) -> np.ndarray:
-        """Of points (N, 3) over the plane, towards the camera, (N,), m."""
-        result: np.ndarray = points @ self.normal + self.distance
-        return result
+    @property
+    def steepness(self) -> float:
+        """Angle between the plane and the image plane, rad."""
+        return math.acos(min(1.0, abs(float(self.normal[2]))))
 
 
 def thinned(image: np.ndarray) -> np.ndarray:
     """About SAMPLE pixels of an image (H, W, ...), every n-th along both axes; a view."""
     step = _step(image)
     return image[step // 2 :: step, step // 2 :: step]
+
+
+def surface(depth: np.ndarray, camera: CameraIntrinsics | None) -> tuple[np.ndarray, Plane | None]:
+    """Every n-th reading along both axes, m, 0 where there is none, and the plane on which most of them lie.
+
+    The plane is None without a camera, or where too few readings, or none but those on a line, tell of it.
+    """
+    points = np.empty((0, 3)) if camera is None else thinned_points(depth, camera)
+    return thinned(depth), dominant_plane(points) if len(points) >= FEWEST else None
 
 
 def thinned_points(depth: np.ndarray, camera: CameraIntrinsics) -> np.ndarray:
@@ -54,17 +65,22 @@ def _step(image: np.ndarray) -> int:
     return max(1, math.isqrt(image.shape[0] * image.shape[1] // SAMPLE))
 
 
-def dominant_plane(points: np.ndarray) -> Plane:
-    """The plane with most of the points (N, 3), m, near it, repeatable. Method: RANSAC (Fischler and Bolles 1981)."""
+def dominant_plane(points: np.ndarray) -> Plane | None:
+    """The plane with most of the points (N, 3), m, near it, repeatable; None where all of them lie on a line.
+
+    Method: RANSAC (Fischler and Bolles 1981).
+    """
     rng = np.random.default_rng(0)
     few = points[rng.integers(0, len(points), PLANE_POINTS)] if len(points) > PLANE_POINTS else points
     a, b, c = few[rng.integers(0, len(few), (3, HYPOTHESES))]
     normals = np.cross(b - a, c - a)
     lengths = np.linalg.norm(normals, axis=1)
-    normals /= np.where(lengths > 1e-9, lengths, np.inf)[:, None]
+    if lengths.max() <= LEAST_AREA:
+        return None
+    normals /= np.where(lengths > LEAST_AREA, lengths, np.inf)[:, None]
     tolerance = 0.003 + 0.004 * few[:, 2]
     near = np.abs(few @ normals.T - np.einsum("ij,ij->i", normals, a)) < tolerance[:, None]
-    near[:, lengths <= 1e-9] = False
+    near[:, lengths <= LEAST_AREA] = False
     best = few[near[:, int(near.sum(0).argmax())]]
     for _ in range(2):  # to the least squares of what is near
         middle = best.mean(0)
@@ -77,21 +93,13 @@ def dominant_plane(points: np.ndarray) -> Plane:
     return Plane(normal, float(-normal @ middle), len(best) / len(few))
 
 
-def steepness(plane: Plane) -> float:
-    """Angle between a plane and the image plane, rad."""
-    return math.acos(min(1.0, abs(float(plane.normal[2]))))
-
-
 def guessed_pose(depth: np.ndarray, camera: CameraIntrinsics) -> np.ndarray | None:
     """Camera to a frame whose z points up, (4, 4), if what is seen lies on a plane too steep for the image plane to be level.
 
     None where the image plane serves: no large plane is seen, or one within MAX_STEEPNESS.
     """
-    points = thinned_points(depth, camera)
-    if len(points) < FEWEST:
-        return None
-    plane = dominant_plane(points)
-    if plane.share < TABLE_SHARE or not MAX_STEEPNESS < steepness(plane) < math.radians(80):
+    _, plane = surface(depth, camera)
+    if plane is None or plane.share < TABLE_SHARE or not MAX_STEEPNESS < plane.steepness < math.radians(80):
         return None
     up = plane.normal
     along = np.cross(up, [0.0, 0.0, 1.0])

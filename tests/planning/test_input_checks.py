@@ -190,3 +190,11 @@ def test_a_thing_on_a_steep_table_is_grasped_without_a_pose():
     plan = local_planner("antipodal").plan(Observation(seen_from(STEEP)), PlanRequest(camera=CAMERA))
     tip = (STEEP @ np.array(plan.grasps[0].pose_camera))[:3, 3]
     assert any(box.inside(tip[None] + [[0, 0, 0.001]])[0] for box in (BOX, OFF_CENTRE))
+
+
+@pytest.mark.parametrize("shape", [(2, 25), (1, 300), (300, 1)])
+def test_readings_on_a_line_or_in_a_point_say_nothing_of_a_plane(shape):
+    narrow = CameraIntrinsics(fx=19102, fy=78526, cx=0, cy=0)
+    told = kinds(np.full(shape, 0.25, np.float32), camera=narrow, camera_pose=None)
+    assert "field_of_view" in told
+    assert "steep_table" not in told
