@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 SUFFIX = ".sqlite3"
 OWN_SECONDS = 2.0
 """A neighbour that looks for the dead may hold our database, just made, for a moment."""
+LOG_PAGES = 250
+"""Of 4 KiB, at which the log goes into the database: on a full disk little room is then enough to go on."""
 VERSION = 1
 SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -66,6 +68,7 @@ class OutboxFile:
             if self.finished:
                 self._database.execute("PRAGMA journal_mode = WAL")
                 self._database.execute("PRAGMA synchronous = FULL")  # syncs the log at every commit: a power cut loses nothing
+                self._database.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
                 self._database.executescript(SCHEMA)
         except sqlite3.Error:
             self._database.close()

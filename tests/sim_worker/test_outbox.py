@@ -1,5 +1,6 @@
 """Outcomes on disk: order, resumption after a kill, orphans, limits."""
 
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -66,6 +67,16 @@ def test_the_limit_is_in_bytes_on_disk(tmp_path):
     spool.put(outcome(1))
     assert spool.full()
     assert spool.size_bytes() > 1
+
+
+def test_its_log_stays_small_so_that_a_full_disk_needs_little_room(tmp_path):
+    spool, entry = Outbox(tmp_path, "w"), outcome(1)
+    large = dataclasses.replace(entry, images={"depth": bytes(100_000)})
+    for _ in range(60):
+        spool.put(large)
+    for place in spool.waiting():
+        spool.done(place)
+    assert (tmp_path / "w.sqlite3-wal").stat().st_size < 1_500_000
 
 
 def test_one_thread_may_look_while_another_delivers(tmp_path):
