@@ -121,6 +121,7 @@ class Learner:
             tau=recipe.tau,
             gamma=recipe.gamma,
             ent_coef=f"auto_{recipe.entropy}",
+            policy_kwargs={"optimizer_kwargs": {"fused": True}},
             replay_buffer_class=FileReplay,  # type: ignore[arg-type]
             replay_buffer_kwargs=replay,
             seed=recipe.seed,
@@ -129,7 +130,9 @@ class Learner:
         self.model.set_logger(configure(str(folder), ["tensorboard"]))
         self.replay = cast(FileReplay, self.model.replay_buffer)
         self.position = nn.Linear(FEATURES, 3)
-        self.auxiliary = torch.optim.Adam([*self._features().parameters(), *self.position.parameters()], recipe.learning_rate)
+        self.auxiliary = torch.optim.Adam(
+            [*self._features().parameters(), *self.position.parameters()], recipe.learning_rate, fused=True
+        )
         self.averaged = self.newest()
         """Exponential average of the actor's weights over updates: the actor itself swings from update to update, and with it
         success on the whole area, between all and nothing."""
