@@ -32,7 +32,9 @@ class Entry:
 
 Job = TypeVar("Job", bound=Entry)
 DEARER = 4.0
-"""A job that costs so many times another one is not batched with it, which would wait for it, and may be overtaken by it."""
+"""A job that costs so many times another one may be overtaken by it."""
+BATCHED_WITHIN = 8.0
+"""Jobs of one group go into one batch where none costs more than so many times another: the cheap ones wait for the dear."""
 
 
 class FairQueue(Generic[Job]):
@@ -196,4 +198,4 @@ class FairQueue(Generic[Job]):
 
 
 def _go_together(one: Entry, other: Entry) -> bool:
-    return one.group == other.group and one.cost <= DEARER * other.cost and other.cost <= DEARER * one.cost
+    return one.group == other.group and max(one.cost, other.cost) <= BATCHED_WITHIN * min(one.cost, other.cost)
