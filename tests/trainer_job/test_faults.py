@@ -214,7 +214,7 @@ def damage(shard: Path, kind: int) -> list[str]:
 
 
 def test_damaged_shards_and_kills_lose_only_what_is_damaged(bench: Bench) -> None:
-    chance, lost, damaged = random.Random(0), set[str](), set[Path]()
+    chance, lost, damaged = random.Random(FAULTS), set[str](), set[Path]()
     for number in range(FAULTS):
         bench.wait_for_more()
         bench.end(signal.SIGKILL)

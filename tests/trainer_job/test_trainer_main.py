@@ -158,14 +158,18 @@ def test_the_trainer_goes_on_after_the_queue_was_away(own_queue_server: Any, tmp
 
 def test_its_data_is_its_users_alone_and_outdated_folders_go(redis_url: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    (data / "views" / "old").mkdir(parents=True)
+    outdated = [data / "views", data / "features" / "some" / ".unfinished-1"]
+    for folder in outdated:
+        (folder / "old").mkdir(parents=True)
+    for folder in (data / "features", data / "features" / "some"):
+        folder.chmod(0o700)
     data.chmod(0o755)
     trainer = Process(tmp_path, command(redis_url, data))
     publish(redis_url, range(8))
     trainer.wait_until(lambda: len(stored(data)) == 8 and (data / "scene_requests.json").exists())
     trainer.stop()
     assert trainer.says("folder of an earlier version removed")
-    assert not (data / "views").exists()
+    assert not any(folder.exists() for folder in outdated)
     open_to_others = [path for path in (data, *data.rglob("*")) if path.stat().st_mode & 0o077]
     assert open_to_others == []
 

@@ -28,7 +28,7 @@ INVALID = "invalid"
 """Reason of outcomes that do not fit their kind."""
 NOT_FINITE = "not_finite"
 """Reason of outcomes of which the network would see what is no number."""
-UNFINISHED = "."
+UNFINISHED = ".unfinished-"
 CACHE_FORMAT = "2"
 """Another one whenever features may be kept that would not have been before."""
 _COUNTS = TypeAdapter(dict[str, NonNegativeInt])

@@ -23,7 +23,7 @@ from shared.retrying import AWAY, Troubles
 from shared.settings import TrainerSettings
 from shared.shards import ShardError
 from shared.streams import OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
-from trainer_job.data.feature_cache import FeatureCache
+from trainer_job.data.feature_cache import UNFINISHED, FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer, shards_folder
 from trainer_job.data.sources import MAX_NAMED, Sources, readable
@@ -207,7 +207,9 @@ def untrusted_note(untrusted: Iterable[str], trusted: Iterable[str], certain: in
 
 
 def remove_outdated(data_dir: Path) -> None:
-    """Removes what only earlier versions read: it was computed from the shards, which stay."""
+    """Removes what only earlier versions read, and features that a kill left unfinished: the shards, which stay, tell all."""
+    for unfinished in data_dir.glob(f"features/*/{UNFINISHED}*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
     for folder in (data_dir / name for name in OUTDATED):
         if folder.is_dir():
             shutil.rmtree(folder, ignore_errors=True)
