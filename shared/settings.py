@@ -1,7 +1,5 @@
 """Settings, one class per service: command line over environment over `.env` over `/run/secrets` over the defaults here."""
 
-from __future__ import annotations
-
 import os
 import socket
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The policy of a hand with a camera: a small picture to the next movement, and to where it sees its object."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -6,8 +6,6 @@ A regression of coordinates: 3,276 pictures to learn from and 820 to test, 10 ep
 1e-3. An encoder that is many pixels off here will not steer a hand; status 1 says so.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

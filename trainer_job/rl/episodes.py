@@ -1,7 +1,5 @@
 """Episodes of a policy in simulated worlds: played, counted and drawn."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 grasploop evaluate closed-loop --episodes 500 --deterministic --record episodes.gif
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ makes the actor's features tell where the object is, and a shaped reward. It lea
 take the next step.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import logging

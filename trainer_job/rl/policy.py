@@ -1,8 +1,6 @@
 """Networks of the learner in the form that Stable-Baselines3 wants: the actor sees the picture, the critic the simulator's
 state."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from gymnasium import spaces

@@ -1,7 +1,5 @@
 """Steps to learn from, in files: a process that is killed loses none of them, and memory is the page cache's affair."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -8,8 +8,6 @@ evaluations in a row, tried again in episodes that nothing was chosen by. It bec
 in the same episodes, lifts more.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging

@@ -1,7 +1,5 @@
 """The process in which simulated worlds run beside the learner. It needs no torch, and the learner no simulator."""
 
-from __future__ import annotations
-
 import signal
 from importlib.metadata import entry_points
 from multiprocessing.connection import Connection

@@ -1,7 +1,5 @@
 """Simulated worlds of another process, as the learner sees them: send actions, learn meanwhile, fetch what came of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from multiprocessing import get_context
 from typing import Any
