@@ -17,6 +17,7 @@ from inference_server.decoding import tensors
 from inference_server.decoding.observations import decode
 from inference_server.decoding.tensors import InferReply, InferRequest
 from inference_server.errors import ServerError, documented
+from inference_server.request_context import JSON_BYTES, check_json
 from inference_server.security.auth import require_predict
 from planning.base import PlanItem, Planner
 
@@ -96,8 +97,20 @@ async def model_ready(request: Request, planner: KnownPlanner, version: Version 
     return {"name": planner.name, "ready": True}
 
 
-@router.post("/models/{name}/infer", response_model=InferReply, responses=_ERRORS, openapi_extra=_INFER)
-@router.post("/models/{name}/versions/{version}/infer", response_model=InferReply, responses=_ERRORS, openapi_extra=_INFER)
+async def small_json(request: Request) -> None:
+    """Raises ServerError 413 for a body that announces too much JSON, before it is read."""
+    length = request.headers.get(tensors.LENGTH_HEADER, "")
+    if length.isdigit() and len(length) < 12:
+        check_json(int(length), JSON_BYTES, "JSON with numbers")
+
+
+_ROUTE: dict[str, Any] = {
+    "response_model": InferReply, "responses": _ERRORS, "openapi_extra": _INFER, "dependencies": [Depends(small_json)]
+}  # fmt: skip
+
+
+@router.post("/models/{name}/infer", **_ROUTE)
+@router.post("/models/{name}/versions/{version}/infer", **_ROUTE)
 async def infer(planner: KnownPlanner, request: Admitted, version: Version | None = None) -> Response:
     """Plan for one observation.
 
