@@ -23,7 +23,8 @@ between_passes: ContextVar[Callable[[], None]] = ContextVar("between_passes", de
 
 @dataclass(frozen=True, eq=False)
 class NetworkCall:
-    """A question to a network. inputs: of its forward, each with N rows, N at least 1; most: rows that are worth one pass.
+    """A question to a network. inputs: of its forward, each with N rows, N at least 1; most: rows that are worth one pass; run:
+    what is called in place of the network, alone.
 
     The answer is what the network says of them, (N, ...) float32.
     """
@@ -31,6 +32,7 @@ class NetworkCall:
     network: LoadedNetwork
     inputs: tuple[Tensor, ...]
     most: int | None = None
+    run: Callable[..., Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -107,7 +109,7 @@ def _alike(asks: dict[int, NetworkCall]) -> list[list[int]]:
     """Questions that one pass can answer: to the same network, with rows of the same shape."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     for k, ask in asks.items():
-        groups.setdefault((id(ask.network.module), tuple(each.shape[1:] for each in ask.inputs)), []).append(k)
+        groups.setdefault((id(ask.network.module), id(ask.run), tuple(each.shape[1:] for each in ask.inputs)), []).append(k)
     return list(groups.values())
 
 
@@ -116,11 +118,11 @@ def _answer(asks: list[NetworkCall]) -> tuple[list[Tensor], float]:
     columns = [each[0] if len(each) == 1 else torch.cat(each) for each in zip(*(ask.inputs for ask in asks), strict=True)]
     rows = len(columns[0])
     most = min((ask.most for ask in asks if ask.most), default=rows)
-    module, passes, seconds = asks[0].network.module, [], 0.0
+    run, passes, seconds = asks[0].run or asks[0].network.module, [], 0.0
     for parts in zip(*(column.split(most) for column in columns), strict=True):
         between_passes.get()()
         started = time.perf_counter()
-        passes.append(module(*parts).float())
+        passes.append(run(*parts).float())
         seconds += time.perf_counter() - started
     return list(torch.cat(passes).split([len(ask) for ask in asks])), seconds
 

@@ -13,8 +13,8 @@ from planning.scene.scene import PlanningScene, observe_scene
 from shared.features.crops import CropView, crop, fill_holes
 from shared.grasp_poses import HandPose
 
-BATCH = {"cpu": 64, "cuda": 1024}
-"""Most crops in one forward pass, by the kind of device: larger batches leave the cache and are slower."""
+BATCH = {"cpu": 32, "cuda": 1024}
+"""Most crops in one question to the network, by the kind of device: larger batches leave the cache, and keep others waiting."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,16 @@ class CropScorer:
 
     def __call__(self, grasps: ImageGrasps) -> InferenceSteps[Tensor]:
         """Logits (N,) of success."""
-        if not len(grasps):
-            return torch.zeros(0, device=self.depth.device)
+        found = [torch.zeros(0, device=self.depth.device)]
+        most = BATCH[self.depth.device.type]
+        for part in (slice(first, first + most) for first in range(0, len(grasps), most)):
+            lean = None if grasps.lean is None else grasps.lean[part]
+            asked = ImageGrasps(grasps.centers[part], grasps.angles[part], grasps.depth[part], lean)
+            found.append((yield from self._ask(asked)))
+        return torch.cat(found)
+
+    def _ask(self, grasps: ImageGrasps) -> InferenceSteps[Tensor]:
+        """The same of a few."""
         brought = self.view.scale_and_shift(grasps.depth.cpu().numpy(), self.focal)
         scale, shift = (torch.as_tensor(values, dtype=torch.float32, device=self.depth.device) for values in brought)
         turn, output = grasps.angles, None

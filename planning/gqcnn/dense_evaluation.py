@@ -1,19 +1,29 @@
-"""Qualities of a whole depth image under 16 angles and 16 depths by a fully convolutional network of the GQ-CNN family."""
+"""Qualities of a whole depth image under 16 angles and 16 depths by a fully convolutional network of the GQ-CNN family.
+
+Only what can become a grasp is evaluated: places on things under which the tips of a jaw fit, and angles at which a jaw could
+close there. The picture under each angle is cut into pieces that hold such places; a piece is one question to the network, so
+that other work goes between them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from planning.base import PlannerError
-from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps
+from planning.batched_inference import InferenceSteps, NetworkCall
+from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps, to_map
+from planning.jaw.quality_map import angle_bins, spacing
+from planning.jaw.sampling import ANGLES, survey
 from planning.limits import LEAST_OVERLAP, TABLE_GAP
 from planning.scene.projection import map_pixels, map_points
 from planning.scene.scene import PlanningScene
@@ -22,19 +32,27 @@ from shared.networks.fc_gqcnn import FCGQCNN, convert
 from shared.networks.gqcnn import GQCNN
 from shared.networks.gqcnn4 import GQCNN4
 
-ANGLES = 16
-"""Angles of the closing axis under which the image is evaluated."""
 DEPTHS = 16
-"""Depths of the tips at which it is."""
+"""Depths of the tips at which the image is evaluated."""
 FEWER_DEPTHS = 6
 """For a network that takes the depth off its input: each depth then costs a pass of its own."""
 DEEPEST = 0.06
 """Fingertips farther than this under the surface at the centre are not considered, m."""
+WIDEST = 2048
+"""Longest side of the turned picture, pixels of the network's: what is so near that it would be larger is seen from farther."""
+MOST_PIECES = 40
+"""So many of the largest pieces are asked about, or more that are smaller; a table full of things takes half of them."""
+EVERY = 3
+"""Of the depths that cost a pass of their own, every third is asked about under an angle, other ones under the next: quality
+changes little between neighbours, and the best are tried again around where they were found."""
+
+Box = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
 class AngleMap:
-    """Logits (D, h, w) for one angle of the closing axis (rad) and D tip depths (m), on a grid that lies turned in the image.
+    """Logits (D, h, w) for one angle of the closing axis (rad) and D tip depths (m), on a grid that lies turned in the image;
+    -inf where none was asked for.
 
     corner: (2,) pixel (u, v) of element (0, 0); step: pixels between elements; turn: of the rows against +u, rad.
     """
@@ -64,40 +82,174 @@ class AngleMap:
         return F.grid_sample(values[None, None], grid, mode="bilinear", align_corners=False)[0, 0]
 
 
-def angle_maps(scene: PlanningScene, scorer: CropScorer) -> Iterator[AngleMap]:
-    """One map per angle. Raises PlannerError 422 for a network that has no fully convolutional form."""
-    box = _box(scene)
+@dataclass(frozen=True)
+class Piece:
+    """Elements `box` of the maps under one turn at some of their depths, of which those in `wanted` (h, w) are asked for."""
+
+    turn: int
+    levels: slice
+    box: Box
+    wanted: Tensor
+
+
+@dataclass(frozen=True)
+class Form:
+    """A network in its fully convolutional form: pixels between outputs, side of the window that one sees, angles per output
+    (0: one, along the rows), whether all depths share a pass, the most pixels of a piece, 50 to 250 ms on a core, and how many
+    pixels cost as much as one output."""
+
+    network: GQCNN4 | FCGQCNN
+    stride: int
+    window: int
+    bins: int
+    shared: bool
+    piece: int
+    output: int
+
+    def size(self, box: Box) -> tuple[int, int]:
+        """Rows and columns of the picture that elements in a box see."""
+        rows, columns = (self.stride * (side.stop - side.start - 1) + self.window for side in box)
+        return rows, columns
+
+    def cost(self, piece: Piece) -> int:
+        """Of a piece, in pixels."""
+        return math.prod(self.size(piece.box)) + self.output * int(piece.wanted.sum())
+
+    def logits(self, image: Tensor, depths: Tensor, wanted: Tensor) -> Tensor:
+        """Logits (1, A, D, W) of one picture (1, 1, H, W) at depths (1, D), of the W elements in `wanted` (h, w)."""
+        if isinstance(self.network, FCGQCNN):
+            found = self.network(image, depths[0] if self.network.takes_gripper_depth else None)[None]
+        elif not self.shared:
+            return self.network.sparse(image, depths[0], wanted).T[None, :, None]
+        else:
+            found = self.network.merge(self.network.features(image), depths[0]).transpose(0, 1)
+        chosen: Tensor = found[None, :, :, wanted]
+        return chosen.expand(-1, -1, depths.shape[1], -1)
+
+
+def angle_maps(
+    scene: PlanningScene, scorer: CropScorer, close: bool = True
+) -> InferenceSteps[tuple[list[AngleMap], Counter[str]]]:
+    """One map per angle, and what was rejected before the network was asked. close: only where a jaw could close.
+
+    Raises PlannerError 422 for a network that has no fully convolutional form.
+    """
+    form, box, rejected = _form(scorer.network), _box(scene), Counter[str]()
     if box is None:
-        return
+        return [], rejected
     center, extent, near, far = box
-    count = FEWER_DEPTHS if getattr(scorer.network, "depth_mode", "") == "im_depth_sub" else DEPTHS
+    count = DEPTHS if form.shared else FEWER_DEPTHS
     # Middles of equal bins between the highest point and the table.
     depths = near + (far - near) * (torch.arange(count, device=scene.device) + 0.5) / count
     scale, shift = (float(value[0]) for value in scorer.view.scale_and_shift(depths.mean()[None].cpu().numpy(), scorer.focal))
-    bins = getattr(scorer.network, "angular_bins", 0)
-    for turn in [0.0] if bins else [k * math.pi / ANGLES for k in range(ANGLES)]:
-        size = _canvas(extent / scale, turn, scorer.size)
-        angle, steps = torch.tensor([turn], device=scene.device), torch.tensor([scale], device=scene.device)
-        image = crop(scorer.depth, center[None], angle, steps, size) + shift
-        maps, stride = _logits(scorer.network, image, depths + shift)
-        corner = center + _turned(scale * (scorer.size - size[1]) / 2, scale * (scorer.size - size[0]) / 2, turn, center)
-        for k in range(maps.shape[1]):
-            axis = math.pi / 2 - (k + 0.5) * math.pi / bins if bins else turn
-            yield AngleMap(axis, depths, maps[:, k], corner, stride * scale, turn)
+    scale = max(scale, float(extent.max()) / WIDEST)
+    places, rejected = _places(scene) if close else (None, rejected)
+    turns, asked, pieces = [], [], []
+    for k in range(1 if form.bins else ANGLES):
+        turns.append(_empty_maps(form, center, extent, k * math.pi / ANGLES, depths, scale))
+        here = None if places is None else places.any(0) if form.bins else places[k]
+        asked.append(wanted := _wanted(scene, turns[k][0], here))
+        single = range(k % EVERY, count, EVERY) if close and not form.bins else range(count)
+        for levels in [slice(count)] if form.shared else [slice(d, d + 1) for d in single]:
+            flat = wanted[levels].any(0)
+            pieces += [Piece(k, levels, cut, flat[cut]) for cut in _cut(flat.cpu().numpy(), form)]
+    for piece in _affordable(pieces, form):
+        maps, size = turns[piece.turn], form.size(piece.box)
+        along, across = (scale * (form.stride * side.start + (pixels - form.window) / 2)
+                         for side, pixels in zip(piece.box[::-1], size[::-1], strict=True))  # fmt: skip
+        middle = maps[0].corner + _turned(along, across, maps[0].turn, center)
+        image = crop(scorer.depth, middle[None], center.new_tensor([maps[0].turn]), center.new_tensor([scale]), size) + shift
+        run = partial(form.logits, wanted=piece.wanted)
+        found = yield NetworkCall(scorer.loaded, (image, depths[None, piece.levels] + shift), run=run)
+        for each, values in zip(maps, found[0], strict=True):
+            each.logits[(piece.levels, *piece.box)][:, piece.wanted] = values
+    for maps, wanted in zip(turns, asked, strict=True):
+        for each in maps:
+            each.logits.masked_fill_(~wanted, -torch.inf)
+    return [each for maps in turns for each in maps], rejected
 
 
-def best(scene: PlanningScene, maps: Iterator[AngleMap], most: int) -> tuple[ImageGrasps, Tensor]:
-    """The `most` best local maxima on what is seen, best first: grasps and logits (N,)."""
+def _empty_maps(form: Form, center: Tensor, extent: Tensor, turn: float, depths: Tensor, scale: float) -> list[AngleMap]:
+    """The maps under one turn, before anything was asked, over a box around a pixel `center`, both (2,)."""
+    width, height = (extent / scale).tolist()
+    cosine, sine = abs(math.cos(turn)), abs(math.sin(turn))
+    rows, columns = math.ceil(width * sine + height * cosine), math.ceil(width * cosine + height * sine)
+    corner = center - _turned(scale * columns / 2, scale * rows / 2, turn, center)
+    shape = len(depths), rows // form.stride + 1, columns // form.stride + 1
+    angles = [math.pi / 2 - (k + 0.5) * math.pi / form.bins for k in range(form.bins)] or [turn]
+    logits = torch.full((len(angles), *shape), -torch.inf, device=center.device)
+    return [
+        AngleMap(angle, depths, each, corner, form.stride * scale, turn) for angle, each in zip(angles, logits, strict=True)
+    ]
+
+
+def _places(scene: PlanningScene) -> tuple[Tensor, Counter[str]]:
+    """Cells of the map (ANGLES, H, W) bool near which a jaw could close along each angle in the image, and rejections."""
+    x, y, scores, rejected = survey(scene, scene.request.gripper)
+    apart = spacing(x, y, scene.map.resolution)
+    column, row = (
+        torch.round((axis - corner) / scene.map.resolution).long()
+        for axis, corner in zip((x, y), scene.map.corner, strict=True)
+    )
+    closes = torch.isfinite(scores)[:, angle_bins(scene)]
+    layers = torch.zeros((ANGLES, *scene.map.height.shape), dtype=torch.uint8, device=scene.device)
+    layers[:, row, column] = closes.T.to(torch.uint8)
+    square = np.ones((2 * apart + 1,) * 2, np.uint8)
+    grown = np.stack([cv2.dilate(layer, square) for layer in layers.cpu().numpy()])
+    return torch.from_numpy(grown > 0).to(scene.device), rejected
+
+
+def _wanted(scene: PlanningScene, grid: AngleMap, places: Tensor | None) -> Tensor:
+    """Elements (D, h, w) bool of a map at whose depths the tips are under what is seen there, in `places` (H, W) of the map."""
     depth = torch.from_numpy(scene.observation.depth).to(scene.device)
     rows, columns = depth.shape
+    pixels = grid.pixels()
+    u, v = pixels.unbind(2)
+    inside = (u >= 0) & (u <= columns - 1) & (v >= 0) & (v <= rows - 1)
+    surface = depth[v.round().long().clamp(0, rows - 1), u.round().long().clamp(0, columns - 1)]
+    inside &= surface > 0
+    if places is not None:
+        seen = ImageGrasps(pixels.reshape(-1, 2), torch.zeros_like(surface).reshape(-1), surface.reshape(-1))
+        inside &= scene.sample(*to_map(scene, seen)[:2], places)[0].reshape(surface.shape)
+    under = grid.depths[:, None, None] - surface
+    return inside & (under > TABLE_GAP) & (under < DEEPEST)
+
+
+def _cut(wanted: np.ndarray, form: Form) -> list[Box]:
+    """Boxes of elements (h, w) bool that hold all that are wanted, apart where that takes fewer pixels or it must be."""
+    filled = [np.flatnonzero(wanted.any(axis)) for axis in (1, 0)]
+    if not len(filled[0]):
+        return []
+    box = slice(filled[0][0], filled[0][-1] + 1), slice(filled[1][0], filled[1][-1] + 1)
+    whole, longer = math.prod(form.size(box)), int(len(filled[1]) > len(filled[0]))
+    gaps = [np.diff(each, prepend=each[0]) for each in filled]
+    axis = int(gaps[1].max() > gaps[0].max())
+    at = filled[axis][int(gaps[axis].argmax())]
+    if gaps[axis].max() * form.stride < form.window / 2:  # pieces overlap by a window: nothing is won
+        if whole <= form.piece or len(filled[longer]) < 2:
+            return [box]
+        axis, at = longer, filled[longer][len(filled[longer]) // 2]
+    first, second = np.split(wanted, [at], axis)
+    down, right = (0, at) if axis else (at, 0)
+    parts = _cut(first, form)
+    for rows, columns in _cut(second, form):
+        parts.append((slice(rows.start + down, rows.stop + down), slice(columns.start + right, columns.stop + right)))
+    return parts if whole > form.piece or sum(math.prod(form.size(each)) for each in parts) < whole else [box]
+
+
+def _affordable(pieces: list[Piece], form: Form) -> list[Piece]:
+    """Those with the most places for what they cost, up to MOST_PIECES times the largest in all."""
+    dense = sorted(pieces, key=lambda piece: -int(piece.wanted.sum()) / form.cost(piece))
+    total = np.cumsum([form.cost(piece) for piece in dense])
+    return [piece for piece, pixels in zip(dense, total, strict=True) if pixels <= MOST_PIECES * form.piece]
+
+
+def best(scene: PlanningScene, maps: Sequence[AngleMap], most: int) -> tuple[ImageGrasps, Tensor]:
+    """The `most` best local maxima, best first: grasps and logits (N,)."""
     found: list[Tensor] = []
     for each in maps:
         u, v = each.pixels().unbind(2)
-        inside = (u >= 0) & (u <= columns - 1) & (v >= 0) & (v <= rows - 1)
-        surface = depth[v.round().long().clamp(0, rows - 1), u.round().long().clamp(0, columns - 1)]
-        under = each.depths[:, None, None] - surface
-        fits = inside & (surface > 0) & (under > TABLE_GAP) & (under < DEEPEST)
-        logits, level = torch.where(fits, each.logits, -torch.inf).max(0)
+        logits, level = each.logits.max(0)
         peak = torch.isfinite(logits) & (logits >= F.max_pool2d(logits[None], 3, 1, 1)[0])
         angle = torch.full_like(logits[peak], each.angle)
         found.append(torch.stack([logits[peak], u[peak], v[peak], angle, each.depths[level[peak]]], 1))
@@ -131,25 +283,16 @@ def _box(scene: PlanningScene) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
     return (low + high) / 2, high - low, nearest.amin(), farthest.amax()
 
 
-def _canvas(extent: Tensor, turn: float, window: int) -> tuple[int, int]:
-    """Rows and columns of the turned picture that holds the whole box and half a window around it."""
-    width, height = extent.tolist()
-    cosine, sine = abs(math.cos(turn)), abs(math.sin(turn))
-    return math.ceil(width * sine + height * cosine) + window, math.ceil(width * cosine + height * sine) + window
-
-
-def _logits(network: nn.Module, image: Tensor, depths: Tensor) -> tuple[Tensor, int]:
-    """Logits (D, A, h, w) of one picture (1, 1, H, W) at depths (D,), and the stride."""
+def _form(network: nn.Module) -> Form:
+    """Raises PlannerError 422 for a network that has none."""
     if isinstance(network, GQCNN4):
-        if network.depth_mode == "im_depth_sub":
-            return torch.cat([network.dense(image, depth[None]) for depth in depths]), network.stride
-        maps = network.merge(network.features(image), depths)
-        return maps.expand(len(depths), -1, -1, -1), network.stride
+        shared = network.depth_mode != "im_depth_sub"
+        return Form(
+            network, network.stride, network.crop_size, network.angular_bins, shared, piece=160_000, output=0 if shared else 45
+        )
     if isinstance(network, GQCNN):
         dense = _fully_convolutional(network)
-        if not network.takes_gripper_depth:
-            return dense(image)[:, None].expand(len(depths), -1, -1, -1), dense.stride
-        return torch.cat([dense(image, depth[None]) for depth in depths])[:, None], dense.stride
+        return Form(dense, dense.stride, dense.window, 0, shared=True, piece=10_000, output=0)
     raise PlannerError(422, "not_convolutional", f"{type(network).__name__} has no fully convolutional form; ask for gqcnn")
 
 

@@ -106,7 +106,8 @@ def grip(
         known=known,
         truncated=truncated_to >= rise,
     )
-    return hands.pick(touched.any(1))
+    some = touched.any(1)
+    return hands if bool(some.all()) else hands.pick(some)
 
 
 def _open(room: Room, step: float, right: Tensor, left: Tensor, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor]:

@@ -44,14 +44,14 @@ def _in_image(scene: PlanningScene, x: Tensor, y: Tensor, values: Tensor) -> Ten
     """Values (N, ANGLES) of map positions x, y (N,) at the pixels that see the map there, (ANGLES, H, W)."""
     rows, columns = scene.map.height.shape
     cells = scene.map.resolution
-    gap = _spacing(x, y, cells)
+    gap = spacing(x, y, cells)
     coarse_rows, coarse_columns = math.ceil(rows / gap) + 1, math.ceil(columns / gap) + 1
     lattice = torch.zeros((coarse_rows * coarse_columns, ANGLES), device=values.device)
     row, column = (
         torch.round((axis - corner) / cells / gap).to(torch.int64)
         for axis, corner in zip((y, x), scene.map.corner[::-1], strict=True)
     )
-    lattice[row * coarse_columns + column] = values[:, _bins(scene)]
+    lattice[row * coarse_columns + column] = values[:, angle_bins(scene)]
     points, seen = _points(scene)
     column = torch.round((points[..., 0] - scene.map.corner[0]) / cells / gap).to(torch.int64)
     row = torch.round((points[..., 1] - scene.map.corner[1]) / cells / gap).to(torch.int64)
@@ -60,13 +60,13 @@ def _in_image(scene: PlanningScene, x: Tensor, y: Tensor, values: Tensor) -> Ten
     return picture.permute(2, 0, 1).contiguous()
 
 
-def _spacing(x: Tensor, y: Tensor, cells: float) -> int:
+def spacing(x: Tensor, y: Tensor, cells: float) -> int:
     """Cells between the positions of the lattice that x, y (N,) lie on."""
     steps = torch.cat([torch.diff(torch.unique(torch.round(axis / cells))) for axis in (x, y)])
     return int(steps.min()) if len(steps) else 1
 
 
-def _bins(scene: PlanningScene) -> Tensor:
+def angle_bins(scene: PlanningScene) -> Tensor:
     """For every angle bin of the image the bin of the map that looks most like it from the camera, (ANGLES,)."""
     angles = torch.arange(ANGLES, device=scene.device) * (math.pi / ANGLES)
     seen = _image_angle(scene, angles)

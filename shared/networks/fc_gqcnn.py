@@ -92,7 +92,8 @@ class FCGQCNN(GQCNNTrunk):
         """Logits (N, h, w) of conv4's map (N, 64, h', w')."""
         x = F.relu(self.conv5(features))
         if pose is not None:
-            x = torch.cat((x, pose[:, :, None, None].expand(-1, -1, *x.shape[2:])), dim=1)
+            # One image may be asked about at many depths: what it shows is worked out once.
+            x = torch.cat((x.expand(len(pose), -1, -1, -1), pose[:, :, None, None].expand(-1, -1, *x.shape[2:])), dim=1)
         logits: Tensor = self.conv7(F.relu(self.conv6(x)))[:, 0]
         return logits
 

@@ -87,15 +87,22 @@ class GQCNN4(nn.Module):
         if channels != 2 * max(1, angular_bins):
             raise ValueError(f"expected {2 * max(1, angular_bins)} outputs for {angular_bins} angular bins, got {channels}")
 
-    def features(self, depth: Tensor, gripper_depth: Tensor | None = None) -> Tensor:
-        """(N, 1, H, W) metres -> the image stream's map (N, C, h, w); independent of the gripper depth in `pose_stream`."""
+    def features(self, depth: Tensor, gripper_depth: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
+        """(N, 1, H, W) metres -> the image stream's map (N, C, h, w); independent of the gripper depth in `pose_stream`.
+
+        wanted: (h, w) bool, of one image: its W true elements alone, (W, C, 1, 1).
+        """
         if self.depth_mode == "im_depth_sub":
             depth = depth - self._required(gripper_depth)[:, None, None, None]
         x = (depth - self.mean) / self.std
         last = None if self.merge_stream else list(self.im_stream)[-1]
         for name, layer in self.im_stream.items():
-            x = layer(x) if name == last else F.leaky_relu(layer(x), self.leak)
+            if wanted is not None and name not in self.pools:
+                x, wanted = _windows(x, wanted, cast(nn.Conv2d, layer).kernel_size[0]), None
+            x = layer(x)
+            # Pooled first: the same values, for what rises stays greatest, and less to activate.
             x = F.max_pool2d(x, self.pools[name]) if self.pools.get(name, 1) > 1 else x
+            x = x if name == last else F.leaky_relu(x, self.leak)
         return x
 
     def merge(self, x: Tensor, gripper_depth: Tensor | None = None) -> Tensor:
@@ -115,6 +122,13 @@ class GQCNN4(nn.Module):
         channels = x.shape[1]
         added = F.linear(pose, weight[:, channels:].sum((2, 3)), bias)
         return F.conv2d(x, weight[:, :channels]) + added[:, :, None, None]
+
+    def sparse(self, depth: Tensor, gripper_depth: Tensor, wanted: Tensor) -> Tensor:
+        """Of `dense` for one image (1, 1, H, W) the W elements that are wanted (h, w), (W, A).
+
+        The first fully connected layer takes most of the time of a dense map, and only it is spared elsewhere.
+        """
+        return self.merge(self.features(depth, gripper_depth, wanted), gripper_depth)[:, :, 0, 0]
 
     def dense(self, depth: Tensor, gripper_depth: Tensor | None = None) -> Tensor:
         """Images (N, 1, H, W) -> logits (N, A, h, w); output (i, j) scores the crop at pixel (stride i, stride j)."""
@@ -140,6 +154,13 @@ class GQCNN4(nn.Module):
         depth = near + self.mean + self.std * noise
         pose = torch.full((2, 2) if self.takes_lean else (2,), self.depth_mean)
         return (depth, pose) if self.takes_gripper_depth else (depth,)
+
+
+def _windows(x: Tensor, wanted: Tensor, side: int) -> Tensor:
+    """Windows (W, C, side, side) of a map (1, C, H, W) whose first pixel is wanted (H - side + 1, W - side + 1)."""
+    row, column = torch.nonzero(wanted, as_tuple=True)
+    windows = x[0].unfold(1, side, 1).unfold(2, side, 1).permute(1, 2, 0, 3, 4)
+    return windows[row, column]
 
 
 def _image_stream(layers: Layers, size: int) -> tuple[nn.ModuleDict, dict[str, int], int, int]:
