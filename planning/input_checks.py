@@ -49,7 +49,9 @@ class _Look:
 
     def __init__(self, observation: Observation, request: PlanRequest) -> None:
         self.observation, self.request, self.camera = observation, request, request.camera
-        self.rows, self.columns = observation.size
+        image = observation.rgb if observation.depth is None else observation.depth
+        assert image is not None
+        self.rows, self.columns = image.shape[:2]
 
     @cached_property
     def _surface(self) -> tuple[np.ndarray | None, Plane | None]:

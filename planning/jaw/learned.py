@@ -53,7 +53,7 @@ class DensePlanner(BatchedPlanner):
 
     def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
         observation, request = item
-        network = self.need(network)
+        network = network or self.need(network)
         scene = observe_scene(observation, request, network.device)
         hands, rejected = predict(scene)
         hands = hands.pick(distinct(hands.pose, hands.score, max(RANKED, 2 * request.n_grasps), APART, TURNED))

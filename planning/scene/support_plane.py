@@ -24,16 +24,15 @@ MAX_STEEPNESS = math.radians(45)
 
 @dataclass(frozen=True)
 class Plane:
-    """normal (3,) towards the camera and distance: points p of it have normal . p = -distance, camera frame, m."""
+    """normal (3,) towards the camera and distance: points p of it have normal . p = -distance, camera frame, m.
+
+    share: of the readings that lie on it. steepness: its angle with the image plane, rad.
+    """
 
     normal: np.ndarray
     distance: float
     share: float
-
-    @property
-    def steepness(self) -> float:
-        """Angle between the plane and the image plane, rad."""
-        return math.acos(min(1.0, abs(float(self.normal[2]))))
+    steepness: float
 
 
 def thinned(image: np.ndarray) -> np.ndarray:
@@ -90,7 +89,8 @@ def dominant_plane(points: np.ndarray) -> Plane | None:
             break
     if normal @ middle > 0:
         normal = -normal
-    return Plane(normal, float(-normal @ middle), len(best) / len(few))
+    steepness = math.acos(min(1.0, abs(float(normal[2]))))
+    return Plane(normal, float(-normal @ middle), len(best) / len(few), steepness)
 
 
 def guessed_pose(depth: np.ndarray, camera: CameraIntrinsics) -> np.ndarray | None:
