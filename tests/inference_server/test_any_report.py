@@ -25,7 +25,7 @@ ALLOWED = {200, 202, 400, 404, 409, 413, 415, 422, 429, 503, 504}
 DEPTH = np.full((24, 32), 0.7, np.float32)
 DEPTH[8:14, 10:18] = 0.66
 SMALL = {"fx": 60.0, "fy": 60.0, "cx": 15.5, "cy": 11.5}
-MANY = int(os.environ.get("MANY_REPORTS", "20000"))
+MANY = int(os.environ.get("MANY_REPORTS", "2000"))
 KEYS = {"report": "r", "worker": "w"}
 
 
