@@ -42,7 +42,8 @@ class Recorder:
 
     def _counts(self, code: CodeType) -> bool:
         """Whether it is a function of the project; a comprehension is a part of one (`<listcomp>`, `<genexpr>`)."""
-        return code.co_filename.startswith(self.root) and not code.co_name.startswith("<")
+        ours = code.co_filename.startswith(self.root) and f"{os.sep}site-packages{os.sep}" not in code.co_filename
+        return ours and not code.co_name.startswith("<")
 
     def _caller(self, frame: FrameType) -> str | None:
         """File of the project's function that the call comes from, across the frames of libraries in between."""
