@@ -57,7 +57,7 @@ _OPENAPI: dict[str, Any] = {
 @router.post(
     "/predict_grasp/batch",
     response_model=BatchReply,
-    responses=documented(400, 401, 403, 408, 413, 415, 422, 429, 503),
+    responses=documented(400, 401, 403, 408, 413, 415, 422, 429, 503, 504),
     openapi_extra=_OPENAPI,
 )
 async def predict_batch(received: Received) -> Response:

@@ -50,7 +50,7 @@ SCHEMAS = (OutcomeReport,)
     "/outcomes",
     status_code=202,
     response_model=OutcomeAccepted,
-    responses=documented(400, 401, 403, 404, 408, 409, 413, 415, 422, 503),
+    responses=documented(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503, 504),
     openapi_extra=_OPENAPI,
 )
 async def report_outcome(request: Request) -> Response:
