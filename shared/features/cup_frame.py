@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
+from shared.features.hand_frame import sample_map
 from shared.grasp_poses import CupPose, cups_of
 from shared.maps.heightmap import HeightMap, project
 
@@ -54,14 +55,7 @@ def _look(scene: HeightMap, layers: Tensor, cups: CupPose, step: float) -> tuple
     """Map x, y, height, m, and known share, each (N, SIDE * SIDE), on cells of `step` m in the plane of each cup."""
     line = _line(layers.device, step)
     x, y = cups.offsets(line.expand(SIDE, SIDE).reshape(-1), line[:, None].expand(SIDE, SIDE).reshape(-1))
-    rows, columns = scene.height.shape
-    column = (x - scene.corner[0]) / scene.resolution
-    row = (y - scene.corner[1]) / scene.resolution
-    grid = torch.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], dim=-1)[None].to(torch.float32)
-    sampled = F.grid_sample(layers, grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
-    inside = (grid[0].abs() <= 1).all(-1)
-    table = float(scene.table[0]) * x + float(scene.table[1]) * y
-    return x, y, torch.where(inside, sampled[0], table.to(torch.float32)), sampled[1] * inside
+    return x, y, *sample_map(scene, layers, x, y)
 
 
 def footprint(radius: float, device: torch.device) -> Tensor:

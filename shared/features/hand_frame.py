@@ -61,30 +61,32 @@ def _look(scene: HeightMap, layers: Tensor, hands: HandPose, step: float, span: 
     closing, second = (axis[:, :, None, None] for axis in hands.rotation.unbind(2)[:2])
     x, y, z = (hands.position[:, :, None, None] + along * closing + across[:, None] * second).unbind(1)
     if hands.straight:
-        height, known = _sample(scene, layers, x, y)
+        height, known = sample_map(scene, layers, x, y)
         return height - hands.tip[:, None, None], known
     ax, ay, az = (axis[:, None, None] for axis in hands.approach.unbind(1))
     found, gap_before, back_before = torch.full_like(x, torch.inf), torch.full_like(x, -1.0), span
     for back in torch.linspace(span, -span, LEVELS).tolist():
-        gap = _sample(scene, layers, x - back * ax, y - back * ay)[0] - (back * az - z)
+        gap = sample_map(scene, layers, x - back * ax, y - back * ay)[0] - (back * az - z)
         # The surface crosses the line of sight between two samples: where, if it is even between them.
         crossed = back + (back_before - back) * gap / (gap - gap_before).clamp(min=1e-6)
         found = torch.where((gap >= 0) & torch.isinf(found), crossed.clamp(back, back_before), found)
         gap_before, back_before = gap, back
     found = torch.where(torch.isinf(found), -span, found)
-    return found, _sample(scene, layers, x - found * ax, y - found * ay)[1]
+    return found, sample_map(scene, layers, x - found * ax, y - found * ay)[1]
 
 
-def _sample(scene: HeightMap, layers: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Height, m, and known share at map x, y (N, ROWS, COLUMNS), between cells; beyond the map the table goes on, unknown."""
+def sample_map(scene: HeightMap, layers: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Height, m, and known share at map x, y (any shape); beyond the map the table goes on, unknown.
+
+    layers: (1, 2, H, W), height and known share of the cells.
+    """
     rows, columns = scene.height.shape
     column = (x - scene.corner[0]) / scene.resolution
     row = (y - scene.corner[1]) / scene.resolution
-    grid = torch.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], dim=-1)
-    grid = grid.reshape(1, -1, COLUMNS, 2).to(torch.float32)
-    sampled = F.grid_sample(layers, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    sampled = sampled[0].reshape(2, -1, ROWS, COLUMNS)
-    inside = (grid.abs() <= 1).all(-1).reshape(-1, ROWS, COLUMNS)
+    grid = torch.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], dim=-1).to(torch.float32)
+    places = grid.reshape(1, -1, x.shape[-1], 2)
+    sampled = F.grid_sample(layers, places, mode="bilinear", padding_mode="border", align_corners=False)[0].reshape(2, *x.shape)
+    inside = (grid.abs() <= 1).all(-1)
     table = float(scene.table[0]) * x + float(scene.table[1]) * y
     return torch.where(inside, sampled[0], table.to(torch.float32)), sampled[1] * inside
 
