@@ -56,6 +56,8 @@ class BenchmarkSettings(BaseSettings):
     profile: Literal["clean", "standard", "hard"] = Field("standard", description="noise, friction, masses, pose error")
     object_set: str = Field("test", description="objects: test (never learned from), validation, train, household, procedural")
     objects: Path | None = Field(None, description="folder of URDF, OBJ or STL files of your own, instead of --object-set")
+    named: list[str] = Field([], description="one object by name, such as box/70x110x40 (mm); repeat: scenes take them in turn")
+    upright: bool = Field(False, description="drop objects as they are modelled, turned about the vertical alone")
     count: int | None = Field(None, ge=1, le=30, description="objects per scene; none: 1, 5, 5 and 8")
     bin_size: tuple[float, float, float] = Field(BIN_INNER, description="inner length, width and wall height of the bin, m")
     rounds: int = Field(50, ge=1, description="rounds per seed")

@@ -34,6 +34,8 @@ class Protocol(BaseModel):
     profile: str = "standard"
     object_set: str = "test"
     objects_dir: Path | None = None
+    named: list[str] = Field([], description="objects of the scenes in turn, instead of draws from the set")
+    upright: bool = False
     count: int | None = None
     bin_size: tuple[float, float, float] = BIN_INNER
     rounds: int = Field(50, description="rounds per seed")
@@ -58,6 +60,8 @@ class Protocol(BaseModel):
                 "count": self.count,
                 "bin_size": self.bin_size,
                 "objects_dir": self.objects_dir,
+                "objects": (self.named[number % len(self.named)],) if self.named else None,
+                "upright": self.upright,
             }
         )
 

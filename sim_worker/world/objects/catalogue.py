@@ -7,7 +7,7 @@ import numpy as np
 import pybullet_data
 
 from sim_worker.world.objects.objects import ObjectModel, UrdfModel
-from sim_worker.world.objects.procedural import SHAPES, procedural_model
+from sim_worker.world.objects.procedural import SHAPES, box_model, procedural_model
 
 BROKEN = frozenset({168})
 """Of the random shapes: its mesh is all NaN."""
@@ -102,8 +102,11 @@ def model_named(name: str, folder: dict[str, ObjectModel] | None = None) -> Obje
         return UrdfModel(name, data / file, scale, rolls=rest == "ball")
     if kind == "procedural":
         return procedural_model(name)
+    if kind == "box":
+        return box_model(name)
     if folder and name in folder:
         return folder[name]
     raise ValueError(
-        f"unknown object {name!r}: expected random/NNN, household/NAME, procedural/SHAPE-SEED or a file of objects_dir"
+        f"unknown object {name!r}: expected random/NNN, household/NAME, procedural/SHAPE-SEED, box/XxYxZ (mm) or a "
+        "file of objects_dir"
     )

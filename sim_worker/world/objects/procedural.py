@@ -68,6 +68,14 @@ SHAPES: dict[str, Callable[[np.random.Generator], list[Part]]] = {
 }
 
 
+def box_model(name: str) -> PartsModel:
+    """The box of a name `box/<x>x<y>x<z>`, its sides in millimetres. Raises ValueError."""
+    sides = [float(side) / 1000 for side in name.removeprefix("box/").split("x")]
+    if len(sides) != 3 or not all(0.001 <= side <= 0.3 for side in sides):
+        raise ValueError(f"expected box/<x>x<y>x<z>, three sides of 1 to 300 mm, got {name!r}")
+    return PartsModel(name, (Part("box", (sides[0], sides[1], sides[2])),))
+
+
 def procedural_model(name: str) -> PartsModel:
     """The object of a name `procedural/<shape>-<seed>`; the same name is always the same object. Raises ValueError."""
     shape, _, seed = name.removeprefix("procedural/").rpartition("-")

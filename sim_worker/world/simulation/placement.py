@@ -74,7 +74,7 @@ def arrange(
     if spec.kind == "packed":
         bodies = _set_close(physics, spec, objects, random)
     elif spec.kind == "single":
-        bodies = {_drop(physics, objects[0], random.uniform(-0.06, 0.06, 2), random): objects[0]}
+        bodies = {_drop(physics, objects[0], random.uniform(-0.06, 0.06, 2), _turn(spec, random)): objects[0]}
     else:
         bodies = _drop_all(physics, spec, objects, random)
     found, wanted = settled(physics, bodies, spec.workspace), objects
@@ -91,10 +91,16 @@ def arrange(
     return found if len(found) >= least else None
 
 
-def _drop(physics: Physics, placed: PlacedObject, xy: np.ndarray, random: np.random.Generator, floor: float = 0.0) -> int:
-    """Release the object, turned at random, with its lowest point 1 cm above `floor` (m)."""
+def _turn(spec: SceneSpec, random: np.random.Generator) -> list[float]:
+    """How an object is turned when it is dropped: any way, or only about the vertical (xyzw)."""
+    turn = Rotation.from_euler("z", random.uniform(-math.pi, math.pi)) if spec.upright else Rotation.random(rng=random)
+    result: list[float] = turn.as_quat().tolist()
+    return result
+
+
+def _drop(physics: Physics, placed: PlacedObject, xy: np.ndarray, turn: list[float], floor: float = 0.0) -> int:
+    """Release the object, turned (xyzw), with its lowest point 1 cm above `floor` (m)."""
     body = placed.spawn(physics)
-    turn = Rotation.random(rng=random).as_quat().tolist()
     physics.client.resetBasePositionAndOrientation(body, [0, 0, 0], turn)
     low, high = (np.array(corner) for corner in physics.client.getAABB(body))
     centre = (low + high) / 2
@@ -120,7 +126,7 @@ def _drop_all(
     for placed in objects:
         # From just above the heap: a free fall from a fixed height scatters what lies there.
         top = max((physics.client.getAABB(body)[1][2] for body in bodies), default=0.0)
-        bodies[_drop(physics, placed, random.uniform(-spread, spread), random, floor=top)] = placed
+        bodies[_drop(physics, placed, random.uniform(-spread, spread), _turn(spec, random), floor=top)] = placed
         physics.step(physics.steps_in(0.4))
     physics.settle(list(bodies), 1.0)
     for wall in temporary:

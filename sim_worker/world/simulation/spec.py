@@ -98,6 +98,7 @@ class SceneSpec(BaseModel):
     count: int | None = Field(None, ge=1, le=30, description="objects; none: the usual number for the kind")
     objects_dir: Path | None = Field(None, description="URDF, OBJ or STL files for the object set `folder`")
     objects: tuple[str, ...] | None = Field(None, description="exactly these objects, by name, instead of a draw from the set")
+    upright: bool = Field(False, description="objects are dropped as they are modelled, turned about the vertical alone")
     bin_size: tuple[float, float, float] = Field(
         BIN_INNER, description="inner length (x), width (y) and wall height of the bin of the kind `bin`, m"
     )

@@ -68,3 +68,20 @@ def test_unknown_objects_are_refused_by_name(name):
 def test_unknown_set_names_the_known_ones():
     with pytest.raises(ValueError, match="validation"):
         draw_names("tset", 1, np.random.default_rng(0))
+
+
+def test_a_named_box_set_down_upright_keeps_its_height():
+    world = World()
+    scene = world.build(SceneSpec(seed=3, objects=("box/70x110x40",), upright=True))
+    [placed] = scene.placed
+    turn = np.array(scene.physics.client.getMatrixFromQuaternion(placed.orientation)).reshape(3, 3)
+    assert abs(placed.position[2] - 0.020) < 0.001
+    assert turn[2, 2] > 0.999
+    assert abs(turn[0, 1]) > 0.01
+    world.close()
+
+
+@pytest.mark.parametrize("name", ["box/70x110", "box/70x110x400", "box/0x1x1", "box/70xax40"])
+def test_boxes_of_other_sizes_are_refused(name):
+    with pytest.raises(ValueError, match=r"box/<x>x<y>x<z>|could not convert"):
+        model_named(name)
