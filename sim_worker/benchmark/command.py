@@ -54,7 +54,9 @@ class BenchmarkSettings(BaseSettings):
     planner: list[str] = Field(["antipodal"], description="planner to measure; repeat for several on identical scenes")
     baselines: bool = Field(True, description="also run random-on-object and centroid-with-minor-axis")
     profile: Literal["clean", "standard", "hard"] = Field("standard", description="noise, friction, masses, pose error")
-    object_set: str = Field("test", description="objects: test (never learned from), validation, train, household, procedural")
+    object_set: str = Field(
+        "test", description="objects: test (never learned from), validation, train, household (nor from these), …"
+    )
     objects: Path | None = Field(None, description="folder of URDF, OBJ or STL files of your own, instead of --object-set")
     named: list[str] = Field([], description="one object by name, such as box/70x110x40 (mm); repeat: scenes take them in turn")
     upright: bool = Field(False, description="drop objects as they are modelled, turned about the vertical alone")

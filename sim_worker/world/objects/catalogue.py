@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pybullet_data
 
+from sim_worker.world.objects.household import CURVED, household_model, household_names
 from sim_worker.world.objects.objects import ObjectModel, UrdfModel
 from sim_worker.world.objects.procedural import SHAPES, box_model, procedural_model
 
@@ -17,10 +18,10 @@ FIRST_TEST_SHAPE = 900
 VALIDATION_EVERY = 10
 TEST_SEEDS = (1_000_000, 2_000_000)
 """Procedural seeds from the first up to the second belong to the test set; below the first: to learn from."""
-LEARNING_SHARES = {"random": 0.6, "procedural": 0.3, "household": 0.1}
+LEARNING_SHARES = {"random": 0.65, "procedural": 0.35}
 TEST_SHARES = {"random": 0.75, "procedural": 0.25}
 
-HOUSEHOLD: dict[str, tuple[str, float]] = {
+MODELLED: dict[str, tuple[str, float]] = {
     "duck": ("duck_vhacd.urdf", 0.8),
     "lego": ("lego/lego.urdf", 1.2),
     "teddy": ("teddy_vhacd.urdf", 0.8),
@@ -31,7 +32,7 @@ HOUSEHOLD: dict[str, tuple[str, float]] = {
     "domino": ("domino/domino.urdf", 1.0),
     "ball": ("sphere_small.urdf", 1.0),
 }
-"""Objects of pybullet_data and the scale that lets a jaw of 8 cm hold them."""
+"""Household objects of pybullet_data and the scale that lets a jaw of 8 cm hold them."""
 
 
 def _random_shapes(first: int, last: int) -> list[str]:
@@ -42,19 +43,16 @@ def _random_shapes(first: int, last: int) -> list[str]:
 def _groups(object_set: str) -> dict[str, tuple[list[str], float]]:
     """Per kind of object of the set: the names (empty: procedural, drawn by seed) and its share."""
     learn, test = _random_shapes(0, FIRST_TEST_SHAPE), _random_shapes(FIRST_TEST_SHAPE, 1000)
-    household = [f"household/{name}" for name in HOUSEHOLD]
     if object_set in ("train", "validation"):
-        groups: dict[str, tuple[list[str], float]] = {}
-        for kind, share in LEARNING_SHARES.items():
-            names = {"random": learn, "household": household}.get(kind, [])
-            held_out = names[::VALIDATION_EVERY]
-            groups[kind] = held_out if object_set == "validation" else [n for n in names if n not in held_out], share
-        return groups
+        held_out = learn[::VALIDATION_EVERY]
+        random = held_out if object_set == "validation" else [name for name in learn if name not in held_out]
+        return {"random": (random, LEARNING_SHARES["random"]), "procedural": ([], LEARNING_SHARES["procedural"])}
     sets: dict[str, dict[str, tuple[list[str], float]]] = {
         "test": {"random": (test, TEST_SHARES["random"]), "procedural": ([], TEST_SHARES["procedural"])},
         "random": {"random": (learn, 1.0)},
         "random-test": {"random": (test, 1.0)},
-        "household": {"household": (household, 1.0)},
+        "household": {"household": ([*(f"household/{name}" for name in MODELLED), *household_names()], 1.0)},
+        "curved": {"household": (household_names(*CURVED), 1.0)},
         "procedural": {"procedural": ([], 1.0)},
     }
     if object_set not in sets:
@@ -62,7 +60,9 @@ def _groups(object_set: str) -> dict[str, tuple[list[str], float]]:
     return sets[object_set]
 
 
-OBJECT_SETS = ("train", "validation", "test", "random", "random-test", "household", "procedural", "folder")
+OBJECT_SETS = (
+    "train", "validation", "test", "random", "random-test", "household", "curved", "procedural", "folder"
+)  # fmt: skip
 
 
 def _procedural_name(object_set: str, random: np.random.Generator) -> str:
@@ -97,9 +97,11 @@ def model_named(name: str, folder: dict[str, ObjectModel] | None = None) -> Obje
     kind, _, rest = name.partition("/")
     if kind == "random" and rest.isdigit() and int(rest) < 1000 and int(rest) not in BROKEN:
         return UrdfModel(name, data / "random_urdfs" / rest / f"{rest}.urdf")
-    if kind == "household" and rest in HOUSEHOLD:
-        file, scale = HOUSEHOLD[rest]
+    if kind == "household" and rest in MODELLED:
+        file, scale = MODELLED[rest]
         return UrdfModel(name, data / file, scale, rolls=rest == "ball")
+    if name in household_names():
+        return household_model(name)
     if kind == "procedural":
         return procedural_model(name)
     if kind == "box":

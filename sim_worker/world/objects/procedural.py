@@ -32,7 +32,7 @@ def _u_shape(r: np.random.Generator) -> list[Part]:
     return [Part("box", (a, t, h)), Part("box", (t, b, h), (-x, y, 0)), Part("box", (t, b, h), (x, y, 0))]
 
 
-def _ring_parts(radius: float, thickness: float, height: float, sides: int, z: float = 0.0) -> list[Part]:
+def ring_parts(radius: float, thickness: float, height: float, sides: int, z: float = 0.0) -> list[Part]:
     """A wall of boxes around the z axis, `radius` to its middle."""
     length = 2 * (radius + thickness / 2) * math.tan(math.pi / sides)
     parts = []
@@ -44,13 +44,13 @@ def _ring_parts(radius: float, thickness: float, height: float, sides: int, z: f
 
 
 def _ring(r: np.random.Generator) -> list[Part]:
-    return _ring_parts(r.uniform(0.025, 0.05), r.uniform(0.006, 0.014), r.uniform(0.012, 0.03), 12)
+    return ring_parts(r.uniform(0.025, 0.05), r.uniform(0.006, 0.014), r.uniform(0.012, 0.03), 12)
 
 
 def _cup(r: np.random.Generator) -> list[Part]:
     radius, wall, height, floor = r.uniform(0.025, 0.04), r.uniform(0.004, 0.007), r.uniform(0.05, 0.1), 0.006
     base = Part("cylinder", (radius, floor), (0, 0, -(height - floor) / 2))
-    return [base, *_ring_parts(radius, wall, height, 10)]
+    return [base, *ring_parts(radius, wall, height, 10)]
 
 
 SHAPES: dict[str, Callable[[np.random.Generator], list[Part]]] = {

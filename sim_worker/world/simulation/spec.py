@@ -92,7 +92,8 @@ class SceneSpec(BaseModel):
     seed: int = Field(ge=0, le=2**63 - 1)
     kind: SceneKind = "single"
     object_set: str = Field(
-        "train", description="train, validation, test, random, random-test, household, procedural or folder"
+        "train",
+        description="train, validation, test, random, random-test, household, curved, procedural or folder",
     )
     profile: ProfileName = "clean"
     count: int | None = Field(None, ge=1, le=30, description="objects; none: the usual number for the kind")

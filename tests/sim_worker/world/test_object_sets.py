@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sim_worker.world import SceneSpec, World
-from sim_worker.world.objects.catalogue import HOUSEHOLD, draw_names, model_named
+from sim_worker.world.objects.catalogue import MODELLED, draw_names, model_named
+from sim_worker.world.objects.household import household_names
 from sim_worker.world.objects.procedural import SHAPES
 from sim_worker.world.simulation.physics import Physics
 
@@ -17,6 +18,15 @@ def test_sets_share_no_object():
     train, validation, test = drawn("train"), drawn("validation"), drawn("test")
     assert not train & validation
     assert not (train | validation) & test
+    assert not {name.partition("/")[0] for name in train | validation | test} - {"random", "procedural"}
+
+
+def test_the_household_is_large_and_apart():
+    household, curved = drawn("household"), drawn("curved")
+    assert set(household_names()) < household
+    assert len(household) >= 39
+    assert curved < household
+    assert {name.split("/")[1].split("-")[0] for name in curved} == {"bulb", "can", "lemon"}
 
 
 @pytest.mark.parametrize("object_set", ["train", "validation", "random"])
@@ -33,9 +43,10 @@ def test_test_shapes_are_the_last_hundred_and_broken_ones_are_never_drawn():
     assert {int(name[7:]) for name in drawn("random", 20_000)} & {168, 295} == set()
 
 
-@pytest.mark.parametrize("name", [f"household/{name}" for name in HOUSEHOLD])
+@pytest.mark.parametrize("name", [*(f"household/{name}" for name in MODELLED), *household_names()])
 def test_household_objects_fit_a_hand_and_weigh_something(name):
     physics = Physics()
+    assert model_named(name) == model_named(name)
     body = model_named(name).spawn(physics, (0, 0, 0), (0, 0, 0, 1))
     low, high = (np.array(corner) for corner in physics.client.getAABB(body))
     extents = np.sort(high - low)
