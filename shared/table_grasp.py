@@ -8,8 +8,9 @@ import numpy as np
 from grasp_client.contract import CameraIntrinsics
 from grasp_client.geometry import approach_frame
 
-TIP_HEIGHTS = (0.010, 0.035, 0.060)
-"""Heights of the fingertips over the table, m: with one of them most objects of up to 0.1 m can be held."""
+TIP_HEIGHTS = (0.004, 0.010, 0.020, 0.035, 0.060)
+"""Heights of the fingertips over the table, m, that are tried and labelled: with one of them most objects of up to 0.1 m can be
+held, those of 10 mm among them. A network proposes those that it was taught, which its card names."""
 
 ROTATIONS = 16
 """Angles of the closing axis, evenly spaced over half a turn, at which it is learned where a hand fits."""

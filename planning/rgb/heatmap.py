@@ -24,10 +24,12 @@ from planning.rgb.maps import Peaks, QualityMaps, find_peaks, heat_maps, the_net
 from planning.rgb.ranking import rank_refined
 from planning.rgb.refinement import GraspRefiner, can_refine
 from planning.scene.scene import PlanningScene, observe_scene
-from shared.table_grasp import TIP_HEIGHTS, table_grasp, table_up
+from shared.table_grasp import table_grasp, table_up
 
 LEAST_DISTANCE = 0.02
 """Grasps nearer to each other than this share of the image's longer side are one grasp, when there is no depth."""
+UNSAID_HEIGHT = 0.010
+"""Height of the tips over the table for a network that was taught one, unsaid, m."""
 NO_DEPTH = "no_depth: nothing was checked for width or collision, and the opening is the gripper's largest"
 NO_HEIGHT = "no_table_depth: neither depth nor table_depth (with camera) was sent: the grasps carry pixels only"
 
@@ -115,7 +117,7 @@ class HeatmapPlanner(Planner):
 
 def _listed(peaks: Peaks, maps: QualityMaps, quality: Tensor, enough: Tensor) -> list[tuple[list[float], float, float, float]]:
     """(pixel, angle, height over the table, quality) of the peaks that are good enough; a network without heights knows one."""
-    heights = maps.heights if len(maps.heights) else torch.tensor(TIP_HEIGHTS[:1], device=quality.device)
+    heights = maps.heights if len(maps.heights) else torch.tensor([UNSAID_HEIGHT], device=quality.device)
     columns = (peaks.pixels, peaks.angles, heights[peaks.levels], quality)
     return list(zip(*(each[enough].tolist() for each in columns), strict=True))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from planning.base import PlanItem
 from planning.rgb.maps import Peaks, QualityMaps, allowed
 from planning.rgb.refinement import GraspRefiner
-from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
+from shared.table_grasp import ROTATIONS
 
 REFINED = 24
 """Best local maxima at each height of the tips that are looked at; as many as grasps are wanted, if that is more."""
@@ -37,7 +37,7 @@ def rank_refined(
 
     calibrate: of the maps' logits.
     """
-    pixels = _distinct(peaks.pixels[_first(peaks, max(REFINED, item[1].n_grasps))], refiner, item)
+    pixels = _distinct(peaks.pixels[_first(peaks, len(maps.logits), max(REFINED, item[1].n_grasps))], refiner, item)
     logits = _together(pixels, maps, calibrate, refiner)
     best = pixels[logits.flatten(1).amax(1).topk(min(BEST, len(pixels))).indices]
     more = _next_to(best, pixels, refiner)
@@ -56,15 +56,15 @@ def rank_refined(
 def _together(pixels: Tensor, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor], refiner: GraspRefiner) -> Tensor:
     """Logits of success (N, T, ROTATIONS) at pixels (N, 2) of the sent image."""
     if not len(pixels):
-        return pixels.new_zeros(0, len(TIP_HEIGHTS), ROTATIONS)
+        return pixels.new_zeros(0, len(maps.logits), ROTATIONS)
     holds, fits = refiner.refine(refiner.seen(pixels))
     angles = torch.arange(ROTATIONS, device=pixels.device) * math.pi / ROTATIONS
     return MAPS * calibrate(maps.at_angles(pixels, angles)) + HOLDS * holds + FITS * fits + INTERCEPT
 
 
-def _first(peaks: Peaks, most: int) -> Tensor:
-    """(N,) bool: the first `most` of every height of the tips."""
-    rank = torch.stack([(peaks.levels == level).cumsum(0) for level in range(len(TIP_HEIGHTS))])
+def _first(peaks: Peaks, heights: int, most: int) -> Tensor:
+    """(N,) bool: the first `most` of every of so many heights of the tips."""
+    rank = torch.stack([(peaks.levels == level).cumsum(0) for level in range(heights)])
     return rank.gather(0, peaks.levels[None])[0] <= most
 
 

@@ -12,7 +12,7 @@ from grasp_client.observation import Observation
 from shared.features.radial import leans, radial_angles, radial_windows
 from shared.features.rgb_input import factor_to, fit
 from shared.networks.height_from_rgb import PIXELS_PER_METRE, SIDE, HeightFromRgb, at_turns
-from shared.table_grasp import ROTATIONS, TIP_HEIGHTS, table_up
+from shared.table_grasp import ROTATIONS, table_up
 
 STEEP = math.cos(math.radians(15))
 """Least cosine between the optical axis and straight down: heights were learned from cameras that look down."""
@@ -21,8 +21,8 @@ AT_ONCE = 128
 
 
 def can_refine(request: PlanRequest, heights: Tensor) -> bool:
-    """Whether all is known that is needed: a metric camera that looks down, and heights (T,) of the tips that were learned."""
-    if request.camera is None or request.table_depth is None or heights.tolist() != torch.tensor(TIP_HEIGHTS).tolist():
+    """Whether all is known that is needed: a metric camera that looks down, and heights (T,) of the tips, some."""
+    if request.camera is None or request.table_depth is None or not len(heights):
         return False
     return bool(-table_up(_base(request))[2] > STEEP)
 
@@ -43,7 +43,7 @@ class GraspRefiner:
 
     def refine(self, middles: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, T, R) that a grasp holds, and that the open hand fits, which goes straight down at `middles` (N, 2) as
-        (u, v) of the picture, its tips at each of TIP_HEIGHTS, closing along image angles k pi / R."""
+        (u, v) of the picture, its tips at each of the learned heights, closing along image angles k pi / R."""
         nadirs = self.nadir.expand(len(middles), 2)
         windows = [
             self.network(

@@ -12,10 +12,13 @@ from shared.maps.heightmap import HeightMap, project
 RESOLUTION = 0.003
 MARGIN = 0.002
 """Fingers and palm stay this far above what lies under them, m."""
-HELD = 0.005
-"""Between the fingers something rises at least this far above their tips, m."""
+HELD = (0.005, 0.012)
+"""Between the fingers something rises at least this far above their tips, m: half of their height over the table within these
+bounds, for what only reaches between high tips is held better by lower ones."""
 AROUND = 27
 """Cells and angles whose answers are counted together: three by three by three."""
+TABLE = 0.004
+"""What rises less than this over the table is its noise, m: tips near the table would fit nowhere."""
 PAD = 0.008
 """Width of the strip between the fingers in which it must, m."""
 
@@ -36,15 +39,17 @@ def fits(
     depth (H, W), m. Counting neighbours prefers the middle of where a hand fits. Whether it can hold, outcomes tell.
     """
     map = project(depth, camera, camera_pose, resolution=RESOLUTION)
+    above = map.height - map.table_map
+    above[above < TABLE] = 0
     ground = np.array([_cells(map, camera, pixels, height) for height in heights])
     found = np.zeros((len(heights), len(angles), *pixels.shape[:2]), bool)
     for turn, angle in enumerate(angles):
         axis = np.array([math.cos(angle) / camera.fx, math.sin(angle) / camera.fy, 0.0]) @ map.pose[:3, :3]
-        turned, matrix = _turned(map.height - map.table_map, math.atan2(axis[1], axis[0]))
+        turned, matrix = _turned(above, math.atan2(axis[1], axis[0]))
         under, between = _swept(turned, gripper, map.resolution)
         for level, height in enumerate(heights):
             free = (under[0] < height - MARGIN) & (under[1] < height + gripper.finger_depth - MARGIN)
-            fit = (free & (between > height + HELD)).astype(np.uint8)
+            fit = (free & (between > height + min(max(height / 2, HELD[0]), HELD[1]))).astype(np.uint8)
             where = (ground[level] @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
             found[level, turn] = cv2.remap(fit, where[..., 0], where[..., 1], cv2.INTER_NEAREST) > 0
     return _counted(found).reshape(-1, *pixels.shape[:2])

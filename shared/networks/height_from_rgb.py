@@ -34,7 +34,7 @@ LEAN_SCALE = 4.0
 
 class HeightEstimate(NamedTuple):
     """holds (N, T, ROTATIONS): logits that a grasp at a window's middle holds, the jaw wide open on its way down, its tips at
-    each of TIP_HEIGHTS and its closing axis k pi / ROTATIONS from +u towards +v. fits (N, T, ROTATIONS): logits that the open
+    each of T heights and its closing axis k pi / ROTATIONS from +u towards +v. fits (N, T, ROTATIONS): logits that the open
     hand fits there.
     highest (N, 2, BINS): logits of the height of the highest point within each of REACHES. things (N, h, w): logits that cells
     of COARSE pixels show a thing. spots (N, 1 + BINS, h, w): logits of the highest point of cells of COARSER pixels, the first
@@ -49,10 +49,13 @@ class HeightEstimate(NamedTuple):
 
 class HeightFromRgb(nn.Module):
     """Windows (N, 3, SIDE, SIDE), colours in [0, 1], whose +u leads away from the nadir (`radial_windows`), and their `leans`
-    (N,) -> logits (N, T, ROTATIONS) that a grasp holds there, and that the open hand fits there."""
+    (N,) -> logits (N, T, ROTATIONS) that a grasp holds there, and that the open hand fits there.
 
-    def __init__(self) -> None:
+    tip_heights: T, how many heights of the tips it is taught."""
+
+    def __init__(self, tip_heights: int = len(TIP_HEIGHTS)) -> None:
         super().__init__()
+        self.tip_heights = tip_heights
         self.fine = nn.Sequential(
             conv_unit(4, 16, 5, stride=2), conv_unit(16, 24), conv_unit(24, 40, stride=2), conv_unit(40, 40)
         )
@@ -60,9 +63,9 @@ class HeightFromRgb(nn.Module):
         self.deep = nn.Sequential(conv_unit(64, 96, stride=2), conv_unit(96, 96), nn.Flatten(), nn.Dropout(0.2))
         features = 96 * (-(-SIDE // 16)) ** 2
         self.head = nn.Sequential(nn.Linear(features, 96), nn.ReLU(), nn.Linear(96, len(REACHES) * BINS))
-        self.fits = nn.Sequential(nn.Linear(features, 128), nn.ReLU(), nn.Linear(128, len(TIP_HEIGHTS) * ROTATIONS))
+        self.fits = nn.Sequential(nn.Linear(features, 128), nn.ReLU(), nn.Linear(128, tip_heights * ROTATIONS))
         self.holds = nn.Sequential(
-            nn.Linear(features, 128), nn.ReLU(), nn.Dropout(0.1), nn.Linear(128, len(TIP_HEIGHTS) * ROTATIONS)
+            nn.Linear(features, 128), nn.ReLU(), nn.Dropout(0.1), nn.Linear(128, tip_heights * ROTATIONS)
         )
         self.thing, self.spot = nn.Conv2d(40, 1, 1), nn.Conv2d(64, BINS + 1, 1)
 
@@ -79,8 +82,8 @@ class HeightFromRgb(nn.Module):
         wide = self.wide(fine)
         deep = self.deep(wide)
         return HeightEstimate(
-            self.holds(deep).unflatten(1, (len(TIP_HEIGHTS), ROTATIONS)),
-            self.fits(deep).unflatten(1, (len(TIP_HEIGHTS), ROTATIONS)),
+            self.holds(deep).unflatten(1, (self.tip_heights, ROTATIONS)),
+            self.fits(deep).unflatten(1, (self.tip_heights, ROTATIONS)),
             self.head(deep).unflatten(1, (len(REACHES), BINS)),
             self.thing(fine)[:, 0],
             self.spot(wide),

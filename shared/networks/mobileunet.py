@@ -72,8 +72,8 @@ class MobileUNet(nn.Module):
     tip_heights: of the fingertips over the table, m. decoder_width: channels of the finer decoder, 0 for the published one.
     squeeze: with squeeze-and-excitation, as published. rays: two more channels behind the others, the direction in which each
     pixel looks (`rays` in picture.py): how much is seen of a side tells the height to those who know from where they look.
-    height_from_rgb: with a network beside the maps that tells how high things are and is trained apart; in cards of version 0.1
-    it is `stature`.
+    height_from_rgb: with a network beside the maps that tells how high things are, taught the same heights of the tips, and
+    trained apart; in cards of version 0.1 it is `stature`.
     """
 
     def __init__(
@@ -114,7 +114,9 @@ class MobileUNet(nn.Module):
         )
         self.conv1 = nn.Conv2d(40, 128, 1)
         # What is learned from outcomes must not move it, nor wait for its gradients where several processes train.
-        self.height_from_rgb = HeightFromRgb().requires_grad_(False) if height_from_rgb or stature else None
+        self.height_from_rgb = None
+        if height_from_rgb or stature:
+            self.height_from_rgb = HeightFromRgb(max(1, len(self.tip_heights))).requires_grad_(False)
         self.register_load_state_dict_pre_hook(_rename_stature)  # type: ignore[no-untyped-call]
         self.stride = 4 if decoder_width else 1
         self.decoder: nn.Module | None = None

@@ -4,7 +4,7 @@ import pytest
 from grasp_client.contract import CameraIntrinsics
 from shared.maps.open_hand import AROUND
 from shared.rgb_windows import ARRAYS, CELL, parts, read
-from shared.table_grasp import ROTATIONS
+from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 from sim_worker.collect.rgb_windows import RgbWindowSettings, main
 from sim_worker.collect.window_capture import ABOVE_TABLE, SIDE, capture_window, capture_windows, fits_of, heights_of
 from sim_worker.command_line import settings_of
@@ -79,11 +79,12 @@ def test_the_table_has_no_height(scene):
 
 def test_a_hand_fits_across_a_bar_and_not_along_it_as_deep_as_its_palm_allows():
     camera = CameraIntrinsics(fx=420.0, fy=420.0, cx=55.5, cy=55.5)  # straight above the middle
-    for top, level in ((30, 0), (75, 1), (100, 2)):
+    for top, height in ((30, 0.004), (75, 0.035), (100, 0.060)):
         heights = np.zeros((SIDE, SIDE), np.uint8)
         heights[46:66, 20:92] = top  # along u
-        answers = fits_of(heights, camera).reshape(3, ROTATIONS, SIDE // CELL, SIDE // CELL)
+        answers = fits_of(heights, camera).reshape(-1, ROTATIONS, SIDE // CELL, SIDE // CELL)
         middle = answers[:, :, SIDE // CELL // 2, SIDE // CELL // 2]
+        level = TIP_HEIGHTS.index(height)
         assert middle[level, ROTATIONS // 2] == AROUND
         assert not middle[:, 0].any()
         assert not middle[:level].any()

@@ -12,7 +12,7 @@ from shared.networks import build_network
 from shared.networks.height_from_rgb import COARSE, COARSER, REACHES, SIDE
 from shared.registry import ModelCard, Registry
 from shared.rgb_windows import CELL, UNTRIED, RgbWindows, TriedGrasp, write
-from shared.table_grasp import ROTATIONS
+from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 from trainer_job.data.height_targets import turned_radially
 from trainer_job.data.rgb_window_folders import held_apart
 from trainer_job.promotion.publish import load_network, weights_of
@@ -22,19 +22,26 @@ from trainer_job.training.recipe import load
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
-MAPS = {"rotations": 2, "image_size": 96, "decoder_width": 8, "squeeze": False, "rays": True}
+MAPS = {
+    "rotations": 2,
+    "image_size": 96,
+    "tip_heights": list(TIP_HEIGHTS),
+    "decoder_width": 8,
+    "squeeze": False,
+    "rays": True,
+}
 PARAMETERS = MAPS | {"height_from_rgb": True}
 LOW, TALL = 20, 80
 
 
 def towers(count, seed):
-    """Red low and blue tall blocks, in grey looks of 96 pixels; a hand fits at the first height over low ones, at the last over
-    tall ones, and best at the image angle whose number is the place of the look. One grasp was tried on each, the tips high: it
-    held on tall ones."""
+    """Red low and blue tall blocks, in grey looks of 96 pixels; a hand fits at the first height over low ones, at the third
+    over tall ones, and best at the image angle whose number is the place of the look. One grasp was tried on each, the tips
+    high: it held on tall ones."""
     rng = np.random.default_rng(seed)
     colours = np.full((count, 96, 96, 3), 120, np.uint8)
     heights = np.zeros((count, 96, 96), np.uint8)
-    fits = np.zeros((count, 3, ROTATIONS, 24, 24), np.uint8)
+    fits = np.zeros((count, len(TIP_HEIGHTS), ROTATIONS, 24, 24), np.uint8)
     tried = np.zeros((count, 1, len(TriedGrasp)), np.float32)
     for index, tall in enumerate(rng.random(count) < 0.5):
         u, v = rng.integers(40, 52, 2)
@@ -84,6 +91,12 @@ def test_folders_with_more_and_fewer_tries_are_not_mixed_and_some_are_needed(fol
         held_apart([tmp_path / "none"])
 
 
+def test_windows_of_other_heights_than_the_recipe_has_are_refused(folder, tmp_path):
+    other = recipe(parameters=PARAMETERS | {"tip_heights": [0.01, 0.035]})
+    with pytest.raises(ValueError, match="5 heights of the tips, and the recipe names 2"):
+        task_of(other).read([folder], [], tmp_path, 10)
+
+
 def test_answers_belong_to_what_the_window_shows(folder):
     plain = recipe().augment.model_copy(update={"colour": 0.0, "grey": 0.0})
     data, _ = held_apart([folder])
@@ -98,7 +111,7 @@ def test_answers_belong_to_what_the_window_shows(folder):
     expected = torch.where(tall, TALL / 1e3, LOW / 1e3)[:, None].expand(-1, len(REACHES))
     torch.testing.assert_close(answers.highest, expected)
     each = answers.fits.amax(2) > 0
-    assert torch.equal(each, torch.stack([~tall, torch.zeros_like(tall), tall], 1))
+    assert torch.equal(each, torch.stack([~tall, *(level * tall > 0 for level in (0, 1, 0, 0))], 1))
     tried = answers.held != UNTRIED
     assert 5 < int(tried.sum()) < 32
     assert torch.equal(answers.held[tried] > 0, tall[tried])

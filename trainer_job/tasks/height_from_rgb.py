@@ -17,6 +17,7 @@ from shared.networks.height_from_rgb import BOUNDS, HeightEstimate, at_turns, bi
 from shared.networks.mobileunet import MobileUNet
 from shared.registry import ModelCard, Registry, UnknownModel
 from shared.rgb_windows import UNTRIED
+from shared.table_grasp import ROTATIONS
 from trainer_job.data.examples import Dataset, Examples, in_order
 from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.data.height_targets import WindowBatch, windows_of
@@ -70,7 +71,14 @@ class HeightFromRgbTask(TrainingTask[RgbWindowBatch, WindowBatch]):
     def read(self, folders: Sequence[Path], validation: Sequence[Path], cache: Path, most: int) -> TrainingData[RgbWindowBatch]:
         if self.recipe.data.format != "rgb-windows" or validation:
             return super().read(folders, validation, cache, most)
-        return TrainingData(*held_apart(folders))
+        data = TrainingData(*held_apart(folders))
+        taught, named = data.training.batch(np.arange(1)).fits.shape[1] // ROTATIONS, self.outline.height_from_rgb.tip_heights
+        if taught != named:
+            raise ValueError(
+                f"{', '.join(map(str, folders))}: windows of {taught} heights of the tips, and the recipe names {named} "
+                "(`tip_heights`): capture them anew, or learn from them with the recipe that they were captured for"
+            )
+        return data
 
     def prepare(self, network: nn.Module, registry: Registry) -> None:
         """Copies the weights of the maps from the champion, whose own they stay."""

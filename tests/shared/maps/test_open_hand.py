@@ -49,6 +49,11 @@ def test_what_is_higher_than_the_fingers_are_long_meets_the_palm():
     assert found[2, 0, 30, 30] == AROUND
 
 
+def test_the_noise_of_the_table_does_not_lift_the_lowest_tips():
+    depth = bar(0.03, 0.16, 0.02) - np.random.default_rng(0).uniform(0, 0.0035, (240, 240)).astype(np.float32)
+    assert fits(depth, CAMERA, POSE, Gripper(), ANGLES, [0.004], CELLS)[0, 30, 30] == AROUND
+
+
 def test_too_wide_is_too_wide():
     assert not fit(bar(0.1, 0.1, 0.03))[:, :, 30, 30].any()
     assert fit(np.full((240, 240), 0.7, np.float32)).sum() == 0
