@@ -11,6 +11,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 _SECRETS = [folder for folder in ("/run/secrets", "/run/queue") if os.path.isdir(folder)]
 """Files named as settings: what an orchestrator mounts, and the URL that the containers' queue made for this service."""
 
+SceneKinds = Literal["single", "pile", "packed", "bin", "mixed"]
+"""Kinds of simulated scenes; mixed: drawn for every scene."""
+
 
 class ServiceSettings(BaseSettings):
     """What all services share. Every field is also an environment variable of the same name in capitals."""
@@ -113,7 +116,7 @@ class WorkerSettings(ServiceSettings):
     object_set: Literal["train", "validation", "test", "folder"] = Field(
         "train", description="objects of scenes that the worker makes itself"
     )
-    scene_kind: Literal["single", "pile", "packed", "mixed"] = Field("mixed", description="scenes that the worker makes itself")
+    scene_kind: SceneKinds = Field("mixed", description="scenes that the worker makes itself")
     profile: Literal["clean", "standard", "hard"] = Field(
         "standard", description="difficulty of scenes that the worker makes itself"
     )
@@ -186,9 +189,7 @@ class TrainerSettings(ServiceSettings):
         le=1,
         description="with object_set folder: share of collecting scenes that show ordinary objects, to forget none",
     )
-    scene_kind: Literal["single", "pile", "packed", "mixed"] = Field(
-        "mixed", description="scenes to collect in and to compare versions in"
-    )
+    scene_kind: SceneKinds = Field("mixed", description="scenes to collect in and to compare versions in")
     profile: Literal["clean", "standard", "hard"] = Field("standard", description="difficulty of collecting scenes")
     max_ab_pairs: int = _renamed(
         "max_ab_pairs",

@@ -8,16 +8,18 @@ from typing import Literal
 import numpy as np
 
 from grasp_client.contract import MOST_FAILED, FailedGrasp, Gripper, PlanRequest
+from grasp_client.contract import Bin as ToldBin
 from grasp_client.geometry import invert, project, transform, wrap_angle
 from grasp_client.observation import Observation
 from shared.outcome_codec import DEPTH_UNIT, depth_in_units
 from sim_worker.world import CameraView, SceneSpec
+from sim_worker.world.simulation.bins import Bin
 
 CLOSING = 0.02
 """Half the stretch of a closing axis whose direction in the image is told, m."""
-ExtraInput = Literal["rgb", "segmask", "table_depth"]
-"""What a planner may be sent besides."""
-ObservationKey = Literal["rgb", "segmask", "table_depth", "failures"]
+ExtraInput = Literal["rgb", "segmask", "table_depth", "bin", "region"]
+"""What a planner may be sent besides; in a scene with a bin where it stands, or the rectangle of its floor in the image."""
+ObservationKey = Literal["rgb", "segmask", "table_depth", "bin", "region", "failures"]
 """The same where grasps follow each other: also which of them failed."""
 DroppedInput = Literal["depth"]
 """What a planner may be left without."""
@@ -31,11 +33,9 @@ class PlanningRequest:
     request: PlanRequest
 
 
-def bin_region(view: CameraView, spec: SceneSpec) -> list[float]:
-    """[u0, v0, u1, v1] of the bin's floor in the image: where the bin stands is part of a cell's set-up."""
-    x, y = spec.bin_size[0] / 2, spec.bin_size[1] / 2
-    corners = np.array([(x, y, 0.0), (x, -y, 0.0), (-x, y, 0.0), (-x, -y, 0.0)])
-    pixels = project(transform(invert(np.asarray(view.camera_pose)), corners), view.camera)
+def bin_region(view: CameraView, tote: Bin) -> list[float]:
+    """[u0, v0, u1, v1] of the bin's floor in the image."""
+    pixels = project(transform(invert(np.asarray(view.camera_pose)), tote.corners()), view.camera)
     return [*pixels.min(axis=0).tolist(), *pixels.max(axis=0).tolist()]
 
 
@@ -71,17 +71,18 @@ def planning_request(
     withheld: Collection[DroppedInput] = (),
     failed: Sequence[Failure] = (),
 ) -> PlanningRequest:
-    """Ask for `count` grasps: camera, its pose, the region of a bin, depth unless withheld, and the granted extras.
+    """Ask for `count` grasps: camera, its pose, depth unless withheld, and the granted extras.
 
     failed: sent with the extra `failures`.
     """
-    camera_pose = np.asarray(view.camera_pose)
+    camera_pose, tote = np.asarray(view.camera_pose), spec.bin
     request = PlanRequest(
         camera=view.camera,
         camera_pose=camera_pose.tolist(),
         # The reported optical axis meets the base plane z = 0 at this distance.
         table_depth=float(-camera_pose[2, 3] / camera_pose[2, 2]) if "table_depth" in extras else None,
-        region=bin_region(view, spec) if spec.kind == "bin" else None,
+        region=bin_region(view, tote) if tote and "region" in extras else None,
+        bin=ToldBin(corners=tote.corners().tolist(), wall_height=tote.inner[2]) if tote and "bin" in extras else None,
         planner=planner,
         model_version=model_version,
         gripper=gripper,

@@ -9,6 +9,7 @@ approach direction (towards the object), y = z x x. Suction grasp frame: origin 
 """
 
 from grasp_client.contract.base import FARTHEST, LARGEST_PIXEL, ApiModel, GraspKind, Label, Name, Pixel, Pose, Probability
+from grasp_client.contract.bins import Bin
 from grasp_client.contract.camera import CameraIntrinsics
 from grasp_client.contract.errors import ErrorDetail, ErrorReply
 from grasp_client.contract.gripper import Gripper
@@ -36,7 +37,7 @@ from grasp_client.contract.requests import MOST_FAILED, FailedGrasp, PlanRequest
 from grasp_client.contract.scene_requests import SceneRequest
 
 __all__ = [
-    "FARTHEST", "LARGEST_PIXEL", "MOST_FAILED", "OUTCOME_KINDS", "SCHEMA_VERSION", "ApiModel", "CameraIntrinsics",
+    "FARTHEST", "LARGEST_PIXEL", "MOST_FAILED", "OUTCOME_KINDS", "SCHEMA_VERSION", "ApiModel", "Bin", "CameraIntrinsics",
     "ContactRule", "ErrorDetail", "ErrorReply", "FailedGrasp", "Failure", "Grasp", "GraspKind", "GraspMeta", "GraspPlan",
     "Gripper", "ImageSpec", "Label", "Meta", "ModelEntry", "ModelPointers", "ModelRef", "Models", "Name", "Outcome",
     "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel", "PlanRequest", "PlannerEntry", "Planners", "Pose",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from grasp_client.contract.base import FARTHEST, LARGEST_VERSION, ApiModel, Coordinate, Pixel, Pose, Probability, Seed
+from grasp_client.contract.bins import Bin
 from grasp_client.contract.camera import CameraIntrinsics
 from grasp_client.contract.gripper import Gripper
 
@@ -21,6 +22,11 @@ def _in_order(region: list[float]) -> list[float]:
 
 
 Region = Annotated[list[Coordinate], Field(min_length=4, max_length=4), AfterValidator(_in_order)]
+
+ToldBin = Annotated[
+    Annotated[bool, Tag("seen")] | Annotated[Bin, Tag("placed")],
+    Discriminator(lambda told: "placed" if isinstance(told, (dict, Bin)) else "seen"),
+]
 
 
 class FailedGrasp(ApiModel):
@@ -54,6 +60,11 @@ class PlanRequest(ApiModel):
     n_grasps: int = Field(10, ge=1, le=1000)
     min_quality: Probability = 0.0
     region: Region | None = Field(None, description="[u0, v0, u1, v1], pixels, inclusive: grasp centres only inside it")
+    bin: ToldBin | None = Field(
+        None,
+        description="plan inside this bin: its walls are obstacles and never objects. true: the one that is seen; {corners, "
+        "wall_height}: where it stands in the base frame; false: there is none; not told: one is looked for",
+    )
     model_version: int | None = Field(None, ge=1, le=LARGEST_VERSION, description="registry version in place of the champion")
     return_heatmap: bool = False
     failed: Annotated[list[FailedGrasp], Field(max_length=MOST_FAILED)] = Field(
@@ -61,6 +72,12 @@ class PlanRequest(ApiModel):
     )
     seed: Seed | None = Field(None, description="makes sampling planners repeatable")
     checks: Literal["on", "off"] = Field("on", description="off: do not look for odd input, and warn of none")
+
+    @model_validator(mode="after")
+    def _corners_have_a_frame(self) -> PlanRequest:
+        if isinstance(self.bin, Bin) and self.camera_pose is None:
+            raise ValueError("bin: corners in the base frame need `camera_pose`; without one send true, to have it looked for")
+        return self
 
     @model_validator(mode="after")
     def _failed_poses_have_a_frame(self) -> PlanRequest:

@@ -37,8 +37,8 @@ from sim_worker.planner_request import DroppedInput, ObservationKey
 from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.processes import process_pool, readable_errors
 from sim_worker.world import World
+from sim_worker.world.simulation.bins import BIN_INNER
 from sim_worker.world.simulation.sim_state import HandName
-from sim_worker.world.simulation.spec import BIN_INNER
 
 
 class BenchmarkSettings(BaseSettings):
@@ -62,6 +62,7 @@ class BenchmarkSettings(BaseSettings):
     upright: bool = Field(False, description="drop objects as they are modelled, turned about the vertical alone")
     count: int | None = Field(None, ge=1, le=30, description="objects per scene; none: 1, 5, 5 and 8")
     bin_size: tuple[float, float, float] = Field(BIN_INNER, description="inner length, width and wall height of the bin, m")
+    draw_bins: bool = Field(False, description="draw size, place and walls of every bin, and the camera's tilt")
     rounds: int = Field(50, ge=1, description="rounds per seed")
     seeds: list[int] = Field([0], description="seeds of the scenes; repeat for several")
     hand: HandName = Field("floating", description="floating jaw, or the whole arm with IK")
@@ -70,7 +71,9 @@ class BenchmarkSettings(BaseSettings):
     )
     gripper: Path | None = Field(None, description="JSON file with the gripper's sizes; none: Franka Panda hand")
     inputs: list[ObservationKey] = Field(
-        [], description="give the planner more: rgb, segmask, table_depth, failures (grasps of the round that failed)"
+        [],
+        description="give the planner more: rgb, segmask, table_depth, failures (grasps of the round that failed), bin (where "
+        "it stands), region (rectangle of its floor in the image)",
     )
     drop_inputs: list[DroppedInput] = Field(
         [], description="do not give the planner: depth. The baselines need it and are left out"
@@ -86,6 +89,8 @@ class BenchmarkSettings(BaseSettings):
 
     def protocol(self) -> Protocol:
         named = {"objects_dir": self.objects, "contact_rule": self.contact, "gripper": gripper_of(self.gripper)}
+        if self.draw_bins:
+            named["bin_size"] = None
         return Protocol.model_validate({**self.model_dump(), **named})
 
 

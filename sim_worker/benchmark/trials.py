@@ -14,8 +14,8 @@ from sim_worker.planner_request import DroppedInput, Failure, ObservationKey, Pl
 from sim_worker.planners import NamedPlanner
 from sim_worker.tasks.decluttering import BIN, DECLUTTER, SINGLE, DeclutteringLog, DeclutteringRunner, Pick, Rules
 from sim_worker.world import CameraView, SceneError, SceneSpec, World
+from sim_worker.world.simulation.bins import BIN_INNER
 from sim_worker.world.simulation.sim_state import HandName
-from sim_worker.world.simulation.spec import BIN_INNER
 
 SEED_STREAM = 30
 """Keeps these scenes apart from those that other programs draw from the same seed."""
@@ -37,15 +37,13 @@ class Protocol(BaseModel):
     named: list[str] = Field([], description="objects of the scenes in turn, instead of draws from the set")
     upright: bool = False
     count: int | None = None
-    bin_size: tuple[float, float, float] = BIN_INNER
+    bin_size: tuple[float, float, float] | None = BIN_INNER
     rounds: int = Field(50, description="rounds per seed")
     seeds: list[int] = Field([0])
     hand: HandName = "floating"
     contact_rule: ContactRule = "strict"
     gripper: Gripper = Field(default_factory=Gripper)
-    inputs: list[ObservationKey] = Field(
-        [], description="given to the planner besides depth, camera, camera_pose and a bin's region"
-    )
+    inputs: list[ObservationKey] = Field([], description="given to the planner besides depth, camera and camera_pose")
     drop_inputs: list[DroppedInput] = Field([], description="not given to the planner")
 
     def spec(self, seed: int, number: int, redraw: int = 0) -> SceneSpec:

@@ -53,7 +53,7 @@ class CollectSettings(BaseSettings):
     flat: int = Field(0, ge=0, description="labels per scene: wide open, straight down, at a few heights over the table")
     feasible_planner: str = Field("antipodal", description="planner whose list gives the feasible grasps")
     planner: str = Field("antipodal", description="planner whose best are tried: a name, name:version, URL or name@URL")
-    inputs: list[ExtraInput] = Field([], description="give --planner more: rgb, segmask, table_depth")
+    inputs: list[ExtraInput] = Field([], description="give --planner more: rgb, segmask, table_depth, bin, region")
     drop_inputs: list[DroppedInput] = Field([], description="do not give --planner: depth")
     models_dir: Path = Field(Path("data/models"), description="registry for planners in this process")
     api_key: SecretStr | None = Field(None, description="for planners on a server")

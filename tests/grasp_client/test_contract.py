@@ -4,6 +4,8 @@ from pydantic import ValidationError
 from grasp_client.contract import Grasp, GraspMeta, Gripper, PlanRequest
 
 IDENTITY = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+FLOOR = [[0.2, 0.1, 0], [-0.2, 0.1, 0], [-0.2, -0.1, 0], [0.2, -0.1, 0]]
+TOTE = {"corners": FLOOR, "wall_height": 0.1}
 
 
 def test_every_option_has_a_default():
@@ -28,6 +30,15 @@ def test_every_option_has_a_default():
         ({"gripper": {"max_width": 2.0}}, "less than or equal to 0.5"),
         ({"gripper": {"min_width": 0.09}}, "min_width < max_width"),
         ({"gripper": {"kind": "magnet"}}, "parallel_jaw"),
+        ({"bin": "a tote"}, "valid boolean"),
+        ({"bin": {"corners": FLOOR}}, "wall_height"),
+        ({"bin": TOTE}, "bin: corners in the base frame need `camera_pose`"),
+        ({"bin": {**TOTE, "corners": FLOOR[:3]}, "camera_pose": IDENTITY}, "at least 4"),
+        ({"bin": {**TOTE, "corners": [FLOOR[0], FLOOR[2], FLOOR[1], FLOOR[3]]}, "camera_pose": IDENTITY}, "in order round"),
+        ({"bin": {**TOTE, "corners": [[300 * x for x in each] for each in FLOOR]}, "camera_pose": IDENTITY}, "in metres"),
+        ({"bin": {**TOTE, "corners": [*FLOOR[:3], [0.2, -0.1, 0.1]]}, "camera_pose": IDENTITY}, "miss it by 0.1 m"),
+        ({"bin": {**TOTE, "corners": [[x + 2 * y, y, z] for x, y, z in FLOOR]}, "camera_pose": IDENTITY}, "an angle of"),
+        ({"bin": {**TOTE, "wall_height": 0}, "camera_pose": IDENTITY}, "greater than or equal to 0.005"),
         ({"failed": [{"center_px": [1, 2, 3]}]}, "at most 2"),
         ({"failed": [{"center_px": [1, float("inf")]}]}, "finite"),
         ({"failed": [{"center_px": [1, 1e9]}]}, "less than or equal to 1000000"),
@@ -39,6 +50,13 @@ def test_every_option_has_a_default():
 def test_wrong_options_are_refused_with_what_was_expected(options, message):
     with pytest.raises(ValidationError, match=message):
         PlanRequest.model_validate(options)
+
+
+@pytest.mark.parametrize("corners", [FLOOR, FLOOR[::-1], [[x, 0.9 * y, 0.2 * x] for x, y, _ in FLOOR]])
+def test_a_bin_may_lean_and_its_corners_go_either_way_round(corners):
+    told = PlanRequest.model_validate({"bin": {**TOTE, "corners": corners}, "camera_pose": IDENTITY}).bin
+    assert told.corners == corners
+    assert [PlanRequest.model_validate({"bin": each}).bin for each in (True, False, None)] == [True, False, None]
 
 
 def test_a_failed_grasp_may_lie_outside_the_image_and_lack_what_the_reply_lacked():

@@ -52,6 +52,7 @@ WHOLE: list[tuple[type[BaseModel], dict[str, Any]]] = [
         {
             "camera": CAMERA, "camera_pose": POSE, "table_depth": 0.7, "depth_scale": 0.001, "gripper": GRIPPER, "n_grasps": 5,
             "min_quality": 0.1, "region": [0.0, 0.0, 9.0, 9.0], "model_version": 2, "failed": [FAILED], "seed": 3,
+            "bin": {"corners": [[0.2, 0.1, 0.0], [-0.2, 0.1, 0.0], [-0.2, -0.1, 0.0], [0.2, -0.1, 0.0]], "wall_height": 0.1},
         },
     ),
 ]  # fmt: skip

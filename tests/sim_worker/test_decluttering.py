@@ -160,7 +160,12 @@ def test_the_planner_is_told_no_more_than_a_robot_knows(world):
     assert call.observation.rgb is None
     assert call.observation.segmask is None
     assert call.request.table_depth is None
-    assert call.request.region == bin_region(view, scene.spec)
+    assert call.request.region is None
+    assert call.request.bin is None
+    aided = planning_request(view, scene.spec, GRIPPER, 5, extras=["bin", "region"]).request
+    assert aided.bin.wall_height == scene.spec.bin.inner[2]
+    np.testing.assert_allclose(aided.bin.corners, scene.spec.bin.corners())
+    assert aided.region == bin_region(view, scene.spec.bin)
     np.testing.assert_allclose(call.observation.depth, view.observation.depth, atol=0.6e-4)
     told = planning_request(view, spec("pile"), GRIPPER, 5, extras=["rgb", "segmask", "table_depth"])
     assert told.request.table_depth == pytest.approx(0.7, abs=0.01)

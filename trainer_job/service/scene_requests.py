@@ -20,7 +20,7 @@ from trainer_job.training.recipe import recipe_of_model
 log = logging.getLogger(__name__)
 
 KIND_SHARES = {"single": 0.45, "pile": 0.45, "packed": 0.1}
-ATTEMPTS = {"single": 2, "pile": 3, "packed": 3}
+ATTEMPTS = {"single": 2, "pile": 3, "packed": 3, "bin": 4}
 """Attempts per request: building and settling a scene costs more than one more attempt in it."""
 REVISIT_SHARE = 0.1
 REVISIT = 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from sim_worker.world.objects.objects import ObjectModel, prepare
+from sim_worker.world.simulation.bins import Bin
 from sim_worker.world.simulation.fixtures import surroundings, walls
 from sim_worker.world.simulation.physics import AWAKE, Physics
 from sim_worker.world.simulation.spec import SceneSpec
@@ -21,9 +22,8 @@ PATIENCE = 3
 """After so many rounds, what is still lost is replaced by another object."""
 LEAST_SHARE = 0.6
 """Of the objects asked for that must lie after PATIENCE rounds: a scene that lost more is drawn anew."""
-BIN_SPREAD = 0.5
-"""Share of a bin's inner size over which objects are dropped, around its middle: they settle as a heap that runs out to the
-walls, as parts poured from a box do."""
+BESIDE_WALL = 0.002
+"""m of air between a wall and an object that is let down beside it."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class PlacedObject:
         return PlacedObject(self.name, self.model, self.mass, self.colour, position, orientation)
 
 
-def settled(physics: Physics, objects: dict[int, PlacedObject], within: tuple[float, float]) -> list[PlacedObject]:
-    """Where the objects rest; those that do not, sank, or lie outside the half sides `within` (x, y), m, are left out."""
+def settled(physics: Physics, objects: dict[int, PlacedObject], within: Callable[[float, float], bool]) -> list[PlacedObject]:
+    """Where the objects rest; those that do not, sank, or lie where `within` (x, y), m, says no, are left out."""
     physics.settle(list(objects), SETTLE_SECONDS)
     found = []
     for (body, placed), (linear, angular) in zip(objects.items(), physics.speeds(list(objects)), strict=True):
@@ -57,7 +57,7 @@ def settled(physics: Physics, objects: dict[int, PlacedObject], within: tuple[fl
         x, y, z = now.position
         # What is round may spin in its place for long; nothing but its look turns.
         rests = linear < 0.02 and (angular < 0.5 or placed.model.rolls)
-        if rests and abs(x) < within[0] and abs(y) < within[1] and z > -0.01:
+        if rests and within(x, y) and z > -0.01:
             found.append(now)
     return found
 
@@ -77,7 +77,7 @@ def arrange(
         bodies = {_drop(physics, objects[0], random.uniform(-0.06, 0.06, 2), _turn(spec, random)): objects[0]}
     else:
         bodies = _drop_all(physics, spec, objects, random)
-    found, wanted = settled(physics, bodies, spec.workspace), objects
+    found, wanted = settled(physics, bodies, spec.holds), objects
     least = max(1, math.ceil(LEAST_SHARE * len(objects)))
     for number in range(TOP_UPS if spec.kind != "single" else 0):
         here = {placed.name for placed in found}
@@ -87,25 +87,34 @@ def arrange(
         if number >= PATIENCE:
             lost = [next(spares, placed) for placed in lost]
             wanted = [*found, *lost]
-        found = settled(physics, _set_down_again(physics, spec, found, lost, random), spec.workspace)
+        found = settled(physics, _set_down_again(physics, spec, found, lost, random), spec.holds)
     return found if len(found) >= least else None
 
 
-def _turn(spec: SceneSpec, random: np.random.Generator) -> list[float]:
-    """How an object is turned when it is dropped: any way, or only about the vertical (xyzw)."""
-    turn = Rotation.from_euler("z", random.uniform(-math.pi, math.pi)) if spec.upright else Rotation.random(rng=random)
-    result: list[float] = turn.as_quat().tolist()
-    return result
+def _turn(spec: SceneSpec, random: np.random.Generator) -> Rotation:
+    """How an object is turned when it is dropped: any way, or only about the vertical."""
+    return Rotation.from_euler("z", random.uniform(-math.pi, math.pi)) if spec.upright else Rotation.random(rng=random)
 
 
-def _drop(physics: Physics, placed: PlacedObject, xy: np.ndarray, turn: list[float], floor: float = 0.0) -> int:
-    """Release the object, turned (xyzw), with its lowest point 1 cm above `floor` (m)."""
+def _drop(
+    physics: Physics, placed: PlacedObject, xy: np.ndarray, turn: Rotation, floor: float = 0.0, shaft: Bin | None = None
+) -> int:
+    """Release the object, turned, with its lowest point 1 cm above `floor` (m).
+
+    shaft: `xy` (2,), m, and the turn are in its frame, and what would reach into a wall is let down beside it.
+    """
     body = placed.spawn(physics)
-    physics.client.resetBasePositionAndOrientation(body, [0, 0, 0], turn)
+    physics.client.resetBasePositionAndOrientation(body, [0, 0, 0], turn.as_quat().tolist())
     low, high = (np.array(corner) for corner in physics.client.getAABB(body))
     centre = (low + high) / 2
-    position = [xy[0] - centre[0], xy[1] - centre[1], floor + 0.01 - low[2]]
-    physics.client.resetBasePositionAndOrientation(body, position, turn)
+    if shaft:
+        room = np.maximum(shaft.half - (high - low)[:2] / 2 - BESIDE_WALL, 0.0)
+        xy = np.clip(xy, -room, room)
+    middle = xy - centre[:2]
+    if shaft:
+        middle, turn = shaft.in_base(middle), Rotation.from_euler("z", shaft.yaw) * turn
+    position = [*middle.tolist(), floor + 0.01 - low[2]]
+    physics.client.resetBasePositionAndOrientation(body, position, turn.as_quat().tolist())
     return body
 
 
@@ -113,20 +122,23 @@ def _drop_all(
     physics: Physics, spec: SceneSpec, objects: list[PlacedObject], random: np.random.Generator
 ) -> dict[int, PlacedObject]:
     """Drop one after another inside walls; those of a pile are then taken away."""
-    if spec.kind == "bin":
-        inner = np.array(spec.bin_size[:2])
-        spread = BIN_SPREAD * inner / 2
+    if spec.bin:
+        shaft = replace(spec.bin, inner=(*spec.bin.inner[:2], 1.0))
+        spread = shaft.spread * np.array(shaft.half)
     else:
         side = min(0.22 * math.sqrt(max(1.0, len(objects) / 6)), 2 * spec.workspace[0] - 0.02)
-        inner = np.array([side, side])
-        spread = np.maximum(inner / 2 - 0.07, 0.01)
+        shaft = Bin((side, side, 1.0))
+        spread = np.maximum(np.array(shaft.half) - 0.07, 0.01)
     # The walls keep the heap together while it forms; objects then spread as they would when a box is lifted off them.
-    temporary = walls(physics, float(inner[0]), float(inner[1]), height=1.0, drawn=False)
+    temporary = walls(physics, shaft, drawn=False)
     bodies: dict[int, PlacedObject] = {}
     for placed in objects:
         # From just above the heap: a free fall from a fixed height scatters what lies there.
         top = max((physics.client.getAABB(body)[1][2] for body in bodies), default=0.0)
-        bodies[_drop(physics, placed, random.uniform(-spread, spread), _turn(spec, random), floor=top)] = placed
+        xy = random.uniform(-spread, spread)
+        if shaft.at_wall:
+            xy = np.where(random.random(2) < shaft.at_wall, np.copysign(shaft.half, xy), xy)
+        bodies[_drop(physics, placed, xy, _turn(spec, random), top, shaft if shaft.at_wall else None)] = placed
         physics.step(physics.steps_in(0.4))
     physics.settle(list(bodies), 1.0)
     for wall in temporary:
@@ -183,7 +195,7 @@ def _find_room(
     for radius in np.arange(0.0, half.max(), 0.01):
         for angle in random.uniform(-math.pi, math.pi, 6):
             middle = radius * np.array([math.cos(angle), math.sin(angle)])
-            if (np.abs(middle) >= half).any():
+            if not spec.holds(*middle):
                 continue
             client.resetBasePositionAndOrientation(body, [*(middle - centre[:2]).tolist(), rest], turn)
             if not any(client.getClosestPoints(body, other, 0.005) for other in others):

@@ -23,7 +23,7 @@ from sim_worker.world.simulation.physics import ATTEMPT_HZ, AWAKE, FAR_AWAY, SLE
 from sim_worker.world.simulation.placement import PlacedObject, settled
 from sim_worker.world.simulation.profiles import PROFILES, Conditions
 from sim_worker.world.simulation.sim_state import Hand, HandKey, HandName, SimState, Simulation, hand_key
-from sim_worker.world.simulation.spec import CameraSpec, SceneError, SceneSpec
+from sim_worker.world.simulation.spec import IN_SIGHT, CameraSpec, SceneError, SceneSpec
 
 FORGET_ROUNDS = 10
 """Of collision detection with everything apart; one suffices for a few bodies, pairs are dropped a tenth at a time."""
@@ -192,7 +192,9 @@ class Scene:
         for body in by_name.values():
             physics.client.changeDynamics(body, -1, activationState=AWAKE)
         before = [placed for placed in self.placed if placed.name != taken]
-        self.placed = settled(physics, {by_name[placed.name]: placed for placed in before}, self.spec.in_sight)
+        self.placed = settled(
+            physics, {by_name[placed.name]: placed for placed in before}, partial(self.spec.holds, scale=IN_SIGHT)
+        )
         self.changes += 1
         self._view = None
         self.simulation.owner = None

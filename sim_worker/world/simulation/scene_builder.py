@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from sim_worker.world.simulation.placement import PlacedObject, arrange
 from sim_worker.world.simulation.profiles import PROFILES, Conditions, draw_mass
 from sim_worker.world.simulation.scene import Scene
 from sim_worker.world.simulation.sim_state import Simulation
-from sim_worker.world.simulation.spec import DEFAULT_COUNTS, SceneError, SceneSpec
+from sim_worker.world.simulation.spec import DEFAULT_COUNTS, DRAWN_BIN_COUNTS, SceneError, SceneSpec
 
 MOST_DRAWS = 40
 """Of objects and drops before a scene is given up: single scenes take 1.1 on average."""
@@ -35,6 +36,8 @@ class World:
         Raises SceneError when no draw of the spec comes to rest, ValueError for an unknown object or object set.
         """
         conditions = Conditions.draw(PROFILES[spec.profile], spec.random("conditions"))
+        if spec.bin:
+            conditions = replace(conditions, tilt=max(conditions.tilt, spec.bin.tilt))
         for draw in range(MOST_DRAWS):
             self.simulation.owner = None
             objects, spares = self._draw_objects(spec, draw)
@@ -48,7 +51,8 @@ class World:
     def _draw_objects(self, spec: SceneSpec, draw: int) -> tuple[list[PlacedObject], Iterator[PlacedObject]]:
         """The scene's objects, and more of its set to replace some by; none where the spec names its objects."""
         random, folder = spec.random("objects", draw), self._folder(spec)
-        low, high = DEFAULT_COUNTS[spec.kind] if spec.count is None else (spec.count, spec.count)
+        usual = DEFAULT_COUNTS[spec.kind] if spec.kind != "bin" or spec.bin_size else DRAWN_BIN_COUNTS
+        low, high = usual if spec.count is None else (spec.count, spec.count)
         names = list(spec.objects or draw_names(spec.object_set, int(random.integers(low, high + 1)), random, folder))
         seen: Counter[str] = Counter()
         objects = [self._drawn(spec, name, index, seen, random) for index, name in enumerate(names)]

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from grasp_client.contract import CameraIntrinsics, Pose
+from sim_worker.world.simulation.bins import Bin
 
 
 class SceneError(RuntimeError):
@@ -18,25 +19,22 @@ class SceneError(RuntimeError):
 SceneKind = Literal["single", "packed", "pile", "bin"]
 ProfileName = Literal["clean", "standard", "hard"]
 
-BIN_INNER = (0.36, 0.26, 0.05)
-"""m: inner length (x), width (y) and wall height of a bin whose spec names no size. The walls are lower than a Panda finger is
-long: over higher ones its palm, 204 mm wide, reaches only a strip in the middle."""
 DEFAULT_COUNTS: dict[str, tuple[int, int]] = {"single": (1, 1), "packed": (5, 5), "pile": (5, 5), "bin": (8, 8)}
 """Fewest and most objects of a scene whose spec names no count."""
+DRAWN_BIN_COUNTS = (3, 12)
+"""The same for a bin whose size is drawn."""
 WORKSPACE = 0.15
 """m: half side of the square around the origin in which the centre of an object must come to rest; larger in crowded scenes."""
 IN_SIGHT = 1.25
-"""Of the workspace: so far the default camera sees an object whole, wherever a hand has pushed it."""
+"""Times the workspace: so far an object that was moved is still there to be grasped, and the default camera sees it whole."""
 CROWD = 12
 """A scene of more objects than this has a workspace whose area grows with their number."""
 PIXELS_PER_METRE = 1600
 """Of half a workspace's side: the default camera's image is larger where the workspace is, at the same metres per pixel."""
 
 
-def workspace(kind: SceneKind, most: int, bin_size: tuple[float, float, float]) -> tuple[float, float]:
-    """Half sides (x, y), m, of the rectangle around the origin in which the centres of up to `most` objects must lie."""
-    if kind == "bin":
-        return bin_size[0] / 2, bin_size[1] / 2
+def square(most: int) -> tuple[float, float]:
+    """Half sides (x, y), m, of the square around the origin in which the centres of up to `most` objects must lie."""
     half = WORKSPACE * max(1.0, math.sqrt(most / CROWD))
     return half, half
 
@@ -74,10 +72,24 @@ class CameraSpec(BaseModel):
 
 
 def _camera_over(data: dict[str, Any]) -> CameraSpec:
-    """The default camera of a spec's other fields: it sees a third more than the workspace on every side."""
-    half = workspace(data["kind"], _most(data["kind"], data["count"], data["objects"]), data["bin_size"])
-    width, height = (math.ceil(PIXELS_PER_METRE * max(each, WORKSPACE)) for each in half)
+    """The default camera of a spec's other fields: it sees a third more than the workspace on every side, or part of a bin."""
+    tote = bin_of(data["seed"], data["kind"], data["bin_size"])
+    half = tote.extent if tote else square(_most(data["kind"], data["count"], data["objects"]))
+    view = tote.view if tote else 1.0
+    width, height = (math.ceil(view * PIXELS_PER_METRE * max(each, WORKSPACE)) for each in half)
     return CameraSpec(width=width, height=height)
+
+
+def bin_of(seed: int, kind: SceneKind, size: tuple[float, float, float] | None) -> Bin | None:
+    """The bin of a scene of that kind: of the size asked for, about the origin, or drawn."""
+    if kind != "bin":
+        return None
+    return Bin(size) if size else Bin.draw(random_stream(seed, "bin"))
+
+
+def random_stream(seed: int, *stream: str | int) -> np.random.Generator:
+    """An independent random stream of a seed for each name."""
+    return np.random.default_rng([seed, *(zlib.crc32(part.encode()) if isinstance(part, str) else part for part in stream)])
 
 
 def _most(kind: SceneKind, count: int | None, objects: tuple[str, ...] | None) -> int:
@@ -100,24 +112,29 @@ class SceneSpec(BaseModel):
     objects_dir: Path | None = Field(None, description="URDF, OBJ or STL files for the object set `folder`")
     objects: tuple[str, ...] | None = Field(None, description="exactly these objects, by name, instead of a draw from the set")
     upright: bool = Field(False, description="objects are dropped as they are modelled, turned about the vertical alone")
-    bin_size: tuple[float, float, float] = Field(
-        BIN_INNER, description="inner length (x), width (y) and wall height of the bin of the kind `bin`, m"
+    bin_size: tuple[float, float, float] | None = Field(
+        None,
+        description="inner length (x), width (y) and wall height, m, of a bin about the origin, for the kind `bin`; none: "
+        "size, place, thickness of the walls and tilt of the camera are drawn",
     )
     camera: CameraSpec = Field(default_factory=_camera_over, description="none: from above, over the whole workspace")
 
     @property
-    def workspace(self) -> tuple[float, float]:
-        """Half sides (x, y), m, of the rectangle around the origin in which the centre of every object must come to rest."""
-        return workspace(self.kind, _most(self.kind, self.count, self.objects), self.bin_size)
+    def bin(self) -> Bin | None:
+        """The one that the objects lie in, for the kind `bin`."""
+        return bin_of(self.seed, self.kind, self.bin_size)
 
     @property
-    def in_sight(self) -> tuple[float, float]:
-        """Half sides (x, y), m, of the rectangle in which an object that was moved is still there to be grasped."""
-        x, y = self.workspace
-        return IN_SIGHT * x, IN_SIGHT * y
+    def workspace(self) -> tuple[float, float]:
+        """Half sides (x, y), m, of the rectangle around the origin in which the centre of every object must come to rest."""
+        tote = self.bin
+        return tote.extent if tote else square(_most(self.kind, self.count, self.objects))
+
+    def holds(self, x: float, y: float, scale: float = 1.0) -> bool:
+        """Whether a centre at (x, y), m, lies in the bin or the workspace, its sides stretched by `scale`."""
+        tote, half = self.bin, self.workspace
+        return tote.holds(np.array([x, y]), scale) if tote else abs(x) < scale * half[0] and abs(y) < scale * half[1]
 
     def random(self, *stream: str | int) -> np.random.Generator:
         """An independent random stream of this seed for each name: a draw more in one does not shift another."""
-        return np.random.default_rng(
-            [self.seed, *(zlib.crc32(part.encode()) if isinstance(part, str) else part for part in stream)]
-        )
+        return random_stream(self.seed, *stream)

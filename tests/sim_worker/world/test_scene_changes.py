@@ -6,6 +6,7 @@ import pytest
 from grasp_client.geometry import approach_frame, invert, project, transform
 from sim_worker.world import CameraSpec, SceneError, SceneSpec, World
 from sim_worker.world.simulation import placement
+from sim_worker.world.simulation.bins import BIN_INNER, HEIGHT, THICKNESS
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ CROWDS = [pytest.param(kind, 30, marks=pytest.mark.slow) for kind in ("packed", 
     ("kind", "count"), [("single", 1), ("packed", 5), ("pile", 5), ("pile", 15), ("bin", 8), ("bin", 15), *CROWDS]
 )
 def test_all_objects_lie_on_the_table_and_in_sight(world, kind, count):
-    scene = world.build(SceneSpec(seed=11, kind=kind, count=count, object_set="test"))
+    scene = world.build(SceneSpec(seed=11, kind=kind, count=count, object_set="test", bin_size=BIN_INNER))
     assert len(scene.objects) == len(set(scene.objects)) == count
     view = scene.observe()
     assert set(np.unique(view.segmentation)) <= set(range(len(scene.objects) + 1))
@@ -93,6 +94,38 @@ def test_bin_has_walls_that_are_seen_and_felt(world):
     assert (result.failure, result.object_name) == ("collision", "bin")
     depth = scene.observe().observation.depth
     assert abs(depth[depth.shape[0] // 2, 210:].min() - (0.70 - 0.12)) < 1e-3
+
+
+def test_bins_without_a_size_are_drawn_and_objects_lie_at_their_walls_and_in_corners(world):
+    sizes, gaps = [], []
+    for seed in range(12):
+        scene = world.build(SceneSpec(seed=seed, kind="bin", count=6, object_set="procedural"))
+        tote = scene.spec.bin
+        assert tote == SceneSpec(seed=seed, kind="bin", profile="hard").bin, "of the seed alone"
+        assert scene.conditions.tilt == tote.tilt
+        assert THICKNESS[0] <= tote.wall <= THICKNESS[1]
+        assert HEIGHT[0] <= tote.inner[2] <= HEIGHT[1]
+        sizes.append((*tote.inner, *tote.centre, tote.yaw, tote.wall, tote.tilt, tote.view))
+        for placed in scene.placed:
+            assert tote.holds(np.array(placed.position[:2]), 1.0)
+            assert scene.spec.holds(*placed.position[:2])
+            reach = np.array(tote.half) - np.abs((np.array(placed.position[:2]) - tote.centre) @ tote._turn())
+            gaps.append(sorted(reach))
+    assert (np.ptp(np.array(sizes), axis=0) > 0).all()
+    nearest, other = np.transpose(gaps)
+    assert (nearest < 0.04).sum() >= 6, "the middle of an object that stands at a wall"
+    assert (other < 0.06).any(), "in a corner"
+
+
+def test_walls_stand_where_the_spec_says(world):
+    scene = world.build(SceneSpec(seed=3, kind="bin", count=3))
+    tote, view = scene.spec.bin, scene.observe_with(CameraSpec(width=700, height=700, distance=0.9))
+    (x, y), height = tote.half, tote.inner[2]
+    rim = tote.in_base(np.array([(x + tote.wall / 2, 0), (-x - tote.wall / 2, 0), (0, y + tote.wall / 2)]))
+    points = np.column_stack([rim, np.full(3, height)])
+    seen = transform(invert(view.true_camera_pose), points)
+    u, v = np.round(project(seen, view.camera)).astype(int).T
+    np.testing.assert_allclose(view.exact_depth[v, u], seen[:, 2], atol=2e-3)
 
 
 def test_removing_an_object_leaves_the_others(world):
