@@ -1,6 +1,6 @@
 """What looks odd about an observation and its options, told in words before anybody trusts the answer.
 
-Pure, and about half a millisecond for any image: a few thousand readings and one plane through them are looked at. A check
+Pure, and about a sixth of a millisecond for any image: a thousand readings and one plane through them are looked at. A check
 answers with a text of what was seen, what was expected and what to do, or with None. What cannot be right at all is refused
 where it is decoded (`grasp_client.imaging`); what is told here may still be right.
 """
@@ -16,9 +16,10 @@ from grasp_client.observation import Observation
 from planning.scene.support_plane import (
     FEWEST,
     MAX_STEEPNESS,
+    OPTICAL_AXIS,
     TABLE_SHARE,
     Plane,
-    surface,
+    dominant_plane,
     thinned,
 )
 
@@ -40,6 +41,8 @@ FLAT = 0.004
 """m. A depth image that spans less shows nothing; depth buffers of renderers do, near 1."""
 SCALED_BELOW = 0.35
 """Of an image that reaches to 1 exactly: readings this far below it are not of the same table, m."""
+SPARSE = 0.35
+"""Share of pixels with a reading above which nothing was cut away."""
 TABLE_DEPTH_OFF = 0.03
 """m. Largest difference between `table_depth` and the plane that is seen."""
 
@@ -54,14 +57,14 @@ class _Look:
         self.rows, self.columns = image.shape[:2]
 
     @cached_property
-    def _surface(self) -> tuple[np.ndarray | None, Plane | None]:
-        depth = self.observation.depth
-        return (None, None) if depth is None else surface(depth, self.camera)
+    def pose(self) -> np.ndarray | None:
+        """Camera to base frame, (4, 4)."""
+        return None if self.request.camera_pose is None else np.asarray(self.request.camera_pose)
 
-    @property
+    @cached_property
     def sampled(self) -> np.ndarray | None:
         """Every n-th reading along both axes, m, 0 where there is none."""
-        return self._surface[0]
+        return None if self.observation.depth is None else thinned(self.observation.depth)
 
     @cached_property
     def readings(self) -> np.ndarray:
@@ -71,7 +74,10 @@ class _Look:
     @cached_property
     def table(self) -> Plane | None:
         """The plane on which most readings lie, where it is large enough to be what the things lie on."""
-        plane = self._surface[1]
+        depth = self.observation.depth
+        if depth is None or self.camera is None:
+            return None
+        plane = dominant_plane(depth, self.camera, OPTICAL_AXIS if self.pose is None else self.pose[2, :3])
         return plane if plane and plane.share >= TABLE_SHARE else None
 
 
@@ -113,19 +119,17 @@ def _field_of_view(look: _Look) -> str | None:
 
 
 def _camera_far_from_base(look: _Look) -> str | None:
-    pose = look.request.camera_pose
-    if pose is None or (far := float(np.linalg.norm(np.asarray(pose)[:3, 3]))) <= MAX_TRANSLATION:
+    if look.pose is None or (far := math.hypot(*look.pose[:3, 3])) <= MAX_TRANSLATION:
         return None
     return f"camera_pose puts the camera {far:.4g} m from the robot's base: expected metres, are these millimetres?"
 
 
 def _gravity(look: _Look) -> str | None:
-    pose = look.request.camera_pose
-    if pose is None or look.table is None:
+    if look.pose is None or look.table is None:
         return None
-    lean = math.acos(min(1.0, abs(float(np.asarray(pose)[2, :3] @ look.table.normal))))
+    lean = math.acos(min(1.0, abs(float(look.pose[2, :3] @ look.table.normal))))
     # What fills the picture of a level camera may be a wall, and a wall stands upright.
-    upright = lean >= math.pi / 2 - MAX_LEAN and (look.table.share < FILLED or -float(np.asarray(pose)[2, 2]) < LOOKS_DOWN)
+    upright = lean >= math.pi / 2 - MAX_LEAN and (look.table.share < FILLED or -float(look.pose[2, 2]) < LOOKS_DOWN)
     if lean <= MAX_LEAN or upright:
         return None
     return (
@@ -139,9 +143,8 @@ def _depth_unit(look: _Look) -> str | None:
     if not len(look.readings):
         return None
     median, scale = float(look.readings[len(look.readings) // 2]), look.request.depth_scale
-    pose = look.request.camera_pose
-    if pose is not None and look.table is not None:
-        up = np.asarray(pose)[2]
+    if look.pose is not None and look.table is not None:
+        up = look.pose[2]
         camera_height, table = float(up[3]), float(up[3] - look.table.distance * abs(up[:3] @ look.table.normal))
         for factor in UNIT_FACTORS:
             # The same table at the height of the base, had the depths another unit.
@@ -164,7 +167,10 @@ def _no_distances(look: _Look) -> str | None:
     depth = look.observation.depth
     if depth is None or len(look.readings) < FEWEST:
         return None
-    low, high = float(look.readings[0]), float(depth.max())
+    low, high = float(look.readings[0]), float(look.readings[-1])
+    if high > 1.0 or (low >= SCALED_BELOW and high - low >= FLAT):
+        return None
+    high = float(depth.max())  # of all pixels, which takes longer
     if high <= 1.0 and high - low < FLAT:
         return (
             f"all readings lie between {low:.4f} and {high:.4f}: an empty table seen straight on, or the depth buffer of a "
@@ -183,18 +189,20 @@ def _background(look: _Look) -> str | None:
     if look.sampled is None or not len(look.readings):
         return None
     seen = look.sampled > 0
+    if (share := np.count_nonzero(seen) / seen.size) > SPARSE:
+        return None
     rows, columns = (max(1, side // 12) for side in seen.shape)
     frame = np.concatenate([seen[:rows].ravel(), seen[-rows:].ravel(), seen[:, :columns].ravel(), seen[:, -columns:].ravel()])
-    if seen.mean() > 0.35 or frame.mean() > 0.02:
+    if frame.mean() > 0.02:
         return None
     return (
-        f"only {seen.mean():.0%} of the pixels have a reading, and none near the image's edge: was the background removed? "
+        f"only {share:.0%} of the pixels have a reading, and none near the image's edge: was the background removed? "
         "Send the whole depth image, and a `segmask` of what may be grasped: where nothing is seen no finger may go"
     )
 
 
 def _steep_table(look: _Look) -> str | None:
-    if look.request.camera_pose is not None or look.table is None:
+    if look.pose is not None or look.table is None:
         return None
     if (steep := look.table.steepness) <= MAX_STEEPNESS:
         return None
@@ -206,10 +214,9 @@ def _steep_table(look: _Look) -> str | None:
 
 def _table_depth(look: _Look) -> str | None:
     given, table = look.request.table_depth, look.table
-    if given is None or table is None or look.request.camera_pose is None:
+    if given is None or look.pose is None or table is None:
         return None
-    up = np.asarray(look.request.camera_pose)[2, :3]
-    if abs(up @ table.normal) < math.cos(MAX_LEAN):
+    if abs(look.pose[2, :3] @ table.normal) < math.cos(MAX_LEAN):
         return None
     along = table.distance / max(1e-6, abs(float(table.normal[2])))
     if abs(along - given) <= TABLE_DEPTH_OFF:

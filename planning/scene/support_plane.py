@@ -7,7 +7,7 @@ import numpy as np
 
 from grasp_client.contract import CameraIntrinsics
 
-SAMPLE = 3_000
+SAMPLE = 1_000
 """Readings that are looked at."""
 FEWEST = 50
 """With fewer readings nothing is said of them."""
@@ -16,10 +16,15 @@ HYPOTHESES = 64
 PLANE_POINTS = 200
 LEAST_AREA = 1e-9
 """Of the parallelogram that three readings span, m²: with less they lie on a line."""
+LEAST_SPREAD = 1e-10
+"""m². Readings whose second largest variance is smaller lie on a line."""
 TABLE_SHARE = 0.4
 """A plane with a smaller share of the readings may be the side of something."""
 MAX_STEEPNESS = math.radians(45)
 """Steeper than this the image plane says nothing of where down is."""
+OPTICAL_AXIS = np.array([0.0, 0.0, 1.0])
+# Drawn once, as fractions of however many there are: a generator takes longer than a draw.
+_CHOICE, _TRIPLES = (np.random.default_rng(0).random(shape) for shape in (PLANE_POINTS, (3, HYPOTHESES)))
 
 
 @dataclass(frozen=True)
@@ -41,56 +46,76 @@ def thinned(image: np.ndarray) -> np.ndarray:
     return image[step // 2 :: step, step // 2 :: step]
 
 
-def surface(depth: np.ndarray, camera: CameraIntrinsics | None) -> tuple[np.ndarray, Plane | None]:
-    """Every n-th reading along both axes, m, 0 where there is none, and the plane on which most of them lie.
+def dominant_plane(depth: np.ndarray, camera: CameraIntrinsics, likely: np.ndarray = OPTICAL_AXIS) -> Plane | None:
+    """The plane with most of the readings of an image (H, W), m, near it, repeatable.
 
-    The plane is None without a camera, or where too few readings, or none but those on a line, tell of it.
+    likely: a normal, (3,), that is tried first, and alone where most of the readings lie on such a plane: no other can have
+    more. None where too few readings, or none but those on a line, tell of one. Method: RANSAC (Fischler and Bolles 1981).
     """
-    points = np.empty((0, 3)) if camera is None else thinned_points(depth, camera)
-    return thinned(depth), dominant_plane(points) if len(points) >= FEWEST else None
+    points = _some_points(depth, camera)
+    if points is None:
+        return None
+    tolerance = 0.003 + 0.004 * points[2]
+    heights = likely @ points
+    near = np.abs(heights - np.partition(heights, len(heights) // 2)[len(heights) // 2]) < tolerance
+    if 2 * np.count_nonzero(near) <= len(near):
+        corners = points[:, (_TRIPLES * points.shape[1]).astype(int)]
+        one, other = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        normals = one[[1, 2, 0]] * other[[2, 0, 1]] - one[[2, 0, 1]] * other[[1, 2, 0]]
+        lengths = np.sqrt((normals * normals).sum(0))
+        if lengths.max() <= LEAST_AREA:
+            return None
+        lengths[lengths <= LEAST_AREA] = 0.0  # nothing is nearer than that
+        offsets = (normals * corners[:, 0]).sum(0)
+        all_near = np.abs(normals.T @ points - offsets[:, None]) < tolerance * lengths[:, None]
+        near = all_near[np.count_nonzero(all_near, axis=1).argmax()]
+    for _ in range(2):  # to the least squares of what is near
+        best = points[:, near]
+        middle = best.mean(1)
+        best -= middle[:, None]
+        axis = _least_axis(best @ best.T / best.shape[1])
+        if axis is None:
+            return None
+        normal = -axis if axis @ middle > 0 else axis
+        near = np.abs(normal @ points - normal @ middle) < tolerance
+        if np.count_nonzero(near) < 3:
+            break
+    steepness = math.acos(min(1.0, abs(float(normal[2]))))
+    return Plane(normal, float(-normal @ middle), np.count_nonzero(near) / len(near), steepness)
 
 
-def thinned_points(depth: np.ndarray, camera: CameraIntrinsics) -> np.ndarray:
-    """About SAMPLE points (N, 3) of a depth image (H, W), m, camera frame."""
+def _least_axis(spread: np.ndarray) -> np.ndarray | None:
+    """Unit vector along which a covariance (3, 3) is least; None where it is hardly more along a second one.
+
+    The adjugate's largest column: eigenvectors of the covariance have the products of the other two variances there.
+    """
+    (a, b, c), (_, d, e), (_, _, f) = spread.tolist()
+    columns = ((d * f - e * e, c * e - b * f, b * e - c * d), (c * e - b * f, a * f - c * c, b * c - a * e),
+               (b * e - c * d, b * c - a * e, a * d - b * b))  # fmt: skip
+    k = max(range(3), key=lambda k: columns[k][k])
+    length = math.hypot(*columns[k])
+    return None if length <= LEAST_SPREAD * (a + d + f) else np.array(columns[k]) / length
+
+
+def _some_points(depth: np.ndarray, camera: CameraIntrinsics) -> np.ndarray | None:
+    """At most PLANE_POINTS of the points seen, (3, N), m, camera frame; None for fewer than FEWEST readings."""
     step, few = _step(depth), thinned(depth)
-    v, u = np.nonzero(few > 0)
+    seen = np.flatnonzero(few > 0)
+    if len(seen) < FEWEST:
+        return None
+    if len(seen) > PLANE_POINTS:
+        seen = seen[(_CHOICE * len(seen)).astype(int)]
+    v, u = np.divmod(seen, few.shape[1])
     z = few[v, u].astype(float)
-    x = (u * step + step // 2 - camera.cx) * z / camera.fx
-    y = (v * step + step // 2 - camera.cy) * z / camera.fy
-    return np.column_stack([x, y, z])
+    points = np.empty((3, len(z)))
+    points[0] = (u * step + step // 2 - camera.cx) * z / camera.fx
+    points[1] = (v * step + step // 2 - camera.cy) * z / camera.fy
+    points[2] = z
+    return points
 
 
 def _step(image: np.ndarray) -> int:
     return max(1, math.isqrt(image.shape[0] * image.shape[1] // SAMPLE))
-
-
-def dominant_plane(points: np.ndarray) -> Plane | None:
-    """The plane with most of the points (N, 3), m, near it, repeatable; None where all of them lie on a line.
-
-    Method: RANSAC (Fischler and Bolles 1981).
-    """
-    rng = np.random.default_rng(0)
-    few = points[rng.integers(0, len(points), PLANE_POINTS)] if len(points) > PLANE_POINTS else points
-    a, b, c = few[rng.integers(0, len(few), (3, HYPOTHESES))]
-    normals = np.cross(b - a, c - a)
-    lengths = np.linalg.norm(normals, axis=1)
-    if lengths.max() <= LEAST_AREA:
-        return None
-    normals /= np.where(lengths > LEAST_AREA, lengths, np.inf)[:, None]
-    tolerance = 0.003 + 0.004 * few[:, 2]
-    near = np.abs(few @ normals.T - np.einsum("ij,ij->i", normals, a)) < tolerance[:, None]
-    near[:, lengths <= LEAST_AREA] = False
-    best = few[near[:, int(near.sum(0).argmax())]]
-    for _ in range(2):  # to the least squares of what is near
-        middle = best.mean(0)
-        normal = np.linalg.svd(best - middle, full_matrices=False)[2][2]
-        best = few[np.abs((few - middle) @ normal) < tolerance]
-        if len(best) < 3:
-            break
-    if normal @ middle > 0:
-        normal = -normal
-    steepness = math.acos(min(1.0, abs(float(normal[2]))))
-    return Plane(normal, float(-normal @ middle), len(best) / len(few), steepness)
 
 
 def guessed_pose(depth: np.ndarray, camera: CameraIntrinsics) -> np.ndarray | None:
@@ -98,7 +123,7 @@ def guessed_pose(depth: np.ndarray, camera: CameraIntrinsics) -> np.ndarray | No
 
     None where the image plane serves: no large plane is seen, or one within MAX_STEEPNESS.
     """
-    _, plane = surface(depth, camera)
+    plane = dominant_plane(depth, camera)
     if plane is None or plane.share < TABLE_SHARE or not MAX_STEEPNESS < plane.steepness < math.radians(80):
         return None
     up = plane.normal
