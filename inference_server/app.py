@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from inference_server import errors
 from inference_server.decoding.tensors import InferRequest
 from inference_server.http_server import RefusalLimit, RequestMiddleware
-from inference_server.routes import batch, dashboard, gqcnn, health, heatmap, models, outcomes, predict, process, v2
+from inference_server.routes import batch, dashboard, gqcnn, health, heatmap, loop, models, outcomes, predict, process, v2
 from inference_server.security.auth import require_key, require_predict, require_report
 from inference_server.security.origins import OriginMiddleware
 from inference_server.service import Service
@@ -41,7 +41,8 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.state.service = service
     for module in (predict, batch, heatmap, gqcnn, process):  # the most asked for is matched first
         app.include_router(module.router, dependencies=[Depends(require_predict)])
-    app.include_router(models.router, dependencies=[Depends(require_key)])
+    for module in (models, loop):
+        app.include_router(module.router, dependencies=[Depends(require_key)])
     app.include_router(outcomes.router, dependencies=[Depends(require_report)])
     for router in (v2.router, health.router, v2.health, dashboard.router):
         app.include_router(router)

@@ -10,8 +10,8 @@ import torch
 from grasp_client.imaging import ImageLimits
 from inference_server.batching.batcher import Batcher
 from inference_server.decoding.pool import DecodePool
+from inference_server.loop_watch import LoopWatch
 from inference_server.metrics import Metrics
-from inference_server.models.trouble import TroubleWatch
 from inference_server.models.warm import warm_up
 from inference_server.models.weights import Weights
 from inference_server.outcomes.accepted_reports import AcceptedReports
@@ -57,12 +57,13 @@ class Service:
             planner.networks = self.weights.get
         self.planning = PlannerService(settings, self.planners, self.weights, self.metrics, self.decoders, self.batcher)
         self.outcomes, self.accepted = OutcomePublisher(settings.redis_url), AcceptedReports()
-        self.trouble = TroubleWatch(settings.models_dir, settings.redis_url)
+        self.loop = LoopWatch(settings.models_dir, settings.redis_url)
+        self.metrics.registry.register(self.loop)
         self.warm = False
 
     def start(self) -> None:
         """Start the inference thread, load the champions and warm every planner. Blocks."""
-        self.trouble.start()
+        self.loop.start()
         self.decoders.start()
         self.batcher.start()
         # Per thread that computes, so set where the networks run; before any other thread sets its own.
@@ -80,7 +81,7 @@ class Service:
         """Drain and stop. Blocks for at most about `drain_seconds`."""
         self.batcher.close(self.settings.drain_seconds)
         self.weights.stop()
-        self.trouble.stop()
+        self.loop.stop()
         self.decoders.close()
         self.outcomes.close()
         gc.unfreeze()

@@ -20,6 +20,7 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_file=".env",
+        env_ignore_empty=True,  # what an orchestrator passes on of a variable that nobody set
         extra="ignore",
         secrets_dir=_SECRETS or None,
         protected_namespaces=(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -23,6 +24,7 @@ from services.queue import ReservedPort
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1500)]
 REPOSITORY = Path(__file__).parents[1]
 WORKERS = 4
+ADMIN_KEY = "of-the-operator"
 COUNT_STORED = """
 from pathlib import Path
 from shared.shards import ShardReader, shard_folders
@@ -49,12 +51,17 @@ class Stack:
     def __init__(self, engine: docker.DockerClient):
         port = ReservedPort()
         port.release()  # the engine binds it in a way of its own
+        prometheus = ReservedPort()
+        prometheus.release()
         self.engine, self.name, self.port = engine, f"grasploop-test-{os.getpid()}", port.number
+        self.prometheus = f"http://127.0.0.1:{prometheus.number}"
+        self.variables = {"PORT": str(self.port), "PROMETHEUS_PORT": str(prometheus.number), "OUTCOMES_PER_ROUND": "60"}
         self.url = f"http://127.0.0.1:{self.port}"
 
     def compose(self, *arguments: str) -> None:
-        variables = {"PORT": str(self.port), "OUTCOMES_PER_ROUND": "60", "PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
-        command = ["docker", "compose", "-p", self.name, "-f", str(REPOSITORY / "docker-compose.yml"), *arguments]
+        variables = {**self.variables, "ADMIN_KEY": ADMIN_KEY, "PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
+        file = str(REPOSITORY / "docker-compose.yml")
+        command = ["docker", "compose", "-p", self.name, "-f", file, "--profile", "monitoring", *arguments]
         done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True)
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}\n{self.story()}"
 
@@ -119,14 +126,14 @@ def test_images_hold_what_they_need_and_no_more(stack: Stack) -> None:
     assert stack.inside("trainer_job", "touch", "/models/.mark")[0] == 0
 
 
-def test_the_host_sees_one_port_on_loopback(stack: Stack) -> None:
+def test_the_host_sees_ports_on_loopback_alone(stack: Stack) -> None:
     published = [
         binding["HostIp"]
         for container in stack.containers()
         for bindings in container.attrs["NetworkSettings"]["Ports"].values()
         for binding in bindings or []
     ]
-    assert published == ["127.0.0.1"]
+    assert published == ["127.0.0.1"] * 2  # the API, and Prometheus of the profile
 
 
 def test_the_queue_answers_services_alone_and_each_only_what_is_its_own(stack: Stack) -> None:
@@ -148,6 +155,32 @@ def test_a_depth_image_gets_grasps(stack: Stack) -> None:
     with GraspClient(stack.url) as client:
         plan = client.predict_grasp(depth=depth, camera={"fx": 300.0, "fy": 300.0, "cx": 160.0, "cy": 120.0})
     assert plan.grasps
+
+
+def test_every_alert_and_panel_finds_series(stack: Stack) -> None:
+    """What rules compare is asked without the comparison: a rule whose series is missing would never fire."""
+    rules = httpx.get(f"{stack.prometheus}/api/v1/rules").json()["data"]["groups"]
+    assert sum(len(group["rules"]) for group in rules) == 13
+    assert {rule["health"] for group in rules for rule in group["rules"]} <= {"ok", "unknown"}
+    compared = [re.sub(r" [<>] [0-9.]+$", "", rule["query"]) for group in rules for rule in group["rules"]]
+    dashboard = json.loads((REPOSITORY / "services" / "monitoring" / "grafana" / "grasploop.json").read_text())
+    shown = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+    def empty() -> list[str]:
+        asked = (
+            (query, httpx.get(f"{stack.prometheus}/api/v1/query", params={"query": query}).json()) for query in compared + shown
+        )
+        return [query for query, answer in asked if not answer.get("data", {}).get("result")]
+
+    stack.wait_for(lambda: not empty(), 120, "series for every query")
+    assert httpx.get(f"{stack.prometheus}/api/v1/query", params={"query": "max(grasp_loop_trainers)"}).json()["data"]["result"]
+
+
+def test_the_admin_key_promotes(stack: Stack) -> None:
+    url = f"{stack.url}/models/dense/promote?version=1"
+    assert httpx.post(url).status_code == 401
+    promoted = httpx.post(url, headers={"X-API-Key": ADMIN_KEY}, timeout=30)
+    assert promoted.status_code == 200, promoted.text
 
 
 def test_four_workers_send_a_version_rises_and_a_restart_goes_on(stack: Stack) -> None:

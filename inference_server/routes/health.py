@@ -57,7 +57,7 @@ async def ready(request: Request) -> Response:
         queue=len(service.batcher.queue),
         queue_size=service.batcher.queue.size,
         outcome_queue=service.outcomes.configured,
-        trouble=service.trouble.text,
+        trouble=service.loop.state.trouble,
     )
     headers = {} if state.ready else {"Retry-After": "1"}
     return Response(state.model_dump_json(), 200 if state.ready else 503, headers, media_type="application/json")

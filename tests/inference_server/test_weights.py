@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,12 +14,10 @@ from waiting import PATIENCE, wait_until
 
 from inference_server.batching.batcher import Batcher
 from inference_server.metrics import Metrics
-from inference_server.models.trouble import TroubleWatch
 from inference_server.models.weights import PINNED_VERSIONS, Weights
 from planning.networks.device import Execution, pick_device
 from planning.networks.loading import Loader
 from shared.registry import BrokenModel, Registry, UnknownModel, UnknownVersion
-from shared.streams import TRAINERS, WorkerStatusStore, connect
 
 CPU = torch.device("cpu")
 
@@ -150,18 +147,6 @@ def test_a_device_that_is_not_there_is_named() -> None:
     assert pick_device("cpu") == CPU
     with pytest.raises(ValueError, match="expected auto, cpu or cuda:N"):
         pick_device("toaster")
-
-
-def test_trouble_of_disk_and_trainer_is_told(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    watch = TroubleWatch(tmp_path, redis_url)
-    assert watch.look() == ""
-    board = WorkerStatusStore(connect(redis_url), TRAINERS)
-    board.report("trainer", {"trouble": "disk full: shards"})
-    assert watch.look() == "disk full: shards"
-    board.report("trainer", {})
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1))
-    assert watch.look() == f"disk full: less than 64 MiB free at {tmp_path}"
-    assert TroubleWatch(tmp_path, "redis://127.0.0.1:1/0").look().startswith("disk full")
 
 
 @pytest.mark.parametrize("damage", ["truncated weights", "no card", "card cut", "missing version", "pointer cut"])

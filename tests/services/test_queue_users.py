@@ -114,10 +114,10 @@ def test_a_restart_keeps_passwords_and_all_that_was_accepted(queue: UsersQueue, 
 
 def test_passwords_are_random_and_nobody_else_reads_them(folder: Path, queue: UsersQueue) -> None:
     files = [*(folder / "data").glob("*.password"), *(folder / "access").rglob("redis_url"), folder / "data" / "users.conf"]
-    assert len(files) == 4 + 3 + 1
+    assert len(files) == 5 + 3 + 1
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in files)
     passwords = {path.read_text() for path in files if path.suffix == ".password"}
-    assert len(passwords) == 4
+    assert len(passwords) == 5
     assert {len(each) for each in passwords} == {64}
     assert not any(each in (folder / "data" / "users.conf").read_text() for each in passwords)
 
@@ -127,6 +127,33 @@ def test_without_a_password_nothing_is_answered(port: int) -> None:
         client = redis.Redis(port=port, username=user, password=password, retry=Retry(NoBackoff(), 0))
         with client, pytest.raises((redis.AuthenticationError, NoPermissionError)):
             client.ping()
+
+
+def test_passwords_of_an_orchestrator_count(tmp_path: Path) -> None:
+    (tmp_path / "passwords").mkdir()
+    (tmp_path / "passwords" / "sim_worker").write_text("given\n")
+    for name in ("data", "bin", "access/sim_worker"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "bin" / "redis-server").symlink_to("/bin/true")
+    where = {"QUEUE_DIR": "data", "ACCESS_DIR": "access", "PASSWORDS_DIR": "passwords"}
+    environment = {**os.environ, **{name: str(tmp_path / path) for name, path in where.items()}}
+    environment["PATH"] = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    subprocess.run(["sh", str(SCRIPT)], env=environment, check=True)
+    assert (tmp_path / "access" / "sim_worker" / "redis_url").read_text() == "redis://sim_worker:given@redis:6379/0"
+    assert not (tmp_path / "data" / "sim_worker.password").exists()
+    assert (tmp_path / "data" / "operator.password").exists()
+    assert sorted(path.name for path in (tmp_path / "access").iterdir()) == ["sim_worker"]
+
+
+def test_the_autoscaler_sees_how_many_requests_wait_and_nothing_else(queue: UsersQueue, login: Connect) -> None:
+    SceneRequestStream(login("trainer_job")).issue(SceneRequest(id="first", seed=1))
+    password = (queue.folder / "data" / "autoscaler.password").read_text()
+    with redis.Redis(port=queue.port, username="autoscaler", password=password) as scaler:
+        assert scaler.xinfo_groups("grasp:tickets")[0]["lag"] == 1
+        assert "redis_version" in scaler.info("server")
+        for command in ("XRANGE grasp:tickets - +", "XINFO GROUPS grasp:outcomes", "HGETALL grasp:workers", *FORBIDDEN_TO_ALL):
+            with pytest.raises(NoPermissionError):
+                scaler.execute_command(*command.split())
 
 
 def test_every_service_can_do_its_work(login: Connect, tmp_path: Path) -> None:

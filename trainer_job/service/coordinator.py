@@ -30,7 +30,8 @@ class Coordinator(threading.Thread):
     """Runs until `stop`, through outages of the queue. lock: held while pointers of the registry move.
 
     The trainer says how it stands: state, testing (simulated trials are asked for), waiting_to_be_learned, refused, held_out,
-    untrusted (outcomes by source of robots that is not trusted), note (what the operator should know).
+    untrusted (outcomes by source of robots that is not trusted), note (what the operator should know), lag (outcomes in the
+    queue that are not stored yet).
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Coordinator(threading.Thread):
         now = time.monotonic()
         if now - self._reported > REPORT_SECONDS:
             self._reported = now
-            self.board.report("trainer", self.status())
+            self.board.report("trainer", {**self.status(), "lag": self.ingest.stream.lag() + self.ingest.stream.pending()})
         if now - self._logged > LOG_SECONDS:
             self._logged = now
             log.info("trainer", extra=self.status())
