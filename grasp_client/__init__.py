@@ -20,6 +20,7 @@ from grasp_client.errors import (
 )
 from grasp_client.input_warnings import InputWarning
 from grasp_client.inputs import observe
+from grasp_client.servo import Servo
 
 __all__ = [
     "DEFAULT_URL",
@@ -35,5 +36,6 @@ __all__ = [
     "PlannerEntry",
     "ServerBusy",
     "ServerUnreachable",
+    "Servo",
     "observe",
 ]

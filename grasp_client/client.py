@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from grasp_client.contract import GraspPlan, ModelEntry, ModelPointers, PlannerEntry, PlanRequest
+from grasp_client.contract import Action, GraspPlan, ModelEntry, ModelPointers, PlannerEntry, PlanRequest
 from grasp_client.endpoints import (
     MODELS,
     PLANNERS,
@@ -22,6 +22,7 @@ from grasp_client.endpoints import (
     Endpoint,
     HttpCall,
     Reply,
+    act_endpoint,
     model_endpoint,
     outcome_endpoint,
     parsed,
@@ -106,6 +107,21 @@ class GraspClient(_Connection):
         Raises ValueError for what the server would refuse, else as `plan`.
         """
         return self._call(predict_endpoint(depth, rgb, segmask, options, deadline))
+
+    def act(
+        self,
+        depth: np.ndarray | None = None,
+        rgb: np.ndarray | None = None,
+        *,
+        deadline: float | None = None,
+        **options: Any,
+    ) -> Action:
+        """The next movement of a hand by what its camera sees: one image as for `observe`, options as the fields of
+        `ActRequest` (camera, hand_camera_pose, episode, policy, ...). `Servo` runs the whole loop.
+
+        Raises ValueError for what the server would refuse, InvalidRequest for a policy of another mount or picture.
+        """
+        return self._call(act_endpoint(depth, rgb, options, deadline))
 
     def report_outcome(
         self, *, success: bool, observation: Observation | None = None, deadline: float | None = None, **report: Any
@@ -195,6 +211,16 @@ class AsyncGraspClient(_Connection):
         **options: Any,
     ) -> GraspPlan:
         return await self._call(predict_endpoint(depth, rgb, segmask, options, deadline))
+
+    async def act(
+        self,
+        depth: np.ndarray | None = None,
+        rgb: np.ndarray | None = None,
+        *,
+        deadline: float | None = None,
+        **options: Any,
+    ) -> Action:
+        return await self._call(act_endpoint(depth, rgb, options, deadline))
 
     async def report_outcome(
         self, *, success: bool, observation: Observation | None = None, deadline: float | None = None, **report: Any

@@ -7,14 +7,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import numpy as np
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from grasp_client.contract import GraspPlan, ModelEntry, Models, OutcomeAccepted, Planners, PlanRequest
+from grasp_client.contract import Action, ActRequest, GraspPlan, ModelEntry, Models, OutcomeAccepted, Planners, PlanRequest
 from grasp_client.errors import GraspServerError
 from grasp_client.imaging import encode_npy, encode_raw_depth
 from grasp_client.input_warnings import warn_of_input
@@ -59,7 +59,8 @@ def plan_endpoint(observation: Observation, request: PlanRequest, deadline: floa
     """`POST /predict_grasp`. Only options that differ from their defaults are sent, so that old servers accept new clients."""
     options = request.model_dump_json(exclude_defaults=True)
     if observation.depth is not None and observation.rgb is None and observation.segmask is None:
-        return Endpoint(_raw_depth_call(observation.depth, request.depth_scale, options), GraspPlan, deadline)
+        call = _raw_depth_call("/predict_grasp", observation.depth, request.depth_scale, options)
+        return Endpoint(call, GraspPlan, deadline)
     parts = _npy_parts({"depth": observation.depth, "rgb": observation.rgb, "segmask": observation.segmask})
     call = HttpCall("POST", "/predict_grasp", files={**parts, "request": (None, options.encode(), "application/json")})
     return Endpoint(call, GraspPlan, deadline)
@@ -77,6 +78,23 @@ def predict_endpoint(
     return plan_endpoint(observe(depth, rgb, segmask, request.depth_scale), request, deadline)
 
 
+def act_endpoint(
+    depth: np.ndarray | None, rgb: np.ndarray | None, options: Mapping[str, Any], deadline: float | None
+) -> Endpoint[Action]:
+    """`POST /act` for one picture. Raises ValueError for what the server would refuse."""
+    if (depth is None) == (rgb is None):
+        raise ValueError("expected a picture of one kind: depth or rgb, as the policy sees it")
+    plain = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in options.items()}
+    request = ActRequest(**plain)
+    observation = observe(depth, rgb, depth_scale=request.depth_scale)
+    told = request.model_dump_json(exclude_defaults=True)
+    if observation.depth is not None:
+        return Endpoint(_raw_depth_call("/act", observation.depth, request.depth_scale, told), Action, deadline)
+    path = f"/act?{urlencode({'request': told})}"
+    call = HttpCall("POST", path, {"Content-Type": "application/x-npy"}, encode_npy(np.asarray(observation.rgb)))
+    return Endpoint(call, Action, deadline)
+
+
 def outcome_endpoint(
     report: Mapping[str, Any], observation: Observation | None, deadline: float | None
 ) -> Endpoint[OutcomeAccepted]:
@@ -92,7 +110,7 @@ def outcome_endpoint(
     return Endpoint(call, OutcomeAccepted, deadline)
 
 
-def _raw_depth_call(depth: np.ndarray, depth_scale: float, options: str) -> HttpCall:
+def _raw_depth_call(path: str, depth: np.ndarray, depth_scale: float, options: str) -> HttpCall:
     body, dtype = encode_raw_depth(depth, depth_scale)
     headers = {
         "Content-Type": "application/octet-stream",
@@ -100,7 +118,7 @@ def _raw_depth_call(depth: np.ndarray, depth_scale: float, options: str) -> Http
         "X-Dtype": dtype,
         "X-Request": json.dumps(json.loads(options)),  # ASCII only, as a header must be
     }
-    return HttpCall("POST", "/predict_grasp", headers, body)
+    return HttpCall("POST", path, headers, body)
 
 
 def parsed(response: httpx.Response, model: type[Reply]) -> Reply:

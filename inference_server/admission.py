@@ -23,12 +23,14 @@ from inference_server.service import Service
 
 MAX_DEADLINE_MS = 600_000
 """A client that would wait longer than this waits no longer."""
+ACT_LANE = " acts"
+"""Behind a client's name: the line of the queue for its steps of policies."""
 
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """A request whose body is here. Times are time.monotonic(). client: the line of the queue that it waits in; owner: whose
-    the plans are that come of it."""
+    """A request whose body is here. Times are time.monotonic(). client: who sent it; owner: whose the plans are that come of
+    it; lane: see `_received`."""
 
     service: Service
     client: str
@@ -39,6 +41,7 @@ class ReceivedRequest:
     headers: Headers
     query: QueryParams
     body: bytes
+    lane: str = ""
 
     @contextmanager
     def admit(self, part: int | None = None) -> Iterator[AdmittedRequest]:
@@ -47,7 +50,7 @@ class ReceivedRequest:
         part: number of one of several observations in the request, which then has an id of its own. Raises ServerError 429
         or 503 without a place.
         """
-        slot = self.service.batcher.reserve(self.client, self.deadline)
+        slot = self.service.batcher.reserve(self.client + self.lane, self.deadline, overtakes=bool(self.lane))
         name = self.id if part is None else f"{self.id}.{part}"
         admitted = AdmittedRequest(name, slot, self.started, self.deadline, self, owner=self.owner)
         try:
@@ -67,16 +70,17 @@ class AdmittedRequest(RequestContext):
 
 
 @asynccontextmanager
-async def _received(request: Request) -> AsyncIterator[ReceivedRequest]:
+async def _received(request: Request, lane: str = "") -> AsyncIterator[ReceivedRequest]:
     """Read the body of a request that is going to the queue; refused before it is read when there is no room for it.
 
+    lane: for requests so cheap that they overtake others; their client has a line of its own in the queue for them.
     The block is cancelled when its client leaves. Raises ServerError 422 for a bad X-Deadline-Ms, 429 or 503 without room, and
     what `BodyReader.read` raises.
     """
     service: Service = request.app.state.service
     client, deadline = client_of(request), deadline_of(request, service.settings.deadline_ms)
     if service.batcher.closing or service.batcher.queue.taken:
-        service.batcher.check_room(client, deadline)
+        service.batcher.check_room(client + lane, deadline, overtakes=bool(lane))
     body = await service.bodies.read(request, client)
     scope = request.scope
     task = asyncio.current_task()
@@ -92,6 +96,7 @@ async def _received(request: Request) -> AsyncIterator[ReceivedRequest]:
             request.headers,
             request.query_params,
             body,
+            lane,
         )
 
 
@@ -108,8 +113,16 @@ async def admit(request: Request) -> AsyncIterator[AdmittedRequest]:
             yield admitted
 
 
+async def admit_to_act(request: Request) -> AsyncIterator[AdmittedRequest]:
+    """The same for one step of a policy: a control loop waits for no plan but the one that is being computed."""
+    async with _received(request, ACT_LANE) as received:
+        with received.admit() as admitted:
+            yield admitted
+
+
 Received = Annotated[ReceivedRequest, Depends(receive, scope="function")]
 Admitted = Annotated[AdmittedRequest, Depends(admit, scope="function")]
+AdmittedToAct = Annotated[AdmittedRequest, Depends(admit_to_act, scope="function")]
 
 
 def service_of(request: Request) -> Service:

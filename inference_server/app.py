@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from inference_server import errors
 from inference_server.decoding.tensors import InferRequest
 from inference_server.http_server import RefusalLimit, RequestMiddleware
-from inference_server.routes import batch, dashboard, gqcnn, health, heatmap, loop, models, outcomes, predict, process, v2
+from inference_server.routes import act, batch, dashboard, gqcnn, health, heatmap, loop, models, outcomes, predict, process, v2
 from inference_server.security.auth import require_key, require_predict, require_report
 from inference_server.security.origins import OriginMiddleware
 from inference_server.service import Service
@@ -39,7 +39,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         responses=errors.documented(400, 403),
     )  # fmt: skip
     app.state.service = service
-    for module in (predict, batch, heatmap, gqcnn, process):  # the most asked for is matched first
+    for module in (predict, act, batch, heatmap, gqcnn, process):  # the most asked for is matched first
         app.include_router(module.router, dependencies=[Depends(require_predict)])
     for module in (models, loop):
         app.include_router(module.router, dependencies=[Depends(require_key)])
@@ -61,7 +61,7 @@ def _document(app: FastAPI) -> None:
         if not schema:
             schema.update(get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes))
             schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            for model in (*predict.SCHEMAS, *outcomes.SCHEMAS, *process.SCHEMAS, *gqcnn.SCHEMAS, InferRequest):
+            for model in (*predict.SCHEMAS, *outcomes.SCHEMAS, *process.SCHEMAS, *gqcnn.SCHEMAS, *act.SCHEMAS, InferRequest):
                 own = model.model_json_schema(ref_template="#/components/schemas/{model}")
                 schemas.update({**own.pop("$defs", {}), model.__name__: own})
         return schema

@@ -17,6 +17,8 @@ from inference_server.models.weights import Weights
 from inference_server.outcomes.accepted_reports import AcceptedReports
 from inference_server.outcomes.publisher import OutcomePublisher
 from inference_server.planner_service import PlannerService
+from inference_server.policies.episodes import Policies
+from inference_server.policies.policy import ARCHITECTURE
 from inference_server.request_context import BodyReader
 from inference_server.security.keys import Keys
 from planning.base import Planner
@@ -51,10 +53,11 @@ class Service:
         architectures = {planner.model_name: planner.architecture for planner in self.planners.values() if planner.model_name}
         self.weights = Weights(
             Loader(self.registry, architectures, self.execution), self.batcher.between_batches, self.metrics,
-            settings.reload_seconds, settings.candidate_share,
+            settings.reload_seconds, settings.candidate_share, frozenset({ARCHITECTURE}),
         )  # fmt: skip
         for planner in self.planners.values():
             planner.networks = self.weights.get
+        self.policies = Policies(self.weights)
         self.planning = PlannerService(settings, self.planners, self.weights, self.metrics, self.decoders, self.batcher)
         self.outcomes, self.accepted = OutcomePublisher(settings.redis_url), AcceptedReports()
         self.loop = LoopWatch(settings.models_dir, settings.redis_url)

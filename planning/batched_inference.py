@@ -18,7 +18,8 @@ from planning.failure_penalty import expand_request, penalize
 from planning.input_checks import inspect_input
 
 between_passes: ContextVar[Callable[[], None]] = ContextVar("between_passes", default=lambda: None)
-"""Called between two passes of a network, so that whoever runs planners may do what is more urgent, or give up by raising."""
+"""Called between two passes of a network, and between steps of two plans, so that whoever runs planners may do what is more
+urgent, or give up by raising."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,7 @@ def run_batched(works: Sequence[InferenceSteps[Result]]) -> list[tuple[Result, f
     while answers:
         asks: dict[int, NetworkCall] = {}
         for k, answer in answers.items():
+            between_passes.get()()
             started = time.perf_counter()
             try:
                 asks[k] = next(works[k]) if answer is None else works[k].send(answer)

@@ -47,9 +47,9 @@ def graspserver(models: Path, path: Sequence[Path] = (ROOT,), **settings: object
 
 @contextmanager
 def comparison(kind: str) -> Iterator[Server]:
-    """`plain` (a FastAPI handler) or `litserve`."""
+    """`plain` (a FastAPI handler), `litserve`, or `acting` (a plain handler that acts)."""
     port = free_port()
-    module = {"plain": "gpu_like", "litserve": "with_litserve"}[kind]
+    module = {"plain": "gpu_like", "litserve": "with_litserve", "acting": "acting"}[kind]
     command = ["-m", f"benchmarks.serving.{module}", str(port)]
     with _started(kind, command, {"PYTHONPATH": str(ROOT)}, "/docs", port) as server:
         yield server

@@ -8,6 +8,7 @@ Jaw grasp frame: origin midway between the outermost ends of the two fingertips 
 approach direction (towards the object), y = z x x. Suction grasp frame: origin at the contact point, z into the surface.
 """
 
+from grasp_client.contract.actions import Action, ActRequest
 from grasp_client.contract.base import FARTHEST, LARGEST_PIXEL, ApiModel, GraspKind, Label, Name, Pixel, Pose, Probability
 from grasp_client.contract.bins import Bin
 from grasp_client.contract.camera import CameraIntrinsics
@@ -37,9 +38,9 @@ from grasp_client.contract.requests import MOST_FAILED, FailedGrasp, PlanRequest
 from grasp_client.contract.scene_requests import SceneRequest
 
 __all__ = [
-    "FARTHEST", "LARGEST_PIXEL", "MOST_FAILED", "OUTCOME_KINDS", "SCHEMA_VERSION", "ApiModel", "Bin", "CameraIntrinsics",
-    "ContactRule", "ErrorDetail", "ErrorReply", "FailedGrasp", "Failure", "Grasp", "GraspKind", "GraspMeta", "GraspPlan",
-    "Gripper", "ImageSpec", "Label", "Meta", "ModelEntry", "ModelPointers", "ModelRef", "Models", "Name", "Outcome",
-    "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel", "PlanRequest", "PlannerEntry", "Planners", "Pose",
-    "Probability", "Push", "PushMeta", "SceneRef", "SceneRequest", "UnknownMeta", "meta_model",
+    "FARTHEST", "LARGEST_PIXEL", "MOST_FAILED", "OUTCOME_KINDS", "SCHEMA_VERSION", "ActRequest", "Action", "ApiModel",
+    "Bin", "CameraIntrinsics", "ContactRule", "ErrorDetail", "ErrorReply", "FailedGrasp", "Failure", "Grasp", "GraspKind",
+    "GraspMeta", "GraspPlan", "Gripper", "ImageSpec", "Label", "Meta", "ModelEntry", "ModelPointers", "ModelRef", "Models",
+    "Name", "Outcome", "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel", "PlanRequest", "PlannerEntry", "Planners",
+    "Pose", "Probability", "Push", "PushMeta", "SceneRef", "SceneRequest", "UnknownMeta", "meta_model",
 ]  # fmt: skip

@@ -144,23 +144,24 @@ class Batcher:
     def start(self) -> None:
         self._thread.start()
 
-    def check_room(self, client: str, deadline: float) -> None:
+    def check_room(self, client: str, deadline: float, overtakes: bool = False) -> None:
         """Raises ServerError 503 or 429 when `reserve` would now."""
         if self.closing:
             raise draining()
         if self.queue.taken >= self.queue.size and not self.queue.has_room(client):
             raise self.full()
-        if self.queue.taken:
+        if self.queue.taken and not overtakes:
             self._check_wait(client, deadline)
 
-    def reserve(self, client: str, deadline: float) -> QueueSlot:
+    def reserve(self, client: str, deadline: float, overtakes: bool = False) -> QueueSlot:
         """Reserve a place in the queue, before any work is done for the request.
 
+        overtakes: so cheap that its line comes next, however many wait in others.
         Raises ServerError 429 when the queue is full or the answer would be late, 503 when the server shuts down.
         """
         if self.closing:
             raise draining()
-        if self.queue.taken:
+        if self.queue.taken and not overtakes:
             self._check_wait(client, deadline)  # again: many bodies may have arrived since `check_room`
         try:
             evicted = self.queue.reserve(client)

@@ -41,7 +41,8 @@ class Candidate(NamedTuple):
 class Weights:
     """The networks of the planners' models. `start` follows the pointers; `get` and `pin` are thread-safe.
 
-    candidate_share: of the requests that candidates shall answer; None: what the registry says of each.
+    candidate_share: of the requests that candidates shall answer; None: what the registry says of each. followed: architectures
+    whose models are loaded whatever their names, beside those that the loader's planners name.
     """
 
     def __init__(
@@ -51,10 +52,13 @@ class Weights:
         metrics: Metrics,
         reload_seconds: float,
         candidate_share: float | None = None,
+        followed: frozenset[str] = frozenset(),
     ):
         self._loader, self.registry, self.architectures = loader, loader.registry, loader.architectures
         self._between_batches, self._metrics, self._seconds = between_batches, metrics, reload_seconds
-        self._candidate_share = candidate_share
+        self._candidate_share, self._followed = candidate_share, followed
+        self._passed: dict[str, int] = {}
+        """Champions of models that are not followed."""
         self._champions: dict[str, LoadedNetwork] = {}
         self._candidates: dict[str, Candidate] = {}
         self._pinned: OrderedDict[tuple[str, int], LoadedNetwork] = OrderedDict()
@@ -200,8 +204,21 @@ class Weights:
         test = self.registry.ab_test(name)
         return test.share if test else 0.0
 
+    def _find_more(self) -> None:
+        """Follow, from now on, models of the followed architectures that nobody named."""
+        for name in self.registry.names() if self._followed else ():
+            version = self.registry.champion(name)
+            if name in self.architectures or version is None or self._passed.get(name) == version:
+                continue
+            with suppress(RegistryError):
+                architecture = self.registry.card(name, version).architecture
+                self._passed[name] = version
+                if architecture in self._followed:
+                    self.architectures[name] = architecture
+
     def _follow(self) -> None:
         while True:
+            self._find_more()
             for name in self.architectures:
                 try:
                     self.look(name)

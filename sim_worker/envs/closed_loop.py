@@ -88,6 +88,7 @@ class ClosedLoop(HandEnv):
             "environment": "GraspLoop/ClosedLoop-v0",
             "observation": self.view,
             "levels": LEVELS,
+            "steps": STEPS,
             "potential": 2,
             "camera": intrinsics(FIELD).model_dump(),
             "mount": mount(BESIDE, WRIST_TO_TIP).tolist(),

@@ -89,6 +89,7 @@ class ClosedLoopAny(HandEnv):
             "environment": "GraspLoop/ClosedLoopAny-v0",
             "observation": self.view,
             "levels": LEVELS,
+            "steps": STEPS,
             "potential": 3,
             "camera": intrinsics(FIELD).model_dump(),
             "mount": mount(BESIDE, BEHIND).tolist(),

@@ -81,10 +81,10 @@ class HandEnv(gymnasium.Env[Observation, np.ndarray]):
     def interface(self) -> dict[str, Any]:
         """What acting elsewhere needs besides a policy, as JSON.
 
-        `environment`, `observation`, `levels` (the last of the curriculum); `potential`: how many numbers of the privileged
-        state, from the first, are the way to the object; `camera` and its `mount` (4, 4) in the tip frame; `movement` and
-        `still`: an action a moves by movement @ a + still, (4,): x, y, z of the tip frame, m, and turn about z, rad; `position`
-        (3, 3): times what a policy tells of the object is where it is in the tip frame, m.
+        `environment`, `observation`, `levels` (the last of the curriculum); `steps`, after which the hand closes; `potential`:
+        how many numbers of the privileged state, from the first, are the way to the object; `camera` and its `mount` (4, 4) in
+        the tip frame; `movement` and `still`: an action a moves by movement @ a + still, (4,): x, y, z of the tip frame, m, and
+        turn about z, rad; `position` (3, 3): times what a policy tells of the object is where it is in the tip frame, m.
         """
 
     # -- gymnasium's interface

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from grasp_client.contract import Gripper, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, Planner, PlannerError
-from planning.batched_inference import InferenceSteps, NetworkCall, plan_batched, run_batched
+from planning.batched_inference import InferenceSteps, NetworkCall, between_passes, plan_batched, run_batched
 from planning.ensemble import EnsemblePlanner
 from planning.gqcnn.fc_jaw import FCGQCNNPlanner
 from planning.gqcnn.jaw import GQCNNPlanner
@@ -115,3 +115,20 @@ def test_one_that_cannot_be_answered_says_so() -> None:
     blind = (Observation(rgb=torch.zeros(4, 4, 3).byte().numpy()), PlanRequest())
     with pytest.raises(PlannerError, match="needs depth"):
         plan_batched([(DensePlanner(), network, ITEM), (DensePlanner(), network, blind)])
+
+
+def test_others_may_go_first_between_the_steps_of_two_plans() -> None:
+    """Plans that share a batch stop once each, so that what is quick waits for one of them and not for all."""
+    done: list[str] = []
+
+    def work(name: str) -> InferenceSteps[str]:
+        done.append(name)
+        return name
+        yield
+
+    token = between_passes.set(lambda: done.append("other"))
+    try:
+        run_batched([work("a"), work("b")])
+    finally:
+        between_passes.reset(token)
+    assert done == ["other", "a", "other", "b"]
