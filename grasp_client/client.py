@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 import numpy as np
 
-from grasp_client.contract import Action, GraspPlan, ModelEntry, ModelPointers, PlannerEntry, PlanRequest
+from grasp_client.contract import Action, GraspPlan, Gripper, ModelEntry, ModelPointers, PlannerEntry, PlanRequest
 from grasp_client.endpoints import (
+    GRIPPERS,
     MODELS,
     PLANNERS,
     READY,
@@ -138,6 +139,10 @@ class GraspClient(_Connection):
         """What can be asked for."""
         return self._call(PLANNERS).planners
 
+    def grippers(self) -> dict[str, Gripper]:
+        """The sizes of the hands that `gripper` may name."""
+        return self._call(GRIPPERS).grippers
+
     def models(self) -> list[ModelPointers]:
         """The models of the server's registry."""
         return self._call(MODELS).models
@@ -229,6 +234,9 @@ class AsyncGraspClient(_Connection):
 
     async def planners(self) -> list[PlannerEntry]:
         return (await self._call(PLANNERS)).planners
+
+    async def grippers(self) -> dict[str, Gripper]:
+        return (await self._call(GRIPPERS)).grippers
 
     async def models(self) -> list[ModelPointers]:
         return (await self._call(MODELS)).models

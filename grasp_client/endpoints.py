@@ -14,7 +14,17 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from grasp_client.contract import Action, ActRequest, GraspPlan, ModelEntry, Models, OutcomeAccepted, Planners, PlanRequest
+from grasp_client.contract import (
+    Action,
+    ActRequest,
+    GraspPlan,
+    Grippers,
+    ModelEntry,
+    Models,
+    OutcomeAccepted,
+    Planners,
+    PlanRequest,
+)
 from grasp_client.errors import GraspServerError
 from grasp_client.imaging import encode_npy, encode_raw_depth
 from grasp_client.input_warnings import warn_of_input
@@ -48,6 +58,7 @@ class Endpoint(Generic[Reply]):
 
 READY = HttpCall("GET", "/ready")
 PLANNERS = Endpoint(HttpCall("GET", "/planners"), Planners)
+GRIPPERS = Endpoint(HttpCall("GET", "/grippers"), Grippers)
 MODELS = Endpoint(HttpCall("GET", "/models"), Models)
 
 
@@ -57,12 +68,16 @@ def model_endpoint(name: str) -> Endpoint[ModelEntry]:
 
 def plan_endpoint(observation: Observation, request: PlanRequest, deadline: float | None) -> Endpoint[GraspPlan]:
     """`POST /predict_grasp`. Only options that differ from their defaults are sent, so that old servers accept new clients."""
-    options = request.model_dump_json(exclude_defaults=True)
+    options = request.model_dump(mode="json", exclude_defaults=True)
+    if "gripper" in options:
+        # All its sizes: a finger whose sizes are told has no pads but those that are told with it.
+        options["gripper"] = request.gripper.model_dump(mode="json", exclude_none=True)
+    text = json.dumps(options, separators=(",", ":"))
     if observation.depth is not None and observation.rgb is None and observation.segmask is None:
-        call = _raw_depth_call("/predict_grasp", observation.depth, request.depth_scale, options)
+        call = _raw_depth_call("/predict_grasp", observation.depth, request.depth_scale, text)
         return Endpoint(call, GraspPlan, deadline)
     parts = _npy_parts({"depth": observation.depth, "rgb": observation.rgb, "segmask": observation.segmask})
-    call = HttpCall("POST", "/predict_grasp", files={**parts, "request": (None, options.encode(), "application/json")})
+    call = HttpCall("POST", "/predict_grasp", files={**parts, "request": (None, text.encode(), "application/json")})
     return Endpoint(call, GraspPlan, deadline)
 
 

@@ -123,7 +123,7 @@ class WorkerSettings(ServiceSettings):
     )
     planner: str = Field("auto", description="planner that the worker asks for in scenes of its own")
     exploration: float = Field(0.2, ge=0, le=1, description="share of attempts below the best grasp in scenes of its own")
-    gripper: Path | None = Field(None, description="JSON file with the sizes of the hand; none: Franka Panda hand")
+    gripper: str | None = Field(None, description="name of a hand, or JSON file with its sizes; none: Franka Panda hand")
     objects_dir: Path | None = Field(None, description="URDF, OBJ or STL files for the object set `folder`")
     rgb: bool = Field(False, description="send the colour image to the planner too, and keep it with the outcome")
     depth: bool = Field(True, description="send the depth image; without: colour and the table's distance alone (needs rgb)")

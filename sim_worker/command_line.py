@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 from rich.console import Console
 
+from grasp_client.cli.input_files import read_gripper
 from grasp_client.contract import Gripper
 from sim_worker.processes import exit_status
 
@@ -41,9 +41,9 @@ def finish(name: str, work: Callable[[], None], when_stopped: str = "") -> int:
     return 0
 
 
-def gripper_of(path: Path | None) -> Gripper:
-    """The gripper whose sizes a JSON file gives; none: the Franka Panda hand. Raises OSError or ValueError."""
-    return Gripper.model_validate_json(path.read_bytes()) if path else Gripper()
+def gripper_of(given: str | None) -> Gripper:
+    """The gripper of this name, or whose sizes a JSON file gives; none: the Franka Panda hand. Raises OSError or ValueError."""
+    return read_gripper(given) if given else Gripper()
 
 
 def settings_of(command: type[Settings]) -> Settings:

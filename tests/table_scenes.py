@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -110,9 +111,10 @@ def collides(grasp: Grasp, gripper: Gripper, solids: list[Solid], slack: float =
     pose = np.asarray(grasp.pose_base)
     tip = pose[:3, 3] + gripper.tcp_offset * pose[:3, 2]
     assert grasp.width is not None
-    for sign in (-1, 1):
-        middle = sign * (grasp.width / 2 + gripper.finger_thickness / 2)
-        finger = (middle, gripper.finger_thickness / 2 - slack, gripper.finger_width / 2 - slack, slack)
+    thin, pad_depth = gripper.pad
+    for sign, (thickness, above) in itertools.product((-1, 1), ((thin, 0.0), (gripper.finger_thickness, pad_depth))):
+        middle = sign * (grasp.width / 2 + thickness / 2)
+        finger = (middle, thickness / 2 - slack, gripper.finger_width / 2 - slack, above + slack)
         if _enters(pose, tip, finger, solids):
             return True
     palm = (0.0, gripper.palm_width / 2 - slack, gripper.palm_thickness / 2 - slack, gripper.finger_depth + slack)

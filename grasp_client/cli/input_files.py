@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from grasp_client.contract import FailedGrasp, Gripper
+from grasp_client.contract import PRESETS, FailedGrasp, Gripper
 from grasp_client.imaging import ImageError, decode_image, decode_rgb, decode_segmask
 
 Decoded = TypeVar("Decoded")
@@ -63,9 +63,12 @@ def read_pose(path: Path) -> list[list[float]]:
 
 
 def read_gripper(given: str) -> Gripper:
-    """JSON, or a file with it: the fields of the contract's gripper, such as {"max_width": 0.05}."""
+    """The name of a preset, JSON, or a file with it: the fields of the contract's gripper, such as {"max_width": 0.05}."""
+    if given in PRESETS:
+        return Gripper.model_validate(given)
     text = Path(given).read_text() if not given.lstrip().startswith("{") and Path(given).is_file() else given
-    return Gripper.model_validate(_json(text, "expected JSON such as '{\"max_width\": 0.05}', or a file with it"))
+    expected = f"expected {', '.join(PRESETS)}, JSON such as '{{\"max_width\": 0.05}}', or a file with it"
+    return Gripper.model_validate(_json(text, expected))
 
 
 def read_region(given: str) -> list[float]:

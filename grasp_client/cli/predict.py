@@ -39,7 +39,7 @@ examples:
       pixels only, with whatever planner the server finds best
   grasploop predict depth.png --intrinsics 525,525,319.5,239.5 --overlay grasps.png
       metric grasps in the camera frame; depth.png holds 16-bit millimetres
-  grasploop predict depth.npy --intrinsics cam.intr --camera-pose camera_to_base.tf --gripper-json '{"max_width": 0.05}'
+  grasploop predict depth.npy --intrinsics cam.intr --camera-pose camera_to_base.tf --gripper '{"max_width": 0.05}'
       poses in the robot's base frame, for a narrower hand
   grasploop predict depth.npy --json | jq '.grasps[0].pose_camera'
   grasploop predict captures/ --intrinsics camera_info.yaml --overlay pictures/
@@ -185,7 +185,10 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--min-quality", type=float, default=0.0, metavar="Q", help="least quality, 0 to 1 (default 0)")
     group.add_argument("--region", metavar="U0,V0,U1,V1", help="grasp centres only inside this rectangle, pixels")
     group.add_argument(
-        "--gripper-json", metavar="JSON|FILE", help="the hand, metres; omitted fields are those of the Franka Panda hand"
+        "--gripper",
+        "--gripper-json",  # as it was called while names were not taken
+        metavar="NAME|JSON|FILE",
+        help="the hand: a name from GET /grippers, or sizes in metres; omitted fields are those of the Franka Panda hand",
     )
     group.add_argument(
         "--failed",
@@ -233,7 +236,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "camera": arguments.intrinsics and read_camera(arguments.intrinsics),
         "camera_pose": arguments.camera_pose and read_pose(arguments.camera_pose),
         "region": arguments.region and read_region(arguments.region),
-        "gripper": arguments.gripper_json and read_gripper(arguments.gripper_json),
+        "gripper": arguments.gripper and read_gripper(arguments.gripper),
         "failed": arguments.failed and [read_failed(given) for given in arguments.failed],
         "return_heatmap": bool(arguments.heatmap),
     }

@@ -14,7 +14,8 @@ from grasp_client.contract.bins import Bin
 from grasp_client.contract.camera import CameraIntrinsics
 from grasp_client.contract.errors import ErrorDetail, ErrorReply
 from grasp_client.contract.gripper import Gripper
-from grasp_client.contract.models import ModelEntry, ModelPointers, Models, PlannerEntry, Planners
+from grasp_client.contract.gripper_presets import PRESETS
+from grasp_client.contract.models import Grippers, ModelEntry, ModelPointers, Models, PlannerEntry, Planners
 from grasp_client.contract.outcomes import (
     OUTCOME_KINDS,
     SCHEMA_VERSION,
@@ -38,9 +39,10 @@ from grasp_client.contract.requests import MOST_FAILED, FailedGrasp, PlanRequest
 from grasp_client.contract.scene_requests import SceneRequest
 
 __all__ = [
-    "FARTHEST", "LARGEST_PIXEL", "MOST_FAILED", "OUTCOME_KINDS", "SCHEMA_VERSION", "ActRequest", "Action", "ApiModel",
-    "Bin", "CameraIntrinsics", "ContactRule", "ErrorDetail", "ErrorReply", "FailedGrasp", "Failure", "Grasp", "GraspKind",
-    "GraspMeta", "GraspPlan", "Gripper", "ImageSpec", "Label", "Meta", "ModelEntry", "ModelPointers", "ModelRef", "Models",
-    "Name", "Outcome", "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel", "PlanRequest", "PlannerEntry", "Planners",
-    "Pose", "Probability", "Push", "PushMeta", "SceneRef", "SceneRequest", "UnknownMeta", "meta_model",
+    "FARTHEST", "LARGEST_PIXEL", "MOST_FAILED", "OUTCOME_KINDS", "PRESETS", "SCHEMA_VERSION", "ActRequest", "Action",
+    "ApiModel", "Bin", "CameraIntrinsics", "ContactRule", "ErrorDetail", "ErrorReply", "FailedGrasp", "Failure", "Grasp",
+    "GraspKind", "GraspMeta", "GraspPlan", "Gripper", "Grippers", "ImageSpec", "Label", "Meta", "ModelEntry",
+    "ModelPointers", "ModelRef", "Models", "Name", "Outcome", "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel",
+    "PlanRequest", "PlannerEntry", "Planners", "Pose", "Probability", "Push", "PushMeta", "SceneRef", "SceneRequest",
+    "UnknownMeta", "meta_model",
 ]  # fmt: skip

@@ -1,10 +1,11 @@
-"""What the server has: planners, and models with their versions."""
+"""What the server has: planners, hands that it knows by name, and models with their versions."""
 
 from typing import Any
 
 from pydantic import Field
 
 from grasp_client.contract.base import ApiModel
+from grasp_client.contract.gripper import Gripper
 
 
 class PlannerEntry(ApiModel):
@@ -25,6 +26,12 @@ class Planners(ApiModel):
     """Reply of `GET /planners`."""
 
     planners: list[PlannerEntry]
+
+
+class Grippers(ApiModel):
+    """Reply of `GET /grippers`: the sizes of every hand that `gripper` may name."""
+
+    grippers: dict[str, Gripper]
 
 
 class ModelPointers(ApiModel):

@@ -1,4 +1,4 @@
-"""Planners and models: what can be asked for, and which version is champion."""
+"""Planners, hands and models: what can be asked for, and which version is champion."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
-from grasp_client.contract import ModelEntry, ModelPointers, Models, PlannerEntry, Planners
+from grasp_client.contract import PRESETS, Gripper, Grippers, ModelEntry, ModelPointers, Models, PlannerEntry, Planners
 from inference_server.admission import service_of
 from inference_server.errors import ServerError, documented
 from inference_server.security.auth import require_admin
@@ -46,6 +46,12 @@ async def planners(request: Request) -> Planners:
             for planner in service.planners.values()
         ]
     )
+
+
+@router.get("/grippers", responses=documented(401, 403))
+def grippers() -> Grippers:
+    """The hands that `gripper` may name in a request, with their sizes."""
+    return Grippers(grippers={name: Gripper.model_validate(name) for name in PRESETS})
 
 
 @router.get("/models", responses=documented(401, 403))

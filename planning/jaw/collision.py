@@ -21,15 +21,28 @@ def hand_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> tup
 
 
 def finger_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:
-    """How far (N,) the highest thing in the way reaches over the tips of the padded open fingers of N hands, m: negative where
-    all is free, infinite where anything may be under a finger's length."""
-    thickness, width = gripper.finger_thickness + 2 * PADDING, gripper.finger_width + 2 * PADDING
-    along, across = _lattice(thickness, DENSE, hands.width.device), _lattice(width, DENSE, hands.width.device)
-    from_face = 0.5 * hands.width - PADDING + thickness / 2
+    """How far (N,) the highest thing in the way reaches over the tips of the padded open fingers of N hands, m, or over where
+    these grow thicker: negative where all is free, infinite where anything may be under a finger's length."""
+    thickness, pad_depth = gripper.pad
+    inner, outer = 0.5 * hands.width - PADDING, 0.5 * hands.width + thickness + PADDING
+    pads = _plate_overlap(scene, gripper, hands, inner, thickness + 2 * PADDING, 0.0)
+    if thickness == gripper.finger_thickness:
+        return pads
+    # Above its pad a finger stands out on the outside alone; over the rest of it the pad has come by.
+    return torch.maximum(pads, _plate_overlap(scene, gripper, hands, outer, gripper.finger_thickness - thickness, pad_depth))
+
+
+def _plate_overlap(
+    scene: PlanningScene, gripper: Gripper, hands: HandPose, inner: Tensor, thickness: float, back: float
+) -> Tensor:
+    """Of plates as wide as padded fingers, on both sides from `inner` (N,) m on, that begin `back` m behind the tips."""
+    along = _lattice(thickness, DENSE, hands.width.device)
+    across = _lattice(gripper.finger_width + 2 * PADDING, DENSE, hands.width.device)
+    middle = (inner + thickness / 2)[:, None]
     # Beyond its own length a finger only passes by: what rises there is known, what nobody has seen hardly that tall.
     layer = lambda back: scene.obstacle if back <= gripper.finger_depth else scene.upper_bound  # noqa: E731
-    face = _face(hands, torch.cat([along - from_face[:, None], along + from_face[:, None]], 1), across)
-    return scene.overlap(layer, face, hands.approach, 0.0, DENSE)
+    face = _face(hands, torch.cat([along - middle, along + middle], 1), across)
+    return scene.overlap(layer, face, hands.approach, back, DENSE)
 
 
 def palm_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:

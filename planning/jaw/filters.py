@@ -37,15 +37,17 @@ def veto(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> tuple[
 def dip(gripper: Gripper, hands: HandPose) -> Tensor:
     """How far (N,) the lowest point of the open fingers of N hands lies under the middle between their tips, m."""
     slope_x, slope_y = hands.rotation[:, 2, 0].abs(), hands.rotation[:, 2, 1].abs()
-    result: Tensor = slope_x * (hands.width / 2 + gripper.finger_thickness) + slope_y * gripper.finger_width / 2
-    return result
+    thickness, pad_depth = gripper.pad
+    tips = slope_x * (hands.width / 2 + thickness)
+    above = slope_x * (hands.width / 2 + gripper.finger_thickness) - pad_depth * hands.rotation[:, 2, 2].abs()
+    return torch.maximum(tips, above) + slope_y * gripper.finger_width / 2
 
 
 def _in_view(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:
     """Both fingertips, open, lie inside the picture: what is beyond it cannot be judged."""
     assert scene.observation.depth is not None
     rows, columns = scene.observation.depth.shape
-    reach = (hands.width / 2 + gripper.finger_thickness)[:, None] * hands.rotation[:, :, 0]
+    reach = (hands.width / 2 + gripper.pad[0])[:, None] * hands.rotation[:, :, 0]
     u, v = map_pixels(scene, torch.cat([hands.position - reach, hands.position + reach])).reshape(2, -1, 2).unbind(2)
     inside: Tensor = (u >= -0.5) & (u <= columns - 0.5) & (v >= -0.5) & (v <= rows - 0.5)
     return inside.all(0)

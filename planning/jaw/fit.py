@@ -37,8 +37,8 @@ SLACK = 0.014
 class _Jaw:
     """Sample positions in the hand, m: `along` the closing axis, `step` apart, and lines `across` it.
 
-    swept: the first so many lines lie under a padded finger. inner: those of them that a finger itself covers. window: samples
-    along the closing axis under a padded finger.
+    swept: the first so many lines lie under a padded finger. inner: those of them that a finger itself covers. window, tip:
+    samples along the closing axis under a padded finger, and under its tip alone.
     """
 
     step: float
@@ -47,6 +47,7 @@ class _Jaw:
     swept: int
     inner: slice
     window: int
+    tip: int
 
     @property
     def centre(self) -> int:
@@ -67,7 +68,7 @@ def measure(
     x, y, angle: (M,) in the map frame. tip: heights (M,) that the tips are to have; default: as deep as fits. close: look
     closely, as it takes to turn a hand by less than a bin. What cannot be gripped is left out and counted.
     """
-    jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, close, scene.device)
+    jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, gripper.pad[0], close, scene.device)
     upper_bound, seen = _heights(scene, jaw, x, y, angle)
     # Depth counts from the top between the fingers, not from the tallest thing in the strip, which may be a neighbour.
     near = round(MIDDLE / jaw.step)
@@ -76,7 +77,7 @@ def measure(
     wanted = top[:, None] - _depths(gripper.finger_depth, scene.device) if tip is None else tip[:, None]
     tips = torch.maximum(wanted, floor[:, None])
     # A finger is as wide as its lines together: where the highest of them leaves room, all do.
-    free = _free(upper_bound.amax(1), tips, jaw)
+    free = _free(upper_bound.amax(1), tips, jaw, gripper.pad[1])
     faces = [jaw.step * _first(side) for side in free]
     reached = torch.isfinite(faces[0] + faces[1])
     high = top[:, None] - tips >= LEAST_OVERLAP
@@ -97,9 +98,9 @@ def measure(
 
 
 @lru_cache(maxsize=64)
-def _jaw(max_width: float, finger_width: float, finger_thickness: float, close: bool, device: torch.device) -> _Jaw:
+def _jaw(max_width: float, finger_width: float, thickness: float, at_tip: float, close: bool, device: torch.device) -> _Jaw:
     step = CLOSE_STEP if close else STEP
-    reach = max_width / 2 + SLACK + finger_thickness + 2 * PADDING
+    reach = max_width / 2 + SLACK + thickness + 2 * PADDING
     count = math.ceil(reach / step)
     along = step * torch.arange(-count, count + 1, device=device)
     half = finger_width / 2 + PADDING
@@ -109,8 +110,8 @@ def _jaw(max_width: float, finger_width: float, finger_thickness: float, close: 
     if close:
         beside = half + LINE * torch.arange(1, round(BESIDE / LINE) + 1, device=device)
         across = torch.cat([across, beside, -beside])
-    window = math.ceil((finger_thickness + 2 * PADDING) / step) + 1
-    return _Jaw(step, along, across, swept, slice(beyond, swept - beyond), window)
+    window, tip = (math.ceil((extent + 2 * PADDING) / step) + 1 for extent in (thickness, at_tip))
+    return _Jaw(step, along, across, swept, slice(beyond, swept - beyond), window, tip)
 
 
 def _heights(scene: PlanningScene, jaw: _Jaw, x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,16 +138,20 @@ def _floor(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: 
     return torch.maximum(table, palm_overlap(scene, gripper, at_zero) + PALM_GAP)
 
 
-def _free(strip: Tensor, tips: Tensor, jaw: _Jaw) -> tuple[Tensor, ...]:
+def _free(strip: Tensor, tips: Tensor, jaw: _Jaw, pad_depth: float) -> tuple[Tensor, ...]:
     """Whether a padded finger fits with its inner face at a distance from the centre, (M, levels, distances), right and left.
 
-    strip: (M, positions), the highest across a padded finger. tips: (M, levels).
+    strip: (M, positions), the highest across a padded finger. tips: (M, levels). pad_depth: how far above its tip a finger has
+    all of its thickness, m.
     """
     first = jaw.centre - round(PADDING / jaw.step)
     limit = (tips - FINGER_GAP)[:, :, None]
-    # The highest under a finger whose inner face lies at each position: a sliding maximum over its padded thickness.
-    highest = (F.max_pool1d(side[:, None], jaw.window, 1)[:, :, first:] for side in (strip, strip.flip(1)))
-    return tuple(side <= limit for side in highest)
+    free = []
+    for side in (strip, strip.flip(1)):
+        # The highest under a finger whose inner face lies at each position: a sliding maximum over its padded thickness.
+        whole, tip = (F.max_pool1d(side[:, None], window, 1)[:, :, first:] for window in (jaw.window, jaw.tip))
+        free.append((tip[:, :, : whole.shape[2]] <= limit) & (whole <= limit + pad_depth))
+    return tuple(free)
 
 
 def _first(free: Tensor) -> Tensor:

@@ -47,9 +47,9 @@ def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tens
     x = scene.map.corner[0] + cells * columns
     y = scene.map.corner[1] + cells * rows
     pace = PACE * cells
-    reach = math.ceil((gripper.max_width / 2 + gripper.finger_thickness / 2 + OFF_CENTRE) / pace)
-    thick = max(1, round(gripper.finger_thickness / 2 / cells))
-    # The map is dilated by half a finger's thickness, so that single samples stand for the finger; the lines span its width.
+    reach = math.ceil((gripper.max_width / 2 + gripper.pad[0] / 2 + OFF_CENTRE) / pace)
+    thick = max(1, round(gripper.pad[0] / 2 / cells))
+    # The map is dilated by half a fingertip's thickness, so that single samples stand for the finger; the lines span its width.
     span = max(gripper.finger_width / 2 / cells - thick, 0.0)
     lines = max(2, math.ceil(span / thick) + 1)
     pad = PACE * reach + math.ceil(span) + 2
@@ -131,7 +131,7 @@ def _judge(first: Tensor, pace: float, gripper: Gripper) -> tuple[Tensor, Tensor
     side of the object lies to it.
     """
     side = first.amax(2)
-    width = side[:, 0] + side[:, 1] - gripper.finger_thickness
+    width = side[:, 0] + side[:, 1] - gripper.pad[0]
     off_centre = (side[:, 0] - side[:, 1]).abs() / 2
     uneven = (side[:, :, None] - first).clamp(max=0.03).mean((1, 2))
     shallow = 0.3 * torch.arange(len(first), device=first.device)[:, None, None]

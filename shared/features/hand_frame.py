@@ -95,9 +95,7 @@ def footprint(width: Tensor, gripper: Gripper) -> Tensor:
     """Share of each patch cell that the open fingers cover seen along the approach, (N, ROWS, COLUMNS), for openings (N,) m."""
     along, across = (STEP * (torch.arange(count, device=width.device) - (count - 1) / 2) for count in (COLUMNS, ROWS))
     inner = width[:, None] / 2
-    covered = torch.minimum(along.abs() + STEP / 2, inner + gripper.finger_thickness) - torch.maximum(
-        along.abs() - STEP / 2, inner
-    )
+    covered = torch.minimum(along.abs() + STEP / 2, inner + gripper.pad[0]) - torch.maximum(along.abs() - STEP / 2, inner)
     beside = gripper.finger_width / 2 - (across.abs() - STEP / 2)
     return (covered / STEP).clamp(0, 1)[:, None, :] * (beside / STEP).clamp(0, 1)[None, :, None]
 

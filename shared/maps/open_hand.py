@@ -48,8 +48,9 @@ def fits(
         turned, matrix = _turned(above, math.atan2(axis[1], axis[0]))
         under, between = _swept(turned, gripper, map.resolution)
         for level, height in enumerate(heights):
-            free = (under[0] < height - MARGIN) & (under[1] < height + gripper.finger_depth - MARGIN)
-            fit = (free & (between > height + min(max(height / 2, HELD[0]), HELD[1]))).astype(np.uint8)
+            free = [greatest < height + start - MARGIN for start, greatest in under]
+            held = between > height + min(max(height / 2, HELD[0]), HELD[1])
+            fit = (np.logical_and.reduce(free) & held).astype(np.uint8)
             where = (ground[level] @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
             found[level, turn] = cv2.remap(fit, where[..., 0], where[..., 1], cv2.INTER_NEAREST) > 0
     return _counted(found).reshape(-1, *pixels.shape[:2])
@@ -85,15 +86,24 @@ def _turned(heights: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
     return cv2.warpAffine(heights, matrix, (side, side), flags=cv2.INTER_NEAREST), matrix
 
 
-def _swept(heights: np.ndarray, gripper: Gripper, resolution: float) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Greatest heights (under the fingers, under the palm), and between the fingers, for a hand in the middle of each cell."""
+def _swept(heights: np.ndarray, gripper: Gripper, resolution: float) -> tuple[list[tuple[float, np.ndarray]], np.ndarray]:
+    """Of a hand in the middle of each cell: how far above the tips its parts begin (m) and the greatest height under each
+    (fingertips, whole fingers, palm), and the greatest between the fingers."""
 
     def greatest(along: float, across: float) -> np.ndarray:
         size = max(1, round(along / resolution)), max(1, round(across / resolution))
         return cv2.dilate(heights, np.ones(size[::-1], np.uint8))
 
-    finger = greatest(gripper.finger_thickness, gripper.finger_width)
-    aside = round((gripper.max_width + gripper.finger_thickness) / 2 / resolution)
-    padded = cv2.copyMakeBorder(finger, 0, 0, aside, aside, cv2.BORDER_CONSTANT, value=0)
-    fingers = np.maximum(padded[:, : -2 * aside], padded[:, 2 * aside :])
-    return (fingers, greatest(gripper.palm_width, gripper.palm_thickness)), greatest(gripper.max_width - 0.004, PAD)
+    def fingers(thickness: float) -> np.ndarray:
+        aside = round((gripper.max_width + thickness) / 2 / resolution)
+        one = greatest(thickness, gripper.finger_width)
+        padded = cv2.copyMakeBorder(one, 0, 0, aside, aside, cv2.BORDER_CONSTANT, value=0)
+        return np.maximum(padded[:, : -2 * aside], padded[:, 2 * aside :])
+
+    thickness, pad_depth = gripper.pad
+    under = [
+        (0.0, fingers(thickness)),
+        (pad_depth, fingers(gripper.finger_thickness)),
+        (gripper.finger_depth, greatest(gripper.palm_width, gripper.palm_thickness)),
+    ]
+    return under, greatest(gripper.max_width - 0.004, PAD)

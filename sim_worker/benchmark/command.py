@@ -69,7 +69,7 @@ class BenchmarkSettings(BaseSettings):
     contact: ContactRule = Field(
         "strict", description="strict: touching anything on the way in fails; allowed: pushing is fine"
     )
-    gripper: Path | None = Field(None, description="JSON file with the gripper's sizes; none: Franka Panda hand")
+    gripper: str | None = Field(None, description="name of a hand, or JSON file with its sizes; none: Franka Panda hand")
     inputs: list[ObservationKey] = Field(
         [],
         description="give the planner more: rgb, segmask, table_depth, failures (grasps of the round that failed), bin (where "

@@ -58,7 +58,7 @@ class CollectSettings(BaseSettings):
     models_dir: Path = Field(Path("data/models"), description="registry for planners in this process")
     api_key: SecretStr | None = Field(None, description="for planners on a server")
     rgb: bool = Field(False, description="keep the colour image too")
-    gripper: Path | None = Field(None, description="JSON file with the gripper's sizes; none: Franka Panda hand")
+    gripper: str | None = Field(None, description="name of a hand, or JSON file with its sizes; none: Franka Panda hand")
     scenes_per_shard: int = Field(8, ge=1, le=4096, description="scenes whose labels make one shard")
     export_mobileunet: Path | None = Field(None, description="also write the successes as a MobileUNet .npz; implies --rgb")
 

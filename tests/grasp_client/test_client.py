@@ -184,6 +184,11 @@ def test_an_outcome_of_its_own_brings_its_images(connect):
     assert Grasp(**sent["grasp"]) == grasp
 
 
+def test_hands_come_with_their_sizes(connect):
+    hand = {"max_width": 0.05, "finger_depth": 0.04, "pad_depth": None, "colour": "red"}
+    assert connect(Replies(answer(body={"grippers": {"mine": hand}})))("grippers")["mine"].pad == (0.0264, 0.04)
+
+
 def test_planners_and_models_are_typed(connect):
     planner = {
         "name": "dense",

@@ -19,6 +19,7 @@ from PIL import Image
 
 from grasp_client import AsyncGraspClient, DeadlineExceeded, GraspClient, input_warnings
 from grasp_client.cli.predict import main
+from grasp_client.contract import Gripper
 from grasp_client.imaging import decode_rgb, encode_npy, encode_png_depth, encode_png_rgb
 from grasp_client.input_warnings import InputWarning
 
@@ -100,7 +101,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_depth_image_gives_a_table_and_a_picture(server, folder, capsys):
     arguments = ["depth.npy", "--url", server.url, "--intrinsics", "525,525,39.5,29.5", "--camera-pose", "pose.txt"]
-    assert main([*arguments, "--gripper-json", '{"max_width": 0.05}', "--region", "0,0,79,59", "--n-grasps", "5"]) == 0
+    assert main([*arguments, "--gripper", '{"max_width": 0.05}', "--region", "0,0,79,59", "--n-grasps", "5"]) == 0
     out = capsys.readouterr()
     assert "planner dense, model dense version 7" in out.out
     assert "x, y, z in base frame [m]" in out.out
@@ -119,10 +120,12 @@ def test_a_depth_image_gives_a_table_and_a_picture(server, folder, capsys):
     assert "rejected: too_wide 30, border 2" in out.out
     path, headers, _ = server.got[0]
     assert (path, headers["X-Shape"]) == ("/predict_grasp", "60,80")
-    assert json.loads(headers["X-Request"]) == {
+    sent = json.loads(headers["X-Request"])
+    assert Gripper.model_validate(sent.pop("gripper")) == Gripper(max_width=0.05)
+    assert sent == {
         "camera": {"fx": 525.0, "fy": 525.0, "cx": 39.5, "cy": 29.5},
         "camera_pose": [[1.0, 0.0, 0.0, 0.5], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.7], [0.0, 0.0, 0.0, 1.0]],
-        "gripper": {"max_width": 0.05}, "region": [0.0, 0.0, 79.0, 59.0], "n_grasps": 5,
+        "region": [0.0, 0.0, 79.0, 59.0], "n_grasps": 5,
     }  # fmt: skip
     assert "wrote depth_grasps.png" in out.err
     assert decode_rgb((folder / "depth_grasps.png").read_bytes()).shape == (720, 960, 3)
@@ -256,8 +259,8 @@ def test_a_refusal_is_status_1_with_the_servers_words(server, folder, capsys):
         (["depth.npy", "--intrinsics", "0,525,1,1"], "Input should be greater than or equal to 0.5"),
         (["depth.npy", "--intrinsics", "camera.json"], "no such file"),
         (["depth.npy", "--camera-pose", "depth.npy"], "4x4"),
-        (["depth.npy", "--gripper-json", "wide"], "JSON"),
-        (["depth.npy", "--gripper-json", '{"max_width": 2}'], "max_width"),
+        (["depth.npy", "--gripper", "wide"], "JSON"),
+        (["depth.npy", "--gripper", '{"max_width": 2}'], "max_width"),
         (["depth.npy", "--region", "9,9,1,1"], "u0 < u1"),
         (["depth.npy", "--failed", "9"], "u,v"),
         (["depth.npy", "--failed", "9,9,1,1,1,1"], "u,v"),

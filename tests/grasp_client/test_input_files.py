@@ -35,3 +35,6 @@ def test_gripper_from_text_and_file(tmp_path):
     path.write_text('{"kind": "suction", "cup_radius": 0.02}')
     assert read_gripper(str(path)).cup_radius == 0.02
     assert read_gripper(' {"max_width": 0.05}').max_width == 0.05
+    assert read_gripper("wsg_50").max_width == 0.11
+    with pytest.raises(ValueError, match=r"expected franka_hand, .*JSON such as"):
+        read_gripper("wsg")

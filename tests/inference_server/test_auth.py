@@ -164,6 +164,7 @@ MAY = [  # method and path, and the keys that may
     ("POST", "/models/dense/rollback", "a"),
     ("POST", "/models/dense/reload", "a"),
     ("GET", "/planners", "prwa"),
+    ("GET", "/grippers", "prwa"),
     ("GET", "/models", "prwa"),
     ("GET", "/models/dense", "prwa"),
 ]

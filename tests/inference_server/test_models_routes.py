@@ -38,6 +38,15 @@ def test_planners_say_what_they_need(server: Running) -> None:
     assert planners["dense"]["ready"]
 
 
+def test_hands_are_listed_and_named_in_requests(server: Running) -> None:
+    hands = server.client.get("/grippers").json()["grippers"]
+    assert hands["robotiq_2f_140"]["max_width"] == 0.14
+    assert server.raw(options={"camera": CAMERA, "planner": "antipodal", "gripper": "robotiq_2f_140"}).status_code == 200
+    refused = server.raw(options={"camera": CAMERA, "gripper": "robotiq"})
+    assert refused.status_code == 422
+    assert all(name in refused.text for name in hands)
+
+
 def test_models_are_listed_with_their_cards(server: Running) -> None:
     [listed] = server.client.get("/models").json()["models"]
     assert (listed["name"], listed["versions"], listed["champion"], listed["serving"]) == ("dense", [1], 1, 1)

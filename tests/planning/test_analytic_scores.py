@@ -24,13 +24,14 @@ VIEW = camera(480, 640, 525.0)
 CPU = torch.device("cpu")
 THIN_PLATE = LeaningBox(0.0, 0.0, 0.015, 0.3, 0.1, 0.09, 0.006, 0.03)
 NEIGHBOUR = Box(-0.025, 0.029, 0.5, 0.04, 0.03, 0.04)
+SLIM_HAND = Gripper(finger_width=0.02, finger_thickness=0.01, finger_depth=0.053)
 LEANING_BOX = LeaningBox(0.0, 0.01, 0.05, 0.7, 0.44, 0.08, 0.07, 0.05)
 
 
 @pytest.fixture(scope="module")
 def scene() -> PlanningScene:
     """A thin plate that leans, with a block beside it."""
-    return observe_scene(*item(VIEW, [THIN_PLATE, NEIGHBOUR], Gripper()), CPU)  # type: ignore[call-arg]
+    return observe_scene(*item(VIEW, [THIN_PLATE, NEIGHBOUR], SLIM_HAND), CPU)  # type: ignore[call-arg]
 
 
 @pytest.fixture(scope="module")

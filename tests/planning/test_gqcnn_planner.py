@@ -23,7 +23,7 @@ from shared.grasp_poses import HandPose
 from shared.registry import Registry
 from trainer_job.import_weights import main as import_weights
 
-HAND = Gripper(finger_depth=0.06)
+HAND = Gripper(finger_width=0.02, finger_thickness=0.01, finger_depth=0.06)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,9 @@ SOLIDS: dict[str, Solid] = {
     "tall box": Box(-0.02, -0.02, 2.0, 0.05, 0.03, 0.12),
 }
 
+SLIM_HAND = Gripper(finger_width=0.02, finger_thickness=0.01, finger_depth=0.053)
+"""Goes down behind what hides its far side from a camera that leans."""
+
 
 def plan(view: Camera, solids: list[Solid], **options: object) -> GraspPlan:
     request = PlanRequest(camera=view.intrinsics, camera_pose=view.pose.tolist(), **options)
@@ -63,12 +66,12 @@ def test_best_grasp_is_near_a_perfect_one(
     planners: dict[str, GraspPlanner], name: str, tilt: int, size: str, planner: str
 ) -> None:
     view = camera(*CAMERAS[size], tilt=math.radians(tilt), turn=0.8)
-    request = PlanRequest(camera=view.intrinsics, camera_pose=view.pose.tolist())
+    request = PlanRequest(camera=view.intrinsics, camera_pose=view.pose.tolist(), gripper=SLIM_HAND)
     answer = planners[planner].plan(Observation(depth=render(view, [SOLIDS[name]])), request)
     distance, angle = error(answer.grasps[0], SOLIDS[name])
     assert distance <= 0.003
     assert angle <= math.radians(5)
-    assert not collides(answer.grasps[0], Gripper(), [SOLIDS[name]], slack=0.001)
+    assert not collides(answer.grasps[0], SLIM_HAND, [SOLIDS[name]], slack=0.001)
 
 
 @pytest.mark.parametrize("tilt", [0, 30])

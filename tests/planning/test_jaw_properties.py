@@ -34,12 +34,22 @@ cylinders = st.builds(
     Cylinder, x=metres(-0.12, 0.12), y=metres(-0.12, 0.12), radius=metres(0.006, 0.05), height=metres(0.01, 0.12)
 )
 scenes = st.lists(st.one_of(boxes, cylinders), min_size=1, max_size=5)
+
+
+def hand_of(finger_thickness: float, finger_depth: float, thin: float, low: float, **sizes: float) -> Gripper:
+    """Its pads are `thin` of a finger's thickness and reach `low` of its length up."""
+    pads = {"pad_thickness": thin * finger_thickness, "pad_depth": low * finger_depth}
+    return Gripper(finger_thickness=finger_thickness, finger_depth=finger_depth, **pads, **sizes)  # type: ignore[arg-type]
+
+
 grippers = st.builds(
-    Gripper,
+    hand_of,
     max_width=metres(0.03, 0.14),
     finger_width=metres(0.006, 0.03),
-    finger_thickness=metres(0.004, 0.02),
+    finger_thickness=metres(0.004, 0.03),
     finger_depth=metres(0.02, 0.09),
+    thin=st.floats(0.2, 1),
+    low=st.floats(0.05, 1),
     palm_width=metres(0.06, 0.25),
     palm_thickness=metres(0.02, 0.09),
     tcp_offset=metres(-0.01, 0.1),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from table_scenes import Box, camera, render
 
-from grasp_client.contract import CameraIntrinsics, FailedGrasp, Grasp, PlanRequest
+from grasp_client.contract import CameraIntrinsics, FailedGrasp, Grasp, Gripper, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import PlannerError
 from planning.local import local_planner
@@ -15,6 +15,7 @@ from planning.rectification import in_sent_pixels, map_in_sent_pixels, rectify
 
 VIEW = camera(240, 320, 300.0, tilt=0.2)
 DEPTH = render(VIEW, [Box(0.03, -0.02, 0.4, 0.10, 0.04, 0.05)])
+SLIM_HAND = Gripper(finger_width=0.02, finger_thickness=0.01, finger_depth=0.053)
 LENS = [0.12, -0.08, 0.002, -0.001, 0.01]
 PLAIN = VIEW.intrinsics
 BENT = PLAIN.model_copy(update={"distortion": LENS})
@@ -32,7 +33,7 @@ def bend(image: np.ndarray, how: int = cv2.INTER_NEAREST) -> np.ndarray:
 
 
 def request(intrinsics: CameraIntrinsics, **options) -> PlanRequest:
-    return PlanRequest(camera=intrinsics, camera_pose=VIEW.pose.tolist(), **options)
+    return PlanRequest(camera=intrinsics, camera_pose=VIEW.pose.tolist(), gripper=SLIM_HAND, **options)
 
 
 def grasp(pixel: list[float]) -> Grasp:

@@ -86,9 +86,9 @@ def test_a_leaning_hand_hits_a_wall_that_a_straight_one_clears_and_the_other_way
 def test_collisions_are_the_same_in_a_map_along_the_approach_and_in_one_across_it() -> None:
     """Hands that come along the table's normal, in the map along it and in one that leans: a wall stands beside the bar. It
     leans along itself: what a height map fills under an overhang is not free, whoever looks."""
-    bar, wall = Box(0.0, 0.0, 0.0, 0.14, 0.03, 0.05), Box(0.0, 0.05, 0.0, 0.20, 0.02, 0.09)
+    bar, wall = Box(0.0, 0.0, 0.0, 0.14, 0.03, 0.05), Box(0.0, 0.0615, 0.0, 0.20, 0.02, 0.09)
     along, across = scene_of(VIEW, [bar, wall]), scene_of(VIEW, [bar, wall], TILT)
-    sent = [hand(VIEW, bar, 0.0, tip, width) for tip in (0.015, 0.03) for width in (0.04, 0.045, 0.065, 0.08)]
+    sent = [hand(VIEW, bar, 0.0, tip, width) for tip in (0.015, 0.03) for width in (0.04, 0.05, 0.065, 0.08)]
     straight, leaning = (hands_of(scene.map.pose, sent, GRIPPER) for scene in (along, across))
     assert straight.straight
     assert not leaning.straight

@@ -77,7 +77,7 @@ def test_a_worker_whose_outcomes_nobody_sends_any_more_ends_with_an_error(tmp_pa
 def test_a_hand_and_colour_images_of_ones_own(tmp_path):
     hand = tmp_path / "hand.json"
     hand.write_text('{"max_width": 0.06, "finger_width": 0.015}')
-    worker, taken = make_worker(settings(tmp_path, attempts=1, gripper=hand, rgb=True), None)
+    worker, taken = make_worker(settings(tmp_path, attempts=1, gripper=str(hand), rgb=True), None)
     worker.run()
     outcome = decode_outcome(taken[0].outcome)
     assert outcome.meta.gripper.max_width == 0.06

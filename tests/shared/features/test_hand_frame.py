@@ -40,7 +40,7 @@ def test_patch_shows_the_object_between_the_fingers() -> None:
     held = np.flatnonzero(middle[0] > 0.2)
     assert len(held) * STEP == pytest.approx(0.03, abs=0.004)
     fingers = np.flatnonzero(middle[2] > 0.5)
-    assert len(fingers) * STEP == pytest.approx(2 * GRIPPER.finger_thickness, abs=0.004)
+    assert len(fingers) * STEP == pytest.approx(2 * GRIPPER.pad[0], abs=0.004)
     assert not set(held) & set(fingers)
 
 
@@ -87,7 +87,7 @@ def test_many_grasps_on_one_image_equal_each_alone() -> None:
 
 def test_footprint_has_the_fingers_area() -> None:
     area = footprint(torch.tensor([0.03, 0.06]), GRIPPER).sum((1, 2)) * STEP**2
-    assert torch.allclose(area, torch.tensor(2 * GRIPPER.finger_thickness * GRIPPER.finger_width), rtol=1e-3)
+    assert torch.allclose(area, torch.tensor(2 * GRIPPER.pad[0] * GRIPPER.finger_width), rtol=1e-3)
 
 
 def test_a_grasp_without_a_metric_pose_is_an_error() -> None:

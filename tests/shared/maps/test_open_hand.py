@@ -43,7 +43,7 @@ def test_a_hand_fits_across_a_bar_and_not_along_it():
 
 
 def test_what_is_higher_than_the_fingers_are_long_meets_the_palm():
-    found = fit(bar(0.03, 0.05, 0.08))
+    found = fit(bar(0.03, 0.05, 0.075))
     assert not found[0, :, 30, 30].any()
     assert found[1, 0, 30, 30] == AROUND
     assert found[2, 0, 30, 30] == AROUND

@@ -71,8 +71,8 @@ def test_jaw_narrower_than_the_object_never_succeeds(world, rule):
 
 
 def test_heavy_steel_slips_at_low_friction_but_not_at_high(world):
-    assert block(world, 0.063, mass=2.0, friction=0.3).attempt(from_above(0, 0, 0.015), 0.08).failure == "slipped"
-    assert block(world, 0.063, mass=2.0, friction=1.0).attempt(from_above(0, 0, 0.015), 0.08).success
+    assert block(world, 0.063, mass=2.0, friction=0.3).attempt(from_above(0, 0, 0.02), 0.08).failure == "slipped"
+    assert block(world, 0.063, mass=2.0, friction=1.0).attempt(from_above(0, 0, 0.02), 0.08).success
 
 
 def test_tips_below_the_table_collide(world):
