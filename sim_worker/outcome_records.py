@@ -82,6 +82,7 @@ def outcome_of(attempt: Attempt, request: SceneRequest, outcome_id: str, source:
         kind=request.kind,
         object_set=request.object_set,
         profile=request.profile,
+        vary=request.vary,
         objects=list(attempt.view.objects),
         ticket=request.id,
         nonce=request.nonce or None,

@@ -9,7 +9,18 @@ approach direction (towards the object), y = z x x. Suction grasp frame: origin 
 """
 
 from grasp_client.contract.actions import Action, ActRequest
-from grasp_client.contract.base import FARTHEST, LARGEST_PIXEL, ApiModel, GraspKind, Label, Name, Pixel, Pose, Probability
+from grasp_client.contract.base import (
+    FARTHEST,
+    LARGEST_PIXEL,
+    ApiModel,
+    GraspKind,
+    Label,
+    Name,
+    Pixel,
+    Pose,
+    Probability,
+    Variation,
+)
 from grasp_client.contract.bins import Bin
 from grasp_client.contract.camera import CameraIntrinsics
 from grasp_client.contract.errors import ErrorDetail, ErrorReply
@@ -44,5 +55,5 @@ __all__ = [
     "GraspKind", "GraspMeta", "GraspPlan", "Gripper", "Grippers", "ImageSpec", "Label", "Meta", "ModelEntry",
     "ModelPointers", "ModelRef", "Models", "Name", "Outcome", "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel",
     "PlanRequest", "PlannerEntry", "Planners", "Pose", "Probability", "Push", "PushMeta", "SceneRef", "SceneRequest",
-    "UnknownMeta", "meta_model",
+    "UnknownMeta", "Variation", "meta_model",
 ]  # fmt: skip

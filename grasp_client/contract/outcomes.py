@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from grasp_client.contract.base import ApiModel, Label, Name, Pose, Probability, Seed
+from grasp_client.contract.base import ApiModel, Label, Name, Pose, Probability, Seed, Variation
 from grasp_client.contract.camera import CameraIntrinsics
 from grasp_client.contract.gripper import Gripper
 from grasp_client.contract.plans import Grasp, ModelRef
@@ -55,6 +55,7 @@ class SceneRef(ApiModel):
     kind: Name = "single"
     object_set: Name = "train"
     profile: Name = "clean"
+    vary: list[Variation] = Field(default_factory=list, max_length=2)
     objects: list[Annotated[str, Field(max_length=200)]] = Field(default_factory=list, max_length=1000)
     ticket: Label | None = None
     nonce: Name | None = None

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from grasp_client.contract.base import LARGEST_VERSION, ApiModel, Label, Name, Probability, Seed
+from grasp_client.contract.base import LARGEST_VERSION, ApiModel, Label, Name, Probability, Seed, Variation
 
 
 class SceneRequest(ApiModel):
@@ -15,6 +15,7 @@ class SceneRequest(ApiModel):
     kind: Name = "single"
     object_set: Name = "train"
     profile: Name = "standard"
+    vary: list[Variation] = Field(default_factory=list, max_length=2, description="what the scene draws by its seed")
     purpose: Literal["collect", "judge"] = "collect"
     planner: Name = "auto"
     model_version: int | None = Field(None, ge=1, le=LARGEST_VERSION)

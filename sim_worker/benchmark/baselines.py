@@ -38,7 +38,7 @@ class Baseline:
         if request.camera is None or request.camera_pose is None:
             raise ValueError(f"{self.name} needs `camera` and `camera_pose`")
         started = time.perf_counter()
-        surface = Surface.of(observation, request.camera, np.asarray(request.camera_pose))
+        surface = Surface.of(observation, request.camera, np.asarray(request.camera_pose), request.gripper)
         rng = np.random.default_rng(request.seed)
         grasps = self.propose(surface, request.gripper, request.n_grasps, rng)
         rejections = {} if grasps else {"no_depth": int(np.isnan(surface.points[..., 2]).sum())}

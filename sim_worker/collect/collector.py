@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
-from grasp_client.contract import GraspMeta, Gripper, Outcome
+from grasp_client.contract import GraspMeta, Gripper, Outcome, Variation
 from shared.outcome_codec import encode_outcome
 from shared.shards import ShardReader, ShardWriter, shard_folders
 from sim_worker.collect.recipe_lock import lock_recipe
 from sim_worker.planner_request import DroppedInput, ExtraInput
 from sim_worker.planners import NamedPlanner, load_planner
+from sim_worker.sampling.variety import varied
 from sim_worker.tasks.labels import Mix, candidates, label_scene
 from sim_worker.world import SceneError, SceneSpec, World
 
@@ -40,6 +41,7 @@ class CollectionRecipe(BaseModel):
     inputs: list[ExtraInput] = []
     drop_inputs: list[DroppedInput] = []
     rgb: bool
+    vary: list[Variation] = []
     gripper: Gripper
 
 
@@ -66,6 +68,7 @@ def scene_spec(recipe: CollectionRecipe, number: int) -> SceneSpec:
             "profile": str(rng.choice(recipe.profiles)),
             "count": 1 if kind == "single" else int(rng.integers(recipe.counts[0], recipe.counts[1] + 1)),
             "objects_dir": recipe.objects_dir,
+            "vary": recipe.vary,
         }
     )
 
@@ -107,9 +110,10 @@ class Collector:
 
     def _scene(self, number: int) -> list[Outcome[GraspMeta]]:
         recipe = self.recipe
-        scene = self.world.build(scene_spec(recipe, number))
-        tried = candidates(scene, recipe.mix, self.feasible, self.on_policy, recipe.gripper, recipe.inputs, recipe.drop_inputs)
-        return list(label_scene(scene, tried, recipe.gripper, f"collect-{recipe.seed}:{number}", recipe.rgb))
+        spec, gripper = varied(scene_spec(recipe, number), recipe.gripper)
+        scene = self.world.build(spec)
+        tried = candidates(scene, recipe.mix, self.feasible, self.on_policy, gripper, recipe.inputs, recipe.drop_inputs)
+        return list(label_scene(scene, tried, gripper, f"collect-{recipe.seed}:{number}", recipe.rgb))
 
 
 def already_there(out: Path, scenes_per_shard: int) -> tuple[set[int], int, int]:

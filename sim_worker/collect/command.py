@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 from rich.console import Console
 
+from grasp_client.contract import Variation
 from shared import logs
 from shared.rates import wilson
 from shared.shards import ShardWriter, shard_folders
@@ -60,9 +61,10 @@ class CollectSettings(BaseSettings):
     rgb: bool = Field(False, description="keep the colour image too")
     gripper: str | None = Field(None, description="name of a hand, or JSON file with its sizes; none: Franka Panda hand")
     scenes_per_shard: int = Field(8, ge=1, le=4096, description="scenes whose labels make one shard")
+    vary: list[Variation] = Field([], description="draw hands (with things of their size) and cameras for every scene; repeat")
     export_mobileunet: Path | None = Field(None, description="also write the successes as a MobileUNet .npz; implies --rgb")
 
-    @field_validator("kinds", "profiles", mode="before")
+    @field_validator("kinds", "profiles", "vary", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return value.split(",") if isinstance(value, str) else value

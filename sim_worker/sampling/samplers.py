@@ -12,10 +12,10 @@ from grasp_client.contract import Grasp, Gripper
 from grasp_client.geometry import approach_frame, invert, project, transform
 from shared.table_grasp import TIP_HEIGHTS, table_grasp, table_up
 from sim_worker.grasp_poses import jaw_grasp, suction_grasp, top_down
-from sim_worker.sampling.surface import Surface
+from sim_worker.sampling.surface import Surface, scale_of
 
 INSERTION = 0.03
-"""How far the tips go below the highest point near the grasp's centre, m."""
+"""How far the tips go below the highest point near the grasp's centre, m; as all lengths here by a hand of the usual size."""
 LOWEST_TIP = 0.006
 FINGER_CLEARANCE = 0.004
 FRICTION_ANGLE = math.radians(16)
@@ -33,19 +33,20 @@ def tip_height(surface: Surface, xy: np.ndarray, yaw: float, width: float, gripp
     above_fingers: also above whatever the fingers would land on. Without a point near, at the table.
     """
     around = surface.near(xy, width / 2 + gripper.finger_thickness + gripper.finger_width)
+    scale = scale_of(gripper)
     if not len(around):
-        return LOWEST_TIP
+        return LOWEST_TIP * scale
     offset = around[:, :2] - xy
     along = offset @ np.array([math.cos(yaw), math.sin(yaw)])
     across = offset @ np.array([-math.sin(yaw), math.cos(yaw)])
-    centre = (np.abs(along) < 0.006) & (np.abs(across) < 0.006)
+    centre = (np.abs(along) < 0.006 * scale) & (np.abs(across) < 0.006 * scale)
     top = float(around[centre, 2].max()) if centre.any() else 0.0
-    height = max(top - min(INSERTION, gripper.finger_depth * 0.6), LOWEST_TIP)
+    height = max(top - min(INSERTION * scale, gripper.finger_depth * 0.6), LOWEST_TIP * scale)
     if above_fingers:
-        outside = np.abs(np.abs(along) - (width + gripper.finger_thickness) / 2) < gripper.finger_thickness / 2 + 0.002
-        under = outside & (np.abs(across) < gripper.finger_width / 2 + 0.002)
+        outside = np.abs(np.abs(along) - (width + gripper.finger_thickness) / 2) < gripper.finger_thickness / 2 + 0.002 * scale
+        under = outside & (np.abs(across) < gripper.finger_width / 2 + 0.002 * scale)
         if under.any():
-            height = max(height, float(around[under, 2].max()) + FINGER_CLEARANCE)
+            height = max(height, float(around[under, 2].max()) + FINGER_CLEARANCE * scale)
     return height
 
 
@@ -141,7 +142,7 @@ def antipodal_edges(surface: Surface, gripper: Gripper, count: int, rng: np.rand
     grasps: list[Grasp] = []
     if len(points) < 2:
         return grasps
-    facing = math.cos(FRICTION_ANGLE)
+    facing, scale = math.cos(FRICTION_ANGLE), scale_of(gripper)
     for first in rng.integers(len(points), size=count * 6):
         if len(grasps) == count:
             break
@@ -149,12 +150,12 @@ def antipodal_edges(surface: Surface, gripper: Gripper, count: int, rng: np.rand
         length = np.linalg.norm(line, axis=1)
         direction = line / np.maximum(length, 1e-9)[:, None]
         opposite = (direction @ outward[first] < -facing) & ((direction * outward).sum(axis=1) > facing)
-        partners = np.flatnonzero(opposite & (length > 0.004) & (length < gripper.max_width - 0.006))
+        partners = np.flatnonzero(opposite & (length > 0.004 * scale) & (length < gripper.max_width - 0.001 * scale))
         if not len(partners):
             continue
         second = rng.choice(partners)
         yaw = math.atan2(direction[second, 1], direction[second, 0])
-        width = min(length[second] + rng.uniform(0.006, 0.02), gripper.max_width)
+        width = min(length[second] + scale * rng.uniform(0.004, 0.02), gripper.max_width)
         grasps.append(_grasp(surface, (points[first, :2] + points[second, :2]) / 2, yaw, width, gripper, rng))
     return grasps
 

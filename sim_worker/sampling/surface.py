@@ -8,38 +8,55 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from grasp_client.contract import CameraIntrinsics
+from grasp_client.contract import CameraIntrinsics, Gripper
 from grasp_client.geometry import invert, project, transform
 from grasp_client.observation import Observation
 from sim_worker.grasp_poses import points_in_base
 
 OBJECT_HEIGHT = 0.005
-"""What is higher above the base plane than this, m, is taken for an object."""
+"""What is higher above the base plane than this, m, is taken for an object by a hand of the usual size."""
 EDGE_DROP = 0.006
-"""Fall of the surface within one pixel that makes an edge, m."""
+"""Fall of the surface within one pixel that makes an edge for it, m."""
+USUAL_OPENING = 0.08
+"""m: of the hand for which lengths are given here and in `samplers`."""
+SCALES = (0.1, 1.75)
+"""Least and most by which they shrink or grow with the hand."""
 REACH = (-0.03, 0.25)
 """Heights between which a surface may lie that matters to a grasp, m."""
 
 
+def scale_of(gripper: Gripper) -> float:
+    """The size of a jaw, of the usual one's; 1 for a cup."""
+    return 1.0 if gripper.kind == "suction" else float(np.clip(gripper.max_width / USUAL_OPENING, *SCALES))
+
+
 @dataclass(frozen=True)
 class Surface:
-    """What a sampler sees: base-frame points (H, W, 3), NaN without reading, and where objects are (H, W) bool."""
+    """What a sampler sees: base-frame points (H, W, 3), NaN without reading, and where objects are (H, W) bool.
+
+    scale: of the hand, of the usual one.
+    """
 
     points: np.ndarray
     on_object: np.ndarray
     camera: CameraIntrinsics
     camera_pose: np.ndarray
+    scale: float = 1.0
 
     @classmethod
-    def of(cls, observation: Observation, camera: CameraIntrinsics, camera_pose: np.ndarray) -> Surface:
-        """Objects are what stands above the base plane z = 0, inside the segmask where there is one."""
+    def of(
+        cls, observation: Observation, camera: CameraIntrinsics, camera_pose: np.ndarray, gripper: Gripper | None = None
+    ) -> Surface:
+        """Objects are what stands above the base plane z = 0, inside the segmask where there is one. gripper: by whose size
+        heights count; none: the usual."""
+        scale = scale_of(gripper) if gripper else 1.0
         if observation.depth is None:
             raise ValueError("samplers need a depth image, got an observation without one")
         points = points_in_base(observation.depth, camera, camera_pose)
-        on_object = np.nan_to_num(points[..., 2], nan=0.0) > OBJECT_HEIGHT
+        on_object = np.nan_to_num(points[..., 2], nan=0.0) > OBJECT_HEIGHT * min(scale, 1.0)
         if observation.segmask is not None:
             on_object &= observation.segmask
-        return cls(points, on_object, camera, np.asarray(camera_pose, dtype=float))
+        return cls(points, on_object, camera, np.asarray(camera_pose, dtype=float), scale)
 
     @cached_property
     def heights(self) -> np.ndarray:
@@ -57,7 +74,7 @@ class Surface:
     def edges(self) -> tuple[np.ndarray, np.ndarray]:
         """Points (N, 3) where the surface falls off and the outward direction (N, 2) in the base plane."""
         floor = cv2.erode(self.heights, np.ones((3, 3), np.uint8))
-        is_edge = self.on_object & (self.heights - floor > EDGE_DROP)
+        is_edge = self.on_object & (self.heights - floor > EDGE_DROP * min(self.scale, 1.0))
         smooth = cv2.GaussianBlur(self.heights, (0, 0), 1.5)
         slope_u, slope_v = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
         rotation = self.camera_pose[:2, :2]

@@ -67,7 +67,7 @@ def run_scene_request(
             view, scene.spec, gripper, GRASPS_ASKED, request.planner, request.model_version, extras, withheld
         )
         plan = yield call
-        surface = None if withheld else Surface.of(call.observation, view.camera, np.asarray(view.camera_pose))
+        surface = None if withheld else Surface.of(call.observation, view.camera, np.asarray(view.camera_pose), gripper)
         tried: set[int] = set()
         taken = None
         while taken is None:

@@ -56,7 +56,7 @@ def candidates(
     view, spec = scene.observe(), scene.spec
     rng = np.random.default_rng([spec.seed, 2])
     seen = planning_request(view, spec, gripper, 1, extras=["segmask"]).observation
-    surface = Surface.of(seen, view.camera, np.asarray(view.camera_pose))
+    surface = Surface.of(seen, view.camera, np.asarray(view.camera_pose), gripper)
     drawn = random_on_object(surface, gripper, mix.random, rng)
     found = [_sampled(grasp, "random", random_probability(surface)) for grasp in drawn]
     found += [_sampled(grasp, "edges") for grasp in promising(surface, gripper, mix.edges, rng)]
@@ -121,7 +121,14 @@ def label_scene(
     """
     view, spec = scene.observe(), scene.spec
     seen = Observation(depth=view.observation.depth, rgb=view.rgb if with_rgb else None)
-    ref = SceneRef(seed=spec.seed, kind=spec.kind, object_set=spec.object_set, profile=spec.profile, objects=list(view.objects))
+    ref = SceneRef(
+        seed=spec.seed,
+        kind=spec.kind,
+        object_set=spec.object_set,
+        profile=spec.profile,
+        vary=list(spec.vary),
+        objects=list(view.objects),
+    )
     conditions = scene.conditions.flat()
     for number, proposal in enumerate(tried):
         grasp = proposal.grasp

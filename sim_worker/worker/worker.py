@@ -25,6 +25,7 @@ from shared.streams import WorkerStatusStore
 from sim_worker.command_line import gripper_of
 from sim_worker.outcome_records import outcome_of
 from sim_worker.planner_request import DroppedInput, ExtraInput, PlanningRequest
+from sim_worker.sampling.variety import varied
 from sim_worker.tasks.attempts import Attempt, NoPlan, Task, run_scene_request
 from sim_worker.worker.counters import Counters
 from sim_worker.worker.publisher import OutboxPublisher
@@ -136,10 +137,12 @@ class Worker:
         self._advance(slot)
 
     def _run_scene(self, world: World, request: SceneRequest) -> Task:
-        spec = {name: getattr(request, name) for name in ("seed", "kind", "object_set", "profile")}
-        scene = world.build(SceneSpec.model_validate({**spec, "objects_dir": self.settings.objects_dir}))
+        spec = {name: getattr(request, name) for name in ("seed", "kind", "object_set", "profile", "vary")}
+        asked = SceneSpec.model_validate({**spec, "objects_dir": self.settings.objects_dir})
+        varied_spec, gripper = varied(asked, self.gripper)
+        scene = world.build(varied_spec)
         self.tally.scenes += 1
-        yield from run_scene_request(scene, request, self.gripper, self.extras, self.withheld)
+        yield from run_scene_request(scene, request, gripper, self.extras, self.withheld)
 
     def _follow(self, slots: list[WorldSlot]) -> None:
         """Wait for a plan and carry its world's task on."""

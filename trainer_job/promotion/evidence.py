@@ -54,8 +54,8 @@ class RequestSigner:
         """Whether an outcome's scene is that of a request: the same scene, and the nonce that only its issuer can have made."""
         if scene is None or scene.nonce is None or scene.ticket != request.id:
             return False
-        asked = (request.seed, request.kind, request.object_set, request.profile)
-        if (scene.seed, scene.kind, scene.object_set, scene.profile) != asked:
+        asked = (request.seed, request.kind, request.object_set, request.profile, request.vary)
+        if (scene.seed, scene.kind, scene.object_set, scene.profile, scene.vary) != asked:
             return False
         return hmac.compare_digest(scene.nonce.encode(), self._nonce(request).encode())
 

@@ -64,7 +64,7 @@ def camera_poses(spec: CameraSpec, conditions: Conditions) -> tuple[np.ndarray, 
     """Camera pose in the base frame, (reported, true), 4x4 each: calibration is off by what the scene drew."""
     if spec.pose is None:
         aim = np.asarray(spec.aim, dtype=float)
-        lean, azimuth = conditions.tilt, conditions.tilt_azimuth
+        lean, azimuth = spec.lean or (conditions.tilt, conditions.tilt_azimuth)
         back = np.array([math.sin(lean) * math.cos(azimuth), math.sin(lean) * math.sin(azimuth), math.cos(lean)])
         reported = look_at(aim + spec.distance * back, aim, np.array([0.0, 1.0, 0.0]))
     else:

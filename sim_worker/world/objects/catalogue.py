@@ -74,15 +74,22 @@ def _procedural_name(object_set: str, random: np.random.Generator) -> str:
 
 
 def draw_names(
-    object_set: str, count: int, random: np.random.Generator, folder: dict[str, ObjectModel] | None = None
+    object_set: str,
+    count: int,
+    random: np.random.Generator,
+    folder: dict[str, ObjectModel] | None = None,
+    primitives: bool = False,
 ) -> list[str]:
-    """`count` object names of the set; repeats are possible. `folder`: the models of the set `folder`."""
+    """`count` object names of the set; repeats are possible. folder: the models of the set `folder`. primitives: only
+    objects without meshes, where the set has any."""
     if object_set == "folder":
         if not folder:
             raise ValueError("object set 'folder' needs objects_dir: a folder with URDF, OBJ or STL files")
         names = sorted(folder)
         return [names[int(random.integers(len(names)))] for _ in range(count)]
     groups = _groups(object_set)
+    if primitives and "procedural" in groups:
+        groups = {"procedural": groups["procedural"]}
     kinds, shares = list(groups), np.array([share for _, share in groups.values()])
     drawn = []
     for _ in range(count):

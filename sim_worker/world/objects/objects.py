@@ -1,6 +1,6 @@
 """What an object is, and how it enters the simulation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -34,6 +34,9 @@ class ObjectModel(Protocol):
     @property
     def rolls(self) -> bool: ...
 
+    def scaled(self, factor: float) -> "ObjectModel":
+        """The same, larger by a factor; but no heavier."""
+
     def spawn(self, physics: Physics, position: Vector, orientation: Vector) -> int: ...
 
 
@@ -47,6 +50,9 @@ class UrdfModel:
     skin: float = HULL_SKIN
     rolls: bool = False
     own_inertia: bool = False
+
+    def scaled(self, factor: float) -> "UrdfModel":
+        return replace(self, scale=self.scale * factor)
 
     def spawn(self, physics: Physics, position: Vector, orientation: Vector) -> int:
         flags = pybullet.URDF_USE_INERTIA_FROM_FILE if self.own_inertia else 0
@@ -84,6 +90,14 @@ class PartsModel:
     density: float = 400.0
     skin: float = 0.0
 
+    def scaled(self, factor: float) -> "PartsModel":
+        parts = []
+        for part in self.parts:
+            x, y, z = part.position
+            size = tuple(factor * side for side in part.size)
+            parts.append(replace(part, size=size, position=(factor * x, factor * y, factor * z)))
+        return replace(self, parts=tuple(parts), density=self.density / factor**3)
+
     @property
     def rolls(self) -> bool:
         return all(part.shape != "box" for part in self.parts)
@@ -112,6 +126,14 @@ class PartsModel:
         )
         result: int = physics.client.createMultiBody(self.mass, collision, visual, position, orientation)
         return result
+
+
+def middle_side(model: ObjectModel) -> float:
+    """The middle one of an object's three sides, m: where it lies flat, a jaw closes on this one, or on the longest."""
+    apart = Physics()
+    low, high = apart.client.getAABB(model.spawn(apart, (0, 0, 0), (0, 0, 0, 1)))
+    apart.close()
+    return float(np.sort(np.subtract(high, low))[1])
 
 
 def prepare(physics: Physics, body: int, model: ObjectModel, mass: float | None, colour: Vector | None) -> None:

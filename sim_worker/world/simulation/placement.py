@@ -74,7 +74,7 @@ def arrange(
     if spec.kind == "packed":
         bodies = _set_close(physics, spec, objects, random)
     elif spec.kind == "single":
-        bodies = {_drop(physics, objects[0], random.uniform(-0.06, 0.06, 2), _turn(spec, random)): objects[0]}
+        bodies = {_drop(physics, objects[0], spec.scale * random.uniform(-0.06, 0.06, 2), _turn(spec, random)): objects[0]}
     else:
         bodies = _drop_all(physics, spec, objects, random)
     found, wanted = settled(physics, bodies, spec.holds), objects
@@ -126,9 +126,9 @@ def _drop_all(
         shaft = replace(spec.bin, inner=(*spec.bin.inner[:2], 1.0))
         spread = shaft.spread * np.array(shaft.half)
     else:
-        side = min(0.22 * math.sqrt(max(1.0, len(objects) / 6)), 2 * spec.workspace[0] - 0.02)
+        side = min(spec.scale * 0.22 * math.sqrt(max(1.0, len(objects) / 6)), 2 * spec.workspace[0] - 0.02 * spec.scale)
         shaft = Bin((side, side, 1.0))
-        spread = np.maximum(np.array(shaft.half) - 0.07, 0.01)
+        spread = np.maximum(np.array(shaft.half) - 0.07 * spec.scale, 0.01 * spec.scale)
     # The walls keep the heap together while it forms; objects then spread as they would when a box is lifted off them.
     temporary = walls(physics, shaft, drawn=False)
     bodies: dict[int, PlacedObject] = {}
@@ -151,7 +151,7 @@ def _drop_all(
 def _set_close(
     physics: Physics, spec: SceneSpec, objects: list[PlacedObject], random: np.random.Generator
 ) -> dict[int, PlacedObject]:
-    """Stand each object, longest side up if that is stable enough, as near to the middle as 5 mm of air allow."""
+    """Stand each object, longest side up if that is stable enough, as near to the middle as 5 mm of air (by scale) allow."""
     bodies: dict[int, PlacedObject] = {}
     for placed in objects:
         body = placed.spawn(physics)
@@ -192,13 +192,13 @@ def _find_room(
     client.resetBasePositionAndOrientation(body, [0, 0, 0], turn)
     low, high = (np.array(corner) for corner in client.getAABB(body))
     rest, centre = 0.001 - low[2], (low + high) / 2
-    for radius in np.arange(0.0, half.max(), 0.01):
+    for radius in np.arange(0.0, half.max(), 0.01 * spec.scale):
         for angle in random.uniform(-math.pi, math.pi, 6):
             middle = radius * np.array([math.cos(angle), math.sin(angle)])
             if not spec.holds(*middle):
                 continue
             client.resetBasePositionAndOrientation(body, [*(middle - centre[:2]).tolist(), rest], turn)
-            if not any(client.getClosestPoints(body, other, 0.005) for other in others):
+            if not any(client.getClosestPoints(body, other, 0.005 * spec.scale) for other in others):
                 return
     top = max(client.getAABB(other)[1][2] for other in others)
     middle = random.uniform(-half, half) / 3

@@ -25,6 +25,9 @@ from sim_worker.world.simulation.profiles import PROFILES, Conditions
 from sim_worker.world.simulation.sim_state import Hand, HandKey, HandName, SimState, Simulation, hand_key
 from sim_worker.world.simulation.spec import IN_SIGHT, CameraSpec, SceneError, SceneSpec
 
+FULL_FORCE = 0.08
+"""m: a floating jaw that opens less than this has less of the scene's grip force, down to LEAST_FORCE of it."""
+LEAST_FORCE = 0.25
 FORGET_ROUNDS = 10
 """Of collision detection with everything apart; one suffices for a few bodies, pairs are dropped a tenth at a time."""
 
@@ -129,7 +132,8 @@ class Scene:
                 return execute_suction_grasp(physics, hand, state.bodies, tip, drawn.vacuum)
             if isinstance(hand, Arm):
                 return hand.execute(state.bodies, state.fixed, tip, width, drawn.grip_force)
-            return execute_jaw_grasp(physics, hand, state.bodies, tip, width, drawn.grip_force, behind)
+            force = drawn.grip_force * float(np.clip(hand.gripper.max_width / FULL_FORCE, LEAST_FORCE, 1.0))
+            return execute_jaw_grasp(physics, hand, state.bodies, tip, width, force, behind)
 
     def _with_error(self, tip: np.ndarray, trial: int) -> np.ndarray:
         """The tip pose as the hand really reaches it."""

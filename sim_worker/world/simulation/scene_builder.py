@@ -10,14 +10,17 @@ import numpy as np
 from sim_worker.world.camera.appearance import draw_colour
 from sim_worker.world.objects.catalogue import draw_names, model_named
 from sim_worker.world.objects.folder import folder_models
-from sim_worker.world.objects.objects import ObjectModel
+from sim_worker.world.objects.objects import ObjectModel, middle_side
 from sim_worker.world.simulation.physics import Physics
 from sim_worker.world.simulation.placement import PlacedObject, arrange
 from sim_worker.world.simulation.profiles import PROFILES, Conditions, draw_mass
 from sim_worker.world.simulation.scene import Scene
 from sim_worker.world.simulation.sim_state import Simulation
-from sim_worker.world.simulation.spec import DEFAULT_COUNTS, DRAWN_BIN_COUNTS, SceneError, SceneSpec
+from sim_worker.world.simulation.spec import DEFAULT_COUNTS, DRAWN_BIN_COUNTS, SMALL_SPAN, SceneError, SceneSpec
 
+MASS_GROWTH = (0.2, 2.0)
+"""Least and most by which a scaled object is as heavy as an unscaled one: of what is lighter the solver makes bullets, where a
+jaw closes off its middle."""
 MOST_DRAWS = 40
 """Of objects and drops before a scene is given up: single scenes take 1.1 on average."""
 
@@ -29,6 +32,7 @@ class World:
         self.physics = physics or Physics()
         self.simulation = Simulation(self.physics)
         self._folders: dict[Path, dict[str, ObjectModel]] = {}
+        self._sides: dict[str, float] = {}
 
     def build(self, spec: SceneSpec) -> Scene:
         """A settled scene, the same for the same spec. Objects that do not come to rest in sight are drawn anew.
@@ -50,18 +54,18 @@ class World:
 
     def _draw_objects(self, spec: SceneSpec, draw: int) -> tuple[list[PlacedObject], Iterator[PlacedObject]]:
         """The scene's objects, and more of its set to replace some by; none where the spec names its objects."""
-        random, folder = spec.random("objects", draw), self._folder(spec)
+        random = spec.random("objects", draw)
         usual = DEFAULT_COUNTS[spec.kind] if spec.kind != "bin" or spec.bin_size else DRAWN_BIN_COUNTS
         low, high = usual if spec.count is None else (spec.count, spec.count)
-        names = list(spec.objects or draw_names(spec.object_set, int(random.integers(low, high + 1)), random, folder))
+        names = list(spec.objects or self._names(spec, int(random.integers(low, high + 1)), random))
         seen: Counter[str] = Counter()
         objects = [self._drawn(spec, name, index, seen, random) for index, name in enumerate(names)]
         return objects, iter(()) if spec.objects else self._spares(spec, draw, len(objects), seen)
 
     def _spares(self, spec: SceneSpec, draw: int, index: int, seen: Counter[str]) -> Iterator[PlacedObject]:
-        random, folder = spec.random("spares", draw), self._folder(spec)
+        random = spec.random("spares", draw)
         while True:
-            yield self._drawn(spec, draw_names(spec.object_set, 1, random, folder)[0], index, seen, random)
+            yield self._drawn(spec, self._names(spec, 1, random)[0], index, seen, random)
             index += 1
 
     def _drawn(self, spec: SceneSpec, name: str, index: int, seen: Counter[str], random: np.random.Generator) -> PlacedObject:
@@ -70,7 +74,17 @@ class World:
         seen[name] += 1
         unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
         colour = draw_colour(profile.colours, index, random)
-        return PlacedObject(unique, model_named(name, self._folder(spec)), draw_mass(profile, random), colour)
+        model, mass = model_named(name, self._folder(spec)), draw_mass(profile, random)
+        if spec.object_span:
+            side = self._sides[name] = self._sides.get(name) or middle_side(model)
+            factor = float(random.uniform(*spec.object_span)) / side
+            model = model.scaled(factor)
+            mass = mass and mass * float(np.clip(factor**3, *MASS_GROWTH))
+        return PlacedObject(unique, model, mass, colour)
+
+    def _names(self, spec: SceneSpec, count: int, random: np.random.Generator) -> list[str]:
+        primitives = spec.object_span is not None and spec.object_span[1] < SMALL_SPAN
+        return draw_names(spec.object_set, count, random, self._folder(spec), primitives)
 
     def _folder(self, spec: SceneSpec) -> dict[str, ObjectModel] | None:
         """The user's own objects, read once per folder."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
-from grasp_client.contract import CameraIntrinsics, Pose
+from grasp_client.contract import CameraIntrinsics, Pose, Variation
 from sim_worker.world.simulation.bins import Bin
 
 
@@ -25,6 +25,10 @@ DRAWN_BIN_COUNTS = (3, 12)
 """The same for a bin whose size is drawn."""
 WORKSPACE = 0.15
 """m: half side of the square around the origin in which the centre of an object must come to rest; larger in crowded scenes."""
+USUAL_SPAN = 0.072
+"""m: largest `object_span` of scenes of the usual size; the workspace of another scene is as much larger or smaller."""
+SMALL_SPAN = 0.025
+"""Things of a lesser span, m, are made of primitives alone: Bullet keeps a skin round meshes."""
 IN_SIGHT = 1.25
 """Times the workspace: so far an object that was moved is still there to be grasped, and the default camera sees it whole."""
 CROWD = 12
@@ -33,10 +37,15 @@ PIXELS_PER_METRE = 1600
 """Of half a workspace's side: the default camera's image is larger where the workspace is, at the same metres per pixel."""
 
 
-def square(most: int) -> tuple[float, float]:
+def square(most: int, scale: float = 1.0) -> tuple[float, float]:
     """Half sides (x, y), m, of the square around the origin in which the centres of up to `most` objects must lie."""
-    half = WORKSPACE * max(1.0, math.sqrt(most / CROWD))
+    half = scale * WORKSPACE * max(1.0, math.sqrt(most / CROWD))
     return half, half
+
+
+def scale_of(object_span: tuple[float, float] | None) -> float:
+    """By how much a scene of such objects is larger than the usual one."""
+    return object_span[1] / USUAL_SPAN if object_span else 1.0
 
 
 def _rigid(pose: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
@@ -58,6 +67,9 @@ class CameraSpec(BaseModel):
     focal_v: float | None = Field(None, gt=0, description="focal length along v, pixels; none: as along u")
     centre: tuple[float, float] | None = Field(None, description="principal point (u, v), pixels; none: the image's middle")
     distance: float = Field(0.70, gt=0.1, le=5, description="from the aim point, m")
+    lean: tuple[float, float] | None = Field(
+        None, description="angle from straight down about `aim` and its direction, rad; none: as the profile draws it"
+    )
     aim: tuple[float, float, float] = Field(
         (0.0, 0.0, 0.0), description="point of the base frame that the optical axis meets, m"
     )
@@ -74,7 +86,8 @@ class CameraSpec(BaseModel):
 def _camera_over(data: dict[str, Any]) -> CameraSpec:
     """The default camera of a spec's other fields: it sees a third more than the workspace on every side, or part of a bin."""
     tote = bin_of(data["seed"], data["kind"], data["bin_size"])
-    half = tote.extent if tote else square(_most(data["kind"], data["count"], data["objects"]))
+    most = _most(data["kind"], data["count"], data["objects"])
+    half = tote.extent if tote else square(most, scale_of(data["object_span"]))
     view = tote.view if tote else 1.0
     width, height = (math.ceil(view * PIXELS_PER_METRE * max(each, WORKSPACE)) for each in half)
     return CameraSpec(width=width, height=height)
@@ -111,6 +124,10 @@ class SceneSpec(BaseModel):
     count: int | None = Field(None, ge=1, le=30, description="objects; none: the usual number for the kind")
     objects_dir: Path | None = Field(None, description="URDF, OBJ or STL files for the object set `folder`")
     objects: tuple[str, ...] | None = Field(None, description="exactly these objects, by name, instead of a draw from the set")
+    object_span: tuple[float, float] | None = Field(
+        None, description="m: each object is scaled so that the middle one of its sides is drawn between these"
+    )
+    vary: tuple[Variation, ...] = Field((), description="what is drawn by the seed besides: hands, cameras")
     upright: bool = Field(False, description="objects are dropped as they are modelled, turned about the vertical alone")
     bin_size: tuple[float, float, float] | None = Field(
         None,
@@ -125,10 +142,15 @@ class SceneSpec(BaseModel):
         return bin_of(self.seed, self.kind, self.bin_size)
 
     @property
+    def scale(self) -> float:
+        """By how much the scene is larger than the usual one: distances between objects grow with them."""
+        return scale_of(self.object_span)
+
+    @property
     def workspace(self) -> tuple[float, float]:
         """Half sides (x, y), m, of the rectangle around the origin in which the centre of every object must come to rest."""
         tote = self.bin
-        return tote.extent if tote else square(_most(self.kind, self.count, self.objects))
+        return tote.extent if tote else square(_most(self.kind, self.count, self.objects), self.scale)
 
     def holds(self, x: float, y: float, scale: float = 1.0) -> bool:
         """Whether a centre at (x, y), m, lies in the bin or the workspace, its sides stretched by `scale`."""
