@@ -80,53 +80,41 @@ class Plan:
         return Step(f"train {what}", frozenset({model, *needed_by}), "trainer_job.train", arguments)
 
 
-CUPS = {"cup15": 0.015, "cup10": 0.010, "cup75": 0.0075}
-"""Radius (m) of the cups that suction is learned with; each is described in a file of that name in the folder of the run."""
-JAW: dict[str, str | int | bool] = {"kinds": "single,pile,packed", "min_objects": 2, "max_objects": 8}
+CUPS = {"cup15": 0.015}
+"""Radius (m) of the cup that suction is learned with, beside others drawn; it is described in a file of that name in the folder
+of the run."""
+MET = {"min_objects": 2, "max_objects": 8, "vary": "hands,cameras"}
+"""What all collections of depth share: of several objects, with hands and cameras as users have them."""
+JAW: dict[str, str | int | bool] = {**MET, "kinds": "single,pile,pile,packed,bin", "profiles": "standard,hard"}
+CUP: dict[str, str | int | bool] = {**MET, "kinds": "single,single,pile,packed,bin", "profiles": "standard,standard,hard"}
 
 
 def jaw_steps(make: Plan) -> list[Step]:
     jaw = {"dense", "gqcnn-jaw"}
     return [
-        make.collect(
-            "jaw-start", jaw, 12_000, 100, **JAW, profiles="standard,hard", random=6, edges=8, feasible=12, on_policy=6
-        ),
+        make.collect("jaw-start", jaw, 12_000, 100, **JAW, random=4, edges=8, feasible=14, on_policy=6),
         make.train("dense", ["jaw-start"], needed_by=jaw, epochs=8),
-        make.collect(
-            "jaw-colour", jaw, 13_000, 102, kinds="single,single,single,pile", profiles="standard", random=8, edges=8,
-            feasible=8, on_policy=8, planner="dense", rgb=True,
-        ),
-        make.collect(
-            "jaw", jaw, 41_000, 101, **JAW, profiles="standard,hard,hard", random=4, edges=6, feasible=8, on_policy=10,
-            planner="dense",
-        ),
-        make.train("dense", ["jaw", "jaw-colour"], epochs=10),
-        make.train("gqcnn4-jaw-shards", ["jaw-colour", "jaw"], "gqcnn-jaw"),
-    ]  # fmt: skip
+        make.collect("jaw", jaw, 44_000, 101, **JAW, random=3, edges=7, feasible=10, on_policy=12, planner="dense"),
+        make.train("dense", ["jaw-start", "jaw"], epochs=10),
+        make.train("gqcnn4-jaw-shards", ["jaw-start", "jaw"], "gqcnn-jaw"),
+    ]
 
 
 def suction_steps(make: Plan) -> list[Step]:
     suction = {"suction-dense", "gqcnn-suction", "efficientnet-suction"}
-    cups = [
-        make.collect(
-            f"suction-{name}", suction, attempts, seed, kinds="single,single,pile,packed", profiles="standard,standard,hard",
-            random=6, edges=8, feasible=8, on_policy=8, gripper=str(make.out / f"{name}.json"),
-            feasible_planner="suction", planner="suction",
-        )
-        for name, attempts, seed in (("cup15", 9_000, 301), ("cup10", 7_000, 302), ("cup75", 14_000, 303))
-    ]  # fmt: skip
-    cup_shards = [f"suction-{name}" for name in CUPS]
+    hand = {"gripper": str(make.out / "cup15.json"), "feasible_planner": "suction"}
     return [
-        *cups,
-        make.train("suction-dense", cup_shards, epochs=10),
         make.collect(
-            "suction-best", {"suction-dense"}, 23_700, 305, kinds="single,single,single,pile",
-            profiles="standard,standard,hard", random=2, edges=4, feasible=0, on_policy=18,
-            gripper=str(make.out / "cup75.json"), feasible_planner="suction", planner="suction_dense",
+            "suction", suction, 24_000, 301, **CUP, **hand, random=6, edges=8, feasible=10, on_policy=8, planner="suction"
         ),
-        make.train("suction-dense", [*cup_shards, "suction-best"], epochs=2, warm=True),
-        make.train("gqcnn4-suction-shards", ["suction-cup15", "suction-cup10"], "gqcnn-suction"),
-        make.train("efficientnet-suction-shards", ["suction-cup15"], "efficientnet-suction"),
+        make.train("suction-dense", ["suction"], epochs=8),
+        make.collect(
+            "suction-best", {"suction-dense"}, 16_000, 305, **CUP, **hand, random=2, edges=4, feasible=6, on_policy=18,
+            planner="suction_dense",
+        ),
+        make.train("suction-dense", ["suction", "suction-best"], epochs=10),
+        make.train("gqcnn4-suction-shards", ["suction"], "gqcnn-suction"),
+        make.train("efficientnet-suction-shards", ["suction"], "efficientnet-suction"),
     ]  # fmt: skip
 
 
