@@ -83,7 +83,7 @@ class Plan:
 CUPS = {"cup15": 0.015}
 """Radius (m) of the cup that suction is learned with, beside others drawn; it is described in a file of that name in the folder
 of the run."""
-MET = {"min_objects": 2, "max_objects": 8, "vary": "hands,cameras"}
+MET: dict[str, str | int | bool] = {"min_objects": 2, "max_objects": 8, "vary": "hands,cameras"}
 """What all collections of depth share: of several objects, with hands and cameras as users have them."""
 JAW: dict[str, str | int | bool] = {**MET, "kinds": "single,pile,pile,packed,bin", "profiles": "standard,hard"}
 CUP: dict[str, str | int | bool] = {**MET, "kinds": "single,single,pile,packed,bin", "profiles": "standard,standard,hard"}

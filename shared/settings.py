@@ -13,6 +13,11 @@ _SECRETS = [folder for folder in ("/run/secrets", "/run/queue") if os.path.isdir
 
 SceneKinds = Literal["single", "pile", "packed", "bin", "mixed"]
 """Kinds of simulated scenes; mixed: drawn for every scene."""
+ProfileNames = Literal["clean", "standard", "hard", "mixed"]
+"""Difficulties of simulated scenes; mixed: standard or hard, drawn for every scene."""
+Variations = Literal["nothing", "hands", "cameras", "both"]
+"""What simulated scenes draw besides: a hand, with things of its size, unless it is asked for one hand or one's own objects; a
+camera."""
 
 
 class ServiceSettings(BaseSettings):
@@ -118,12 +123,13 @@ class WorkerSettings(ServiceSettings):
         "train", description="objects of scenes that the worker makes itself"
     )
     scene_kind: SceneKinds = Field("mixed", description="scenes that the worker makes itself")
-    profile: Literal["clean", "standard", "hard"] = Field(
-        "standard", description="difficulty of scenes that the worker makes itself"
-    )
+    profile: ProfileNames = Field("mixed", description="difficulty of scenes that the worker makes itself")
+    vary: Variations = Field("both", description="what scenes that the worker makes itself draw besides: hands, cameras")
     planner: str = Field("auto", description="planner that the worker asks for in scenes of its own")
     exploration: float = Field(0.2, ge=0, le=1, description="share of attempts below the best grasp in scenes of its own")
-    gripper: str | None = Field(None, description="name of a hand, or JSON file with its sizes; none: Franka Panda hand")
+    gripper: str | None = Field(
+        None, description="name of a hand, or JSON file with its sizes; none: Franka Panda hand, and hands vary"
+    )
     objects_dir: Path | None = Field(None, description="URDF, OBJ or STL files for the object set `folder`")
     rgb: bool = Field(False, description="send the colour image to the planner too, and keep it with the outcome")
     depth: bool = Field(True, description="send the depth image; without: colour and the table's distance alone (needs rgb)")
@@ -191,7 +197,8 @@ class TrainerSettings(ServiceSettings):
         description="with object_set folder: share of collecting scenes that show ordinary objects, to forget none",
     )
     scene_kind: SceneKinds = Field("mixed", description="scenes to collect in and to compare versions in")
-    profile: Literal["clean", "standard", "hard"] = Field("standard", description="difficulty of collecting scenes")
+    profile: ProfileNames = Field("mixed", description="difficulty of the same")
+    vary: Variations = Field("both", description="what the same draw besides: hands, cameras")
     max_ab_pairs: int = _renamed(
         "max_ab_pairs",
         "judge_pairs",

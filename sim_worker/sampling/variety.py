@@ -60,9 +60,9 @@ OVER_WALLS = 0.4
 def varied(spec: SceneSpec, gripper: Gripper) -> tuple[SceneSpec, Gripper]:
     """The scene as its `vary` has it, and the hand to grasp with; both as given where that names neither.
 
-    gripper: the caller's own, which a share of the scenes keeps.
+    gripper: the caller's own, which a share of the scenes keeps, and all of them where the objects are the caller's own too.
     """
-    if "hands" in spec.vary:
+    if "hands" in spec.vary and spec.object_set != "folder":
         gripper = _hand(gripper, spec.random("hand"))
         if spec.kind == "bin" and gripper.kind == "parallel_jaw" and not _usual(gripper):
             gripper = _like(Gripper(), spec.random("hand", "bin"))

@@ -13,6 +13,7 @@ from grasp_client.contract import SceneRequest
 from shared.retrying import LONGEST_PAUSE
 from shared.settings import WorkerSettings
 from shared.streams import SceneRequestStream, WorkerStatusStore
+from shared.streams.scene_mix import SceneMix
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,6 @@ TRAINER_GONE_SECONDS = 30.0
 LOOK_SECONDS = 2.0
 TAKE_OVER_SECONDS = 120.0
 """What its worker has not finished for this long is taken over."""
-KIND_SHARES = {"single": 0.4, "pile": 0.45, "packed": 0.15}
 REVISIT_SHARE = 0.1
 
 
@@ -35,6 +35,7 @@ class LocalSceneRequests:
         self.worker = worker
         self.made = 0
         self.failed: deque[SceneRequest] = deque(maxlen=200)
+        self._mix = SceneMix(settings.scene_kind, settings.profile, settings.vary)
         self._rng = np.random.default_rng([settings.seed, zlib.crc32(worker.encode())])
 
     def make(self) -> SceneRequest:
@@ -44,17 +45,13 @@ class LocalSceneRequests:
             again = self.failed[int(self._rng.integers(len(self.failed)))]
             self.failed.remove(again)
             return again.model_copy(update={"id": name})
-        kind: str = self.settings.scene_kind
-        if kind == "mixed":
-            kind = str(self._rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
         return SceneRequest(
             id=name,
             seed=int(self._rng.integers(2**31)),
-            kind=kind,
             object_set=self.settings.object_set,
-            profile=self.settings.profile,
             planner=self.settings.planner,
             exploration=self.settings.exploration,
+            **self._mix.draw(self._rng),
         )
 
     def learn(self, request: SceneRequest, success: bool) -> None:

@@ -138,6 +138,10 @@ class Worker:
 
     def _run_scene(self, world: World, request: SceneRequest) -> Task:
         spec = {name: getattr(request, name) for name in ("seed", "kind", "object_set", "profile", "vary")}
+        if self.withheld:
+            spec["vary"] = []  # planners of colour alone look straight down, and know one hand
+        elif self.settings.gripper:
+            spec["vary"] = [each for each in spec["vary"] if each != "hands"]
         asked = SceneSpec.model_validate({**spec, "objects_dir": self.settings.objects_dir})
         varied_spec, gripper = varied(asked, self.gripper)
         scene = world.build(varied_spec)

@@ -31,7 +31,14 @@ def patient(monkeypatch):
 
 
 def settings(folder, **options) -> WorkerSettings:
-    defaults = {"outbox_dir": folder / "spool", "scene_kind": "single", "profile": "clean", "attempts": 4, "worker_id": "w"}
+    defaults = {
+        "outbox_dir": folder / "spool",
+        "scene_kind": "single",
+        "profile": "clean",
+        "vary": "nothing",
+        "attempts": 4,
+        "worker_id": "w",
+    }
     return WorkerSettings(**{**defaults, **options})
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from grasp_client.contract import SceneRef, SceneRequest
 from shared.settings import TrainerSettings
+from shared.streams.scene_mix import SceneMix
 from trainer_job.data.outcome_index import IndexEntry
 from trainer_job.promotion.ab_test import ARMS, LOST_SECONDS, LOWER, MAX_ASKED, UPPER, AbTest, Score, verdict
 from trainer_job.promotion.evidence import RequestSigner
@@ -20,7 +21,7 @@ PAIRS = TrainerSettings.model_fields["max_ab_pairs"].default
 
 
 def outcome_of(ticket: SceneRequest, success: bool) -> IndexEntry:
-    where = {name: getattr(ticket, name) for name in ("seed", "kind", "object_set", "profile", "nonce")}
+    where = {name: getattr(ticket, name) for name in ("seed", "kind", "object_set", "profile", "vary", "nonce")}
     scene = SceneRef(ticket=ticket.id, **where)
     made_by = (ticket.planner, "dense", ticket.model_version)
     return IndexEntry(f"w:{ticket.id}:0", "shard-000001", 0, success, 0.0, scene, *made_by, 0.9, 0, False, False, "grasp")
@@ -84,7 +85,7 @@ def test_both_versions_meet_the_same_scenes_and_nothing_is_explored() -> None:
 
 
 def test_scenes_can_be_of_one_kind_and_of_ones_own_objects() -> None:
-    tickets = AbTest("gqcnn-jaw", 1, 2, 10, SIGNER, seed=0, profile="hard", kind="single", object_set="folder").missing(20)
+    tickets = AbTest("gqcnn-jaw", 1, 2, 10, SIGNER, seed=0, mix=SceneMix("single", "hard"), object_set="folder").missing(20)
     assert {(t.kind, t.object_set, t.profile, t.planner) for t in tickets} == {("single", "folder", "hard", "gqcnn")}
 
 

@@ -110,7 +110,7 @@ class Bench:
 
 def scene_of(request: SceneRequest) -> SceneRef:
     """As a worker writes it into an outcome."""
-    fields = {name: getattr(request, name) for name in ("seed", "kind", "object_set", "profile", "nonce")}
+    fields = {name: getattr(request, name) for name in ("seed", "kind", "object_set", "profile", "vary", "nonce")}
     return SceneRef(ticket=request.id, **fields)
 
 

@@ -140,7 +140,10 @@ def test_trials_of_a_judge_go_before_collecting(redis_url: str, tmp_path: Path) 
 def test_scenes_are_asked_of_whom_the_model_serves_and_of_one_kind_if_wanted(redis_url: str, tmp_path: Path) -> None:
     mixed = issuer_of(redis_url, tmp_path, model="dense")
     assert {mixed.collect_request(number).planner for number in range(20)} == {"auto"}
-    assert len({mixed.collect_request(number).kind for number in range(40)}) == 3
+    asked = [mixed.collect_request(number) for number in range(60)]
+    assert {request.kind for request in asked} == {"single", "pile", "packed", "bin"}
+    assert {request.profile for request in asked} == {"standard", "hard"}
+    assert all(request.vary == ["hands", "cameras"] for request in asked)
     own = issuer_of(redis_url, tmp_path, model="heatmap", scene_kind="single")
     assert {(t.planner, t.kind) for t in map(own.collect_request, range(20))} == {("heatmap", "single")}
     assert issuer_of(redis_url, tmp_path, model="heatmap", planner="dense").collect_request(0).planner == "dense"
@@ -149,7 +152,7 @@ def test_scenes_are_asked_of_whom_the_model_serves_and_of_one_kind_if_wanted(red
 def test_a_share_comes_back_to_scenes_that_failed(redis_url: str, tmp_path: Path) -> None:
     issuer = issuer_of(redis_url, tmp_path)
     asked = next(request for request in map(issuer.collect_request, range(100)) if request.kind == "pile")
-    fields = {name: getattr(asked, name) for name in ("seed", "kind", "object_set", "profile", "nonce")}
+    fields = {name: getattr(asked, name) for name in ("seed", "kind", "object_set", "profile", "vary", "nonce")}
     scene = SceneRef(ticket=asked.id, **fields)
     record = IndexEntry("w:0:0", "shard-000001", 0, False, 0.0, scene, "dense", "dense", 1, 0.9, 0, False, False, "grasp")
     unasked = scene.model_copy(update={"seed": 12345})

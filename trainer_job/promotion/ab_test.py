@@ -19,6 +19,7 @@ import numpy as np
 
 from grasp_client.contract import SceneRequest
 from shared.rates import rate_with_interval
+from shared.streams.scene_mix import ALL, SceneMix
 from trainer_job.data.outcome_index import AB_TEST_PREFIX, IndexEntry
 from trainer_job.promotion.evidence import RequestSigner
 from trainer_job.training.recipe import recipe_of_model
@@ -31,7 +32,6 @@ FALSE_REJECTION = 0.10
 """Probability of rejecting one that wins BETTER_SHARE of the decided pairs, were there no limit on pairs."""
 UPPER = math.log((1 - FALSE_REJECTION) / FALSE_PROMOTION)
 LOWER = math.log(FALSE_REJECTION / (1 - FALSE_PROMOTION))
-KINDS = ("single", "pile")
 LOST_SECONDS = 180.0
 """A trial of which nothing was heard for so long is asked for again."""
 MAX_ASKED = 3
@@ -158,14 +158,12 @@ class AbTest(PairedTest):
         max_pairs: int,
         signer: RequestSigner,
         seed: int,
-        profile: str = "standard",
-        kind: str = "mixed",
+        mix: SceneMix = ALL,
         object_set: str = "validation",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(model, champion, candidate, max_pairs)
-        self.signer, self.seed, self.profile, self.object_set, self.clock = signer, seed, profile, object_set, clock
-        self.kinds = KINDS if kind == "mixed" else (kind,)
+        self.signer, self.seed, self.mix, self.object_set, self.clock = signer, seed, mix, object_set, clock
         self._trials = {self._name(pair, arm): (pair, arm) for pair in range(max_pairs) for arm in ARMS}
         self._success: dict[str, bool] = {}
         self._asked: dict[str, tuple[float, int]] = {}
@@ -177,9 +175,8 @@ class AbTest(PairedTest):
             SceneRequest(
                 id=self._name(pair, arm),
                 seed=int(rng.integers(2**31)),
-                kind=self.kinds[pair % len(self.kinds)],
+                **self.mix.draw(rng),
                 object_set=self.object_set,
-                profile=self.profile,
                 purpose="judge",
                 planner=recipe_of_model(self.model).planner or "auto",
                 model_version=self.champion if arm == "champion" else self.candidate,
@@ -231,7 +228,7 @@ class AbTest(PairedTest):
         return None if any(map(self._may_come, names)) else verdict(score, 0)
 
     def conditions(self) -> dict[str, Any]:
-        return {"seed": self.seed, "profile": self.profile, "kinds": list(self.kinds), "object_set": self.object_set}
+        return {"seed": self.seed, **self.mix.as_json(), "object_set": self.object_set}
 
     def _waits(self, name: str) -> bool:
         """Whether a trial was asked for lately, and nothing was heard of it."""

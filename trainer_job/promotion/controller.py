@@ -12,6 +12,7 @@ from shared.rates import rate_with_interval
 from shared.registry import AbTestState, Registry
 from shared.settings import TrainerSettings
 from shared.streams import SceneRequestStream, WorkerStatusStore
+from shared.streams.scene_mix import SceneMix
 from trainer_job.data.outcome_index import IndexEntry, OutcomeIndex
 from trainer_job.data.sources import readable
 from trainer_job.promotion.ab_test import AbTest, rule
@@ -134,7 +135,8 @@ class PromotionController:
         if how == "served":
             return ServedAbTest(*versions, self._after)
         unseen = "folder" if settings.object_set == "folder" else "validation"
-        simulated = AbTest(*versions, self.signer, settings.seed, settings.profile, settings.scene_kind, unseen)
+        mix = SceneMix(settings.scene_kind, settings.profile, settings.vary)
+        simulated = AbTest(*versions, self.signer, settings.seed, mix, unseen)
         simulated.learn(self.dataset.records)
         return simulated
 

@@ -13,13 +13,13 @@ from grasp_client.contract import SceneRef, SceneRequest
 from shared.durable import replace_file
 from shared.settings import TrainerSettings
 from shared.streams import SceneRequestStream
+from shared.streams.scene_mix import SceneMix
 from trainer_job.data.outcome_index import REVISIT_PREFIX, IndexEntry
 from trainer_job.promotion.evidence import RequestSigner
 from trainer_job.training.recipe import recipe_of_model
 
 log = logging.getLogger(__name__)
 
-KIND_SHARES = {"single": 0.45, "pile": 0.45, "packed": 0.1}
 ATTEMPTS = {"single": 2, "pile": 3, "packed": 3, "bin": 4}
 """Attempts per request: building and settling a scene costs more than one more attempt in it."""
 REVISIT_SHARE = 0.1
@@ -46,6 +46,7 @@ class SceneRequestIssuer:
         self.stream, self.counter, self.settings, self.signer = stream, counter, settings, signer
         if (before := counter.with_name(COUNTER_0_1)).exists() and not counter.exists():
             before.rename(counter)
+        self.mix = SceneMix(settings.scene_kind, settings.profile, settings.vary)
         self.issued = _issued(counter)
         self._failed: deque[SceneRef] = deque(maxlen=MAX_FAILED)
         # `auto` is `dense` wherever that can plan: another model must be asked for to gain experience of its own.
@@ -89,27 +90,25 @@ class SceneRequestIssuer:
             return request
         scene = self._failed[int(rng.integers(len(self._failed)))]
         changes = {"id": f"{REVISIT_PREFIX}{number}", "attempts": ATTEMPTS.get(scene.kind, 1)}
-        where = {name: getattr(scene, name) for name in ("seed", "kind", "object_set", "profile")}
+        where = {name: getattr(scene, name) for name in ("seed", "kind", "object_set", "profile", "vary")}
         return self.signer.sign(request.model_copy(update={**changes, **where}))
 
     def collect_request(self, number: int) -> SceneRequest:
         """Request `number`: the same for the same settings, so that an outcome of it can be told from one that only says so."""
         rng = np.random.default_rng([self.settings.seed, number])
         settings = self.settings
-        drawn = str(rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
-        kind = drawn if settings.scene_kind == "mixed" else settings.scene_kind
+        where = self.mix.draw(rng)
         objects = settings.object_set
         if objects == "folder" and rng.random() < settings.replay_ratio:
             objects = "train"
         request = SceneRequest(
             id=f"{COLLECT_PREFIX}{number}",
             seed=int(rng.integers(2**31)),
-            kind=kind,
+            **where,
             object_set=objects,
-            profile=settings.profile,
             planner=self.planner,
             exploration=settings.exploration,
-            attempts=ATTEMPTS.get(kind, 1),
+            attempts=ATTEMPTS.get(where["kind"], 1),
         )
         return self.signer.sign(request)
 
