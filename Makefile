@@ -17,7 +17,7 @@ SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: run test test-repeat test-slow test-faults test-client test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean
-.PHONY: test-manifests bench-compare bench-hostile bench-robots gallery help same-answers
+.PHONY: test-browser test-manifests bench-compare bench-hostile bench-robots gallery help same-answers
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
@@ -37,6 +37,10 @@ test-faults: $(VENV)/.dev ## N times (20) each: disk full, a jump of the clock, 
 
 test-client: ## build the client's wheel, and use it alone on Python 3.12 or 3.13
 	@tests/grasp_client/check_wheel.sh
+
+test-browser: $(VENV)/.dev ## drive the dashboard in Chromium (needs node and npm; pictures in runs/browser)
+	@tests/browser/install.sh $(VENV)/browser
+	@$(PYTEST) -m browser -s tests/browser
 
 test-manifests: ## render the Kubernetes manifests, and check them strictly against the schemas
 	@tests/services/check_manifests.sh

@@ -12,7 +12,21 @@ from fastapi.openapi.utils import get_openapi
 from inference_server import errors
 from inference_server.decoding.tensors import InferRequest
 from inference_server.http_server import RefusalLimit, RequestMiddleware
-from inference_server.routes import act, batch, dashboard, gqcnn, health, heatmap, loop, models, outcomes, predict, process, v2
+from inference_server.routes import (
+    act,
+    activations,
+    batch,
+    dashboard,
+    gqcnn,
+    health,
+    heatmap,
+    loop,
+    models,
+    outcomes,
+    predict,
+    process,
+    v2,
+)
 from inference_server.security.auth import require_key, require_predict, require_report
 from inference_server.security.origins import OriginMiddleware
 from inference_server.service import Service
@@ -39,12 +53,12 @@ def create_app(settings: ServerSettings) -> FastAPI:
         responses=errors.documented(400, 403),
     )  # fmt: skip
     app.state.service = service
-    for module in (predict, act, batch, heatmap, gqcnn, process):  # the most asked for is matched first
+    for module in (predict, act, batch, heatmap, gqcnn, process, activations):  # the most asked for is matched first
         app.include_router(module.router, dependencies=[Depends(require_predict)])
     for module in (models, loop):
         app.include_router(module.router, dependencies=[Depends(require_key)])
     app.include_router(outcomes.router, dependencies=[Depends(require_report)])
-    for router in (v2.router, health.router, v2.health, dashboard.router):
+    for router in (activations.reading, v2.router, health.router, v2.health, dashboard.router):
         app.include_router(router)
     errors.install(app)
     app.add_middleware(OriginMiddleware, settings=settings, metrics=service.metrics)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from grasp_client.contract import GraspPlan, PlanRequest
+from grasp_client.contract import GraspPlan, ModelRef, PlanRequest
 from inference_server.batching.batcher import Answer, Batcher
 from inference_server.decoding.pool import DecodePool
 from inference_server.errors import ServerError
@@ -23,6 +23,7 @@ from inference_server.request_context import RequestContext
 from planning.base import COST_SIZE, LoadedNetwork, PlanItem, Planner
 from planning.batched_inference import plan_batched
 from planning.discovery import choose
+from planning.networks.activations import LayerActivation, activations
 from planning.rectification import in_sent_pixels, map_in_sent_pixels, rectify
 from shared.registry import asks_candidate
 from shared.settings import ServerSettings
@@ -40,6 +41,15 @@ class Heatmap:
     planner: str
     version: int | None
     maps: np.ndarray
+
+
+@dataclass(frozen=True)
+class NetworkActivations:
+    """What a network made of an observation, for which planner."""
+
+    planner: str
+    model: ModelRef
+    layers: list[LayerActivation]
 
 
 class PlannerService:
@@ -111,6 +121,21 @@ class PlannerService:
         found: Heatmap = answer.result
         maps = await self._decoders.run(request.slot.client, request.deadline, map_in_sent_pixels, found.maps, sent)
         return replace(found, maps=maps)
+
+    async def activations(self, request: RequestContext, item: PlanItem) -> NetworkActivations:
+        """Layers of the planner's network. Raises what the contract names, and ServerError 422 for a planner without one."""
+        item = await self._rectified(request, item)
+        planner, pinned = await self._choose(request, item)
+        if planner.model_name is None:
+            raise ServerError(422, "no_network", f"planner {planner.name!r} has no network of its own; ask for dense")
+        network = planner.need(pinned or self.network_of(planner))
+
+        def run(items: Sequence[PlanItem]) -> list[list[LayerActivation]]:
+            return [activations(planner, network, each) for each in items]
+
+        forecast = planner.forecast(item[0].size, item[1])
+        answer = await request.slot.submit(("activations", planner.name), run, item, request.deadline, 1, forecast)
+        return NetworkActivations(planner.name, network.ref, answer.result)
 
     async def _rectified(self, request: RequestContext, item: PlanItem) -> PlanItem:
         """Raises PlannerError 422 for intrinsics that do not fit the image."""
