@@ -1,6 +1,6 @@
 """Planners by name: on a server, in this process, or a baseline.
 
-random, edges, centroid              baselines of sim_worker.benchmark.baselines
+random, edges, centroid, flattest    baselines of sim_worker.benchmark.baselines
 antipodal, dense, dense:3            in this process (needs the server's packages); after the colon a model version
 http://host:8000                     on a server, which chooses (`auto`)
 dense@http://host:8000, dense:3@...  on a server, by name and version

@@ -20,6 +20,10 @@ from sim_worker.sampling.surface import Surface
 WINDOW = 0.08
 """The centroid baseline looks at what lies this near the highest point, m."""
 CLEARANCE = 0.02
+PATCHES = 80
+"""Points of a thing that the flattest patch is looked for at."""
+AS_FLAT = 1.25
+"""Patches that depart from flat by so many times the least are as flat."""
 
 
 Propose = Callable[[Surface, Gripper, int, np.random.Generator], list[Grasp]]
@@ -65,15 +69,28 @@ def centroid_minor_axis(surface: Surface, gripper: Gripper, count: int, rng: np.
     return [jaw_grasp(top_down(centre, height, yaw), width, 0.0, surface.camera, surface.camera_pose, gripper.tcp_offset)]
 
 
-def _around_the_top(surface: Surface) -> np.ndarray:
-    """Object points (N, 3) in one piece with the highest point and within WINDOW of it."""
+def flattest_nearest_middle(surface: Surface, gripper: Gripper, count: int, rng: np.random.Generator) -> list[Grasp]:
+    """A cup on that of the flattest patches of the highest thing which lies nearest its middle. One grasp, none with a jaw."""
+    points = _around_the_top(surface, within=math.inf)
+    if len(points) < 3 or gripper.kind != "suction":
+        return []
+    drawn = points[rng.integers(len(points), size=PATCHES)]
+    grasps, departures = zip(*(cup_on(surface, point, gripper) for point in drawn), strict=True)
+    departure = np.array(departures)
+    away = np.linalg.norm(drawn[:, :2] - points[:, :2].mean(axis=0), axis=1)
+    away[departure > max(AS_FLAT * departure.min(), gripper.lip[0] / 2)] = math.inf
+    return [grasps[int(np.argmin(away))]]
+
+
+def _around_the_top(surface: Surface, within: float = WINDOW) -> np.ndarray:
+    """Object points (N, 3) in one piece with the highest point and nearer than `within` to it."""
     if not surface.on_object.any():
         return np.empty((0, 3))
     smooth = cv2.medianBlur(surface.heights, 3)
     top = np.unravel_index(np.argmax(np.where(surface.on_object, smooth, -1.0)), smooth.shape)
     _, pieces = cv2.connectedComponents(surface.on_object.astype(np.uint8))
     piece = surface.points[(pieces == pieces[top]) & surface.on_object]
-    result: np.ndarray = piece[np.linalg.norm(piece[:, :2] - surface.points[top][:2], axis=1) < WINDOW]
+    result: np.ndarray = piece[np.linalg.norm(piece[:, :2] - surface.points[top][:2], axis=1) < within]
     return result
 
 
@@ -83,4 +100,6 @@ BASELINES = {
     # A jaw between two depth edges that face away from each other; a cup on the flattest of a few random patches.
     "edges": Baseline("edges", promising),
     "centroid": Baseline("centroid", centroid_minor_axis),
+    # A cup on the flattest patch nearest the middle of what it holds.
+    "flattest": Baseline("flattest", flattest_nearest_middle),
 }

@@ -44,8 +44,8 @@ from sim_worker.world.simulation.sim_state import HandName
 class BenchmarkSettings(BaseSettings):
     """Measure planners on identical simulated scenes.
 
-    A planner is a baseline (random, edges, centroid), one of this process (antipodal, dense, dense:3), a server's URL, or
-    name@URL.
+    A planner is a baseline (random, edges, centroid; with a cup also flattest), one of this process (antipodal, dense,
+    dense:3), a server's URL, or name@URL.
     """
 
     model_config = options_of("sim_worker.benchmark")

@@ -14,6 +14,7 @@ from shared.shards import ShardReader, ShardWriter, shard_folders
 from sim_worker.collect.recipe_lock import lock_recipe
 from sim_worker.planner_request import DroppedInput, ExtraInput
 from sim_worker.planners import NamedPlanner, load_planner
+from sim_worker.sampling.hands import drawn_hand
 from sim_worker.sampling.variety import varied
 from sim_worker.tasks.labels import Mix, candidates, label_scene
 from sim_worker.world import SceneError, SceneSpec, World
@@ -112,8 +113,9 @@ class Collector:
         recipe = self.recipe
         spec, gripper = varied(scene_spec(recipe, number), recipe.gripper)
         scene = self.world.build(spec)
-        tried = candidates(scene, recipe.mix, self.feasible, self.on_policy, gripper, recipe.inputs, recipe.drop_inputs)
-        return list(label_scene(scene, tried, gripper, f"collect-{recipe.seed}:{number}", recipe.rgb))
+        hand = drawn_hand(gripper, spec)
+        tried = candidates(scene, recipe.mix, self.feasible, self.on_policy, hand.told, recipe.inputs, recipe.drop_inputs)
+        return list(label_scene(scene, tried, hand.true, f"collect-{recipe.seed}:{number}", recipe.rgb, hand.told))
 
 
 def already_there(out: Path, scenes_per_shard: int) -> tuple[set[int], int, int]:

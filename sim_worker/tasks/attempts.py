@@ -54,31 +54,34 @@ def run_scene_request(
     gripper: Gripper,
     extras: Collection[ExtraInput] = (),
     withheld: Collection[DroppedInput] = (),
+    told: Gripper | None = None,
 ) -> Task:
     """Up to `request.attempts` attempts. A lifted object is taken away and the rest seen anew; after a failure the next
     attempt takes a grasp that was not tried yet, from the same state (the scene restores itself). An object at which
-    SET_ASIDE_AFTER attempts failed is taken away too, unless it is the last."""
+    SET_ASIDE_AFTER attempts failed is taken away too, unless it is the last.
+
+    told: what the planner, and learners, know of the gripper; none: all of it.
+    """
+    told = told or gripper
     rng = np.random.default_rng([request.seed, 1])
     failures: Counter[str] = Counter()
     number = 0
     while scene.objects:
         view = scene.observe()
-        call = planning_request(
-            view, scene.spec, gripper, GRASPS_ASKED, request.planner, request.model_version, extras, withheld
-        )
+        call = planning_request(view, scene.spec, told, GRASPS_ASKED, request.planner, request.model_version, extras, withheld)
         plan = yield call
         surface = None if withheld else Surface.of(call.observation, view.camera, np.asarray(view.camera_pose), gripper)
         tried: set[int] = set()
         taken = None
         while taken is None:
-            choice = choose(plan.grasps, request.exploration, surface, gripper, rng, tried)
+            choice = choose(plan.grasps, request.exploration, surface, told, rng, tried)
             if choice is None:
                 if not plan.grasps:
                     yield NoPlan(plan)
                 return
             pose = pose_in_base(choice.grasp, np.asarray(view.camera_pose))
             result = scene.attempt(pose, choice.grasp.width or gripper.max_width, gripper)
-            yield Attempt(number, view, call.observation, plan, choice, result, gripper, scene.conditions.flat())
+            yield Attempt(number, view, call.observation, plan, choice, result, told, scene.conditions.flat())
             number += 1
             if number == request.attempts:
                 return

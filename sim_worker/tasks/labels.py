@@ -113,11 +113,12 @@ def _drawn(plan: GraspPlan, count: int, among: int, origin: str, rng: np.random.
 
 
 def label_scene(
-    scene: Scene, tried: list[Proposal], gripper: Gripper, episode: str, with_rgb: bool = False
+    scene: Scene, tried: list[Proposal], gripper: Gripper, episode: str, with_rgb: bool = False, told: Gripper | None = None
 ) -> Iterator[Outcome[GraspMeta]]:
     """Execute every candidate from the same settled state, to which the scene returns by itself.
 
-    episode: `<worker>:<episode>`, the start of the outcome ids.
+    episode: `<worker>:<episode>`, the start of the outcome ids. told: what was known of the gripper when the candidates were
+    found, and is kept with the outcomes; none: all of it.
     """
     view, spec = scene.observe(), scene.spec
     seen = Observation(depth=view.observation.depth, rgb=view.rgb if with_rgb else None)
@@ -135,4 +136,4 @@ def label_scene(
         width = grasp.width or gripper.max_width
         result = scene.attempt(pose_in_base(grasp, np.asarray(view.camera_pose)), width, gripper)
         name = f"{episode}:{number}"
-        yield grasp_outcome(name, proposal, result, view, seen, gripper, ref, conditions, source="sim_worker.collect")
+        yield grasp_outcome(name, proposal, result, view, seen, told or gripper, ref, conditions, source="sim_worker.collect")

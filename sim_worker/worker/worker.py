@@ -25,6 +25,7 @@ from shared.streams import WorkerStatusStore
 from sim_worker.command_line import gripper_of
 from sim_worker.outcome_records import outcome_of
 from sim_worker.planner_request import DroppedInput, ExtraInput, PlanningRequest
+from sim_worker.sampling.hands import drawn_hand
 from sim_worker.sampling.variety import varied
 from sim_worker.tasks.attempts import Attempt, NoPlan, Task, run_scene_request
 from sim_worker.worker.counters import Counters
@@ -146,7 +147,8 @@ class Worker:
         varied_spec, gripper = varied(asked, self.gripper)
         scene = world.build(varied_spec)
         self.tally.scenes += 1
-        yield from run_scene_request(scene, request, gripper, self.extras, self.withheld)
+        hand = drawn_hand(gripper, varied_spec)
+        yield from run_scene_request(scene, request, hand.true, self.extras, self.withheld, hand.told)
 
     def _follow(self, slots: list[WorldSlot]) -> None:
         """Wait for a plan and carry its world's task on."""

@@ -9,12 +9,13 @@ import pytest
 from commands import run_module
 from PIL import Image
 
-from grasp_client.contract import Grasp, GraspPlan
+from grasp_client.contract import Grasp, GraspPlan, Gripper
 from sim_worker.benchmark.baselines import BASELINES
 from sim_worker.benchmark.command import BenchmarkSettings
 from sim_worker.benchmark.results import compare
 from sim_worker.benchmark.trials import Protocol, run_round
 from sim_worker.command_line import settings_of
+from sim_worker.planner_request import planning_request
 from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.world import World
 
@@ -157,3 +158,21 @@ def test_planners_are_spelt(tmp_path, spec, name, version):
 def test_misspelt_planners_are_told(tmp_path, spec):
     with pytest.raises(ValueError, match=r"planner|version"):
         load_planner(spec, tmp_path)
+
+
+def test_the_floor_of_cups_lies_on_a_flat_place_nearest_the_middle():
+    spec = Protocol(kind="single", profile="clean", object_set="test").spec(0, 0)
+    spec = spec.model_copy(update={"objects": ("box/120x80x40",), "upright": True})
+    world = World()
+    view = world.build(spec).observe()
+    middle = np.asarray(world.simulation.physics.client.getBasePositionAndOrientation(1)[0])
+    world.close()
+    cup = Gripper(kind="suction", cup_radius=0.0075)
+    for seed in range(5):
+        call = planning_request(view, spec, cup, 1)
+        plan = BASELINES["flattest"].plan(call.observation, call.request.model_copy(update={"seed": seed}))
+        pose = np.asarray(view.camera_pose) @ np.asarray(plan.grasps[0].pose_camera)
+        assert np.linalg.norm(pose[:2, 3] - middle[:2]) < 0.015
+        assert pose[2, 2] < -0.99
+    call = planning_request(view, spec, Gripper(), 1)
+    assert BASELINES["flattest"].plan(call.observation, call.request).grasps == []

@@ -11,6 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Range = tuple[float, float]
 SensorName = Literal["none", "realsense", "structured_light"]
+USUAL_VACUUM = 60e3
+"""Pressure difference under a suction cup, Pa."""
+CUP_LEVERS = (0.5, 1.0)
+"""Moment that a cup's seal resists, over the vacuum's force times the cup's radius: the force acts in the middle, and a round
+lip gives way somewhere between there and its far rim."""
 
 
 class Profile(BaseModel):
@@ -21,7 +26,10 @@ class Profile(BaseModel):
     friction: Range = Field(description="Coulomb coefficient between finger pad and object")
     mass: Range | None = Field(None, description="kg per object, log-uniform; none: the object's own")
     grip_force: Range = Field((20.0, 20.0), description="N per finger")
-    vacuum: Range = Field((60e3, 60e3), description="pressure difference of a suction cup, Pa")
+    vacuum: Range = Field((USUAL_VACUUM, USUAL_VACUUM), description="pressure difference of a suction cup, Pa")
+    cup_lever: Range = Field(
+        CUP_LEVERS, description="moment that a seal resists, over the vacuum's force times the cup's radius, where none is told"
+    )
     sensor: SensorName = "none"
     tilt: Range = Field((0.0, 0.0), description="camera's angle from straight down, rad")
     camera_shift: float = Field(0.0, ge=0, description="half-range of the error of the reported camera position per axis, m")
@@ -49,7 +57,7 @@ PROFILES: dict[str, Profile] = {
         friction=(0.3, 0.6),
         mass=(0.05, 1.0),
         grip_force=(15.0, 20.0),
-        vacuum=(30e3, 60e3),
+        vacuum=(30e3, USUAL_VACUUM),
         sensor="structured_light",
         tilt=(0.0, math.radians(20.0)),
         camera_shift=0.002,
@@ -75,6 +83,7 @@ class Conditions:
     camera_turn: tuple[float, float, float]
     pose_shift: float
     pose_turn: float
+    cup_lever: float
 
     @staticmethod
     def draw(profile: Profile, random: np.random.Generator) -> Conditions:
@@ -82,17 +91,19 @@ class Conditions:
             float(random.uniform(*span)) for span in (profile.friction, profile.grip_force, profile.vacuum, profile.tilt)
         )
         shift, turn = random.uniform(-1, 1, 3) * profile.camera_shift, random.uniform(-1, 1, 3) * profile.camera_turn
+        azimuth, lever = random.uniform(-math.pi, math.pi), random.uniform(*profile.cup_lever)
         return Conditions(
             friction=friction,
             grip_force=force,
             vacuum=vacuum,
             sensor=profile.sensor,
             tilt=tilt,
-            tilt_azimuth=float(random.uniform(-math.pi, math.pi)),
+            tilt_azimuth=float(azimuth),
             camera_shift=(float(shift[0]), float(shift[1]), float(shift[2])),
             camera_turn=(float(turn[0]), float(turn[1]), float(turn[2])),
             pose_shift=profile.pose_shift,
             pose_turn=profile.pose_turn,
+            cup_lever=float(lever),
         )
 
     def flat(self) -> dict[str, float | str]:

@@ -129,7 +129,7 @@ class Scene:
         physics, drawn, hand = self.physics, self.conditions, state.hand
         with physics.finer(ATTEMPT_HZ):
             if isinstance(hand, Cup):
-                return execute_suction_grasp(physics, hand, state.bodies, tip, drawn.vacuum)
+                return execute_suction_grasp(physics, hand, state.bodies, tip, drawn.vacuum, drawn.cup_lever)
             if isinstance(hand, Arm):
                 return hand.execute(state.bodies, state.fixed, tip, width, drawn.grip_force)
             force = drawn.grip_force * float(np.clip(hand.gripper.max_width / FULL_FORCE, LEAST_FORCE, 1.0))
