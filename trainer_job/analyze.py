@@ -16,6 +16,7 @@ import torch
 
 from shared.registry import Registry, RegistryError
 from trainer_job.data.examples import Dataset, FeatureBatch
+from trainer_job.evaluation.calibration import as_served
 from trainer_job.evaluation.figures import draw_crops, draw_precision_recall, draw_reliability
 from trainer_job.evaluation.metrics import binary_metrics, sigmoid
 from trainer_job.promotion.publish import load_network
@@ -63,9 +64,9 @@ def assess(task: CropTask, data: Dataset[FeatureBatch], options: argparse.Namesp
     if version is None:
         raise ValueError(f"{options.model} has no champion in {options.models_dir}: name a --version")
     found = task.evaluate(load_network(registry, options.model, version), data, torch.device("cpu"))
-    temperature = float(registry.card(options.model, version).calibration.get("value", 1.0))
-    labels, quality = found.labels, sigmoid(found.logits, temperature)
-    metrics = binary_metrics(labels, found.logits, temperature)
+    served = as_served(found, registry.card(options.model, version).calibration)
+    labels, quality = served.labels, sigmoid(served.logits)
+    metrics = binary_metrics(labels, served.logits)
     report = {"model": options.model, "version": version, **metrics, "by_threshold": by_threshold(labels > 0, quality)}
     (folder / "metrics.json").write_text(json.dumps(report, indent=1))
     draw_precision_recall(labels, quality, folder / "precision_recall.png")

@@ -24,6 +24,7 @@ from sim_worker.benchmark.trials import Protocol
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer
+from trainer_job.evaluation.calibration import as_served
 from trainer_job.promotion.publish import UNTRAINED, load_network, weights_of
 from trainer_job.tasks import task_of_model
 
@@ -78,7 +79,7 @@ def run(out: Path, seed: int, wanted: int, minutes: float) -> bool:
     for version in registry.versions("dense"):
         card, network = registry.card("dense", version), load_network(registry, "dense", version)
         found = task_of_model("dense").evaluate(network, examples, torch.device("cpu"))
-        metrics = found.metrics(_temperature(card))
+        metrics = as_served(found, card.calibration).metrics()
         said = [decision["action"] for decision in card.decisions]
         versions.append({"version": version, "learned_from": card.outcomes.get("count", 0), "decisions": said, **metrics})
     report = {
@@ -91,7 +92,3 @@ def run(out: Path, seed: int, wanted: int, minutes: float) -> bool:
     }
     replace_file(out / f"scratch-{seed}.json", json.dumps(report, indent=1).encode())
     return True
-
-
-def _temperature(card: ModelCard) -> float:
-    return float(card.calibration.get("value", 1.0))

@@ -10,7 +10,7 @@ from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlanItem
 from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall
-from planning.calibration import calibrated_logits
+from planning.calibration import calibrated_logits, told_by
 from planning.jaw.candidates import JawCandidates
 from planning.jaw.quality_map import quality_map
 from planning.jaw.search import outside_roi_penalty, predict, rate
@@ -61,16 +61,19 @@ class DensePlanner(BatchedPlanner):
         if len(logits):
             logits = yield NetworkCall(network, (patches(scene.map, hands.pose, request.gripper),))
         # The network sees the surroundings of the hand, not where the picture ends.
-        quality = blend(calibrated_logits(logits, network.card.calibration) - outside_roi_penalty(scene, hands), hands.score)
+        promised = calibrated_logits(logits, network.card.calibration, told_by(scene))
+        quality = blend(promised - outside_roi_penalty(scene, hands), hands.score)
         return select(self.name, scene, hands, quality, rejected, network)
 
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
         loaded = self.need(network)
         scene = observe_scene(observation, request, loaded.device)
 
+        told = told_by(scene)
+
         def judge(hands: JawCandidates) -> Tensor:
             logits = loaded.module(patches(scene.map, hands.pose, request.gripper))
-            return blend(calibrated_logits(logits.float(), loaded.card.calibration), rate(scene, hands))
+            return blend(calibrated_logits(logits.float(), loaded.card.calibration, told), rate(scene, hands))
 
         return quality_map(scene, judge)
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from grasp_client.contract import GraspPlan
 from planning.base import LoadedNetwork, PlanItem
 from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall
-from planning.calibration import calibrated
+from planning.calibration import calibrated, told_by
 from planning.nms import distinct
 from planning.plan_result import select
 from planning.scene.scene import observe_scene
@@ -48,7 +48,7 @@ class SuctionDensePlanner(BatchedPlanner):
             logits = yield from seen_both_ways(network, patches(scene.map, cups.pose, request.gripper))
         # The network sees the surroundings of the cup, not where the picture ends.
         logits = logits + (placing(cups, request.gripper.cup_radius) - outside_roi_penalty(scene, cups)).to(logits.device)
-        quality = calibrated(logits, network.card.calibration) * peel_probability(scene, cups).to(logits.device)
+        quality = calibrated(logits, network.card.calibration, told_by(scene)) * peel_probability(scene, cups).to(logits.device)
         return select(self.name, scene, cups, quality, rejected, network)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,9 @@ import torch
 from torch import nn
 
 from trainer_job.data.examples import Dataset
+from trainer_job.evaluation.calibration import as_served, fit_calibration
 from trainer_job.evaluation.figures import draw_loss, draw_reliability, write_tensorboard
-from trainer_job.evaluation.metrics import Evaluation, fit_temperature, sigmoid
+from trainer_job.evaluation.metrics import Evaluation, sigmoid
 from trainer_job.promotion.offline_gate import GateComparison
 from trainer_job.training.history import TrainingHistory
 
@@ -21,15 +23,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What held-out examples say. temperature: the candidate's, fitted on them. comparison: with the champion, if any."""
+    """What held-out examples say. calibration: the candidate's, fitted on them. comparison: with the champion, if any."""
 
     candidate: Evaluation
     champion: Evaluation | None = None
     comparison: GateComparison | None = None
 
+    @cached_property
+    def calibration(self) -> dict[str, Any]:
+        return fit_calibration(self.candidate)
+
     @property
-    def temperature(self) -> float:
-        return fit_temperature(self.candidate.labels, self.candidate.logits)
+    def served(self) -> Evaluation:
+        """The candidate with its calibration."""
+        return as_served(self.candidate, self.calibration)
 
 
 def assess(
@@ -43,15 +50,14 @@ def assess(
     return Assessment(candidate, rival, task.compare(rival, candidate))
 
 
-def draw(folder: Path, history: TrainingHistory, assessment: Assessment, champion_temperature: float = 1.0) -> None:
-    """loss.png, reliability.png (each version as it serves) and TensorBoard events in `folder`."""
+def draw(folder: Path, history: TrainingHistory, assessment: Assessment, champion: dict[str, Any] | None = None) -> None:
+    """loss.png, reliability.png (each version as it serves) and TensorBoard events in `folder`. champion: its calibration."""
     folder.mkdir(parents=True, exist_ok=True)
     draw_loss(history, folder / "loss.png")
-    served = {"candidate": (assessment.candidate, assessment.temperature)}
+    served = {"candidate": assessment.served}
     if assessment.champion is not None:
-        served["champion"] = (assessment.champion, champion_temperature)
+        served["champion"] = as_served(assessment.champion, champion or {})
     labels = assessment.candidate.labels
     if len(labels):
-        probabilities = {who: sigmoid(each.logits, temperature) for who, (each, temperature) in served.items()}
-        draw_reliability(labels, probabilities, folder / "reliability.png")
-    write_tensorboard(folder, history, {who: each.metrics(temperature) for who, (each, temperature) in served.items()})
+        draw_reliability(labels, {who: sigmoid(each.logits) for who, each in served.items()}, folder / "reliability.png")
+    write_tensorboard(folder, history, {who: each.metrics() for who, each in served.items()})

@@ -35,12 +35,14 @@ class Evaluation:
     """What held-out examples say of a network. losses (N,): of each, nats; their mean is what the best epoch is chosen by.
 
     labels, logits (N,): of success; empty for a network that gives no probabilities of it. figures: of the task's own.
+    circumstances (N, C): by which the logits may be calibrated (`shared.features.circumstances`); empty where a task has none.
     """
 
     losses: np.ndarray
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0))
     logits: np.ndarray = field(default_factory=lambda: np.zeros(0))
     figures: dict[str, float] = field(default_factory=dict)
+    circumstances: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
     def loss(self) -> float:

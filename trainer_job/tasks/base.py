@@ -143,7 +143,11 @@ class TrainingTask(ABC, Generic[Raw, B]):
             for batch in in_order(data, self.evaluated_at_once)
         ]
         labels, logits = (np.concatenate([np.zeros(0), *(each[k] for each in found)]) for k in (0, 1))
-        return Evaluation(log_losses(labels, logits), labels, logits)
+        return Evaluation(log_losses(labels, logits), labels, logits, circumstances=self.circumstances(data))
+
+    def circumstances(self, data: Dataset[Raw]) -> np.ndarray:
+        """(N, C) of the examples whose labels `predict` gives, by which its logits are calibrated; empty: by none."""
+        return np.zeros((0, 0))
 
     def picture(self, network: nn.Module, data: Dataset[Raw], device: torch.device, path: Path) -> None:
         """Draws some held-out examples with what is predicted of them; nothing where that would show nothing."""

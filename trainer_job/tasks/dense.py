@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from grasp_client.contract import GraspMeta, Outcome
-from shared.features import hand_frame
+from shared.features import circumstances, hand_frame
 from shared.features.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN
 from shared.learnable import MAX_JAW_TILT
 from shared.outcome_codec import depth_metres
-from trainer_job.data.examples import FeatureBatch
+from trainer_job.data.examples import Dataset, FeatureBatch, in_order
 from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.tasks.base import FeatureTask
 
@@ -35,14 +35,21 @@ class DenseTask(FeatureTask):
 
     @cached_property
     def spec(self) -> FeatureSpec:
-        return FeatureSpec("hand-frame-2", (CHANNELS, ROWS, COLUMNS))
+        return FeatureSpec("hand-frame-3", (CHANNELS, ROWS, COLUMNS), aux=len(circumstances.NAMES))
 
     def features(self, outcomes: Sequence[Outcome[GraspMeta]]) -> tuple[np.ndarray, np.ndarray]:
         meta = outcomes[0].meta
         pose = None if meta.camera_pose is None else np.asarray(meta.camera_pose, dtype=float)
         grasps = [outcome.meta.grasp for outcome in outcomes]
-        patches = self.patches(depth_metres(outcomes[0]), meta.camera, pose, grasps, meta.gripper)
-        return patches, np.zeros((len(grasps), 0), np.float32)
+        assert meta.camera is not None  # `refusal` says so
+        depth, in_bin = depth_metres(outcomes[0]), meta.scene is not None and meta.scene.kind == "bin"
+        told = circumstances.circumstances(depth, meta.camera, pose, meta.gripper, in_bin)
+        return self.patches(depth, meta.camera, pose, grasps, meta.gripper), np.tile(told, (len(grasps), 1))
+
+    def circumstances(self, data: Dataset[FeatureBatch]) -> np.ndarray:
+        """What each example's request told: the features' auxiliary numbers."""
+        found = [batch.aux.numpy() for batch in in_order(data, self.evaluated_at_once)]
+        return np.concatenate([np.zeros((0, self.spec.aux), np.float32), *found])
 
     def augment(self, batch: FeatureBatch, noise: torch.Generator | None) -> FeatureBatch:
         """Disturbs heights as a real camera does, and mirrors: a jaw and the physics know no left or right.

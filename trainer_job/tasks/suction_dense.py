@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from shared.features import cup_frame
+from shared.features.circumstances import NAMES
 from shared.features.cup_frame import CHANNELS, FINE, SIDE
 from shared.grasp_poses import STEEPEST
 from trainer_job.data.examples import FeatureBatch
@@ -30,7 +31,7 @@ class SuctionDenseTask(DenseTask):
 
     @cached_property
     def spec(self) -> FeatureSpec:
-        return FeatureSpec("cup-frame-1", (CHANNELS, SIDE, SIDE))
+        return FeatureSpec("cup-frame-2", (CHANNELS, SIDE, SIDE), aux=len(NAMES))
 
     def augment(self, batch: FeatureBatch, noise: torch.Generator | None) -> FeatureBatch:
         """Turns and mirrors, since a cup is round, and disturbs the fine heights as a real camera does.

@@ -129,6 +129,6 @@ def finish_round(
     training = {"steps": history.steps[-1], "loss": history.loss[-1], "world": ranks.world}
     trained = Trained(network, task, plan.parent, assessment, outcomes, plan.seed, training)
     version: int = patiently(lambda: publish(registry, trained, parent.simulated))
-    folder, temperature = runs / f"{plan.name}-{version:04d}", float(parent.calibration.get("value", 1.0))
-    patiently(lambda: draw(folder, history, assessment, temperature))
+    folder = runs / f"{plan.name}-{version:04d}"
+    patiently(lambda: draw(folder, history, assessment, parent.calibration))
     return version

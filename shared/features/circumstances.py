@@ -1,0 +1,40 @@
+"""What a request tells of how much its picture is worth: the camera's tilt and distance, the pixels' pitch, a bin, the hand.
+
+A network's promise is honest on average over what it learned from; in a bin, or from a tilted or a near camera, it may not be.
+Calibration takes these numbers in, here for the server and the trainer alike.
+"""
+
+import math
+
+import numpy as np
+
+from grasp_client.contract import CameraIntrinsics, Gripper
+
+NAMES = ("tilt", "distance", "pitch", "bin", "hand")
+USUAL_DISTANCE, USUAL_PITCH = 0.7, 0.0017
+"""m: of the table from the camera, of a pixel there: 0 of their numbers."""
+USUAL_OPENING, USUAL_RADIUS = 0.08, 0.015
+"""m: the same of a jaw and of a cup."""
+STRIDE = 4
+"""Every so manyth pixel of a row and a column tells the distance as well as all of them."""
+
+
+def circumstances(
+    depth: np.ndarray, camera: CameraIntrinsics, camera_pose: np.ndarray | None, gripper: Gripper, in_bin: bool
+) -> np.ndarray:
+    """(len(NAMES),) float32: tilt from straight down, rad; logarithms of distance, pitch and hand size over the usual; 1 in a
+    bin. depth (H, W), m, 0 without reading. Without a pose the camera is taken to look straight down."""
+    some = depth[::STRIDE, ::STRIDE]
+    read = some[(some > 0) & np.isfinite(some)]
+    distance = float(np.median(read)) if len(read) else USUAL_DISTANCE
+    down = 1.0 if camera_pose is None else float(-np.asarray(camera_pose)[2, 2])
+    cup = gripper.kind == "suction"
+    size = gripper.cup_radius / USUAL_RADIUS if cup else gripper.max_width / USUAL_OPENING
+    values = (
+        math.acos(max(-1.0, min(1.0, down))),
+        math.log(distance / USUAL_DISTANCE),
+        math.log(distance / camera.fx / USUAL_PITCH),
+        float(in_bin),
+        math.log(size),
+    )
+    return np.array(values, np.float32)

@@ -1,0 +1,86 @@
+"""Calibration by circumstances: promises are kept in a bin and from a tilted camera too, and old cards go on."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from grasp_client.contract import CameraIntrinsics, Gripper
+from planning.calibration import calibrated, calibrated_logits
+from shared.features.circumstances import NAMES, circumstances
+from trainer_job.evaluation.calibration import FEWEST, as_served, fit_calibration
+from trainer_job.evaluation.metrics import Evaluation, log_losses, reliability, sigmoid
+
+CAMERA = CameraIntrinsics(fx=420.0, fy=420.0, cx=119.5, cy=119.5)
+
+
+def found(count: int = 6000, seed: int = 0) -> Evaluation:
+    """Logits that are honest over the table, and two too high in a bin."""
+    rng = np.random.default_rng(seed)
+    told = np.zeros((count, len(NAMES)))
+    told[:, 0], told[:, 3] = rng.uniform(0, 0.7, count), rng.random(count) < 0.4
+    logits = rng.normal(1.0, 1.5, count)
+    labels = (rng.random(count) < sigmoid(logits - 2 * told[:, 3])).astype(float)
+    return Evaluation(log_losses(labels, logits), labels, logits, circumstances=told)
+
+
+def test_promises_are_kept_in_the_bin_and_on_the_table():
+    fit, fresh = fit_calibration(found()), found(seed=1)
+    assert fit["kind"] == "circumstances"
+    served = as_served(fresh, fit)
+    one = as_served(fresh, {"kind": "temperature", "value": 1.0})
+    for within in (0, 1):
+        rows = fresh.circumstances[:, 3] == within
+        assert reliability(served.labels[rows], sigmoid(served.logits[rows]), 10).error < 0.05
+    in_bin = fresh.circumstances[:, 3] == 1
+    assert reliability(one.labels[in_bin], sigmoid(one.logits[in_bin]), 10).error > 0.2
+
+
+def test_what_the_server_applies_is_what_was_fitted():
+    evaluation = found(1000)
+    fit = fit_calibration(evaluation)
+    served = as_served(evaluation, fit)
+    for row in (0, 7, 400):
+        logits = torch.tensor([evaluation.logits[row]])
+        applied = calibrated_logits(logits, fit, evaluation.circumstances[row].tolist())
+        assert applied.item() == pytest.approx(served.logits[row], abs=1e-6)
+
+
+def test_circumstances_that_were_never_seen_count_no_more_than_the_oddest_seen():
+    fit, logits = fit_calibration(found()), torch.zeros(1)
+    steep, steeper = ([tilt, 0.0, 0.0, 0.0, 0.0] for tilt in (0.7, 1.5))
+    assert calibrated(logits, fit, steeper).item() == pytest.approx(calibrated(logits, fit, steep).item(), abs=1e-3)
+
+
+def test_a_better_logit_stays_better_and_old_cards_stay_as_they_are():
+    fit = fit_calibration(found()) | {"slope": -3.0}
+    assert (calibrated(torch.tensor([0.0, 1.0]), fit, [0.3, 0, 0, 1, 0]).diff() > 0).all()
+    old = calibrated(torch.tensor([1.0]), {"kind": "temperature", "value": 2.0}, [0.3, 0, 0, 1, 0])
+    assert old.item() == pytest.approx(1 / (1 + math.exp(-0.5)))
+    assert calibrated_logits(torch.tensor([1.0]), {}).item() == 1.0
+    with pytest.raises(ValueError, match="unknown calibration"):
+        calibrated(torch.zeros(1), {"kind": "horoscope"})
+
+
+def test_few_examples_fit_one_temperature():
+    assert fit_calibration(found(FEWEST - 1))["kind"] == "temperature"
+    assert fit_calibration(Evaluation(np.ones(3))) == {}
+
+
+def test_a_request_tells_tilt_distance_pitch_bin_and_hand():
+    depth = np.full((240, 240), 0.35, np.float32)
+    depth[:20] = 0
+    pose = np.diag([1.0, -1.0, -1.0, 1.0])
+    tilt = math.radians(30)
+    tilted = pose.copy()
+    tilted[1:3, 1:3] = [[-math.cos(tilt), -math.sin(tilt)], [math.sin(tilt), -math.cos(tilt)]]
+    usual = dict(zip(NAMES, circumstances(depth, CAMERA, pose, Gripper(), False), strict=True))
+    other = dict(zip(NAMES, circumstances(depth, CAMERA, tilted, Gripper(max_width=0.01), True), strict=True))
+    assert usual["tilt"] == usual["bin"] == usual["hand"] == 0
+    assert usual["distance"] == pytest.approx(math.log(0.5))
+    assert usual["pitch"] == pytest.approx(math.log(0.35 / 420 / 0.0017), abs=1e-5)
+    assert other["tilt"] == pytest.approx(tilt, abs=1e-5)
+    assert other["bin"] == 1
+    assert other["hand"] == pytest.approx(math.log(1 / 8))
+    assert circumstances(np.zeros((8, 8), np.float32), CAMERA, None, Gripper(kind="suction"), False).tolist()[:2] == [0.0, 0.0]
