@@ -10,8 +10,9 @@ from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from inference_server import errors
+from inference_server.admission import BodyReader
 from inference_server.decoding.tensors import InferRequest
-from inference_server.http_server import RefusalLimit, RequestMiddleware
+from inference_server.http_server import RequestMiddleware
 from inference_server.routes import (
     act,
     activations,
@@ -28,7 +29,8 @@ from inference_server.routes import (
     v2,
 )
 from inference_server.security.auth import require_key, require_predict, require_report
-from inference_server.security.origins import OriginMiddleware
+from inference_server.security.origins import Origins
+from inference_server.security.refusal_limit import RefusalLimit
 from inference_server.service import Service
 from inference_server.tracing import telemetry
 from shared.settings import ServerSettings
@@ -52,7 +54,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         title="GraspLoop", version=version("grasploop"), description=_DESCRIPTION, lifespan=lifespan, telemetry=telemetry(),
         responses=errors.documented(400, 403),
     )  # fmt: skip
-    app.state.service = service
+    app.state.service, app.state.bodies = service, BodyReader(int(settings.max_body_mb * 2**20))
     for module in (predict, act, batch, heatmap, gqcnn, process, activations):  # the most asked for is matched first
         app.include_router(module.router, dependencies=[Depends(require_predict)])
     for module in (models, loop):
@@ -61,8 +63,8 @@ def create_app(settings: ServerSettings) -> FastAPI:
     for router in (activations.reading, v2.router, health.router, v2.health, dashboard.router):
         app.include_router(router)
     errors.install(app)
-    app.add_middleware(OriginMiddleware, settings=settings, metrics=service.metrics)
-    app.add_middleware(RequestMiddleware, metrics=service.metrics, refusals=RefusalLimit(settings.refusals_per_second))
+    refusals, origins = RefusalLimit(settings.refusals_per_second), Origins(settings)
+    app.add_middleware(RequestMiddleware, metrics=service.metrics, refusals=refusals, origins=origins)
     _document(app)
     return app
 

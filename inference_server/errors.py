@@ -115,6 +115,16 @@ def error_response(error: ServerError) -> Response:
     return Response(body, error.status, headers=headers, media_type="application/json")
 
 
+def error_bytes(error: ServerError) -> bytes:
+    """The reply of a connection that no request came of; it is closed after it."""
+    body = error_body(error).model_dump_json().encode()
+    lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}", "content-type: application/json"]
+    lines += [f"content-length: {len(body)}", "connection: close"]
+    if error.retry_after is not None:
+        lines.append(f"retry-after: {error.retry_after}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
 def install(app: FastAPI) -> None:
     """Send every exception of the app, the framework's own included, in the one shape."""
 

@@ -24,7 +24,7 @@ from planning.base import COST_SIZE, LoadedNetwork, PlanItem, Planner
 from planning.batched_inference import plan_batched
 from planning.discovery import choose
 from planning.networks.activations import LayerActivation, activations
-from planning.rectification import in_sent_pixels, map_in_sent_pixels, rectify
+from planning.rectification import FIELDS, in_sent_pixels, map_in_sent_pixels, rectify
 from shared.registry import asks_candidate
 from shared.settings import ServerSettings
 
@@ -72,7 +72,7 @@ class PlannerService:
 
     def network_of(self, planner: Planner) -> LoadedNetwork | None:
         """The champion that serves a planner's model, if there is one."""
-        return self._weights.get(planner.model_name) if planner.model_name else None
+        return self._weights.champions.get(planner.model_name) if planner.model_name else None
 
     def available(self) -> list[str]:
         """Planners that can answer now."""
@@ -82,12 +82,11 @@ class PlannerService:
         """Plan one observation; fills in request id and timings, and remembers the plan. Raises what the contract names."""
         sent, item = item, await self._rectified(request, item)
         observation, options = item
-        planner, pinned = await self._choose(request, item)
+        planner, pinned, forecast = await self._choose(request, item)
         # Geometry gains nothing from a batch: the first would wait for the last.
         most = self._max_batch if planner.batched_with or planner.model_name else 1
-        forecast = planner.forecast(observation.size, options)
         if options.return_heatmap and draws_maps(planner):
-            forecast += self._forecast_maps(planner, item)
+            forecast += forecast + _map_seconds(item)
         payload = planner, pinned, item
         group = _group(planner, pinned)
         answer = await request.slot.submit(group, self._plan_batch, payload, request.deadline, most, forecast)
@@ -106,17 +105,18 @@ class PlannerService:
         plan = plan.model_copy(update=changes)
         self._count(plan)
         self.recent.remember(request.owner, plan, observation, options)
-        plan = in_sent_pixels(plan, sent)
+        if item is not sent:
+            plan = in_sent_pixels(plan, sent)
         plan.timings_ms = timings(request, answer, plan.timings_ms)
         return plan
 
     async def heatmap(self, request: RequestContext, item: PlanItem) -> Heatmap:
         """The dense map of one observation. Raises what the contract names, and PlannerError 422 for a planner without one."""
         sent, item = item, await self._rectified(request, item)
-        planner, pinned = await self._choose(request, item)
+        planner, pinned, forecast = await self._choose(request, item)
         group = ("heatmap", planner.name, pinned.version if pinned else None)
         run = partial(self._maps, planner, pinned)
-        answer = await request.slot.submit(group, run, item, request.deadline, 1, self._forecast_maps(planner, item))
+        answer = await request.slot.submit(group, run, item, request.deadline, 1, forecast + _map_seconds(item))
         note_stages(request, answer)
         found: Heatmap = answer.result
         maps = await self._decoders.run(request.slot.client, request.deadline, map_in_sent_pixels, found.maps, sent)
@@ -125,7 +125,7 @@ class PlannerService:
     async def activations(self, request: RequestContext, item: PlanItem) -> NetworkActivations:
         """Layers of the planner's network. Raises what the contract names, and ServerError 422 for a planner without one."""
         item = await self._rectified(request, item)
-        planner, pinned = await self._choose(request, item)
+        planner, pinned, forecast = await self._choose(request, item)
         if planner.model_name is None:
             raise ServerError(422, "no_network", f"planner {planner.name!r} has no network of its own; ask for dense")
         network = planner.need(pinned or self.network_of(planner))
@@ -133,14 +133,13 @@ class PlannerService:
         def run(items: Sequence[PlanItem]) -> list[list[LayerActivation]]:
             return [activations(planner, network, each) for each in items]
 
-        forecast = planner.forecast(item[0].size, item[1])
         answer = await request.slot.submit(("activations", planner.name), run, item, request.deadline, 1, forecast)
         return NetworkActivations(planner.name, network.ref, answer.result)
 
     async def _rectified(self, request: RequestContext, item: PlanItem) -> PlanItem:
         """Raises PlannerError 422 for intrinsics that do not fit the image."""
         camera = item[1].camera
-        if camera is None or camera.is_plain:
+        if camera is None or FIELDS.isdisjoint(camera.model_fields_set):
             return item
         return await self._decoders.run(request.slot.client, request.deadline, rectify, item)
 
@@ -148,23 +147,15 @@ class PlannerService:
         """What a plan of an ordinary image takes, by its planner and by what plans took here lately."""
         return planner.forecast(COST_SIZE, PlanRequest()) * self._ratios.get(_group(planner, None), 1.0)
 
-    def _forecast_maps(self, planner: Planner, item: PlanItem) -> float:
-        """Seconds for the dense map of an observation. Raises ServerError 413 for one that would fill the memory."""
-        height, width = item[0].size
-        if height * width > MAP_PIXELS:
-            message = f"maps are drawn for images of at most {MAP_PIXELS} pixels, got {width} x {height}: crop or resize it"
-            raise ServerError(413, "too_many_pixels", message)
-        return planner.forecast((height, width), item[1]) + MAP_SECONDS * height * width
-
-    async def _choose(self, request: RequestContext, item: PlanItem) -> tuple[Planner, LoadedNetwork | None]:
-        """The planner for an observation, and the version of its model unless that is the champion. Raises what the contract
-        names."""
+    async def _choose(self, request: RequestContext, item: PlanItem) -> tuple[Planner, LoadedNetwork | None, float]:
+        """The planner for an observation, the version of its model unless that is the champion, and seconds that a plan
+        should take. Raises what the contract names."""
         observation, options = item
         planner = self.planners.get(options.planner) or self.planners[choose(options, observation, self.available())]
-        planner.check(observation, options)
+        forecast = planner.quote(observation, options)
         if options.model_version is not None:
-            return planner, await self._pinned(planner, options.model_version)
-        return planner, self._candidate(request, planner)
+            return planner, await self._pinned(planner, options.model_version), forecast
+        return planner, self._candidate(request, planner), forecast
 
     async def _pinned(self, planner: Planner, version: int) -> LoadedNetwork:
         """Raises ServerError 422 for a planner without a model, RegistryError for an unknown or broken version."""
@@ -174,7 +165,7 @@ class PlannerService:
 
     def _candidate(self, request: RequestContext, planner: Planner) -> LoadedNetwork | None:
         """The candidate for a share of the requests, chosen by their id so that a repeated request meets the same version."""
-        found = self._weights.candidate(planner.model_name) if planner.model_name else None
+        found = self._weights.candidates.get(planner.model_name) if planner.model_name else None
         return found.network if found and asks_candidate(request.id, found.share) else None
 
     def _plan_batch(
@@ -202,6 +193,15 @@ class PlannerService:
             self._metrics.rejections.labels(plan.planner, reason).inc(count)
         if "plan" in plan.timings_ms:
             self._metrics.seconds.labels("plan").observe(plan.timings_ms["plan"] / 1e3)
+
+
+def _map_seconds(item: PlanItem) -> float:
+    """To draw the dense map of an observation. Raises ServerError 413 for one that would fill the memory."""
+    height, width = item[0].size
+    if height * width > MAP_PIXELS:
+        message = f"maps are drawn for images of at most {MAP_PIXELS} pixels, got {width} x {height}: crop or resize it"
+        raise ServerError(413, "too_many_pixels", message)
+    return MAP_SECONDS * height * width
 
 
 def _group(planner: Planner, pinned: LoadedNetwork | None) -> Hashable:

@@ -19,7 +19,6 @@ from inference_server.outcomes.publisher import OutcomePublisher
 from inference_server.planner_service import PlannerService
 from inference_server.policies.episodes import Policies
 from inference_server.policies.policy import ARCHITECTURE
-from inference_server.request_context import BodyReader
 from inference_server.security.keys import Keys
 from planning.base import Planner
 from planning.discovery import discover
@@ -42,7 +41,6 @@ class Service:
         self.settings = settings
         self.keys = Keys(settings)
         self.metrics = Metrics()
-        self.bodies = BodyReader(int(settings.max_body_mb * 2**20))
         self.limits = ImageLimits(max_pixels=settings.max_pixels, max_bytes=int(settings.max_body_mb * 2**20))
         self.decoders = DecodePool(settings.decode_threads, self.limits, self.metrics)
         self.registry = Registry(settings.models_dir)

@@ -78,6 +78,11 @@ class Planner(ABC):
         pixels = size[0] * size[1] - COST_SIZE[0] * COST_SIZE[1]
         return self.cpu_seconds + PIXEL_SECONDS * max(0, pixels) + GRASP_SECONDS * request.n_grasps
 
+    def quote(self, observation: Observation, request: PlanRequest) -> float:
+        """What `forecast` says of an observation that `check` lets pass; else its PlannerError."""
+        self.check(observation, request)
+        return self.forecast(observation.size, request)
+
     def check(self, observation: Observation, request: PlanRequest) -> None:
         """Raise PlannerError when this planner cannot use what was sent. Whoever runs a planner asks this once, before."""
         if request.gripper.kind not in self.grippers:

@@ -19,7 +19,7 @@ from planning.scene.support_plane import (
     OPTICAL_AXIS,
     TABLE_SHARE,
     Plane,
-    dominant_plane,
+    surface,
     thinned,
 )
 
@@ -62,9 +62,15 @@ class _Look:
         return None if self.request.camera_pose is None else np.asarray(self.request.camera_pose)
 
     @cached_property
+    def _surface(self) -> tuple[np.ndarray | None, Plane | None]:
+        depth = self.observation.depth
+        likely = OPTICAL_AXIS if self.pose is None else self.pose[2, :3]
+        return (None, None) if depth is None else surface(depth, self.camera, likely)
+
+    @property
     def sampled(self) -> np.ndarray | None:
         """Every n-th reading along both axes, m, 0 where there is none."""
-        return None if self.observation.depth is None else thinned(self.observation.depth)
+        return self._surface[0]
 
     @cached_property
     def readings(self) -> np.ndarray:
@@ -74,10 +80,7 @@ class _Look:
     @cached_property
     def table(self) -> Plane | None:
         """The plane on which most readings lie, where it is large enough to be what the things lie on."""
-        depth = self.observation.depth
-        if depth is None or self.camera is None:
-            return None
-        plane = dominant_plane(depth, self.camera, OPTICAL_AXIS if self.pose is None else self.pose[2, :3])
+        plane = self._surface[1]
         return plane if plane and plane.share >= TABLE_SHARE else None
 
 

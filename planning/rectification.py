@@ -12,6 +12,9 @@ from grasp_client.contract import CameraIntrinsics, GraspPlan
 from grasp_client.observation import Observation
 from planning.base import PlanItem, PlannerError
 
+FIELDS = frozenset({"width", "height", "distortion"})
+"""Of a camera: without any of them there is nothing to do."""
+
 
 def rectify(item: PlanItem) -> PlanItem:
     """The observation and its options with plain intrinsics; the same objects where nothing is to be done.

@@ -19,6 +19,7 @@ from safetensors.torch import save
 from waiting import PATIENCE, wait_until
 
 from grasp_client.imaging import encode_npy, encode_png_depth, encode_png_rgb
+from inference_server.admission import BodyReader
 from inference_server.app import create_app
 from inference_server.http_server import config_of
 from inference_server.models.warm import block_on_table
@@ -49,6 +50,10 @@ class Running:
     url: str
     app: FastAPI
     client: httpx.Client
+
+    @property
+    def bodies(self) -> BodyReader:
+        return self.app.state.bodies
 
     @property
     def service(self) -> Service:

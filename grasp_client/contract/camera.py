@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from grasp_client.contract.base import ApiModel
 from grasp_client.contract.camera_forms import camera_fields
 
 ASPECT_TOLERANCE = 0.01
 """Largest relative difference between the sides' ratios of an image and of the size that intrinsics are for."""
+
+
+_Coefficient = Annotated[float, Field(ge=-1e3, le=1e3)]
+
+
+def _known_model(distortion: list[float]) -> list[float]:
+    if distortion and len(distortion) not in (4, 5, 8):
+        raise ValueError(f"expected 4, 5 or 8 numbers in OpenCV's order, got {len(distortion)}")
+    return distortion
 
 
 class CameraIntrinsics(ApiModel):
@@ -27,7 +36,7 @@ class CameraIntrinsics(ApiModel):
     cy: float = Field(ge=-1e5, le=1e5, description="principal point v, pixels")
     width: int | None = Field(None, ge=1, le=100_000, description="of the image that the numbers are for, pixels")
     height: int | None = Field(None, ge=1, le=100_000, description="of the image that the numbers are for, pixels")
-    distortion: Annotated[list[Annotated[float, Field(ge=-1e3, le=1e3)]], Field(max_length=8)] | None = Field(
+    distortion: Annotated[list[_Coefficient], Field(max_length=8), AfterValidator(_known_model)] | None = Field(
         None, description="OpenCV's k1, k2, p1, p2[, k3[, k4, k5, k6]]; undone before planning"
     )
 
@@ -36,12 +45,6 @@ class CameraIntrinsics(ApiModel):
     def _any_form(cls, given: Any) -> Any:
         known = not isinstance(given, Mapping) or given.keys() <= cls.model_fields.keys()
         return given if known else camera_fields(given)
-
-    @model_validator(mode="after")
-    def _coefficients(self) -> CameraIntrinsics:
-        if self.distortion and len(self.distortion) not in (4, 5, 8):
-            raise ValueError(f"distortion: expected 4, 5 or 8 numbers in OpenCV's order, got {len(self.distortion)}")
-        return self
 
     @property
     def is_plain(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
 from grasp_client.contract.base import FARTHEST, LARGEST_VERSION, ApiModel, Coordinate, Pixel, Pose, Probability, Seed
 from grasp_client.contract.bins import Bin
@@ -48,6 +48,21 @@ class FailedGrasp(ApiModel):
         return self
 
 
+def _corners_have_a_frame(told: bool | Bin | None, info: ValidationInfo) -> bool | Bin | None:
+    if isinstance(told, Bin) and info.data.get("camera_pose", told) is None:
+        raise ValueError("corners in the base frame need `camera_pose`; without one send true, to have it looked for")
+    return told
+
+
+def _poses_have_a_frame(failed: list[FailedGrasp], info: ValidationInfo) -> list[FailedGrasp]:
+    for each in failed:
+        if (each.pose_camera or each.pose_base) and info.data.get("camera", failed) is None:
+            raise ValueError("a pose is metric: send `camera`, or name the failed grasp by center_px")
+        if each.pose_base and not each.pose_camera and info.data.get("camera_pose", failed) is None:
+            raise ValueError("pose_base needs `camera_pose`, or send pose_camera")
+    return failed
+
+
 class PlanRequest(ApiModel):
     """Options of `POST /predict_grasp`; every one is optional."""
 
@@ -60,30 +75,15 @@ class PlanRequest(ApiModel):
     n_grasps: int = Field(10, ge=1, le=1000)
     min_quality: Probability = 0.0
     region: Region | None = Field(None, description="[u0, v0, u1, v1], pixels, inclusive: grasp centres only inside it")
-    bin: ToldBin | None = Field(
+    bin: Annotated[ToldBin | None, AfterValidator(_corners_have_a_frame)] = Field(
         None,
         description="plan inside this bin: its walls are obstacles and never objects. true: the one that is seen; {corners, "
         "wall_height}: where it stands in the base frame; false: there is none; not told: one is looked for",
     )
     model_version: int | None = Field(None, ge=1, le=LARGEST_VERSION, description="registry version in place of the champion")
     return_heatmap: bool = False
-    failed: Annotated[list[FailedGrasp], Field(max_length=MOST_FAILED)] = Field(
+    failed: Annotated[list[FailedGrasp], Field(max_length=MOST_FAILED), AfterValidator(_poses_have_a_frame)] = Field(
         [], description="grasps tried in this scene without success: those near them lose quality, most at the same object"
     )
     seed: Seed | None = Field(None, description="makes sampling planners repeatable")
     checks: Literal["on", "off"] = Field("on", description="off: do not look for odd input, and warn of none")
-
-    @model_validator(mode="after")
-    def _corners_have_a_frame(self) -> PlanRequest:
-        if isinstance(self.bin, Bin) and self.camera_pose is None:
-            raise ValueError("bin: corners in the base frame need `camera_pose`; without one send true, to have it looked for")
-        return self
-
-    @model_validator(mode="after")
-    def _failed_poses_have_a_frame(self) -> PlanRequest:
-        for failed in self.failed:
-            if (failed.pose_camera or failed.pose_base) and self.camera is None:
-                raise ValueError("failed: a pose is metric: send `camera`, or name the failed grasp by center_px")
-            if failed.pose_base and not failed.pose_camera and self.camera_pose is None:
-                raise ValueError("failed: pose_base needs `camera_pose`, or send pose_camera")
-        return self

@@ -245,7 +245,7 @@ class Batcher:
             return
         if all(job.future.done() for job in self._running):
             raise _Abandoned
-        if self.queue.waiting:
+        if self.queue.lines:
             cost = sum(job.cost for job in self._running)
             quick = self._live(self.queue.take_below(cost / DEARER))
             if quick:
@@ -278,7 +278,7 @@ class Batcher:
         """Learn what the jobs took, each so many seconds, and have their clients pay for it."""
         forecast = sum(job.forecast for job in jobs) / len(jobs)
         self.estimator.note_batch(jobs[0].group, seconds, len(jobs) >= jobs[0].most, forecast)
-        for job in jobs:
+        for job in jobs if self.queue.lines else ():  # else nobody is before anybody
             self.queue.charge(job.client, seconds - job.cost)
 
 

@@ -42,7 +42,8 @@ class FairQueue(Generic[Job]):
 
     def __init__(self, size: int):
         self.size, self.taken = size, 0
-        self._lines: dict[str, deque[Job]] = {}
+        self.lines: dict[str, deque[Job]] = {}
+        """Jobs that wait, by client; empty when none does."""
         self._places: Counter[str] = Counter()
         self._begins: dict[str, float] = {}
         """Virtual time at which the next job of a client begins."""
@@ -81,36 +82,31 @@ class FairQueue(Generic[Job]):
         with self._changed:
             self._leave(client)
 
-    @property
-    def waiting(self) -> bool:
-        """Whether any job waits."""
-        return bool(self._lines)
-
     def put(self, job: Job) -> int:
         """Let a job wait in the place that its client has reserved; returns how many places that client holds."""
         with self._changed:
-            if job.client not in self._lines:
-                self._lines[job.client] = deque()
+            if job.client not in self.lines:
+                self.lines[job.client] = deque()
                 self._begins[job.client] = max(self._now, self._begins.get(job.client, 0.0))
-            self._lines[job.client].append(job)
+            self.lines[job.client].append(job)
             self._changed.notify()
             return self._places[job.client]
 
     def charge(self, client: str, cost: float) -> None:
         """Add what a job of a client has cost beyond what was said of it (less, where negative)."""
         with self._changed:
-            if self._lines:
+            if self.lines:
                 self._begins[client] = max(self._now, self._begins.get(client, self._now) + cost)
 
     def withdraw(self, job: Job) -> bool:
         """Take out a job that nobody waits for any more; False when it is not waiting."""
         with self._changed:
-            line = self._lines.get(job.client)
+            line = self.lines.get(job.client)
             if line is None or job not in line:
                 return False
             line.remove(job)
             if not line:
-                del self._lines[job.client]
+                del self.lines[job.client]
             self._leave(job.client)
             return True
 
@@ -126,7 +122,7 @@ class FairQueue(Generic[Job]):
         Never waits for a batch to fill. Both lists are empty when nothing came within `timeout` seconds.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._lines or self._calls, timeout)
+            self._changed.wait_for(lambda: self.lines or self._calls, timeout)
             calls, jobs = list(self._calls), self._batch(math.inf)
             self._calls.clear()
             return calls, jobs
@@ -139,8 +135,8 @@ class FairQueue(Generic[Job]):
     def clear(self) -> list[Job]:
         """Take out all waiting jobs."""
         with self._changed:
-            jobs = [job for line in self._lines.values() for job in line]
-            self._lines.clear()
+            jobs = [job for line in self.lines.values() for job in line]
+            self.lines.clear()
             for job in jobs:
                 self._leave(job.client)
             return jobs
@@ -149,26 +145,26 @@ class FairQueue(Generic[Job]):
         longest = self._gives_way(client)
         if longest is None:
             raise QueueFull
-        job = self._lines[longest].pop()
-        if not self._lines[longest]:
-            del self._lines[longest]
+        job = self.lines[longest].pop()
+        if not self.lines[longest]:
+            del self.lines[longest]
         self._leave(longest)
         return job
 
     def _gives_way(self, client: str) -> str | None:
         """The client with the longest line, if it holds more than this one would."""
-        longest = max(self._lines, key=lambda other: self._places[other], default=client)
+        longest = max(self.lines, key=lambda other: self._places[other], default=client)
         return None if longest == client or self._places[longest] <= self._places[client] + 1 else longest
 
     def _batch(self, below: float) -> list[Job]:
         jobs: list[Job] = []
         found = True
-        while found and self._lines:
+        while found and self.lines:
             found = False
-            for client in sorted(self._lines, key=self._begins.__getitem__):
+            for client in sorted(self.lines, key=self._begins.__getitem__):
                 if jobs and len(jobs) >= jobs[0].most:
                     return jobs
-                line = self._lines[client]
+                line = self.lines[client]
                 if line[0].cost >= below or (jobs and not _go_together(line[0], jobs[0])):
                     continue
                 if not jobs:
@@ -177,17 +173,17 @@ class FairQueue(Generic[Job]):
                 jobs.append(line.popleft())
                 self._begins[client] += jobs[-1].cost
                 if not line:
-                    del self._lines[client]
+                    del self.lines[client]
                 self._leave(client)
         return jobs
 
     def _forget(self) -> None:
         """Drop what no longer tells clients apart: all when nobody waits, else who is not ahead of the others."""
-        if not self._lines:
+        if not self.lines:
             self._begins.clear()
             self._now = 0.0
-        elif len(self._begins) > 2 * len(self._lines) + 64:
-            self._begins = {who: begin for who, begin in self._begins.items() if who in self._lines or begin > self._now}
+        elif len(self._begins) > 2 * len(self.lines) + 64:
+            self._begins = {who: begin for who, begin in self._begins.items() if who in self.lines or begin > self._now}
 
     def _leave(self, client: str) -> None:
         self.taken -= 1

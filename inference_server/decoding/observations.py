@@ -19,9 +19,9 @@ from grasp_client.imaging import (
 )
 from grasp_client.observation import Observation
 from inference_server.admission import AdmittedRequest
+from inference_server.decoding.json_limits import json_too_large
 from inference_server.decoding.multipart import Part, parts_of
 from inference_server.errors import ServerError, invalid_fields
-from inference_server.request_context import check_json
 from planning.base import PlanItem
 
 IMAGE_PARTS = ("depth", "rgb", "segmask")
@@ -110,7 +110,8 @@ def parse_options(
 ) -> Options:
     """Options from JSON; all defaults when there is none. Raises ServerError 413, or 422 that names the wrong fields."""
     data = (text.encode() if isinstance(text, str) else text) or b"{}"
-    check_json(len(data), most_bytes, where)
+    if len(data) > most_bytes:
+        raise json_too_large(len(data), most_bytes, where)
     # Cheaper than to parse it, and than to explain each of thousands of fields that are wrong.
     if data.count(b",") + data.count(b":") > most_bytes // BYTES_PER_MARK:
         raise ServerError(413, "json_too_large", f"{where}: more fields and items than all that there are can have")

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.imaging import ImageLimits, metres_of
 from grasp_client.observation import Observation
+from inference_server.decoding.json_limits import JSON_BYTES, json_too_large
 from inference_server.decoding.observations import OPTIONS_BYTES, parse_options
 from inference_server.errors import ServerError, invalid_fields
-from inference_server.request_context import JSON_BYTES, check_json
 
 _PIECE_BYTES = 2**16
 """So much text becomes numbers at a time, which takes a millisecond; other threads may run in between."""
@@ -89,7 +89,8 @@ def read(body: bytes, length: str | None, limits: ImageLimits) -> tuple[InferReq
     if not 0 <= size <= len(body):
         raise ServerError(422, "invalid_field", f"header {LENGTH_HEADER}: expected the bytes of the JSON, 0 to {len(body)}")
     document, texts = _without_numbers(body[:size])
-    check_json(len(document), OPTIONS_BYTES, "JSON without its numbers")
+    if len(document) > OPTIONS_BYTES:
+        raise json_too_large(len(document), OPTIONS_BYTES, "JSON without its numbers")
     try:
         asked = InferRequest.model_validate_json(document)
     except ValidationError as error:
@@ -137,7 +138,8 @@ def _without_numbers(body: bytes) -> tuple[bytes, list[bytes]]:
 
     A JSON parser would build an object for every number and every bracket. Raises ServerError 413 or 422.
     """
-    check_json(len(body), JSON_BYTES, "JSON with numbers")
+    if len(body) > JSON_BYTES:
+        raise json_too_large(len(body), JSON_BYTES, "JSON with numbers")
     document: list[bytes] = []
     texts: list[bytes] = []
     end = 0

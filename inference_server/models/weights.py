@@ -59,8 +59,10 @@ class Weights:
         self._candidate_share, self._followed = candidate_share, followed
         self._passed: dict[str, int] = {}
         """Champions of models that are not followed."""
-        self._champions: dict[str, LoadedNetwork] = {}
-        self._candidates: dict[str, Candidate] = {}
+        self.champions: dict[str, LoadedNetwork] = {}
+        """By model, what serves now."""
+        self.candidates: dict[str, Candidate] = {}
+        """By model, the version that is being tested on a share of the requests, when it is loaded."""
         self._pinned: OrderedDict[tuple[str, int], LoadedNetwork] = OrderedDict()
         self._failed: dict[str, tuple[int, float, str]] = {}
         self._failed_candidates: dict[str, int] = {}
@@ -79,15 +81,11 @@ class Weights:
 
     def get(self, name: str) -> LoadedNetwork | None:
         """The champion that serves, or None while there is none."""
-        return self._champions.get(name)
-
-    def candidate(self, name: str) -> Candidate | None:
-        """The version that is being tested on a share of the requests, when it is loaded."""
-        return self._candidates.get(name)
+        return self.champions.get(name)
 
     def versions(self) -> dict[str, int]:
         """The champion version of each model that is loaded."""
-        return {name: network.version for name, network in self._champions.items()}
+        return {name: network.version for name, network in self.champions.items()}
 
     def failures(self) -> dict[str, str]:
         """Why the champion pointed at is not the one that serves, by model."""
@@ -95,7 +93,7 @@ class Weights:
 
     def pin(self, name: str, version: int) -> LoadedNetwork:
         """This very version; loads it if need be (blocks). Raises UnknownModel, UnknownVersion, BrokenModel."""
-        champion = self._champions.get(name)
+        champion = self.champions.get(name)
         if champion is not None and champion.version == version:
             return champion
         with self._loading:
@@ -119,7 +117,7 @@ class Weights:
         """
         with self._loading:
             version = self.registry.champion(name)
-            serving = self._champions.get(name)
+            serving = self.champions.get(name)
             if version is None:
                 if not self._failed_lately(name, NO_VERSION) and (fault := self.registry.fault(name)):
                     self._fall_back(name, NO_VERSION, fault)
@@ -158,7 +156,7 @@ class Weights:
         """Keeps what serves, else has another intact version serve; says why once."""
         told = self._failed.get(name)
         self._failed[name] = (version, time.monotonic(), why)
-        if name not in self._champions:
+        if name not in self.champions:
             for other in self.registry.fallbacks(name):
                 with suppress(BrokenModel):
                     network, slot = self._loader.load(name, other)
@@ -166,7 +164,7 @@ class Weights:
                     self._metrics.model_version.labels(name).set(other)
                     break
         if told is None or told[0] != version or told[2] != why:
-            serving = self._champions.get(name)
+            serving = self.champions.get(name)
             kept = f"version {serving.version} serves" if serving else "the model has no version that serves"
             logger.error("%s version %d is refused (%s): %s", name, version, why, kept)
 
@@ -177,22 +175,22 @@ class Weights:
             if slot is not None:
                 slot.prepare()
             if champion is not None:
-                self._champions[champion.name] = champion
+                self.champions[champion.name] = champion
 
         self._between_batches(run).result(timeout=HAND_OVER_SECONDS)
 
     def _look_at_candidate(self, name: str) -> None:
         """Have the version loaded that the candidate pointer names; one that fails is said once and left out."""
         version, share = self.registry.candidate(name), self._share_of_candidate(name)
-        current = self._candidates.get(name)
+        current = self.candidates.get(name)
         if version is None or version == self.registry.champion(name) or not share:
-            self._candidates.pop(name, None)
+            self.candidates.pop(name, None)
         elif current is not None and current.network.version == version:
-            self._candidates[name] = current._replace(share=share)
+            self.candidates[name] = current._replace(share=share)
         elif self._failed_candidates.get(name) != version:
-            self._candidates.pop(name, None)
+            self.candidates.pop(name, None)
             try:
-                self._candidates[name] = Candidate(self.pin(name, version), share)
+                self.candidates[name] = Candidate(self.pin(name, version), share)
                 logger.info("%s version %d is a candidate for %.0f %% of the requests", name, version, 100 * share)
             except RegistryError as error:
                 self._failed_candidates[name] = version

@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import Any
 
 from fastapi import APIRouter
@@ -72,10 +71,9 @@ async def predict_batch(received: Received) -> Response:
     most = min(MOST, service.settings.queue_size)
     if len(groups) > most:
         raise ServerError(413, "too_many_observations", f"at most {most} observations are taken at once, got {len(groups)}")
-    with ExitStack() as slots:
-        requests = [slots.enter_context(received.admit(number)) for number in range(len(groups))]
-        jobs = (_reply(request, parts, common) for request, parts in zip(requests, groups, strict=True))
-        replies = await asyncio.gather(*jobs)
+    requests = [received.admit(number) for number in range(len(groups))]
+    jobs = (_reply(request, parts, common) for request, parts in zip(requests, groups, strict=True))
+    replies = await asyncio.gather(*jobs)
     return Response(BatchReply(replies=replies).model_dump_json(), media_type="application/json")
 
 

@@ -11,14 +11,12 @@ from starlette.responses import Response
 from grasp_client.contract import GraspMeta, Outcome, OutcomeAccepted, OutcomeReport
 from grasp_client.imaging import ImageLimits, check_observation
 from grasp_client.observation import Observation
-from inference_server.admission import service_of
+from inference_server.admission import BODY_SECONDS, service_of
 from inference_server.decoding.multipart import parts_of
 from inference_server.decoding.observations import MULTIPART, observation_of, parse_options
 from inference_server.errors import ServerError, documented
 from inference_server.outcomes.report import check_scene, id_of, outcome_of
-from inference_server.request_context import BODY_SECONDS
-from inference_server.security.auth import caller_of, client_of, owner_of
-from inference_server.security.keys import Caller
+from inference_server.security.auth import ASKER, Asker
 from inference_server.service import Service
 
 router = APIRouter(tags=["outcomes"])
@@ -64,13 +62,12 @@ async def report_outcome(request: Request) -> Response:
     What is taken can be learned from; else it is refused with 422 `not_learnable`, which says why. The same report again is
     taken as before; one with the same id that says something else is refused with 409 `outcome_conflict`.
     """
-    service, caller = service_of(request), caller_of(request)
+    service, asker = service_of(request), request.scope[ASKER]
     content_type = request.headers.get("content-type", "")
-    client, deadline = client_of(request), time.monotonic() + BODY_SECONDS
-    body = await service.bodies.read(request, client)
-    with service.bodies.hold(client, len(body)):
-        details = body, content_type, caller, owner_of(request), service
-        taken = await service.decoders.decode(client, deadline, _read, *details)
+    deadline = time.monotonic() + BODY_SECONDS
+    body = await request.app.state.bodies.read(request, asker.client)
+    details = body, content_type, asker, service
+    taken = await service.decoders.decode(asker.client, deadline, _read, *details)
     if taken.outcome is not None:
         await asyncio.to_thread(service.outcomes.publish, taken.outcome)
         service.accepted.remember(taken.id, taken.report, taken.plan)
@@ -88,7 +85,8 @@ class _Taken:
     plan: str | None = None
 
 
-def _read(body: bytes, content_type: str, caller: Caller, owner: str, service: Service, limits: ImageLimits) -> _Taken:
+def _read(body: bytes, content_type: str, asker: Asker, service: Service, limits: ImageLimits) -> _Taken:
+    caller, owner = asker.caller, asker.owner
     report, sent = _report_of(body, content_type, limits)
     check_scene(report, caller)
     outcome_id = id_of(report, caller)

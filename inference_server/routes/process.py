@@ -17,9 +17,9 @@ from grasp_client.contract import ApiModel, CameraIntrinsics, GraspPlan, Gripper
 from grasp_client.imaging import ImageLimits, check_observation, decode_raw_depth
 from grasp_client.observation import Observation
 from inference_server.admission import Admitted
+from inference_server.decoding.json_limits import JSON_BYTES
 from inference_server.decoding.observations import decode, parse_options
 from inference_server.errors import ServerError, documented
-from inference_server.request_context import JSON_BYTES
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
 from planning.base import PlanItem
 

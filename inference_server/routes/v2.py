@@ -14,10 +14,10 @@ from starlette.responses import Response
 from grasp_client.imaging import ImageLimits, check_observation
 from inference_server.admission import Admitted, service_of
 from inference_server.decoding import tensors
+from inference_server.decoding.json_limits import JSON_BYTES, json_too_large
 from inference_server.decoding.observations import decode
 from inference_server.decoding.tensors import InferReply, InferRequest
 from inference_server.errors import ServerError, documented
-from inference_server.request_context import JSON_BYTES, check_json
 from inference_server.security.auth import require_predict
 from planning.base import PlanItem, Planner
 
@@ -100,8 +100,8 @@ async def model_ready(request: Request, planner: KnownPlanner, version: Version 
 async def small_json(request: Request) -> None:
     """Raises ServerError 413 for a body that announces too much JSON, before it is read."""
     length = request.headers.get(tensors.LENGTH_HEADER, "")
-    if length.isdigit() and len(length) < 12:
-        check_json(int(length), JSON_BYTES, "JSON with numbers")
+    if length.isdigit() and len(length) < 12 and int(length) > JSON_BYTES:
+        raise json_too_large(int(length), JSON_BYTES, "JSON with numbers")
 
 
 _ROUTE: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from dataclasses import dataclass
 
 from fastapi.security import APIKeyHeader
 from starlette.requests import HTTPConnection
@@ -11,12 +12,26 @@ from inference_server.security.keys import LOCAL, Caller, Keys, Role, has_keys
 from shared.settings import ServerSettings
 
 HEADER = "X-API-Key"
+ASKER = "grasploop.asker"
+"""Key of a request's scope."""
 _DIRECT = re.compile(
     r"host|user-agent|accept(-.*)?|connection|keep-alive|content-.*|transfer-encoding|te|expect|cache-control|pragma|dnt|priority"
     r"|if-.*|range|referer|cookie|authorization|upgrade-insecure-requests|sec-.*|traceparent|tracestate|baggage"
     r"|x-api-key|x-request-id|x-deadline-ms"
 )
 """Headers that a client of its own sends. Proxies tell of themselves in ever new ones: any other may be from one."""
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who sent a request. client: name of the line in the queue that it waits in, its address and the name of its key.
+
+    owner: whose a plan is, so that nobody else's report refers to it: the name of the key; without keys the address.
+    """
+
+    caller: Caller
+    client: str
+    owner: str
 
 
 def is_loopback(host: str) -> bool:
@@ -46,7 +61,7 @@ def _refuse(sent: str | None, what: str) -> ServerError:
 
 
 class RequireRole(APIKeyHeader):
-    """Dependency of everything but health and metrics: checks the key, and puts `Caller` into scope["caller"].
+    """Dependency of everything but health and metrics: checks the key, and puts an `Asker` into scope[ASKER].
 
     role: None for what every key may do. Raises ServerError 401 without a key, 403 for one that is not known or lacks the role.
     """
@@ -59,10 +74,11 @@ class RequireRole(APIKeyHeader):
     async def __call__(self, request: HTTPConnection) -> None:
         keys: Keys = request.app.state.service.keys
         sent = request.headers.get(HEADER)
-        known = keys.find(sent)
+        known = keys.find(sent) if sent else None
         if known is None and not keys.open:
             raise _refuse(sent, "this server needs an API key")
-        caller = request.scope["caller"] = known or LOCAL
+        caller = known or LOCAL
+        request.scope[ASKER] = _asker(request.client.host if request.client else "", caller)
         if self.role == "admin" and not keys.has_admin:
             if not _is_direct(request):
                 advice = "without an admin key only clients on the server's own machine may do this"
@@ -84,22 +100,6 @@ def _is_direct(request: HTTPConnection) -> bool:
     return local and all(_DIRECT.fullmatch(name) for name in request.headers)
 
 
-def caller_of(request: HTTPConnection) -> Caller:
-    """Who asks, of a route that requires a role."""
-    caller: Caller = request.scope["caller"]
-    return caller
-
-
-def client_of(request: HTTPConnection) -> str:
-    """Name of the line in the queue that a request waits in: its address, and the name of its key.
-
-    Where no key is needed, a header that anybody can make up must not give a flood as many lines as it likes.
-    """
-    host, caller = request.client.host if request.client else "", caller_of(request)
-    return host if caller is LOCAL else f"{host} {caller.name}"
-
-
-def owner_of(request: HTTPConnection) -> str:
-    """Whose a plan is, so that nobody else's report refers to it: the name of the key; without keys the address."""
-    caller = caller_of(request)
-    return client_of(request) if caller is LOCAL else caller.name
+def _asker(host: str, caller: Caller) -> Asker:
+    # Where no key is needed, a header that anybody can make up must not give a flood as many lines as it likes.
+    return Asker(caller, host, host) if caller is LOCAL else Asker(caller, f"{host} {caller.name}", caller.name)

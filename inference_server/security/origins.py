@@ -7,15 +7,16 @@ its own that is pointed at this machine (DNS rebinding) read the answers too.
 import re
 import socket
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
-from inference_server.errors import ServerError, error_response
-from inference_server.metrics import Metrics
+from inference_server.errors import ServerError
 from inference_server.security.auth import is_loopback
 from shared.settings import ServerSettings
 
 SERVICE_NAMES = ("inference_server",)
 """By which the other containers reach this one (docker-compose.yml)."""
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+"""The usual ones; others are looked at one by one."""
 ANY_HOST = ("/live", "/ready")
 """Probes ask by whatever address they know, and learn nothing that is worth hiding."""
 _AUTHORITY = re.compile(r"(?:([a-z][a-z0-9+.-]*)://)?(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(?::(\d{1,5}))?", re.ASCII)
@@ -24,24 +25,16 @@ _OWN_SITE = (b"same-origin", b"none")
 _READING = ("GET", "HEAD", "OPTIONS")
 
 
-class OriginMiddleware:
-    """Answers 403 to a Host that is not this server, and to a POST from a page of another origin."""
+class Origins:
+    """Knows the names of this server, and which pages are its own."""
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
+    def __init__(self, settings: ServerSettings) -> None:
         wanted = [name.strip().lower() for name in settings.allowed_hosts.split(",") if name.strip()]
         self.any_host = "*" in wanted
-        self.names = {settings.host.lower(), socket.gethostname().lower(), *SERVICE_NAMES, *wanted}
+        self.names = {settings.host.lower(), socket.gethostname().lower(), *SERVICE_NAMES, *LOOPBACK_NAMES, *wanted}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused = self._refusal(scope) if scope["type"] == "http" else None
-        if refused is None:
-            await self.app(scope, receive, send)
-        else:
-            self.metrics.rejected.labels(refused.code).inc()
-            await error_response(refused)(scope, receive, send)
-
-    def _refusal(self, scope: Scope) -> ServerError | None:
+    def refusal(self, scope: Scope) -> ServerError | None:
+        """403 for a Host that is not this server, and for a POST from a page of another origin."""
         hosts, origins, sites = [], [], []
         for name, value in scope["headers"]:
             if name == b"host":

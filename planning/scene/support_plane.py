@@ -46,15 +46,25 @@ def thinned(image: np.ndarray) -> np.ndarray:
     return image[step // 2 :: step, step // 2 :: step]
 
 
-def dominant_plane(depth: np.ndarray, camera: CameraIntrinsics, likely: np.ndarray = OPTICAL_AXIS) -> Plane | None:
-    """The plane with most of the readings of an image (H, W), m, near it, repeatable.
+def surface(
+    depth: np.ndarray, camera: CameraIntrinsics | None, likely: np.ndarray = OPTICAL_AXIS
+) -> tuple[np.ndarray, Plane | None]:
+    """Every n-th reading of an image (H, W), m, along both axes, 0 where there is none; the plane that carries most of them.
 
-    likely: a normal, (3,), that is tried first, and alone where most of the readings lie on such a plane: no other can have
-    more. None where too few readings, or none but those on a line, tell of one. Method: RANSAC (Fischler and Bolles 1981).
+    likely: a normal, (3,), that is tried first. The plane is None without a camera, or where too few readings, or none but
+    those on a line, tell of it.
     """
-    points = _some_points(depth, camera)
-    if points is None:
-        return None
+    few = thinned(depth)
+    points = None if camera is None else _some_points(few, _step(depth), camera)
+    return few, None if points is None else dominant_plane(points, likely)
+
+
+def dominant_plane(points: np.ndarray, likely: np.ndarray) -> Plane | None:
+    """The plane with most of the points (3, N), m, near it, repeatable; None where all of them lie on a line.
+
+    likely: a normal, (3,), that is tried first, and alone where most of the points lie on such a plane: no other can have more.
+    Method: RANSAC (Fischler and Bolles 1981).
+    """
     tolerance = 0.003 + 0.004 * points[2]
     heights = likely @ points
     near = np.abs(heights - np.partition(heights, len(heights) // 2)[len(heights) // 2]) < tolerance
@@ -97,9 +107,8 @@ def _least_axis(spread: np.ndarray) -> np.ndarray | None:
     return None if length <= LEAST_SPREAD * (a + d + f) else np.array(columns[k]) / length
 
 
-def _some_points(depth: np.ndarray, camera: CameraIntrinsics) -> np.ndarray | None:
-    """At most PLANE_POINTS of the points seen, (3, N), m, camera frame; None for fewer than FEWEST readings."""
-    step, few = _step(depth), thinned(depth)
+def _some_points(few: np.ndarray, step: int, camera: CameraIntrinsics) -> np.ndarray | None:
+    """At most PLANE_POINTS of the points of a thinned image, (3, N), m, camera frame; None for fewer than FEWEST readings."""
     seen = np.flatnonzero(few > 0)
     if len(seen) < FEWEST:
         return None
@@ -123,7 +132,7 @@ def guessed_pose(depth: np.ndarray, camera: CameraIntrinsics) -> np.ndarray | No
 
     None where the image plane serves: no large plane is seen, or one within MAX_STEEPNESS.
     """
-    plane = dominant_plane(depth, camera)
+    _, plane = surface(depth, camera)
     if plane is None or plane.share < TABLE_SHARE or not MAX_STEEPNESS < plane.steepness < math.radians(80):
         return None
     up = plane.normal

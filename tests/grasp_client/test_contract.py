@@ -32,7 +32,7 @@ def test_every_option_has_a_default():
         ({"gripper": {"kind": "magnet"}}, "parallel_jaw"),
         ({"bin": "a tote"}, "valid boolean"),
         ({"bin": {"corners": FLOOR}}, "wall_height"),
-        ({"bin": TOTE}, "bin: corners in the base frame need `camera_pose`"),
+        ({"bin": TOTE}, "corners in the base frame need `camera_pose`"),
         ({"bin": {**TOTE, "corners": FLOOR[:3]}, "camera_pose": IDENTITY}, "at least 4"),
         ({"bin": {**TOTE, "corners": [FLOOR[0], FLOOR[2], FLOOR[1], FLOOR[3]]}, "camera_pose": IDENTITY}, "in order round"),
         ({"bin": {**TOTE, "corners": [[300 * x for x in each] for each in FLOOR]}, "camera_pose": IDENTITY}, "in metres"),

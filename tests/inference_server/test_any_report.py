@@ -34,6 +34,7 @@ class Server:
 
     def __init__(self, running: Running, url: str) -> None:
         self.client, self.service, self.stream = running.client, running.service, OutcomeStream(connect(url))
+        self.bodies = running.bodies
         self.service.planning.recent = RecentPlans(most_bytes=2**20)  # soon full: what is left must not grow
         self.threads = {thread.name for thread in threading.enumerate()}
 
@@ -69,7 +70,7 @@ class Server:
     def check_alive(self) -> None:
         assert self.service.batcher.alive()
         assert len(self.service.batcher.queue) == 0
-        assert self.service.bodies.in_memory.total() == 0
+        assert self.bodies.in_memory.total() == 0
         missing = self.threads - {thread.name for thread in threading.enumerate()}
         assert not missing, f"threads have ended: {missing}"
         assert self.plan({"planner": "antipodal", "camera": SMALL}).status_code == 200

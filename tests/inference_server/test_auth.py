@@ -11,7 +11,7 @@ import pytest
 from fastapi import Request
 from serving import CAMERA, Running, publish_dense, serving, settings
 
-from inference_server.security.auth import check_exposure, client_of, is_loopback, require_key
+from inference_server.security.auth import ASKER, Asker, check_exposure, is_loopback, require_key
 from inference_server.security.keys import Keys
 
 PROBES = ("/live", "/ready", "/metrics")
@@ -90,7 +90,8 @@ def line_of(server: Running, key: str) -> str:
     headers = [(b"x-api-key", key.encode())]
     request = Request({"type": "http", "headers": headers, "client": ("10.0.0.8", 1), "app": server.app})
     asyncio.run(require_key(request))
-    return client_of(request)
+    asker: Asker = request.scope[ASKER]
+    return asker.client
 
 
 def test_a_made_up_key_gives_no_line_of_its_own(server: Running, locked: Running) -> None:

@@ -28,7 +28,7 @@ def registry(tmp_path: Path) -> Registry:
 @pytest.fixture
 def shared(registry: Registry) -> Iterator[Running]:
     with serving(settings(registry.root, candidate_share=HALF, reload_seconds=0.02)) as running:
-        wait_until(lambda: running.service.weights.candidate("dense") is not None)
+        wait_until(lambda: running.service.weights.candidates)
         yield running
 
 
@@ -40,7 +40,7 @@ def versions(server: Running, count: int) -> list[int]:
 def test_by_default_the_champion_answers_alone(registry: Registry) -> None:
     with serving(settings(registry.root)) as running:
         assert set(versions(running, 6)) == {1}
-        assert running.service.weights.candidate("dense") is None
+        assert running.service.weights.candidates == {}
 
 
 def test_a_share_of_the_requests_meets_the_candidate_always_the_same(shared: Running) -> None:
@@ -58,12 +58,12 @@ def test_a_candidate_answers_the_share_that_the_trainers_test_asks_for(registry:
     with serving(settings(registry.root, reload_seconds=0.02)) as running:
         assert set(versions(running, 8)) == {1}
         registry.set_ab_test("dense", test)
-        wait_until(lambda: running.service.weights.candidate("dense") is not None)
+        wait_until(lambda: running.service.weights.candidates)
         met = versions(running, 24)
         assert met == [2 if asks_candidate(f"r{number}", HALF) else 1 for number in range(24)]
         assert set(met) == {1, 2}
         registry.set_ab_test("dense", test.model_copy(update={"how": "simulated", "share": 0.0}))
-        wait_until(lambda: running.service.weights.candidate("dense") is None)
+        wait_until(lambda: running.service.weights.candidates == {})
         assert set(versions(running, 8)) == {1}
         registry.set_ab_test("dense", test.model_copy(update={"candidate": 3}))  # of a candidate before this one
         assert registry.ab_test("dense") is None
@@ -82,13 +82,13 @@ def test_a_pinned_request_is_not_diverted(shared: Running) -> None:
 
 def test_a_candidate_that_is_withdrawn_or_promoted_is_no_candidate(shared: Running, registry: Registry) -> None:
     registry.set_candidate("dense", None)
-    wait_until(lambda: shared.service.weights.candidate("dense") is None)
+    wait_until(lambda: shared.service.weights.candidates == {})
     assert set(versions(shared, 8)) == {1}
     registry.set_candidate("dense", 2)
-    wait_until(lambda: shared.service.weights.candidate("dense") is not None)
+    wait_until(lambda: shared.service.weights.candidates)
     registry.promote("dense", 2)
     wait_until(lambda: shared.service.weights.versions()["dense"] == 2)
-    wait_until(lambda: shared.service.weights.candidate("dense") is None)
+    wait_until(lambda: shared.service.weights.candidates == {})
     assert set(versions(shared, 8)) == {2}
 
 

@@ -17,8 +17,10 @@ from waiting import PATIENCE, FakeClock, wait_until
 
 from inference_server import connections
 from inference_server.connections import Wait
-from inference_server.http_server import RefusalLimit, RequestMiddleware
+from inference_server.http_server import RequestMiddleware
 from inference_server.metrics import Metrics
+from inference_server.security.origins import Origins
+from inference_server.security.refusal_limit import RefusalLimit
 
 MOST = 4
 
@@ -28,6 +30,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]
     """A server that allows an address a few connections, none of which gives up by itself."""
     for wait in Wait:
         monkeypatch.setitem(connections.SECONDS, wait, PATIENCE)
+    monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.02)
     with serving(settings(tmp_path, connections_per_address=MOST)) as running:
         yield running
 
@@ -133,7 +136,7 @@ def untaken(server: Running) -> socket.socket:
 def test_no_connection_waits_for_ever(
     server: Running, monkeypatch: pytest.MonkeyPatch, state: Callable[[Running], socket.socket], wait: Wait
 ) -> None:
-    monkeypatch.setitem(connections.SECONDS, wait, 0.5)
+    monkeypatch.setitem(connections.SECONDS, wait, 0.1)
     with state(server) as connection:
         if wait is Wait.TAKING:  # it does not read, so it learns of the end only by writing
             wait_until(lambda: broken(connection))
@@ -175,7 +178,7 @@ def test_those_that_wait_give_way_to_newcomers(server: Running) -> None:
 def test_who_is_busy_does_not_give_way(server: Running) -> None:
     with ExitStack() as open_connections:
         busy = [open_connections.enter_context(half_a_body(server)) for _ in range(MOST)]
-        wait_until(lambda: server.service.bodies.in_memory.total() == MOST)
+        wait_until(lambda: server.bodies.in_memory.total() == MOST)
         with connect(server) as refused:
             answer = reply(refused)
         assert answer.startswith(b"HTTP/1.1 503")
@@ -184,7 +187,7 @@ def test_who_is_busy_does_not_give_way(server: Running) -> None:
         with connect(server, get(), source="127.0.0.9") as other:
             assert reply(other).startswith(b"HTTP/1.1 200"), "another address is not concerned"
         busy.pop().close()
-        wait_until(lambda: server.service.bodies.in_memory.total() == MOST - 1)
+        wait_until(lambda: server.bodies.in_memory.total() == MOST - 1)
         with idle(server):
             pass
 
@@ -219,7 +222,7 @@ def test_too_much_json_is_refused_before_it_is_sent(server: Running) -> None:
 
 
 def test_an_address_of_ipv6_is_its_network() -> None:
-    network = connections._network
+    network = connections.network
     assert network("2001:db8:1:2:3::4") == network("2001:db8:1:2::") != network("2001:db8:1:3::")
     assert network("::ffff:10.0.0.1") == network("10.0.0.1") == "10.0.0.1"
     assert network("fe80::1%eth0") == network("fe80::2%eth0")
@@ -240,7 +243,7 @@ def test_refusals_are_told_so_many_per_second() -> None:
 
 
 @pytest.mark.parametrize(("status", "paused"), [(200, []), (404, [0.5]), (422, [0.5]), (429, [0.05]), (503, [])])
-def test_only_errors_of_the_client_are_told_later(status: int, paused: list[float]) -> None:
+def test_only_errors_of_the_client_are_told_later(tmp_path: Path, status: int, paused: list[float]) -> None:
     pauses, sent = [], []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -255,7 +258,7 @@ def test_only_errors_of_the_client_are_told_later(status: int, paused: list[floa
     refusals = RefusalLimit(2.0, FakeClock().monotonic)
     for _ in range(2):
         refusals.delay("10.0.0.1")
-    middleware = RequestMiddleware(app, Metrics(), refusals, sleep)
+    middleware = RequestMiddleware(app, Metrics(), refusals, Origins(settings(tmp_path, allowed_hosts="*")), sleep)
     scope = {"type": "http", "headers": [], "method": "GET", "path": "/", "client": ("10.0.0.1", 5)}
     asyncio.run(middleware(scope, None, send))  # type: ignore[arg-type]
     assert pauses == pytest.approx(paused)

@@ -146,7 +146,7 @@ def test_odd_depth_and_options(server: Running, depth: np.ndarray, chosen: dict)
 def test_the_server_lives_on(server: Running) -> None:
     assert server.raw().status_code == 200
     assert len(server.service.batcher.queue) == 0
-    assert server.service.bodies.in_memory.total() == 0
+    assert server.bodies.in_memory.total() == 0
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from serving import CAMERA, DEPTH, OPTIONS, PNG, Running
 
 from inference_server.decoding import observations
-from inference_server.request_context import JSON_BYTES
+from inference_server.decoding.json_limits import JSON_BYTES
 
 INFER = "/v2/models/antipodal/infer"
 

@@ -58,9 +58,9 @@ def test_a_request_whose_client_left_is_not_planned(busy: Running) -> None:
     queue, before = busy.service.batcher.queue, plans(busy)
     with occupied(busy):
         with asking(busy, DEPTH.tobytes(), raw_headers()):
-            wait_until(lambda: queue._lines)
-            assert busy.service.bodies.in_memory.total() == DEPTH.nbytes, "a body counts until its reply"
-        wait_until(lambda: not len(queue) and not busy.service.bodies.in_memory)
+            wait_until(lambda: queue.lines)
+            assert busy.bodies.in_memory.total() == DEPTH.nbytes, "a body counts until its reply"
+        wait_until(lambda: not len(queue) and not busy.bodies.in_memory)
     assert busy.raw().status_code == 200
     assert plans(busy) == before + 1
 
@@ -79,7 +79,7 @@ def test_a_full_queue_has_room_again_when_its_clients_leave(busy: Running) -> No
 def test_leaving_is_no_fault(busy: Running, caplog: pytest.LogCaptureFixture) -> None:
     with occupied(busy):
         with asking(busy, DEPTH.tobytes(), raw_headers()):
-            wait_until(lambda: busy.service.batcher.queue._lines)
+            wait_until(lambda: busy.service.batcher.queue.lines)
         wait_until(lambda: not len(busy.service.batcher.queue))
     assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
 

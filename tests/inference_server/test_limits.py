@@ -19,9 +19,15 @@ from inference_server.connections import Wait
 
 @pytest.fixture(scope="module")
 def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server that takes bodies up to half a MiB."""
+    """A server that takes bodies up to half a MiB, and looks at its connections at every moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "SWEEP_SECONDS", 0.02)
+        yield from _tight(tmp_path_factory)
+
+
+def _tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with serving(settings(tmp_path_factory.mktemp("models"), max_body_mb=0.5, max_pixels=100_000)) as running:
-        running.service.bodies._seconds = PATIENCE
+        running.bodies.seconds = PATIENCE
         yield running
 
 
@@ -71,11 +77,11 @@ def test_a_chunked_body_is_cut_off_at_the_limit(tight: Running) -> None:
     except (httpx.WriteError, httpx.ReadError):  # closed while it was still sending
         pass
     assert sent < 65536 * 1000
-    wait_until(lambda: tight.service.bodies.in_memory.total() == 0)
+    wait_until(lambda: tight.bodies.in_memory.total() == 0)
 
 
 def test_a_body_that_stops_halfway_is_given_up(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tight.service.bodies, "_seconds", 0.1)
+    monkeypatch.setattr(tight.bodies, "seconds", 0.1)
     with connect(tight) as connection:
         connection.sendall(
             b"POST /predict_grasp HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc"
@@ -83,6 +89,24 @@ def test_a_body_that_stops_halfway_is_given_up(tight: Running, monkeypatch: pyte
         reply = answer(connection)
     assert reply.startswith(b"HTTP/1.1 408")
     assert b"body_timeout" in reply
+
+
+def test_a_body_that_trickles_is_given_up(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tight.bodies, "seconds", 0.1)
+    with connect(tight) as connection:
+        connection.sendall(b"POST /predict_grasp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
+        try:
+            for _ in range(1000):
+                connection.sendall(b"a")
+                connection.settimeout(0.005)
+                try:
+                    reply = connection.recv(65536)
+                    break
+                except TimeoutError:
+                    continue
+        except OSError:
+            pass
+    assert reply.startswith(b"HTTP/1.1 408")
 
 
 def test_pixels_are_limited_by_the_header(tight: Running) -> None:
@@ -95,8 +119,8 @@ def test_a_client_that_goes_away_leaves_no_place_taken(tight: Running) -> None:
         connection.sendall(
             b"POST /predict_grasp HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc"
         )
-        wait_until(lambda: tight.service.bodies.in_memory.total() == 3)
-    wait_until(lambda: tight.service.bodies.in_memory.total() == 0)
+        wait_until(lambda: tight.bodies.in_memory.total() == 3)
+    wait_until(lambda: tight.bodies.in_memory.total() == 0)
     assert tight.client.get("/live").status_code == 200
     assert len(tight.service.batcher.queue) == 0
 
@@ -148,20 +172,20 @@ def test_a_deadline_in_the_past_is_504(tight: Running) -> None:
 
 
 def test_what_is_being_received_is_limited_together(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference_server.request_context.BODIES_AT_ONCE", 0)
+    monkeypatch.setattr("inference_server.admission.BODIES_AT_ONCE", 0)
     response = tight.raw(DEPTH)
     assert (response.status_code, response.json()["error"]["code"]) == (429, "too_many_bodies")
     assert response.headers["retry-after"]
 
 
 def test_how_many_bodies_arrive_at_once_is_limited(tight: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference_server.request_context.READERS_OF_ONE", 1)
+    monkeypatch.setattr("inference_server.admission.READERS_OF_ONE", 1)
     with connect(tight) as slow:
         slow.sendall(b"POST /predict_grasp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc")
-        wait_until(lambda: tight.service.bodies.in_memory.total() == 3)
+        wait_until(lambda: tight.bodies.in_memory.total() == 3)
         refused = tight.raw(DEPTH)
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_bodies")
-    wait_until(lambda: tight.service.bodies.in_memory.total() == 0)  # its sender has gone away
+    wait_until(lambda: tight.bodies.in_memory.total() == 0)  # its sender has gone away
     assert tight.raw(DEPTH).status_code == 200
 
 

@@ -128,7 +128,7 @@ def test_requests_for_one_network_at_the_same_time_share_a_batch(
             sent = [
                 asyncio.create_task(client.post("/predict_grasp", content=DEPTH.tobytes(), headers=each)) for each in headers
             ]
-            while sum(map(len, batcher.queue._lines.values())) < len(
+            while sum(map(len, batcher.queue.lines.values())) < len(
                 sent
             ):  # not its length: that counts what is still being decoded
                 await asyncio.sleep(0.01)
