@@ -95,7 +95,7 @@ class _Pen:
         self._scale = scale
         self._grasp = grasp
         self._line = (2.0 if bold else 1.2) * scale
-        red, green, blue = _ramp(np.float64(grasp.quality), _BAD_TO_GOOD)
+        red, green, blue = quality_colour(grasp.quality)
         self._colour = (round(red), round(green), round(blue))
 
     def jaw(self, gripper: Gripper, pixels_per_metre: float | None) -> None:
@@ -140,6 +140,11 @@ class _Pen:
         x, y = self._at(0, 0)
         reach = radius * self._scale + self._line / 2
         self._draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=self._colour, outline=_OUTLINE, width=self._scale)
+
+
+def quality_colour(quality: float) -> np.ndarray:
+    """(3,) float, 0 to 255, in which a grasp of that quality is drawn."""
+    return _ramp(np.float64(quality), _BAD_TO_GOOD)
 
 
 def _ramp(share: np.ndarray | np.float64, colours: tuple[tuple[int, int, int], ...]) -> np.ndarray:

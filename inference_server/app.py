@@ -52,7 +52,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
 
     app = FastAPI(
         title="GraspLoop", version=version("grasploop"), description=_DESCRIPTION, lifespan=lifespan, telemetry=telemetry(),
-        responses=errors.documented(400, 403),
+        docs_url=None, redoc_url=None, responses=errors.documented(400, 403),
     )  # fmt: skip
     app.state.service, app.state.bodies = service, BodyReader(int(settings.max_body_mb * 2**20))
     for module in (predict, act, batch, heatmap, gqcnn, process, activations):  # the most asked for is matched first

@@ -5,7 +5,9 @@ import base64
 import json
 import os
 import sys
+import tempfile
 import warnings
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from grasp_client.imaging import encode_png_rgb
 from grasp_client.input_warnings import InputWarning
 from grasp_client.inputs import observe, request_of
 from grasp_client.observation import Observation
+from grasp_client.viewer import glb_bytes, ply_bytes, scene_of, view_page
 
 _EPILOG = """\
 examples:
@@ -42,6 +45,8 @@ examples:
   grasploop predict depth.npy --intrinsics cam.intr --camera-pose camera_to_base.tf --gripper '{"max_width": 0.05}'
       poses in the robot's base frame, for a narrower hand
   grasploop predict depth.npy --json | jq '.grasps[0].pose_camera'
+  grasploop predict depth.png --intrinsics 525,525,319.5,239.5 --view --glb grasps.glb
+      cloud and hands in three dimensions: in the browser, and for other programs
   grasploop predict captures/ --intrinsics camera_info.yaml --overlay pictures/
       every image of a folder, one row each; with --json one line each
   grasploop predict --rgb photo.jpg --intrinsics 900,900,640,360 --table-depth 0.65
@@ -76,7 +81,8 @@ def _predict_one(client: GraspClient, arguments: argparse.Namespace, images: lis
         return _fail(*_problem(error))
     _print_answer(plan.model_dump_json(indent=2) if arguments.json else plan_table(plan))
     overlay = Path(arguments.overlay or f"{(images[0] if images else arguments.rgb).stem}_grasps.png")
-    return _write_pictures(arguments, None if arguments.overlay == "none" else overlay, observation, request, plan)
+    status = _write_pictures(arguments, None if arguments.overlay == "none" else overlay, observation, request, plan)
+    return status or _write_scenes(arguments, observation, request, plan)
 
 
 def _predict_all(client: GraspClient, arguments: argparse.Namespace, images: list[Path]) -> int:
@@ -84,8 +90,9 @@ def _predict_all(client: GraspClient, arguments: argparse.Namespace, images: lis
     rows: list[tuple[Path, GraspPlan | str]] = []
     status = 0
     folder = None if arguments.overlay in (None, "none") else Path(arguments.overlay)
-    if arguments.rgb or arguments.segmask or arguments.heatmap:
-        return _fail(2, "--rgb, --segmask and --heatmap go with one IMAGE")
+    single = ("rgb", "segmask", "heatmap", "view", "ply", "glb")
+    if given := [f"--{name}" for name in single if getattr(arguments, name)]:
+        return _fail(2, f"{' and '.join(given)} go with one IMAGE")
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     for path in _with_progress(images):
@@ -219,6 +226,12 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
         help="picture of the grasps (default: IMAGE's name with _grasps.png, here; `none`: no picture); of several: a folder",
     )
     group.add_argument("--heatmap", type=Path, metavar="OUT.png", help="also ask for the planner's heat map and write it here")
+    group.add_argument(
+        "--view", nargs="?", type=Path, const=Path("-"), metavar="OUT.html",
+        help="three dimensions as one page, opened in the browser; or written to OUT.html",
+    )  # fmt: skip
+    group.add_argument("--ply", type=Path, metavar="OUT.ply", help="cloud and hands, for CloudCompare, MeshLab, Open3D")
+    group.add_argument("--glb", type=Path, metavar="OUT.glb", help="cloud and hands as binary glTF, for Blender and viewers")
     group.add_argument("--json", action="store_true", help="print the server's reply as JSON instead of a table")
 
 
@@ -265,6 +278,30 @@ def _write_pictures(
             return _fail(2, f"{path} cannot be written: {error.strerror}")
         if not quiet:
             print(f"wrote {path}", file=sys.stderr)
+    return 0
+
+
+def _write_scenes(arguments: argparse.Namespace, observation: Observation, request: PlanRequest, plan: GraspPlan) -> int:
+    if not (arguments.view or arguments.ply or arguments.glb):
+        return 0
+    if observation.depth is None or request.camera is None:
+        return _fail(2, "--view, --ply and --glb need a depth image and --intrinsics")
+    scene = scene_of(observation, request.camera, plan.grasps, request.gripper)
+    page = arguments.view
+    if page == Path("-"):
+        page = Path(tempfile.mkdtemp(prefix="grasploop-")) / "grasps.html"
+    written = {arguments.ply: ply_bytes, arguments.glb: glb_bytes}
+    files = {path: make(scene) for path, make in written.items() if path}
+    if page:
+        files[page] = view_page(scene, f"{len(plan.grasps)} grasps by {plan.planner}").encode()
+    for path, data in files.items():
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            return _fail(2, f"{path} cannot be written: {error.strerror}")
+        print(f"wrote {path}", file=sys.stderr)
+    if arguments.view == Path("-") and not webbrowser.open(page.as_uri()):
+        print(f"no browser could be started here: open {page} in one", file=sys.stderr)
     return 0
 
 

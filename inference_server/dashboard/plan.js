@@ -166,7 +166,7 @@ function metric() {
 
 async function points() {
   const camera = metric();
-  const { cloud } = await import("./space.js");
+  const { cloud } = await import("./viewer/space.js");
   let colours = null;
   if (picture.base && picture.base.width === depth.width && picture.base.height === depth.height) {
     const canvas = new OffscreenCanvas(depth.width, depth.height);
@@ -180,7 +180,7 @@ const sizes = () => presets[fields.gripper.value];
 
 async function draw_space(keep_view = false) {
   if (byId("space").hidden) return;
-  const { Space } = await import("./space.js");
+  const { Space } = await import("./viewer/space.js");
   const first = !space;
   space ??= new Space(byId("space"));
   space.show(await points(), reply?.grasps ?? [], sizes(), selected, keep_view && !first);
@@ -200,7 +200,7 @@ async function export_glb() {
 }
 
 async function export_ply() {
-  const { ply } = await import("./space.js");
+  const { ply } = await import("./viewer/space.js");
   save("grasps.ply", ply(await points(), reply?.grasps ?? [], sizes()));
 }
 

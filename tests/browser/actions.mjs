@@ -1,11 +1,11 @@
-// Drives the dashboard as a person does, in Chromium: `node actions.mjs URL PICTURES CHROMIUM`. Prints one JSON object: what each
+// Drives the dashboard as a person does, in Chromium: `node actions.mjs URL PICTURES CHROMIUM VIEW`, VIEW a page of `predict --view`. Prints one JSON object: what each
 // check found, what the console said, what axe found, and times in milliseconds.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
-const [url, pictures, executablePath] = process.argv.slice(2);
+const [url, pictures, executablePath, view] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"] });
 const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, acceptDownloads: true, bypassCSP: false });
@@ -172,6 +172,27 @@ await check("weights of two versions are compared", async () => {
   await page.click("#compare button");
   await page.waitForSelector("#changes .bar");
   return (await page.locator("#changes .bar").count()) > 5;
+});
+await check("the interface can be read without the Internet", async () => {
+  const docs = await context.newPage();
+  await docs.goto(`${url}/docs`);
+  await docs.waitForSelector(".opblock");
+  const many = (await docs.locator(".opblock").count()) > 15;
+  await docs.close();
+  return many;
+});
+await check("a page of the command line shows cloud and hands", async () => {
+  const file = await context.newPage();
+  const errors = [];
+  file.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+  file.on("pageerror", (error) => errors.push(String(error)));
+  await file.goto(`file://${view}`);
+  await file.waitForSelector("#space canvas");
+  await file.keyboard.press("ArrowDown");
+  const chosen = await file.locator("#grasps button").nth(1).getAttribute("aria-pressed");
+  await file.screenshot({ path: `${pictures}/view.png` });
+  await file.close();
+  return (chosen === "true" && !errors.length) || `${chosen} ${errors.join()}`;
 });
 await check("a phone sees the form at once", async () => {
   await page.setViewportSize({ width: 390, height: 800 });

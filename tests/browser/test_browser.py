@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from serving import serving, settings
 
+from grasp_client.cli.predict import main as predict
 from shared.streams import TRAINERS, WorkerStatusStore, connect
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -42,7 +43,10 @@ def test_a_person_plans_watches_and_looks(chromium: str, redis_url: str, tmp_pat
     script = MODULES / "actions.mjs"  # modules are looked for beside the script
     script.write_bytes((HERE / "actions.mjs").read_bytes())
     with serving(settings(tmp_path / "models", redis_url=redis_url, admin_key="of-the-operator")) as server:
-        command = ["node", str(script), server.url, str(PICTURES), chromium]
+        view, example = tmp_path / "view.html", ROOT / "docs" / "example"
+        options = ["--url", server.url, "--intrinsics", str(example / "camera.json"), "--overlay=none", f"--view={view}"]
+        assert predict([str(example / "depth.png"), "--rgb", str(example / "color.png"), *options]) == 0
+        command = ["node", str(script), server.url, str(PICTURES), chromium, str(view)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from serving import Running
 
+import grasp_client.viewer
 import inference_server
 
 FOLDER = Path(inference_server.__file__).parent / "dashboard"
-SCRIPTS = sorted(FOLDER.glob("*.js"))
+VIEWER = Path(grasp_client.viewer.__file__).parent
+SCRIPTS = [*sorted(FOLDER.glob("*.js")), *sorted(VIEWER.glob("*.js"))]
 
 
 def test_the_page_and_what_it_loads_are_served(server: Running) -> None:
@@ -22,7 +24,9 @@ def test_the_page_and_what_it_loads_are_served(server: Running) -> None:
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'self'" in page.headers["content-security-policy"]
     assert "script-src 'self' 'sha256-" in page.headers["content-security-policy"]
-    wanted = set(re.findall(r'(?:src|href)="(dashboard/[^"]+)"', page.text))
+    wanted = set(re.findall(r'(?:src|href)="(dashboard/[^"]+)"', page.text)) | set(
+        re.findall(r'"\./(dashboard/[^"]+)"', page.text)
+    )
     for script in SCRIPTS:
         wanted |= {f"dashboard/{name}" for name in re.findall(r'from "\./([^"]+)"', script.read_text())}
     assert len(wanted) > 8
@@ -53,10 +57,20 @@ def test_series_that_a_script_reads_exist(server: Running) -> None:
         assert name in text, name
 
 
-def test_vendored_files_are_as_they_were_published() -> None:
-    lines = (FOLDER / "vendor" / "SHA256SUMS").read_text().splitlines()
+def test_the_interface_is_documented_without_the_internet(server: Running) -> None:
+    page = server.client.get("/docs").text
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(addresses) >= 2
+    for address in addresses:
+        assert not address.startswith("http")
+        assert address.startswith("data:") or server.client.get(f"/{address}").status_code == 200
+
+
+@pytest.mark.parametrize("vendor", [FOLDER / "vendor", VIEWER / "vendor"], ids=["dashboard", "viewer"])
+def test_vendored_files_are_as_they_were_published(vendor: Path) -> None:
+    lines = (vendor / "SHA256SUMS").read_text().splitlines()
     sums = {name: digest for digest, name in (line.split() for line in lines)}
-    kept = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (FOLDER / "vendor").iterdir()}
+    kept = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in vendor.iterdir()}
     assert {name: digest for name, digest in kept.items() if name not in ("SHA256SUMS", "README.md")} == sums
 
 

@@ -24,8 +24,7 @@ import {
 	CompressedTexture,
 	Vector3,
 	Quaternion,
-	REVISION,
-	ImageUtils
+	REVISION
 } from 'three';
 
 /**
@@ -62,57 +61,11 @@ const KHR_mesh_quantization_ExtraAttrTypes = {
 	],
 };
 
-/**
- * An exporter for `glTF` 2.0.
- *
- * glTF (GL Transmission Format) is an [open format specification]{@link https://github.com/KhronosGroup/glTF/tree/master/specification/2.0}
- * for efficient delivery and loading of 3D content. Assets may be provided either in JSON (.gltf)
- * or binary (.glb) format. External files store textures (.jpg, .png) and additional binary
- * data (.bin). A glTF asset may deliver one or more scenes, including meshes, materials,
- * textures, skins, skeletons, morph targets, animations, lights, and/or cameras.
- *
- * GLTFExporter supports the [glTF 2.0 extensions]{@link https://github.com/KhronosGroup/glTF/tree/master/extensions/}:
- *
- * - KHR_lights_punctual
- * - KHR_materials_clearcoat
- * - KHR_materials_dispersion
- * - KHR_materials_emissive_strength
- * - KHR_materials_ior
- * - KHR_materials_iridescence
- * - KHR_materials_specular
- * - KHR_materials_sheen
- * - KHR_materials_transmission
- * - KHR_materials_unlit
- * - KHR_materials_volume
- * - KHR_mesh_quantization
- * - KHR_texture_transform
- * - EXT_materials_bump
- * - EXT_mesh_gpu_instancing
- *
- * The following glTF 2.0 extension is supported by an external user plugin:
- *
- * - [KHR_materials_variants]{@link https://github.com/takahirox/three-gltf-extensions}
- *
- * ```js
- * const exporter = new GLTFExporter();
- * const data = await exporter.parseAsync( scene, options );
- * ```
- *
- * @three_import import { GLTFExporter } from 'three/addons/exporters/GLTFExporter.js';
- */
+
 class GLTFExporter {
 
-	/**
-	 * Constructs a new glTF exporter.
-	 */
 	constructor() {
 
-		/**
-		 * A reference to a texture utils module.
-		 *
-		 * @type {?(WebGLTextureUtils|WebGPUTextureUtils)}
-		 * @default null
-		 */
 		this.textureUtils = null;
 
 		this.pluginCallbacks = [];
@@ -203,14 +156,6 @@ class GLTFExporter {
 
 	}
 
-	/**
-	 * Registers a plugin callback. This API is internally used to implement the various
-	 * glTF extensions but can also used by third-party code to add additional logic
-	 * to the exporter.
-	 *
-	 * @param {function(writer:GLTFWriter)} callback - The callback function to register.
-	 * @return {GLTFExporter} A reference to this exporter.
-	 */
 	register( callback ) {
 
 		if ( this.pluginCallbacks.indexOf( callback ) === - 1 ) {
@@ -223,12 +168,6 @@ class GLTFExporter {
 
 	}
 
-	/**
-	 * Unregisters a plugin callback.
-	 *
-	 * @param {Function} callback - The callback function to unregister.
-	 * @return {GLTFExporter} A reference to this exporter.
-	 */
 	unregister( callback ) {
 
 		if ( this.pluginCallbacks.indexOf( callback ) !== - 1 ) {
@@ -241,15 +180,6 @@ class GLTFExporter {
 
 	}
 
-	/**
-	 * Sets the texture utils for this exporter. Only relevant when compressed textures have to be exported.
-	 *
-	 * Depending on whether you use {@link WebGLRenderer} or {@link WebGPURenderer}, you must inject the
-	 * corresponding texture utils {@link WebGLTextureUtils} or {@link WebGPUTextureUtils}.
-	 *
-	 * @param {WebGLTextureUtils|WebGPUTextureUtils} utils - The texture utils.
-	 * @return {GLTFExporter} A reference to this exporter.
-	 */
 	setTextureUtils( utils ) {
 
 		this.textureUtils = utils;
@@ -259,12 +189,11 @@ class GLTFExporter {
 	}
 
 	/**
-	 * Parses the given scenes and generates the glTF output.
-	 *
-	 * @param {Scene|Array<Scene>} input - A scene or an array of scenes.
-	 * @param {GLTFExporter~OnDone} onDone - A callback function that is executed when the export has finished.
-	 * @param {GLTFExporter~OnError} onError - A callback function that is executed when an error happens.
-	 * @param {GLTFExporter~Options} options - options
+	 * Parse scenes and generate GLTF output
+	 * @param  {Scene or [THREE.Scenes]} input   Scene or Array of THREE.Scenes
+	 * @param  {Function} onDone  Callback on completed
+	 * @param  {Function} onError  Callback on errors
+	 * @param  {Object} options options
 	 */
 	parse( input, onDone, onError, options ) {
 
@@ -283,13 +212,6 @@ class GLTFExporter {
 
 	}
 
-	/**
-	 * Async version of {@link GLTFExporter#parse}.
-	 *
-	 * @param {Scene|Array<Scene>} input - A scene or an array of scenes.
-	 * @param {GLTFExporter~Options} options - options.
-	 * @return {Promise<ArrayBuffer|string>} A Promise that resolved with the exported glTF data.
-	 */
 	parseAsync( input, options ) {
 
 		const scope = this;
@@ -381,11 +303,9 @@ const GLB_CHUNK_TYPE_BIN = 0x004E4942;
 
 /**
  * Compare two arrays
- *
- * @private
- * @param {Array} array1 Array 1 to compare
- * @param {Array} array2 Array 2 to compare
- * @return {boolean}        Returns true if both arrays are equal
+ * @param  {Array} array1 Array 1 to compare
+ * @param  {Array} array2 Array 2 to compare
+ * @return {Boolean}        Returns true if both arrays are equal
  */
 function equalArray( array1, array2 ) {
 
@@ -399,9 +319,7 @@ function equalArray( array1, array2 ) {
 
 /**
  * Converts a string to an ArrayBuffer.
- *
- * @private
- * @param {string} text
+ * @param  {string} text
  * @return {ArrayBuffer}
  */
 function stringToArrayBuffer( text ) {
@@ -413,9 +331,8 @@ function stringToArrayBuffer( text ) {
 /**
  * Is identity matrix
  *
- * @private
  * @param {Matrix4} matrix
- * @returns {boolean} Returns true, if parameter is identity matrix
+ * @returns {Boolean} Returns true, if parameter is identity matrix
  */
 function isIdentityMatrix( matrix ) {
 
@@ -425,11 +342,9 @@ function isIdentityMatrix( matrix ) {
 
 /**
  * Get the min and max vectors from the given attribute
- *
- * @private
- * @param {BufferAttribute} attribute Attribute to find the min/max in range from start to start + count
- * @param {number} start Start index
- * @param {number} count Range to cover
+ * @param  {BufferAttribute} attribute Attribute to find the min/max in range from start to start + count
+ * @param  {Integer} start
+ * @param  {Integer} count
  * @return {Object} Object containing the `min` and `max` values (As an array of attribute.itemSize components)
  */
 function getMinMax( attribute, start, count ) {
@@ -483,9 +398,8 @@ function getMinMax( attribute, start, count ) {
  * Get the required size + padding for a buffer, rounded to the next 4-byte boundary.
  * https://github.com/KhronosGroup/glTF/tree/master/specification/2.0#data-alignment
  *
- * @private
- * @param {number} bufferSize The size the original buffer. Should be an integer.
- * @returns {number} new buffer size with required padding as an integer.
+ * @param {Integer} bufferSize The size the original buffer.
+ * @returns {Integer} new buffer size with required padding.
  *
  */
 function getPaddedBufferSize( bufferSize ) {
@@ -497,9 +411,8 @@ function getPaddedBufferSize( bufferSize ) {
 /**
  * Returns a buffer aligned to 4-byte boundary.
  *
- * @private
  * @param {ArrayBuffer} arrayBuffer Buffer to pad
- * @param {number} [paddingByte=0] Should be an integer
+ * @param {Integer} paddingByte (Optional)
  * @returns {ArrayBuffer} The same buffer if it's already aligned to 4-byte boundary or a new buffer
  */
 function getPaddedArrayBuffer( arrayBuffer, paddingByte = 0 ) {
@@ -574,8 +487,6 @@ function getToBlobPromise( canvas, mimeType ) {
 
 /**
  * Writer
- *
- * @private
  */
 class GLTFWriter {
 
@@ -632,10 +543,9 @@ class GLTFWriter {
 
 	/**
 	 * Parse scenes and generate GLTF output
-	 *
-	 * @param {Scene|Array<Scene>} input Scene or Array of THREE.Scenes
-	 * @param {Function} onDone Callback on completed
-	 * @param {Object} options options
+	 * @param  {Scene or [THREE.Scenes]} input   Scene or Array of THREE.Scenes
+	 * @param  {Function} onDone  Callback on completed
+	 * @param  {Object} options options
 	 */
 	async writeAsync( input, onDone, options = {} ) {
 
@@ -799,10 +709,8 @@ class GLTFWriter {
 
 	/**
 	 * Returns ids for buffer attributes.
-	 *
-	 * @param {Object} attribute
-	 * @param {boolean} [isRelativeCopy=false]
-	 * @return {number} An integer
+	 * @param  {Object} object
+	 * @return {Integer}
 	 */
 	getUID( attribute, isRelativeCopy = false ) {
 
@@ -827,7 +735,7 @@ class GLTFWriter {
 	 * Checks if normal attribute values are normalized.
 	 *
 	 * @param {BufferAttribute} normal
-	 * @returns {boolean}
+	 * @returns {Boolean}
 	 */
 	isNormalizedNormalAttribute( normal ) {
 
@@ -1055,8 +963,8 @@ class GLTFWriter {
 
 	/**
 	 * Process a buffer to append to the default one.
-	 * @param {ArrayBuffer} buffer
-	 * @return {0}
+	 * @param  {ArrayBuffer} buffer
+	 * @return {Integer}
 	 */
 	processBuffer( buffer ) {
 
@@ -1074,11 +982,11 @@ class GLTFWriter {
 
 	/**
 	 * Process and generate a BufferView
-	 * @param {BufferAttribute} attribute
-	 * @param {number} componentType
-	 * @param {number} start
-	 * @param {number} count
-	 * @param {number} [target] Target usage of the BufferView
+	 * @param  {BufferAttribute} attribute
+	 * @param  {number} componentType
+	 * @param  {number} start
+	 * @param  {number} count
+	 * @param  {number} target (Optional) Target usage of the BufferView
 	 * @return {Object}
 	 */
 	processBufferView( attribute, componentType, start, count, target ) {
@@ -1232,7 +1140,7 @@ class GLTFWriter {
 	/**
 	 * Process and generate a BufferView from an image Blob.
 	 * @param {Blob} blob
-	 * @return {Promise<number>} An integer
+	 * @return {Promise<Integer>}
 	 */
 	processBufferViewImage( blob ) {
 
@@ -1266,11 +1174,11 @@ class GLTFWriter {
 
 	/**
 	 * Process attribute to generate an accessor
-	 * @param {BufferAttribute} attribute Attribute to process
-	 * @param {?BufferGeometry} [geometry] Geometry used for truncated draw range
-	 * @param {number} [start=0]
-	 * @param {number} [count=Infinity]
-	 * @return {?number} Index of the processed accessor on the "accessors" array
+	 * @param  {BufferAttribute} attribute Attribute to process
+	 * @param  {THREE.BufferGeometry} geometry (Optional) Geometry used for truncated draw range
+	 * @param  {Integer} start (Optional)
+	 * @param  {Integer} count (Optional)
+	 * @return {Integer|null} Index of the processed accessor on the "accessors" array
 	 */
 	processAccessor( attribute, geometry, start, count ) {
 
@@ -1364,11 +1272,11 @@ class GLTFWriter {
 
 	/**
 	 * Process image
-	 * @param {Image} image to process
-	 * @param {number} format Identifier of the format (RGBAFormat)
-	 * @param {boolean} flipY before writing out the image
-	 * @param {string} mimeType export format
-	 * @return {number}     Index of the processed texture in the "images" array
+	 * @param  {Image} image to process
+	 * @param  {Integer} format of the image (RGBAFormat)
+	 * @param  {Boolean} flipY before writing out the image
+	 * @param  {String} mimeType export format
+	 * @return {Integer}     Index of the processed texture in the "images" array
 	 */
 	processImage( image, format, flipY, mimeType = 'image/png' ) {
 
@@ -1468,7 +1376,25 @@ class GLTFWriter {
 
 			} else {
 
-				imageDef.uri = ImageUtils.getDataURL( canvas, mimeType );
+				if ( canvas.toDataURL !== undefined ) {
+
+					imageDef.uri = canvas.toDataURL( mimeType );
+
+				} else {
+
+					pending.push(
+
+						getToBlobPromise( canvas, mimeType )
+							.then( blob => new FileReader().readAsDataURL( blob ) )
+							.then( dataURL => {
+
+								imageDef.uri = dataURL;
+
+							} )
+
+					);
+
+				}
 
 			}
 
@@ -1486,8 +1412,8 @@ class GLTFWriter {
 
 	/**
 	 * Process sampler
-	 * @param {Texture} map Texture to process
-	 * @return {number}      Index of the processed texture in the "samplers" array
+	 * @param  {Texture} map Texture to process
+	 * @return {Integer}     Index of the processed texture in the "samplers" array
 	 */
 	processSampler( map ) {
 
@@ -1508,8 +1434,8 @@ class GLTFWriter {
 
 	/**
 	 * Process texture
-	 * @param {Texture} map Map to process
-	 * @return {Promise<number>} Index of the processed texture in the "textures" array
+	 * @param  {Texture} map Map to process
+	 * @return {Integer} Index of the processed texture in the "textures" array
 	 */
 	async processTextureAsync( map ) {
 
@@ -1554,8 +1480,8 @@ class GLTFWriter {
 
 	/**
 	 * Process material
-	 * @param {THREE.Material} material Material to process
-	 * @return {Promise<number|null>} Index of the processed material in the "materials" array
+	 * @param  {THREE.Material} material Material to process
+	 * @return {Integer|null} Index of the processed material in the "materials" array
 	 */
 	async processMaterialAsync( material ) {
 
@@ -1730,8 +1656,8 @@ class GLTFWriter {
 
 	/**
 	 * Process mesh
-	 * @param {THREE.Mesh} mesh Mesh to process
-	 * @return {Promise<number|null>} Index of the processed mesh in the "meshes" array
+	 * @param  {THREE.Mesh} mesh Mesh to process
+	 * @return {Integer|null} Index of the processed mesh in the "meshes" array
 	 */
 	async processMeshAsync( mesh ) {
 
@@ -2135,8 +2061,8 @@ class GLTFWriter {
 
 	/**
 	 * Process camera
-	 * @param {THREE.Camera} camera Camera to process
-	 * @return {number} Index of the processed mesh in the "camera" array
+	 * @param  {THREE.Camera} camera Camera to process
+	 * @return {Integer}      Index of the processed mesh in the "camera" array
 	 */
 	processCamera( camera ) {
 
@@ -2336,8 +2262,8 @@ class GLTFWriter {
 
 	/**
 	 * Process Object3D node
-	 * @param {THREE.Object3D} object Object3D to processNodeAsync
-	 * @return {Promise<number>} Index of the node in the nodes list
+	 * @param  {THREE.Object3D} node Object3D to processNodeAsync
+	 * @return {Integer} Index of the node in the nodes list
 	 */
 	async processNodeAsync( object ) {
 
@@ -2444,7 +2370,7 @@ class GLTFWriter {
 
 	/**
 	 * Process Scene
-	 * @param {Scene} scene Scene to process
+	 * @param  {Scene} node Scene to process
 	 */
 	async processSceneAsync( scene ) {
 
@@ -2488,7 +2414,7 @@ class GLTFWriter {
 
 	/**
 	 * Creates a Scene to hold a list of objects and parse it
-	 * @param {Array<THREE.Object3D>} objects List of objects to process
+	 * @param  {Array} objects List of objects to process
 	 */
 	async processObjectsAsync( objects ) {
 
@@ -2580,8 +2506,6 @@ class GLTFWriter {
  * Punctual Lights Extension
  *
  * Specification: https://github.com/KhronosGroup/glTF/tree/master/extensions/2.0/Khronos/KHR_lights_punctual
- *
- * @private
  */
 class GLTFLightExtension {
 
@@ -2677,8 +2601,6 @@ class GLTFLightExtension {
  * Unlit Materials Extension
  *
  * Specification: https://github.com/KhronosGroup/glTF/tree/master/extensions/2.0/Khronos/KHR_materials_unlit
- *
- * @private
  */
 class GLTFMaterialsUnlitExtension {
 
@@ -2712,8 +2634,6 @@ class GLTFMaterialsUnlitExtension {
  * Clearcoat Materials Extension
  *
  * Specification: https://github.com/KhronosGroup/glTF/tree/master/extensions/2.0/Khronos/KHR_materials_clearcoat
- *
- * @private
  */
 class GLTFMaterialsClearcoatExtension {
 
@@ -2787,8 +2707,6 @@ class GLTFMaterialsClearcoatExtension {
  * Materials dispersion Extension
  *
  * Specification: https://github.com/KhronosGroup/glTF/tree/master/extensions/2.0/Khronos/KHR_materials_dispersion
- *
- * @private
  */
 class GLTFMaterialsDispersionExtension {
 
@@ -2823,8 +2741,6 @@ class GLTFMaterialsDispersionExtension {
  * Iridescence Materials Extension
  *
  * Specification: https://github.com/KhronosGroup/glTF/tree/master/extensions/2.0/Khronos/KHR_materials_iridescence
- *
- * @private
  */
 class GLTFMaterialsIridescenceExtension {
 
@@ -2885,8 +2801,6 @@ class GLTFMaterialsIridescenceExtension {
  * Transmission Materials Extension
  *
  * Specification: https://github.com/KhronosGroup/glTF/tree/master/extensions/2.0/Khronos/KHR_materials_transmission
- *
- * @private
  */
 class GLTFMaterialsTransmissionExtension {
 
@@ -2932,8 +2846,6 @@ class GLTFMaterialsTransmissionExtension {
  * Materials Volume Extension
  *
  * Specification: https://github.com/KhronosGroup/glTF/tree/master/extensions/2.0/Khronos/KHR_materials_volume
- *
- * @private
  */
 class GLTFMaterialsVolumeExtension {
 
@@ -2987,8 +2899,6 @@ class GLTFMaterialsVolumeExtension {
  * Materials ior Extension
  *
  * Specification: https://github.com/KhronosGroup/glTF/tree/master/extensions/2.0/Khronos/KHR_materials_ior
- *
- * @private
  */
 class GLTFMaterialsIorExtension {
 
@@ -3023,8 +2933,6 @@ class GLTFMaterialsIorExtension {
  * Materials specular Extension
  *
  * Specification: https://github.com/KhronosGroup/glTF/tree/master/extensions/2.0/Khronos/KHR_materials_specular
- *
- * @private
  */
 class GLTFMaterialsSpecularExtension {
 
@@ -3084,8 +2992,6 @@ class GLTFMaterialsSpecularExtension {
  * Sheen Materials Extension
  *
  * Specification: https://github.com/KhronosGroup/glTF/tree/main/extensions/2.0/Khronos/KHR_materials_sheen
- *
- * @private
  */
 class GLTFMaterialsSheenExtension {
 
@@ -3143,8 +3049,6 @@ class GLTFMaterialsSheenExtension {
  * Anisotropy Materials Extension
  *
  * Specification: https://github.com/KhronosGroup/glTF/tree/main/extensions/2.0/Khronos/KHR_materials_anisotropy
- *
- * @private
  */
 class GLTFMaterialsAnisotropyExtension {
 
@@ -3188,8 +3092,6 @@ class GLTFMaterialsAnisotropyExtension {
  * Materials Emissive Strength Extension
  *
  * Specification: https://github.com/KhronosGroup/glTF/blob/5768b3ce0ef32bc39cdf1bef10b948586635ead3/extensions/2.0/Khronos/KHR_materials_emissive_strength/README.md
- *
- * @private
  */
 class GLTFMaterialsEmissiveStrengthExtension {
 
@@ -3225,8 +3127,6 @@ class GLTFMaterialsEmissiveStrengthExtension {
  * Materials bump Extension
  *
  * Specification: https://github.com/KhronosGroup/glTF/tree/master/extensions/2.0/Khronos/EXT_materials_bump
- *
- * @private
  */
 class GLTFMaterialsBumpExtension {
 
@@ -3274,8 +3174,6 @@ class GLTFMaterialsBumpExtension {
  * GPU Instancing Extension
  *
  * Specification: https://github.com/KhronosGroup/glTF/tree/master/extensions/2.0/Vendor/EXT_mesh_gpu_instancing
- *
- * @private
  */
 class GLTFMeshGpuInstancing {
 
@@ -3335,8 +3233,6 @@ class GLTFMeshGpuInstancing {
 
 /**
  * Static utility functions
- *
- * @private
  */
 GLTFExporter.Utils = {
 
@@ -3556,31 +3452,5 @@ GLTFExporter.Utils = {
 	}
 
 };
-
-/**
- * Export options of `GLTFExporter`.
- *
- * @typedef {Object} GLTFExporter~Options
- * @property {boolean} [trs=false] - Export position, rotation and scale instead of matrix per node.
- * @property {boolean} [onlyVisible=true] - Export only visible 3D objects.
- * @property {boolean} [binary=false] - Export in binary (.glb) format, returning an ArrayBuffer.
- * @property {number} [maxTextureSize=Infinity] - Restricts the image maximum size (both width and height) to the given value.
- * @property {Array<AnimationClip>} [animations=[]] - List of animations to be included in the export.
- * @property {boolean} [includeCustomExtensions=false] - Export custom glTF extensions defined on an object's `userData.gltfExtensions` property.
- **/
-
-/**
- * onDone callback of `GLTFExporter`.
- *
- * @callback GLTFExporter~OnDone
- * @param {ArrayBuffer|string} result - The generated .gltf (JSON) or .glb (binary).
- */
-
-/**
- * onError callback of `GLTFExporter`.
- *
- * @callback GLTFExporter~OnError
- * @param {Error} error - The error object.
- */
 
 export { GLTFExporter };

@@ -11,30 +11,16 @@ import {
 	MathUtils
 } from 'three';
 
-/**
- * Fires when the camera has been transformed by the controls.
- *
- * @event OrbitControls#change
- * @type {Object}
- */
+// OrbitControls performs orbiting, dollying (zooming), and panning.
+// Unlike TrackballControls, it maintains the "up" direction object.up (+Y by default).
+//
+//    Orbit - left mouse / touch: one-finger move
+//    Zoom - middle mouse, or mousewheel / touch: two-finger spread or squish
+//    Pan - right mouse, or left mouse + ctrl/meta/shiftKey, or arrow keys / touch: two-finger move
+
 const _changeEvent = { type: 'change' };
-
-/**
- * Fires when an interaction was initiated.
- *
- * @event OrbitControls#start
- * @type {Object}
- */
 const _startEvent = { type: 'start' };
-
-/**
- * Fires when an interaction has finished.
- *
- * @event OrbitControls#end
- * @type {Object}
- */
 const _endEvent = { type: 'end' };
-
 const _ray = new Ray();
 const _plane = new Plane();
 const _TILT_LIMIT = Math.cos( 70 * MathUtils.DEG2RAD );
@@ -54,341 +40,83 @@ const _STATE = {
 };
 const _EPS = 0.000001;
 
-
-/**
- * Orbit controls allow the camera to orbit around a target.
- *
- * OrbitControls performs orbiting, dollying (zooming), and panning. Unlike {@link TrackballControls},
- * it maintains the "up" direction `object.up` (+Y by default).
- *
- * - Orbit: Left mouse / touch: one-finger move.
- * - Zoom: Middle mouse, or mousewheel / touch: two-finger spread or squish.
- * - Pan: Right mouse, or left mouse + ctrl/meta/shiftKey, or arrow keys / touch: two-finger move.
- *
- * ```js
- * const controls = new OrbitControls( camera, renderer.domElement );
- *
- * // controls.update() must be called after any manual changes to the camera's transform
- * camera.position.set( 0, 20, 100 );
- * controls.update();
- *
- * function animate() {
- *
- * 	// required if controls.enableDamping or controls.autoRotate are set to true
- * 	controls.update();
- *
- * 	renderer.render( scene, camera );
- *
- * }
- * ```
- *
- * @augments Controls
- * @three_import import { OrbitControls } from 'three/addons/controls/OrbitControls.js';
- */
 class OrbitControls extends Controls {
 
-	/**
-	 * Constructs a new controls instance.
-	 *
-	 * @param {Object3D} object - The object that is managed by the controls.
-	 * @param {?HTMLDOMElement} domElement - The HTML element used for event listeners.
-	 */
 	constructor( object, domElement = null ) {
 
 		super( object, domElement );
 
 		this.state = _STATE.NONE;
 
-		/**
-		 * The focus point of the controls, the `object` orbits around this.
-		 * It can be updated manually at any point to change the focus of the controls.
-		 *
-		 * @type {Vector3}
-		 */
+		// Set to false to disable this control
+		this.enabled = true;
+
+		// "target" sets the location of focus, where the object orbits around
 		this.target = new Vector3();
 
-		/**
-		 * The focus point of the `minTargetRadius` and `maxTargetRadius` limits.
-		 * It can be updated manually at any point to change the center of interest
-		 * for the `target`.
-		 *
-		 * @type {Vector3}
-		 */
+		// Sets the 3D cursor (similar to Blender), from which the maxTargetRadius takes effect
 		this.cursor = new Vector3();
 
-		/**
-		 * How far you can dolly in (perspective camera only).
-		 *
-		 * @type {number}
-		 * @default 0
-		 */
+		// How far you can dolly in and out ( PerspectiveCamera only )
 		this.minDistance = 0;
-
-		/**
-		 * How far you can dolly out (perspective camera only).
-		 *
-		 * @type {number}
-		 * @default Infinity
-		 */
 		this.maxDistance = Infinity;
 
-		/**
-		 * How far you can zoom in (orthographic camera only).
-		 *
-		 * @type {number}
-		 * @default 0
-		 */
+		// How far you can zoom in and out ( OrthographicCamera only )
 		this.minZoom = 0;
-
-		/**
-		 * How far you can zoom out (orthographic camera only).
-		 *
-		 * @type {number}
-		 * @default Infinity
-		 */
 		this.maxZoom = Infinity;
 
-		/**
-		 * How close you can get the target to the 3D `cursor`.
-		 *
-		 * @type {number}
-		 * @default 0
-		 */
+		// Limit camera target within a spherical area around the cursor
 		this.minTargetRadius = 0;
-
-		/**
-		 * How far you can move the target from the 3D `cursor`.
-		 *
-		 * @type {number}
-		 * @default Infinity
-		 */
 		this.maxTargetRadius = Infinity;
 
-		/**
-		 * How far you can orbit vertically, lower limit. Range is `[0, Math.PI]` radians.
-		 *
-		 * @type {number}
-		 * @default 0
-		 */
-		this.minPolarAngle = 0;
+		// How far you can orbit vertically, upper and lower limits.
+		// Range is 0 to Math.PI radians.
+		this.minPolarAngle = 0; // radians
+		this.maxPolarAngle = Math.PI; // radians
 
-		/**
-		 * How far you can orbit vertically, upper limit. Range is `[0, Math.PI]` radians.
-		 *
-		 * @type {number}
-		 * @default Math.PI
-		 */
-		this.maxPolarAngle = Math.PI;
+		// How far you can orbit horizontally, upper and lower limits.
+		// If set, the interval [ min, max ] must be a sub-interval of [ - 2 PI, 2 PI ], with ( max - min < 2 PI )
+		this.minAzimuthAngle = - Infinity; // radians
+		this.maxAzimuthAngle = Infinity; // radians
 
-		/**
-		 * How far you can orbit horizontally, lower limit. If set, the interval `[ min, max ]`
-		 * must be a sub-interval of `[ - 2 PI, 2 PI ]`, with `( max - min < 2 PI )`.
-		 *
-		 * @type {number}
-		 * @default -Infinity
-		 */
-		this.minAzimuthAngle = - Infinity;
-
-		/**
-		 * How far you can orbit horizontally, upper limit. If set, the interval `[ min, max ]`
-		 * must be a sub-interval of `[ - 2 PI, 2 PI ]`, with `( max - min < 2 PI )`.
-		 *
-		 * @type {number}
-		 * @default -Infinity
-		 */
-		this.maxAzimuthAngle = Infinity;
-
-		/**
-		 * Set to `true` to enable damping (inertia), which can be used to give a sense of weight
-		 * to the controls. Note that if this is enabled, you must call `update()` in your animation
-		 * loop.
-		 *
-		 * @type {boolean}
-		 * @default false
-		 */
+		// Set to true to enable damping (inertia)
+		// If damping is enabled, you must call controls.update() in your animation loop
 		this.enableDamping = false;
-
-		/**
-		 * The damping inertia used if `enableDamping` is set to `true`.
-		 *
-		 * Note that for this to work, you must call `update()` in your animation loop.
-		 *
-		 * @type {number}
-		 * @default 0.05
-		 */
 		this.dampingFactor = 0.05;
 
-		/**
-		 * Enable or disable zooming (dollying) of the camera.
-		 *
-		 * @type {boolean}
-		 * @default true
-		 */
+		// This option actually enables dollying in and out; left as "zoom" for backwards compatibility.
+		// Set to false to disable zooming
 		this.enableZoom = true;
-
-		/**
-		 * Speed of zooming / dollying.
-		 *
-		 * @type {number}
-		 * @default 1
-		 */
 		this.zoomSpeed = 1.0;
 
-		/**
-		 * Enable or disable horizontal and vertical rotation of the camera.
-		 *
-		 * Note that it is possible to disable a single axis by setting the min and max of the
-		 * `minPolarAngle` or `minAzimuthAngle` to the same value, which will cause the vertical
-		 * or horizontal rotation to be fixed at that value.
-		 *
-		 * @type {boolean}
-		 * @default true
-		 */
+		// Set to false to disable rotating
 		this.enableRotate = true;
-
-		/**
-		 * Speed of rotation.
-		 *
-		 * @type {number}
-		 * @default 1
-		 */
 		this.rotateSpeed = 1.0;
 
-		/**
-		 * How fast to rotate the camera when the keyboard is used.
-		 *
-		 * @type {number}
-		 * @default 1
-		 */
-		this.keyRotateSpeed = 1.0;
-
-		/**
-		 * Enable or disable camera panning.
-		 *
-		 * @type {boolean}
-		 * @default true
-		 */
+		// Set to false to disable panning
 		this.enablePan = true;
-
-		/**
-		 * Speed of panning.
-		 *
-		 * @type {number}
-		 * @default 1
-		 */
 		this.panSpeed = 1.0;
-
-		/**
-		 * Defines how the camera's position is translated when panning. If `true`, the camera pans
-		 * in screen space. Otherwise, the camera pans in the plane orthogonal to the camera's up
-		 * direction.
-		 *
-		 * @type {boolean}
-		 * @default true
-		 */
-		this.screenSpacePanning = true;
-
-		/**
-		 * How fast to pan the camera when the keyboard is used in
-		 * pixels per keypress.
-		 *
-		 * @type {number}
-		 * @default 7
-		 */
-		this.keyPanSpeed = 7.0;
-
-		/**
-		 * Setting this property to `true` allows to zoom to the cursor's position.
-		 *
-		 * @type {boolean}
-		 * @default false
-		 */
+		this.screenSpacePanning = true; // if false, pan orthogonal to world-space direction camera.up
+		this.keyPanSpeed = 7.0;	// pixels moved per arrow key push
 		this.zoomToCursor = false;
 
-		/**
-		 * Set to true to automatically rotate around the target
-		 *
-		 * Note that if this is enabled, you must call `update()` in your animation loop.
-		 * If you want the auto-rotate speed to be independent of the frame rate (the refresh
-		 * rate of the display), you must pass the time `deltaTime`, in seconds, to `update()`.
-		 *
-		 * @type {boolean}
-		 * @default false
-		 */
+		// Set to true to automatically rotate around the target
+		// If auto-rotate is enabled, you must call controls.update() in your animation loop
 		this.autoRotate = false;
+		this.autoRotateSpeed = 2.0; // 30 seconds per orbit when fps is 60
 
-		/**
-		 * How fast to rotate around the target if `autoRotate` is `true`. The default  equates to 30 seconds
-		 * per orbit at 60fps.
-		 *
-		 * Note that if `autoRotate` is enabled, you must call `update()` in your animation loop.
-		 *
-		 * @type {number}
-		 * @default 2
-		 */
-		this.autoRotateSpeed = 2.0;
-
-		/**
-		 * This object contains references to the keycodes for controlling camera panning.
-		 *
-		 * ```js
-		 * controls.keys = {
-		 * 	LEFT: 'ArrowLeft', //left arrow
-		 * 	UP: 'ArrowUp', // up arrow
-		 * 	RIGHT: 'ArrowRight', // right arrow
-		 * 	BOTTOM: 'ArrowDown' // down arrow
-		 * }
-		 * ```
-		 * @type {Object}
-		 */
+		// The four arrow keys
 		this.keys = { LEFT: 'ArrowLeft', UP: 'ArrowUp', RIGHT: 'ArrowRight', BOTTOM: 'ArrowDown' };
 
-		/**
-		 * This object contains references to the mouse actions used by the controls.
-		 *
-		 * ```js
-		 * controls.mouseButtons = {
-		 * 	LEFT: THREE.MOUSE.ROTATE,
-		 * 	MIDDLE: THREE.MOUSE.DOLLY,
-		 * 	RIGHT: THREE.MOUSE.PAN
-		 * }
-		 * ```
-		 * @type {Object}
-		 */
+		// Mouse buttons
 		this.mouseButtons = { LEFT: MOUSE.ROTATE, MIDDLE: MOUSE.DOLLY, RIGHT: MOUSE.PAN };
 
-		/**
-		 * This object contains references to the touch actions used by the controls.
-		 *
-		 * ```js
-		 * controls.mouseButtons = {
-		 * 	ONE: THREE.TOUCH.ROTATE,
-		 * 	TWO: THREE.TOUCH.DOLLY_PAN
-		 * }
-		 * ```
-		 * @type {Object}
-		 */
+		// Touch fingers
 		this.touches = { ONE: TOUCH.ROTATE, TWO: TOUCH.DOLLY_PAN };
 
-		/**
-		 * Used internally by `saveState()` and `reset()`.
-		 *
-		 * @type {Vector3}
-		 */
+		// for reset
 		this.target0 = this.target.clone();
-
-		/**
-		 * Used internally by `saveState()` and `reset()`.
-		 *
-		 * @type {Vector3}
-		 */
 		this.position0 = this.object.position.clone();
-
-		/**
-		 * Used internally by `saveState()` and `reset()`.
-		 *
-		 * @type {number}
-		 */
 		this.zoom0 = this.object.zoom;
 
 		// the target DOM element for key events
@@ -454,7 +182,7 @@ class OrbitControls extends Controls {
 
 		if ( this.domElement !== null ) {
 
-			this.connect( this.domElement );
+			this.connect();
 
 		}
 
@@ -462,9 +190,7 @@ class OrbitControls extends Controls {
 
 	}
 
-	connect( element ) {
-
-		super.connect( element );
+	connect() {
 
 		this.domElement.addEventListener( 'pointerdown', this._onPointerDown );
 		this.domElement.addEventListener( 'pointercancel', this._onPointerUp );
@@ -504,45 +230,24 @@ class OrbitControls extends Controls {
 
 	}
 
-	/**
-	 * Get the current vertical rotation, in radians.
-	 *
-	 * @return {number} The current vertical rotation, in radians.
-	 */
 	getPolarAngle() {
 
 		return this._spherical.phi;
 
 	}
 
-	/**
-	 * Get the current horizontal rotation, in radians.
-	 *
-	 * @return {number} The current horizontal rotation, in radians.
-	 */
 	getAzimuthalAngle() {
 
 		return this._spherical.theta;
 
 	}
 
-	/**
-	 * Returns the distance from the camera to the target.
-	 *
-	 * @return {number} The distance from the camera to the target.
-	 */
 	getDistance() {
 
 		return this.object.position.distanceTo( this.target );
 
 	}
 
-	/**
-	 * Adds key event listeners to the given DOM element.
-	 * `window` is a recommended argument for using this method.
-	 *
-	 * @param {HTMLDOMElement} domElement - The DOM element
-	 */
 	listenToKeyEvents( domElement ) {
 
 		domElement.addEventListener( 'keydown', this._onKeyDown );
@@ -550,9 +255,6 @@ class OrbitControls extends Controls {
 
 	}
 
-	/**
-	 * Removes the key event listener previously defined with `listenToKeyEvents()`.
-	 */
 	stopListenToKeyEvents() {
 
 		if ( this._domElementKeyEvents !== null ) {
@@ -564,9 +266,6 @@ class OrbitControls extends Controls {
 
 	}
 
-	/**
-	 * Save the current state of the controls. This can later be recovered with `reset()`.
-	 */
 	saveState() {
 
 		this.target0.copy( this.target );
@@ -575,10 +274,6 @@ class OrbitControls extends Controls {
 
 	}
 
-	/**
-	 * Reset the controls to their state from either the last time the `saveState()`
-	 * was called, or the initial state.
-	 */
 	reset() {
 
 		this.target.copy( this.target0 );
@@ -1089,19 +784,11 @@ class OrbitControls extends Controls {
 
 				if ( event.ctrlKey || event.metaKey || event.shiftKey ) {
 
-					if ( this.enableRotate ) {
-
-						this._rotateUp( _twoPI * this.keyRotateSpeed / this.domElement.clientHeight );
-
-					}
+					this._rotateUp( _twoPI * this.rotateSpeed / this.domElement.clientHeight );
 
 				} else {
 
-					if ( this.enablePan ) {
-
-						this._pan( 0, this.keyPanSpeed );
-
-					}
+					this._pan( 0, this.keyPanSpeed );
 
 				}
 
@@ -1112,19 +799,11 @@ class OrbitControls extends Controls {
 
 				if ( event.ctrlKey || event.metaKey || event.shiftKey ) {
 
-					if ( this.enableRotate ) {
-
-						this._rotateUp( - _twoPI * this.keyRotateSpeed / this.domElement.clientHeight );
-
-					}
+					this._rotateUp( - _twoPI * this.rotateSpeed / this.domElement.clientHeight );
 
 				} else {
 
-					if ( this.enablePan ) {
-
-						this._pan( 0, - this.keyPanSpeed );
-
-					}
+					this._pan( 0, - this.keyPanSpeed );
 
 				}
 
@@ -1135,19 +814,11 @@ class OrbitControls extends Controls {
 
 				if ( event.ctrlKey || event.metaKey || event.shiftKey ) {
 
-					if ( this.enableRotate ) {
-
-						this._rotateLeft( _twoPI * this.keyRotateSpeed / this.domElement.clientHeight );
-
-					}
+					this._rotateLeft( _twoPI * this.rotateSpeed / this.domElement.clientHeight );
 
 				} else {
 
-					if ( this.enablePan ) {
-
-						this._pan( this.keyPanSpeed, 0 );
-
-					}
+					this._pan( this.keyPanSpeed, 0 );
 
 				}
 
@@ -1158,19 +829,11 @@ class OrbitControls extends Controls {
 
 				if ( event.ctrlKey || event.metaKey || event.shiftKey ) {
 
-					if ( this.enableRotate ) {
-
-						this._rotateLeft( - _twoPI * this.keyRotateSpeed / this.domElement.clientHeight );
-
-					}
+					this._rotateLeft( - _twoPI * this.rotateSpeed / this.domElement.clientHeight );
 
 				} else {
 
-					if ( this.enablePan ) {
-
-						this._pan( - this.keyPanSpeed, 0 );
-
-					}
+					this._pan( - this.keyPanSpeed, 0 );
 
 				}
 
@@ -1677,7 +1340,7 @@ function onMouseWheel( event ) {
 
 function onKeyDown( event ) {
 
-	if ( this.enabled === false ) return;
+	if ( this.enabled === false || this.enablePan === false ) return;
 
 	this._handleKeyDown( event );
 

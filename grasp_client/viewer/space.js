@@ -1,8 +1,8 @@
 // The scene in three dimensions: cloud, hands, approach. Camera frame (x right, y down, z forward), metres.
 
 import * as THREE from "three";
-import { OrbitControls } from "./vendor/OrbitControls.js";
-import { GLTFExporter } from "./vendor/GLTFExporter.js";
+import { OrbitControls } from "three/addons/controls/OrbitControls.js";
+import { GLTFExporter } from "three/addons/exporters/GLTFExporter.js";
 
 // {positions, colours} of a depth image through a pinhole camera; picture: ImageData of the same size, or null.
 export function cloud({ width, height, metres }, { fx, fy, cx, cy }, picture = null) {
