@@ -65,7 +65,7 @@ class BenchmarkSettings(BaseSettings):
     draw_bins: bool = Field(False, description="draw size, place and walls of every bin, and the camera's tilt")
     rounds: int = Field(50, ge=1, description="rounds per seed")
     seeds: list[int] = Field([0], description="seeds of the scenes; repeat for several")
-    hand: HandName = Field("floating", description="floating jaw, or the whole arm with IK")
+    hand: HandName = Field("floating", description="floating jaw, whole arm with IK, or the Panda hand's own meshes")
     contact: ContactRule = Field(
         "strict", description="strict: touching anything on the way in fails; allowed: pushing is fine"
     )

@@ -43,10 +43,12 @@ def tip_height(surface: Surface, xy: np.ndarray, yaw: float, width: float, gripp
     top = float(around[centre, 2].max()) if centre.any() else 0.0
     height = max(top - min(INSERTION * scale, gripper.finger_depth * 0.6), LOWEST_TIP * scale)
     if above_fingers:
-        outside = np.abs(np.abs(along) - (width + gripper.finger_thickness) / 2) < gripper.finger_thickness / 2 + 0.002 * scale
-        under = outside & (np.abs(across) < gripper.finger_width / 2 + 0.002 * scale)
-        if under.any():
-            height = max(height, float(around[under, 2].max()) + FINGER_CLEARANCE * scale)
+        thin, pad_depth = gripper.pad
+        for thickness, start in ((thin, 0.0), (gripper.finger_thickness, pad_depth)):
+            outside = np.abs(np.abs(along) - (width + thickness) / 2) < thickness / 2 + 0.002 * scale
+            under = outside & (np.abs(across) < gripper.finger_width / 2 + 0.002 * scale)
+            if under.any():
+                height = max(height, float(around[under, 2].max()) + FINGER_CLEARANCE * scale - start)
     return height
 
 

@@ -42,7 +42,7 @@ _FINGERS = (9, 10)
 _HAND_LINKS = (7, 8, 9, 10, 11)
 
 PANDA = Gripper()
-PANDA_SIZES = ("finger_width", "finger_thickness", "finger_depth", "palm_width", "palm_thickness")
+PANDA_SIZES = ("finger_width", "finger_thickness", "finger_depth", "pad", "palm_width", "palm_thickness")
 
 
 def carries_own_hand(gripper: Gripper) -> bool:

@@ -5,6 +5,7 @@ hang on link 2, whose frame is the tip frame.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pybullet
@@ -41,13 +42,39 @@ class Solid:
         return collision, client.createVisualShape(pybullet.GEOM_CYLINDER, radius=radius, length=length, **look)
 
 
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes that are one part of a hand."""
+
+    boxes: tuple[Solid, ...]
+
+    def shapes(self, physics: Physics) -> tuple[int, int]:
+        """Collision and visual shape."""
+        kinds, halves = [pybullet.GEOM_BOX] * len(self.boxes), [box.size for box in self.boxes]
+        centres = [box.centre for box in self.boxes]
+        collision = physics.client.createCollisionShapeArray(
+            shapeTypes=kinds, halfExtents=halves, collisionFramePositions=centres
+        )
+        visual = physics.client.createVisualShapeArray(
+            shapeTypes=kinds, halfExtents=halves, visualFramePositions=centres, rgbaColors=[box.colour for box in self.boxes]
+        )
+        return collision, visual
+
+
+class Part(Protocol):
+    """What a hand is made of."""
+
+    def shapes(self, physics: Physics) -> tuple[int, int]:
+        """Collision and visual shape, in the tip frame."""
+
+
 class FloatingBase:
     """A base that carries `solid`, and fingers that slide along x. It waits far away until it is placed."""
 
     lift_acceleration = 3.0
     """m/s2, up and down."""
 
-    def __init__(self, physics: Physics, solid: Solid, fingers: tuple[Solid, ...] = ()) -> None:
+    def __init__(self, physics: Physics, solid: Part, fingers: tuple[Part, ...] = ()) -> None:
         self.physics = physics
         collision, visual = zip(*(part.shapes(physics) for part in (solid, *fingers)), strict=True)
         links = 3 + len(fingers)

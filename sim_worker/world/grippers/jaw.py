@@ -1,4 +1,4 @@
-"""A floating parallel jaw of the request's sizes: a palm box and two finger boxes that a gear keeps mirrored."""
+"""A floating parallel jaw of the request's sizes: a palm box and two fingers of boxes that a gear keeps mirrored."""
 
 from collections.abc import Collection
 
@@ -6,7 +6,7 @@ import numpy as np
 import pybullet
 
 from grasp_client.contract import Gripper
-from sim_worker.world.grippers.floating_base import BASE_FORCE, METAL, RUBBER, FloatingBase, Solid
+from sim_worker.world.grippers.floating_base import BASE_FORCE, METAL, RUBBER, Boxes, FloatingBase, Part, Solid
 from sim_worker.world.simulation.physics import OBJECT_FRICTION, Physics
 
 PALM_HEIGHT = 0.066
@@ -83,14 +83,12 @@ class Fingers:
 class Jaw(FloatingBase):
     """The jaw in the world of `physics`."""
 
-    def __init__(self, physics: Physics, gripper: Gripper, friction: float) -> None:
-        half = (gripper.finger_thickness / 2, gripper.finger_width / 2, gripper.finger_depth / 2)
-        palm = (gripper.palm_width / 2, gripper.palm_thickness / 2, PALM_HEIGHT / 2)
-        super().__init__(
-            physics,
-            Solid(palm, (0, 0, -gripper.finger_depth - PALM_HEIGHT / 2), METAL),
-            (Solid(half, (half[0], 0, -half[2]), RUBBER), Solid(half, (-half[0], 0, -half[2]), RUBBER)),
-        )
+    def __init__(
+        self, physics: Physics, gripper: Gripper, friction: float, parts: tuple[Part, Part, Part] | None = None
+    ) -> None:
+        """parts: palm and fingers, in place of boxes of the gripper's sizes."""
+        palm, *fingers = parts or (_palm(gripper), _finger(gripper, 1), _finger(gripper, -1))
+        super().__init__(physics, palm, tuple(fingers))
         self.gripper = gripper
         self.fingers = Fingers(physics, self.body, _FINGERS, gripper, friction)
         self.park()
@@ -99,3 +97,26 @@ class Jaw(FloatingBase):
         """Put the hand, at rest, `behind` m short of `tip_pose` (4, 4; base frame), open by `opening` m."""
         self.set_pose(tip_pose, behind)
         self.fingers.open(opening)
+
+
+def _palm(gripper: Gripper) -> Part:
+    half = (gripper.palm_width / 2, gripper.palm_thickness / 2, PALM_HEIGHT / 2)
+    return Solid(half, (0, 0, -gripper.finger_depth - PALM_HEIGHT / 2), METAL)
+
+
+def _finger(gripper: Gripper, side: int) -> Part:
+    """One finger, closed: its inner face lies in the middle, the finger on this side (1 or -1) of it along x."""
+    boxes = finger_boxes(gripper)
+    return Boxes(
+        tuple(
+            Solid((t / 2, gripper.finger_width / 2, (high - low) / 2), (side * t / 2, 0, -(low + high) / 2), RUBBER)
+            for t, low, high in boxes
+        )
+    )
+
+
+def finger_boxes(gripper: Gripper) -> list[tuple[float, float, float]]:
+    """Thickness of each box of a finger, and from where to where it reaches, counted from the tip backwards, m."""
+    thin, pad_depth = gripper.pad
+    pads = [(thin, 0.0, pad_depth), (gripper.finger_thickness, pad_depth, gripper.finger_depth)]
+    return [box for box in pads if box[2] > box[1]]

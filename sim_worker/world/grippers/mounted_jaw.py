@@ -1,11 +1,12 @@
 """The Panda arm with another jaw on its flange: boxes of the request's sizes, as those of the floating jaw."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from grasp_client.contract import Gripper
-from sim_worker.world.grippers.jaw import PALM_HEIGHT
+from sim_worker.world.grippers.jaw import PALM_HEIGHT, finger_boxes
 
 FLANGE = "panda_link8"
 OWN_HAND = ("panda_hand", "panda_leftfinger", "panda_rightfinger", "panda_grasptarget")
@@ -31,30 +32,37 @@ def arm_with(gripper: Gripper, arm: Path) -> str:
             robot.remove(part)
     for mesh in robot.iter("mesh"):
         mesh.set("filename", str(arm.parent / mesh.get("filename", "").removeprefix("package://")))
-    t, w, d = gripper.finger_thickness, gripper.finger_width, gripper.finger_depth
     mount = f'<origin xyz="0 0 {tip_from_flange(gripper)}" rpy="0 0 {math.pi / 4}"/>'
     slide = f'<limit lower="0" upper="{gripper.max_width / 2}" effort="100" velocity="1"/><axis xyz="{{}} 0 0"/>'
-    palm = (gripper.palm_width, gripper.palm_thickness, PALM_HEIGHT)
+    palm = (gripper.palm_width, gripper.palm_thickness, PALM_HEIGHT), (0.0, 0.0, -gripper.finger_depth - PALM_HEIGHT / 2)
+    fingers = [
+        [
+            ((t, gripper.finger_width, high - low), (side * t / 2, 0.0, -(low + high) / 2))
+            for t, low, high in finger_boxes(gripper)
+        ]
+        for side in (1, -1)
+    ]
     robot.extend(
         [
-            *_box("palm", palm, (0, 0, -d - PALM_HEIGHT / 2), PALM_MASS, FLANGE, "fixed", mount),
-            *_box("finger_1", (t, w, d), (t / 2, 0, -d / 2), FINGER_MASS, "palm", "prismatic", slide.format(1)),
-            *_box("finger_2", (t, w, d), (-t / 2, 0, -d / 2), FINGER_MASS, "palm", "prismatic", slide.format(-1)),
+            *_link("palm", [palm], PALM_MASS, FLANGE, "fixed", mount),
+            *_link("finger_1", fingers[0], FINGER_MASS, "palm", "prismatic", slide.format(1)),
+            *_link("finger_2", fingers[1], FINGER_MASS, "palm", "prismatic", slide.format(-1)),
         ]
     )
     return ElementTree.tostring(robot, encoding="unicode")
 
 
-def _box(name: str, size: Triple, centre: Triple, mass: float, parent: str, joint: str, how: str) -> list[ElementTree.Element]:
-    """Link and joint of a box with full extents `size` and its middle at `centre` of its link's frame, m."""
-    x, y, z = size
-    at = f'<origin xyz="{centre[0]} {centre[1]} {centre[2]}"/>'
-    shape = f'{at}<geometry><box size="{x} {y} {z}"/></geometry>'
+def _link(
+    name: str, boxes: Sequence[tuple[Triple, Triple]], mass: float, parent: str, joint: str, how: str
+) -> list[ElementTree.Element]:
+    """Link and joint of boxes: full extents, and where their middles lie in its link's frame, m. The last one has the mass."""
+    shapes = [f'<origin xyz="{c[0]} {c[1]} {c[2]}"/><geometry><box size="{x} {y} {z}"/></geometry>' for (x, y, z), c in boxes]
+    (x, y, z), centre = boxes[-1]
     moments = [mass / 12 * sides for sides in (y * y + z * z, x * x + z * z, x * x + y * y)]
     inertia = f'<inertia ixx="{moments[0]}" iyy="{moments[1]}" izz="{moments[2]}" ixy="0" ixz="0" iyz="0"/>'
     link = (
-        f'<link name="{name}"><inertial>{at}<mass value="{mass}"/>{inertia}</inertial>'
-        f"<visual>{shape}</visual><collision>{shape}</collision></link>"
+        f'<link name="{name}"><inertial><origin xyz="{centre[0]} {centre[1]} {centre[2]}"/><mass value="{mass}"/>{inertia}'
+        f"</inertial>{''.join(f'<visual>{each}</visual><collision>{each}</collision>' for each in shapes)}</link>"
     )
     hinge = f'<joint name="{name}_joint" type="{joint}"><parent link="{parent}"/><child link="{name}"/>{how}</joint>'
     return [ElementTree.fromstring(link), ElementTree.fromstring(hinge)]

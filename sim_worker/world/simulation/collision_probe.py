@@ -4,16 +4,18 @@ The volume that a hand sweeps along its approach is its own shape drawn out back
 pose answer for the whole straight approach, exactly.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pybullet
+from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
 from grasp_client.contract import Gripper
 from grasp_client.geometry import pose_from
-from sim_worker.world.simulation.physics import Physics
+from sim_worker.world.simulation.physics import HULL_SKIN, Physics
 
 SWEEP_LENGTH = 0.30
 """m of straight approach, from the tips backwards, that must be free."""
@@ -27,33 +29,63 @@ MOST_RETREAT = 0.12
 
 @dataclass(frozen=True)
 class CollisionProbe:
-    """A solid in the tip frame, m. `size`: full extents of a box, or radius and length along z of a cylinder."""
+    """A solid in the tip frame, m. `size`: full extents of a box, or radius and length along z of a cylinder; none for the
+    convex hull of `corners`, which lie round `centre`."""
 
     centre: tuple[float, float, float]
-    size: tuple[float, ...]
+    size: tuple[float, ...] = ()
+    corners: tuple[tuple[float, float, float], ...] = ()
+
+    @property
+    def skin(self) -> float:
+        """How far its contact surface lies outside the drawn one, m."""
+        return HULL_SKIN if self.corners else 0.0
 
     def lowest(self, tip_pose: np.ndarray) -> float:
         """Height of its lowest point with the tip frame at `tip_pose`, m."""
         up = tip_pose[2, :3]
-        if len(self.size) == 3:
+        if self.corners:
+            reach = -float((np.array(self.corners) @ up).min())
+        elif len(self.size) == 3:
             reach = float(np.abs(up) @ np.asarray(self.size) / 2)
         else:
             # Support function of a cylinder: radius across its axis, half its length along it.
             reach = self.size[0] * float(np.hypot(up[0], up[1])) + abs(float(up[2])) * self.size[1] / 2
         return float(tip_pose[2, 3] + up @ np.asarray(self.centre)) - reach
 
+    def shape(self, physics: Physics) -> int:
+        """Its collision shape."""
+        create = physics.client.createCollisionShape
+        if self.corners:
+            return int(create(pybullet.GEOM_MESH, vertices=self.corners))
+        if len(self.size) == 3:
+            return int(create(pybullet.GEOM_BOX, halfExtents=[extent / 2 for extent in self.size]))
+        return int(create(pybullet.GEOM_CYLINDER, radius=self.size[0], height=self.size[1]))
+
 
 def jaw_probes(gripper: Gripper, opening: float) -> list[CollisionProbe]:
     """Both fingers and the palm of the jaw at this opening (m), drawn out backwards to SWEEP_LENGTH."""
-    x = (opening + gripper.finger_thickness) / 2
-    finger = (gripper.finger_thickness, gripper.finger_width, SWEEP_LENGTH)
+    thin, pad_depth = gripper.pad
+    pads = [(thin, 0.0)] if thin == gripper.finger_thickness else [(thin, 0.0), (gripper.finger_thickness, pad_depth)]
+    probes = []
+    for (thickness, start), side in itertools.product(pads, (1, -1)):
+        length = SWEEP_LENGTH - start
+        centre = (side * (opening + thickness) / 2, 0, -start - length / 2)
+        probes.append(CollisionProbe(centre, (thickness, gripper.finger_width, length)))
     palm_length = max(SWEEP_LENGTH - gripper.finger_depth, 0.05)
     palm = (gripper.palm_width, gripper.palm_thickness, palm_length)
-    return [
-        CollisionProbe((x, 0, -SWEEP_LENGTH / 2), finger),
-        CollisionProbe((-x, 0, -SWEEP_LENGTH / 2), finger),
-        CollisionProbe((0, 0, -gripper.finger_depth - palm_length / 2), palm),
-    ]
+    return [*probes, CollisionProbe((0, 0, -gripper.finger_depth - palm_length / 2), palm)]
+
+
+def hull_probe(points: np.ndarray) -> CollisionProbe:
+    """A convex piece of a hand, its corners (N, 3) in the tip frame (m), drawn out backwards to SWEEP_LENGTH."""
+    back = points.copy()
+    back[:, 2] = -SWEEP_LENGTH
+    corners = np.vstack([points, back])
+    # Bullet takes few corners; those within the hull say nothing.
+    corners = corners[ConvexHull(corners).vertices]
+    centre = corners.mean(0)
+    return CollisionProbe(tuple(centre.tolist()), corners=tuple(map(tuple, (corners - centre).tolist())))
 
 
 def cup_probes(gripper: Gripper) -> list[CollisionProbe]:
@@ -71,17 +103,13 @@ class ApproachSweep:
 
     def __init__(self, physics: Physics) -> None:
         self.physics = physics
-        self._shapes: dict[tuple[float, ...], int] = {}
+        self._shapes: dict[tuple[tuple[float, ...], ...], int] = {}
 
-    def _shape(self, size: tuple[float, ...]) -> int:
-        if size not in self._shapes:
-            create = self.physics.client.createCollisionShape
-            self._shapes[size] = (
-                create(pybullet.GEOM_BOX, halfExtents=[extent / 2 for extent in size])
-                if len(size) == 3
-                else create(pybullet.GEOM_CYLINDER, radius=size[0], height=size[1])
-            )
-        return self._shapes[size]
+    def _shape(self, probe: CollisionProbe) -> int:
+        key = probe.corners or (probe.size,)
+        if key not in self._shapes:
+            self._shapes[key] = probe.shape(self.physics)
+        return self._shapes[key]
 
     def hit(
         self, probes: Sequence[CollisionProbe], tip_pose: np.ndarray, skins: Mapping[int, float]
@@ -92,7 +120,7 @@ class ApproachSweep:
         """
         turn = Rotation.from_matrix(tip_pose[:3, :3]).as_quat().tolist()
         for probe in probes:
-            position, shape = (tip_pose[:3, :3] @ probe.centre + tip_pose[:3, 3]).tolist(), self._shape(probe.size)
+            position, shape = (tip_pose[:3, :3] @ probe.centre + tip_pose[:3, 3]).tolist(), self._shape(probe)
             for body, skin in skins.items():
                 points = self.physics.client.getClosestPoints(
                     bodyA=-1,
@@ -103,7 +131,7 @@ class ApproachSweep:
                     collisionShapeOrientationA=turn,
                 )
                 # Bullet reports distances to the hull with its margin; the object that a camera sees ends before that.
-                depth = max((-point[8] for point in points), default=0.0) - skin
+                depth = max((-point[8] for point in points), default=0.0) - skin - probe.skin
                 if depth > TOLERANCE:
                     return body, depth
         return None

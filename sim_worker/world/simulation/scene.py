@@ -17,6 +17,7 @@ from sim_worker.world.grippers.attempt import AttemptResult
 from sim_worker.world.grippers.cup import Cup, execute_suction_grasp
 from sim_worker.world.grippers.grip import execute_jaw_grasp
 from sim_worker.world.grippers.jaw import Jaw
+from sim_worker.world.grippers.mesh_jaw import MeshJaw, mesh_probes
 from sim_worker.world.simulation.collision_probe import ApproachSweep, CollisionProbe, below_table, cup_probes, jaw_probes
 from sim_worker.world.simulation.fixtures import surroundings
 from sim_worker.world.simulation.physics import ATTEMPT_HZ, AWAKE, FAR_AWAY, SLEEP
@@ -25,6 +26,7 @@ from sim_worker.world.simulation.profiles import PROFILES, Conditions
 from sim_worker.world.simulation.sim_state import Hand, HandKey, HandName, SimState, Simulation, hand_key
 from sim_worker.world.simulation.spec import IN_SIGHT, CameraSpec, SceneError, SceneSpec
 
+JAWS: dict[HandName, type[Jaw] | type[Arm]] = {"floating": Jaw, "arm": Arm, "mesh": MeshJaw}
 FULL_FORCE = 0.08
 """m: a floating jaw that opens less than this has less of the scene's grip force, down to LEAST_FORCE of it."""
 LEAST_FORCE = 0.25
@@ -103,11 +105,12 @@ class Scene:
         pose = np.asarray(pose_base, dtype=float)
         if pose.shape != (4, 4) or not np.allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-3):
             raise SceneError(f"expected a rigid 4x4 grasp pose in the base frame, got {pose.tolist()}")
-        if gripper.kind == "parallel_jaw" and width > gripper.max_width + 1e-6:
+        wanted = hand_key(gripper, hand)
+        if gripper.kind == "parallel_jaw" and width > wanted[0].max_width + 1e-6:
             return AttemptResult(False, "unreachable", details={"reason": "wider than the jaw opens", "width": width})
         tip = self._with_error(pose @ pose_from(np.eye(3), np.array([0, 0, gripper.tcp_offset])), trial)
-        state = self._state(hand_key(gripper, hand))
-        probes = cup_probes(gripper) if gripper.kind == "suction" else jaw_probes(gripper, width)
+        state = self._state(wanted)
+        probes = _probes(wanted, width)
         blocked = self._blocked(state, probes, tip)
         if blocked and contact_rule == "strict":
             return blocked
@@ -228,8 +231,15 @@ class Scene:
         gripper, name = wanted
         if gripper.kind == "suction":
             return Cup(self.physics, gripper)
-        kind = Arm if name == "arm" else Jaw
-        return kind(self.physics, gripper, self.conditions.friction)
+        return JAWS[name](self.physics, gripper, self.conditions.friction)
+
+
+def _probes(wanted: HandKey, width: float) -> list[CollisionProbe]:
+    """What the hand, open by `width` m, sweeps on its way in."""
+    gripper, name = wanted
+    if gripper.kind == "suction":
+        return cup_probes(gripper)
+    return mesh_probes(width) if name == "mesh" else jaw_probes(gripper, width)
 
 
 def _numbered(bodies: np.ndarray, state: SimState) -> np.ndarray:

@@ -11,17 +11,20 @@ from sim_worker.world.simulation.collision_probe import ApproachSweep
 from sim_worker.world.simulation.physics import Physics
 from sim_worker.world.simulation.spec import SceneError
 
-HandName = Literal["floating", "arm"]
+HandName = Literal["floating", "arm", "mesh"]
+"""A jaw of boxes of the gripper's sizes on a floating base, the whole arm, or the Panda hand's meshes whatever the gripper."""
 HandKey = tuple[Gripper, HandName]
 Hand = Jaw | Cup | Arm
 
 
 def hand_key(gripper: Gripper, name: HandName) -> HandKey:
-    """Which simulated hand executes for this gripper. Raises SceneError for an arm with a suction cup."""
-    if name == "arm" and gripper.kind != "parallel_jaw":
+    """Which simulated hand executes for this gripper. Raises SceneError for another hand than the floating one with a cup."""
+    if name != "floating" and gripper.kind != "parallel_jaw":
         raise SceneError(
-            f"the arm carries jaws: expected a gripper of kind parallel_jaw, got {gripper.kind}; use hand='floating'"
+            f"hand {name!r} is a jaw: expected a gripper of kind parallel_jaw, got {gripper.kind}; use hand='floating'"
         )
+    if name == "mesh":
+        return Gripper(), name
     # The tool frame is the caller's affair: hands that differ in nothing else are the same hand.
     return gripper.model_copy(update={"tcp_offset": 0.0}), name
 
