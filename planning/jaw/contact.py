@@ -22,10 +22,12 @@ MOST_TURN = 0.2
 """Most that a hand is turned to fit, rad: a bin of the survey."""
 SAME_THICKNESS = 0.0003
 """Thicknesses that differ by less are the same, m."""
-LOOK = 0.060
-"""How far the middle of the object is looked for across the closing axis, m."""
-LOOK_STEP = 0.002
-"""In what steps, m."""
+LOOK = (
+    *(0.002 * step for step in range(1, 11)),
+    *(0.005 * step for step in range(5, 13)),
+    *(0.010 * step for step in range(7, 21)),
+)
+"""How far off the ends of the object are looked for across the closing axis, m: finely near to the hand, up to 0.2."""
 SAME_SIDE = 0.0075
 """A line whose contacts lie this near to the first ones is on the same sides of the object, m."""
 FLUSH = 0.0035
@@ -195,9 +197,9 @@ def _look_around(
     layers = scene.seen, scene.known, scene.truncated_to
     seen, known, truncated_to = scene.sample(x, y, *layers, beside=(beside * cos, beside * sin))
     solid = seen[..., :-1] > level[:, None, None]
-    first = torch.where(solid, float(count), place)  # the steps before the first that is not solid
-    ahead, behind = first[..., :count].amin(2).mean(1), first[..., count:].amin(2).mean(1)
-    return 0.5 * LOOK_STEP * (ahead - behind), known[:, 1, -1], truncated_to[:, 1, -1]
+    reach = torch.where(solid, LOOK[-1], place)  # how far it reaches before the first step that is not solid
+    ahead, behind = reach[..., :count].amin(2).mean(1), reach[..., count:].amin(2).mean(1)
+    return 0.5 * (ahead - behind), known[:, 1, -1], truncated_to[:, 1, -1]
 
 
 @lru_cache
@@ -209,9 +211,8 @@ def _turns(device: torch.device) -> Tensor:
 @lru_cache
 def _paces(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Steps across the closing axis ahead, behind and none (2 S + 1,), lines beside it, the second in the middle (3, 1), m, and
-    the number of each step (2 S,)."""
-    count = round(LOOK / LOOK_STEP)
-    step = torch.linspace(LOOK_STEP, LOOK, count, device=device)
+    how far what ends at each step reaches (2 S,), m."""
+    step = torch.tensor(LOOK, device=device)
     beside = torch.tensor([-0.004, 0.0, 0.004], device=device)[:, None]
-    number = torch.arange(count, dtype=torch.float32, device=device)
-    return torch.cat([step, -step, step.new_zeros(1)]), beside, number.repeat(2)
+    reach = step - 0.5 * step.diff(prepend=step.new_zeros(1))  # midway from the step before
+    return torch.cat([step, -step, step.new_zeros(1)]), beside, reach.repeat(2)

@@ -19,6 +19,12 @@ from shared.grasp_poses import HandPose
 
 DEPTHS = (0.030, 0.024, 0.018, 0.013, 0.009, 0.006)
 """How far under the top of the object the tips may reach, m; the deepest that fits is taken."""
+REACH = 0.375
+"""Hands that open wide reach deeper, this share of their opening and half of the way there: what they hold is larger."""
+COMFORTABLE_GAP = 0.004
+"""Tips stay this far above the table where what they hold is thick enough: a camera is mounted a few millimetres off, m."""
+GAP_SHARE = 0.4
+"""They stay above it by this share of the height of thinner things, TABLE_GAP at least."""
 STEP = 0.002
 """Distance of the samples along the closing axis in a first look, m: a cell of the map."""
 CLOSE_STEP = 0.001
@@ -73,8 +79,8 @@ def measure(
     # Depth counts from the top between the fingers, not from the tallest thing in the strip, which may be a neighbour.
     near = round(MIDDLE / jaw.step)
     top = upper_bound[:, jaw.inner, jaw.centre - near : jaw.centre + near + 1].amax((1, 2))
-    floor = _floor(scene, gripper, x, y, angle)
-    wanted = top[:, None] - _depths(gripper.finger_depth, scene.device) if tip is None else tip[:, None]
+    floor = _floor(scene, gripper, x, y, angle, top)
+    wanted = top[:, None] - _depths(gripper.finger_depth, gripper.max_width, scene.device) if tip is None else tip[:, None]
     tips = torch.maximum(wanted, floor[:, None])
     # A finger is as wide as its lines together: where the highest of them leaves room, all do.
     free = _free(upper_bound.amax(1), tips, jaw, gripper.pad[1])
@@ -124,16 +130,20 @@ def _heights(scene: PlanningScene, jaw: _Jaw, x: Tensor, y: Tensor, angle: Tenso
 
 
 @lru_cache(maxsize=64)
-def _depths(finger_depth: float, device: torch.device) -> Tensor:
+def _depths(finger_depth: float, max_width: float, device: torch.device) -> Tensor:
     deepest = max(finger_depth - PALM_GAP, LEAST_OVERLAP)
-    return torch.tensor(DEPTHS, device=device).clamp(max=deepest)
+    wide = REACH * max_width
+    deeper = (wide, 0.5 * (wide + DEPTHS[0])) if wide > DEPTHS[0] else ()
+    return torch.tensor([*deeper, *DEPTHS], device=device).clamp(max=deepest)
 
 
-def _floor(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> Tensor:
-    """Lowest height of the tips (M,): over the table at both fingers, and so that the palm stays free."""
+def _floor(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor, top: Tensor) -> Tensor:
+    """Lowest height of the tips (M,): over the table at both fingers, the less the lower the object's top (M,), and so that the
+    palm stays free."""
+    gap = (GAP_SHARE * (top - scene.table_at(x, y))).clamp(TABLE_GAP, COMFORTABLE_GAP)
     half_x, half_y = gripper.max_width / 2 * torch.cos(angle), gripper.max_width / 2 * torch.sin(angle)
     a, b = scene.table
-    table = torch.maximum(a * (x + half_x) + b * (y + half_y), a * (x - half_x) + b * (y - half_y)) + TABLE_GAP
+    table = torch.maximum(a * (x + half_x) + b * (y + half_y), a * (x - half_x) + b * (y - half_y)) + gap
     at_zero = HandPose.straight_down(x, y, torch.zeros_like(x), angle, torch.full_like(x, gripper.max_width))
     return torch.maximum(table, palm_overlap(scene, gripper, at_zero) + PALM_GAP)
 

@@ -53,7 +53,7 @@ def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tens
     span = max(gripper.finger_width / 2 / cells - thick, 0.0)
     lines = max(2, math.ceil(span / thick) + 1)
     pad = PACE * reach + math.ceil(span) + 2
-    above = torch.from_numpy(dilate_round(scene.map.upper_bound, thick)).to(scene.device)
+    above = torch.from_numpy(dilate_round(scene.upper_bound.cpu().numpy(), thick)).to(scene.device)
     fingers = torch.nn.functional.pad(above, (pad, pad, pad, pad), value=OUTSIDE)
     base = ((rows + pad) * fingers.shape[1] + columns + pad).to(torch.int32)
     offsets = _strips(reach, span, lines, fingers.shape[1], scene.device)

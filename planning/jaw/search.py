@@ -137,13 +137,14 @@ def contact_score(hands: JawCandidates, weights: JawScoreWeights = JAW_WEIGHTS) 
 
 
 def outside_roi_penalty(scene: PlanningScene, hands: JawCandidates) -> Tensor:
-    """What (N,) hands lose of their logit because what they grip reaches out of the picture or the region: a robot's arm, an
-    object together with the wall of its bin."""
+    """What (N,) hands lose of their logit because what they grip reaches out of the picture, the region or the segmask: a
+    robot's arm, an object together with the wall of its bin or with a neighbour."""
     out = hands.truncated
-    if scene.request.region is not None:
-        for half in (0.5 * hands.grip, -0.5 * hands.grip):
-            contact = hands.pose.position + half[:, None] * hands.pose.rotation[:, :, 0]
-            out = out | outside_region(scene, map_pixels(scene, contact), BESIDE)["region"]
+    if scene.restricted:
+        reach = 0.5 * hands.grip[:, None] * hands.pose.rotation[:, :, 0]
+        contacts = torch.cat([hands.pose.position + reach, hands.pose.position - reach])
+        outside = outside_region(scene, map_pixels(scene, contacts), BESIDE)
+        out = out | torch.stack(list(outside.values())).any(0).reshape(2, -1).any(0)
     result: Tensor = TRUNCATED_COST * out
     return result
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from grasp_client.contract import CameraIntrinsics, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import PlannerError
+from planning.limits import NOISE_DEVIATIONS
 from planning.scene.support_plane import guessed_pose
 from planning.scene.truncation import truncation_height
 from shared.maps.heightmap import HeightMap, project
@@ -26,6 +27,8 @@ NEAR_UNOBSERVED = 4
 """No centre is tried this near to cells where anything may be."""
 TYPICAL_FOCAL = 0.85
 """Focal length over the image's width of a common depth camera (61 degrees), for requests without a camera."""
+TABLE_NOISE = 0.004
+"""Readings of the table that rise less than this are its noise, however much there is of it, m: things are thicker."""
 LENGTH = 0.30
 """Straight approach that must be free, m."""
 GROWTH = 1.25
@@ -50,7 +53,8 @@ class Face:
 class PlanningScene:
     """One observation seen from above. Without a camera in the request sizes are only plausible, and replies carry pixels only.
 
-    Layers, each (H, W): upper_bound: greatest possible height, m. known: bool, where a reading fell. dilated: `upper_bound`
+    Layers, each (H, W): upper_bound: greatest possible height, m, that of the table where a reading rises no higher than its
+    noise. known: bool, where a reading fell. dilated: `upper_bound`
     dilated by DILATION cells. seen: height where it is known, else OUTSIDE, m: what a hand can count on to hold. obstacle:
     `upper_bound`, and infinity where a finger may not go because anything may be there, m. top: greatest seen height within
     TOP cells along both axes, m. near_unobserved: bool, cells within NEAR_UNOBSERVED cells of unobserved ones along both axes.
@@ -79,7 +83,12 @@ class PlanningScene:
 
     def __post_init__(self) -> None:
         known, upper_bound, unobserved = self.map.known, self.map.upper_bound, self.map.unobserved
-        seen = np.where(known, upper_bound, np.float32(OUTSIDE))
+        seen, above = (
+            np.where(known, upper_bound - low, np.float32(none)) for low, none in ((0, OUTSIDE), (self.map.table_map, 0))
+        )
+        # Cells keep their highest reading: noise alone would hold the tips so far above the table that thin things slip.
+        noise = min(NOISE_DEVIATIONS * self.map.table_noise, TABLE_NOISE)
+        upper_bound = np.where(known & (above < noise), self.map.table_map, upper_bound)
         depth = self.observation.depth
         assert depth is not None
         layers = {
@@ -91,7 +100,7 @@ class PlanningScene:
             "top": cv2.dilate(seen, _square(TOP)),
             "near_unobserved": cv2.dilate(unobserved.astype(np.uint8), _square(NEAR_UNOBSERVED)) > 0,
             "truncated_to": truncation_height(self.map, self.camera, depth.shape),
-            "above_table": np.where(known, upper_bound - self.map.table_map, np.float32(0)),
+            "above_table": above,
         }
         self.__dict__.update({name: torch.from_numpy(layer).to(self.device) for name, layer in layers.items()})
         restricted = self.request.region is not None or self.observation.segmask is not None

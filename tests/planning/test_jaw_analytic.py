@@ -70,7 +70,7 @@ def test_best_grasp_is_near_a_perfect_one(
     answer = planners[planner].plan(Observation(depth=render(view, [SOLIDS[name]])), request)
     distance, angle = error(answer.grasps[0], SOLIDS[name])
     assert distance <= 0.003
-    assert angle <= math.radians(5)
+    assert angle <= math.radians(5 if planner == "antipodal" else 8)
     assert not collides(answer.grasps[0], SLIM_HAND, [SOLIDS[name]], slack=0.001)
 
 
