@@ -31,7 +31,7 @@ from shared import logs
 from shared.durable import replace_file
 from sim_worker.benchmark.report import write_failures, write_gif
 from sim_worker.benchmark.results import as_json, print_results
-from sim_worker.benchmark.trials import Protocol, Trial, run_round
+from sim_worker.benchmark.trials import Protocol, Trial, ViewName, run_round
 from sim_worker.command_line import finish, gripper_of, options_of, settings_of
 from sim_worker.planner_request import DroppedInput, ObservationKey
 from sim_worker.planners import NamedPlanner, load_planner
@@ -60,6 +60,8 @@ class BenchmarkSettings(BaseSettings):
     objects: Path | None = Field(None, description="folder of URDF, OBJ or STL files of your own, instead of --object-set")
     named: list[str] = Field([], description="one object by name, such as box/70x110x40 (mm); repeat: scenes take them in turn")
     upright: bool = Field(False, description="drop objects as they are modelled, turned about the vertical alone")
+    fill: tuple[float, float] | None = Field(None, description="scale objects to between these shares of the jaw's opening")
+    view: ViewName = Field("usual", description="camera: tilted by 20 to 45 degrees, near (0.25 m), far (to 2 m), fine (1 mm)")
     count: int | None = Field(None, ge=1, le=30, description="objects per scene; none: 1, 5, 5 and 8")
     bin_size: tuple[float, float, float] = Field(BIN_INNER, description="inner length, width and wall height of the bin, m")
     draw_bins: bool = Field(False, description="draw size, place and walls of every bin, and the camera's tilt")

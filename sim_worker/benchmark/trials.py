@@ -12,11 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from grasp_client.contract import ContactRule, GraspPlan, Gripper
 from sim_worker.planner_request import DroppedInput, Failure, ObservationKey, PlanningRequest, planning_request
 from sim_worker.planners import NamedPlanner
+from sim_worker.sampling.variety import seen_from
 from sim_worker.tasks.decluttering import BIN, DECLUTTER, SINGLE, DeclutteringLog, DeclutteringRunner, Pick, Rules
 from sim_worker.world import CameraView, SceneError, SceneSpec, World
 from sim_worker.world.simulation.bins import BIN_INNER
 from sim_worker.world.simulation.sim_state import HandName
 
+ViewName = Literal["usual", "tilted", "near", "far", "fine"]
 SEED_STREAM = 30
 """Keeps these scenes apart from those that other programs draw from the same seed."""
 REDRAWS = 5
@@ -36,6 +38,8 @@ class Protocol(BaseModel):
     objects_dir: Path | None = None
     named: list[str] = Field([], description="objects of the scenes in turn, instead of draws from the set")
     upright: bool = False
+    fill: tuple[float, float] | None = Field(None, description="objects scaled to between these shares of the opening")
+    view: ViewName = "usual"
     count: int | None = None
     bin_size: tuple[float, float, float] | None = BIN_INNER
     rounds: int = Field(50, description="rounds per seed")
@@ -49,7 +53,7 @@ class Protocol(BaseModel):
     def spec(self, seed: int, number: int, redraw: int = 0) -> SceneSpec:
         """Scene `number` of `seed`; a redraw replaces one that did not come to rest, for all planners alike."""
         rng = np.random.default_rng([seed, SEED_STREAM, number, redraw])
-        return SceneSpec.model_validate(
+        scene = SceneSpec.model_validate(
             {
                 "seed": int(rng.integers(2**31)),
                 "kind": self.kind,
@@ -60,8 +64,10 @@ class Protocol(BaseModel):
                 "objects_dir": self.objects_dir,
                 "objects": (self.named[number % len(self.named)],) if self.named else None,
                 "upright": self.upright,
+                "object_span": self.fill and tuple(share * self.gripper.max_width for share in self.fill),
             }
         )
+        return seen_from(scene, self.view)
 
 
 @dataclass

@@ -70,11 +70,16 @@ def varied(spec: SceneSpec, gripper: Gripper) -> tuple[SceneSpec, Gripper]:
             spec = _changed(spec, object_span=span)
     random = spec.random("camera")
     name = str(random.choice(list(CAMERAS), p=list(CAMERAS.values()))) if "cameras" in spec.vary else "usual"
+    return seen_from(spec, name), gripper
+
+
+def seen_from(spec: SceneSpec, name: str) -> SceneSpec:
+    """The scene with a camera of VIEWS, drawn by its seed, or with the usual one."""
     view = VIEWS.get(name) or (USUAL if spec.scale < 1 else None)
-    return _changed(spec, camera=seen_from(spec, view, random)) if view else spec, gripper
+    return _changed(spec, camera=_camera(spec, view, spec.random("view"))) if view else spec
 
 
-def seen_from(spec: SceneSpec, view: View, random: np.random.Generator) -> CameraSpec:
+def _camera(spec: SceneSpec, view: View, random: np.random.Generator) -> CameraSpec:
     """A camera drawn from the ranges of a view, over the whole workspace. What is small is seen from nearer and finer."""
     distance, pitch, lean = (float(random.uniform(*span)) for span in (view.distance, view.pitch, view.lean))
     scale = min(spec.scale, 1.0)

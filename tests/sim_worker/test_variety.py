@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from grasp_client.contract import Gripper
-from sim_worker.sampling.variety import CAMERAS, HANDS, LEAST_DISTANCE, OPENINGS, varied
+from sim_worker.sampling.variety import CAMERAS, HANDS, LEAST_DISTANCE, OPENINGS, seen_from, varied
 from sim_worker.world import SceneSpec, World
 from sim_worker.world.objects.objects import middle_side
 from sim_worker.world.simulation.spec import USUAL_SPAN
@@ -54,6 +54,15 @@ def test_cameras_are_near_and_far_and_tilted():
     assert min(distances) >= LEAST_DISTANCE
     assert max(distances) > 1.8
     assert all(spec.camera.width <= 1000 and spec.camera.height <= 1000 for spec, _ in DRAWN)
+
+
+def test_a_view_is_drawn_by_the_seed_and_the_usual_one_is_the_default_camera():
+    spec = SceneSpec(seed=4, kind="pile")
+    tilted, near = seen_from(spec, "tilted").camera, seen_from(spec, "near").camera
+    assert seen_from(spec, "usual") == spec
+    assert seen_from(spec, "tilted").camera == tilted
+    assert 20 <= math.degrees(tilted.lean[0]) <= 45
+    assert near.distance < 0.36
 
 
 def test_a_cup_stays_a_cup_and_its_objects_their_size():
