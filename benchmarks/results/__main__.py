@@ -22,8 +22,6 @@ from benchmarks.results.page import page
 from benchmarks.results.plots import draw_success
 from benchmarks.results.rows import ROWS, Row
 
-CUP_RADIUS = 0.0075
-"""m: a cup of 15 mm across. On 97 % of single scenes it can seal somewhere; one of 30 mm only on 55 % (300 scenes each)."""
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -32,8 +30,7 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     path = options.out / f"{row.name}.json"
     if not path.is_file():
         rounds = max(2, row.rounds // 100) if options.quick else row.rounds
-        gripper = ["--gripper", str(_cup(options.out))] if row.cup else []
-        command = [*row.arguments(rounds), *gripper, "--models-dir", str(options.models), "--workers", str(options.workers)]
+        command = [*row.arguments(rounds), "--models-dir", str(options.models), "--workers", str(options.workers)]
         report = ["--json", str(path), "--report", str(options.out / "failures" / row.name)]
         print(f"{row.name}: python -m sim_worker.benchmark {' '.join(command)}", flush=True)
         started = time.monotonic()
@@ -46,12 +43,6 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
         path.write_text(json.dumps(result))
     value: dict[str, Any] = json.loads(path.read_bytes())
     return value
-
-
-def _cup(folder: Path) -> Path:
-    path = folder / "cup.json"
-    path.write_text(json.dumps({"kind": "suction", "cup_radius": CUP_RADIUS}))
-    return path
 
 
 def parser() -> argparse.ArgumentParser:
