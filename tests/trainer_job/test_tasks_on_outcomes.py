@@ -180,7 +180,7 @@ def test_a_network_with_heights_learns_only_from_what_it_can_propose(outcomes: l
     assert task.refusal({**wide, "contact_rule": "allowed"}) == "contact_rule"
     assert task.refusal({**wide, "grasp": {**wide["grasp"], "width": 0.03}}) == "no_map"
     assert task.refusal({**wide, "grasp": {**wide["grasp"], "center_px": [500.0, 3.0]}}) == "outside_picture"
-    high = [*down[:2], [0, 0, -1.0, 0.022 + meta["gripper"]["tcp_offset"]], down[3]]
+    high = [*down[:2], [0, 0, -1.0, 0.028 + meta["gripper"]["tcp_offset"]], down[3]]
     assert task.refusal({**wide, "grasp": {**wide["grasp"], "pose_base": high}}) == "no_map"
 
 
