@@ -85,6 +85,8 @@ CUPS = {"cup15": 0.015}
 of the run."""
 MET: dict[str, str | int | bool] = {"min_objects": 2, "max_objects": 8, "vary": "hands,cameras"}
 """What all collections of depth share: of several objects, with hands and cameras as users have them."""
+OWN: dict[str, str | int | bool] = {"vary": "cameras"}
+"""For networks that are not told the hand's size: attempts with one hand."""
 JAW: dict[str, str | int | bool] = {**MET, "kinds": "single,pile,pile,packed,bin", "profiles": "standard,hard"}
 CUP: dict[str, str | int | bool] = {**MET, "kinds": "single,single,pile,packed,bin", "profiles": "standard,standard,hard"}
 
@@ -94,9 +96,12 @@ def jaw_steps(make: Plan) -> list[Step]:
     return [
         make.collect("jaw-start", jaw, 12_000, 100, **JAW, random=4, edges=8, feasible=14, on_policy=6),
         make.train("dense", ["jaw-start"], needed_by=jaw, epochs=8),
-        make.collect("jaw", jaw, 44_000, 101, **JAW, random=3, edges=7, feasible=10, on_policy=12, planner="dense"),
-        make.train("dense", ["jaw-start", "jaw"], epochs=10),
-        make.train("gqcnn4-jaw-shards", ["jaw-start", "jaw"], "gqcnn-jaw"),
+        make.collect("jaw", {"dense"}, 32_000, 101, **JAW, random=3, edges=7, feasible=10, on_policy=12, planner="dense"),
+        make.collect(
+            "jaw-own", jaw, 16_000, 102, **{**JAW, **OWN}, random=6, edges=8, feasible=8, on_policy=8, planner="dense"
+        ),
+        make.train("dense", ["jaw-start", "jaw", "jaw-own"], epochs=10),
+        make.train("gqcnn4-jaw-shards", ["jaw-own"], "gqcnn-jaw"),
     ]
 
 
@@ -105,16 +110,21 @@ def suction_steps(make: Plan) -> list[Step]:
     hand = {"gripper": str(make.out / "cup15.json"), "feasible_planner": "suction"}
     return [
         make.collect(
-            "suction", suction, 24_000, 301, **CUP, **hand, random=6, edges=8, feasible=10, on_policy=8, planner="suction"
+            "suction", {"suction-dense"}, 24_000, 301, **CUP, **hand, random=6, edges=8, feasible=10, on_policy=8,
+            planner="suction",
         ),
         make.train("suction-dense", ["suction"], epochs=8),
+        make.collect(
+            "suction-own", suction, 12_000, 302, **{**CUP, **OWN}, **hand, random=6, edges=8, feasible=10, on_policy=8,
+            planner="suction",
+        ),
         make.collect(
             "suction-best", {"suction-dense"}, 16_000, 305, **CUP, **hand, random=2, edges=4, feasible=6, on_policy=18,
             planner="suction_dense",
         ),
-        make.train("suction-dense", ["suction", "suction-best"], epochs=10),
-        make.train("gqcnn4-suction-shards", ["suction"], "gqcnn-suction"),
-        make.train("efficientnet-suction-shards", ["suction"], "efficientnet-suction"),
+        make.train("suction-dense", ["suction", "suction-own", "suction-best"], epochs=10),
+        make.train("gqcnn4-suction-shards", ["suction-own"], "gqcnn-suction"),
+        make.train("efficientnet-suction-shards", ["suction-own"], "efficientnet-suction"),
     ]  # fmt: skip
 
 
