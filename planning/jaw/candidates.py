@@ -17,7 +17,8 @@ class JawCandidates(Candidates):
     the finger's width that touches, 0 to 1, the worse side. flat: mean gap left between the flat fingers and the object, m.
     slant: run over rise of the gripped sides. turn: angle by which the hand would fit them better. aside: how far the
     middle of the contacts is from that between the fingers. offset: where the middle of the object lies across the
-    closing axis, seen from the hand. clearance: free space beyond what a finger needs, the worse side. score: of the analytic
+    closing axis, seen from the hand. clearance: free space beyond the padding of a finger, the worse side. inner: from
+    where on, outside their inner faces, fingers must be free, m: below 0 where they are padded. score: of the analytic
     planner. source: index of the pose that was measured. rise: height of the tips over the table. known: bool, a reading fell
     into the cell under the hand. truncated: bool, what it grips there reaches out of view.
     """
@@ -32,6 +33,7 @@ class JawCandidates(Candidates):
     aside: Tensor
     offset: Tensor
     clearance: Tensor
+    inner: Tensor
     score: Tensor
     source: Tensor
     rise: Tensor

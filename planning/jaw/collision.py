@@ -11,34 +11,49 @@ from planning.limits import PADDING
 from planning.scene.scene import DILATION, Face, PlanningScene
 from shared.grasp_poses import HandPose
 
+INNER = 0.004
+"""As far as this outside the inner face of a finger that has no room for padding only readings count, m: what hides the
+sides of the thing between the fingers also hides a strip beside it."""
 DENSE = 0.0014
 """Samples this near to each other meet every 2 mm cell, however the grid is turned, m."""
 
 
-def hand_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> tuple[Tensor, Tensor]:
+def inner_margin(gripper: Gripper) -> float:
+    """How far outside its inner face a finger without room for padding must be free of whatever may be hidden, m."""
+    return min(INNER, gripper.pad[0] / 2)
+
+
+def hand_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose, inner: Tensor) -> tuple[Tensor, Tensor]:
     """`finger_overlap` and `palm_overlap` (N,), m."""
-    return finger_overlap(scene, gripper, hands), palm_overlap(scene, gripper, hands)
+    return finger_overlap(scene, gripper, hands, inner), palm_overlap(scene, gripper, hands)
 
 
-def finger_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:
-    """How far (N,) the highest thing in the way reaches over the tips of the padded open fingers of N hands, m, or over where
-    these grow thicker: negative where all is free, infinite where anything may be under a finger's length."""
+def finger_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose, inner: Tensor | float = -PADDING) -> Tensor:
+    """How far (N,) the highest thing in the way reaches over the tips of the open fingers of N hands, m, or over where these
+    grow thicker: negative where all is free, infinite where anything may be under a finger's length.
+
+    Fingers are padded, but begin `inner` m outside their inner faces: what stands nearer was seen, and measured, by whoever
+    moved them there.
+    """
     thickness, pad_depth = gripper.pad
-    inner, outer = 0.5 * hands.width - PADDING, 0.5 * hands.width + thickness + PADDING
-    pads = _plate_overlap(scene, gripper, hands, inner, thickness + 2 * PADDING, 0.0)
+    outer = torch.full_like(hands.width, thickness + PADDING)
+    pads = _plate_overlap(scene, gripper, hands, inner + torch.zeros_like(outer), outer, 0.0)
     if thickness == gripper.finger_thickness:
         return pads
     # Above its pad a finger stands out on the outside alone; over the rest of it the pad has come by.
-    return torch.maximum(pads, _plate_overlap(scene, gripper, hands, outer, gripper.finger_thickness - thickness, pad_depth))
+    more = gripper.finger_thickness - thickness
+    return torch.maximum(pads, _plate_overlap(scene, gripper, hands, outer, outer + more, pad_depth))
 
 
 def _plate_overlap(
-    scene: PlanningScene, gripper: Gripper, hands: HandPose, inner: Tensor, thickness: float, back: float
+    scene: PlanningScene, gripper: Gripper, hands: HandPose, inner: Tensor, outer: Tensor, back: float
 ) -> Tensor:
-    """Of plates as wide as padded fingers, on both sides from `inner` (N,) m on, that begin `back` m behind the tips."""
-    along = _lattice(thickness, DENSE, hands.width.device)
+    """Of plates as wide as padded fingers, from `inner` to `outer` (N,) m outside the opening on both sides, that begin
+    `back` m behind the tips."""
+    share = _lattice(1.0, DENSE / (gripper.finger_thickness + 2 * PADDING), hands.width.device)
+    along = share * (outer - inner)[:, None]
     across = _lattice(gripper.finger_width + 2 * PADDING, DENSE, hands.width.device)
-    middle = (inner + thickness / 2)[:, None]
+    middle = (0.5 * (hands.width + inner + outer))[:, None]
     # Beyond its own length a finger only passes by: what rises there is known, what nobody has seen hardly that tall.
     layer = lambda back: scene.obstacle if back <= gripper.finger_depth else scene.upper_bound  # noqa: E731
     face = _face(hands, torch.cat([along - middle, along + middle], 1), across)

@@ -5,10 +5,11 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from grasp_client.contract import Gripper
 from planning.jaw.candidates import JawCandidates
-from planning.limits import FINGER_GAP
+from planning.limits import FINGER_GAP, PADDING
 from planning.scene.scene import OUTSIDE, PlanningScene
 from shared.grasp_poses import HandPose
 
@@ -54,12 +55,14 @@ class Fingers:
 @dataclass(frozen=True)
 class Room:
     """Where N fingers fit, by the distance of their inner faces from the centre: right, left (N,), the nearest, m; free_right,
-    free_left (N, distances), whether a padded finger fits at each multiple of the samples' distance."""
+    free_left (N, distances), whether a finger fits at each multiple of the samples' distance. inner (N,): from where on outside
+    their inner faces fingers must be free, m: less than 0 where they are padded."""
 
     right: Tensor
     left: Tensor
     free_right: Tensor
     free_left: Tensor
+    inner: Tensor
 
 
 def grip(
@@ -76,13 +79,21 @@ def grip(
     """
     x, y, angle = pose
     inner = fingers.inner
-    between = (fingers.along < room.right[:, None]) & (fingers.along > -room.left[:, None])
+    # Where fingers are not padded, what they hold may reach as far as what must be free.
+    reach = room.inner.clamp(min=0.0)
+    between = (fingers.along < (room.right + reach)[:, None]) & (fingers.along > -(room.left + reach)[:, None])
     inside = torch.where(between[:, None, :], fingers.heights, OUTSIDE)
     ends = _ends(inside, fingers.along, fingers.tip + FINGER_GAP)
     held = torch.isfinite(ends[0])
     touched = held[:, inner]
     # A closing finger stops at the farthest point under its own width; the lines beside it only show the shape.
     right, left = (torch.where(touched, side[:, inner], -1.0).amax(1) for side in (ends[0], -ends[1]))
+    # To a fraction of a cell where every millimetre of the opening is needed.
+    fine = room.inner > 0
+    right, left = (
+        torch.where(fine, _mean_contact(side[:, inner], touched), first)
+        for side, first in ((ends[0], right), (-ends[1], left))
+    )
     middle, half, clearance = _open(room, fingers.step, right, left, gripper)
     gaps = (right[:, None] - ends[0][:, inner], left[:, None] + ends[1][:, inner])
     shares = [((gap < FLUSH) & touched).float().mean(1) for gap in gaps]
@@ -102,6 +113,7 @@ def grip(
         aside=(middle - 0.5 * (right - left)).abs(),
         offset=offset,
         clearance=clearance,
+        inner=room.inner,
         score=torch.zeros_like(x),
         source=source,
         rise=rise,
@@ -112,28 +124,38 @@ def grip(
     return hands if bool(some.all()) else hands.pick(some)
 
 
+def _mean_contact(ends: Tensor, touched: Tensor) -> Tensor:
+    """How far (N,) what lies under a finger reaches: on the farthest lines (N, lines) that touch, the mean with those beside
+    them. A side lies between cells, and a line meets it a fraction of a cell too early or too late."""
+    held = touched.to(ends.dtype)
+    total, count = (F.avg_pool1d(each[:, None], 3, 1, 1)[:, 0] for each in (torch.where(touched, ends, 0.0), held))
+    return torch.where(touched, total / count.clamp(min=0.1), -1.0).amax(1)
+
+
 def _open(room: Room, step: float, right: Tensor, left: Tensor, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor]:
-    """Middle between the fingers along the closing axis (N,), half of the opening, and the clearance added on both sides.
+    """Middle between the fingers along the closing axis (N,), half of the opening, and the free space beyond their padding.
 
     right, left: first contacts (N,). The fingers close on their middle with as much clearance as there is; where only the
-    nearest faces fit, whatever the middle, they are taken.
+    nearest padded faces fit, whatever the middle, they are taken. Fingers without room for padding open as far as they can, at
+    least to the contacts: a hand that is wider than its gripper, or meets something, is refused later.
     """
-    middle, extra = 0.5 * (right - left), _clearances(right.device)
+    middle, padded, most = 0.5 * (right - left), room.inner < 0, gripper.max_width / 2
+    contact = 0.5 * (right + left)
     # Both fingers are as far from the middle of what is held as the farther of the nearest faces, so that they touch together
     # and do not push it aside.
-    half = torch.maximum(room.right - middle, room.left + middle)[:, None] + extra
+    nearest = torch.where(padded, torch.maximum(room.right - middle, room.left + middle), contact)
+    half = nearest[:, None] + _clearances(right.device)
+    half = torch.where(padded[:, None], half, torch.maximum(half.clamp(max=most), contact[:, None]))
     fits = 2 * half <= gripper.max_width + ROUNDING
     for side, face in ((room.free_right, half + middle[:, None]), (room.free_left, half - middle[:, None])):
         index = torch.ceil(face / step - 1e-3).to(torch.int64).clamp(0, side.shape[1] - 1)
         fits &= side.gather(1, index)
     some, widest = fits.any(1), fits.to(torch.uint8).argmax(1)  # the first that fits
-    return (
-        torch.where(some, middle, 0.5 * (room.right - room.left)),
-        torch.where(some, half.gather(1, widest[:, None]).squeeze(1), 0.5 * (room.right + room.left)).clamp(
-            max=gripper.max_width / 2
-        ),
-        torch.where(some, extra[widest], 0.0),
-    )
+    taken = half.gather(1, widest[:, None]).squeeze(1)
+    fallback = torch.where(padded, (0.5 * (room.right + room.left)).clamp(max=most), contact)
+    opening = torch.where(some, taken, fallback)
+    free = torch.where(padded, torch.where(some, taken - nearest, 0.0), opening - contact - PADDING)
+    return torch.where(some | ~padded, middle, 0.5 * (room.right - room.left)), opening, free
 
 
 @lru_cache(maxsize=64)

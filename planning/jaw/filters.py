@@ -21,7 +21,7 @@ ROUNDING = 1e-5
 def veto(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> tuple[JawCandidates, Counter[str]]:
     """The hands that may be returned, and how many were refused for what."""
     pixels = reported_pixels(scene, gripper, hands.pose)
-    under_fingers, under_palm = hand_overlap(scene, gripper, hands.pose)
+    under_fingers, under_palm = hand_overlap(scene, gripper, hands.pose, hands.inner)
     reasons = {
         "no_depth": ~(hands.known & has_reading(scene, pixels)) | torch.isinf(under_fingers),
         "border": ~_in_view(scene, gripper, hands.pose),

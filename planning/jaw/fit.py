@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from grasp_client.contract import Gripper
 from planning.jaw.candidates import JawCandidates
-from planning.jaw.collision import palm_overlap
+from planning.jaw.collision import inner_margin, palm_overlap
 from planning.jaw.contact import ROUNDING, Fingers, Room, grip
 from planning.limits import FINGER_GAP, LEAST_OVERLAP, PADDING, PALM_GAP, TABLE_GAP
 from planning.scene.scene import PlanningScene
@@ -43,8 +44,7 @@ SLACK = 0.014
 class _Jaw:
     """Sample positions in the hand, m: `along` the closing axis, `step` apart, and lines `across` it.
 
-    swept: the first so many lines lie under a padded finger. inner: those of them that a finger itself covers. window, tip:
-    samples along the closing axis under a padded finger, and under its tip alone.
+    swept: the first so many lines lie under a padded finger. inner: those of them that a finger itself covers.
     """
 
     step: float
@@ -52,8 +52,6 @@ class _Jaw:
     across: Tensor
     swept: int
     inner: slice
-    window: int
-    tip: int
 
     @property
     def centre(self) -> int:
@@ -74,7 +72,7 @@ def measure(
     x, y, angle: (M,) in the map frame. tip: heights (M,) that the tips are to have; default: as deep as fits. close: look
     closely, as it takes to turn a hand by less than a bin. What cannot be gripped is left out and counted.
     """
-    jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, gripper.pad[0], close, scene.device)
+    jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, close, scene.device)
     upper_bound, seen = _heights(scene, jaw, x, y, angle)
     # Depth counts from the top between the fingers, not from the tallest thing in the strip, which may be a neighbour.
     near = round(MIDDLE / jaw.step)
@@ -83,28 +81,38 @@ def measure(
     wanted = top[:, None] - _depths(gripper.finger_depth, gripper.max_width, scene.device) if tip is None else tip[:, None]
     tips = torch.maximum(wanted, floor[:, None])
     # A finger is as wide as its lines together: where the highest of them leaves room, all do.
-    free = _free(upper_bound.amax(1), tips, jaw, gripper.pad[1])
-    faces = [jaw.step * _first(side) for side in free]
-    reached = torch.isfinite(faces[0] + faces[1])
-    high = top[:, None] - tips >= LEAST_OVERLAP
-    good = reached & high & (faces[0] + faces[1] <= gripper.max_width + ROUNDING)
+    highest, high = upper_bound.amax(1), top[:, None] - tips >= LEAST_OVERLAP
+    roomy, tight = (_fit(highest, tips, jaw, inner, gripper) for inner in (-PADDING, inner_margin(gripper)))
+    # A padded finger where one fits; where none does, one that stands as near to what it holds as that is seen to reach.
+    padded = (roomy.fits & high).any(1)
+    some = padded | (tight.fits & high).any(1)
     # Levels are sorted deepest first, and argmax finds the first: a deep grip slips less.
-    some, level = good.any(1), torch.argmax(good.to(torch.uint8), 1)
+    level = torch.argmax((torch.where(padded[:, None], roomy.fits, tight.fits) & high).to(torch.uint8), 1)
+    reached = torch.isfinite(tight.faces[0] + tight.faces[1]).any(1)
     rejected = Counter(
         below_table=int((~high.any(1)).sum()),
-        too_wide=int((high.any(1) & ~some & reached.any(1)).sum()),
-        collision=int((high.any(1) & ~some & ~reached.any(1)).sum()),
+        too_wide=int((high.any(1) & ~some & reached).sum()),
+        collision=int((high.any(1) & ~some & ~reached).sum()),
     )
-    tip, right, left = (table[some].gather(1, level[some, None]).squeeze(1) for table in (tips, *faces))
+    padded, level = padded[some], level[some]
+    tip = tips[some].gather(1, level[:, None]).squeeze(1)
+    right, left = (
+        torch.where(padded, *(each[some].gather(1, level[:, None]).squeeze(1) for each in pair))
+        for pair in zip(roomy.faces, tight.faces, strict=True)
+    )
+    free = (
+        torch.where(padded[:, None], *(each[some, level] for each in pair)) for pair in zip(roomy.free, tight.free, strict=True)
+    )
+    inner = torch.where(padded, -PADDING, inner_margin(gripper))
     lines = Fingers(jaw.step, jaw.along, jaw.across, jaw.inner, seen if some.all() else seen[some], tip)
-    room = Room(right, left, *(side[some, level[some]] for side in free))
+    room = Room(right, left, *free, inner)
     hands = grip(scene, gripper, lines, room, (x[some], y[some], angle[some]), torch.nonzero(some).squeeze(1))
     rejected["no_depth"] += len(right) - len(hands.score)
     return hands, rejected
 
 
 @lru_cache(maxsize=64)
-def _jaw(max_width: float, finger_width: float, thickness: float, at_tip: float, close: bool, device: torch.device) -> _Jaw:
+def _jaw(max_width: float, finger_width: float, thickness: float, close: bool, device: torch.device) -> _Jaw:
     step = CLOSE_STEP if close else STEP
     reach = max_width / 2 + SLACK + thickness + 2 * PADDING
     count = math.ceil(reach / step)
@@ -116,8 +124,7 @@ def _jaw(max_width: float, finger_width: float, thickness: float, at_tip: float,
     if close:
         beside = half + LINE * torch.arange(1, round(BESIDE / LINE) + 1, device=device)
         across = torch.cat([across, beside, -beside])
-    window, tip = (math.ceil((extent + 2 * PADDING) / step) + 1 for extent in (thickness, at_tip))
-    return _Jaw(step, along, across, swept, slice(beyond, swept - beyond), window, tip)
+    return _Jaw(step, along, across, swept, slice(beyond, swept - beyond))
 
 
 def _heights(scene: PlanningScene, jaw: _Jaw, x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,20 +155,29 @@ def _floor(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: 
     return torch.maximum(table, palm_overlap(scene, gripper, at_zero) + PALM_GAP)
 
 
-def _free(strip: Tensor, tips: Tensor, jaw: _Jaw, pad_depth: float) -> tuple[Tensor, ...]:
-    """Whether a padded finger fits with its inner face at a distance from the centre, (M, levels, distances), right and left.
+class _Fit(NamedTuple):
+    """Where fingers fit, right and left of the centre. free (M, levels, distances): with the inner face at a distance. faces
+    (M, levels): the nearest of these, m, infinite without one. fits (M, levels): both within the opening."""
 
-    strip: (M, positions), the highest across a padded finger. tips: (M, levels). pad_depth: how far above its tip a finger has
-    all of its thickness, m.
-    """
-    first = jaw.centre - round(PADDING / jaw.step)
+    free: tuple[Tensor, Tensor]
+    faces: tuple[Tensor, Tensor]
+    fits: Tensor
+
+
+def _fit(strip: Tensor, tips: Tensor, jaw: _Jaw, inner: float, gripper: Gripper) -> _Fit:
+    """strip: (M, positions), the highest across a padded finger. tips: (M, levels). inner: where the part of a finger begins
+    that must be free, m from its inner face outwards."""
     limit = (tips - FINGER_GAP)[:, :, None]
+    first, (at_tip, pad_depth) = jaw.centre + round(inner / jaw.step), gripper.pad
+    # Samples under a finger at its tip, and above its pad, where it has all of its thickness.
+    windows = [math.ceil((each + PADDING - inner) / jaw.step - 1e-6) + 1 for each in (at_tip, gripper.finger_thickness)]
     free = []
     for side in (strip, strip.flip(1)):
-        # The highest under a finger whose inner face lies at each position: a sliding maximum over its padded thickness.
-        whole, tip = (F.max_pool1d(side[:, None], window, 1)[:, :, first:] for window in (jaw.window, jaw.tip))
+        # The highest under a finger whose inner face lies at each position: a sliding maximum over its thickness.
+        tip, whole = (F.max_pool1d(side[:, None], window, 1)[:, :, first:] for window in windows)
         free.append((tip[:, :, : whole.shape[2]] <= limit) & (whole <= limit + pad_depth))
-    return tuple(free)
+    faces = jaw.step * _first(free[0]), jaw.step * _first(free[1])
+    return _Fit((free[0], free[1]), faces, faces[0] + faces[1] <= gripper.max_width + ROUNDING)
 
 
 def _first(free: Tensor) -> Tensor:

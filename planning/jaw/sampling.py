@@ -31,6 +31,9 @@ PACE = 2
 OFF_CENTRE = 0.012
 """Farthest that the middle of what is gripped may be from the centre tried: a nearer centre is tried as well, m."""
 
+WIDER = 0.010
+"""What seems this much wider than the opening may yet fit: positions are a step apart, and what is hidden is counted, m."""
+
 
 def propose(scene: PlanningScene, gripper: Gripper, most: int) -> tuple[Tensor, Tensor, Tensor, Counter[str]]:
     """Centres x, y (m) and angles (rad) of at most `most` candidates (N,), best first in every tile, and counted rejections."""
@@ -137,7 +140,7 @@ def _judge(first: Tensor, pace: float, gripper: Gripper) -> tuple[Tensor, Tensor
     shallow = 0.3 * torch.arange(len(first), device=first.device)[:, None, None]
     # The order only decides what is measured closely: a good hand is found from several centres.
     scores = -off_centre / 0.02 - uneven / 0.01 - 0.5 * width / gripper.max_width - shallow
-    fits = (width <= gripper.max_width + pace) & (off_centre <= OFF_CENTRE)
+    fits = (width <= gripper.max_width + WIDER) & (off_centre <= OFF_CENTRE)
     # Not even one line is free within half an opening: the thing itself is too wide, no neighbour blocks the fingers.
     wide = (first.amin((1, 2)) > gripper.max_width / 2).all(0)
     return torch.where(fits, scores, -torch.inf).amax(0).T.contiguous(), wide.T

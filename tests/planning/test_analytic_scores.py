@@ -24,22 +24,26 @@ VIEW = camera(480, 640, 525.0)
 CPU = torch.device("cpu")
 THIN_PLATE = LeaningBox(0.0, 0.0, 0.015, 0.3, 0.1, 0.09, 0.006, 0.03)
 NEIGHBOUR = Box(-0.025, 0.029, 0.5, 0.04, 0.03, 0.04)
+WIDE_BOX = Box(0.0, 0.12, 0.0, 0.10, 0.076, 0.04)
+STEEP_BOX = LeaningBox(0.14, 0.0, 0.03, 0.3, 0.5, 0.05, 0.03, 0.05)
 SLIM_HAND = Gripper(finger_width=0.02, finger_thickness=0.01, finger_depth=0.053)
 LEANING_BOX = LeaningBox(0.0, 0.01, 0.05, 0.7, 0.44, 0.08, 0.07, 0.05)
 
 
 @pytest.fixture(scope="module")
 def scene() -> PlanningScene:
-    """A thin plate that leans, with a block beside it."""
-    return observe_scene(*item(VIEW, [THIN_PLATE, NEIGHBOUR], SLIM_HAND), CPU)  # type: ignore[call-arg]
+    """A thin plate that leans, with a block beside it, a box as wide as the jaw, and one that leans."""
+    return observe_scene(*item(VIEW, [THIN_PLATE, NEIGHBOUR, WIDE_BOX, STEEP_BOX], SLIM_HAND), CPU)  # type: ignore[call-arg]
 
 
 @pytest.fixture(scope="module")
 def hands(scene: PlanningScene) -> JawCandidates:
-    """Two hands that grip the plate askew near its ends, one with room beside its fingers and one off the middle."""
-    x, y, angle = torch.tensor([[0.038, -0.020, 1.47], [-0.039, 0.014, 1.05]]).T
+    """Two hands that grip the plate askew near its ends, one with room beside its fingers and one off the middle; one without
+    room for padding, and one on slanted sides."""
+    poses = [[0.034, -0.018, 1.47], [-0.039, 0.014, 1.05], [0.0, -0.12, 1.571], [0.133, 0.008, 2.02]]
+    x, y, angle = torch.tensor(poses).T
     found, _ = measure(scene, scene.request.gripper, x, y, angle, close=True)
-    assert len(found) == 2
+    assert len(found) == 4
     return found
 
 
@@ -50,8 +54,8 @@ def cup() -> SuctionCandidates:
     return lay_cups(found, found.request.gripper.cup_radius, torch.tensor([0.02]), torch.tensor([0.01]), close=True)
 
 
-def test_scores_of_two_jaw_grasps_are_pinned(scene: PlanningScene, hands: JawCandidates) -> None:
-    assert rate(scene, hands).tolist() == pytest.approx([0.98841, -0.35789], abs=1e-4)
+def test_scores_of_jaw_grasps_are_pinned(scene: PlanningScene, hands: JawCandidates) -> None:
+    assert rate(scene, hands).tolist() == pytest.approx([1.14396, -0.51338, 1.43793, 0.79128], abs=1e-4)
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(JAW_WEIGHTS)])
@@ -65,8 +69,8 @@ def test_overlap_and_clearance_are_worth_what_their_weights_say(scene: PlanningS
     most = {"overlap": 0.020, "clearance": 0.006}
     assert (MOST_OVERLAP, max(EXTRA)) == tuple(most.values())
     for name, logits in worth.items():
-        none, full, more = (replace(hands, **{name: torch.full((2,), value)}) for value in (0.0, most[name], 2 * most[name]))
-        assert (rate(scene, full) - rate(scene, none)).tolist() == pytest.approx([logits] * 2, abs=1e-4)
+        none, full, more = (replace(hands, **{name: torch.full((4,), value)}) for value in (0.0, most[name], 2 * most[name]))
+        assert (rate(scene, full) - rate(scene, none)).tolist() == pytest.approx([logits] * 4, abs=1e-4)
         if name == "overlap":
             assert torch.equal(rate(scene, more), rate(scene, full))
 

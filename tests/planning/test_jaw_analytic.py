@@ -180,3 +180,16 @@ def test_what_lies_at_a_wall_is_not_gripped_together_with_it() -> None:
     assert along_wall > math.cos(math.radians(10))
     assert abs(np.asarray(alone.pose_base)[0, 3]) < 0.005
     assert together != alone
+
+
+@pytest.mark.parametrize("width", [0.070, 0.074])
+def test_a_jaw_is_used_almost_to_its_last_millimetre(width: float) -> None:
+    view = camera(*CAMERAS["240x240"])
+    box = Box(0.03, -0.02, 0.4, 0.11, width, 0.04)
+    request = PlanRequest(camera=view.intrinsics, camera_pose=view.pose.tolist())
+    [plan] = AntipodalPlanner().plan_batch([(Observation(depth=render(view, [box])), request)], None)
+    best = plan.grasps[0]
+    distance, angle = error(best, box)
+    assert distance <= 0.0035
+    assert angle <= math.radians(3)
+    assert best.quality > 0.5
