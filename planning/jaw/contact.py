@@ -91,7 +91,7 @@ def grip(
     # To a fraction of a cell where every millimetre of the opening is needed.
     fine = room.inner > 0
     right, left = (
-        torch.where(fine, _mean_contact(side[:, inner], touched), first)
+        torch.where(fine, _mean_contact(side[:, inner], touched, scene.map.resolution), first)
         for side, first in ((ends[0], right), (-ends[1], left))
     )
     middle, half, clearance = _open(room, fingers.step, right, left, gripper)
@@ -124,12 +124,16 @@ def grip(
     return hands if bool(some.all()) else hands.pick(some)
 
 
-def _mean_contact(ends: Tensor, touched: Tensor) -> Tensor:
+def _mean_contact(ends: Tensor, touched: Tensor, cell: float) -> Tensor:
     """How far (N,) what lies under a finger reaches: on the farthest lines (N, lines) that touch, the mean with those beside
-    them. A side lies between cells, and a line meets it a fraction of a cell too early or too late."""
-    held = touched.to(ends.dtype)
-    total, count = (F.avg_pool1d(each[:, None], 3, 1, 1)[:, 0] for each in (torch.where(touched, ends, 0.0), held))
-    return torch.where(touched, total / count.clamp(min=0.1), -1.0).amax(1)
+    them that agree to a cell, m. A side lies between cells, and a line meets it a fraction of a cell too early or too late."""
+    ends = torch.where(touched, ends, -torch.inf)
+    beside = F.pad(ends, (1, 1), value=-torch.inf)
+    total, count = torch.where(touched, ends, 0.0), torch.ones_like(ends)
+    for neighbour in (beside[:, :-2], beside[:, 2:]):
+        agrees = (neighbour - ends).abs() <= cell + ROUNDING
+        total, count = total + torch.where(agrees, neighbour, 0.0), count + agrees
+    return torch.where(touched, total / count, -1.0).amax(1)
 
 
 def _open(room: Room, step: float, right: Tensor, left: Tensor, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor]:
