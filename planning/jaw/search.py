@@ -72,8 +72,8 @@ JAW_WEIGHTS = JawScoreWeights(
     tight=1500.0,
 )
 """Fitted to 9,457 simulated grasps of training objects, half of them with profile `hard`. Misfit and asymmetry cost more than
-these say, so that among equals the tidy grasp is taken. `tight` is by 369 grasps of boxes of 68 to 79 mm with a jaw of 80 mm, profile
-`standard`: 55 % held where 2.0 to 2.5 mm of the padding lacked, 82 % at 1.5 to 2.0, 96 % below 1.0."""
+these say, so that among equals the tidy grasp is taken. `tight` is by 369 grasps of boxes of 68 to 79 mm with a jaw of 80 mm,
+profile `standard`: 55 % held where 2.0 to 2.5 mm of the padding lacked, 82 % at 1.5 to 2.0, 96 % below 1.0."""
 MOST_ASIDE = 0.020
 """Contacts farther off the middle cost no more, m."""
 MOST_SLANT = 1.5
