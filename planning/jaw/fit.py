@@ -95,19 +95,23 @@ def measure(
         collision=int((high.any(1) & ~some & ~reached).sum()),
     )
     padded, level = padded[some], level[some]
-    tip = tips[some].gather(1, level[:, None]).squeeze(1)
-    right, left = (
-        torch.where(padded, *(each[some].gather(1, level[:, None]).squeeze(1) for each in pair))
-        for pair in zip(roomy.faces, tight.faces, strict=True)
-    )
-    free = (
-        torch.where(padded[:, None], *(each[some, level] for each in pair)) for pair in zip(roomy.free, tight.free, strict=True)
-    )
-    inner = torch.where(padded, -PADDING, inner_margin(gripper))
+
+    def chosen(with_padding: Tensor, without: Tensor) -> Tensor:
+        """At the chosen levels, (N, ...) of (M, levels, ...)."""
+        one, other = with_padding[some, level], without[some, level]
+        return torch.where(padded.reshape(-1, *(1,) * (one.ndim - 1)), one, other)
+
+    tip = tips[some, level]
     lines = Fingers(jaw.step, jaw.along, jaw.across, jaw.inner, seen if some.all() else seen[some], tip)
-    room = Room(right, left, *free, inner)
+    room = Room(
+        right=chosen(roomy.faces[0], tight.faces[0]),
+        left=chosen(roomy.faces[1], tight.faces[1]),
+        free_right=chosen(roomy.free[0], tight.free[0]),
+        free_left=chosen(roomy.free[1], tight.free[1]),
+        inner=torch.where(padded, -PADDING, inner_margin(gripper)),
+    )
     hands = grip(scene, gripper, lines, room, (x[some], y[some], angle[some]), torch.nonzero(some).squeeze(1))
-    rejected["no_depth"] += len(right) - len(hands.score)
+    rejected["no_depth"] += len(tip) - len(hands.score)
     return hands, rejected
 
 

@@ -184,10 +184,10 @@ def _sharpened(depth: np.ndarray, jump: float) -> np.ndarray:
     wider = cv2.dilate(farthest, kernel) - cv2.erode(nearest, kernel)
     between = np.minimum(farthest - depth, depth - nearest) > BETWEEN * step
     edge = np.flatnonzero((step > jump) & (wider < STEP_GROWTH * step) & between)
-    sharp = depth.copy().ravel()
+    flat = depth.copy().ravel()
     far, near = farthest.ravel()[edge], nearest.ravel()[edge]
-    sharp[edge] = np.where(2 * sharp[edge] > far + near, far, near)
-    sharp = sharp.reshape(depth.shape)
+    flat[edge] = np.where(2 * flat[edge] > far + near, far, near)
+    sharp = flat.reshape(depth.shape)
     company = cv2.boxFilter((depth > 0).astype(np.uint8), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
     row, column = np.nonzero((depth == 0) & (company >= COMPANY))
     if len(row):
