@@ -59,8 +59,10 @@ def draw_grasps(
 ) -> np.ndarray:
     """Grasps on a (H, W, 3) uint8 picture, best on top, coloured by quality, the first ten numbered.
 
-    A jaw is two finger plates joined by its closing axis; a cup is a circle. With a camera the plates and the cup have the
-    gripper's size. Returns (H * zoom, W * zoom, 3) uint8.
+    A jaw is two finger plates joined by its closing axis, filled where the fingertips are and outlined where a finger is thick
+    above its pad; a cup is a circle. With a camera the plates and the cup have the gripper's size.
+
+    Returns (H * zoom, W * zoom, 3) uint8.
     """
     height, width = picture.shape[:2]
     scale = zoom * _SUPERSAMPLING
@@ -100,16 +102,18 @@ class _Pen:
 
     def jaw(self, gripper: Gripper, pixels_per_metre: float | None) -> None:
         opening = self._grasp.width_px or _UNKNOWN_WIDTH
-        thick = gripper.finger_thickness * pixels_per_metre if pixels_per_metre else opening / 6
+        thin, thick = gripper.pad[0], gripper.finger_thickness
+        tip, whole = (thin * pixels_per_metre, thick * pixels_per_metre) if pixels_per_metre else (opening / 6, opening / 6)
         plate = gripper.finger_width * pixels_per_metre if pixels_per_metre else opening / 2.5
         self._stroke([self._at(-opening / 2, 0), self._at(opening / 2, 0)])
         for inner in (-opening / 2, opening / 2):
-            outer = inner + math.copysign(thick, inner)
-            corners = [
-                self._at(x, y) for x, y in ((inner, -plate / 2), (outer, -plate / 2), (outer, plate / 2), (inner, plate / 2))
+            plates = [
+                [self._at(x, y) for x, y in ((inner, -plate / 2), (outer, -plate / 2), (outer, plate / 2), (inner, plate / 2))]
+                for outer in (inner + math.copysign(extent, inner) for extent in (tip, whole))
             ]
-            self._draw.polygon(corners, fill=self._colour)
-            self._stroke([*corners, corners[0]])
+            self._draw.polygon(plates[0], fill=self._colour)
+            for corners in plates:
+                self._stroke([*corners, corners[0]])
         self._dot(1.6)
 
     def cup(self, radius: float) -> None:

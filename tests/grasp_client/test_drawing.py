@@ -52,6 +52,10 @@ def test_fingers_and_cup_have_the_grippers_size():
     )
     assert np.ptp(columns) == pytest.approx(50, abs=4), "30 px opening and two fingers of 10 px"
     assert np.isin(np.ptp(rows[columns < 20]), range(18, 26)), "fingers 20 px wide"
+    thick = Gripper(finger_width=0.02, finger_thickness=0.02, pad_thickness=0.01, pad_depth=0.02)
+    rows, columns = touched(draw_grasps(GREY, [jaw(40, 30, **fields)], thick, camera))
+    assert np.ptp(columns) == pytest.approx(70, abs=4), "outlined where they are 20 px thick"
+    assert not (rows[columns < 12] == 30).all(), "only outlined"
     cup = Grasp(kind="suction", quality=0.5, center_px=[40, 30], angle=0, depth=0.5)
     rows, columns = touched(draw_grasps(GREY, [cup], Gripper(kind="suction", cup_radius=0.015), camera))
     assert np.ptp(rows) == pytest.approx(30, abs=4)

@@ -14,6 +14,7 @@ from grasp_client.geometry import approach_frame, invert, pose_from
 from grasp_client.observation import Observation
 from planning.jaw.collision import finger_overlap, palm_overlap
 from planning.jaw.filters import dip, veto
+from planning.jaw.fit import measure
 from planning.jaw.search import predict
 from planning.limits import FINGER_GAP, PALM_GAP
 from planning.nms import distinct
@@ -97,6 +98,19 @@ def test_collisions_are_the_same_in_a_map_along_the_approach_and_in_one_across_i
     assert (expected > 0).any()
     assert (expected < -FINGER_GAP).any()
     assert ((expected > -FINGER_GAP) == (found > -FINGER_GAP)).all()
+
+
+def test_a_finger_is_thick_above_its_pad() -> None:
+    """A neighbour is clear of the pads and, where it is taller than these, not of the fingers above: in what is proposed, and
+    in what may never be."""
+    bar, hands = Box(0.0, 0.0, 0.0, 0.14, 0.03, 0.03), []
+    for height, gap in ((0.05, 0.020), (0.02, 0.020), (0.05, 0.034)):
+        scene = scene_of(VIEW, [bar, *(Box(0.0, side * (0.02 + gap + 0.01), 0.0, 0.2, 0.02, height) for side in (-1, 1))])
+        pose = hands_of(scene.map.pose, [hand(VIEW, bar, 0.0, 0.01, 0.04)], GRIPPER)
+        overlap = float(finger_overlap(scene, GRIPPER, pose))
+        found, _ = measure(scene, GRIPPER, pose.x, pose.y, torch.tensor([math.pi / 2]), pose.tip)
+        hands.append((overlap > -FINGER_GAP, len(found) == 0))
+    assert hands == [(True, True), (False, False), (False, False)]
 
 
 def test_features_are_the_same_in_a_map_along_the_approach_and_in_one_across_it() -> None:

@@ -54,6 +54,21 @@ def test_the_noise_of_the_table_does_not_lift_the_lowest_tips():
     assert fits(depth, CAMERA, POSE, Gripper(), ANGLES, [0.004], CELLS)[0, 30, 30] == AROUND
 
 
+def test_what_is_higher_than_the_pads_meets_the_fingers_above():
+    """A wall 20 mm beside the open jaw, clear of pads 10 mm thick and not of fingers twice as thick that begin 20 mm up."""
+    sizes = {"finger_width": 0.021, "finger_depth": 0.06, "pad_thickness": 0.01, "pad_depth": 0.02}
+    u = np.arange(240)
+    found = []
+    for top, thickness in ((0.05, 0.03), (0.05, 0.012), (0.02, 0.03)):
+        depth = bar(0.03, 0.16, 0.03)
+        depth[:, np.abs((u - 119.5) * (0.7 - top) / 420 - 0.06) < 0.005] = 0.7 - top
+        hand = Gripper(finger_thickness=thickness, **sizes)
+        found.append(int(fits(depth, CAMERA, POSE, hand, ANGLES, HEIGHTS, CELLS).reshape(3, 16, 60, 60)[0, 0, 30, 30]))
+    assert found[0] == 0
+    assert found[1] > 0
+    assert found[2] > 0
+
+
 def test_too_wide_is_too_wide():
     assert not fit(bar(0.1, 0.1, 0.03))[:, :, 30, 30].any()
     assert fit(np.full((240, 240), 0.7, np.float32)).sum() == 0
