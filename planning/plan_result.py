@@ -39,5 +39,5 @@ def select(
         grasps=wire_grasps(scene, hands.pick(chosen).pose, qualities[chosen]),
         rejections={reason: count for reason, count in sorted(rejected.items()) if count},
         timings_ms={} if started is None else {"plan": 1e3 * (time.perf_counter() - started)},
-        warnings=[] if request.camera is not None else [NO_CAMERA],
+        warnings=[*scene.warnings, *([] if request.camera is not None else [NO_CAMERA])],
     )

@@ -75,6 +75,15 @@ def read_region(given: str) -> list[float]:
     return _numbers(given, 4, "expected u0,v0,u1,v1 in pixels")
 
 
+def read_bin(given: str) -> Any:
+    """`true`, `false`, or JSON, or a file with it, of where a bin stands."""
+    if given in ("true", "false"):
+        return given == "true"
+    text = _bytes(Path(given)).decode(errors="replace") if not given.lstrip().startswith("{") else given
+    expected = 'expected true, false, or JSON such as \'{"corners": [[x, y, z], ...], "wall_height": 0.1}\', or a file with it'
+    return _json(text, expected)  # PlanRequest checks what it holds
+
+
 def read_failed(given: str) -> FailedGrasp:
     """u,v of a failed grasp's centre in pixels; angle, rad, depth, m, and its predicted quality may follow."""
     expected = "expected u,v[,angle[,depth[,quality]]] in pixels, radians and metres"

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from grasp_client.cli.camera_files import read_camera
 from grasp_client.cli.input_files import (
     images_in,
+    read_bin,
     read_failed,
     read_gripper,
     read_image,
@@ -192,6 +193,11 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--min-quality", type=float, default=0.0, metavar="Q", help="least quality, 0 to 1 (default 0)")
     group.add_argument("--region", metavar="U0,V0,U1,V1", help="grasp centres only inside this rectangle, pixels")
     group.add_argument(
+        "--bin",
+        metavar="true|false|JSON|FILE",
+        help="plan inside the bin that is seen (true), or that stands where corners and wall_height say; false: there is none",
+    )
+    group.add_argument(
         "--gripper",
         "--gripper-json",  # as it was called while names were not taken
         metavar="NAME|JSON|FILE",
@@ -249,6 +255,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "camera": arguments.intrinsics and read_camera(arguments.intrinsics),
         "camera_pose": arguments.camera_pose and read_pose(arguments.camera_pose),
         "region": arguments.region and read_region(arguments.region),
+        "bin": arguments.bin and read_bin(arguments.bin),
         "gripper": arguments.gripper and read_gripper(arguments.gripper),
         "failed": arguments.failed and [read_failed(given) for given in arguments.failed],
         "return_heatmap": bool(arguments.heatmap),

@@ -14,6 +14,8 @@ from planning.scene.region import outside_region
 from planning.scene.scene import PlanningScene
 from shared.grasp_poses import HandPose
 
+WALL_GAP = 0.001
+"""Between an open finger and the inner face of a bin's wall, m: its place is the middle of many readings."""
 ROUNDING = 1e-5
 """Fits take all the room that these limits leave, so that they must not be refused for a rounding, m."""
 
@@ -31,6 +33,8 @@ def veto(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> tuple[
         "collision": (under_fingers > ROUNDING - FINGER_GAP) | (under_palm > ROUNDING - PALM_GAP),
         **outside_region(scene, pixels),
     }
+    if scene.bin:
+        reasons["bin"] = _at_wall(scene, gripper, hands)
     return hands.filtered(reasons)
 
 
@@ -41,6 +45,25 @@ def dip(gripper: Gripper, hands: HandPose) -> Tensor:
     tips = slope_x * (hands.width / 2 + thickness)
     above = slope_x * (hands.width / 2 + gripper.finger_thickness) - pad_depth * hands.rotation[:, 2, 2].abs()
     return torch.maximum(tips, above) + slope_y * gripper.finger_width / 2
+
+
+def _at_wall(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> Tensor:
+    """Whether (N,) a hand would hold a wall of the bin or what lies beyond it, or run a finger into one.
+
+    Contacts must lie inside. So must the open fingers whose tips are lower than the rim, whose faces there are planes: padding
+    for cells and holes is not needed, WALL_GAP is what the noise of a wall's place asks for.
+    """
+    assert scene.bin is not None
+    pose = hands.pose
+    contact = (0.5 * hands.grip)[:, None] * pose.rotation[:, :, 0]
+    contacts = torch.stack([pose.position + contact, pose.position - contact])
+    outer = (0.5 * pose.width + gripper.finger_thickness)[:, None] * pose.rotation[:, :, 0]
+    beside = 0.5 * gripper.finger_width * pose.rotation[:, :, 1]
+    corners = torch.stack([pose.position + a * outer + b * beside for a in (1, -1) for b in (1, -1)])
+    over_wall = (scene.bin.gap(contacts[..., 0], contacts[..., 1]) < 0).any(0)
+    in_wall = (scene.bin.gap(corners[..., 0], corners[..., 1]) < WALL_GAP).any(0) & (hands.rise < scene.bin.rim + FINGER_GAP)
+    result: Tensor = over_wall | in_wall
+    return result
 
 
 def _in_view(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:

@@ -1,17 +1,19 @@
 """What a planner looks at: the height map as tensors, what is under points of it, and what a part of a gripper would hit."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_client.contract import CameraIntrinsics, PlanRequest
+from grasp_client.contract import Bin, CameraIntrinsics, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import PlannerError
 from planning.limits import NOISE_DEVIATIONS
+from planning.scene.bin import SeenBin, told_bin, with_walls
+from planning.scene.bin_detection import find_bin
 from planning.scene.support_plane import guessed_pose
 from planning.scene.truncation import truncation_height
 from shared.maps.heightmap import HeightMap, project
@@ -34,6 +36,14 @@ LENGTH = 0.30
 GROWTH = 1.25
 """By what the distance of samples along the approach grows: what leans out far only meets things that are tall, and those are
 wide."""
+BIN_DETECTED = (
+    "bin_detected: what is seen lies in a bin, its rim {height:.0f} mm high: its walls are taken for obstacles, and grasps are "
+    "planned inside of it alone; send `bin`: true where there is one, false where there is none"
+)
+NO_BIN = (
+    "no_bin: `bin` is true, and none was found: expected four straight walls of even height, at least two in view. Grasps "
+    "were planned as on a table: tell where the bin stands by its corners and wall_height"
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,9 @@ class PlanningScene:
     TOP cells along both axes, m. near_unobserved: bool, cells within NEAR_UNOBSERVED cells of unobserved ones along both axes.
     truncated_to: greatest height over the table at which what rises there reaches out of view, m; see `truncation_height`.
     above_table: height over the table where known, else 0, m. table: slopes a, b of the table's height a x + b y.
-    restricted: the request asks for a part of the scene only.
+    restricted: the request asks for a part of the scene only. bin: the one to plan inside of; its walls, and what lies beyond
+    them, are in the way but never `seen`, nor `above_table`. inside: bool (H, W), cells between its walls; None without one.
+    warnings: about what was seen, `kind: text`.
     """
 
     map: HeightMap
@@ -69,6 +81,9 @@ class PlanningScene:
     observation: Observation
     request: PlanRequest
     device: torch.device
+    bin: SeenBin | None = None
+    warnings: tuple[str, ...] = ()
+    inside: np.ndarray | None = field(init=False, repr=False)
     upper_bound: Tensor = field(init=False, repr=False)
     known: Tensor = field(init=False, repr=False)
     dilated: Tensor = field(init=False, repr=False)
@@ -83,12 +98,17 @@ class PlanningScene:
 
     def __post_init__(self) -> None:
         known, upper_bound, unobserved = self.map.known, self.map.upper_bound, self.map.unobserved
+        inside, followed, things = None, self.map, known
+        if self.bin:
+            upper_bound, inside = with_walls(self.map, self.bin)
+            things = known & inside
+            followed = replace(self.map, upper_bound=np.where(inside, upper_bound, self.map.table_map))
         seen, above = (
-            np.where(known, upper_bound - low, np.float32(none)) for low, none in ((0, OUTSIDE), (self.map.table_map, 0))
+            np.where(things, upper_bound - low, np.float32(none)) for low, none in ((0, OUTSIDE), (self.map.table_map, 0))
         )
         # Cells keep their highest reading: noise alone would hold the tips so far above the table that thin things slip.
         noise = min(NOISE_DEVIATIONS * self.map.table_noise, TABLE_NOISE)
-        upper_bound = np.where(known & (above < noise), self.map.table_map, upper_bound)
+        upper_bound = np.where(things & (above < noise), self.map.table_map, upper_bound)
         depth = self.observation.depth
         assert depth is not None
         layers = {
@@ -99,12 +119,12 @@ class PlanningScene:
             "obstacle": np.where(unobserved, np.float32(np.inf), upper_bound),
             "top": cv2.dilate(seen, _square(TOP)),
             "near_unobserved": cv2.dilate(unobserved.astype(np.uint8), _square(NEAR_UNOBSERVED)) > 0,
-            "truncated_to": truncation_height(self.map, self.camera, depth.shape),
+            "truncated_to": truncation_height(followed, self.camera, depth.shape),
             "above_table": above,
         }
         self.__dict__.update({name: torch.from_numpy(layer).to(self.device) for name, layer in layers.items()})
         restricted = self.request.region is not None or self.observation.segmask is not None
-        self.__dict__.update(table=tuple(self.map.table.tolist()), restricted=restricted)
+        self.__dict__.update(table=tuple(self.map.table.tolist()), restricted=restricted, inside=inside)
 
     def table_at(self, x: Tensor, y: Tensor) -> Tensor:
         """Height of the table at map x, y, m."""
@@ -162,7 +182,21 @@ def observe_scene(observation: Observation, request: PlanRequest, device: torch.
         height_map = project(observation.depth, camera, gravity, request.table_depth, focus=_focus(observation, request))
     except ValueError as error:
         raise PlannerError(422, "unusable_view", str(error)) from error
-    return PlanningScene(height_map, camera, pose, observation, request, device)
+    bin, warnings = _bin(height_map, pose, request)
+    return PlanningScene(height_map, camera, pose, observation, request, device, bin, warnings)
+
+
+def _bin(map: HeightMap, pose: np.ndarray | None, request: PlanRequest) -> tuple[SeenBin | None, tuple[str, ...]]:
+    """The bin to plan inside of, told or seen, and what is to be said of it."""
+    if isinstance(request.bin, Bin):
+        assert pose is not None  # the contract has checked it
+        return told_bin(request.bin, pose, map), ()
+    if request.bin is False:
+        return None, ()
+    found = find_bin(map)
+    if request.bin and not found:
+        return None, (NO_BIN,)
+    return found, (BIN_DETECTED.format(height=1e3 * found.rim),) if found and request.bin is None else ()
 
 
 def _focus(observation: Observation, request: PlanRequest) -> Sequence[float] | None:

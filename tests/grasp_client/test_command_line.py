@@ -31,6 +31,7 @@ GRASP = {
     "kind": "parallel_jaw", "quality": 0.942, "center_px": [40.0, 30.0], "angle": 0.5, "depth": 0.655, "width": 0.041,
     "width_px": 33.1, "pose_camera": POSE, "pose_base": POSE,
 }  # fmt: skip
+TOTE = {"corners": [[0.7, 0.1, 0.0], [0.3, 0.1, 0.0], [0.3, -0.1, 0.0], [0.7, -0.1, 0.0]], "wall_height": 0.1}
 PLAN = {
     "request_id": "r1", "planner": "dense", "model": {"name": "dense", "version": 7}, "grasps": [GRASP],
     "rejections": {"border": 2, "too_wide": 30, "collision": 0}, "timings_ms": {"plan": 18.4},
@@ -129,6 +130,15 @@ def test_a_depth_image_gives_a_table_and_a_picture(server, folder, capsys):
     }  # fmt: skip
     assert "wrote depth_grasps.png" in out.err
     assert decode_rgb((folder / "depth_grasps.png").read_bytes()).shape == (720, 960, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"), [("true", True), ("false", False), ("tote.json", TOTE), (json.dumps(TOTE), TOTE)], ids=str
+)
+def test_a_bin_is_told(server, folder, given, sent):
+    (folder / "tote.json").write_text(json.dumps(TOTE))
+    assert main(["depth.npy", "--url", server.url, "--bin", given, "--camera-pose", "pose.txt"]) == 0
+    assert json.loads(server.got[0][1]["X-Request"])["bin"] == sent
 
 
 def test_failed_grasps_are_told(server, folder):
