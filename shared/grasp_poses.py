@@ -64,6 +64,16 @@ class HandPose:
         approach[:, 2] = 1
         return cls(torch.stack([x, y, -tip], 1), approach, angle, width)
 
+    @classmethod
+    def of(cls, position: Tensor, rotation: Tensor, width: Tensor) -> HandPose:
+        """Hands with rotations (N, 3, 3): closing axis, axis across it, approach; those that lean hardly come straight down."""
+        approach = rotation[:, :, 2].clone()
+        approach[torch.linalg.norm(approach[:, :2], dim=1) < STRAIGHT] = approach.new_tensor([0.0, 0.0, 1.0])
+        first, second = _swing(approach)
+        closing = rotation[:, :, 0]
+        angle = torch.atan2((second * closing).sum(1), (first * closing).sum(1))
+        return cls(position.float(), approach.float(), angle.float(), width)
+
     def __len__(self) -> int:
         return len(self.position)
 
@@ -87,13 +97,9 @@ def hands_of(map_pose: np.ndarray, grasps: Sequence[Grasp], gripper: Gripper) ->
     if any(grasp.pose_camera is None or grasp.width is None for grasp in grasps):
         raise ValueError("expected grasps with pose_camera and width; a plan made without a camera has neither")
     poses = _in_map(map_pose, grasps)
-    tips, approach = poses[:, :3, 3] + gripper.tcp_offset * poses[:, :3, 2], poses[:, :3, 2].clone()
-    approach[torch.linalg.norm(approach[:, :2], dim=1) < STRAIGHT] = approach.new_tensor([0.0, 0.0, 1.0])
-    first, second = _swing(approach)
-    closing = poses[:, :3, 0]
-    angle = torch.atan2((second * closing).sum(1), (first * closing).sum(1))
+    tips = poses[:, :3, 3] + gripper.tcp_offset * poses[:, :3, 2]
     width = torch.tensor([grasp.width for grasp in grasps])
-    return HandPose(tips.float(), approach.float(), angle.float(), width.float())
+    return HandPose.of(tips, poses[:, :3, :3], width.float())
 
 
 @dataclass(frozen=True)

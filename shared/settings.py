@@ -133,6 +133,11 @@ class WorkerSettings(ServiceSettings):
     objects_dir: Path | None = Field(None, description="URDF, OBJ or STL files for the object set `folder`")
     rgb: bool = Field(False, description="send the colour image to the planner too, and keep it with the outcome")
     depth: bool = Field(True, description="send the depth image; without: colour and the table's distance alone (needs rgb)")
+    cell_error: str = Field(
+        "",
+        description="six numbers with commas, x, y, z (m) and a rotation vector (rad): how far every camera pose that planners "
+        "are told is off in the base frame, as in a cell whose calibration has slipped; none: exact",
+    )
     attempts: int = Field(0, ge=0, description="stop after this many attempts; 0: go on")
     seed: int = Field(0, ge=0, description="seed of the scenes that the worker makes itself")
 

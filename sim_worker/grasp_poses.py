@@ -1,9 +1,11 @@
 """Between a grasp on the wire and the pose that a hand executes in the base frame."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from grasp_client.contract import CameraIntrinsics, Grasp
 from grasp_client.geometry import approach_frame, invert, pose_from, project, transform, wrap_angle
@@ -22,6 +24,16 @@ def pose_in_base(grasp: Grasp, camera_pose: np.ndarray) -> np.ndarray:
         result: np.ndarray = np.asarray(camera_pose, dtype=float) @ np.asarray(grasp.pose_camera, dtype=float)
         return result
     raise ValueError("the grasp has no metric pose: was `camera` sent with the request?")
+
+
+def cell_error_of(numbers: str | Sequence[float]) -> np.ndarray:
+    """Pose (4, 4) by which told camera poses are off in the base frame: x, y, z, m, and a rotation vector, rad; or as text with
+    commas, none for exact ones. Raises ValueError for other than six numbers."""
+    values = [float(part) for part in numbers.split(",") if part.strip()] if isinstance(numbers, str) else list(numbers)
+    if len(values) not in ((0, 6) if isinstance(numbers, str) else (6,)):
+        raise ValueError(f"a cell's error: expected x, y, z (m) and a rotation vector (rad), six numbers, got {len(values)}")
+    shift, turn = np.array(values or [0.0] * 6, dtype=float).reshape(2, 3)
+    return pose_from(Rotation.from_rotvec(turn).as_matrix(), shift)
 
 
 def top_down(xy: np.ndarray, tip_height: float, yaw: float) -> np.ndarray:

@@ -4,6 +4,7 @@
     python -m trainer_job.train --name dense --shards data/collected [more ...] [--warm]
     torchrun --standalone --nproc-per-node=2 -m trainer_job.train ...
     grasploop train closed-loop --help     a policy that acts step by step, in simulation
+    grasploop train refine --help          a critic that corrects a planner's grasps, in simulation
     grasploop train coordinates --help     a minute's check of what such policies see with
 
 The network starts from a random initialisation, or with --warm from the champion. It is tested on held-out examples, and
@@ -51,7 +52,11 @@ from trainer_job.training.schedule import Schedule
 
 log = logging.getLogger(__name__)
 
-OTHERS = {"closed-loop": "trainer_job.rl.train", "coordinates": "trainer_job.rl.coordinates"}
+OTHERS = {
+    "closed-loop": "trainer_job.rl.train",
+    "coordinates": "trainer_job.rl.coordinates",
+    "refine": "trainer_job.rl.refine",
+}
 """What is learned otherwise than by a recipe; the first word of the command line says so."""
 PROGRESS_SECONDS = 10.0
 
@@ -127,7 +132,7 @@ def run(options: argparse.Namespace, ranks: DistContext) -> int:
     if not ranks.first:
         return 0
     if start is not None:
-        blend_with(registry, recipe.name, start, network, len(data.training))
+        blend_with(registry, task, start, network, len(data.training))
     assessment = assess(task, network, rival, data.held_out, ranks.device)
     training = {
         "recipe": task.recipe.model_dump(),

@@ -20,17 +20,14 @@ from scipy.spatial.transform import Rotation
 from grasp_client.contract import Gripper
 from grasp_client.geometry import invert, pose_from, project, transform
 from shared.features.eye_in_hand import SIDE
-from sim_worker.grasp_poses import pose_in_base
+from sim_worker.grasp_poses import cell_error_of, pose_in_base
 from sim_worker.planner_request import planning_request
 from sim_worker.planners import load_planner
+from sim_worker.worker.exploration import MOST_SHIFT, MOST_TURN
 from sim_worker.world import CameraView, Scene, SceneSpec, World
 from sim_worker.world.simulation.sim_state import HandName
 from sim_worker.world.simulation.spec import ProfileName, SceneKind
 
-MOST_SHIFT = 0.02
-"""m along each axis of the grasp frame."""
-MOST_TURN = 0.26
-"""rad about the approach."""
 EFFORT = 0.1
 """Reward lost per squared length of an action."""
 CELL = 0.003
@@ -71,8 +68,7 @@ class Refine(gymnasium.Env[Observation, np.ndarray]):
         )
         self.planner, self.hand_name, self.render_mode = load_planner(planner, models_dir), hand, render_mode
         self.kind, self.object_set, self.profile = kind, object_set, profile
-        turn = Rotation.from_rotvec(cell_error[3:]).as_matrix()
-        self.cell_error = pose_from(turn, np.array(cell_error[:3], dtype=float))
+        self.cell_error = cell_error_of(cell_error)
         self.gripper = Gripper()
         self.world = World()
         self.scene: Scene

@@ -6,7 +6,7 @@ whoever drives it decides how a plan is asked for: in process, or over the netwo
 
 from collections import Counter
 from collections.abc import Collection, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,10 @@ from sim_worker.worker.exploration import Choice, choose
 from sim_worker.world import AttemptResult, CameraView, Scene
 
 GRASPS_ASKED = 20
+EXACT = np.eye(4)
+OFFSET_AXES = ("x", "y", "z", "turn")
+CORRECTING = "refined"
+"""Planner that corrects the grasps of another: it is explored by offsets."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,14 @@ def run_scene_request(
     extras: Collection[ExtraInput] = (),
     withheld: Collection[DroppedInput] = (),
     told: Gripper | None = None,
+    cell_error: np.ndarray = EXACT,
 ) -> Task:
     """Up to `request.attempts` attempts. A lifted object is taken away and the rest seen anew; after a failure the next
     attempt takes a grasp that was not tried yet, from the same state (the scene restores itself). An object at which
     SET_ASIDE_AFTER attempts failed is taken away too, unless it is the last.
 
-    told: what the planner, and learners, know of the gripper; none: all of it.
+    told: what the planner, and learners, know of the gripper; none: all of it. cell_error: (4, 4), by which every told camera
+    pose is off in the base frame, as in a cell whose calibration has slipped.
     """
     told = told or gripper
     rng = np.random.default_rng([request.seed, 1])
@@ -68,19 +74,23 @@ def run_scene_request(
     number = 0
     while scene.objects:
         view = scene.observe()
+        view = replace(view, camera_pose=cell_error @ view.camera_pose)
         call = planning_request(view, scene.spec, told, GRASPS_ASKED, request.planner, request.model_version, extras, withheld)
         plan = yield call
         surface = None if withheld else Surface.of(call.observation, view.camera, np.asarray(view.camera_pose), gripper)
         tried: set[int] = set()
         taken = None
         while taken is None:
-            choice = choose(plan.grasps, request.exploration, surface, told, rng, tried)
+            choice = choose(plan.grasps, request.exploration, surface, told, rng, tried, plan.planner == CORRECTING)
             if choice is None:
                 if not plan.grasps:
                     yield NoPlan(plan)
                 return
             pose = pose_in_base(choice.grasp, np.asarray(view.camera_pose))
             result = scene.attempt(pose, choice.grasp.width or gripper.max_width, gripper)
+            if choice.offset:
+                moved = {f"offset_{name}": value for name, value in zip(OFFSET_AXES, choice.offset, strict=True)}
+                result = replace(result, details={**result.details, **moved})
             yield Attempt(number, view, call.observation, plan, choice, result, told, scene.conditions.flat())
             number += 1
             if number == request.attempts:

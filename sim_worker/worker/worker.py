@@ -23,6 +23,7 @@ from shared.retrying import FIRST_PAUSE, retrying
 from shared.settings import WorkerSettings
 from shared.streams import WorkerStatusStore
 from sim_worker.command_line import gripper_of
+from sim_worker.grasp_poses import cell_error_of
 from sim_worker.outcome_records import outcome_of
 from sim_worker.planner_request import DroppedInput, ExtraInput, PlanningRequest
 from sim_worker.sampling.hands import drawn_hand
@@ -78,7 +79,7 @@ class Worker:
     ) -> None:
         self.settings, self.name, self.stop = settings, name, stop
         self.planner, self.requests, self.publisher, self.board = planner, requests, publisher, board
-        self.gripper = gripper_of(settings.gripper)
+        self.gripper, self.cell_error = gripper_of(settings.gripper), cell_error_of(settings.cell_error)
         self.extras: list[ExtraInput] = ["rgb"] if settings.rgb else []
         self.withheld: list[DroppedInput] = []
         if not settings.depth:
@@ -148,7 +149,7 @@ class Worker:
         scene = world.build(varied_spec)
         self.tally.scenes += 1
         hand = drawn_hand(gripper, varied_spec)
-        yield from run_scene_request(scene, request, hand.true, self.extras, self.withheld, hand.told)
+        yield from run_scene_request(scene, request, hand.true, self.extras, self.withheld, hand.told, self.cell_error)
 
     def _follow(self, slots: list[WorldSlot]) -> None:
         """Wait for a plan and carry its world's task on."""

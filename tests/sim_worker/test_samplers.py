@@ -149,3 +149,21 @@ def test_the_stored_probability_is_how_often_a_grasp_is_chosen(surface):
     assert len(own) / draws == pytest.approx(share / 3, abs=0.03)
     assert own[0].probability == pytest.approx(share / 3 * random_probability(surface))
     assert all(choice.exploration for choice in own)
+
+
+def test_a_planner_that_corrects_is_explored_by_offsets_of_known_density(surface):
+    rng = np.random.default_rng(0)
+    grasps = plan(0.9, 0.8)
+    chosen = [choose(grasps, 0.5, surface, GRIPPER, rng, by_offset=True) for _ in range(400)]
+    best = [each for each in chosen if each.strategy == "best"]
+    offset = [each for each in chosen if each.strategy == "offset"]
+    assert len(best) + len(offset) == 400
+    assert 150 < len(offset) < 250
+    assert {each.probability for each in best} == {0.5}
+    assert {each.probability for each in offset} == {0.5 / 16}
+    pose = np.array(grasps[0].pose_base)
+    for each in offset:
+        moved = np.linalg.inv(pose) @ np.array(each.grasp.pose_base)
+        assert moved[:3, 3] == pytest.approx(0.02 * np.array(each.offset[:3]), abs=1e-9)
+        assert math.atan2(moved[1, 0], moved[0, 0]) == pytest.approx(0.26 * each.offset[3], abs=1e-9)
+        assert each.rank is None

@@ -86,7 +86,9 @@ def seed_registry(registry: Registry, shipped: Path, task: AnyTask, seed: int) -
     name = task.recipe.name
     if _lacks_champion(registry, name):
         torch.manual_seed(seed)
-        weights = weights_of(task.build())
+        network = task.build()
+        task.prepare(network, registry)
+        weights = weights_of(network)
         outcomes = {"first": None, "last": None, "count": 0, "total": 0}
         fields = {"seeds": {"initialisation": seed}, "outcomes": outcomes, "note": UNTRAINED}
         _first_version(registry, name, weights, ModelCard.model_validate({**_identity(task), **fields}))

@@ -1,6 +1,7 @@
 """Plays episodes of a published policy, and says how often it succeeds.
 
 grasploop evaluate closed-loop --episodes 500 --deterministic --record episodes.gif
+grasploop evaluate refine --help                               a planner's grasps beside corrected ones
 """
 
 import argparse
@@ -17,6 +18,7 @@ from shared.rates import rate_with_interval
 from shared.registry import Registry, RegistryError
 from trainer_job.promotion.publish import load_network
 from trainer_job.rl.episodes import Episode, colours, deterministic, model_name, play, record, stochastic
+from trainer_job.rl.refine import evaluate as evaluate_refinement
 from trainer_job.rl.worlds import RemoteWorlds
 
 RECORDED = 8
@@ -24,6 +26,9 @@ RECORDED = 8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] == "refine":
+        return evaluate_refinement(arguments)
     options = parser().parse_args(arguments)
     try:
         run(options)

@@ -13,11 +13,8 @@ from trainer_job.rl.world_process import serve
 Observations = dict[str, np.ndarray]
 
 
-class RemoteWorlds(VecEnv):
-    """`count` worlds of the installed environment `name`. Raises RuntimeError with what went wrong over there.
-
-    level: of the curriculum, after the last step. interface: what an actor of this environment must be told (see its class).
-    """
+class WorldProcess:
+    """A process with what the entry point `name` makes of `count` worlds; it ends with `close`."""
 
     def __init__(self, name: str, count: int, **options: Any) -> None:
         context = get_context("spawn")
@@ -25,14 +22,12 @@ class RemoteWorlds(VecEnv):
         self._process = context.Process(target=serve, args=(other, name, count, options), daemon=True)
         self._process.start()
         other.close()
-        self.level = 0
-        observations, actions, self.interface = self._ask("spaces")
-        super().__init__(count, observations, actions)
 
-    def _send(self, method: str, *arguments: Any) -> None:
+    def send(self, method: str, *arguments: Any) -> None:
         self._pipe.send((method, arguments))
 
-    def _receive(self) -> Any:
+    def receive(self) -> Any:
+        """The answer to what was sent. Raises RuntimeError with what went wrong over there."""
         try:
             fine, answer = self._pipe.recv()
         except EOFError:
@@ -41,38 +36,55 @@ class RemoteWorlds(VecEnv):
             raise RuntimeError(f"in the simulated worlds: {answer}")
         return answer
 
-    def _ask(self, method: str, *arguments: Any) -> Any:
-        self._send(method, *arguments)
-        return self._receive()
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Have a method called over there; its answer. Raises as `receive`."""
+        self.send(method, *arguments)
+        return self.receive()
+
+    def close(self) -> None:
+        self._pipe.close()
+        self._process.join()
+
+
+class RemoteWorlds(VecEnv):
+    """`count` worlds of the installed environment `name`. Raises RuntimeError with what went wrong over there.
+
+    level: of the curriculum, after the last step. interface: what an actor of this environment must be told (see its class).
+    """
+
+    def __init__(self, name: str, count: int, **options: Any) -> None:
+        self._process = WorldProcess(name, count, **options)
+        self.level = 0
+        observations, actions, self.interface = self._process.ask("spaces")
+        super().__init__(count, observations, actions)
 
     def reset(self) -> Observations:
         """All episodes from the seed given to `seed`; it holds for one reset."""
-        found: Observations = self._ask("reset", self._seeds[0])
+        found: Observations = self._process.ask("reset", self._seeds[0])
         self._reset_seeds()
         return found
 
     def step_async(self, actions: np.ndarray) -> None:
-        self._send("step", actions)
+        self._process.send("step", actions)
 
     def step_wait(self) -> VecEnvStepReturn:
-        observations, rewards, ended, succeeded, self.level = self._receive()
+        observations, rewards, ended, succeeded, self.level = self._process.receive()
         infos = [{"is_success": success} if end else {} for success, end in zip(succeeded, ended, strict=True)]
         return observations, rewards.astype(np.float32), ended, infos
 
     def snapshot(self) -> dict[str, Any]:
         """Where all episodes are, as JSON."""
-        found: dict[str, Any] = self._ask("snapshot")
+        found: dict[str, Any] = self._process.ask("snapshot")
         return found
 
     def restore(self, snapshot: dict[str, Any]) -> Observations:
         """Go on from a snapshot exactly; the last observations."""
-        found: Observations = self._ask("restore", snapshot)
+        found: Observations = self._process.ask("restore", snapshot)
         self.level = snapshot["curriculum"]["level"]
         return found
 
     def close(self) -> None:
-        self._pipe.close()
-        self._process.join()
+        self._process.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         if attr_name != "render_mode":

@@ -45,6 +45,8 @@ class TrainingTask(ABC, Generic[Raw, B]):
     evaluated_at_once: ClassVar[int] = 256
     one_process: ClassVar[bool] = False
     """Whether several processes cannot share its gradients."""
+    blended: ClassVar[bool] = True
+    """Whether what a round learns from a champion is blended with it."""
 
     def __init__(self, recipe: TrainingRecipe) -> None:
         if recipe.architecture not in self.architectures:

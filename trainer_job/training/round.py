@@ -87,14 +87,15 @@ def train_round(
         )
     data = task.from_records(examples(plan.selection, cache, shards))
     history = train(network, task, data, plan.schedule, plan.seed, ranks, stopping, on_progress)
-    blend_with(registry, plan.name, plan.parent, network, len(plan.selection.labels))
+    blend_with(registry, task, plan.parent, network, len(plan.selection.labels))
     return network, history
 
 
-def blend_with(registry: Registry, name: str, champion: int, network: Any, outcomes: int) -> None:
+def blend_with(registry: Registry, task: AnyTask, champion: int, network: Any, outcomes: int) -> None:
     """Blends what was learned from so many outcomes with the champion that it began from, if that is trained."""
+    name = task.recipe.name
     card = registry.card(name, champion)
-    if is_trained(card):
+    if is_trained(card) and task.blended:
         share = new_share(outcomes, int(card.outcomes.get("count") or 0))
         blend(network, load_network(registry, name, champion), share)
 

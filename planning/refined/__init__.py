@@ -1,0 +1,1 @@
+"""`refined`: the grasps of another planner, corrected by what a cell's own outcomes have taught."""

@@ -1,0 +1,71 @@
+"""Refinement: from ordinary outcomes with offsets to a critic in the registry that the planner `refined` uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from block_world import block_outcome
+
+from shared.networks.cell_critic import GAIN, CellCritic
+from shared.registry import Registry
+from trainer_job.promotion.publish import REPOSITORY, load_network, seed_registry
+from trainer_job.rl.evaluate import main as evaluate
+from trainer_job.rl.refine import schedule, task_for, trials_done
+from trainer_job.tasks import task_of_model
+from trainer_job.train import main as train
+
+
+def test_it_learns_from_outcomes_of_any_planner() -> None:
+    task = task_of_model("refine")
+    outcome = block_outcome(1)
+    features, told = task.features([outcome])
+    dense, _ = task_of_model("dense").features([outcome])
+    assert np.allclose(features, dense, atol=1e-6)
+    closing, across, position = told.reshape(3, 3)
+    assert closing @ across == pytest.approx(0, abs=1e-6)
+    expected = np.array(outcome.meta.grasp.pose_camera)  # no camera_pose: in the camera's frame
+    assert position == pytest.approx(expected[:3, 3], abs=1e-4)
+
+
+def test_a_registry_starts_from_the_scorer_of_dense(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    seed_registry(registry, REPOSITORY / "models", task_for("fc_gqcnn"), 0)
+    network = load_network(registry, "refine", 1)
+    assert isinstance(network, CellCritic)
+    assert network.base == "fc_gqcnn"
+    scorer = load_network(registry, "dense", registry.champion("dense") or 0)
+    for name, value in network.scorer.state_dict().items():
+        assert torch.equal(value, scorer.state_dict()[name])
+    temperature = registry.card("dense", 1).calibration["value"]
+    assert 1 + GAIN * network.trust[0].item() == pytest.approx(1 / temperature, abs=1e-6)
+    with pytest.raises(ValueError, match="starts from the champion of 'dense'"):
+        seed_registry(Registry(tmp_path / "empty"), tmp_path / "nothing", task_for("dense"), 0)
+
+
+def test_it_is_fitted_early_and_then_every_500_trials() -> None:
+    assert schedule(1200) == [50, 100, 250, 500, 1000, 1200]
+    assert schedule(30) == [30]
+
+
+@pytest.mark.slow
+def test_the_commands_learn_go_on_and_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--models-dir", str(tmp_path / "models"), "--cell-error", "0.01,0,0,0,0,0.05"]
+    learn = ["refine", *where, "--out", str(tmp_path / "run")]
+    assert train([*learn, "--trials", "6"]) == 0
+    assert trials_done(tmp_path / "run" / "shards") == 6
+    assert train([*learn, "--trials", "9"]) == 0
+    assert trials_done(tmp_path / "run" / "shards") == 9
+    registry = Registry(tmp_path / "models")
+    card = registry.card("refine", registry.champion("refine") or 0)
+    assert card.outcomes["count"] >= 7
+    assert card.parameters["base"] == "dense"
+    capsys.readouterr()
+    assert evaluate(["refine", *where, "--episodes", "3"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("3 of 3 scenes: dense ")
+    assert "; refined " in last
+    assert train([*learn[:-2], "--out", str(tmp_path / "other"), "--cell-error", "1,2", "--trials", "2"]) == 1
+    assert "six numbers, got 2" in capsys.readouterr().err

@@ -1,0 +1,66 @@
+"""The critic of planner `refined`: what this cell's outcomes say of where its hands really go (shared.networks.cell_critic)."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from safetensors.torch import load
+from torch import Tensor, nn
+
+from grasp_client.contract import GraspMeta, Outcome
+from shared.features.hand_frame import CHANNELS, COLUMNS, ROWS, patches
+from shared.features.place import frame_of, places
+from shared.grasp_poses import hands_of
+from shared.maps.heightmap import project
+from shared.networks.cell_critic import PLACE, CellCritic
+from shared.outcome_codec import depth_metres
+from shared.registry import Registry
+from trainer_job.data.examples import FeatureBatch
+from trainer_job.data.feature_cache import FeatureSpec
+from trainer_job.tasks.dense import DenseTask
+
+SCORER = "dense"
+"""Model whose champion lends its weights."""
+
+
+class RefineTask(DenseTask):
+    """Patches of told poses, and the poses themselves: what mirrored patches of `dense` have, no pose of a cell has."""
+
+    architectures = ("cell-critic",)
+    blended = False
+
+    @cached_property
+    def spec(self) -> FeatureSpec:
+        return FeatureSpec(f"told-{super().spec.name}", (CHANNELS, ROWS, COLUMNS), aux=PLACE)
+
+    def prepare(self, network: nn.Module, registry: Registry) -> None:
+        """Copies the scorer from the champion of `dense`, and its calibration."""
+        assert isinstance(network, CellCritic)
+        version = registry.champion(SCORER)
+        if version is None:
+            raise ValueError(f"{self.recipe.name} starts from the champion of {SCORER!r}, and {registry.root} has none")
+        weights = {key: value.float() for key, value in load(registry.read_weights(SCORER, version)).items()}
+        network.scorer.load_state_dict(weights)
+        temperature = float(registry.card(SCORER, version).calibration.get("value", 1.0))
+        network.set_gain(1 / temperature)
+
+    def features(self, outcomes: Sequence[Outcome[GraspMeta]]) -> tuple[np.ndarray, np.ndarray]:
+        meta = outcomes[0].meta
+        assert meta.camera is not None  # `refusal` says so
+        pose = None if meta.camera_pose is None else np.asarray(meta.camera_pose, dtype=float)
+        scene = project(depth_metres(outcomes[0]), meta.camera, pose)
+        hands = hands_of(scene.pose, [outcome.meta.grasp for outcome in outcomes], meta.gripper)
+        seen = patches(scene, hands, meta.gripper)
+        return seen.numpy(), places(hands, frame_of(scene.pose, pose)).numpy()
+
+    def augment(self, batch: FeatureBatch, noise: torch.Generator | None) -> FeatureBatch:
+        """As it is: to learn six weights is no temptation to learn by heart."""
+        return batch
+
+    def logits(self, network: nn.Module, features: Tensor, aux: Tensor) -> Tensor:
+        logits: Tensor = network(features, aux)
+        return logits
+
+
+TASK = RefineTask
