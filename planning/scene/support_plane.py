@@ -62,23 +62,26 @@ def surface(
 def dominant_plane(points: np.ndarray, likely: np.ndarray) -> Plane | None:
     """The plane with most of the points (3, N), m, near it, repeatable; None where all of them lie on a line.
 
-    likely: a normal, (3,), that is tried first, and alone where most of the points lie on such a plane: no other can have more.
-    Method: RANSAC (Fischler and Bolles 1981).
+    likely: a unit normal, (3,), that is tried first: where most of the points lie on a plane of it, no other has more, and that
+    is answered as it is. Method: RANSAC (Fischler and Bolles 1981).
     """
     tolerance = 0.003 + 0.004 * points[2]
     heights = likely @ points
-    near = np.abs(heights - np.partition(heights, len(heights) // 2)[len(heights) // 2]) < tolerance
-    if 2 * np.count_nonzero(near) <= len(near):
-        corners = points[:, (_TRIPLES * points.shape[1]).astype(int)]
-        one, other = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-        normals = one[[1, 2, 0]] * other[[2, 0, 1]] - one[[2, 0, 1]] * other[[1, 2, 0]]
-        lengths = np.sqrt((normals * normals).sum(0))
-        if lengths.max() <= LEAST_AREA:
-            return None
-        lengths[lengths <= LEAST_AREA] = 0.0  # nothing is nearer than that
-        offsets = (normals * corners[:, 0]).sum(0)
-        all_near = np.abs(normals.T @ points - offsets[:, None]) < tolerance * lengths[:, None]
-        near = all_near[np.count_nonzero(all_near, axis=1).argmax()]
+    middle_height = np.partition(heights, len(heights) // 2)[len(heights) // 2]
+    near = np.abs(heights - middle_height) < tolerance
+    if 2 * np.count_nonzero(near) > len(near):
+        return _plane(likely, middle_height, near)
+    corners = points[:, (_TRIPLES * points.shape[1]).astype(int)]
+    one, other = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    normals = one[[1, 2, 0]] * other[[2, 0, 1]] - one[[2, 0, 1]] * other[[1, 2, 0]]
+    lengths = np.sqrt((normals * normals).sum(0))
+    if lengths.max() <= LEAST_AREA:
+        return None
+    lengths[lengths <= LEAST_AREA] = 0.0  # nothing is nearer than that
+    offsets = (normals * corners[:, 0]).sum(0)
+    all_near = np.abs(normals.T @ points - offsets[:, None]) < tolerance * lengths[:, None]
+    near = all_near[np.count_nonzero(all_near, axis=1).argmax()]
+    normal, height = likely, middle_height
     for _ in range(2):  # to the least squares of what is near
         best = points[:, near]
         middle = best.mean(1)
@@ -86,12 +89,19 @@ def dominant_plane(points: np.ndarray, likely: np.ndarray) -> Plane | None:
         axis = _least_axis(best @ best.T / best.shape[1])
         if axis is None:
             return None
-        normal = -axis if axis @ middle > 0 else axis
-        near = np.abs(normal @ points - normal @ middle) < tolerance
+        normal, height = axis, float(axis @ middle)
+        near = np.abs(normal @ points - height) < tolerance
         if np.count_nonzero(near) < 3:
             break
+    return _plane(normal, height, near)
+
+
+def _plane(normal: np.ndarray, height: float, near: np.ndarray) -> Plane:
+    """The plane of the points with normal . p = height, on which those lie that are near."""
+    if height > 0:
+        normal, height = -normal, -height
     steepness = math.acos(min(1.0, abs(float(normal[2]))))
-    return Plane(normal, float(-normal @ middle), np.count_nonzero(near) / len(near), steepness)
+    return Plane(normal, -height, np.count_nonzero(near) / len(near), steepness)
 
 
 def _least_axis(spread: np.ndarray) -> np.ndarray | None:
