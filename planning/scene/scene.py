@@ -16,7 +16,7 @@ from planning.scene.bin import SeenBin, told_bin, with_walls
 from planning.scene.bin_detection import find_bin
 from planning.scene.support_plane import guessed_pose
 from planning.scene.truncation import truncation_height
-from shared.maps.heightmap import HeightMap, project
+from shared.maps.heightmap import HeightMap, hand_scale, project
 
 OUTSIDE = -10.0
 """Height of what lies beyond the map, m: nothing is known to be there."""
@@ -178,8 +178,11 @@ def observe_scene(observation: Observation, request: PlanRequest, device: torch.
     camera = request.camera or assumed_camera(*observation.depth.shape)
     # Without a pose the image plane stands for level, unless the picture shows a table that it is far from.
     gravity = guessed_pose(observation.depth, camera) if pose is None and request.camera else pose
+    scale = hand_scale(request.gripper) if request.gripper.kind == "parallel_jaw" else 1.0
     try:
-        height_map = project(observation.depth, camera, gravity, request.table_depth, focus=_focus(observation, request))
+        height_map = project(
+            observation.depth, camera, gravity, request.table_depth, focus=_focus(observation, request), scale=scale
+        )
     except ValueError as error:
         raise PlannerError(422, "unusable_view", str(error)) from error
     bin, warnings = _bin(height_map, pose, request)

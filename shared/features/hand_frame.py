@@ -5,8 +5,10 @@ frame needs about ten times fewer labels than angle bins as output channels, bec
 already undone.
 """
 
+import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,15 +16,16 @@ from torch.nn import functional as F
 
 from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
 from shared.grasp_poses import HandPose, hands_of
-from shared.maps.heightmap import HeightMap, project
+from shared.maps.heightmap import HeightMap, hand_scale, project
 
-CHANNELS = 5
+CHANNELS = 6
 ROWS = 24
 """Patch size across the closing axis (y of the grasp frame), cells."""
 COLUMNS = 40
 """Patch size along the closing axis (x), cells."""
 STEP = 0.003
-"""Cell size of the near view, m: 72 x 120 mm, what the fingers meet."""
+"""Cell size of the near view, m: 72 x 120 mm, what the fingers meet. It and the three below are those of a jaw that opens 80
+mm; of another they are larger or smaller with its opening, so that each sees its own."""
 FAR_STEP = 0.008
 """Cell size of the far view, m: 192 x 320 mm, where the rest of the object lies, which decides whether it turns out of the
 grip."""
@@ -30,6 +33,8 @@ SPAN = 0.06
 """Heights of the near view are clipped to this far from the fingertips, m, and scaled to -1..1."""
 FAR_SPAN = 0.12
 """The same for the far view, m."""
+OCTAVES = 3.0
+"""The channel that tells a hand's scale is the binary logarithm of it over this: -1 for the smallest, 0 for a jaw of 80 mm."""
 LEVELS = 33
 """Samples along the line of sight of a cell that is not seen straight down."""
 
@@ -38,17 +43,21 @@ def patches(scene: HeightMap, hands: HandPose, gripper: Gripper) -> Tensor:
     """What N hands see, (N, CHANNELS, ROWS, COLUMNS) float32 on the device of `hands`.
 
     Channels: height over the fingertips, against the approach, / SPAN (the upper bound where nothing was read); 1 where a
-    reading was, else 0; 1 under the two fingers at the requested opening, else 0; the first two again over the far view,
-    heights / FAR_SPAN.
+    reading was, else 0; 1 under the two fingertips at the requested opening, else 0; the first two again over the far view,
+    heights / FAR_SPAN; how large the hand is (log2 of its scale / OCTAVES), the same in all cells. Steps and spans are those of
+    the hand's scale.
     """
-    layers = np.stack([scene.upper_bound, scene.known.astype(np.float32)])
-    near_layers = torch.from_numpy(layers).to(hands.width.device)[None]
-    near, near_known = _look(scene, near_layers, hands, STEP, SPAN)
+    scale = hand_scale(gripper)
+    layers = [scene.upper_bound, scene.known.astype(np.float32)]
     # Cells of the far view are larger than the map's: their mean, not a sample, keeps thin things in sight.
-    far_layers = F.avg_pool2d(near_layers, 3, 1, 1, count_include_pad=False)
-    far, far_known = _look(scene, far_layers, hands, FAR_STEP, FAR_SPAN)
-    near, far = (near / SPAN).clamp(-1, 1), (far / FAR_SPAN).clamp(-1, 1)
-    return torch.stack([near, near_known, footprint(hands.width, gripper), far, far_known], dim=1).to(torch.float32)
+    wide = 2 * int(0.375 * FAR_STEP * scale / scene.resolution) + 1
+    means = [cv2.blur(layer, (wide, wide), borderType=cv2.BORDER_REPLICATE) for layer in layers]
+    near_layers, far_layers = (torch.from_numpy(np.stack(each)).to(hands.width.device)[None] for each in (layers, means))
+    near, near_known = _look(scene, near_layers, hands, STEP * scale, SPAN * scale)
+    far, far_known = _look(scene, far_layers, hands, FAR_STEP * scale, FAR_SPAN * scale)
+    near, far = (near / (SPAN * scale)).clamp(-1, 1), (far / (FAR_SPAN * scale)).clamp(-1, 1)
+    size = torch.full_like(near, math.log2(scale) / OCTAVES)
+    return torch.stack([near, near_known, footprint(hands.width, gripper), far, far_known, size], dim=1).to(torch.float32)
 
 
 def _look(scene: HeightMap, layers: Tensor, hands: HandPose, step: float, span: float) -> tuple[Tensor, Tensor]:
@@ -93,11 +102,12 @@ def sample_map(scene: HeightMap, layers: Tensor, x: Tensor, y: Tensor) -> tuple[
 
 def footprint(width: Tensor, gripper: Gripper) -> Tensor:
     """Share of each patch cell that the open fingers cover seen along the approach, (N, ROWS, COLUMNS), for openings (N,) m."""
-    along, across = (STEP * (torch.arange(count, device=width.device) - (count - 1) / 2) for count in (COLUMNS, ROWS))
+    step = STEP * hand_scale(gripper)
+    along, across = (step * (torch.arange(count, device=width.device) - (count - 1) / 2) for count in (COLUMNS, ROWS))
     inner = width[:, None] / 2
-    covered = torch.minimum(along.abs() + STEP / 2, inner + gripper.pad[0]) - torch.maximum(along.abs() - STEP / 2, inner)
-    beside = gripper.finger_width / 2 - (across.abs() - STEP / 2)
-    return (covered / STEP).clamp(0, 1)[:, None, :] * (beside / STEP).clamp(0, 1)[None, :, None]
+    covered = torch.minimum(along.abs() + step / 2, inner + gripper.pad[0]) - torch.maximum(along.abs() - step / 2, inner)
+    beside = gripper.finger_width / 2 - (across.abs() - step / 2)
+    return (covered / step).clamp(0, 1)[:, None, :] * (beside / step).clamp(0, 1)[None, :, None]
 
 
 def outcome_patches(
@@ -111,5 +121,5 @@ def outcome_patches(
 
     Raises ValueError when the image has no reading, the camera looks up, or a grasp has no metric pose.
     """
-    scene = project(depth, camera, camera_pose)
+    scene = project(depth, camera, camera_pose, scale=hand_scale(gripper))
     return patches(scene, hands_of(scene.pose, grasps, gripper), gripper).numpy()

@@ -2,8 +2,8 @@
 
 Map frame: x along the columns, y along the rows, z down along the approach, origin on the table under the camera. Without a
 camera pose the approach is the camera's optical axis; with one it is gravity, whatever the camera's tilt. A height is -z,
-metres above that origin. Cells are 2 mm, so a network sees one scale and a jaw's width in cells is known whatever the
-intrinsics.
+metres above that origin. Cells are 2 mm, smaller for small hands, as far as the camera tells more: what a hand sees depends on
+neither its camera's distance nor the intrinsics.
 """
 
 import math
@@ -13,12 +13,23 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from grasp_client.contract import CameraIntrinsics
+from grasp_client.contract import CameraIntrinsics, Gripper
 from grasp_client.geometry import pose_from
 from shared.maps.occlusion import UNSEEN, hidden
 from shared.maps.table_plane import fit_table
 
 RESOLUTION = 0.002
+"""Side of a cell for a jaw that opens as wide as that of the Panda, m."""
+FINEST = 0.0005
+COARSEST = 0.004
+LEAST_PIXELS = 0.5
+"""A cell is at least so many pixels wide: finer ones would tell nothing more."""
+MOST_CELLS = 1200
+"""Cells of a small hand along the longer side of the picture."""
+SCALE_WIDTH = 0.08
+"""Opening of the jaw whose scale is 1, m."""
+SMALLEST_SCALE = 0.125
+LARGEST_SCALE = 1.75
 MAX_EXTENT = 1.28
 """Longest side of a map, m: a far wall in the picture must not make a map of ten metres."""
 MAX_HEIGHT = 0.6
@@ -85,17 +96,23 @@ def project(
     camera: CameraIntrinsics,
     camera_pose: np.ndarray | None = None,
     table_depth: float | None = None,
-    resolution: float = RESOLUTION,
+    resolution: float | None = None,
     focus: Sequence[float] | None = None,
+    scale: float = 1.0,
 ) -> HeightMap:
     """Height map of a depth image (H, W), m along the optical axis, 0 = no reading.
 
     camera_pose: (4, 4), camera to a frame whose z points up. table_depth: distance to the table along the optical axis, m.
-    focus: pixels [u0, v0, u1, v1] around which the map lies where not all that is seen fits into it. Of several readings in a
-    cell the highest counts. Raises ValueError when the image has no reading or the camera looks up.
+    resolution: of the map, m; none: what suits a hand of this `scale`. focus: pixels [u0, v0, u1, v1] around which the map lies
+    where not all that is seen fits into it. Of several readings in a cell the highest counts. Raises ValueError when the image
+    has no reading or the camera looks up.
     """
     rotation = approach_rotation(camera_pose)
-    points, u, v = _resample(depth, camera)
+    distance = _typical_distance(depth)
+    pitch = distance / min(camera.fx, camera.fy)
+    if resolution is None:
+        resolution = _resolution(scale, pitch, max(depth.shape))
+    points, u, v = _resample(depth, distance, pitch, resolution)
     rays = _rays(rotation, camera, u, v)
     seen = points > 0
     if not seen.any():
@@ -113,7 +130,7 @@ def project(
     height[~known] = 0
     _close_gaps(height, known)
     plane = _plane(table[:2], (x0, y0), height.shape, resolution)
-    _drop_specks(height, known, plane)
+    _drop_specks(height, known, plane, resolution)
     pose = pose_from(rotation.T, rotation.T @ np.array([0, 0, -table[2]]))
     upper_bound, unobserved = hidden(height, known, plane, (x0, y0), resolution, camera_height=-float(table[2]))
     outside = _outside(sample, table, (x0, y0, columns, rows), resolution) * int(seen.sum()) // len(sample)
@@ -138,26 +155,42 @@ def approach_rotation(camera_pose: np.ndarray | None) -> np.ndarray:
     return np.stack([x, np.cross(down, x), down])
 
 
-def _resample(depth: np.ndarray, camera: CameraIntrinsics) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The image at 0.7 to 1.5 mm per pixel, so that cells neither stay empty nor cost for nothing, and its u and v axes.
+def hand_scale(gripper: Gripper) -> float:
+    """How large a jaw is, by its opening: 1 for that of the Panda."""
+    return min(max(gripper.max_width / SCALE_WIDTH, SMALLEST_SCALE), LARGEST_SCALE)
 
-    Between readings of one surface it is interpolated, at a jump in depth the nearest reading is taken.
-    """
-    depth = np.ascontiguousarray(depth, dtype=np.float32)
+
+def _resolution(scale: float, pitch: float, side: int) -> float:
+    """Side of a cell for a hand of this scale, m, in a picture of so many pixels with this distance between them, m."""
+    least = max(FINEST, LEAST_PIXELS * pitch, pitch * side / MOST_CELLS if scale < 1 else 0.0)
+    return min(max(RESOLUTION * min(scale, 1.0), least), COARSEST)
+
+
+def _typical_distance(depth: np.ndarray) -> float:
+    """Median of the readings, m. Raises ValueError without one."""
     rows, columns = depth.shape
     coarse = depth[:: max(1, rows // 64), :: max(1, columns // 64)]
     if not (coarse > 0).any():
         coarse = depth
     if not (coarse > 0).any():
         raise ValueError("the depth image has no reading: every pixel is 0")
-    distance = float(np.median(coarse[coarse > 0]))
-    pitch = distance / min(camera.fx, camera.fy)
-    skip = max(1, int(0.0014 / pitch))
+    return float(np.median(coarse[coarse > 0]))
+
+
+def _resample(depth: np.ndarray, distance: float, pitch: float, resolution: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The image with 1.3 to 3 pixels to a cell, so that cells neither stay empty nor cost for nothing, and its u and v axes.
+
+    Between readings of one surface it is interpolated, at a jump in depth the nearest reading is taken. distance: of what is
+    seen, pitch: between its pixels, m.
+    """
+    depth = np.ascontiguousarray(depth, dtype=np.float32)
+    rows, columns = depth.shape
+    skip = max(1, int(0.7 * resolution / pitch))
     half = skip // 2
     depth = _sharpened(depth[half::skip, half::skip], max(JUMP, 4 * skip * pitch, JUMP_NOISE * distance**2))
     if skip > 1:
         return depth, np.arange(half, columns, skip), np.arange(half, rows, skip)
-    factor = max(1, min(8, math.ceil(pitch / 0.0015), math.isqrt(MAX_POINTS // (rows * columns))))
+    factor = max(1, min(8, math.ceil(pitch / (0.75 * resolution)), math.isqrt(MAX_POINTS // (rows * columns))))
     u = (np.arange(columns * factor) + 0.5) / factor - 0.5
     v = (np.arange(rows * factor) + 0.5) / factor - 0.5
     if factor == 1:
@@ -310,7 +343,7 @@ def _close_gaps(height: np.ndarray, known: np.ndarray) -> None:
         row, column = row[~close], column[~close]
 
 
-def _drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray) -> None:
+def _drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray, resolution: float) -> None:
     """Take out, in place, readings that stand alone: pixels that fly between surfaces, and false echoes.
 
     height, table: (H, W), m. A lone reading has too few others of its level around it; an echo is too slender for its height.
@@ -334,7 +367,7 @@ def _drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray) -> No
         _, piece, size, _ = cv2.connectedComponentsWithStats(above[box])
         echo = np.zeros(len(size), bool)
         echo[piece[tall[box]]] = True
-        echo &= size[:, cv2.CC_STAT_AREA] < (rise / SLENDER / RESOLUTION) ** 2
+        echo &= size[:, cv2.CC_STAT_AREA] < (rise / SLENDER / resolution) ** 2
         if echo.any():
             known[box] &= ~echo[piece]
     height[~known] = 0

@@ -10,7 +10,7 @@ from torch import nn
 
 from grasp_client.contract import GraspMeta, Outcome
 from shared.features import circumstances, hand_frame
-from shared.features.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, ROWS, SPAN
+from shared.features.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, OCTAVES, ROWS, SPAN
 from shared.learnable import MAX_JAW_TILT
 from shared.outcome_codec import depth_metres
 from trainer_job.data.examples import Dataset, FeatureBatch, in_order
@@ -35,7 +35,7 @@ class DenseTask(FeatureTask):
 
     @cached_property
     def spec(self) -> FeatureSpec:
-        return FeatureSpec("hand-frame-3", (CHANNELS, ROWS, COLUMNS), aux=len(circumstances.NAMES))
+        return FeatureSpec("hand-frame-4", (CHANNELS, ROWS, COLUMNS), aux=len(circumstances.NAMES))
 
     def features(self, outcomes: Sequence[Outcome[GraspMeta]]) -> tuple[np.ndarray, np.ndarray]:
         meta = outcomes[0].meta
@@ -65,8 +65,10 @@ class DenseTask(FeatureTask):
         white = torch.randn((count, 1, ROWS, COLUMNS), generator=noise, device=device)
         error = WHITE_NOISE * white + SMOOTH_NOISE * smooth
         tip = TIP_NOISE * torch.randn((count, 1, 1, 1), generator=noise, device=device)
-        near = (patches[:, :1] + (amount * error + tip) / SPAN).clamp(-1, 1)
-        far = (patches[:, 3:4] + tip / FAR_SPAN).clamp(-1, 1)
+        # Patches are in sizes of the hand, noise is in metres; a small hand's camera is nearer, and its noise smaller.
+        larger = torch.exp2(OCTAVES * patches[:, 5:6, :1, :1]).clamp(min=1)
+        near = (patches[:, :1] + (amount * error + tip) / (SPAN * larger)).clamp(-1, 1)
+        far = (patches[:, 3:4] + tip / (FAR_SPAN * larger)).clamp(-1, 1)
         disturbed = torch.cat([near, patches[:, 1:3], far, patches[:, 4:]], dim=1)
         for axis in (2, 3):
             mirror = torch.rand((count, 1, 1, 1), generator=noise, device=device) < 0.5

@@ -97,6 +97,35 @@ def test_a_grasp_without_a_metric_pose_is_an_error() -> None:
         outcome_patches(render(view, []), view.intrinsics, view.pose, [grasp], GRIPPER)[0]
 
 
+@pytest.mark.parametrize("size", [0.25, 0.5, 1.5])
+def test_a_hand_of_another_size_sees_things_of_its_size_alike(size: float) -> None:
+    lengths = {
+        name: size * getattr(GRIPPER, name) for name in ("max_width", "finger_width", "finger_thickness", "finger_depth")
+    }
+    hand = Gripper(**lengths, pad_thickness=size * GRIPPER.pad[0], pad_depth=size * GRIPPER.pad[1])
+    box = Box(0.02 * size, 0.01 * size, 0.3, 0.12 * size, 0.03 * size, 0.03 * size)
+    view = camera(480, 640, 525.0, distance=0.7 * size)
+    grasp = grasp_on(box, view.pose, tip=0.01 * size, width=0.05 * size)
+    seen = outcome_patches(render(view, [box]), view.intrinsics, view.pose, [grasp], hand)[0]
+    usual = patch(Box(0.02, 0.01, 0.3, 0.12, 0.03, 0.03))
+    assert np.abs(seen[0] - usual[0]).mean() < 0.02
+    assert np.abs(seen[2] - usual[2]).max() < 1e-5
+    assert np.abs(seen[3] - usual[3]).mean() < 0.02
+    assert np.allclose(seen[5], math.log2(size) / 3)
+    assert not usual[5].any()
+
+
+def test_weights_for_one_size_of_hand_look_at_the_first_five_channels() -> None:
+    torch.manual_seed(0)
+    old, new = DenseScorer().eval(), DenseScorer(channels=CHANNELS).eval()
+    [golden] = old.golden_batch()
+    other = golden.clone()
+    other[:, 5] = 0.7
+    for scorer, changes in ((old, False), (new, True)):
+        torch.nn.init.normal_(scorer.head[-1].weight)
+        assert torch.equal(scorer(golden), scorer(other)) != changes
+
+
 def test_an_untrained_scorer_finds_all_grasps_equal_and_a_trained_one_does_not() -> None:
     torch.manual_seed(0)
     scorer = DenseScorer()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from table_scenes import Box, Camera, camera, render
 
+from grasp_client.contract import Gripper
 from grasp_client.geometry import deproject, look_at, transform
-from shared.maps.heightmap import MAX_EXTENT, HeightMap, approach_rotation, project
+from shared.maps.heightmap import MAX_EXTENT, HeightMap, approach_rotation, hand_scale, project
 
 BOX = Box(0.03, -0.02, 0.4, 0.08, 0.05, 0.06)
 
@@ -30,6 +31,31 @@ def test_heights_are_metric_whatever_the_camera(tilt: int, focal: float) -> None
     assert scene.height[cell(scene, view, (-0.1, 0.1))] == pytest.approx(0.0, abs=0.001)
     top = (scene.height > 0.055).sum() * scene.resolution**2
     assert top == pytest.approx(0.08 * 0.05, rel=0.12)
+
+
+@pytest.mark.parametrize(
+    ("opening", "distance", "resolution"),
+    [(0.08, 0.7, 0.002), (0.14, 0.7, 0.002), (0.02, 0.25, 0.0005), (0.02, 0.7, 0.7 / 525 / 2), (0.08, 3.0, 3.0 / 525 / 2)],
+)
+def test_cells_follow_the_hand_as_far_as_the_camera_tells_more(opening: float, distance: float, resolution: float) -> None:
+    view = camera(240, 320, 525.0, distance=distance)
+    scene = project(render(view, [BOX]), view.intrinsics, view.pose, scale=hand_scale(Gripper(max_width=opening)))
+    assert scene.resolution == pytest.approx(resolution, rel=0.1)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_readings_smeared_over_an_edge_do_not_widen_things(share: float) -> None:
+    view = camera(240, 320, 262.5)
+    depth = render(view, [BOX])
+    smeared, top = depth.copy(), depth < 0.66
+    beside = np.zeros_like(top)
+    beside[:, 1:] |= top[:, :-1] & ~top[:, 1:]
+    smeared[beside] = (share * depth.min() + (1 - share) * depth.max()) if share < 0.5 else depth[beside]
+    rim = np.zeros_like(top)
+    rim[:, :-1] = top[:, :-1] & ~top[:, 1:]
+    smeared[rim] = (share * depth.min() + (1 - share) * depth.max()) if share > 0.5 else depth[rim]
+    clean, seen = (project(each, view.intrinsics, view.pose) for each in (depth, smeared))
+    assert ((clean.height > 0.01) != (seen.height > 0.01)).sum() < 0.02 * (clean.height > 0.01).sum()
 
 
 def test_without_a_pose_the_map_lies_across_the_optical_axis_and_the_table_may_tilt() -> None:
