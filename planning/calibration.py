@@ -40,7 +40,7 @@ def told_by(scene: PlanningScene) -> list[float]:
     depth = scene.observation.depth
     assert depth is not None
     told: list[float] = circumstances_of(
-        depth, scene.camera, scene.camera_pose, scene.request.gripper, bool(scene.request.bin)
+        depth, scene.camera, scene.camera_pose, scene.request.gripper, scene.bin is not None
     ).tolist()
     return told
 
