@@ -172,9 +172,10 @@ def _fit(strip: Tensor, tips: Tensor, jaw: _Jaw, inner: float, gripper: Gripper)
     """strip: (M, positions), the highest across a padded finger. tips: (M, levels). inner: where the part of a finger begins
     that must be free, m from its inner face outwards."""
     limit = (tips - FINGER_GAP)[:, :, None]
-    first, (at_tip, pad_depth) = jaw.centre + round(inner / jaw.step), gripper.pad
+    begin, (at_tip, pad_depth) = math.floor(inner / jaw.step + 1e-3), gripper.pad
+    first = jaw.centre + begin
     # Samples under a finger at its tip, and above its pad, where it has all of its thickness.
-    windows = [math.ceil((each + PADDING - inner) / jaw.step - 1e-6) + 1 for each in (at_tip, gripper.finger_thickness)]
+    windows = [math.ceil((each + PADDING) / jaw.step - 1e-3) - begin + 1 for each in (at_tip, gripper.finger_thickness)]
     free = []
     for side in (strip, strip.flip(1)):
         # The highest under a finger whose inner face lies at each position: a sliding maximum over its thickness.

@@ -193,3 +193,19 @@ def test_a_jaw_is_used_almost_to_its_last_millimetre(width: float) -> None:
     assert distance <= 0.0035
     assert angle <= math.radians(3)
     assert best.quality > 0.5
+
+
+def hand_of(opening: float) -> Gripper:
+    sizes = {"finger_width": 0.25, "finger_thickness": 0.2, "finger_depth": 0.7, "palm_width": 2.0, "palm_thickness": 0.6}
+    return Gripper(max_width=opening, **{name: share * opening for name, share in sizes.items()})
+
+
+@pytest.mark.parametrize(("opening", "side"), [(0.02, 0.014), (0.14, 0.05), (0.14, 0.13)])
+def test_hands_of_any_size_hold_things_of_their_size(opening: float, side: float) -> None:
+    view = camera(480, 640, 525.0, distance=min(0.7, max(0.25, 8 * opening)))
+    box = Box(0.1 * opening, -0.2 * opening, 0.4, 1.7 * side, side, side)
+    request = PlanRequest(camera=view.intrinsics, camera_pose=view.pose.tolist(), gripper=hand_of(opening))
+    [plan] = AntipodalPlanner().plan_batch([(Observation(depth=render(view, [box])), request)], None)
+    distance, angle = error(plan.grasps[0], box)
+    assert distance <= max(0.1 * side, 0.001)
+    assert angle <= math.radians(5)
