@@ -33,7 +33,7 @@ class SuctionGQCNNPlanner(CrossEntropyPlanner[SuctionCandidates]):
 
     def feasible(self, scene: PlanningScene, poses: Poses) -> tuple[SuctionCandidates, Counter[str]]:
         x, y = poses
-        return veto(scene, lay_cups(scene, scene.request.gripper.cup_radius, x, y, close=True))
+        return veto(scene, lay_cups(scene, x, y, close=True))
 
     def seen(self, scene: PlanningScene, candidates: SuctionCandidates) -> ImageGrasps:
         return cups_in_image(scene, candidates)

@@ -22,10 +22,10 @@ EDGE_DEVIATIONS = 1.5
 """The rim may reach over what seems to be an edge by so many standard deviations of the readings: noise frays edges."""
 MOST_OVER_EDGE = 0.002
 """At most so far, m."""
-MOST_CURVED = 0.0025
-"""Departure of the smoothed surface from a plane, on the rim, at which no lip seals, m."""
-MOST_UNEVEN = 0.0035
-"""The same of the mean over a part of the cup, m."""
+MOST_CURVED = 1.2
+"""What a surface may ask of the lip over what it takes up: curves are only estimated."""
+MOST_UNEVEN = 0.001
+"""The mean over a part of the cup may depart from a plane by so much more than the lip takes up, m."""
 GAP = 0.001
 """Free height between a cup's body and what it passes, m."""
 
@@ -41,7 +41,7 @@ def veto(scene: PlanningScene, cups: SuctionCandidates) -> tuple[SuctionCandidat
         "below_table": (cups.rise < LEAST_RISE) | (lowest(gripper.cup_radius, cups.pose) < table),
         "too_steep": cups.tilt > MOST_TILT,
         "over_edge": (cups.lost > MOST_LOST) | (cups.margin < -min(EDGE_DEVIATIONS * scene.map.table_noise, MOST_OVER_EDGE)),
-        "too_curved": (cups.curved > MOST_CURVED) | (cups.uneven > MOST_UNEVEN),
+        "too_curved": (cups.curved > MOST_CURVED) | (cups.uneven > gripper.lip[0] + MOST_UNEVEN),
         "collision": body_overlap(scene, gripper.cup_radius, cups.pose) > -GAP,
         **outside_region(scene, contact),
     }

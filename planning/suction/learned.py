@@ -13,7 +13,7 @@ from planning.scene.scene import observe_scene
 from planning.suction.candidates import SuctionCandidates
 from planning.suction.peel_moment import peel_probability
 from planning.suction.search import outside_roi_penalty, predict
-from shared.features.cup_frame import patches
+from shared.features.cup_frame import PLAIN_CHANNELS, patches
 
 RANKED = 192
 """Candidates that the network sees per observation, at least."""
@@ -45,10 +45,13 @@ class SuctionDensePlanner(BatchedPlanner):
         cups = cups.pick(distinct(cups.pose, cups.score, max(RANKED, 2 * request.n_grasps), APART))
         logits = cups.score
         if len(cups):
-            logits = yield from seen_both_ways(network, patches(scene.map, cups.pose, request.gripper))
+            channels = network.card.parameters.get("channels", PLAIN_CHANNELS)
+            logits = yield from seen_both_ways(network, patches(scene.map, cups.pose, request.gripper, channels))
         # The network sees the surroundings of the cup, not where the picture ends.
         logits = logits + (placing(cups, request.gripper.cup_radius) - outside_roi_penalty(scene, cups)).to(logits.device)
-        quality = calibrated(logits, network.card.calibration, told_by(scene)) * peel_probability(scene, cups).to(logits.device)
+        quality = calibrated(logits, network.card.calibration, told_by(scene)) * peel_probability(cups.heaviest).to(
+            logits.device
+        )
         return select(self.name, scene, cups, quality, rejected, network)
 
 

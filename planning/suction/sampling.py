@@ -21,8 +21,8 @@ MOST_CENTRES = 1600
 """More raised cells than this are tried on a wider lattice, so that a full picture costs no more than a full table."""
 LEAST_RISE = 0.004
 """A contact lies at least this far above the table, m."""
-HOPELESS_CURVE = 0.004
-"""A first look leaves out what is curved by more, m."""
+HOPELESS_CURVE = 2.0
+"""A first look leaves out what asks more of the lip than so many times what it takes up."""
 HOPELESS_LOSS = 0.25
 """It leaves out cups of which a larger share lies over an edge."""
 HOPELESS_UNSEEN = 0.4
@@ -41,7 +41,7 @@ def propose(
     rejected: Counter[str] = Counter()
     x, y = centres(scene, rejected)
     radius = scene.request.gripper.cup_radius
-    coarse = lay_cups(scene, radius, x, y, close=False)
+    coarse = lay_cups(scene, x, y, close=False)
     coarse, hopeless = coarse.filtered(
         {
             "no_depth": coarse.unseen > HOPELESS_UNSEEN,
@@ -50,11 +50,11 @@ def propose(
         }
     )
     chosen = best_by_tile(rate(coarse), coarse.x, coarse.y, most)
-    cups = lay_cups(scene, radius, coarse.x[chosen], coarse.y[chosen], close=True)
+    cups = lay_cups(scene, coarse.x[chosen], coarse.y[chosen], close=True)
     best = cups
     for _ in range(CENTRINGS):
         best = best.pick(torch.argsort(rate(best), descending=True)[:refined])
-        best = lay_cups(scene, radius, *centred(radius, best), close=True)
+        best = lay_cups(scene, *centred(radius, best), close=True)
         cups = cups.join(best)
     return cups, rejected + hopeless
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from planning.scene.scene import OUTSIDE, PlanningScene
 from planning.suction.candidates import SuctionCandidates
+from shared.features.cup_load import heaviest_held, to_middle
 from shared.grasp_poses import CupPose
 
 STEP = 0.0035
@@ -45,18 +46,12 @@ AROUND = 1.5
 SENSOR = 0.75
 """Share of the table's noise that a smooth surface shows there."""
 RIM = 24
+STIFFEST = 1e-4
+"""A lip takes up at least so much, m."""
+DOME = 2.0
+"""What bulges into the cup may do so by so many times what the lip takes up."""
 PARTS = 8
 """Parts of the cup's outer ring whose mean departure is taken."""
-RAYS = 16
-"""Rays along which the thing under the cup is followed."""
-RAY_STEP = 0.004
-"""Distance of their samples, m."""
-REACH = 0.120
-"""Their length, m."""
-CLIFF = 0.008
-"""Change of height between two samples of a ray at which the thing ends, m."""
-LOWEST = 0.003
-"""What rises less than this over the table is table, m."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +59,8 @@ class Disc:
     """Sample positions in the plane of a cup, m.
 
     along, across: (S,), the last RIM of them evenly on the rim. parts: (PARTS + 1, S), which samples make a part of the outer
-    ring, or the middle. bend: (RIM + 1, 3), departure from its best plane on the rim and in the centre of a surface with
-    unit coefficients of a^2, a b and b^2.
+    ring, or the middle. bend: (RIM + 1, 3), departure from the best plane of the rim, there and in the centre, of a surface
+    with unit coefficients of a^2, a b and b^2.
     """
 
     along: Tensor
@@ -91,13 +86,14 @@ def disc(radius: float, close: bool, device: torch.device) -> Disc:
     parts = torch.stack([*(outer & (sector == k) for k in range(PARTS)), ~outer]).float()
     a, b = torch.cat([along[-RIM:], along[:1]]), torch.cat([across[-RIM:], across[:1]])
     flat, bent = torch.stack([a, b, torch.ones_like(a)], 1), torch.stack([a * a, a * b, b * b], 1)
-    bend = bent - flat @ torch.linalg.lstsq(flat, bent).solution
+    bend = bent - flat @ torch.linalg.lstsq(flat[:RIM], bent[:RIM]).solution
     return Disc(*(values.to(device) for values in (along, across, parts, bend)))
 
 
-def lay_cups(scene: PlanningScene, radius: float, x: Tensor, y: Tensor, close: bool) -> SuctionCandidates:
-    """Cups of a radius (m) laid on what is seen at map x, y (N,). The ends of the surface and the middle of the thing under the
-    cup are only looked for when `close`."""
+def lay_cups(scene: PlanningScene, x: Tensor, y: Tensor, close: bool) -> SuctionCandidates:
+    """The request's cups laid on what is seen at map x, y (N,). The ends of the surface are only looked for when `close`."""
+    gripper = scene.request.gripper
+    radius, (give, _) = gripper.cup_radius, gripper.lip
     samples = disc(radius, close, scene.device)
     pose = _fit(scene, samples, x, y, CLOSE_ROUNDS if close else ROUNDS)
     departure, known = _departure(scene, pose, samples.along, samples.across)
@@ -109,16 +105,17 @@ def lay_cups(scene: PlanningScene, radius: float, x: Tensor, y: Tensor, close: b
     in_part = held @ samples.parts.T
     mean = (weighted @ samples.parts.T) / in_part.clamp(min=1)
     ends = surface_ends(scene, radius, pose) if close else torch.full((len(x), RIM), radius, device=scene.device)
-    lean_x, lean_y = _middle(scene, pose) if close else (torch.zeros_like(x), torch.zeros_like(x))
+    lean_x, lean_y = to_middle(scene.map, pose)
     return SuctionCandidates(
         pose=pose,
-        curved=_curved(samples, weighted, held),
+        curved=_curved(samples, weighted, held) / max(give, STIFFEST),
         uneven=torch.where(in_part > 0, mean.abs(), DROP).amax(1),
         rough=_rough(scene, disc(AROUND * radius, close, scene.device), x, y),
         ends=ends,
         margin=ends.topk(NEAREST, dim=1, largest=False).values.mean(1) - radius,
         lean_x=lean_x,
         lean_y=lean_y,
+        heaviest=heaviest_held(gripper, torch.hypot(lean_x, lean_y)),
         rise=rise,
         unseen=1 - known[:, -RIM:].float().mean(1),
         lost=(known & ~near).float().mean(1),
@@ -160,7 +157,8 @@ def _departure(
 
 
 def _curved(samples: Disc, weighted: Tensor, held: Tensor) -> Tensor:
-    """Greatest departure (N,) of a smooth surface through the held samples from a plane, on the rim and in the centre, m.
+    """Greatest departure (N,) of a smooth surface through the held samples from a plane on the rim, or a part of how far its
+    centre bulges beyond the rim, m.
 
     weighted: departures (N, S) of the samples that are held (N, S), else 0.
     """
@@ -172,7 +170,7 @@ def _curved(samples: Disc, weighted: Tensor, held: Tensor) -> Tensor:
     # A quadratic through the held samples; its second-order part is what no plane and no tilt of the cup takes away.
     found: Tensor = torch.linalg.solve(normal, weighted @ design)
     bends: Tensor = found[:, 3:] / scale**2 @ samples.bend.T
-    return bends.abs().amax(1)
+    return torch.maximum(bends[:, :RIM].abs().amax(1), bends[:, RIM] / DOME)
 
 
 def _rough(scene: PlanningScene, samples: Disc, x: Tensor, y: Tensor) -> Tensor:
@@ -227,23 +225,3 @@ def _between(scene: PlanningScene, x: Tensor, y: Tensor) -> Tensor:
     column, row = (x - scene.map.corner[0]) / scene.map.resolution, (y - scene.map.corner[1]) / scene.map.resolution
     grid = torch.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], -1)[None]
     return F.grid_sample(scene.upper_bound[None, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
-
-
-def _middle(scene: PlanningScene, pose: CupPose) -> tuple[Tensor, Tensor]:
-    """Level offset (N,), (N,) from each contact to the middle of the thing under it, as far as its surface can be followed.
-
-    Rays go out in all directions until the height jumps or the table is reached; the middle is the centroid of the star that
-    they span.
-    """
-    angle = 2 * math.pi * torch.arange(RAYS, device=pose.x.device) / RAYS
-    out = RAY_STEP * torch.arange(round(REACH / RAY_STEP) + 1, device=pose.x.device)
-    x = pose.x[:, None, None] + torch.cos(angle)[:, None] * out
-    y = pose.y[:, None, None] + torch.sin(angle)[:, None] * out
-    [heights] = scene.sample(x, y, scene.upper_bound)
-    steep = torch.diff(heights, dim=2).abs() > CLIFF + RAY_STEP * torch.hypot(pose.slope_x, pose.slope_y)[:, None, None]
-    on = ~steep & (heights - scene.table_at(x, y) > LOWEST)[..., 1:]
-    length = RAY_STEP * torch.cumprod(on.int(), 2).sum(2).float()
-    # Sectors of radius r and equal angle: area as r^2 / 2, first moment as r^3 / 3.
-    area = (length**2).sum(1).clamp(min=1e-6) / 2
-    third = length**3 / 3
-    return (third * torch.cos(angle)).sum(1) / area, (third * torch.sin(angle)).sum(1) / area

@@ -5,6 +5,7 @@ and height are undone, as `hand_frame` does for a jaw; how the patch is turned a
 round.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,15 +14,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
+from shared.features.cup_load import heaviest_held, to_middle
 from shared.features.hand_frame import sample_map
 from shared.grasp_poses import CupPose, cups_of
 from shared.maps.heightmap import HeightMap, project
 
-CHANNELS = 6
+PLAIN_CHANNELS = 6
+"""Of networks that see the scene alone, through cells of one size."""
+CHANNELS = 11
+"""Of networks that are also told of the cup and of the weight that it holds."""
 SIDE = 32
 """Patches are squares of this many cells."""
 STEP = 0.0025
-"""Cell size of the near view, m: 80 mm in the plane of the cup, what its lip meets."""
+"""Cell size of the near view of a cup of USUAL_RADIUS, m: 80 mm in the plane of the cup, what its lip meets."""
+USUAL_RADIUS = 0.015
+"""m. The near view and its fine heights are larger for larger cups, smaller for smaller ones."""
+SCALES = (0.4, 2.0)
+"""Least and greatest scale of the near view."""
 FAR_STEP = 0.008
 """Cell size of the far view, m: 256 mm, what hangs on it."""
 FINE = 0.006
@@ -32,23 +41,49 @@ FAR = 0.12
 """Heights over the contact are, in the far view, m."""
 SOFT = 0.001
 """The rim of the footprint fades over this many metres either way, so that no cell decides for itself."""
+USUAL_WEIGHT = 0.15
+"""kg. Weights are seen as their logarithm over this one's."""
 
 
-def patches(scene: HeightMap, cups: CupPose, gripper: Gripper) -> Tensor:
-    """What N cups see, (N, CHANNELS, SIDE, SIDE) float32 on the device of `cups`.
+def scale_of(radius: float) -> float:
+    """Size of the near view, and of its fine heights, over that of a cup of USUAL_RADIUS."""
+    return min(max(radius / USUAL_RADIUS, SCALES[0]), SCALES[1])
+
+
+def patches(scene: HeightMap, cups: CupPose, gripper: Gripper, channels: int = CHANNELS) -> Tensor:
+    """What N cups see, (N, channels, SIDE, SIDE) float32 on the device of `cups`.
 
     Channels: distance out of the cup's plane / FINE and height over the contact / COARSE (the upper bound where nothing was
-    read); 1 where a reading was, else 0; 1 under the cup, else 0; height / FAR and reading again over the far view.
+    read); 1 where a reading was, else 0; 1 under the cup, else 0; height / FAR and reading again over the far view. With
+    CHANNELS the near view and FINE grow with the cup, and the same all over the patch follow: log2 of the scale of the near
+    view; unevenness that the lip takes up over the cup's radius, times 4; tangent of half the approach's lean; 1 where the
+    moment of the seal is told, else 0; logarithm of the heaviest thing held so far from its middle over USUAL_WEIGHT, halved.
     """
+    scale = scale_of(gripper.cup_radius) if channels == CHANNELS else 1.0
     layers = torch.from_numpy(np.stack([scene.upper_bound, scene.known.astype(np.float32)])).to(cups.x.device)[None]
-    x, y, near, known = _look(scene, layers, cups, STEP)
+    x, y, near, known = _look(scene, layers, cups, STEP * scale)
     # Cells of the far view are larger than the map's: their mean, not a sample, keeps thin things in sight.
     _, _, far, far_known = _look(scene, F.avg_pool2d(layers, 3, 1, 1, count_include_pad=False), cups, FAR_STEP)
-    fine = (near - cups.plane(x, y)) * cups.normal()[:, 2:] / FINE
+    fine = (near - cups.plane(x, y)) * cups.normal()[:, 2:] / (FINE * scale)
     coarse, far = (near - cups.height[:, None]) / COARSE, (far - cups.height[:, None]) / FAR
-    cup = footprint(gripper.cup_radius, x.device).reshape(-1).expand_as(fine)
-    channels = (fine.clamp(-1, 1), coarse.clamp(-1, 1), known, cup, far.clamp(-1, 1), far_known)
-    return torch.stack(channels, dim=1).reshape(-1, CHANNELS, SIDE, SIDE).to(torch.float32)
+    cup = footprint(gripper.cup_radius / scale, x.device).reshape(-1).expand_as(fine)
+    seen = [fine.clamp(-1, 1), coarse.clamp(-1, 1), known, cup, far.clamp(-1, 1), far_known]
+    if channels == CHANNELS:
+        seen += [each[:, None].expand_as(fine) for each in _told(scene, cups, gripper)]
+    return torch.stack(seen, dim=1).reshape(-1, channels, SIDE, SIDE).to(torch.float32)
+
+
+def _told(scene: HeightMap, cups: CupPose, gripper: Gripper) -> list[Tensor]:
+    """Of each cup (N,) what is the same all over its patch, in the order of the channels."""
+    weight = heaviest_held(gripper, torch.hypot(*to_middle(scene, cups)))
+    same = torch.ones_like(cups.x)
+    return [
+        same * math.log2(scale_of(gripper.cup_radius)),
+        same * min(4 * gripper.lip[0] / gripper.cup_radius, 2.0),
+        torch.tan(torch.acos(cups.normal()[:, 2].clamp(0, 1)) / 2),
+        same * (gripper.cup_moment is not None),
+        (torch.log(weight.clamp(min=1e-6) / USUAL_WEIGHT) / 2).clamp(-2, 2),
+    ]
 
 
 def _look(scene: HeightMap, layers: Tensor, cups: CupPose, step: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -59,7 +94,7 @@ def _look(scene: HeightMap, layers: Tensor, cups: CupPose, step: float) -> tuple
 
 
 def footprint(radius: float, device: torch.device) -> Tensor:
-    """Where a cup of a radius (m) covers a patch, (SIDE, SIDE), 1 inside."""
+    """Where a cup of a radius (m) covers a patch of unscaled cells, (SIDE, SIDE), 1 inside."""
     line = _line(device, STEP)
     from_centre = torch.sqrt(line**2 + line[:, None] ** 2)
     return (0.5 + (radius - from_centre) / (2 * SOFT)).clamp(0, 1)
@@ -75,10 +110,11 @@ def outcome_patches(
     camera_pose: np.ndarray | None,
     grasps: Sequence[Grasp],
     gripper: Gripper,
+    channels: int = CHANNELS,
 ) -> np.ndarray:
-    """Patches (N, CHANNELS, SIDE, SIDE) float32 of executed grasps on one depth image (H, W), m, 0 = no reading.
+    """Patches (N, channels, SIDE, SIDE) float32 of executed grasps on one depth image (H, W), m, 0 = no reading.
 
     Raises ValueError when the image has no reading, the camera looks up, or a grasp has no pose.
     """
     scene = project(depth, camera, camera_pose)
-    return patches(scene, cups_of(scene.pose, grasps, gripper), gripper).numpy()
+    return patches(scene, cups_of(scene.pose, grasps, gripper), gripper, channels).numpy()

@@ -9,6 +9,7 @@ neither its camera's distance nor the intrinsics.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from grasp_client.contract import CameraIntrinsics, Gripper
 from grasp_client.geometry import pose_from
 from shared.maps.occlusion import UNSEEN, hidden
 from shared.maps.table_plane import fit_table
+from shared.maps.things import Things, find_things
 
 RESOLUTION = 0.002
 """Side of a cell for a jaw that opens as wide as that of the Panda, m."""
@@ -89,6 +91,11 @@ class HeightMap:
     def __post_init__(self) -> None:
         plane = _plane(self.table, self.corner, self.height.shape, self.resolution)
         object.__setattr__(self, "table_map", plane)
+
+    @cached_property
+    def things(self) -> Things:
+        """What stands on the table, told apart as far as heights tell."""
+        return find_things(self.upper_bound - self.table_map, self.known, self.corner, self.resolution)
 
 
 def project(

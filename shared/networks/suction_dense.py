@@ -3,15 +3,17 @@
 import torch
 from torch import Tensor
 
-from shared.features.cup_frame import CHANNELS, SIDE
+from shared.features.cup_frame import PLAIN_CHANNELS, SIDE
 from shared.networks.layers import PatchScorer
 
 
 class SuctionScorer(PatchScorer):
-    """Patches (N, CHANNELS, SIDE, SIDE) to logits (N,). `width`: channels of the first layer."""
+    """Patches (N, channels, SIDE, SIDE) to logits (N,). `width`: channels of the first layer; `channels`: of the patches, see
+    `cup_frame.patches`."""
 
-    def __init__(self, width: int = 24) -> None:
-        super().__init__(CHANNELS, SIDE, SIDE, (width, 2 * width, 2 * width, 2 * width))
+    def __init__(self, width: int = 24, channels: int = PLAIN_CHANNELS) -> None:
+        self.channels = channels
+        super().__init__(channels, SIDE, SIDE, (width, 2 * width, 2 * width, 2 * width))
 
     def golden_batch(self) -> tuple[Tensor, ...]:
         """Fixed patches: a plate, a ball, the edge of a box, and a smooth pattern."""
@@ -22,7 +24,9 @@ class SuctionScorer(PatchScorer):
         ball, edge = -(across**2 + along**2).clamp(max=1.0), -(along > 0.2).float()
         pattern = torch.sin(3 * along) * torch.cos(2 * across)
         surfaces = (torch.zeros(SIDE, SIDE), ball, edge, pattern)
-        return (torch.stack([torch.stack([each, each / 10, known, cup, each / 20, known]) for each in surfaces]),)
+        seen = torch.stack([torch.stack([each, each / 10, known, cup, each / 20, known]) for each in surfaces])
+        told = torch.linspace(-0.5, 0.5, self.channels - PLAIN_CHANNELS)[:, None, None].expand(len(seen), -1, SIDE, SIDE)
+        return (torch.cat([seen, told], 1),)
 
 
 NETWORK = SuctionScorer

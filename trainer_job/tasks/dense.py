@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -30,8 +29,11 @@ class DenseTask(FeatureTask):
 
     architectures = ("dense",)
     max_tilt = MAX_JAW_TILT
-    patches: ClassVar[Callable[..., np.ndarray]] = staticmethod(hand_frame.outcome_patches)
-    """(depth, camera, camera_pose, grasps, gripper) -> (N, *spec.shape)."""
+
+    @property
+    def patches(self) -> Callable[..., np.ndarray]:
+        """(depth, camera, camera_pose, grasps, gripper) -> (N, *spec.shape)."""
+        return hand_frame.outcome_patches
 
     @cached_property
     def spec(self) -> FeatureSpec:

@@ -1,14 +1,16 @@
 """The suction scorer in the cup's frame (shared.features.cup_frame)."""
 
 import math
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from shared.features import cup_frame
 from shared.features.circumstances import NAMES
-from shared.features.cup_frame import CHANNELS, FINE, SIDE
+from shared.features.cup_frame import FINE, PLAIN_CHANNELS, SIDE
 from shared.grasp_poses import STEEPEST
 from trainer_job.data.examples import FeatureBatch
 from trainer_job.data.feature_cache import FeatureSpec
@@ -27,16 +29,22 @@ class SuctionDenseTask(DenseTask):
 
     architectures = ("suction-dense",)
     max_tilt = STEEPEST
-    patches = staticmethod(cup_frame.outcome_patches)
 
     @cached_property
     def spec(self) -> FeatureSpec:
-        return FeatureSpec("cup-frame-2", (CHANNELS, SIDE, SIDE), aux=len(NAMES))
+        channels = self.outline.channels
+        return FeatureSpec(
+            "cup-frame-2" if channels == PLAIN_CHANNELS else "cup-frame-3", (channels, SIDE, SIDE), aux=len(NAMES)
+        )
+
+    @property
+    def patches(self) -> Callable[..., np.ndarray]:
+        return partial(cup_frame.outcome_patches, channels=self.outline.channels)
 
     def augment(self, batch: FeatureBatch, noise: torch.Generator | None) -> FeatureBatch:
         """Turns and mirrors, since a cup is round, and disturbs the fine heights as a real camera does.
 
-        features: (N, CHANNELS, SIDE, SIDE), the cup in the middle. A third of them keep the grid that they were read on, turned
+        features: (N, channels, SIDE, SIDE), the cup in the middle. A third of them keep the grid that they were read on, turned
         by quarters: other angles smooth the sensor's noise a little.
         """
         if noise is None:
@@ -55,7 +63,9 @@ class SuctionDenseTask(DenseTask):
         white = torch.randn((count, 1, SIDE, SIDE), generator=noise, device=device)
         amount = torch.rand((count, 1, 1, 1), generator=noise, device=device)  # from clean to noisy cameras
         error = amount * (WHITE_NOISE * white + SMOOTH_NOISE * smooth)
-        fine = (patches[:, :1] + error / FINE).clamp(-1, 1)
+        told = patches.shape[1] > PLAIN_CHANNELS
+        scale = torch.exp2(patches[:, PLAIN_CHANNELS : PLAIN_CHANNELS + 1, :1, :1]) if told else 1.0
+        fine = (patches[:, :1] + error / (FINE * scale)).clamp(-1, 1)
         return FeatureBatch(torch.cat([fine, patches[:, 1:]], dim=1), batch.aux, batch.labels)
 
 

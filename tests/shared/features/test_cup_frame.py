@@ -11,7 +11,7 @@ from table_scenes import Box, Camera, camera, render
 
 from grasp_client.contract import Grasp, Gripper
 from grasp_client.geometry import approach_frame, invert
-from shared.features.cup_frame import CHANNELS, COARSE, FINE, SIDE, STEP, footprint, outcome_patches
+from shared.features.cup_frame import CHANNELS, COARSE, FINE, PLAIN_CHANNELS, SIDE, STEP, footprint, outcome_patches
 from shared.networks.suction_dense import SuctionScorer
 
 CUP = Gripper(kind="suction", cup_radius=0.015)
@@ -35,7 +35,7 @@ def test_patch_shows_the_face_under_the_cup_and_its_edges() -> None:
     seen = patch(VIEW, BOX, cup_on(VIEW, (0.02, 0.01, 0.03)))
     assert seen.shape == (CHANNELS, SIDE, SIDE)
     assert seen.dtype == np.float32
-    fine, coarse, known, cup, far, far_known = seen
+    fine, coarse, known, cup, far, far_known = seen[:PLAIN_CHANNELS]
     assert np.abs(fine[cup > 0]).max() < 0.05
     assert (known[cup > 0] == 1).all()
     assert coarse[0, 0] == pytest.approx(-0.03 / COARSE, abs=0.02)
@@ -114,7 +114,38 @@ def test_footprint_grows_with_the_cup() -> None:
 
 
 def test_an_untrained_scorer_finds_all_contacts_equal() -> None:
-    network = SuctionScorer().eval()
-    [golden] = network.golden_batch()
-    assert golden.shape[1:] == (CHANNELS, SIDE, SIDE)
-    assert (network(golden) == 0).all()
+    for channels in (PLAIN_CHANNELS, CHANNELS):
+        network = SuctionScorer(channels=channels).eval()
+        [golden] = network.golden_batch()
+        assert golden.shape[1:] == (channels, SIDE, SIDE)
+        assert (network(golden) == 0).all()
+
+
+def test_what_the_cup_is_and_what_it_holds_is_told_all_over_the_patch() -> None:
+    def told(point: tuple[float, float, float], **cup: float) -> np.ndarray:
+        channels = patch(VIEW, BOX, cup_on(VIEW, point), CUP.model_copy(update=cup))[PLAIN_CHANNELS:]
+        assert (channels == channels[:, :1, :1]).all()
+        same: np.ndarray = channels[:, 0, 0]
+        return same
+
+    middle, beside = told((0.02, 0.01, 0.03)), told((0.04, 0.01, 0.03))
+    assert middle[:4] == pytest.approx([0, 4 / 6, 0, 0], abs=0.02)
+    assert middle[4] > beside[4] + 0.3
+    half = CUP.cup_radius / 2
+    assert told((0.02, 0.01, 0.03), cup_radius=half)[:2] == pytest.approx([-1, 4 / 6], abs=0.01)
+    assert told((0.02, 0.01, 0.03), seal_compliance=0.001)[1] == pytest.approx(4 / 15, abs=0.01)
+    stronger = told((0.04, 0.01, 0.03), cup_moment=0.6)
+    assert stronger[3] == 1
+    assert stronger[4] > beside[4] + 0.2
+
+
+def test_the_near_view_grows_with_the_cup_and_old_networks_see_what_they_learned() -> None:
+    small = CUP.model_copy(update={"cup_radius": CUP.cup_radius / 2})
+    grasp, depth = cup_on(VIEW, (0.02, 0.01, 0.03)), render(VIEW, [BOX])
+    usual, scaled = patch(VIEW, BOX, grasp), patch(VIEW, BOX, grasp, small)
+    assert scaled[3].sum() == pytest.approx(usual[3].sum(), rel=0.05)
+    assert (np.abs(scaled[0]) < 0.2).sum() > 2.2 * (np.abs(usual[0]) < 0.2).sum()
+    plain = outcome_patches(depth, VIEW.intrinsics, VIEW.pose, [grasp], small, PLAIN_CHANNELS)[0]
+    assert plain.shape == (PLAIN_CHANNELS, SIDE, SIDE)
+    assert np.allclose(np.delete(plain, 3, 0), np.delete(usual[:PLAIN_CHANNELS], 3, 0))
+    assert plain[3].sum() == pytest.approx(usual[3].sum() / 4, rel=0.1)
