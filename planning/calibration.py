@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from planning.scene.hand_units import gripper_in
 from planning.scene.scene import PlanningScene
 from shared.features.circumstances import NAMES
 from shared.features.circumstances import circumstances as circumstances_of
@@ -39,9 +40,8 @@ def told_by(scene: PlanningScene) -> list[float]:
     """The circumstances of a request."""
     depth = scene.observation.depth
     assert depth is not None
-    told: list[float] = circumstances_of(
-        depth, scene.camera, scene.camera_pose, scene.request.gripper, scene.bin is not None
-    ).tolist()
+    gripper = gripper_in(scene.request.gripper, 1 / scene.unit)
+    told: list[float] = circumstances_of(depth, scene.camera, scene.camera_pose, gripper, scene.bin is not None).tolist()
     return told
 
 

@@ -54,12 +54,12 @@ class DensePlanner(BatchedPlanner):
     def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
         observation, request = item
         network = network or self.need(network)
-        scene = observe_scene(observation, request, network.device)
+        scene = observe_scene(observation, request, network.device, hand_units=True)
         hands, rejected = predict(scene)
         hands = hands.pick(distinct(hands.pose, hands.score, max(RANKED, 2 * request.n_grasps), APART, TURNED))
         logits = hands.score
         if len(logits):
-            logits = yield NetworkCall(network, (patches(scene.map, hands.pose, request.gripper),))
+            logits = yield NetworkCall(network, (patches(scene.map, hands.pose, scene.request.gripper, scene.unit),))
         # The network sees the surroundings of the hand, not where the picture ends.
         promised = calibrated_logits(logits, network.card.calibration, told_by(scene))
         quality = blend(promised - outside_roi_penalty(scene, hands), hands.score)

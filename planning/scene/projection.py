@@ -123,11 +123,12 @@ def wire_grasps(scene: PlanningScene, pose: HandPose | CupPose, qualities: Tenso
     if scene.request.camera is None:
         return grasps
     poses = placed.pose.cpu().numpy()
+    poses[:, :3, 3] *= scene.unit
     before = poses.copy()
     before[:, :3, 3] -= RETREAT * poses[:, :3, 2]
     known = {"depth": poses[:, 2, 3].tolist(), "pose_camera": poses.tolist(), "pregrasp_camera": before.tolist()}
     if isinstance(pose, HandPose):
-        known["width"] = pose.width.tolist()
+        known["width"] = (scene.unit * pose.width).tolist()
     if base is not None:
         known |= {"pose_base": (base @ poses).tolist(), "pregrasp_base": (base @ before).tolist()}
     return [grasp.model_copy(update={name: values[i] for name, values in known.items()}) for i, grasp in enumerate(grasps)]

@@ -14,6 +14,7 @@ from planning.base import PlannerError
 from planning.limits import NOISE_DEVIATIONS
 from planning.scene.bin import SeenBin, told_bin, with_walls
 from planning.scene.bin_detection import find_bin
+from planning.scene.hand_units import hand_unit, map_in, request_in
 from planning.scene.support_plane import guessed_pose
 from planning.scene.truncation import truncation_height
 from shared.maps.heightmap import HeightMap, hand_scale, project
@@ -72,7 +73,7 @@ class PlanningScene:
     above_table: height over the table where known, else 0, m. table: slopes a, b of the table's height a x + b y.
     restricted: the request asks for a part of the scene only. bin: the one to plan inside of; its walls, and what lies beyond
     them, are in the way but never `seen`, nor `above_table`. inside: bool (H, W), cells between its walls; None without one.
-    warnings: about what was seen, `kind: text`.
+    warnings: about what was seen, `kind: text`. unit: the map and the request's jaw are in units of so many metres.
     """
 
     map: HeightMap
@@ -83,6 +84,7 @@ class PlanningScene:
     device: torch.device
     bin: SeenBin | None = None
     warnings: tuple[str, ...] = ()
+    unit: float = 1.0
     inside: np.ndarray | None = field(init=False, repr=False)
     upper_bound: Tensor = field(init=False, repr=False)
     known: Tensor = field(init=False, repr=False)
@@ -170,8 +172,13 @@ class PlanningScene:
                 return deepest
 
 
-def observe_scene(observation: Observation, request: PlanRequest, device: torch.device) -> PlanningScene:
-    """The scene of an observation with depth. Raises PlannerError 422 when there is nothing to see."""
+def observe_scene(
+    observation: Observation, request: PlanRequest, device: torch.device, hand_units: bool = False
+) -> PlanningScene:
+    """The scene of an observation with depth, in metres, or for a small jaw, outside of bins, in units of its size.
+
+    Raises PlannerError 422 when there is nothing to see.
+    """
     if observation.depth is None:
         raise PlannerError(422, "missing_image", "this planner needs depth; send a depth image")
     pose = None if request.camera_pose is None else np.asarray(request.camera_pose, dtype=float)
@@ -186,7 +193,10 @@ def observe_scene(observation: Observation, request: PlanRequest, device: torch.
     except ValueError as error:
         raise PlannerError(422, "unusable_view", str(error)) from error
     bin, warnings = _bin(height_map, pose, request)
-    return PlanningScene(height_map, camera, pose, observation, request, device, bin, warnings)
+    unit = hand_unit(request.gripper) if hand_units and bin is None else 1.0
+    if unit < 1:
+        height_map, request = map_in(height_map, unit), request_in(request, unit)
+    return PlanningScene(height_map, camera, pose, observation, request, device, bin, warnings, unit)
 
 
 def _bin(map: HeightMap, pose: np.ndarray | None, request: PlanRequest) -> tuple[SeenBin | None, tuple[str, ...]]:

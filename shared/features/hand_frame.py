@@ -33,19 +33,19 @@ SPAN = 0.06
 """Heights of the near view are clipped to this far from the fingertips, m, and scaled to -1..1."""
 FAR_SPAN = 0.12
 """The same for the far view, m."""
-OCTAVES = 3.0
+OCTAVES = 4.0
 """The channel that tells a hand's scale is the binary logarithm of it over this: -1 for the smallest, 0 for a jaw of 80 mm."""
 LEVELS = 33
 """Samples along the line of sight of a cell that is not seen straight down."""
 
 
-def patches(scene: HeightMap, hands: HandPose, gripper: Gripper) -> Tensor:
+def patches(scene: HeightMap, hands: HandPose, gripper: Gripper, unit: float = 1.0) -> Tensor:
     """What N hands see, (N, CHANNELS, ROWS, COLUMNS) float32 on the device of `hands`.
 
     Channels: height over the fingertips, against the approach, / SPAN (the upper bound where nothing was read); 1 where a
     reading was, else 0; 1 under the two fingertips at the requested opening, else 0; the first two again over the far view,
     heights / FAR_SPAN; how large the hand is (log2 of its scale / OCTAVES), the same in all cells. Steps and spans are those of
-    the hand's scale.
+    the hand's scale. unit: map, hands and gripper are in units of so many metres.
     """
     scale = hand_scale(gripper)
     layers = [scene.upper_bound, scene.known.astype(np.float32)]
@@ -56,7 +56,7 @@ def patches(scene: HeightMap, hands: HandPose, gripper: Gripper) -> Tensor:
     near, near_known = _look(scene, near_layers, hands, STEP * scale, SPAN * scale)
     far, far_known = _look(scene, far_layers, hands, FAR_STEP * scale, FAR_SPAN * scale)
     near, far = (near / (SPAN * scale)).clamp(-1, 1), (far / (FAR_SPAN * scale)).clamp(-1, 1)
-    size = torch.full_like(near, math.log2(scale) / OCTAVES)
+    size = torch.full_like(near, math.log2(scale * unit) / OCTAVES)
     return torch.stack([near, near_known, footprint(hands.width, gripper), far, far_known, size], dim=1).to(torch.float32)
 
 

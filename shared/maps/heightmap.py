@@ -22,7 +22,7 @@ from shared.maps.things import Things, find_things
 
 RESOLUTION = 0.002
 """Side of a cell for a jaw that opens as wide as that of the Panda, m."""
-FINEST = 0.0005
+FINEST = 0.0002
 COARSEST = 0.004
 LEAST_PIXELS = 0.5
 """A cell is at least so many pixels wide: finer ones would tell nothing more."""
@@ -30,7 +30,7 @@ MOST_CELLS = 1200
 """Cells of a small hand along the longer side of the picture."""
 SCALE_WIDTH = 0.08
 """Opening of the jaw whose scale is 1, m."""
-SMALLEST_SCALE = 0.125
+SMALLEST_SCALE = 0.0625
 LARGEST_SCALE = 1.75
 MAX_EXTENT = 1.28
 """Longest side of a map, m: a far wall in the picture must not make a map of ten metres."""

@@ -200,7 +200,9 @@ def hand_of(opening: float) -> Gripper:
     return Gripper(max_width=opening, **{name: share * opening for name, share in sizes.items()})
 
 
-@pytest.mark.parametrize(("opening", "side"), [(0.02, 0.014), (0.14, 0.05), (0.14, 0.13)])
+@pytest.mark.parametrize(
+    ("opening", "side"), [(0.01, 0.004), (0.01, 0.006), (0.01, 0.009), (0.02, 0.014), (0.14, 0.05), (0.14, 0.13)]
+)
 def test_hands_of_any_size_hold_things_of_their_size(opening: float, side: float) -> None:
     view = camera(480, 640, 525.0, distance=min(0.7, max(0.25, 8 * opening)))
     box = Box(0.1 * opening, -0.2 * opening, 0.4, 1.7 * side, side, side)

@@ -37,7 +37,7 @@ class DenseTask(FeatureTask):
 
     @cached_property
     def spec(self) -> FeatureSpec:
-        return FeatureSpec("hand-frame-4", (CHANNELS, ROWS, COLUMNS), aux=len(circumstances.NAMES))
+        return FeatureSpec("hand-frame-5", (CHANNELS, ROWS, COLUMNS), aux=len(circumstances.NAMES))
 
     def features(self, outcomes: Sequence[Outcome[GraspMeta]]) -> tuple[np.ndarray, np.ndarray]:
         meta = outcomes[0].meta

@@ -111,7 +111,7 @@ def test_a_hand_of_another_size_sees_things_of_its_size_alike(size: float) -> No
     assert np.abs(seen[0] - usual[0]).mean() < 0.02
     assert np.abs(seen[2] - usual[2]).max() < 1e-5
     assert np.abs(seen[3] - usual[3]).mean() < 0.02
-    assert np.allclose(seen[5], math.log2(size) / 3)
+    assert np.allclose(seen[5], math.log2(size) / 4)
     assert not usual[5].any()
 
 
