@@ -20,7 +20,7 @@ from planning.jaw.filters import veto
 from planning.jaw.fit import measure
 from planning.limits import LEAST_OVERLAP, RETREAT, TABLE_GAP
 from planning.plan_result import select
-from planning.rgb.maps import Peaks, QualityMaps, find_peaks, heat_maps, the_network
+from planning.rgb.maps import Peaks, find_peaks, heat_maps, the_network
 from planning.rgb.ranking import rank_refined
 from planning.rgb.refinement import GraspRefiner, can_refine
 from planning.scene.scene import PlanningScene, observe_scene
@@ -87,15 +87,17 @@ class HeatmapPlanner(Planner):
         from_rgb = the_network(network).height_from_rgb
         if from_rgb is not None and can_refine(request, maps.heights):
             refiner = GraspRefiner(from_rgb, observation, request, network.device)
-            peaks = rank_refined(peaks, maps, calibrate, refiner, item)
+            peaks, heights = rank_refined(peaks, maps, calibrate, refiner, item)
         else:
             peaks = replace(peaks, logits=calibrate(peaks.logits))
+            known = maps.heights if len(maps.heights) else torch.tensor([UNSAID_HEIGHT], device=peaks.logits.device)
+            heights = known[peaks.levels]
         quality = torch.sigmoid(peaks.logits)
         enough = quality >= request.min_quality
         rejected["low_quality"] += int((~enough).sum())
         grasps: list[Grasp] = []
         apart = LEAST_DISTANCE * max(observation.size)
-        for pixel, angle, height, value in _listed(peaks, maps, quality, enough):
+        for pixel, angle, height, value in _listed(peaks, heights, quality, enough):
             if len(grasps) == request.n_grasps:
                 break
             if any(math.dist(pixel, other.center_px) < apart for other in grasps):
@@ -115,10 +117,9 @@ class HeatmapPlanner(Planner):
         )
 
 
-def _listed(peaks: Peaks, maps: QualityMaps, quality: Tensor, enough: Tensor) -> list[tuple[list[float], float, float, float]]:
-    """(pixel, angle, height over the table, quality) of the peaks that are good enough; a network without heights knows one."""
-    heights = maps.heights if len(maps.heights) else torch.tensor([UNSAID_HEIGHT], device=quality.device)
-    columns = (peaks.pixels, peaks.angles, heights[peaks.levels], quality)
+def _listed(peaks: Peaks, heights: Tensor, quality: Tensor, enough: Tensor) -> list[tuple[list[float], float, float, float]]:
+    """(pixel, angle, height of the tips over the table, quality) of the peaks that are good enough."""
+    columns = (peaks.pixels, peaks.angles, heights, quality)
     return list(zip(*(each[enough].tolist() for each in columns), strict=True))
 
 

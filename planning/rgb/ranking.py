@@ -8,7 +8,8 @@ from torch import Tensor
 
 from planning.base import PlanItem
 from planning.rgb.maps import Peaks, QualityMaps, allowed
-from planning.rgb.refinement import GraspRefiner
+from planning.rgb.refinement import GraspRefiner, adjusted
+from shared.networks.height_from_rgb import BINS
 from shared.table_grasp import ROTATIONS
 
 REFINED = 24
@@ -32,17 +33,19 @@ INTERCEPT = 0.13
 
 def rank_refined(
     peaks: Peaks, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor], refiner: GraspRefiner, item: PlanItem
-) -> Peaks:
-    """The squares of the best peaks and those next to the best of them, each at its best angle and height of the tips.
+) -> tuple[Peaks, Tensor]:
+    """The squares of the best peaks and those next to the best of them, each at its best angle and height of the tips; and the
+    heights (N,) to which the tips go then, m.
 
     calibrate: of the maps' logits.
     """
     pixels = _distinct(peaks.pixels[_first(peaks, len(maps.logits), max(REFINED, item[1].n_grasps))], refiner, item)
-    logits = _together(pixels, maps, calibrate, refiner)
+    logits, highest = _together(pixels, maps, calibrate, refiner)
     best = pixels[logits.flatten(1).amax(1).topk(min(BEST, len(pixels))).indices]
     more = _next_to(best, pixels, refiner)
     more = more[allowed(more, *item)]
-    pixels, logits = torch.cat([pixels, more]), torch.cat([logits, _together(more, maps, calibrate, refiner)])
+    both = (logits, highest), _together(more, maps, calibrate, refiner)
+    pixels, (logits, highest) = torch.cat([pixels, more]), map(torch.cat, zip(*both, strict=True))
     places = refiner.seen(pixels)
     near = (torch.cdist(places, places) < NEAR).float()
     logits = (near @ logits.flatten(1) / near.sum(1, keepdim=True)).view_as(logits)
@@ -50,16 +53,19 @@ def rank_refined(
     value, which = logits.flatten(1).max(1)
     order = torch.argsort(value, descending=True, stable=True)
     levels, turns = which[order] // ROTATIONS, which[order] % ROTATIONS
-    return Peaks(pixels[order], turns * math.pi / ROTATIONS, levels, value[order])
+    heights = adjusted(maps.heights[levels], highest[order], item[1].gripper.finger_depth)
+    return Peaks(pixels[order], turns * math.pi / ROTATIONS, levels, value[order]), heights
 
 
-def _together(pixels: Tensor, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor], refiner: GraspRefiner) -> Tensor:
-    """Logits of success (N, T, ROTATIONS) at pixels (N, 2) of the sent image."""
+def _together(
+    pixels: Tensor, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor], refiner: GraspRefiner
+) -> tuple[Tensor, Tensor]:
+    """Logits of success (N, T, ROTATIONS) at pixels (N, 2) of the sent image, and of the highest points there (N, 2, BINS)."""
     if not len(pixels):
-        return pixels.new_zeros(0, len(maps.logits), ROTATIONS)
-    holds, fits = refiner.refine(refiner.seen(pixels))
+        return pixels.new_zeros(0, len(maps.logits), ROTATIONS), pixels.new_zeros(0, 2, BINS)
+    holds, fits, highest = refiner.refine(refiner.seen(pixels))
     angles = torch.arange(ROTATIONS, device=pixels.device) * math.pi / ROTATIONS
-    return MAPS * calibrate(maps.at_angles(pixels, angles)) + HOLDS * holds + FITS * fits + INTERCEPT
+    return MAPS * calibrate(maps.at_angles(pixels, angles)) + HOLDS * holds + FITS * fits + INTERCEPT, highest
 
 
 def _first(peaks: Peaks, heights: int, most: int) -> Tensor:

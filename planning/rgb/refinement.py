@@ -11,11 +11,15 @@ from grasp_client.contract import CameraIntrinsics, PlanRequest
 from grasp_client.observation import Observation
 from shared.features.radial import leans, radial_angles, radial_windows
 from shared.features.rgb_input import factor_to, fit
-from shared.networks.height_from_rgb import PIXELS_PER_METRE, SIDE, HeightFromRgb, at_turns
-from shared.table_grasp import ROTATIONS, table_up
+from shared.networks.height_from_rgb import PIXELS_PER_METRE, SIDE, HeightFromRgb, at_turns, quantile
+from shared.table_grasp import ROTATIONS, TIP_HEIGHTS, table_up
 
 STEEP = math.cos(math.radians(15))
 """Least cosine between the optical axis and straight down: heights were learned from cameras that look down."""
+UNSURE = 0.25
+"""Probability with which what is held may be lower than the tips allow for, and what is under the palm higher."""
+HELD = 0.008
+"""What is held rises so far above the tips, m."""
 AT_ONCE = 128
 """Windows in a batch: what a request for a thousand grasps looks at would not fit into memory together."""
 
@@ -41,9 +45,10 @@ class GraspRefiner:
         self.nadir = torch.from_numpy(nadir).float().to(device)
         self.focal = camera.fx * self.picture.scale[0]
 
-    def refine(self, middles: Tensor) -> tuple[Tensor, Tensor]:
+    def refine(self, middles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (N, T, R) that a grasp holds, and that the open hand fits, which goes straight down at `middles` (N, 2) as
-        (u, v) of the picture, its tips at each of the learned heights, closing along image angles k pi / R."""
+        (u, v) of the picture, its tips at each of the learned heights, closing along image angles k pi / R; and (N, 2, BINS) of
+        the highest point around."""
         nadirs = self.nadir.expand(len(middles), 2)
         windows = [
             self.network(
@@ -54,8 +59,8 @@ class GraspRefiner:
         ]
         radial = radial_angles(middles, nadirs)[:, None] * ROTATIONS / math.pi
         turns = torch.arange(ROTATIONS, device=middles.device) - radial
-        holds, fits = (at_turns(torch.cat(each), turns) for each in zip(*windows, strict=True))
-        return holds, fits
+        holds, fits, highest = map(torch.cat, zip(*windows, strict=True))
+        return at_turns(holds, turns), at_turns(fits, turns), highest
 
     def seen(self, pixels: Tensor) -> Tensor:
         """Pixels (N, 2) of the sent image in the picture."""
@@ -67,6 +72,15 @@ class GraspRefiner:
 
     def _moved(self, way: Callable[[np.ndarray], np.ndarray], pixels: Tensor) -> Tensor:
         return torch.from_numpy(way(pixels.cpu().numpy())).float().to(pixels.device)
+
+
+def adjusted(heights: Tensor, highest: Tensor, finger_depth: float) -> Tensor:
+    """Heights (N,) of the tips, m, moved so that the jaws reach what is there and the palm stays above it.
+
+    highest (N, 2, BINS): logits of the highest point under the palm and between the jaws. Where that is uncertain tips go low.
+    """
+    reaching = (quantile(highest[:, 1], UNSURE) - HELD).clamp(min=TIP_HEIGHTS[0])
+    return torch.maximum(torch.minimum(heights, reaching), quantile(highest[:, 0], 1 - UNSURE) - finger_depth)
 
 
 def nadir_of(camera: CameraIntrinsics, up: np.ndarray) -> np.ndarray:

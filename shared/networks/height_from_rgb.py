@@ -49,7 +49,8 @@ class HeightEstimate(NamedTuple):
 
 class HeightFromRgb(nn.Module):
     """Windows (N, 3, SIDE, SIDE), colours in [0, 1], whose +u leads away from the nadir (`radial_windows`), and their `leans`
-    (N,) -> logits (N, T, ROTATIONS) that a grasp holds there, and that the open hand fits there.
+    (N,) -> logits (N, T, ROTATIONS) that a grasp holds there, and that the open hand fits there, and (N, 2, BINS) of the
+    highest point within each of REACHES.
 
     tip_heights: T, how many heights of the tips it is taught."""
 
@@ -69,9 +70,9 @@ class HeightFromRgb(nn.Module):
         )
         self.thing, self.spot = nn.Conv2d(40, 1, 1), nn.Conv2d(64, BINS + 1, 1)
 
-    def forward(self, windows: Tensor, leans: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, windows: Tensor, leans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         estimate = self.estimate(windows, leans)
-        return estimate.holds, estimate.fits
+        return estimate.holds, estimate.fits, estimate.highest
 
     def estimate(self, windows: Tensor, leans: Tensor) -> HeightEstimate:
         """All that is learned."""
@@ -97,6 +98,16 @@ class HeightFromRgb(nn.Module):
 def bins(heights: Tensor) -> Tensor:
     """Bin of each height, m; any shape."""
     return torch.bucketize(heights, heights.new_tensor(EDGES), right=True)
+
+
+def quantile(logits: Tensor, share: float) -> Tensor:
+    """Height (N,), m, below which a thing is with a probability, by logits (N, BINS)."""
+    shares, bounds = logits.softmax(1), logits.new_tensor(BOUNDS)
+    below = shares.cumsum(1)
+    first = (below < share).sum(1, keepdim=True).clamp(max=BINS - 1)
+    inside = shares.gather(1, first)
+    part = 1 - (below.gather(1, first) - share) / inside
+    return torch.lerp(bounds[first], bounds[first + 1], part)[:, 0]
 
 
 def at_turns(values: Tensor, turns: Tensor) -> Tensor:

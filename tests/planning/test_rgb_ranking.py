@@ -12,7 +12,7 @@ from planning.rgb.maps import Peaks, QualityMaps
 from planning.rgb.ranking import SQUARE, rank_refined
 from planning.rgb.refinement import GraspRefiner
 from shared.features.rgb_input import RgbInput
-from shared.networks.height_from_rgb import PIXELS_PER_METRE
+from shared.networks.height_from_rgb import BINS, PIXELS_PER_METRE
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 
 TURN, LEVEL = 5, 1
@@ -36,7 +36,7 @@ class Island(GraspRefiner):
         self.asked.append(middles)
         holds = torch.full((len(middles), len(TIP_HEIGHTS), ROTATIONS), -6.0)
         holds[torch.cdist(middles, self.middle[None])[:, 0] <= self.radius, LEVEL, TURN] = 6.0
-        return holds, torch.zeros_like(holds)
+        return holds, torch.zeros_like(holds), torch.zeros(len(middles), 2, BINS)
 
 
 def rank(middle, radius, pixels, segmask=None, **options):
@@ -45,9 +45,10 @@ def rank(middle, radius, pixels, segmask=None, **options):
     refiner, pixels = Island(request, middle, radius), torch.as_tensor(pixels)
     count = len(pixels)
     peaks = Peaks(pixels, torch.zeros(count), torch.zeros(count, dtype=torch.long), torch.arange(0.0, -count, -1))
-    return rank_refined(
-        peaks, MAPS, lambda logits: logits, refiner, (Observation(rgb=IMAGE, segmask=segmask), request)
-    ), refiner
+    item = Observation(rgb=IMAGE, segmask=segmask), request
+    found, heights = rank_refined(peaks, MAPS, lambda logits: logits, refiner, item)
+    assert len(heights) == len(found.pixels)
+    return found, refiner
 
 
 def test_angle_and_height_of_the_tips_are_those_that_hold():

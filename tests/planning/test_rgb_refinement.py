@@ -12,7 +12,7 @@ from grasp_client.geometry import look_at, project
 from grasp_client.observation import Observation
 from planning.rgb.heatmap import HeatmapPlanner
 from planning.rgb.refinement import GraspRefiner, nadir_of
-from shared.networks.height_from_rgb import SIDE, HeightFromRgb
+from shared.networks.height_from_rgb import BINS, SIDE, HeightFromRgb
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS, table_up
 
 DOWN = np.diag([1.0, -1, -1, 1])
@@ -36,10 +36,12 @@ class Knowing(torch.nn.Module):
         self.told = torch.full((len(TIP_HEIGHTS), ROTATIONS), -8.0)
         if level is not None:
             self.told[level] = 3.0
+        self.highest = torch.full((2, BINS), -20.0)
+        self.highest[0, 0] = self.highest[1, -1] = 20.0  # no height of the tips is too low or too high
 
     def forward(self, windows, leans):
         self.windows, self.leans = windows, leans
-        return self.told.expand(len(windows), -1, -1), 2 * self.told.expand(len(windows), -1, -1)
+        return tuple(each.expand(len(windows), -1, -1) for each in (self.told, 2 * self.told, self.highest))
 
 
 def plan(heights, parameters=OURS, **options):
@@ -61,6 +63,15 @@ def tell(heights, rgb, pixels, **options):
 def test_the_tips_go_to_the_height_at_which_a_hand_fits(level):
     found = plan(Knowing(level))
     assert found.grasps[0].pose_base[2][3] == pytest.approx(TIP_HEIGHTS[level])
+
+
+@pytest.mark.parametrize(("between", "under", "tip"), [(0, 0, 0.004), (2, 2, 0.0095), (6, 6, 0.02), (9, 9, 0.024)])
+def test_tips_reach_what_is_between_them_and_the_palm_stays_above(between, under, tip):
+    knowing = Knowing(TIP_HEIGHTS.index(0.020))
+    knowing.highest = torch.full((2, BINS), -20.0)
+    knowing.highest[0, under] = knowing.highest[1, between] = 20.0
+    found = plan(knowing, gripper={"finger_depth": 0.046}).grasps[0]
+    assert found.pose_base[2][3] == pytest.approx(tip, abs=1e-4)
 
 
 def test_many_grasps_are_still_many():
@@ -91,7 +102,9 @@ def test_angles_are_told_from_outward_and_between_the_nearest_two():
     knowing.told = torch.arange(float(ROTATIONS)).expand(len(TIP_HEIGHTS), -1)
     u, v = BLOCK_CAMERA.cx, BLOCK_CAMERA.cy
     angle = 3.25 * math.pi / ROTATIONS
-    holds, fits = tell(knowing, block().rgb, [[u + 50, v], [u, v + 50], [u + 50 * math.cos(angle), v + 50 * math.sin(angle)]])
+    holds, fits, _ = tell(
+        knowing, block().rgb, [[u + 50, v], [u, v + 50], [u + 50 * math.cos(angle), v + 50 * math.sin(angle)]]
+    )
     count = torch.arange(float(ROTATIONS))
     torch.testing.assert_close(holds[0, 1], count, atol=0.02, rtol=0)  # outward is +u
     torch.testing.assert_close(holds[1, 1], (count - ROTATIONS / 2) % ROTATIONS, atol=0.02, rtol=0)  # outward is +v

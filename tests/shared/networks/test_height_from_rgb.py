@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from shared.networks import build_network
-from shared.networks.height_from_rgb import BINS, BOUNDS, REACHES, SIDE, HeightFromRgb, at_turns, bins
+from shared.networks.height_from_rgb import BINS, BOUNDS, REACHES, SIDE, HeightFromRgb, at_turns, bins, quantile
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 
 
@@ -24,6 +24,13 @@ def test_angles_lie_between_the_nearest_two_and_come_round():
     assert found.tolist() == [[[0.25, 2.0], [3.25, 5.0]], [[1.0, 1.0], [4.0, 4.0]]]
 
 
+def test_quantiles_lie_between_the_bounds_of_bins():
+    shares = torch.full((1, BINS), 1e-9)
+    shares[0, 2], shares[0, 5] = 0.25, 0.75
+    found = [float(quantile(shares.log(), share)) for share in (0.125, 0.25, 0.625)]
+    assert found == pytest.approx([0.5 * (BOUNDS[2] + BOUNDS[3]), BOUNDS[3], 0.5 * (BOUNDS[5] + BOUNDS[6])], abs=1e-5)
+
+
 @torch.inference_mode()
 def test_shapes_of_an_estimate(network):
     windows, lean = torch.rand(3, 3, SIDE, SIDE), torch.tensor([0.0, 0.1, 0.3])
@@ -32,9 +39,10 @@ def test_shapes_of_an_estimate(network):
     assert estimate.highest.shape == (3, len(REACHES), BINS)
     assert estimate.things.shape == (3, SIDE // 4, SIDE // 4)
     assert estimate.spots.shape == (3, BINS + 1, SIDE // 8, SIDE // 8)
-    holds, fits = network(windows, lean)
+    holds, fits, highest = network(windows, lean)
     assert torch.equal(holds, estimate.holds)
     assert torch.equal(fits, estimate.fits)
+    assert torch.equal(highest, estimate.highest)
 
 
 @torch.inference_mode()
