@@ -17,7 +17,7 @@ SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: run test test-repeat test-slow test-faults test-client test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean
-.PHONY: test-browser test-manifests bench-compare bench-hostile bench-robots gallery help same-answers
+.PHONY: test-ros test-browser test-manifests bench-compare bench-hostile bench-robots gallery help same-answers
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
@@ -41,6 +41,10 @@ test-client: ## build the client's wheel, and use it alone on Python 3.12 or 3.1
 test-browser: $(VENV)/.dev ## drive the dashboard in Chromium (needs node and npm; pictures in runs/browser)
 	@tests/browser/install.sh $(VENV)/browser
 	@$(PYTEST) -m browser -s tests/browser
+
+test-ros: $(VENV)/.dev ## use the ROS 2 bridge with the real rclpy (pip brings 250 MB; needs cmake and a C++ compiler)
+	@tests/ros/install.sh $(VENV)/ros
+	@$(PYTEST) -m ros -s tests/ros
 
 test-manifests: ## render the Kubernetes manifests, and check them strictly against the schemas
 	@tests/services/check_manifests.sh

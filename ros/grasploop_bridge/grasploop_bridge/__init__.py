@@ -1,0 +1,1 @@
+"""ROS 2 node that asks a GraspLoop server for grasps."""
