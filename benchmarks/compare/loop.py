@@ -27,6 +27,8 @@ def attempts_per_second(tree: Tree, seconds: float, workers: int) -> float:
     with TemporaryDirectory() as name:
         folder = Path(name)
         settings = {"port": 0, "workers": workers, "data_dir": folder / "data", "seed": 0, "device": "cpu"}
+        # Trees differ in what they run by default; a scene of one object is the same in all.
+        settings |= {"scene_kind": "single", "profile": "standard", "vary": "nothing"}
         with python(tree, ["-m", "services.local"], folder, **settings, outcomes_per_round=NEVER) as loop:
             url = loop.wait_for(lambda: re.search(r"(redis|unix)://[^\s,]+", loop.said()), FIRST_SECONDS)[0]  # type: ignore[index]
             with redis.Redis.from_url(url) as client:

@@ -28,7 +28,7 @@ FIRST_SCENES = 1_000
 TRIES, MOST = (5, 25), (0.6, 0.7)
 """Tries per object of the second and the third pass, and the greatest rate of success of an object that stays."""
 VARIABLES = {
-    "PROFILE": PROFILE, "SCENE_KIND": "single", "PLANNER": "dense", "OBJECT_SET": "folder",
+    "PROFILE": PROFILE, "VARY": "nothing", "SCENE_KIND": "single", "PLANNER": "dense", "OBJECT_SET": "folder",
     "SHARD_OUTCOMES": "32", "WORKERS": "1", "WORLDS": "2", "TORCH_THREADS": "1",
 }  # fmt: skip
 TOOLS = 12

@@ -89,7 +89,10 @@ def rollback(out: Path, shipped: Path, seed: int) -> dict[str, Any]:
     """The running loop, a champion whose order of grasps is turned round, put in by hand; how it goes out again."""
     data = out / f"rollback-{seed}"
     variables = {"SEED": str(seed), "SHIPPED_MODELS_DIR": str(shipped.resolve()), "OUTCOMES_PER_ROUND": "100000", "WORLDS": "2"}
-    loop = start(data, {**variables, "PROFILE": "hard", "SCENE_KIND": "single", "PLANNER": "dense", "SHARD_OUTCOMES": "16"})
+    loop = start(
+        data,
+        {**variables, "PROFILE": "hard", "VARY": "nothing", "SCENE_KIND": "single", "SHARD_OUTCOMES": "16", "PLANNER": "dense"},
+    )
     registry = Registry(data / "models")
     try:
         _wait(lambda: _served(data, 1) >= LEAST_BEFORE, loop.poll)

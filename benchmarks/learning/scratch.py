@@ -30,8 +30,8 @@ from trainer_job.tasks import task_of_model
 
 PROFILE = "hard"
 VARIABLES = {
-    "PROFILE": PROFILE, "SCENE_KIND": "single", "PLANNER": "dense", "OUTCOMES_PER_ROUND": "250", "SHARD_OUTCOMES": "32",
-    "WORKERS": "1", "WORLDS": "2", "TORCH_THREADS": "1",
+    "PROFILE": PROFILE, "VARY": "nothing", "SCENE_KIND": "single", "PLANNER": "dense",
+    "OUTCOMES_PER_ROUND": "250", "SHARD_OUTCOMES": "32", "WORKERS": "1", "WORLDS": "2", "TORCH_THREADS": "1",
 }  # fmt: skip
 UNSEEN = Protocol(kind="single", profile=PROFILE, object_set="test", rounds=200, seeds=[7])
 LABELS = 1_000
