@@ -166,7 +166,7 @@ class PlannerService:
     def _candidate(self, request: RequestContext, planner: Planner) -> LoadedNetwork | None:
         """The candidate for a share of the requests, chosen by their id so that a repeated request meets the same version."""
         found = self._weights.candidates.get(planner.model_name) if planner.model_name else None
-        return found.network if found and asks_candidate(request.id, found.share) else None
+        return found.network if found and asks_candidate(request.id, found.share, found.key) else None
 
     def _plan_batch(
         self, asked: Sequence[tuple[Planner, LoadedNetwork | None, PlanItem]]

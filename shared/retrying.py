@@ -71,11 +71,17 @@ class Troubles:
         """One line; empty where nobody waits."""
         return "; ".join(sorted(set(self._told.copy().values())))
 
-    def patiently(self, part: str, stopping: threading.Event, action: Callable[[], T]) -> T:
-        """Result of `action`, called again while queue or disk are away or full. Raises the last error once `stopping`."""
+    def patiently(
+        self, part: str, stopping: threading.Event, action: Callable[[], T], told: Callable[[], None] = lambda: None
+    ) -> T:
+        """Result of `action`, called again while queue or disk are away or full. Raises the last error once `stopping`.
+
+        told: called after each failure, when this knows of it.
+        """
 
         def tell(error: BaseException, pause: float) -> None:
             self._told[part] = f"disk full: {error}" if is_disk_full(error) else f"{type(error).__name__}: {error}"
+            told()
             log.warning("%s waits", part, extra={"error": self._told[part], "retry_seconds": round(pause, 2)})
 
         try:

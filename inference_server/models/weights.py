@@ -5,6 +5,7 @@ handed over, to be warmed and swapped in between two batches.
 """
 
 import logging
+import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -36,6 +37,8 @@ class Candidate(NamedTuple):
 
     network: LoadedNetwork
     share: float
+    key: str
+    """With which `asks_candidate` tells whose requests they are."""
 
 
 class Weights:
@@ -57,6 +60,7 @@ class Weights:
         self._loader, self.registry, self.architectures = loader, loader.registry, loader.architectures
         self._between_batches, self._metrics, self._seconds = between_batches, metrics, reload_seconds
         self._candidate_share, self._followed = candidate_share, followed
+        self._own_key = secrets.token_hex()
         self._passed: dict[str, int] = {}
         """Champions of models that are not followed."""
         self.champions: dict[str, LoadedNetwork] = {}
@@ -181,26 +185,26 @@ class Weights:
 
     def _look_at_candidate(self, name: str) -> None:
         """Have the version loaded that the candidate pointer names; one that fails is said once and left out."""
-        version, share = self.registry.candidate(name), self._share_of_candidate(name)
+        version, (share, key) = self.registry.candidate(name), self._share_of_candidate(name)
         current = self.candidates.get(name)
         if version is None or version == self.registry.champion(name) or not share:
             self.candidates.pop(name, None)
         elif current is not None and current.network.version == version:
-            self.candidates[name] = current._replace(share=share)
+            self.candidates[name] = current._replace(share=share, key=key)
         elif self._failed_candidates.get(name) != version:
             self.candidates.pop(name, None)
             try:
-                self.candidates[name] = Candidate(self.pin(name, version), share)
+                self.candidates[name] = Candidate(self.pin(name, version), share, key)
                 logger.info("%s version %d is a candidate for %.0f %% of the requests", name, version, 100 * share)
             except RegistryError as error:
                 self._failed_candidates[name] = version
                 logger.error("candidate %s version %d is refused (%s): the champion answers alone", name, version, error)
 
-    def _share_of_candidate(self, name: str) -> float:
-        if self._candidate_share is not None:
-            return self._candidate_share
+    def _share_of_candidate(self, name: str) -> tuple[float, str]:
+        """Of the requests, and the key that chooses them: the trainer's while it tests on served grasps, else this server's."""
         test = self.registry.ab_test(name)
-        return test.share if test else 0.0
+        share = self._candidate_share if self._candidate_share is not None else test.share if test else 0.0
+        return share, test.key if test and test.key else self._own_key
 
     def _find_more(self) -> None:
         """Follow, from now on, models of the followed architectures that nobody named."""

@@ -54,13 +54,13 @@ def test_a_share_of_the_requests_meets_the_candidate_always_the_same(shared: Run
 
 
 def test_a_candidate_answers_the_share_that_the_trainers_test_asks_for(registry: Registry) -> None:
-    test = AbTestState(champion=1, candidate=2, how="served", share=HALF)
+    test = AbTestState(champion=1, candidate=2, how="served", share=HALF, key="secret")
     with serving(settings(registry.root, reload_seconds=0.02)) as running:
         assert set(versions(running, 8)) == {1}
         registry.set_ab_test("dense", test)
         wait_until(lambda: running.service.weights.candidates)
         met = versions(running, 24)
-        assert met == [2 if asks_candidate(f"r{number}", HALF) else 1 for number in range(24)]
+        assert met == [2 if asks_candidate(f"r{number}", HALF, "secret") else 1 for number in range(24)]
         assert set(met) == {1, 2}
         registry.set_ab_test("dense", test.model_copy(update={"how": "simulated", "share": 0.0}))
         wait_until(lambda: running.service.weights.candidates == {})

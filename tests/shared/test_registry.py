@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from shared.durable import is_disk_full
-from shared.registry import BrokenModel, ModelCard, Registry, UnknownModel, UnknownVersion
+from shared.registry import BrokenModel, ModelCard, Registry, UnknownModel, UnknownVersion, asks_candidate
 
 CARD = ModelCard(name="dense", architecture="dense", parameters={"channels": 8})
 
@@ -189,3 +189,13 @@ def test_a_full_disk_leaves_nothing_half_written(registry, monkeypatch):
             write()
         assert is_disk_full(raised.value)
     assert sorted(path.name for path in (registry.root / "dense").rglob("*")) == before
+
+
+def test_nobody_chooses_a_version_by_the_id_of_a_request() -> None:
+    names = [f"robot-7.{number}" for number in range(400)]
+    one, other = ([asks_candidate(name, 0.5, key) for name in names] for key in ("a", "b"))
+    assert one == [asks_candidate(name, 0.5, "a") for name in names]
+    assert 150 < sum(one) < 250
+    assert 150 < sum(left == right for left, right in zip(one, other, strict=True)) < 250
+    assert not any(asks_candidate(name, 0.0, "a") for name in names)
+    assert all(asks_candidate(name, 1.0, "a") for name in names)

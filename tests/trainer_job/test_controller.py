@@ -82,7 +82,7 @@ class Bench:
         for _ in range(count):
             self.attempt += 1
             name = f"plan-{self.attempt}"
-            version = state.candidate if state and asks_candidate(name, state.share) else champion
+            version = state.candidate if state and asks_candidate(name, state.share, state.key) else champion
             success = bool(np.random.default_rng([self.attempt, 7]).random() < rates[version])
             made = {"model": {"name": "dense", "version": version}, "request_id": name, "served": True, "source": "arm-3"}
             outcomes.append(block_outcome(self.attempt, success=success, **{"scene": None, **made, **meta}))

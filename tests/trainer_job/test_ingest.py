@@ -19,11 +19,12 @@ from block_world import block_outcome
 from records import dead_letters, send
 from waiting import wait_until
 
-from grasp_client.contract import Outcome
+from grasp_client.contract import Outcome, SceneRef, SceneRequest
 from shared.outcome_codec import encode_outcome
 from shared.shards import ShardReader, shard_folders
 from shared.streams import OutcomeStream, connect
 from trainer_job.ingest.ingest import MOST_DELIVERIES, Ingest, IngestThread
+from trainer_job.promotion.evidence import RequestSigner
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +33,7 @@ def stored_ids(directory: Path) -> list[str]:
     return [name for folder in shard_folders(directory) for name in ShardReader(folder).ids()]
 
 
-def open_ingest(url: str, directory: Path, **options: float) -> Ingest:
+def open_ingest(url: str, directory: Path, **options: Any) -> Ingest:
     return Ingest(OutcomeStream(connect(url)), directory, **{"shard_outcomes": 4, "shard_seconds": 0.05, **options})
 
 
@@ -107,6 +108,26 @@ def test_unreadable_entries_go_to_the_dead_stream_with_the_reason(redis_url: str
     assert ingest.dead_letters == 5
     for part in ("version is missing", "version is 9", "meta.success: Field required", "has 5 bytes", "no image"):
         assert part in reasons
+
+
+def test_outcomes_of_scenes_that_nobody_asked_for_are_not_learned_from(redis_url: str, tmp_path: Path) -> None:
+    stream, signer = OutcomeStream(connect(redis_url)), RequestSigner.of(tmp_path)
+    request = signer.sign(SceneRequest(id="revisit-7", seed=5, kind="pile", attempts=3))
+    other = signer.sign(request.model_copy(update={"seed": 6}))
+    told = {"seed": 5, "kind": "pile", "profile": request.profile, "ticket": request.id, "nonce": request.nonce}
+    made_up = [
+        {**told, "nonce": "0" * 64}, {**told, "nonce": request.nonce[:32]}, {**told, "nonce": other.nonce}, {**told, "seed": 6},
+        {**told, "kind": "single"}, {**told, "ticket": "revisit-8"}, {**told, "ticket": None},
+    ]  # fmt: skip
+    scenes = [SceneRef.model_validate(scene) for scene in (told, *made_up, {"seed": 5})]
+    for number, scene in enumerate(scenes):
+        send(stream, block_outcome(number, scene=scene))
+    ingest = open_ingest(redis_url, tmp_path / "shards", issued=signer.issued)
+    drain(ingest)
+    ingest.flush()
+    asked, of_itself = block_outcome(0), block_outcome(len(scenes) - 1)
+    assert sorted(stored_ids(tmp_path / "shards")) == sorted([asked.id, of_itself.id])
+    assert ingest.dead_letters == len(made_up)
 
 
 def test_an_entry_that_was_in_hand_at_every_death_becomes_a_dead_letter(redis_url: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from trainer_job.promotion.served_ab_test import MIN_FOR_SILENCE, SHARE, ServedA
 
 PAIRS = TrainerSettings.model_fields["max_ab_pairs"].default
 CHAMPION, CANDIDATE = 4, 7
+KEY = "between trainer and server"
 
 
 def reported(number: int, version: int, success: bool, shard: int) -> IndexEntry:
@@ -24,7 +25,7 @@ def stream(champion: float, candidate: float, seed: int, count: int = 2_000) -> 
     rng = np.random.default_rng(seed)
     entries = []
     for number in range(1_000_000 * seed, 1_000_000 * seed + count):
-        version = CANDIDATE if asks_candidate(f"plan-{number}", SHARE) else CHAMPION
+        version = CANDIDATE if asks_candidate(f"plan-{number}", SHARE, KEY) else CHAMPION
         success = bool(rng.random() < (candidate if version == CANDIDATE else champion))
         entries.append(reported(number, version, success, shard=2 + number % 1_000_000 // 10))
     return entries
@@ -37,7 +38,7 @@ def by_version(entries: list[IndexEntry]) -> dict[int, list[IndexEntry]]:
 def decide(entries: list[IndexEntry], batch: int) -> tuple[bool | None, ServedAbTest]:
     """The verdict on a stream that comes in batches; each look is a test of its own, as after a restart."""
     for end in range(batch, len(entries) + batch, batch):
-        test = ServedAbTest("dense", CHAMPION, CANDIDATE, PAIRS, after=1)
+        test = ServedAbTest("dense", CHAMPION, CANDIDATE, PAIRS, after=1, key=KEY)
         test.learn(by_version(entries[:end]))
         if (found := test.decided()) is not None:
             return found, test
@@ -66,7 +67,7 @@ def test_the_verdict_is_the_same_in_one_batch_and_in_many(rates: tuple[float, fl
 def test_only_what_was_reported_since_by_the_version_that_the_request_should_meet_counts() -> None:
     numbers = {True: [], False: []}  # type: dict[bool, list[int]]
     for number in range(100):
-        numbers[asks_candidate(f"plan-{number}", SHARE)].append(number)
+        numbers[asks_candidate(f"plan-{number}", SHARE, KEY)].append(number)
     (theirs, other), (mine, pinned) = numbers[True][:2], numbers[False][:2]
     entries = [
         reported(theirs, CANDIDATE, True, shard=5),
@@ -77,7 +78,7 @@ def test_only_what_was_reported_since_by_the_version_that_the_request_should_mee
         reported(numbers[False][2], CHAMPION, False, shard=1),
         reported(numbers[False][3], 1, False, shard=5),
     ]
-    test = ServedAbTest("dense", CHAMPION, CANDIDATE, PAIRS, after=1)
+    test = ServedAbTest("dense", CHAMPION, CANDIDATE, PAIRS, after=1, key=KEY)
     test.learn({**by_version(entries), 1: entries[-1:]})
     assert test.successes == {CHAMPION: [False], CANDIDATE: [True]}
     assert test.text().startswith(
@@ -89,7 +90,7 @@ def test_only_what_was_reported_since_by_the_version_that_the_request_should_mee
 
 def test_a_candidate_that_never_answers_is_told() -> None:
     champion = [entry for entry in stream(0.5, 0.5, seed=1) if entry.version == CHAMPION]
-    test = ServedAbTest("dense", CHAMPION, CANDIDATE, PAIRS, after=1)
+    test = ServedAbTest("dense", CHAMPION, CANDIDATE, PAIRS, after=1, key=KEY)
     test.learn({CHAMPION: champion[: MIN_FOR_SILENCE - 1]})
     assert "CANDIDATE_SHARE" not in test.text()
     test.learn({CHAMPION: champion[:MIN_FOR_SILENCE]})

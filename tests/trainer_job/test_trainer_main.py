@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,8 +20,11 @@ from records import send, store
 from waiting import PATIENCE, wait_until
 
 from shared.registry import Registry
+from shared.settings import TrainerSettings
 from shared.shards import ShardReader, shard_folders
 from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
+from trainer_job.service import trainer
+from trainer_job.training.distributed import DistContext
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -172,6 +177,25 @@ def test_its_data_is_its_users_alone_and_outdated_folders_go(redis_url: str, tmp
     assert not any(folder.exists() for folder in outdated)
     open_to_others = [path for path in (data, *data.rglob("*")) if path.stat().st_mode & 0o077]
     assert open_to_others == []
+
+
+def test_a_disk_that_is_full_at_the_start_is_told_on_the_board(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board, said = WorkerStatusStore(connect(redis_url), TRAINERS), []
+    stopping = threading.Event()
+
+    def make(*_: Any) -> None:
+        said.extend(board.read().values())
+        if said:
+            stopping.set()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trainer, "Trainer", make)
+    settings = TrainerSettings(_env_file=None, data_dir=tmp_path, redis_url=redis_url)
+    with pytest.raises(OSError, match="No space"):
+        trainer.run(settings, DistContext(), stopping)
+    assert (said[0]["state"], said[0]["trouble"]) == ("starting", "disk full: [Errno 28] No space left on device")
 
 
 def test_without_a_queue_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,7 @@ def test_steps_without_a_finite_loss_are_skipped_and_counted(blocks: Examples) -
     assert np.isfinite(logits(network, blocks)).all()
 
 
+@pytest.mark.filterwarnings("error:Detected call of `lr_scheduler")
 def test_a_round_with_too_many_skipped_steps_is_given_up(blocks: Examples) -> None:
     with pytest.raises(NotFinite, match="not finite"):
         train(build(), TASK, spoilt(blocks, 40), TINY, seed=0)

@@ -10,10 +10,11 @@ import shutil
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from grasp_client.contract import UnknownMeta
+from grasp_client.contract import SceneRef, UnknownMeta
 from shared.durable import LEAST_FREE_BYTES
 from shared.outcome_codec import EncodedOutcome
 from shared.retrying import AWAY, Troubles
@@ -33,10 +34,20 @@ TEND_SECONDS = 5.0
 
 
 class Ingest:
-    """Reads the outcome stream and writes shards into `directory`. One per directory; `step` from one thread only."""
+    """Reads the outcome stream and writes shards into `directory`. One per directory; `step` from one thread only.
 
-    def __init__(self, stream: OutcomeStream, directory: Path, shard_outcomes: int = 64, shard_seconds: float = 5.0) -> None:
-        self.stream, self.directory = stream, directory
+    issued: whether a scene with a nonce is of a request of this trainer. Others are dead letters: somebody made them up.
+    """
+
+    def __init__(
+        self,
+        stream: OutcomeStream,
+        directory: Path,
+        shard_outcomes: int = 64,
+        shard_seconds: float = 5.0,
+        issued: Callable[[SceneRef], bool] = lambda scene: True,
+    ) -> None:
+        self.stream, self.directory, self.issued = stream, directory, issued
         self.shard_outcomes, self.shard_seconds = shard_outcomes, shard_seconds
         self.writer = ShardWriter(directory)
         self.writer.remove_unfinished()
@@ -119,6 +130,8 @@ class Ingest:
                 self._dead_letter(entry, entry.error or "cannot be read")
             elif not entry.encoded.images:
                 self._dead_letter(entry, "no image: an outcome needs the observation it was planned on")
+            elif (scene := getattr(entry.outcome.meta, "scene", None)) and scene.nonce and not self.issued(scene):
+                self._dead_letter(entry, "the nonce of its scene is none that this trainer has given")
             else:
                 self._keys.append(entry.key)
                 self._keep(entry.encoded, known_kind=not isinstance(entry.outcome.meta, UnknownMeta))

@@ -133,7 +133,7 @@ class PromotionController:
         settings = self.settings
         versions = (self.model, champion, candidate, settings.max_ab_pairs)
         if how == "served":
-            return ServedAbTest(*versions, self._after)
+            return ServedAbTest(*versions, self._after, self.signer.key_for(f"A/B test {versions[:3]} after {self._after}"))
         unseen = "folder" if settings.object_set == "folder" else "validation"
         mix = SceneMix(settings.scene_kind, settings.profile, settings.vary)
         simulated = AbTest(*versions, self.signer, settings.seed, mix, unseen)
@@ -164,6 +164,7 @@ class PromotionController:
             candidate=trial.candidate,
             how="served" if served else "simulated",
             share=SHARE if served else 0.0,
+            key=trial.key if isinstance(trial, ServedAbTest) else "",
             after=self._after,
             text=self.state or "",
         )

@@ -24,7 +24,8 @@ from trainer_job.data.sources import Sources
 log = logging.getLogger(__name__)
 
 KEY_FILE, KEY_BYTES = "scene_requests.key", 32
-NONCE_CHARACTERS = 32
+PROOF_CHARACTERS = 32
+"""Of each half of a nonce: the first proves the whole request, the second what an outcome tells of it."""
 
 
 class RequestSigner:
@@ -59,10 +60,25 @@ class RequestSigner:
             return False
         return hmac.compare_digest(scene.nonce.encode(), self._nonce(request).encode())
 
+    def issued(self, scene: SceneRef) -> bool:
+        """Whether a scene is of any request of this trainer, which need not be known any more."""
+        proof = self._proof_of_scene(scene.ticket or "", scene)
+        return scene.nonce is not None and hmac.compare_digest(scene.nonce[PROOF_CHARACTERS:].encode(), proof.encode())
+
+    def key_for(self, what: str) -> str:
+        """A secret for a purpose, the same after a restart."""
+        return hmac.new(self._key, what.encode(), hashlib.sha256).hexdigest()
+
     def _nonce(self, request: SceneRequest) -> str:
         fields = request.model_dump(mode="json", exclude={"nonce"})
-        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
-        return hmac.new(self._key, canonical, hashlib.sha256).hexdigest()[:NONCE_CHARACTERS]
+        return self._proof(fields) + self._proof_of_scene(request.id, request)
+
+    def _proof_of_scene(self, ticket: str, where: SceneRef | SceneRequest) -> str:
+        return self._proof([ticket, where.seed, where.kind, where.object_set, where.profile, where.vary])
+
+    def _proof(self, what: object) -> str:
+        canonical = json.dumps(what, sort_keys=True, separators=(",", ":"))
+        return self.key_for(canonical)[:PROOF_CHARACTERS]
 
 
 class ServiceRecord:

@@ -1,8 +1,8 @@
 """Champion against candidate by the grasps that robots execute: the server gives each a share of the requests.
 
-A request's id decides which version answers it, so neither version chooses its requests. The i-th outcome of one is compared
-with the i-th of the other by the same sequential test as simulated trials; where both versions are alike, each wins half of the
-pairs that only one wins.
+A request's id decides with a secret key which version answers it, so neither version nor client chooses. The i-th outcome of
+one is compared with the i-th of the other by the same sequential test as simulated trials; where both versions are alike, each
+wins half of the pairs that only one wins.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,16 +23,17 @@ class ServedAbTest(PairedTest):
     """One candidate's outcomes and the champion's, since the test began. All it knows follows from the stored outcomes.
 
     after: number of the newest shard when the test began: what was reported before it is no part of it. until: of the newest
-    shard that is.
+    shard that is. key: of `asks_candidate`; the server has it from the registry.
     """
 
     what = "on served grasps"
     pairing = "best grasps of either version that robots of trusted sources reported, in the order in which they came"
     card_field = "robots"
 
-    def __init__(self, model: str, champion: int, candidate: int, max_pairs: int, after: int) -> None:
+    def __init__(self, model: str, champion: int, candidate: int, max_pairs: int, after: int, key: str) -> None:
         super().__init__(model, champion, candidate, max_pairs)
         self.after = self.until = after
+        self.key = key
         self.successes: dict[int, list[bool]] = {champion: [], candidate: []}
 
     def learn(self, served: Mapping[int, Sequence[IndexEntry]]) -> None:
@@ -40,9 +41,12 @@ class ServedAbTest(PairedTest):
         those count that would have met it anyhow."""
         for version in self.successes:
             its = [record for record in served.get(version, ()) if record.shard_number > self.after]
-            mine = [record for record in its if asks_candidate(record.request_id, SHARE) == (version == self.candidate)]
+            mine = [record for record in its if self._is_of(record, version)]
             self.successes[version] = [record.success for record in mine]
             self.until = max(self.until, max((record.shard_number for record in its), default=0))
+
+    def _is_of(self, record: IndexEntry, version: int) -> bool:
+        return asks_candidate(record.request_id, SHARE, self.key) == (version == self.candidate)
 
     def score(self) -> Score:
         """Of all pairs, or up to the first at which there is a verdict: the same however many outcomes come at a time."""

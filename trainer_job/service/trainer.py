@@ -22,7 +22,7 @@ from shared.registry import Registry, RegistryError
 from shared.retrying import AWAY, Troubles
 from shared.settings import TrainerSettings
 from shared.shards import ShardError
-from shared.streams import OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
+from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
 from trainer_job.data.feature_cache import UNFINISHED, FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer, shards_folder
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 TURN_SECONDS = 0.5
+STARTING = "starting"
 OUTDATED = ("views",)
 """Folders that earlier versions kept in the data folder, and that nothing reads any more."""
 
@@ -75,7 +76,8 @@ class Trainer:
         self.settings, self.ranks, self.stopping = settings, ranks, stopping
         client = connect(settings.redis_url)
         shards = shards_folder(settings.data_dir)
-        ingest = Ingest(OutcomeStream(client), shards, settings.shard_outcomes, settings.shard_seconds)
+        signer = RequestSigner.of(settings.data_dir)
+        ingest = Ingest(OutcomeStream(client), shards, settings.shard_outcomes, settings.shard_seconds, signer.issued)
         self.troubles = troubles or Troubles()
         self.ingest = IngestThread(ingest, self.troubles)
         self.registry = Registry(settings.models_dir)
@@ -84,7 +86,7 @@ class Trainer:
         self.sources = Sources(settings.trusted_sources, settings.max_source_share)
         self.replay = ReplayBuffer(OutcomeIndex(shards), feature_cache(settings, self.registry), self.sources)
         self.lock = threading.Lock()
-        stream, signer = SceneRequestStream(client), RequestSigner.of(settings.data_dir)
+        stream = SceneRequestStream(client)
         issuer = SceneRequestIssuer(stream, settings.data_dir / "scene_requests.json", settings, signer)
         self.coordinator = Coordinator(
             client, self.registry, self.lock, issuer, self.replay.dataset, ingest, settings.model, self.troubles
@@ -233,6 +235,13 @@ def follow(settings: TrainerSettings, ranks: DistContext, stopping: threading.Ev
                 train_round(plan, registry, cache, shards_folder(settings.data_dir), ranks, stopping.is_set)
 
 
+def report_start(redis_url: str | None, troubles: Troubles) -> None:
+    """Tell on the board what a trainer waits for that has not begun yet."""
+    if redis_url is not None:
+        with suppress(redis.RedisError):
+            WorkerStatusStore(connect(redis_url), TRAINERS).report("trainer", {"state": STARTING, "trouble": str(troubles)})
+
+
 def run(settings: TrainerSettings, ranks: DistContext, stopping: threading.Event) -> None:
     """This rank's part, until told to stop."""
     keep_private(settings.data_dir)
@@ -242,7 +251,8 @@ def run(settings: TrainerSettings, ranks: DistContext, stopping: threading.Event
                 remove_outdated(settings.data_dir)
                 troubles = Troubles()
                 make = partial(Trainer, settings, ranks, stopping, troubles)
-                troubles.patiently("trainer", stopping, make).run()
+                tell = partial(report_start, settings.redis_url, troubles)
+                troubles.patiently("trainer", stopping, make, tell).run()
         else:
             follow(settings, ranks, stopping)
     except Interrupted as interruption:

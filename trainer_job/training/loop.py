@@ -81,10 +81,10 @@ def train(
         value = float(loss.detach())
         if taken := not ranks.any(not (math.isfinite(value) and finite_gradients(network))):
             optimizer.step()
+            rate.step()
         else:  # running means too have seen what is not finite
             for buffer, before in zip(network.buffers(), means, strict=True):
                 buffer.copy_(before)
-        rate.step()
         due = state.history.add(step, steps, value if taken else None)
         if state.history.skipped > MAX_SKIPPED * steps:
             raise NotFinite(f"{state.history.skipped} of {step} steps had a loss or gradient that is not finite")

@@ -37,7 +37,7 @@ class Schedule:
         return max(self.epochs * per_pass, min(self.min_steps, MAX_PASSES * per_pass))
 
     def start(self, network: nn.Module, examples: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
-        """The optimizer, and its learning rate, which is stepped after every batch."""
+        """The optimizer, and its learning rate, which goes on with every step that is taken."""
         chosen, rate = self.optimizer, self.rate
         lr, decay = chosen.learning_rate, chosen.weight_decay
         optimizer: torch.optim.Optimizer
