@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
@@ -32,7 +32,11 @@ from grasp_client.endpoints import (
 )
 from grasp_client.errors import GraspServerError
 from grasp_client.observation import Observation
+from grasp_client.options import ActOptions, PlanOptions
 from grasp_client.retry import RetryPolicy
+
+if TYPE_CHECKING:  # in typing only from Python 3.11 on
+    from typing_extensions import Unpack
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_DEADLINE = 10.0
@@ -101,7 +105,7 @@ class GraspClient(_Connection):
         segmask: np.ndarray | None = None,
         *,
         deadline: float | None = None,
-        **options: Any,
+        **options: Unpack[PlanOptions],
     ) -> GraspPlan:
         """`plan` for arrays: images as for `observe`, options as the fields of `PlanRequest` (camera, planner, gripper, ...).
 
@@ -115,7 +119,7 @@ class GraspClient(_Connection):
         rgb: np.ndarray | None = None,
         *,
         deadline: float | None = None,
-        **options: Any,
+        **options: Unpack[ActOptions],
     ) -> Action:
         """The next movement of a hand by what its camera sees: one image as for `observe`, options as the fields of
         `ActRequest` (camera, hand_camera_pose, episode, policy, ...). `Servo` runs the whole loop.
@@ -204,6 +208,7 @@ class AsyncGraspClient(_Connection):
         self._http = httpx.AsyncClient(transport=transport, trust_env=self._trust_env)
 
     async def plan(self, observation: Observation, request: PlanRequest, *, deadline: float | None = None) -> GraspPlan:
+        """As `GraspClient.plan`."""
         return await self._call(plan_endpoint(observation, request, deadline))
 
     async def predict_grasp(
@@ -213,8 +218,9 @@ class AsyncGraspClient(_Connection):
         segmask: np.ndarray | None = None,
         *,
         deadline: float | None = None,
-        **options: Any,
+        **options: Unpack[PlanOptions],
     ) -> GraspPlan:
+        """As `GraspClient.predict_grasp`."""
         return await self._call(predict_endpoint(depth, rgb, segmask, options, deadline))
 
     async def act(
@@ -223,19 +229,23 @@ class AsyncGraspClient(_Connection):
         rgb: np.ndarray | None = None,
         *,
         deadline: float | None = None,
-        **options: Any,
+        **options: Unpack[ActOptions],
     ) -> Action:
+        """As `GraspClient.act`."""
         return await self._call(act_endpoint(depth, rgb, options, deadline))
 
     async def report_outcome(
         self, *, success: bool, observation: Observation | None = None, deadline: float | None = None, **report: Any
     ) -> str:
+        """As `GraspClient.report_outcome`."""
         return (await self._call(outcome_endpoint({"success": success, **report}, observation, deadline))).id
 
     async def planners(self) -> list[PlannerEntry]:
+        """What can be asked for."""
         return (await self._call(PLANNERS)).planners
 
     async def grippers(self) -> dict[str, Gripper]:
+        """Hands that requests may name, with their sizes."""
         return (await self._call(GRIPPERS)).grippers
 
     async def models(self) -> list[ModelPointers]:

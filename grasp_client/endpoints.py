@@ -30,6 +30,7 @@ from grasp_client.imaging import encode_npy, encode_raw_depth
 from grasp_client.input_warnings import warn_of_input
 from grasp_client.inputs import observe, request_of
 from grasp_client.observation import Observation
+from grasp_client.options import ActOptions, PlanOptions
 
 Reply = TypeVar("Reply", bound=BaseModel)
 FilePart = tuple[str | None, bytes, str]
@@ -85,7 +86,7 @@ def predict_endpoint(
     depth: np.ndarray | None,
     rgb: np.ndarray | None,
     segmask: np.ndarray | None,
-    options: dict[str, Any],
+    options: PlanOptions,
     deadline: float | None,
 ) -> Endpoint[GraspPlan]:
     """The same for arrays and options as users have them. Raises ValueError for what the server would refuse."""
@@ -94,7 +95,7 @@ def predict_endpoint(
 
 
 def act_endpoint(
-    depth: np.ndarray | None, rgb: np.ndarray | None, options: Mapping[str, Any], deadline: float | None
+    depth: np.ndarray | None, rgb: np.ndarray | None, options: ActOptions, deadline: float | None
 ) -> Endpoint[Action]:
     """`POST /act` for one picture. Raises ValueError for what the server would refuse."""
     if (depth is None) == (rgb is None):

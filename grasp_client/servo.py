@@ -7,6 +7,7 @@ import numpy as np
 
 from grasp_client.client import GraspClient
 from grasp_client.contract import Action, CameraIntrinsics, Pose
+from grasp_client.options import ActOptions
 
 
 class Servo:
@@ -28,9 +29,9 @@ class Servo:
         deadline: float = 1.0,
     ) -> None:
         self._client, self._deadline = client, deadline
-        self._image = "rgb" if colours else "depth"
+        self._colours = colours
         pose = np.asarray(hand_camera_pose).tolist()
-        self._options = {"camera": camera, "hand_camera_pose": pose, "policy": policy}
+        self._options: ActOptions = {"camera": camera, "hand_camera_pose": pose, "policy": policy}
 
     def run(self, observe: Callable[[], np.ndarray], move: Callable[[Action], None]) -> list[Action]:
         """One attempt; what was done.
@@ -43,8 +44,10 @@ class Servo:
         done: list[Action] = []
         episode = uuid.uuid4().hex
         while not done or not done[-1].close:
-            picture = {self._image: observe()}
-            action = self._client.act(**picture, episode=episode, deadline=self._deadline, **self._options)
+            picture = observe()
+            depth, rgb = (None, picture) if self._colours else (picture, None)
+            options: ActOptions = {**self._options, "episode": episode}
+            action = self._client.act(depth, rgb, deadline=self._deadline, **options)
             if len(done) + 1 >= action.steps:
                 action = action.model_copy(update={"close": True})
             move(action)

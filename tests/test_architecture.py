@@ -33,7 +33,8 @@ FOREIGN = {
 """What must not be needed to run a package. Imports inside functions count: they need the package as well."""
 CLIENT_TAKES_IF_THERE = {"yaml"}
 """Imported where it is used, with a message that says how to install it."""
-CLIENT_NEEDS = {"numpy", "httpx", "pydantic", "pydantic_core", "PIL"}
+CLIENT_NEEDS = {"numpy", "httpx", "pydantic", "pydantic_core", "PIL", "typing_extensions"}
+"""typing_extensions: for type checkers alone, which bring it."""
 MOST_FILES = 15
 
 
