@@ -88,8 +88,8 @@ bench-serving: $(VENV)/.dev ## measure the server under load, beside a plain han
 bench-hostile: $(VENV)/.dev ## measure what attacks cost an ordinary client beside them (SHORT=1: 3 s for each)
 	@$(BIN)/python -m benchmarks.hostile $(if $(SHORT),--seconds 3)
 
-finetune: $(VENV)/.local ## train MODEL (dense) on your objects (OBJECTS=folder) and gripper (GRIPPER=file); ATTEMPTS grasps are simulated
-	@test -n "$(OBJECTS)" || { echo "make finetune OBJECTS=folder [GRIPPER=gripper.json] [ATTEMPTS=2000] [MODEL=dense]: folder of URDF, OBJ or STL files"; exit 2; }
+finetune: $(VENV)/.local ## train MODEL (dense) on your objects (OBJECTS=folder) and gripper (GRIPPER=name or file); ATTEMPTS grasps are simulated
+	@test -n "$(OBJECTS)" || { echo "make finetune OBJECTS=folder [GRIPPER=wsg_50] [ATTEMPTS=2000] [MODEL=dense]: folder of URDF, OBJ or STL files"; exit 2; }
 	@$(COLLECT) --attempts $(ATTEMPTS) --objects-dir "$(OBJECTS)" --out $(FINETUNE)/objects
 	@$(COLLECT) --attempts $$(( $(ATTEMPTS) / 2 )) --out $(FINETUNE)/ordinary
 	@$(BIN)/python -m trainer_job.train --name $(MODEL) --warm --shards $(FINETUNE)/objects $(FINETUNE)/ordinary \
