@@ -118,7 +118,7 @@ def test_features_are_computed_once_and_again_when_the_shard_is_another(tmp_path
     assert stored.stat().st_mtime_ns == before
     other = store(tmp_path / "others", [block_outcome(9)])
     cached = library.cache.load(other)
-    assert cached.aux.shape == (1, 0)
+    assert cached.aux.shape == (1, TASK.spec.aux)
     assert (len(cached.features), cached.rows.tolist()) == (1, [0])
 
 
