@@ -15,12 +15,13 @@ class JawCandidates(Candidates):
 
     pose: of the open hand. grip: distance between the contacts. overlap: height of the object above the tips. lines: share of
     the finger's width that touches, 0 to 1, the worse side. flat: mean gap left between the flat fingers and the object, m.
-    slant: run over rise of the gripped sides. turn: angle by which the hand would fit them better. aside: how far the
-    middle of the contacts is from that between the fingers. offset: where the middle of the object lies across the
-    closing axis, seen from the hand. clearance: free space beyond the padding of a finger, the worse side. inner: from
-    where on, outside their inner faces, fingers must be free, m: below 0 where they are padded. score: of the analytic
-    planner. source: index of the pose that was measured. rise: height of the tips over the table. known: bool, a reading fell
-    into the cell under the hand. truncated: bool, what it grips there reaches out of view.
+    hollow: share of the way between the contacts on which nothing rises above the tips. slant: run over rise of the sides.
+    turn: angle by which the hand would fit them better. aside: how far the middle of the contacts is from that between the
+    fingers. offset: where the middle of the object lies across the closing axis, seen from the hand. clearance: free space
+    beyond the padding of a finger, the worse side. inner: from where on, outside their inner faces, fingers must be free, m:
+    below 0 where they are padded. score: of the analytic planner. source: index of the pose that was measured. rise: height of
+    the tips over the table. known: bool, a reading fell into the cell under the hand. truncated: bool, what it grips there
+    reaches out of view.
     """
 
     pose: HandPose
@@ -28,6 +29,7 @@ class JawCandidates(Candidates):
     overlap: Tensor
     lines: Tensor
     flat: Tensor
+    hollow: Tensor
     slant: Tensor
     turn: Tensor
     aside: Tensor

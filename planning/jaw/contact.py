@@ -40,14 +40,15 @@ steps of the samples, so that rounding does not decide."""
 class Fingers:
     """Seen heights under N hands: `heights` (N, lines, positions), m, far below where nothing was read.
 
-    along, across: sample positions in the hand, m, those along `step` apart. inner: the lines that a finger covers. tip: height
-    of the tips (N,). What rises more than FINGER_GAP above them is held.
+    along, across: sample positions in the hand, m, those along `step` apart. inner: the lines that a finger covers. swept: the
+    first so many, under a padded finger. tip: height of the tips (N,). What rises more than FINGER_GAP above them is held.
     """
 
     step: float
     along: Tensor
     across: Tensor
     inner: slice
+    swept: int
     heights: Tensor
     tip: Tensor
 
@@ -88,10 +89,11 @@ def grip(
     touched = held[:, inner]
     # A closing finger stops at the farthest point under its own width; the lines beside it only show the shape.
     right, left = (torch.where(touched, side[:, inner], -1.0).amax(1) for side in (ends[0], -ends[1]))
-    # To a fraction of a cell where every millimetre of the opening is needed.
-    fine = room.inner > 0
+    # Where every millimetre of the opening is needed it counts to a fraction of a cell, and what lies just beside a finger may
+    # be under it.
+    fine, lines = room.inner > 0, slice(0, fingers.swept)
     right, left = (
-        torch.where(fine, _mean_contact(side[:, inner], touched, scene.map.resolution), first)
+        torch.where(fine, _mean_contact(side[:, lines], held[:, lines], scene.map.resolution), first)
         for side, first in ((ends[0], right), (-ends[1], left))
     )
     middle, half, clearance = _open(room, fingers.step, right, left, gripper)
@@ -108,6 +110,7 @@ def grip(
         overlap=_mean((tops - fingers.tip[:, None]).clamp(min=0.0), touched),
         lines=torch.minimum(*shares),
         flat=0.5 * torch.stack([_mean(gap.clamp(max=0.02), touched) for gap in gaps]).sum(0),
+        hollow=_hollow(fingers, inside[:, inner], (ends[0][:, inner], ends[1][:, inner])),
         slant=_slant(fingers, inside, ends, tops.amax(1).clamp(min=0.0)),
         turn=_turn(right, left, ends, held, fingers.across),
         aside=(middle - 0.5 * (right - left)).abs(),
@@ -172,6 +175,14 @@ def _ends(inside: Tensor, along: Tensor, level: Tensor) -> tuple[Tensor, Tensor]
     solid = inside > level[:, None, None]
     right, left = torch.where(solid, along, -torch.inf).amax(2), torch.where(solid, along, torch.inf).amin(2)
     return torch.where(right == -torch.inf, torch.inf, right), left
+
+
+def _hollow(fingers: Fingers, inside: Tensor, ends: tuple[Tensor, Tensor]) -> Tensor:
+    """Share (N,) of the way between the ends (N, lines) of what is held that lies no higher than the tips: most of it where two
+    things stand between the fingers. inside: heights between the fingers (N, lines, positions)."""
+    solid = (inside > (fingers.tip + FINGER_GAP)[:, None, None]).sum(2)
+    whole = torch.where(torch.isfinite(ends[0]), (ends[0] - ends[1]) / fingers.step + 1, 0.0)
+    return (1 - solid.sum(1) / whole.sum(1).clamp(min=1)).clamp(0, 1)
 
 
 def _slant(fingers: Fingers, inside: Tensor, ends: tuple[Tensor, Tensor], tallest: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ def measure(
         return torch.where(padded.reshape(-1, *(1,) * (one.ndim - 1)), one, other)
 
     tip = tips[some, level]
-    lines = Fingers(jaw.step, jaw.along, jaw.across, jaw.inner, seen if some.all() else seen[some], tip)
+    lines = Fingers(jaw.step, jaw.along, jaw.across, jaw.inner, jaw.swept, seen if some.all() else seen[some], tip)
     room = Room(
         right=chosen(roomy.faces[0], tight.faces[0]),
         left=chosen(roomy.faces[1], tight.faces[1]),

@@ -217,23 +217,29 @@ def _sharpened(depth: np.ndarray, jump: float) -> np.ndarray:
     given to the nearer of the two surfaces: morphological toggle contrast (Kramer and Bruckner 1975).
     """
     kernel = np.ones((3, 3), np.uint8)
+    holes = depth == 0
+    holed = bool(holes.any())
     farthest = cv2.dilate(depth, kernel)
-    nearest = cv2.erode(np.where(depth > 0, depth, np.float32(np.inf)), kernel)
-    step = farthest - nearest
-    # Over a wider window a step stays as it is, and a steep side grows with the window.
-    wider = cv2.dilate(farthest, kernel) - cv2.erode(nearest, kernel)
-    between = np.minimum(farthest - depth, depth - nearest) > BETWEEN * step
-    edge = np.flatnonzero((step > jump) & (wider < STEP_GROWTH * step) & between)
-    flat = depth.copy().ravel()
-    far, near = farthest.ravel()[edge], nearest.ravel()[edge]
-    flat[edge] = np.where(2 * flat[edge] > far + near, far, near)
-    sharp = flat.reshape(depth.shape)
-    company = cv2.boxFilter((depth > 0).astype(np.uint8), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    row, column = np.nonzero((depth == 0) & (company >= COMPANY))
-    if len(row):
-        around = np.pad(np.where(sharp > 0, sharp, np.nan), 1, constant_values=np.nan)
-        beside = np.stack([around[row + i, column + j] for i in range(3) for j in range(3)])
-        sharp[row, column] = np.nanmedian(beside, axis=0)
+    nearest = cv2.erode(np.where(holes, np.float32(np.inf), depth) if holed else depth, kernel)
+    sharp = depth.copy()
+    edge = np.flatnonzero((farthest - nearest > jump) & ~holes)
+    if len(edge):
+        # Over a wider window a step stays as it is, and a steep side grows with the window.
+        wider = (cv2.dilate(farthest, kernel).ravel()[edge], cv2.erode(nearest, kernel).ravel()[edge])
+        here, far, near = (layer.ravel()[edge] for layer in (depth, farthest, nearest))
+        step = far - near
+        smeared = (wider[0] - wider[1] < STEP_GROWTH * step) & (np.minimum(far - here, here - near) > BETWEEN * step)
+        sharp.ravel()[edge[smeared]] = np.where(2 * here > far + near, far, near)[smeared]
+    if holed:
+        company = cv2.boxFilter(1 - holes.view(np.uint8), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+        row, column = np.divmod(np.flatnonzero(holes & (company >= COMPANY)), depth.shape[1])
+        around = np.pad(sharp, 1)
+        beside = np.sort([around[row + i, column + j] for i in range(3) for j in range(3)], axis=0)
+        # Of nine, sorted, the holes come first: the median of the others lies in their middle.
+        count = np.count_nonzero(beside, axis=0)
+        lower, upper = 9 - count + (count - 1) // 2, 9 - count + count // 2
+        place = np.arange(len(row))
+        sharp[row, column] = 0.5 * (beside[lower, place] + beside[upper, place])
     return sharp
 
 
@@ -321,10 +327,13 @@ def _splat(
     with np.errstate(invalid="ignore"):  # with a wild focal length a point lies farther away than an integer counts: outside
         column = np.rint(scaled * rays[0] - np.float32(x0 / resolution)).astype(np.int32)
         row = np.rint(scaled * rays[1] - np.float32(y0 / resolution)).astype(np.int32)
-    inside = seen & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
-    cells = np.full(rows * columns, UNSEEN, np.float32)
-    np.maximum.at(cells, (row * columns + column)[inside], (-depth * rays[2])[inside])
-    height = cells.reshape(rows, columns)
+    # As unsigned numbers what is negative is large.
+    inside = seen & (column.view(np.uint32) < columns) & (row.view(np.uint32) < rows)
+    # What lies outside goes into a cell of its own, which costs less than to leave it out.
+    place = np.where(inside, row * np.int32(columns) + column, np.int32(rows * columns))
+    cells = np.full(rows * columns + 1, UNSEEN, np.float32)
+    np.maximum.at(cells, place.ravel(), (-depth * rays[2]).ravel())
+    height = cells[:-1].reshape(rows, columns)
     return height, height > UNSEEN
 
 

@@ -39,11 +39,11 @@ def scene() -> PlanningScene:
 @pytest.fixture(scope="module")
 def hands(scene: PlanningScene) -> JawCandidates:
     """Two hands that grip the plate askew near its ends, one with room beside its fingers and one off the middle; one without
-    room for padding, and one on slanted sides."""
-    poses = [[0.034, -0.018, 1.47], [-0.039, 0.014, 1.05], [0.0, -0.12, 1.571], [0.133, 0.008, 2.02]]
+    room for padding, one on slanted sides, and one round two things."""
+    poses = [[0.034, -0.018, 1.47], [-0.039, 0.014, 1.05], [0.0, -0.12, 1.571], [0.133, 0.008, 2.02], [-0.022, -0.002, 1.247]]
     x, y, angle = torch.tensor(poses).T
     found, _ = measure(scene, scene.request.gripper, x, y, angle, close=True)
-    assert len(found) == 4
+    assert len(found) == 5
     return found
 
 
@@ -55,7 +55,7 @@ def cup() -> SuctionCandidates:
 
 
 def test_scores_of_jaw_grasps_are_pinned(scene: PlanningScene, hands: JawCandidates) -> None:
-    assert rate(scene, hands).tolist() == pytest.approx([1.14135, -0.51338, 1.43793, 0.74172], abs=1e-4)
+    assert rate(scene, hands).tolist() == pytest.approx([1.14135, -0.51338, 0.39323, 0.33732, 2.56676], abs=1e-4)
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(JAW_WEIGHTS)])
@@ -69,8 +69,8 @@ def test_overlap_and_clearance_are_worth_what_their_weights_say(scene: PlanningS
     most = {"overlap": 0.020, "clearance": 0.006}
     assert (MOST_OVERLAP, max(EXTRA)) == tuple(most.values())
     for name, logits in worth.items():
-        none, full, more = (replace(hands, **{name: torch.full((4,), value)}) for value in (0.0, most[name], 2 * most[name]))
-        assert (rate(scene, full) - rate(scene, none)).tolist() == pytest.approx([logits] * 4, abs=1e-4)
+        none, full, more = (replace(hands, **{name: torch.full((5,), value)}) for value in (0.0, most[name], 2 * most[name]))
+        assert (rate(scene, full) - rate(scene, none)).tolist() == pytest.approx([logits] * 5, abs=1e-4)
         if name == "overlap":
             assert torch.equal(rate(scene, more), rate(scene, full))
 
