@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from grasp_client.contract import GraspPlan
 from planning.base import LoadedNetwork, PlanItem, Planner
@@ -42,6 +42,14 @@ class NetworkCall:
 Result = TypeVar("Result")
 InferenceSteps = Generator[NetworkCall, Tensor, Result]
 """Work that stops at each question until the answer is sent."""
+
+
+def yield_between_layers(network: nn.Module) -> None:
+    """Have `between_passes` called before every layer of a network too, from now on, where it runs on a CPU: one pass of some
+    takes longer there than a whole plan of others."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.weight.device.type == "cpu" and not layer._forward_pre_hooks:
+            layer.register_forward_pre_hook(lambda *_: between_passes.get()())
 
 
 class BatchedPlanner(Planner):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from planning.base import LoadedNetwork, PlanItem, PlannerError
-from planning.batched_inference import InferenceSteps, NetworkCall
+from planning.batched_inference import InferenceSteps, NetworkCall, yield_between_layers
 from planning.scene.projection import map_pixels
 from planning.scene.scene import PlanningScene, observe_scene
 from shared.features.crops import CropView, crop, fill_holes
@@ -112,4 +112,5 @@ class CropScorer:
 def crop_views(item: PlanItem, network: LoadedNetwork) -> CropScorer:
     """What a planner on crops looks at: the scene of an observation, and the network on its crops."""
     observation, request = item
+    yield_between_layers(network.module)
     return CropScorer(observe_scene(observation, request, network.device), network)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from planning.base import PlannerError
-from planning.batched_inference import InferenceSteps, NetworkCall
+from planning.batched_inference import InferenceSteps, NetworkCall, yield_between_layers
 from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps, to_map
 from planning.jaw.quality_map import angle_bins, spacing
 from planning.jaw.sampling import ANGLES, survey
@@ -312,6 +312,7 @@ def _fully_convolutional(network: GQCNN) -> FCGQCNN:
         lrn_alpha=network.lrn.alpha,
     )
     dense.load_state_dict(convert(network.state_dict()))
+    yield_between_layers(dense)
     return dense.to(device).eval()
 
 

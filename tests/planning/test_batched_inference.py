@@ -132,3 +132,18 @@ def test_others_may_go_first_between_the_steps_of_two_plans() -> None:
     finally:
         between_passes.reset(token)
     assert done == ["other", "a", "other", "b"]
+
+
+@pytest.mark.parametrize("planner", [GQCNNPlanner(), FCGQCNNPlanner()], ids=lambda planner: planner.name)
+@pytest.mark.parametrize("kind", ["gqcnn", "gqcnn4"])
+def test_a_pass_that_takes_long_lets_others_in_between_its_layers(planner: Planner, kind: str) -> None:
+    network, order = loaded(kind), list[str]()
+    network.module.register_forward_hook(lambda *_: order.append("pass"))
+    token = between_passes.set(lambda: order.append("other"))
+    try:
+        plan_batched([(planner, network, (block(), PlanRequest(camera=BLOCK_CAMERA, seed=2)))])
+    finally:
+        between_passes.reset(token)
+    inside = "".join(each[0] for each in order).split("p")[:-1]
+    assert inside
+    assert all(len(others) >= 4 for others in inside)

@@ -46,14 +46,14 @@ def decide(champion: float, candidate: float, seed: int, together: float = 0.6) 
 
 @pytest.mark.parametrize("champion", [0.8, 0.88])
 def test_a_worse_candidate_is_rejected_and_a_better_one_accepted(champion: float) -> None:
-    worse = [decide(champion, champion - 0.05, seed)[0] for seed in range(40)]
-    better = [decide(champion, champion + 0.05, seed)[0] for seed in range(40)]
+    worse = [decide(champion, champion - 0.05, seed)[0] for seed in range(24)]
+    better = [decide(champion, champion + 0.05, seed)[0] for seed in range(24)]
     assert sum(worse) <= 2
-    assert sum(better) >= 32
+    assert sum(better) >= 19
 
 
 def test_an_equal_candidate_is_rarely_promoted() -> None:
-    assert sum(decide(0.85, 0.85, seed)[0] for seed in range(100)) <= 10
+    assert sum(decide(0.85, 0.85, seed)[0] for seed in range(50)) <= 6
 
 
 def test_a_hopeless_candidate_is_found_out_early() -> None:

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -165,15 +164,17 @@ class AbTest(PairedTest):
         super().__init__(model, champion, candidate, max_pairs)
         self.signer, self.seed, self.mix, self.object_set, self.clock = signer, seed, mix, object_set, clock
         self._trials = {self._name(pair, arm): (pair, arm) for pair in range(max_pairs) for arm in ARMS}
+        self._requests: dict[str, SceneRequest] = {}
         self._success: dict[str, bool] = {}
         self._asked: dict[str, tuple[float, int]] = {}
 
     def scene_request(self, pair: int, arm: str) -> SceneRequest:
         """The trial of one version in scene `pair`: the same scene for both."""
-        rng = np.random.default_rng([self.seed, self.candidate, pair])
-        return self.signer.sign(
-            SceneRequest(
-                id=self._name(pair, arm),
+        name = self._name(pair, arm)
+        if name not in self._requests:
+            rng = np.random.default_rng([self.seed, self.candidate, pair])
+            asked = SceneRequest(
+                id=name,
                 seed=int(rng.integers(2**31)),
                 **self.mix.draw(rng),
                 object_set=self.object_set,
@@ -181,7 +182,8 @@ class AbTest(PairedTest):
                 planner=recipe_of_model(self.model).planner or "auto",
                 model_version=self.champion if arm == "champion" else self.candidate,
             )
-        )
+            self._requests[name] = self.signer.sign(asked)
+        return self._requests[name]
 
     def learn(self, records: Iterable[IndexEntry]) -> None:
         """Takes in outcomes that are proven to be of these trials; of a trial that was run twice the first counts."""
@@ -196,8 +198,8 @@ class AbTest(PairedTest):
 
     def score(self) -> Score:
         """How often each way a pair can end has come, among pairs of which both trials were made."""
-        trials = ([self._success.get(self._name(pair, arm)) for arm in ARMS] for pair in range(self.max_pairs))
-        ends = Counter((champion, candidate) for champion, candidate in trials if None not in (champion, candidate))
+        heard = iter([self._success.get(name) for name in self._trials])  # one arm and the other of a pair, pair by pair
+        ends = Counter(pair for pair in zip(heard, heard, strict=True) if None not in pair)
         return Score(ends.total(), ends[True, True], ends[False, True], ends[True, False])
 
     def under_way(self) -> int:
@@ -208,15 +210,14 @@ class AbTest(PairedTest):
         """Up to `most` trials to ask for now, beside those that are under way."""
         requests: list[SceneRequest] = []
         waiting = 0
-        for pair, arm in product(range(self.max_pairs), ARMS):
-            name = self._name(pair, arm)
+        for name, trial in self._trials.items():
             if waiting + len(requests) >= most:
                 break
             if self._waits(name):
                 waiting += 1
             elif self._may_come(name):
                 self._asked[name] = (self.clock(), self._asked.get(name, NEVER)[1] + 1)
-                requests.append(self.scene_request(pair, arm))
+                requests.append(self.scene_request(*trial))
         return requests
 
     def decided(self) -> bool | None:
@@ -224,8 +225,7 @@ class AbTest(PairedTest):
         score = self.score()
         if (found := verdict(score, self.max_pairs)) is not None:
             return found
-        names = (self._name(pair, arm) for pair, arm in product(range(self.max_pairs), ARMS))
-        return None if any(map(self._may_come, names)) else verdict(score, 0)
+        return None if any(map(self._may_come, self._trials)) else verdict(score, 0)
 
     def conditions(self) -> dict[str, Any]:
         return {"seed": self.seed, **self.mix.as_json(), "object_set": self.object_set}

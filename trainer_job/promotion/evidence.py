@@ -52,13 +52,13 @@ class RequestSigner:
         return request.model_copy(update={"nonce": self._nonce(request)})
 
     def proves(self, scene: SceneRef | None, request: SceneRequest) -> bool:
-        """Whether an outcome's scene is that of a request: the same scene, and the nonce that only its issuer can have made."""
-        if scene is None or scene.nonce is None or scene.ticket != request.id:
+        """Whether an outcome's scene is that of a request that this has signed: the same scene, and its nonce."""
+        if scene is None or not scene.nonce or scene.ticket != request.id:
             return False
         asked = (request.seed, request.kind, request.object_set, request.profile, request.vary)
         if (scene.seed, scene.kind, scene.object_set, scene.profile, scene.vary) != asked:
             return False
-        return hmac.compare_digest(scene.nonce.encode(), self._nonce(request).encode())
+        return hmac.compare_digest(scene.nonce.encode(), request.nonce.encode())
 
     def issued(self, scene: SceneRef) -> bool:
         """Whether a scene is of any request of this trainer, which need not be known any more."""
