@@ -1,6 +1,6 @@
 """Layers that several networks are built of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -22,7 +22,29 @@ def conv_unit(
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs, **norm),
     ]
-    return nn.Sequential(*layers, *([act(inplace=True)] if act else []))
+    return ConvUnit(*layers, *([act(inplace=True)] if act else []))
+
+
+class ConvUnit(nn.Sequential):
+    """Convolution, batch normalisation, and whatever follows; outside of training the first two are one convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or torch.is_grad_enabled():
+            return _in_turn(self, x)
+        conv, norm, *rest = self
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        weight, bias = conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+        return _in_turn(rest, F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups))
+
+
+def _in_turn(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    for layer in layers:
+        x = layer(x)
+    return x
 
 
 class PatchScorer(nn.Module):
