@@ -82,34 +82,26 @@ def measure(
     tips = torch.maximum(wanted, floor[:, None])
     # A finger is as wide as its lines together: where the highest of them leaves room, all do.
     highest, high = upper_bound.amax(1), top[:, None] - tips >= LEAST_OVERLAP
-    roomy, tight = (_fit(highest, tips, jaw, inner, gripper) for inner in (-PADDING, inner_margin(gripper)))
-    # A padded finger where one fits; where none does, one that stands as near to what it holds as that is seen to reach.
-    padded = (roomy.fits & high).any(1)
-    some = padded | (tight.fits & high).any(1)
+    fit = _fit(highest, tips, jaw, -PADDING, gripper)
+    padded = (fit.fits & high).any(1)
+    # Where no padded finger fits, one may that stands as near to what it holds as that is seen to reach.
+    lacking = torch.nonzero(~padded).squeeze(1)
+    fit.replace(lacking, _fit(highest[lacking], tips[lacking], jaw, inner_margin(gripper), gripper))
+    good = fit.fits & high
     # Levels are sorted deepest first, and argmax finds the first: a deep grip slips less.
-    level = torch.argmax((torch.where(padded[:, None], roomy.fits, tight.fits) & high).to(torch.uint8), 1)
-    reached = torch.isfinite(tight.faces[0] + tight.faces[1]).any(1)
+    some, level = good.any(1), torch.argmax(good.to(torch.uint8), 1)
+    reached = torch.isfinite(fit.right + fit.left).any(1)
     rejected = Counter(
         below_table=int((~high.any(1)).sum()),
         too_wide=int((high.any(1) & ~some & reached).sum()),
         collision=int((high.any(1) & ~some & ~reached).sum()),
     )
-    padded, level = padded[some], level[some]
-
-    def chosen(with_padding: Tensor, without: Tensor) -> Tensor:
-        """At the chosen levels, (N, ...) of (M, levels, ...)."""
-        one, other = with_padding[some, level], without[some, level]
-        return torch.where(padded.reshape(-1, *(1,) * (one.ndim - 1)), one, other)
-
-    tip = tips[some, level]
-    lines = Fingers(jaw.step, jaw.along, jaw.across, jaw.inner, jaw.swept, seen if some.all() else seen[some], tip)
-    room = Room(
-        right=chosen(roomy.faces[0], tight.faces[0]),
-        left=chosen(roomy.faces[1], tight.faces[1]),
-        free_right=chosen(roomy.free[0], tight.free[0]),
-        free_left=chosen(roomy.free[1], tight.free[1]),
-        inner=torch.where(padded, -PADDING, inner_margin(gripper)),
+    level = level[some]
+    tip, right, left, free_right, free_left = (
+        each[some, level] for each in (tips, fit.right, fit.left, fit.free_right, fit.free_left)
     )
+    lines = Fingers(jaw.step, jaw.along, jaw.across, jaw.inner, jaw.swept, seen if some.all() else seen[some], tip)
+    room = Room(right, left, free_right, free_left, torch.where(padded[some], -PADDING, inner_margin(gripper)))
     hands = grip(scene, gripper, lines, room, (x[some], y[some], angle[some]), torch.nonzero(some).squeeze(1))
     rejected["no_depth"] += len(tip) - len(hands.score)
     return hands, rejected
@@ -160,12 +152,20 @@ def _floor(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: 
 
 
 class _Fit(NamedTuple):
-    """Where fingers fit, right and left of the centre. free (M, levels, distances): with the inner face at a distance. faces
-    (M, levels): the nearest of these, m, infinite without one. fits (M, levels): both within the opening."""
+    """Where M fingers fit, right and left of the centre. free_right, free_left (M, levels, distances): with the inner face at a
+    distance. right, left (M, levels): the nearest of these, m, infinite without one. fits (M, levels): both within the
+    opening."""
 
-    free: tuple[Tensor, Tensor]
-    faces: tuple[Tensor, Tensor]
+    free_right: Tensor
+    free_left: Tensor
+    right: Tensor
+    left: Tensor
     fits: Tensor
+
+    def replace(self, rows: Tensor, others: "_Fit") -> None:
+        """Take, in place, others for the fingers at these indices."""
+        for mine, other in zip(self, others, strict=True):
+            mine[rows] = other
 
 
 def _fit(strip: Tensor, tips: Tensor, jaw: _Jaw, inner: float, gripper: Gripper) -> _Fit:
@@ -181,8 +181,8 @@ def _fit(strip: Tensor, tips: Tensor, jaw: _Jaw, inner: float, gripper: Gripper)
         # The highest under a finger whose inner face lies at each position: a sliding maximum over its thickness.
         tip, whole = (F.max_pool1d(side[:, None], window, 1)[:, :, first:] for window in windows)
         free.append((tip[:, :, : whole.shape[2]] <= limit) & (whole <= limit + pad_depth))
-    faces = jaw.step * _first(free[0]), jaw.step * _first(free[1])
-    return _Fit((free[0], free[1]), faces, faces[0] + faces[1] <= gripper.max_width + ROUNDING)
+    right, left = (jaw.step * _first(side) for side in free)
+    return _Fit(free[0], free[1], right, left, right + left <= gripper.max_width + ROUNDING)
 
 
 def _first(free: Tensor) -> Tensor:
