@@ -43,21 +43,22 @@ class SuctionDensePlanner(BatchedPlanner):
         scene = observe_scene(observation, request, network.device)
         scene, cups, rejected = predict(scene)
         cups = cups.pick(distinct(cups.pose, cups.score, max(RANKED, 2 * request.n_grasps), APART))
-        logits = cups.score
+        logits, channels = cups.score, network.card.parameters.get("channels", PLAIN_CHANNELS)
         if len(cups):
-            channels = network.card.parameters.get("channels", PLAIN_CHANNELS)
             logits = yield from seen_both_ways(network, patches(scene.map, cups.pose, request.gripper, channels))
         # The network sees the surroundings of the cup, not where the picture ends.
-        logits = logits + (placing(cups, request.gripper.cup_radius) - outside_roi_penalty(scene, cups)).to(logits.device)
-        quality = calibrated(logits, network.card.calibration, told_by(scene)) * peel_probability(cups.heaviest).to(
-            logits.device
-        )
+        placed = MARGIN * cups.margin.clamp(-WIDE, WIDE) - outside_roi_penalty(scene, cups)
+        if channels == PLAIN_CHANNELS:  # it is not told what weighs on the cup
+            placed = placed + leverage(cups, request.gripper.cup_radius)
+        quality = calibrated(logits + placed.to(logits.device), network.card.calibration, told_by(scene))
+        if channels == PLAIN_CHANNELS:
+            quality = quality * peel_probability(cups.heaviest).to(quality.device)
         return select(self.name, scene, cups, quality, rejected, network)
 
 
-def placing(cups: SuctionCandidates, radius: float) -> Tensor:
-    """What (N,) cups of a radius (m) gain or lose of their logit by where they lie: near the middle, away from edges."""
-    return MARGIN * cups.margin.clamp(-WIDE, WIDE) - LEVER * (SMALL / radius) ** 3 * (cups.lever - FREE)
+def leverage(cups: SuctionCandidates, radius: float) -> Tensor:
+    """What (N,) cups of a radius (m) gain or lose of their logit by how far from the middle they lie."""
+    return -LEVER * (SMALL / radius) ** 3 * (cups.lever - FREE)
 
 
 def seen_both_ways(network: LoadedNetwork, seen: Tensor) -> InferenceSteps[Tensor]:

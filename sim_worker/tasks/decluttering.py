@@ -146,8 +146,7 @@ class DeclutteringRunner:
 
     def _execute(self, view: CameraView, plan: GraspPlan) -> Pick:
         """Approach, grasp, lift and check the best grasp. Equal attempt numbers of equal scenes get the same pose error."""
-        grasp = plan.grasps[0]
-        pose = pose_in_base(grasp, np.asarray(view.camera_pose))
+        grasp, pose = self._best(view, plan)
         width = grasp.width or self.gripper.max_width
         result = self.scene.attempt(pose, width, self.gripper, self.hand, self.contact_rule, trial=self.attempts)
         states = [State.OBSERVE, State.PLAN, State.APPROACH, State.GRASP, State.LIFT, State.CHECK]
@@ -161,6 +160,16 @@ class DeclutteringRunner:
         if meant in self.log.objects:
             self.log.objects[meant].attempts += 1
         return pick
+
+    def _best(self, view: CameraView, plan: GraspPlan) -> tuple[Grasp, np.ndarray]:
+        """The best grasp of a plan and its pose (4, 4). Of cups: the best that lies where none failed, if any does."""
+        posed = [(grasp, pose_in_base(grasp, np.asarray(view.camera_pose))) for grasp in plan.grasps]
+        if self.gripper.kind != "suction":
+            return posed[0]
+        failed = np.array([each.pose[:3, 3] for each in self.failed]).reshape(-1, 3)
+        apart = (np.linalg.norm(failed - pose[:3, 3], axis=1) for _, pose in posed)
+        fresh = (each for each, away in zip(posed, apart, strict=True) if (away > self.gripper.cup_radius).all())
+        return next(fresh, posed[0])
 
     def _place(self, pick: Pick) -> None:
         self.failures_in_a_row = 0

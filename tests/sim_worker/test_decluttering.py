@@ -6,7 +6,7 @@ import pytest
 from grasp_client.contract import GraspPlan, Gripper, SceneRequest
 from shared.outcome_codec import depth_in_units
 from sim_worker.benchmark.baselines import BASELINES
-from sim_worker.grasp_poses import jaw_grasp, top_down
+from sim_worker.grasp_poses import jaw_grasp, suction_grasp, top_down
 from sim_worker.planner_request import Failure, bin_region, planning_request
 from sim_worker.tasks.attempts import Attempt, NoPlan, run_scene_request
 from sim_worker.tasks.decluttering import BIN, DECLUTTER, SINGLE, DeclutteringRunner, Pick, Rules, State
@@ -33,9 +33,9 @@ def beside(request) -> GraspPlan:
     return GraspPlan(planner="beside", grasps=[jaw_grasp(pose, 0.06, 0.5, request.camera, camera_pose)])
 
 
-def clear(scene, rules, plan, extras=()) -> tuple[list[Pick], DeclutteringRunner]:
+def clear(scene, rules, plan, extras=(), gripper=GRIPPER) -> tuple[list[Pick], DeclutteringRunner]:
     clearer = DeclutteringRunner(
-        scene, lambda view, failed: planning_request(view, scene.spec, GRIPPER, 5, extras=extras, failed=failed), rules, GRIPPER
+        scene, lambda view, failed: planning_request(view, scene.spec, gripper, 5, extras=extras, failed=failed), rules, gripper
     )
     task, picks, answer = clearer.run(), [], None
     while True:
@@ -103,6 +103,21 @@ def test_failures_are_told_only_when_asked_and_forgotten_where_something_was_tak
                 assert each.angle == pytest.approx(picks[0].grasp.angle, abs=1e-6)
                 assert each.quality == picks[0].grasp.quality
                 assert each.depth == pytest.approx(picks[0].grasp.depth, abs=1e-6)
+
+
+def test_a_cup_is_not_pressed_again_where_one_failed(world):
+    """Beside the object, where nothing seals; the plan's others lie 4 mm and 20 mm away."""
+    scene, cup = world.build(spec("single", objects=("procedural/bar-1",))), Gripper(kind="suction", cup_radius=0.01)
+
+    def plan(call) -> GraspPlan:
+        pose = np.asarray(call.request.camera_pose)
+        places = [top_down(np.array([0.14, y]), 0.02, 0.0) for y in (0.1, 0.104, 0.12)]
+        grasps = [suction_grasp(place, 0.5, call.request.camera, pose) for place in places]
+        return GraspPlan(planner="beside", grasps=grasps)
+
+    rules = Rules(failures_in_a_row=3)
+    picks, _ = clear(scene, rules, plan, gripper=cup)
+    assert [round(float(pick.pose[1, 3]), 3) for pick in picks] == [0.1, 0.12, 0.1]
 
 
 def test_a_failure_elsewhere_is_remembered_when_something_is_lifted(world):
