@@ -15,11 +15,11 @@ class SuctionCandidates(Candidates):
 
     pose: contact and slopes of the plane fitted under the cup. curved: what the smoothed surface asks of the lip, over what
     it takes up: departure from a plane on the rim, or half of what bulges into the cup. uneven: worst mean departure of a
-    part of the cup. rough: root mean square departure under and around the cup. ends (N, directions): how far the surface
-    goes on from the contact. margin: how far beyond the rim where it ends first, negative over an edge. lean_x, lean_y:
-    where the middle of the thing under the cup lies, level, seen from the contact. heaviest: weight of the thing that would
-    peel the cup off, kg. rise: height over the table. unseen: share of the rim without a reading. lost: share of the cup
-    that is off the plane by more than a lip can bridge. score: of the analytic planner.
+    part of the cup. rough: root mean square departure under and around the cup, over what the lip takes up. ends (N,
+    directions): how far the surface goes on from the contact. margin: how far beyond the rim where it ends first, negative
+    over an edge. lean_x, lean_y: where the middle of the thing under the cup lies, level, seen from the contact. heaviest:
+    weight of the thing that would peel the cup off, kg. rise: height over the table. unseen: share of the rim without a
+    reading. lost: share of the cup that is off the plane by more than a lip can bridge. score: of the analytic planner.
     """
 
     pose: CupPose

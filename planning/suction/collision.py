@@ -9,8 +9,8 @@ from planning.limits import PADDING
 from planning.scene.scene import Face, PlanningScene
 from shared.grasp_poses import CupPose
 
-LIP = 0.006
-"""The soft part of a cup, m behind its rim: it may touch. A little more than lips are, because readings are noisy."""
+LIP = 0.005
+"""The soft part of a cup, m behind its rim: it may touch, and what bulges into the cup reaches no farther."""
 RING = 16
 DENSE = 0.004
 """Distance between the first two rings of samples along the body, m."""

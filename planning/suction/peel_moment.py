@@ -5,14 +5,15 @@ import math
 import torch
 from torch import Tensor
 
-LIGHTEST = 0.05
-"""Least weight of a thing, kg: between it and HEAVIEST weights are even in their logarithm."""
-HEAVIEST = 0.5
-"""Greatest weight, kg."""
+TYPICAL = 0.15
+"""Median weight of a thing, kg."""
+SPREAD = 0.7
+"""Standard deviation of the natural logarithm of weights: nine of ten things weigh from 50 to 500 g."""
 LEAST = 0.02
 """Probability with the worst peel moment: a thing may be lighter yet."""
 
 
 def peel_probability(heaviest: Tensor) -> Tensor:
     """Probability (N,) that a thing of unknown weight does not peel off cups which hold up to `heaviest` (N,), kg, there."""
-    return (torch.log(heaviest / LIGHTEST) / math.log(HEAVIEST / LIGHTEST)).clamp(LEAST, 1)
+    deviations = torch.log(heaviest / TYPICAL) / SPREAD
+    return (0.5 * torch.erfc(-deviations / math.sqrt(2))).clamp(min=LEAST)

@@ -110,7 +110,7 @@ def lay_cups(scene: PlanningScene, x: Tensor, y: Tensor, close: bool) -> Suction
         pose=pose,
         curved=_curved(samples, weighted, held) / max(give, STIFFEST),
         uneven=torch.where(in_part > 0, mean.abs(), DROP).amax(1),
-        rough=_rough(scene, disc(AROUND * radius, close, scene.device), x, y),
+        rough=_rough(scene, disc(AROUND * radius, close, scene.device), x, y) / max(give, STIFFEST),
         ends=ends,
         margin=ends.topk(NEAREST, dim=1, largest=False).values.mean(1) - radius,
         lean_x=lean_x,

@@ -68,7 +68,7 @@ def test_a_small_cup_is_sent_to_the_middle_where_a_large_one_may_hold_anywhere()
         assert radius > 0.01 or away[0] == min(away)
         spread[radius] = max(grasp.quality for grasp in plan.grasps) - min(grasp.quality for grasp in plan.grasps)
     assert spread[0.0075] > 0.1
-    assert spread[0.03] < 0.02
+    assert spread[0.03] < min(0.05, spread[0.0075] / 3)
 
 
 def test_a_block_on_the_end_of_a_bar_is_held_nearer_to_the_middle_of_both() -> None:
