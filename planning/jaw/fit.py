@@ -85,8 +85,8 @@ def measure(
     fit = _fit(highest, tips, jaw, -PADDING, gripper)
     padded = (fit.fits & high).any(1)
     # Where no padded finger fits, one may that stands as near to what it holds as that is seen to reach.
-    lacking = torch.nonzero(~padded).squeeze(1)
-    fit.replace(lacking, _fit(highest[lacking], tips[lacking], jaw, inner_margin(gripper), gripper))
+    lacking, inner = torch.nonzero(~padded).squeeze(1), inner_margin(gripper)
+    fit.replace(lacking, _fit(highest[lacking], tips[lacking], jaw, inner, gripper))
     good = fit.fits & high
     # Levels are sorted deepest first, and argmax finds the first: a deep grip slips less.
     some, level = good.any(1), torch.argmax(good.to(torch.uint8), 1)
@@ -101,7 +101,7 @@ def measure(
         each[some, level] for each in (tips, fit.right, fit.left, fit.free_right, fit.free_left)
     )
     lines = Fingers(jaw.step, jaw.along, jaw.across, jaw.inner, jaw.swept, seen if some.all() else seen[some], tip)
-    room = Room(right, left, free_right, free_left, torch.where(padded[some], -PADDING, inner_margin(gripper)))
+    room = Room(right, left, free_right, free_left, torch.where(padded[some], -PADDING, inner))
     hands = grip(scene, gripper, lines, room, (x[some], y[some], angle[some]), torch.nonzero(some).squeeze(1))
     rejected["no_depth"] += len(tip) - len(hands.score)
     return hands, rejected

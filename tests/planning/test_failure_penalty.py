@@ -183,7 +183,7 @@ def test_a_failed_pose_tells_less_of_another_side_and_the_same_of_half_a_turn() 
     failed = [moved(best).pose_camera, turned.tolist(), moved(best, lean=0.7).pose_camera, moved(best, along=0.02).pose_camera]
     distance, turn = distances_to_failures([best], with_failed(asked, *(FailedGrasp(pose_camera=pose) for pose in failed)))
     assert distance[0] == pytest.approx([0, 0, 0, 0.02], abs=1e-6)
-    assert turn[0] == pytest.approx([0, 0, 0.7, 0], abs=1e-6)
+    assert turn[0] == pytest.approx([0, 0, 0.7, 0], abs=1e-3)  # poses are float32: an arc cosine near 1 sees it
 
 
 @pytest.mark.parametrize(
