@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import Any
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
@@ -81,7 +80,7 @@ class Gripper(ApiModel):
             )
         return self
 
-    @cached_property
+    @property
     def pad(self) -> tuple[float, float]:
         """Thickness of a finger at its tip, and the height above the tip from which it is `finger_thickness` thick, m: all of
         its length where it is equally thick all over."""
@@ -89,7 +88,7 @@ class Gripper(ApiModel):
             return self.finger_thickness, self.finger_depth
         return self.pad_thickness, min(self.pad_depth, self.finger_depth)
 
-    @cached_property
+    @property
     def lip(self) -> tuple[float, float]:
         """How much unevenness (m) the cup's lip takes up, and by which angle (rad) it follows a surface that turns away."""
         travel = LIP_PER_RADIUS * self.cup_radius if self.seal_compliance is None else self.seal_compliance
