@@ -84,9 +84,3 @@ def test_a_heatmap_covers_where_quality_is_high_only():
     assert blended[25, 25, 1] > blended[25, 25, 0]
     np.testing.assert_array_equal(blended[0], GREY[0])
     np.testing.assert_array_equal(blended[50], GREY[50])
-
-
-def test_a_copy_with_another_pad_has_that_pad() -> None:
-    hand = Gripper()
-    assert hand.pad == (0.0145, 0.018)
-    assert hand.model_copy(update={"pad_depth": 0.01}).pad == (0.0145, 0.01)

@@ -76,3 +76,9 @@ def test_lip_of_a_cup_grows_with_the_cup() -> None:
     assert (travel, math.degrees(angle)) == (pytest.approx(0.0025), pytest.approx(25))
     assert Gripper(cup_radius=0.03).lip == (pytest.approx(0.005), pytest.approx(angle))
     assert Gripper(cup_radius=0.015, seal_compliance=0.001).lip == (0.001, pytest.approx(angle * 0.4))
+
+
+def test_a_copy_with_another_pad_has_that_pad() -> None:
+    hand = Gripper()
+    assert hand.pad == (0.0145, 0.018)
+    assert hand.model_copy(update={"pad_depth": 0.01}).pad == (0.0145, 0.01)
