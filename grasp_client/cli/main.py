@@ -35,6 +35,7 @@ KNOWN = {
     "train": KnownCommand("train a network by a recipe", "trainer"),
     "analyze": KnownCommand("examine a trained network: curves, calibration, mistakes", "trainer"),
     "evaluate": KnownCommand("play episodes of a policy that acts step by step", "rl"),
+    "teleop": KnownCommand("steer a simulated hand, and record what a policy can start from", "rl"),
     "history": KnownCommand("show the versions of a model and what came of them", "trainer"),
     "import-weights": KnownCommand("import weights that others trained into the registry", "trainer"),
     "export-release": KnownCommand("copy champions into a registry that ships", "trainer"),

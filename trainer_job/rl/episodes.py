@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from shared.networks.picture_actor import PictureActor
+from shared.terminal import colours
 from trainer_job.rl.worlds import RemoteWorlds
 
 Policy = Callable[[np.ndarray], np.ndarray]
@@ -89,11 +90,6 @@ def play(
             yield Episode(infos[world]["is_success"], seen[world])
             pictured -= bool(seen[world])
             seen[world] = []
-
-
-def colours(picture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 of a picture (channels, H, W)."""
-    return np.repeat(picture, 3, axis=0).transpose(1, 2, 0) if len(picture) == 1 else picture.transpose(1, 2, 0)
 
 
 def strip(episodes: Sequence[Episode], path: Path) -> None:

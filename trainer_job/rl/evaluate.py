@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
-
 from shared.features.eye_in_hand import VIEWS
 from shared.networks.picture_actor import PictureActor
 from shared.rates import rate_with_interval
 from shared.registry import Registry, RegistryError
+from shared.terminal import show
 from trainer_job.promotion.publish import load_network
-from trainer_job.rl.episodes import Episode, colours, deterministic, model_name, play, record, stochastic
+from trainer_job.rl.episodes import Episode, deterministic, model_name, play, record, stochastic
 from trainer_job.rl.refine import evaluate as evaluate_refinement
 from trainer_job.rl.worlds import RemoteWorlds
 
@@ -95,16 +94,6 @@ def check_policy(registry: Registry, name: str, version: int, worlds: RemoteWorl
     if different:
         told = "; ".join(f"{key} {policy.get(key)}, here {worlds.interface.get(key)}" for key in different)
         raise ValueError(f"{name} version {version} was learned elsewhere: {told}")
-
-
-def show(picture: np.ndarray) -> None:
-    """Draws a picture (channels, H, W) uint8 in the terminal, two rows of pixels a line, from its upper left corner."""
-    image = colours(picture)
-    lines = []
-    for upper, lower in zip(image[::2], image[1::2], strict=True):
-        cells = (f"\x1b[38;2;{a[0]};{a[1]};{a[2]}m\x1b[48;2;{b[0]};{b[1]};{b[2]}m▀" for a, b in zip(upper, lower, strict=True))
-        lines.append("".join(cells) + "\x1b[0m")
-    print("\x1b[H" + "\n".join(lines))
 
 
 if __name__ == "__main__":

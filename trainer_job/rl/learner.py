@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from shared.durable import replace_file
 from shared.networks.picture_actor import FEATURES, PictureActor
+from trainer_job.rl.demonstrations import Episode, fill
 from trainer_job.rl.policy import AsymmetricPolicy, PictureFeatures, actor_of, actor_parts
 from trainer_job.rl.replay import FileReplay
 from trainer_job.rl.worlds import Observations, RemoteWorlds, succeeded
@@ -97,10 +98,13 @@ Evaluate = Callable[[PictureActor, int], tuple[int, int]]
 
 
 class Learner:
-    """A run in `folder`, which goes on where a checkpoint of the same recipe and environment stands there."""
+    """A run in `folder`, which goes on where a checkpoint of the same recipe and environment stands there.
 
-    def __init__(self, worlds: RemoteWorlds, recipe: Recipe, folder: Path) -> None:
-        self.worlds, self.recipe, self.folder = worlds, recipe, folder
+    demonstrations: what is learned from before anything else; random steps are then not needed.
+    """
+
+    def __init__(self, worlds: RemoteWorlds, recipe: Recipe, folder: Path, demonstrations: Sequence[Episode] = ()) -> None:
+        self.worlds, self.recipe, self.folder, self.demonstrations = worlds, recipe, folder, demonstrations
         folder.mkdir(parents=True, exist_ok=True)
         replay = {
             "folder": folder / "replay",
@@ -142,7 +146,8 @@ class Learner:
         """What a checkpoint must be of; how long it is trained, and how often it is looked at or saved, may change."""
         changeable = ("steps", "evaluate_every", "evaluate_episodes")
         recipe = {name: value for name, value in asdict(self.recipe).items() if name not in changeable}
-        return {"recipe": recipe, "interface": self.worlds.interface}
+        shown = {"demonstrations": sum(len(each.actions) for each in self.demonstrations)} if self.demonstrations else {}
+        return {"recipe": recipe, "interface": self.worlds.interface, **shown}
 
     def newest(self) -> PictureActor:
         """The actor as the last update left it."""
@@ -191,7 +196,10 @@ class Learner:
             return self._load(saved)
         self.worlds.seed(self.recipe.seed)
         observations = self.worlds.reset()
-        self.replay.begin(observations)
+        if self.demonstrations:
+            log.info("starts from demonstrations", extra={"rounds": fill(self.replay, self.demonstrations, observations)})
+        else:
+            self.replay.begin(observations)
         return observations
 
     def _round(self, observations: Observations) -> Observations:

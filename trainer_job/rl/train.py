@@ -29,6 +29,7 @@ from shared.networks.picture_actor import PictureActor
 from shared.rates import rate_with_interval
 from shared.registry import ModelCard, Registry
 from trainer_job.promotion.publish import git_commit, load_network, promote, reject, weights_of
+from trainer_job.rl.demonstrations import read_demonstrations
 from trainer_job.rl.episodes import deterministic, model_name, play, strip
 from trainer_job.rl.learner import Learner, Recipe
 from trainer_job.rl.worlds import RemoteWorlds
@@ -66,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     add("--evaluate-every", type=int, default=usual.evaluate_every, help="steps (default: %(default)s)")
     add("--evaluate-episodes", type=int, default=usual.evaluate_episodes, help="default: %(default)s")
     add("--final-episodes", type=int, default=320, help="that the published success is measured in (default: %(default)s)")
+    add("--demonstrations", type=Path, help="folder of episodes that `grasploop teleop` recorded, to start from")
     add("--models-dir", type=Path, default=Path("data/models"), help="registry to publish into (default: %(default)s)")
     add("--out", type=Path, help="run folder; none: data/cache/runs/<name>-<seed>")
     kept = "whatever the champion is worth, make it the champion or not; default: unless it is worse"
@@ -81,12 +83,15 @@ def run(options: argparse.Namespace) -> int:
     folder = options.out or Path("data/cache/runs") / f"{name}-{options.seed}"
     same = ("steps", "seed", "worlds", "evaluate_every", "evaluate_episodes")
     recipe = replace(Recipe(), **{each: getattr(options, each) for each in same})
-    shown = {"observation": options.observation, "hand": options.hand, "privileged": True}
+    if options.demonstrations:
+        recipe = replace(recipe, random_steps=0)  # what a person did tells more
+    made = {"observation": options.observation, "hand": options.hand, "privileged": True}
     with (
-        closing(RemoteWorlds(options.environment, recipe.worlds, **shown)) as worlds,
-        closing(RemoteWorlds(options.environment, recipe.worlds, **shown, level=worlds.interface["levels"])) as whole,
+        closing(RemoteWorlds(options.environment, recipe.worlds, **made)) as worlds,
+        closing(RemoteWorlds(options.environment, recipe.worlds, **made, level=worlds.interface["levels"])) as whole,
     ):
-        learner = Learner(worlds, recipe, folder)
+        shown = read_demonstrations(options.demonstrations, worlds.interface) if options.demonstrations else []
+        learner = Learner(worlds, recipe, folder, shown)
 
         def evaluate(actor: PictureActor, step: int) -> tuple[int, int]:
             return _measure(whole, actor, recipe.evaluate_episodes, CHOOSING_SEED, folder / "strips" / f"{step:07d}.png")
