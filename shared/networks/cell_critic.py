@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.features.hand_frame import COLUMNS, FAR_SPAN, FAR_STEP, ROWS, SPAN, STEP
+from shared.features.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, FAR_STEP, OCTAVES, ROWS, SPAN, STEP
 from shared.networks.dense import DenseScorer
 
 PLACE = 9
@@ -21,6 +21,9 @@ GAIN = 50.0
 """The same for what a scorer's logits are multiplied by and raised."""
 NEAR, FAR = (0, 1), (3, 4)
 """Channels of a patch that show the scene, on near and far cells; height first."""
+SIZE = 5
+"""Channel that tells how large the hand is."""
+FIRST_LAYER = "trunk.0.0.weight"
 
 
 class CellCritic(nn.Module):
@@ -33,7 +36,7 @@ class CellCritic(nn.Module):
         super().__init__()
         self.base = base
         # A cell's few outcomes shall tell where its hands go, and not spoil what thousands have taught of grasping.
-        self.scorer = DenseScorer(width).requires_grad_(False)
+        self.scorer = DenseScorer(width, CHANNELS).requires_grad_(False)
         self.movement = nn.Parameter(torch.zeros(6))
         self.trust = nn.Parameter(torch.zeros(2))
 
@@ -42,6 +45,12 @@ class CellCritic(nn.Module):
         super().train(mode)
         self.scorer.eval()
         return self
+
+    def take_scorer(self, weights: dict[str, Tensor]) -> None:
+        """Weights of `dense`; those that look at fewer channels see nothing in the others. Raises RuntimeError for others."""
+        first = weights[FIRST_LAYER]
+        blind = first.new_zeros((len(first), CHANNELS - first.shape[1], *first.shape[2:]))
+        self.scorer.load_state_dict({**weights, FIRST_LAYER: torch.cat([first, blind], 1)})
 
     def set_gain(self, gain: float) -> None:
         """Say by what the scorer's logits are multiplied."""
@@ -79,6 +88,8 @@ class CellCritic(nn.Module):
 def as_seen_from(patches: Tensor, moved: Tensor, turned: Tensor) -> Tensor:
     """Patches (N, CHANNELS, ROWS, COLUMNS) as hands see them that are `moved` (N, 3), m, in their frames, and `turned` (N,)."""
     found = list(patches.unbind(1))
+    scale = torch.exp2(OCTAVES * patches[:, SIZE, 0, 0])  # cells and spans are those of the hand's size
+    moved = moved / scale[:, None]
     for (height, known), step, span in ((NEAR, STEP, SPAN), (FAR, FAR_STEP, FAR_SPAN)):
         half = 0.5 * step * moved.new_tensor([COLUMNS, ROWS])
         cos, sin = torch.cos(turned), torch.sin(turned)

@@ -16,6 +16,8 @@ from trainer_job.data.examples import Dataset, FeatureBatch, in_order
 from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.tasks.base import FeatureTask
 
+HAND_FRAME = "hand-frame-5"
+"""What features are called, another one whenever they mean something else."""
 WHITE_NOISE = 0.001
 """Standard deviation of independent height noise per cell, m."""
 SMOOTH_NOISE = 0.002
@@ -37,7 +39,7 @@ class DenseTask(FeatureTask):
 
     @cached_property
     def spec(self) -> FeatureSpec:
-        return FeatureSpec("hand-frame-5", (CHANNELS, ROWS, COLUMNS), aux=len(circumstances.NAMES))
+        return FeatureSpec(HAND_FRAME, (CHANNELS, ROWS, COLUMNS), aux=len(circumstances.NAMES))
 
     def features(self, outcomes: Sequence[Outcome[GraspMeta]]) -> tuple[np.ndarray, np.ndarray]:
         meta = outcomes[0].meta

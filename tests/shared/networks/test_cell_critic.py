@@ -17,6 +17,7 @@ from shared.features.place import frame_of, places
 from shared.grasp_poses import HandPose
 from shared.maps.heightmap import project
 from shared.networks.cell_critic import GAIN, SHIFT, TURN, CellCritic, as_seen_from
+from shared.networks.dense import DenseScorer
 from trainer_job.data.examples import Examples
 from trainer_job.tasks import task_of_model
 from trainer_job.training.loop import train
@@ -59,6 +60,27 @@ def test_it_sees_what_a_hand_sees_that_goes_elsewhere() -> None:
     inner = (slice(None), slice(None), slice(6, ROWS - 6), slice(6, COLUMNS - 6))
     assert (seen - there)[inner].abs().mean() < 0.15 * (here - there)[inner].abs().mean()
     assert torch.equal(seen[:, 2], here[:, 2])  # the fingers are the hand's own
+
+
+def test_a_small_hand_sees_the_movement_in_its_own_cells() -> None:
+    small = Gripper(max_width=0.02, finger_width=0.006, finger_thickness=0.004)
+    network, told = critic((0.003, -0.002, 0.0), (0.0, 0.0, 0.0)), hands(20)
+    narrow = HandPose(told.position, told.approach, told.angle, 0 * told.width + 0.015)
+    here, there = (patches(SCENE, each, small) for each in (narrow, moved(network, narrow, FRAME)))
+    with torch.no_grad():
+        seen = as_seen_from(here, *network.displacement(places(narrow, FRAME)))
+    inner = (slice(None), slice(None), slice(6, ROWS - 6), slice(6, COLUMNS - 6))
+    assert (seen - there)[inner].abs().mean() < 0.3 * (here - there)[inner].abs().mean()
+
+
+def test_weights_that_know_no_size_see_none() -> None:
+    network = CellCritic().eval()
+    old = DenseScorer(channels=5).eval()
+    nn.init.normal_(old.head[-1].weight)
+    network.take_scorer(old.state_dict())
+    (seen,) = old.golden_batch()
+    with torch.no_grad():
+        assert network.scorer(seen) == pytest.approx(old(seen), abs=1e-6)
 
 
 def test_without_a_movement_it_is_the_scorer() -> None:
