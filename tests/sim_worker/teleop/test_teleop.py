@@ -14,6 +14,7 @@ import pytest
 from waiting import wait_until
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from sim_worker.envs.closed_loop import MOST_SHIFT, STEPS, ClosedLoop
 from sim_worker.teleop import main as teleop
@@ -86,8 +87,8 @@ def test_a_websocket_feeds_commands_and_bad_messages_are_answered(stream: Websoc
         wait_until(lambda: stream.landmarks is not None)
     assert stream.read().close
     with pytest.raises(InvalidStatus):
-        connect(f"ws://127.0.0.1:{stream.port}", origin="http://elsewhere.example")
-    with connect(f"ws://127.0.0.1:{stream.port}", origin="http://page.example") as page:
+        connect(f"ws://127.0.0.1:{stream.port}", origin=Origin("http://elsewhere.example"))
+    with connect(f"ws://127.0.0.1:{stream.port}", origin=Origin("http://page.example")) as page:
         page.send(json.dumps({"type": "pose", "position": [0, 0, 0], "end": True}))
         wait_until(lambda: stream.read().end)
 
