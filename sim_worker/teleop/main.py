@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from shared.features.eye_in_hand import VIEWS
-from shared.terminal import show
+from shared.features.terminal import show
 from sim_worker.envs.closed_loop import ClosedLoop
 from sim_worker.envs.closed_loop_any import ClosedLoopAny
 from sim_worker.teleop.command import Command

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from shared.features.terminal import colours
 from shared.networks.picture_actor import PictureActor
-from shared.terminal import colours
 from trainer_job.rl.worlds import RemoteWorlds
 
 Policy = Callable[[np.ndarray], np.ndarray]

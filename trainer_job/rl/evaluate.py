@@ -11,10 +11,10 @@ from contextlib import closing
 from pathlib import Path
 
 from shared.features.eye_in_hand import VIEWS
+from shared.features.terminal import show
 from shared.networks.picture_actor import PictureActor
 from shared.rates import rate_with_interval
 from shared.registry import Registry, RegistryError
-from shared.terminal import show
 from trainer_job.promotion.publish import load_network
 from trainer_job.rl.episodes import Episode, deterministic, model_name, play, record, stochastic
 from trainer_job.rl.refine import evaluate as evaluate_refinement
