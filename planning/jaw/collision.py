@@ -37,7 +37,13 @@ def finger_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose, inne
     """
     thickness, pad_depth = gripper.pad
     outer = torch.full_like(hands.width, thickness + PADDING)
-    pads = _plate_overlap(scene, gripper, hands, inner + torch.zeros_like(outer), outer, 0.0)
+    begin = inner + torch.zeros_like(outer)
+    pads = _plate_overlap(scene, gripper, hands, begin, outer, 0.0)
+    if bool((begin > 0).any()):
+        # A side that runs aslant, as of a chord, stands farther out than where it was measured: it is seen there.
+        cell = torch.full_like(outer, 0.5 * scene.map.resolution)
+        seen = _plate_overlap(scene, gripper, hands, cell, torch.maximum(begin, cell), 0.0, scene.seen)
+        pads = torch.where(begin > 0, torch.maximum(pads, seen), pads)
     if thickness == gripper.finger_thickness:
         return pads
     # Above its pad a finger stands out on the outside alone; over the rest of it the pad has come by.
@@ -46,16 +52,24 @@ def finger_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose, inne
 
 
 def _plate_overlap(
-    scene: PlanningScene, gripper: Gripper, hands: HandPose, inner: Tensor, outer: Tensor, back: float
+    scene: PlanningScene,
+    gripper: Gripper,
+    hands: HandPose,
+    inner: Tensor,
+    outer: Tensor,
+    back: float,
+    heights: Tensor | None = None,
 ) -> Tensor:
     """Of plates as wide as padded fingers, from `inner` to `outer` (N,) m outside the opening on both sides, that begin
-    `back` m behind the tips."""
+    `back` m behind the tips. heights: what is in the way; none: all that may be."""
     share = _lattice(1.0, DENSE / (gripper.finger_thickness + 2 * PADDING), hands.width.device)
     along = share * (outer - inner)[:, None]
     across = _lattice(gripper.finger_width + 2 * PADDING, DENSE, hands.width.device)
     middle = (0.5 * (hands.width + inner + outer))[:, None]
     # Beyond its own length a finger only passes by: what rises there is known, what nobody has seen hardly that tall.
-    layer = lambda back: scene.obstacle if back <= gripper.finger_depth else scene.upper_bound  # noqa: E731
+    obstacle = scene.obstacle if heights is None else heights
+    beyond = scene.upper_bound if heights is None else heights
+    layer = lambda back: obstacle if back <= gripper.finger_depth else beyond  # noqa: E731
     face = _face(hands, torch.cat([along - middle, along + middle], 1), across)
     return scene.overlap(layer, face, hands.approach, back, DENSE)
 

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from planning.base import LoadedNetwork, PlanItem, Planner
 from planning.batched_inference import plan_batched
+from shared.networks.layers import ConvUnit
 
-SHOWN = (nn.Conv2d, nn.Linear, nn.ConvTranspose2d)
-"""Modules whose outputs are shown; after an activation that follows one directly."""
+SHOWN = (ConvUnit, nn.Conv2d, nn.Linear, nn.ConvTranspose2d)
+"""Modules whose outputs are shown; the convolution within a unit is not called where it is folded with its norm."""
 MOST_CHANNELS = 64
 MOST_SIDE = 160
 """Maps with longer sides are sampled."""

@@ -194,7 +194,9 @@ def _resample(depth: np.ndarray, distance: float, pitch: float, resolution: floa
     rows, columns = depth.shape
     skip = max(1, int(0.7 * resolution / pitch))
     half = skip // 2
-    depth = _sharpened(depth[half::skip, half::skip], max(JUMP, 4 * skip * pitch, JUMP_NOISE * distance**2))
+    depth = depth[half::skip, half::skip]
+    if depth.size:  # of a focal length in another unit nothing is left, which the caller explains
+        depth = _sharpened(depth, max(JUMP, 4 * skip * pitch, JUMP_NOISE * distance**2))
     if skip > 1:
         return depth, np.arange(half, columns, skip), np.arange(half, rows, skip)
     factor = max(1, min(8, math.ceil(pitch / (0.75 * resolution)), math.isqrt(MAX_POINTS // (rows * columns))))

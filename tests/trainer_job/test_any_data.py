@@ -49,7 +49,8 @@ VALUES = st.recursive(
 RAW = st.binary(max_size=60) | VALUES.map(json.dumps).map(str.encode)
 META = json.loads(encode_outcome(block_outcome(0)).meta)
 CARD = ModelCard(
-    name="dense", architecture="dense", outcomes={"total": 3, "count": 3}, parent=1, metrics={"ap": 0.5},
+    name="dense", architecture="dense", parameters=TASK.recipe.parameters, parent=1,
+    outcomes={"total": 3, "count": 3}, metrics={"ap": 0.5},
     calibration={"kind": "temperature", "value": 1.2}, simulated={"attempts": 3, "rate": 0.4},
     comparison={"outcomes": 100, "difference": -0.1, "standard_error": 0.01}, view={"focal_px": 500.0},
     decisions=[{"action": "promoted", "trial": {"until_shard": 3}}],
