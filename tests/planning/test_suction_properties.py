@@ -17,7 +17,7 @@ from grasp_client.geometry import project, transform
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork
 from planning.suction.analytic import SuctionPlanner
-from planning.suction.filters import MOST_TILT
+from planning.suction.filters import MOST_OVER_EDGE, MOST_TILT
 from planning.suction.learned import SuctionDensePlanner
 from planning.suction.seal import DROP
 from shared.networks.suction_dense import SuctionScorer
@@ -55,8 +55,9 @@ def check(plan: GraspPlan, view: Camera, depth: np.ndarray, gripper: Gripper, so
         assert point[2] > 0.001
         assert math.acos(min(1.0, -approach[2])) <= MOST_TILT + 1e-3
         in_camera = transform(np.linalg.inv(view.pose), point[None])
-        # An edge is known to a pixel and a cell, seen along the map: on a slope that is farther along the surface.
-        edge = (in_camera[0, 2] / view.intrinsics.fx + CELL) / -approach[2]
+        # An edge is known to a pixel and a cell, seen along the map: on a slope that is farther along the surface. So far over
+        # what seems to be one a rim may reach.
+        edge = (in_camera[0, 2] / view.intrinsics.fx + CELL) / -approach[2] + MOST_OVER_EDGE
         inside = max(0.0, 1 - edge / gripper.cup_radius)
         assert np.abs(surface_distances(grasp, [*solids, TABLE], gripper, spread=inside)).max() < DROP + 0.002
         assert not body_collides(grasp, solids, gripper, slack=0.001)
