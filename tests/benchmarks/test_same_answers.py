@@ -153,7 +153,7 @@ def two_requests(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("two_requests")
 def test_a_changed_model_is_noticed(tmp_path: Path) -> None:
     def warmer(card: dict) -> None:
-        card["calibration"]["value"] *= 1.001
+        card["calibration"]["slope"] *= 1.001
 
     with tree_of(HERE) as tree:
         base = ask_all(tree, tmp_path / "base")
