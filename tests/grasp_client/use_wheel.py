@@ -28,7 +28,9 @@ def check_contents(wheel: Path, source: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     package = {name for name in names if ".dist-info/" not in name}
     modules = {f"grasp_client/{path.relative_to(source)}" for path in source.rglob("*.py") if "build" not in path.parts}
-    assert package == modules | {"grasp_client/py.typed"}, package ^ modules
+    viewer = {f"grasp_client/{path.relative_to(source)}" for path in (source / "viewer").rglob("*") if path.is_file()}
+    modules |= {name for name in viewer if not name.endswith(".pyc")} | {"grasp_client/py.typed"}
+    assert package == modules, package ^ modules
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names), names
     needed = {re.split(r"\W", requirement)[0] for requirement in requires("grasploop-client") or []}
     assert needed == {"numpy", "httpx", "pydantic", "pillow"}, needed
