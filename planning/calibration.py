@@ -8,11 +8,8 @@ from torch import Tensor
 
 from planning.scene.hand_units import gripper_in
 from planning.scene.scene import PlanningScene
-from shared.features.circumstances import NAMES
 from shared.features.circumstances import circumstances as circumstances_of
-
-LEAST_SLOPE = 0.1
-"""However odd the circumstances, a better logit stays a better promise."""
+from shared.features.circumstances import slope_and_offset
 
 
 def calibrated(logits: Tensor, calibration: dict[str, Any], circumstances: Sequence[float] = ()) -> Tensor:
@@ -43,13 +40,3 @@ def told_by(scene: PlanningScene) -> list[float]:
     gripper = gripper_in(scene.request.gripper, 1 / scene.unit)
     told: list[float] = circumstances_of(depth, scene.camera, scene.camera_pose, gripper, scene.bin is not None).tolist()
     return told
-
-
-def slope_and_offset(calibration: dict[str, Any], circumstances: Sequence[float]) -> tuple[float, float]:
-    """What a logit is multiplied by and what is added to it. Circumstances count as far as held-out outcomes had them."""
-    slope, offset = float(calibration["slope"]), float(calibration["offset"])
-    for name, value in zip(NAMES, circumstances, strict=False):
-        if of := calibration["by"].get(name):
-            within = min(max(float(value), of["low"]), of["high"])
-            slope, offset = slope + of["slope"] * within, offset + of["offset"] * within
-    return max(slope, LEAST_SLOPE), offset

@@ -27,8 +27,8 @@ FOREIGN = {
     "shared": {"pybullet", "fastapi", "httpx"},
     "planning": {"fastapi", "starlette", "uvicorn", "httpx", "redis", "pybullet"},
     "inference_server": {"pybullet"},
-    "sim_worker": {"torch", "fastapi"},
-    "trainer_job": {"pybullet", "fastapi", "httpx"},
+    "sim_worker": {"torch", "fastapi", "planning"},
+    "trainer_job": {"pybullet", "fastapi", "httpx", "planning"},
 }
 """What must not be needed to run a package. Imports inside functions count: they need the package as well."""
 CLIENT_TAKES_IF_THERE = {"yaml"}

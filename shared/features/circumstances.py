@@ -5,6 +5,8 @@ Calibration takes these numbers in, here for the server and the trainer alike.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,8 @@ USUAL_DISTANCE, USUAL_PITCH = 0.7, 0.0017
 """m: of the table from the camera, of a pixel there: 0 of their numbers."""
 USUAL_OPENING, USUAL_RADIUS = 0.08, 0.015
 """m: the same of a jaw and of a cup."""
+LEAST_SLOPE = 0.1
+"""However odd the circumstances, a better logit stays a better promise."""
 STRIDE = 4
 """Every so manyth pixel of a row and a column tells the distance as well as all of them."""
 
@@ -38,3 +42,13 @@ def circumstances(
         math.log(size),
     )
     return np.array(values, np.float32)
+
+
+def slope_and_offset(calibration: dict[str, Any], circumstances: Sequence[float]) -> tuple[float, float]:
+    """What a logit is multiplied by and what is added to it. Circumstances count as far as held-out outcomes had them."""
+    slope, offset = float(calibration["slope"]), float(calibration["offset"])
+    for name, value in zip(NAMES, circumstances, strict=False):
+        if of := calibration["by"].get(name):
+            within = min(max(float(value), of["low"]), of["high"])
+            slope, offset = slope + of["slope"] * within, offset + of["offset"] * within
+    return max(slope, LEAST_SLOPE), offset

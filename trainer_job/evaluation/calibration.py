@@ -9,8 +9,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from planning.calibration import slope_and_offset
-from shared.features.circumstances import NAMES
+from shared.features.circumstances import NAMES, slope_and_offset
 from trainer_job.evaluation.metrics import Evaluation, fit_temperature, log_losses
 
 SPREAD = 0.5
