@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import threading
 import time
+import warnings
 from contextlib import suppress
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker is one core of physics; more threads only get in its way
@@ -21,6 +22,7 @@ from pydantic_settings import SettingsConfigDict
 from grasp_client import GraspClient, GraspServerError
 from grasp_client.contract import OutcomeReport
 from grasp_client.errors import InvalidRequest
+from grasp_client.input_warnings import InputWarning
 from grasp_client.observation import Observation
 from shared import logs
 from shared.outcome_codec import decode_outcome, depth_metres
@@ -107,6 +109,7 @@ def to_queue(stream: OutcomeStream) -> Deliver:
 def main() -> int:
     settings = settings_of(WorkerCommand)
     logs.setup("sim_worker", settings.log_level, settings.log_format)
+    warnings.simplefilter("ignore", InputWarning)  # bins and odd cameras are what it is asked to show
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
