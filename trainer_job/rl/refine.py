@@ -10,7 +10,7 @@ and the planner `refined` in the same scenes.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -50,18 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     setup("trainer_job.rl", "info", options.log_format)
     torch.set_num_threads(1)
-    try:
-        learn(options)
-    except (RuntimeError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return _status(learn, options)
 
 
 def evaluate(arguments: Sequence[str]) -> int:
-    options = evaluation_parser().parse_args(arguments)
+    return _status(play, evaluation_parser().parse_args(arguments))
+
+
+def _status(action: Callable[[argparse.Namespace], object], options: argparse.Namespace) -> int:
+    """Exit status of an action that says in one line why it cannot be done."""
     try:
-        play(options)
+        action(options)
     except (RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
