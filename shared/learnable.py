@@ -4,10 +4,12 @@ The server asks before it takes an outcome, the trainer before it learns from it
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.grasp_poses import STEEPEST
+
+Rows = Sequence[Sequence[float]]
 
 MAX_JAW_TILT = math.radians(45)
 """Patches of the height map are seen along the approach, but in a map that was seen from above: beyond this a hand would meet
@@ -53,17 +55,23 @@ def why_not_learnable(meta: Mapping[str, Any]) -> str | None:
 
 
 def tilt_of(meta: Mapping[str, Any]) -> float:
-    """Angle of an outcome's approach from straight down, rad; without the camera's pose, from the optical axis.
+    """Angle of an outcome's approach from straight down, rad; see `lean`."""
+    grasp = meta["grasp"]
+    return lean(grasp["pose_base"], grasp["pose_camera"], meta["camera_pose"])
+
+
+def lean(pose_base: Rows | None, pose_camera: Rows | None, camera_pose: Rows | None) -> float:
+    """Angle of the approach of a grasp with these poses (4, 4) from straight down, rad; without the camera's pose, from the
+    optical axis.
 
     0 for a grasp without a pose: planners without a camera only propose straight down.
     """
-    grasp, camera_pose = meta["grasp"], meta["camera_pose"]
-    if grasp["pose_base"] is not None:
-        down = -grasp["pose_base"][2][2]
-    elif grasp["pose_camera"] is None:
+    if pose_base is not None:
+        down = -pose_base[2][2]
+    elif pose_camera is None:
         return 0.0
     elif camera_pose is None:
-        down = grasp["pose_camera"][2][2]
+        down = pose_camera[2][2]
     else:
-        down = -sum(camera_pose[2][k] * grasp["pose_camera"][k][2] for k in range(3))
+        down = -sum(camera_pose[2][k] * pose_camera[k][2] for k in range(3))
     return math.acos(max(-1.0, min(1.0, down)))

@@ -62,7 +62,7 @@ class DensePlanner(BatchedPlanner):
         if len(logits):
             logits = yield NetworkCall(network, (patches(scene.map, hands.pose, scene.request.gripper, scene.unit),))
         # The network sees the surroundings of the hand, not where the picture ends.
-        promised = calibrated_logits(logits, network.card.calibration, told_by(scene))
+        promised = calibrated_logits(logits, network.card.calibration, told_by(scene, hands.pose.approach))
         quality = blend(promised - outside_roi_penalty(scene, hands), hands.score)
         return select(self.name, scene, hands, quality, rejected, network)
 
@@ -70,10 +70,9 @@ class DensePlanner(BatchedPlanner):
         loaded = self.need(network)
         scene = observe_scene(observation, request, loaded.device)
 
-        told = told_by(scene)
-
         def judge(hands: JawCandidates) -> Tensor:
             logits = loaded.module(patches(scene.map, hands.pose, request.gripper))
+            told = told_by(scene, hands.pose.approach)
             return blend(calibrated_logits(logits.float(), loaded.card.calibration, told), rate(scene, hands))
 
         return quality_map(scene, judge)

@@ -47,7 +47,8 @@ class SuctionDensePlanner(BatchedPlanner):
             logits = UNTOLD_SHARE * logits + (ANALYTIC_SHARE * (cups.score + beyond)).to(logits.device)
         else:
             logits = logits + (MARGIN * cups.margin.clamp(-WIDE, WIDE)).to(logits.device)
-        quality = calibrated(logits - beyond.to(logits.device), network.card.calibration, told_by(scene))
+        told = told_by(scene, cups.pose.approach)
+        quality = calibrated(logits - beyond.to(logits.device), network.card.calibration, told)
         return select(self.name, scene, cups, quality, rejected, network)
 
 

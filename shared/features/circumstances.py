@@ -1,4 +1,5 @@
-"""What a request tells of how much its picture is worth: the camera's tilt and distance, the pixels' pitch, a bin, the hand.
+"""What tells how much a picture is worth to a grasp: the camera's tilt and distance, the pixels' pitch, a bin, the hand, and
+how the grasp approaches.
 
 A network's promise is honest on average over what it learned from; in a bin, or from a tilted or a near camera, it may not be.
 Calibration takes these numbers in, here for the server and the trainer alike.
@@ -12,7 +13,7 @@ import numpy as np
 
 from grasp_client.contract import CameraIntrinsics, Gripper
 
-NAMES = ("tilt", "distance", "pitch", "bin", "hand")
+NAMES = ("tilt", "distance", "pitch", "bin", "hand", "approach")
 USUAL_DISTANCE, USUAL_PITCH = 0.7, 0.0017
 """m: of the table from the camera, of a pixel there: 0 of their numbers."""
 USUAL_OPENING, USUAL_RADIUS = 0.08, 0.015
@@ -24,10 +25,17 @@ STRIDE = 4
 
 
 def circumstances(
-    depth: np.ndarray, camera: CameraIntrinsics, camera_pose: np.ndarray | None, gripper: Gripper, in_bin: bool
+    depth: np.ndarray,
+    camera: CameraIntrinsics,
+    camera_pose: np.ndarray | None,
+    gripper: Gripper,
+    in_bin: bool,
+    leans: Sequence[float] | np.ndarray,
 ) -> np.ndarray:
-    """(len(NAMES),) float32: tilt from straight down, rad; logarithms of distance, pitch and hand size over the usual; 1 in a
-    bin. depth (H, W), m, 0 without reading. Without a pose the camera is taken to look straight down."""
+    """(N, len(NAMES)) float32 of N grasps: the camera's tilt from straight down, rad; logarithms of distance, pitch and hand
+    size over the usual; 1 in a bin; the angle of the approach from straight down, rad, which is `leans` (N,).
+
+    depth (H, W), m, 0 without reading. Without a pose the camera is taken to look straight down."""
     some = depth[::STRIDE, ::STRIDE]
     read = some[(some > 0) & np.isfinite(some)]
     distance = float(np.median(read)) if len(read) else USUAL_DISTANCE
@@ -41,14 +49,15 @@ def circumstances(
         float(in_bin),
         math.log(size),
     )
-    return np.array(values, np.float32)
+    return np.column_stack([np.tile(np.array(values, np.float32), (len(leans), 1)), np.asarray(leans, np.float32)])
 
 
-def slope_and_offset(calibration: dict[str, Any], circumstances: Sequence[float]) -> tuple[float, float]:
-    """What a logit is multiplied by and what is added to it. Circumstances count as far as held-out outcomes had them."""
-    slope, offset = float(calibration["slope"]), float(calibration["offset"])
-    for name, value in zip(NAMES, circumstances, strict=False):
+def slope_and_offset(calibration: dict[str, Any], circumstances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each logit is multiplied by and what is added to it, (N,) each, of circumstances (N, len(NAMES)), or (N, 0) for the
+    usual ones. They count as far as held-out outcomes had them."""
+    slope, offset = (np.full(len(circumstances), float(calibration[name])) for name in ("slope", "offset"))
+    for name, values in zip(NAMES, circumstances.T, strict=False):
         if of := calibration["by"].get(name):
-            within = min(max(float(value), of["low"]), of["high"])
+            within = np.clip(values.astype(float), of["low"], of["high"])
             slope, offset = slope + of["slope"] * within, offset + of["offset"] * within
-    return max(slope, LEAST_SLOPE), offset
+    return np.maximum(slope, LEAST_SLOPE), offset

@@ -47,5 +47,5 @@ def test_answers_and_circumstances_are_in_metres() -> None:
     scene = observe_scene(observation, request, torch.device("cpu"), hand_units=True)
     assert scene.unit == pytest.approx(0.25)
     assert observation.depth is not None
-    expected = circumstances(observation.depth, view.intrinsics, view.pose, SMALL, False)
-    assert told_by(scene) == pytest.approx(expected.tolist())
+    expected = circumstances(observation.depth, view.intrinsics, view.pose, SMALL, False, [0.0])
+    assert told_by(scene, torch.tensor([[0.0, 0.0, 1.0]])) == pytest.approx(expected)

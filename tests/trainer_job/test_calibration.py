@@ -43,20 +43,20 @@ def test_what_the_server_applies_is_what_was_fitted():
     served = as_served(evaluation, fit)
     for row in (0, 7, 400):
         logits = torch.tensor([evaluation.logits[row]])
-        applied = calibrated_logits(logits, fit, evaluation.circumstances[row].tolist())
+        applied = calibrated_logits(logits, fit, evaluation.circumstances[row : row + 1])
         assert applied.item() == pytest.approx(served.logits[row], abs=1e-6)
 
 
 def test_circumstances_that_were_never_seen_count_no_more_than_the_oddest_seen():
     fit, logits = fit_calibration(found()), torch.zeros(1)
-    steep, steeper = ([tilt, 0.0, 0.0, 0.0, 0.0] for tilt in (0.7, 1.5))
+    steep, steeper = (np.array([[tilt, 0.0, 0.0, 0.0, 0.0, 0.0]]) for tilt in (0.7, 1.5))
     assert calibrated(logits, fit, steeper).item() == pytest.approx(calibrated(logits, fit, steep).item(), abs=1e-3)
 
 
 def test_a_better_logit_stays_better_and_old_cards_stay_as_they_are():
     fit = fit_calibration(found()) | {"slope": -3.0}
-    assert (calibrated(torch.tensor([0.0, 1.0]), fit, [0.3, 0, 0, 1, 0]).diff() > 0).all()
-    old = calibrated(torch.tensor([1.0]), {"kind": "temperature", "value": 2.0}, [0.3, 0, 0, 1, 0])
+    assert (calibrated(torch.tensor([0.0, 1.0]), fit, np.array(2 * [[0.3, 0, 0, 1, 0, 0]])).diff() > 0).all()
+    old = calibrated(torch.tensor([1.0]), {"kind": "temperature", "value": 2.0}, np.array([[0.3, 0, 0, 1, 0, 0]]))
     assert old.item() == pytest.approx(1 / (1 + math.exp(-0.5)))
     assert calibrated_logits(torch.tensor([1.0]), {}).item() == 1.0
     with pytest.raises(ValueError, match="unknown calibration"):
@@ -68,19 +68,39 @@ def test_few_examples_fit_one_temperature():
     assert fit_calibration(Evaluation(np.ones(3))) == {}
 
 
-def test_a_request_tells_tilt_distance_pitch_bin_and_hand():
+def test_promises_are_kept_at_every_approach_and_each_grasp_has_its_own():
+    """A network that promises two too much at 60 degrees, and nothing too much straight down."""
+    rng, both = np.random.default_rng(0), []
+    for _ in range(2):
+        told, logits = np.zeros((6000, len(NAMES))), rng.normal(1.0, 1.5, 6000)
+        told[:, 5] = np.where(rng.random(6000) < 0.5, 0.0, math.radians(60))
+        labels = (rng.random(6000) < sigmoid(logits - 2 * (told[:, 5] > 0))).astype(float)
+        both.append(Evaluation(log_losses(labels, logits), labels, logits, circumstances=told))
+    fit, fresh = fit_calibration(both[0]), both[1]
+    served = calibrated(torch.from_numpy(fresh.logits), fit, fresh.circumstances).numpy()
+    for rows in (fresh.circumstances[:, 5] == 0, fresh.circumstances[:, 5] > 0):
+        assert reliability(fresh.labels[rows], served[rows], 10).error < 0.05
+    of_old_cards = {**fit, "by": {name: of for name, of in fit["by"].items() if name != "approach"}}
+    assert calibrated(torch.zeros(2), of_old_cards, fresh.circumstances[:2]).shape == (2,)
+
+
+def test_a_request_tells_tilt_distance_pitch_bin_and_hand_and_a_grasp_its_approach():
     depth = np.full((240, 240), 0.35, np.float32)
     depth[:20] = 0
     pose = np.diag([1.0, -1.0, -1.0, 1.0])
     tilt = math.radians(30)
     tilted = pose.copy()
     tilted[1:3, 1:3] = [[-math.cos(tilt), -math.sin(tilt)], [math.sin(tilt), -math.cos(tilt)]]
-    usual = dict(zip(NAMES, circumstances(depth, CAMERA, pose, Gripper(), False), strict=True))
-    other = dict(zip(NAMES, circumstances(depth, CAMERA, tilted, Gripper(max_width=0.01), True), strict=True))
-    assert usual["tilt"] == usual["bin"] == usual["hand"] == 0
+    usual = dict(zip(NAMES, circumstances(depth, CAMERA, pose, Gripper(), False, [0.0])[0], strict=True))
+    [one, two] = circumstances(depth, CAMERA, tilted, Gripper(max_width=0.01), True, [0.5, 1.0])
+    other = dict(zip(NAMES, one, strict=True))
+    assert other["approach"] == 0.5
+    assert two.tolist() == [*one[:5].tolist(), 1.0]
+    assert usual["tilt"] == usual["bin"] == usual["hand"] == usual["approach"] == 0
     assert usual["distance"] == pytest.approx(math.log(0.5))
     assert usual["pitch"] == pytest.approx(math.log(0.35 / 420 / 0.0017), abs=1e-5)
     assert other["tilt"] == pytest.approx(tilt, abs=1e-5)
     assert other["bin"] == 1
     assert other["hand"] == pytest.approx(math.log(1 / 8))
-    assert circumstances(np.zeros((8, 8), np.float32), CAMERA, None, Gripper(kind="suction"), False).tolist()[:2] == [0.0, 0.0]
+    nothing = circumstances(np.zeros((8, 8), np.float32), CAMERA, None, Gripper(kind="suction"), False, [0.0])
+    assert nothing[0, :2].tolist() == [0.0, 0.0]

@@ -52,5 +52,5 @@ def as_served(found: Evaluation, calibration: dict[str, Any]) -> Evaluation:
     if calibration.get("kind") != "circumstances":
         return found
     given = found.circumstances if found.circumstances.size else np.zeros((len(found.logits), 0))
-    applied = np.array([slope_and_offset(calibration, each) for each in given.tolist()]).reshape(-1, 2)
-    return replace(found, logits=found.logits * applied[:, 0] + applied[:, 1])
+    slope, offset = slope_and_offset(calibration, given)
+    return replace(found, logits=found.logits * slope + offset)

@@ -10,7 +10,7 @@ from torch import nn
 from grasp_client.contract import GraspMeta, Outcome
 from shared.features import circumstances, hand_frame
 from shared.features.hand_frame import CHANNELS, COLUMNS, FAR_SPAN, OCTAVES, ROWS, SPAN
-from shared.learnable import MAX_JAW_TILT
+from shared.learnable import MAX_JAW_TILT, lean
 from shared.outcome_codec import depth_metres
 from trainer_job.data.examples import Dataset, FeatureBatch, in_order
 from trainer_job.data.feature_cache import FeatureSpec
@@ -47,8 +47,9 @@ class DenseTask(FeatureTask):
         grasps = [outcome.meta.grasp for outcome in outcomes]
         assert meta.camera is not None  # `refusal` says so
         depth, in_bin = depth_metres(outcomes[0]), meta.scene is not None and meta.scene.kind == "bin"
-        told = circumstances.circumstances(depth, meta.camera, pose, meta.gripper, in_bin)
-        return self.patches(depth, meta.camera, pose, grasps, meta.gripper), np.tile(told, (len(grasps), 1))
+        leans = [lean(grasp.pose_base, grasp.pose_camera, meta.camera_pose) for grasp in grasps]
+        told = circumstances.circumstances(depth, meta.camera, pose, meta.gripper, in_bin, leans)
+        return self.patches(depth, meta.camera, pose, grasps, meta.gripper), told
 
     def circumstances(self, data: Dataset[FeatureBatch]) -> np.ndarray:
         """What each example's request told: the features' auxiliary numbers."""
