@@ -17,7 +17,7 @@ SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: run test test-repeat test-slow test-faults test-client test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean
-.PHONY: test-ros test-browser test-manifests bench-compare bench-hostile bench-robots gallery help same-answers
+.PHONY: test-ros test-browser test-manifests bench-compare bench-hostile bench-robots gallery help same-answers docs
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
@@ -56,6 +56,10 @@ lint: $(VENV)/.dev ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+docs: $(VENV)/.docs ## build the documents as a site, strictly (site/index.html)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
 
 bench: $(VENV)/.dev ## measure planners in simulation and the server under load
 	@$(BIN)/python -m benchmarks
@@ -122,6 +126,10 @@ $(VENV)/.dev: pyproject.toml grasp_client/pyproject.toml constraints.txt service
 	@echo "installing what running and testing need (some minutes the first time) ..."
 	@services/install.sh $(BIN)/python dev --editable
 	@touch $@ $(VENV)/.local
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	@services/install.sh $(BIN)/python docs --editable
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null || \

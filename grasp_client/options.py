@@ -12,7 +12,7 @@ from grasp_client.contract.bins import Bin
 
 Matrix = Sequence[Sequence[float]] | np.ndarray
 Camera = CameraIntrinsics | dict[str, Any]
-"""Intrinsics, or a dictionary in one of the forms of docs/api.md: fx, fy, cx, cy; K; camera_info; ..."""
+"""Intrinsics, or a dictionary in one of the forms of docs/reference/http.md: fx, fy, cx, cy; K; camera_info; ..."""
 
 
 class PlanOptions(TypedDict, total=False):

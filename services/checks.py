@@ -76,7 +76,7 @@ def _queue(url: str | None) -> Finding:
     try:
         connect(url).ping()
     except (redis.RedisError, ValueError, OSError) as error:
-        return Finding("wrong", "queue", f"{redacted(url)} does not answer: {redacted(str(error))}", "see docs/queue.md")
+        return Finding("wrong", "queue", f"{redacted(url)} does not answer: {redacted(str(error))}", "see docs/how_to/queue.md")
     return Finding("ok", "queue", f"{redacted(url)} answers")
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install torch alone or one extra of this project, in the tested versions, into the environment of the given Python:
-#   services/install.sh .venv/bin/python torch|server|sim|trainer|rl|local|dev [--editable]
+#   services/install.sh .venv/bin/python torch|server|sim|trainer|rl|docs|local|dev [--editable]
 # Where no NVIDIA GPU is found, torch is the CPU build (200 MB, not 900 MB and CUDA): taken from TORCH_INDEX when that answers,
 # else from the usual package index. TORCH_INDEX= (empty) always takes the usual one.
 set -eu
@@ -17,7 +17,7 @@ index_answers() {
     "$python" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1] + "/torch/", timeout=5)' "$1" 2>/dev/null
 }
 
-if [ "$extra" != sim ] && [ -n "$TORCH_INDEX" ] && index_answers "$TORCH_INDEX"; then
+if [ "$extra" != sim ] && [ "$extra" != docs ] && [ -n "$TORCH_INDEX" ] && index_answers "$TORCH_INDEX"; then
     "$python" -m pip install --quiet --quiet --no-deps --index-url "$TORCH_INDEX" "$torch"
 fi
 case $extra in

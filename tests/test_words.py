@@ -1,4 +1,4 @@
-"""Words that only this project used, and that the field has better ones for (docs/glossary.md), stay out of the code."""
+"""Words that only this project used, where the field has better ones (docs/reference/glossary.md), stay out of the code."""
 
 from __future__ import annotations
 

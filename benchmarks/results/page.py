@@ -18,7 +18,7 @@ What the planners and the models that ship achieve in simulation, measured by `m
 things are no part of what is learned either. The strict contact rule unless said otherwise: whatever the open hand touches on
 its way in is a failure. With `--hand mesh` the Panda hand's own meshes execute. In a row all planners meet identical scenes and
 pose errors. Intervals are 95 %: Wilson for single attempts, bootstrap over rounds for GSR and DR
-([what they mean](simulation.md)).
+([what they mean](explanation/simulation.md)).
 
 ![success of every planner](results/success.png)
 """
@@ -34,7 +34,7 @@ the first, and 20,818 of cups; hands, cups, cameras and bins were drawn for ever
 Collecting, one process on the same machine, wall clock from the first shard to the last: 56,000 over the table for `heatmap` in
 71 min and its 66,000 windows in 17 min, where hands fit over them in 11 more, 126,000 grasps tried in windows in 54."""
 TOLD_NOTE = """Told what failed: each request names the grasps that failed in the round where nothing was taken away since
-([how](planners.md#after-a-failure)); the scenes are those of the rows without."""
+([how](reference/planners.md#after-a-failure)); the scenes are those of the rows without."""
 CURVE = """Success of `dense` on single unseen objects, and how well it ranks held-out attempts, against the attempts that it
 learned from, each time from random weights (`python -m benchmarks.results.curve`, figures in [curve.json](results/curve.json)):
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prints the two Secrets that the manifests need, with random passwords and keys: services/kubernetes/secrets.sh | kubectl apply -f -
-# Keys of robots: add `name:predict+report:key` to api_keys (docs/security.md).
+# Keys of robots: add `name:predict+report:key` to api_keys (docs/how_to/security.md).
 set -eu
 random() { od -An -N 32 -tx1 /dev/urandom | tr -d ' \n'; }
 worker=$(random) admin=$(random)

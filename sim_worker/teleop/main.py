@@ -1,7 +1,7 @@
 """Steers the simulated hand, records episodes that a learner can start from, and moves real arms along.
 
 grasploop teleop                                       w a s d, arrows: aside; r f: height; q e: turn; space: close; x: end
-grasploop teleop --input websocket --port 8765         gamepads, trackers, and bodies; see docs/reinforcement_learning.md
+grasploop teleop --input websocket --port 8765         gamepads, trackers, and bodies; see docs/how_to/steer_by_hand.md
 grasploop teleop --input websocket --arm 192.168.0.7   a real arm follows a body's right arm; two arms: left and right
 """
 

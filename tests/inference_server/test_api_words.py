@@ -1,4 +1,4 @@
-"""Every error code, rejection reason and kind of warning of the code stands in docs/api.md, and the other way round."""
+"""Every error code, rejection reason and kind of warning stands in docs/reference/http.md, and the other way round."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _named(targets: list[ast.expr]) -> set[str]:
 
 def documented(section: str) -> set[str]:
     """Texts in backquotes in the first column of the table of a section of the page; in the last, where `code` heads it."""
-    [part] = re.findall(rf"^##+ {section}\n(.*?)(?=^##|\Z)", (ROOT / "docs" / "api.md").read_text(), re.M | re.S)
+    [part] = re.findall(rf"^##+ {section}\n(.*?)(?=^##|\Z)", (ROOT / "docs" / "reference" / "http.md").read_text(), re.M | re.S)
     rows = [row.strip("| ").split(" | ") for row in part.splitlines() if row.startswith("|")]
     column = next(k for k, heading in enumerate(rows[0]) if heading in ("code", "reason", "kind"))
     return {name for row in rows[2:] for name in re.findall(r"`(\w+)`", row[column])}

@@ -1,4 +1,4 @@
-"""The planner of docs/add_a_planner.md in somebody else's package: as the page shows it, and as written before names moved."""
+"""The planner of docs/how_to/add_a_planner.md in another package: as the page shows it, and as written before names moved."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from planning.discovery import discover
 from planning.local import local_planner
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* has moved to :DeprecationWarning")
-PAGE = Path(__file__).parents[2] / "docs" / "add_a_planner.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how_to" / "add_a_planner.md"
 MOVED = {
     "from planning.base import LoadedNetwork, PlanItem, Planner": (
         "from inference_server.planners.planner import Item, LoadedNetwork, Planner"

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from trainer_job.tasks import AnyTask
 
 OUTCOMES_LIKE_CHAMPION = 1_000
-"""So many outcomes weigh as much as a champion that has learned from at least as many. Measured: docs/learning.md."""
+"""So many outcomes weigh as much as a champion that has learned from at least as many
+(docs/reports/2026-11-29-learning.md)."""
 FAST_MOMENTUM = 0.1
 """Running means of batch normalisation with at least this momentum keep up with a round."""
 STATISTICS_BATCHES = 10
