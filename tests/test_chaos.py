@@ -138,13 +138,14 @@ def test_what_workers_sent_is_what_is_stored(tmp_path: Path, started: list[Runni
     last.wait_until_ready()
     last.wait_for(lambda: last.status().lag == 0, "an empty queue")
     sent = last.sent()
+    dead = [fields[b"reason"].decode() for _, fields in connect(last.redis_url).xrange("grasp:outcomes:dead")]
     last.stop()
     reader.finish()
     ids = [name for folder in shard_folders(tmp_path / "data" / "shards") for name in ShardReader(folder).ids()]
     print(
         f"{killed.total()} kills of children {dict(killed)}, {-(-launchers // 2)} of the launcher, in "
         f"{time.monotonic() - begun:.0f} s: {sent} sent, {len(ids)} stored, {len(set(ids))} distinct; "
-        f"{before} before and {after} after the queue was full and out; "
+        f"{before} before and {after} after the queue was full and out; dead letters {dead}; "
         f"{reader.reads} reads of the registry, {len(reader.failures)} failed; versions {reader.registry.versions('dense')}"
     )
     assert len(set(ids)) == len(ids) == sent

@@ -44,7 +44,8 @@ class LocalSceneRequests:
         if self.failed and self._rng.random() < REVISIT_SHARE:
             again = self.failed[int(self._rng.integers(len(self.failed)))]
             self.failed.remove(again)
-            return again.model_copy(update={"id": name})
+            # The nonce proves another request of the trainer's: under this name it would prove a forgery.
+            return again.model_copy(update={"id": name, "nonce": ""})
         return SceneRequest(
             id=name,
             seed=int(self._rng.integers(2**31)),

@@ -340,6 +340,13 @@ def test_a_trainer_that_is_behind_makes_its_workers_wait(tmp_path, redis_url):
     assert source.next(1)[0] is None
 
 
+def test_own_scene_that_comes_back_to_a_trainers_failure_does_not_carry_its_proof(tmp_path):
+    own = LocalSceneRequests(settings(tmp_path), "w")
+    own.learn(SceneRequest(id="collect-5", seed=7, nonce="given"), success=False)
+    made = [own.make() for _ in range(200)]
+    assert [request.nonce for request in made if request.seed == 7] == [""]
+
+
 def test_own_tickets_differ_between_starts_and_revisit_failures(tmp_path):
     first, second = (LocalSceneRequests(settings(tmp_path, scene_kind="mixed"), boot_name("w")) for _ in range(2))
     seeds = [own.make().seed for own in (first, second) for _ in range(50)]
