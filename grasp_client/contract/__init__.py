@@ -45,7 +45,7 @@ from grasp_client.contract.outcomes import (
     meta_model,
 )
 from grasp_client.contract.plans import Grasp, GraspPlan, ModelRef
-from grasp_client.contract.pushes import Push
+from grasp_client.contract.pushes import Push, PushOptions
 from grasp_client.contract.requests import MOST_FAILED, FailedGrasp, PlanRequest
 from grasp_client.contract.scene_requests import SceneRequest
 
@@ -54,6 +54,6 @@ __all__ = [
     "ApiModel", "Bin", "CameraIntrinsics", "ContactRule", "ErrorDetail", "ErrorReply", "FailedGrasp", "Failure", "Grasp",
     "GraspKind", "GraspMeta", "GraspPlan", "Gripper", "Grippers", "ImageSpec", "Label", "Meta", "ModelEntry",
     "ModelPointers", "ModelRef", "Models", "Name", "Outcome", "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel",
-    "PlanRequest", "PlannerEntry", "Planners", "Pose", "Probability", "Push", "PushMeta", "SceneRef", "SceneRequest",
-    "UnknownMeta", "Variation", "meta_model",
+    "PlanRequest", "PlannerEntry", "Planners", "Pose", "Probability", "Push", "PushMeta", "PushOptions", "SceneRef",
+    "SceneRequest", "UnknownMeta", "Variation", "meta_model",
 ]  # fmt: skip
