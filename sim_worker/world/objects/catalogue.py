@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pybullet_data
 
+from sim_worker.world.objects.blocks import BLOCKS, block_model
 from sim_worker.world.objects.household import CURVED, household_model, household_names
 from sim_worker.world.objects.objects import ObjectModel, UrdfModel
 from sim_worker.world.objects.procedural import SHAPES, box_model, procedural_model
@@ -20,6 +21,8 @@ TEST_SEEDS = (1_000_000, 2_000_000)
 """Procedural seeds from the first up to the second belong to the test set; below the first: to learn from."""
 LEARNING_SHARES = {"random": 0.65, "procedural": 0.35}
 TEST_SHARES = {"random": 0.75, "procedural": 0.25}
+CLUTTER_SHARES = {"block": 0.6, "procedural": 0.25, "random": 0.15}
+"""Of scenes that pushing is learned in: mostly blocks, which lie flush, and a part of what else there is."""
 
 MODELLED: dict[str, tuple[str, float]] = {
     "duck": ("duck_vhacd.urdf", 0.8),
@@ -47,6 +50,9 @@ def _groups(object_set: str) -> dict[str, tuple[list[str], float]]:
         held_out = learn[::VALIDATION_EVERY]
         random = held_out if object_set == "validation" else [name for name in learn if name not in held_out]
         return {"random": (random, LEARNING_SHARES["random"]), "procedural": ([], LEARNING_SHARES["procedural"])}
+    if object_set == "clutter":
+        names = {"block": list(BLOCKS), "random": _groups("train")["random"][0]}
+        return {kind: (names.get(kind, []), share) for kind, share in CLUTTER_SHARES.items()}
     sets: dict[str, dict[str, tuple[list[str], float]]] = {
         "test": {"random": (test, TEST_SHARES["random"]), "procedural": ([], TEST_SHARES["procedural"])},
         "random": {"random": (learn, 1.0)},
@@ -54,6 +60,7 @@ def _groups(object_set: str) -> dict[str, tuple[list[str], float]]:
         "household": {"household": ([*(f"household/{name}" for name in MODELLED), *household_names()], 1.0)},
         "curved": {"household": (household_names(*CURVED), 1.0)},
         "procedural": {"procedural": ([], 1.0)},
+        "blocks": {"block": (list(BLOCKS), 1.0)},
     }
     if object_set not in sets:
         raise ValueError(f"unknown object set {object_set!r}; there are {', '.join(OBJECT_SETS)}")
@@ -61,14 +68,14 @@ def _groups(object_set: str) -> dict[str, tuple[list[str], float]]:
 
 
 OBJECT_SETS = (
-    "train", "validation", "test", "random", "random-test", "household", "curved", "procedural", "folder"
+    "train", "validation", "test", "random", "random-test", "household", "curved", "procedural", "blocks", "clutter", "folder"
 )  # fmt: skip
 
 
 def _procedural_name(object_set: str, random: np.random.Generator) -> str:
     low, high = TEST_SEEDS if object_set == "test" else (0, TEST_SEEDS[0])
     seed = int(random.integers(low, high))
-    if object_set in ("train", "validation"):
+    if object_set in ("train", "clutter", "validation"):
         seed -= seed % VALIDATION_EVERY - (0 if object_set == "validation" else int(random.integers(1, VALIDATION_EVERY)))
     return f"procedural/{list(SHAPES)[int(random.integers(len(SHAPES)))]}-{seed}"
 
@@ -113,9 +120,11 @@ def model_named(name: str, folder: dict[str, ObjectModel] | None = None) -> Obje
         return procedural_model(name)
     if kind == "box":
         return box_model(name)
+    if kind == "block":
+        return block_model(name)
     if folder and name in folder:
         return folder[name]
     raise ValueError(
-        f"unknown object {name!r}: expected random/NNN, household/NAME, procedural/SHAPE-SEED, box/XxYxZ (mm) or a "
-        "file of objects_dir"
+        f"unknown object {name!r}: expected random/NNN, household/NAME, procedural/SHAPE-SEED, box/XxYxZ (mm), "
+        "block/NUMBER or a file of objects_dir"
     )

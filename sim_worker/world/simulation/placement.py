@@ -48,15 +48,20 @@ class PlacedObject:
         return PlacedObject(self.name, self.model, self.mass, self.colour, position, orientation)
 
 
-def settled(physics: Physics, objects: dict[int, PlacedObject], within: Callable[[float, float], bool]) -> list[PlacedObject]:
-    """Where the objects rest; those that do not, sank, or lie where `within` (x, y), m, says no, are left out."""
+def settled(
+    physics: Physics, objects: dict[int, PlacedObject], within: Callable[[float, float], bool], rolling: bool = False
+) -> list[PlacedObject]:
+    """Where the objects rest; those that do not, sank, or lie where `within` (x, y), m, says no, are left out.
+
+    rolling: what still rolls inside `within` stays too, stopped where it is.
+    """
     physics.settle(list(objects), SETTLE_SECONDS)
     found = []
     for (body, placed), (linear, angular) in zip(objects.items(), physics.speeds(list(objects)), strict=True):
         now = placed.moved_to(physics, body)
         x, y, z = now.position
         # What is round may spin in its place for long; nothing but its look turns.
-        rests = linear < 0.02 and (angular < 0.5 or placed.model.rolls)
+        rests = rolling or (linear < 0.02 and (angular < 0.5 or placed.model.rolls))
         if rests and within(x, y) and z > -0.01:
             found.append(now)
     return found
@@ -74,7 +79,7 @@ def arrange(
     if spec.kind == "packed":
         bodies = _set_close(physics, spec, objects, random)
     elif spec.kind == "single":
-        bodies = {_drop(physics, objects[0], spec.scale * random.uniform(-0.06, 0.06, 2), _turn(spec, random)): objects[0]}
+        bodies = {drop(physics, objects[0], spec.scale * random.uniform(-0.06, 0.06, 2), _turn(spec, random)): objects[0]}
     else:
         bodies = _drop_all(physics, spec, objects, random)
     found, wanted = settled(physics, bodies, spec.holds), objects
@@ -96,7 +101,7 @@ def _turn(spec: SceneSpec, random: np.random.Generator) -> Rotation:
     return Rotation.from_euler("z", random.uniform(-math.pi, math.pi)) if spec.upright else Rotation.random(rng=random)
 
 
-def _drop(
+def drop(
     physics: Physics, placed: PlacedObject, xy: np.ndarray, turn: Rotation, floor: float = 0.0, shaft: Bin | None = None
 ) -> int:
     """Release the object, turned, with its lowest point 1 cm above `floor` (m).
@@ -138,7 +143,7 @@ def _drop_all(
         xy = random.uniform(-spread, spread)
         if shaft.at_wall:
             xy = np.where(random.random(2) < shaft.at_wall, np.copysign(shaft.half, xy), xy)
-        bodies[_drop(physics, placed, xy, _turn(spec, random), top, shaft if shaft.at_wall else None)] = placed
+        bodies[drop(physics, placed, xy, _turn(spec, random), top, shaft if shaft.at_wall else None)] = placed
         physics.step(physics.steps_in(0.4))
     physics.settle(list(bodies), 1.0)
     for wall in temporary:

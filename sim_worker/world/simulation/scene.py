@@ -1,6 +1,7 @@
 """A settled scene: look at it, try grasps on it, take objects out of it."""
 
 import hashlib
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -18,13 +19,14 @@ from sim_worker.world.grippers.cup import Cup, execute_suction_grasp
 from sim_worker.world.grippers.grip import execute_jaw_grasp
 from sim_worker.world.grippers.jaw import Jaw
 from sim_worker.world.grippers.mesh_jaw import MeshJaw, mesh_probes
+from sim_worker.world.grippers.pushing import PushResult, execute_push
 from sim_worker.world.simulation.collision_probe import ApproachSweep, CollisionProbe, below_table, cup_probes, jaw_probes
 from sim_worker.world.simulation.fixtures import surroundings
 from sim_worker.world.simulation.physics import ATTEMPT_HZ, AWAKE, FAR_AWAY, SLEEP
 from sim_worker.world.simulation.placement import PlacedObject, settled
 from sim_worker.world.simulation.profiles import PROFILES, Conditions
 from sim_worker.world.simulation.sim_state import Hand, HandKey, HandName, SimState, Simulation, hand_key
-from sim_worker.world.simulation.spec import IN_SIGHT, CameraSpec, SceneError, SceneSpec
+from sim_worker.world.simulation.spec import GOAL_KINDS, IN_SIGHT, CameraSpec, SceneError, SceneSpec
 
 JAWS: dict[HandName, type[Jaw] | type[Arm]] = {"floating": Jaw, "arm": Arm, "mesh": MeshJaw}
 FULL_FORCE = 0.08
@@ -32,6 +34,15 @@ FULL_FORCE = 0.08
 LEAST_FORCE = 0.25
 FORGET_ROUNDS = 10
 """Of collision detection with everything apart; one suffices for a few bodies, pairs are dropped a tenth at a time."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A settled state of a scene, and how its random streams stood."""
+
+    placed: tuple[PlacedObject, ...]
+    changes: int
+    attempts: int
 
 
 class Scene:
@@ -120,6 +131,43 @@ class Scene:
         state.moved = True
         return self._execute(state, tip, width, behind)
 
+    def push(self, start: np.ndarray, end: np.ndarray, gripper: Gripper | None = None, trial: int | None = None) -> PushResult:
+        """Push with the closed hand from the settled state; `commit` then lets the world come to rest.
+
+        start, end (4, 4): poses of the closed fingertips in the base frame, equally turned. trial: as in `attempt`. Raises
+        SceneError for poses that are none, and for a cup, which has no fingers to push with.
+        """
+        gripper = gripper or Gripper()
+        if gripper.kind != "parallel_jaw":
+            raise SceneError(f"only a parallel jaw pushes, got a gripper of kind {gripper.kind}")
+        trial, self.attempts = (self.attempts if trial is None else trial), self.attempts + 1
+        tips = [np.asarray(pose, dtype=float) for pose in (start, end)]
+        if any(tip.shape != (4, 4) for tip in tips) or not np.allclose(tips[0][:3, :3], tips[1][:3, :3], atol=1e-3):
+            raise SceneError(f"expected two equally turned 4x4 poses in the base frame, got {start} and {end}")
+        wanted = hand_key(gripper, "floating")
+        travel = tips[1][:3, 3] - tips[0][:3, 3]
+        tip = self._with_error(tips[0], trial)
+        state = self._state(wanted)
+        blocked = self._blocked(state, jaw_probes(wanted[0], 0.0), tip)
+        if blocked:
+            return PushResult(blocked.object_name)
+        if state.moved:
+            self.restore()
+        state.moved = True
+        assert isinstance(state.hand, Jaw)
+        with self.physics.finer(ATTEMPT_HZ):
+            return execute_push(self.physics, state.hand, tip, travel)
+
+    def snapshot(self) -> Snapshot:
+        """The settled state, to `revert` to."""
+        return Snapshot(tuple(self.placed), self.changes, self.attempts)
+
+    def revert(self, snapshot: Snapshot) -> None:
+        """Back to a settled state of this scene: what follows is as it would have been then."""
+        self.placed, self.changes, self.attempts = list(snapshot.placed), snapshot.changes, snapshot.attempts
+        self._view = None
+        self.simulation.owner = None
+
     def stage(self, gripper: Gripper, hand: HandName = "floating") -> SimState:
         """The settled scene with this hand, for a caller who moves it step by step; what follows starts settled again."""
         state = self._state(hand_key(gripper, hand))
@@ -199,9 +247,9 @@ class Scene:
         for body in by_name.values():
             physics.client.changeDynamics(body, -1, activationState=AWAKE)
         before = [placed for placed in self.placed if placed.name != taken]
-        self.placed = settled(
-            physics, {by_name[placed.name]: placed for placed in before}, partial(self.spec.holds, scale=IN_SIGHT)
-        )
+        standing = {by_name[placed.name]: placed for placed in before}
+        rolling = self.spec.kind in GOAL_KINDS
+        self.placed = settled(physics, standing, partial(self.spec.holds, scale=IN_SIGHT), rolling)
         self.changes += 1
         self._view = None
         self.simulation.owner = None

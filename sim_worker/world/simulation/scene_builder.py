@@ -11,18 +11,35 @@ from sim_worker.world.camera.appearance import draw_colour
 from sim_worker.world.objects.catalogue import draw_names, model_named
 from sim_worker.world.objects.folder import folder_models
 from sim_worker.world.objects.objects import ObjectModel, middle_side
+from sim_worker.world.simulation.cases import case_names
+from sim_worker.world.simulation.clutter import POOL, arrange_clutter
 from sim_worker.world.simulation.physics import Physics
 from sim_worker.world.simulation.placement import PlacedObject, arrange
 from sim_worker.world.simulation.profiles import PROFILES, Conditions, draw_mass
 from sim_worker.world.simulation.scene import Scene
 from sim_worker.world.simulation.sim_state import Simulation
-from sim_worker.world.simulation.spec import DEFAULT_COUNTS, DRAWN_BIN_COUNTS, SMALL_SPAN, SceneError, SceneSpec
+from sim_worker.world.simulation.spec import (
+    DEFAULT_COUNTS,
+    DRAWN_BIN_COUNTS,
+    GOAL_KINDS,
+    SMALL_SPAN,
+    SceneError,
+    SceneSpec,
+)
 
 MASS_GROWTH = (0.2, 2.0)
 """Least and most by which a scaled object is as heavy as an unscaled one: of what is lighter the solver makes bullets, where a
 jaw closes off its middle."""
 MOST_DRAWS = 40
 """Of objects and drops before a scene is given up: single scenes take 1.1 on average."""
+
+
+def _counts(spec: SceneSpec) -> tuple[int, int]:
+    """Fewest and most objects to draw for a scene."""
+    if spec.kind == "enclosed":
+        return POOL, POOL
+    usual = DRAWN_BIN_COUNTS if spec.kind == "bin" and not spec.bin_size else DEFAULT_COUNTS.get(spec.kind, (1, 1))
+    return usual if spec.count is None else (spec.count, spec.count)
 
 
 class World:
@@ -45,7 +62,11 @@ class World:
         for draw in range(MOST_DRAWS):
             self.simulation.owner = None
             objects, spares = self._draw_objects(spec, draw)
-            placed = arrange(self.physics, spec, objects, spares, spec.random("arrangement", draw))
+            random = spec.random("arrangement", draw)
+            if spec.kind in GOAL_KINDS:
+                placed = arrange_clutter(self.physics, spec, objects, random)
+            else:
+                placed = arrange(self.physics, spec, objects, spares, random)
             if placed:
                 return Scene(self.simulation, spec, conditions, placed)
         raise SceneError(
@@ -55,12 +76,12 @@ class World:
     def _draw_objects(self, spec: SceneSpec, draw: int) -> tuple[list[PlacedObject], Iterator[PlacedObject]]:
         """The scene's objects, and more of its set to replace some by; none where the spec names its objects."""
         random = spec.random("objects", draw)
-        usual = DEFAULT_COUNTS[spec.kind] if spec.kind != "bin" or spec.bin_size else DRAWN_BIN_COUNTS
-        low, high = usual if spec.count is None else (spec.count, spec.count)
-        names = list(spec.objects or self._names(spec, int(random.integers(low, high + 1)), random))
+        low, high = _counts(spec)
+        named = spec.objects or (case_names(spec.case) if spec.case else None)
+        names = list(named or self._names(spec, int(random.integers(low, high + 1)), random))
         seen: Counter[str] = Counter()
         objects = [self._drawn(spec, name, index, seen, random) for index, name in enumerate(names)]
-        return objects, iter(()) if spec.objects else self._spares(spec, draw, len(objects), seen)
+        return objects, iter(()) if named else self._spares(spec, draw, len(objects), seen)
 
     def _spares(self, spec: SceneSpec, draw: int, index: int, seen: Counter[str]) -> Iterator[PlacedObject]:
         random = spec.random("spares", draw)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from grasp_client.contract import CameraIntrinsics, Pose, Variation
 from sim_worker.world.simulation.bins import Bin
@@ -16,15 +16,22 @@ class SceneError(RuntimeError):
     """A scene could not be built, or was asked for what it does not have."""
 
 
-SceneKind = Literal["single", "packed", "pile", "bin"]
+SceneKind = Literal["single", "packed", "pile", "bin", "enclosed", "scattered", "case"]
+"""enclosed: one thing with others slid up to it; scattered: dropped one by one over the table; case: as a preset file says."""
 ProfileName = Literal["clean", "standard", "hard"]
 
-DEFAULT_COUNTS: dict[str, tuple[int, int]] = {"single": (1, 1), "packed": (5, 5), "pile": (5, 5), "bin": (8, 8)}
+DEFAULT_COUNTS: dict[str, tuple[int, int]] = {
+    "single": (1, 1), "packed": (5, 5), "pile": (5, 5), "bin": (8, 8), "enclosed": (3, 8), "scattered": (10, 10),
+}  # fmt: skip
 """Fewest and most objects of a scene whose spec names no count."""
 DRAWN_BIN_COUNTS = (3, 12)
 """The same for a bin whose size is drawn."""
 WORKSPACE = 0.15
 """m: half side of the square around the origin in which the centre of an object must come to rest; larger in crowded scenes."""
+GOAL_KINDS: frozenset[str] = frozenset({"enclosed", "scattered", "case"})
+"""Kinds of scenes in which one thing is wanted, and pushing is allowed."""
+GOAL_WORKSPACE = 0.224
+"""m: half side of the workspace of such scenes, as in published work on pushing to grasp; what leaves it is lost."""
 USUAL_SPAN = 0.072
 """m: largest `object_span` of scenes of the usual size; the workspace of another scene is as much larger or smaller."""
 SMALL_SPAN = 0.025
@@ -83,11 +90,16 @@ class CameraSpec(BaseModel):
         return CameraIntrinsics(fx=self.focal, fy=self.focal_v or self.focal, cx=u, cy=v)
 
 
+def table_of(kind: SceneKind, most: int, scale: float) -> tuple[float, float]:
+    """Half sides (x, y), m, of the workspace of a kind without a bin."""
+    return (scale * GOAL_WORKSPACE, scale * GOAL_WORKSPACE) if kind in GOAL_KINDS else square(most, scale)
+
+
 def _camera_over(data: dict[str, Any]) -> CameraSpec:
     """The default camera of a spec's other fields: it sees a third more than the workspace on every side, or part of a bin."""
     tote = bin_of(data["seed"], data["kind"], data["bin_size"])
     most = _most(data["kind"], data["count"], data["objects"])
-    half = tote.extent if tote else square(most, scale_of(data["object_span"]))
+    half = tote.extent if tote else table_of(data["kind"], most, scale_of(data["object_span"]))
     view = tote.view if tote else 1.0
     width, height = (math.ceil(view * PIXELS_PER_METRE * max(each, WORKSPACE)) for each in half)
     return CameraSpec(width=width, height=height)
@@ -106,7 +118,7 @@ def random_stream(seed: int, *stream: str | int) -> np.random.Generator:
 
 
 def _most(kind: SceneKind, count: int | None, objects: tuple[str, ...] | None) -> int:
-    return len(objects) if objects else count or DEFAULT_COUNTS[kind][1]
+    return len(objects) if objects else count or DEFAULT_COUNTS.get(kind, (1, 1))[1]
 
 
 class SceneSpec(BaseModel):
@@ -118,7 +130,7 @@ class SceneSpec(BaseModel):
     kind: SceneKind = "single"
     object_set: str = Field(
         "train",
-        description="train, validation, test, random, random-test, household, curved, procedural or folder",
+        description="train, validation, test, random, random-test, household, curved, procedural, blocks, clutter or folder",
     )
     profile: ProfileName = "clean"
     count: int | None = Field(None, ge=1, le=30, description="objects; none: the usual number for the kind")
@@ -134,7 +146,14 @@ class SceneSpec(BaseModel):
         description="inner length (x), width (y) and wall height, m, of a bin about the origin, for the kind `bin`; none: "
         "size, place, thickness of the walls and tilt of the camera are drawn",
     )
+    case: Path | None = Field(None, description="preset file, for the kind `case`")
     camera: CameraSpec = Field(default_factory=_camera_over, description="none: from above, over the whole workspace")
+
+    @model_validator(mode="after")
+    def _case_names_its_file(self) -> "SceneSpec":
+        if (self.kind == "case") != (self.case is not None):
+            raise ValueError(f"expected a preset file with the kind `case` and with no other, got {self.kind} and {self.case}")
+        return self
 
     @property
     def bin(self) -> Bin | None:
@@ -150,7 +169,7 @@ class SceneSpec(BaseModel):
     def workspace(self) -> tuple[float, float]:
         """Half sides (x, y), m, of the rectangle around the origin in which the centre of every object must come to rest."""
         tote = self.bin
-        return tote.extent if tote else square(_most(self.kind, self.count, self.objects), self.scale)
+        return tote.extent if tote else table_of(self.kind, _most(self.kind, self.count, self.objects), self.scale)
 
     def holds(self, x: float, y: float, scale: float = 1.0) -> bool:
         """Whether a centre at (x, y), m, lies in the bin or the workspace, its sides stretched by `scale`."""
