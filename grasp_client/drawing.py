@@ -6,12 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
+from grasp_client.contract import CameraIntrinsics, Grasp, Gripper, RefusedGrasp
 
 _NEAR_TO_FAR = ((250, 243, 221), (186, 206, 200), (109, 150, 170), (62, 92, 128), (34, 44, 78))
 _NO_READING = (12, 12, 14)
 _BAD_TO_GOOD = ((214, 40, 40), (247, 190, 50), (46, 204, 84))
 _OUTLINE = (10, 10, 10)
+REFUSED = (255, 36, 36)
+"""Colour of refused grasps and of where they meet something."""
 
 _SUPERSAMPLING = 2
 _LABELS = 10
@@ -56,8 +58,10 @@ def draw_grasps(
     gripper: Gripper | None = None,
     camera: CameraIntrinsics | None = None,
     zoom: int = 1,
+    refused: Sequence[RefusedGrasp] = (),
 ) -> np.ndarray:
-    """Grasps on a (H, W, 3) uint8 picture, best on top, coloured by quality, the first ten numbered.
+    """Grasps on a (H, W, 3) uint8 picture, best on top, coloured by quality, the first ten numbered; below them
+    the refused ones in red, with a cross where a part of the hand meets something.
 
     A jaw is two finger plates joined by its closing axis, filled where the fingertips are and outlined where a finger is thick
     above its pad; a cup is a circle. With a camera the plates and the cup have the gripper's size.
@@ -68,15 +72,17 @@ def draw_grasps(
     scale = zoom * _SUPERSAMPLING
     canvas = Image.fromarray(picture).resize((width * scale, height * scale), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(canvas)
-    for rank in reversed(range(len(grasps))):
-        pen = _Pen(draw, scale, grasps[rank], bold=rank == 0)
-        pixels_per_metre = _pixels_per_metre(grasps[rank], camera)
-        if grasps[rank].kind == "suction":
-            pen.cup((gripper or Gripper()).cup_radius * pixels_per_metre if pixels_per_metre else _UNKNOWN_WIDTH / 3)
-        else:
-            pen.jaw(gripper or Gripper(), pixels_per_metre)
-    for rank in reversed(range(min(len(grasps), _LABELS))):
-        _Pen(draw, scale, grasps[rank], bold=rank == 0).label(str(rank + 1))
+    hand = gripper or Gripper()
+    for each in reversed(refused):
+        _Pen(draw, scale, each, REFUSED).hand(hand, _pixels_per_metre(each, camera))
+    for each in refused:
+        if each.obstacle_px:
+            _Pen(draw, scale, each, REFUSED).cross(*each.obstacle_px)
+    pens = [_Pen(draw, scale, grasp, quality_colour(grasp.quality), bold=rank == 0) for rank, grasp in enumerate(grasps)]
+    for pen, grasp in zip(reversed(pens), reversed(grasps), strict=True):
+        pen.hand(hand, _pixels_per_metre(grasp, camera))
+    for rank in reversed(range(min(len(pens), _LABELS))):
+        pens[rank].label(str(rank + 1))
     return np.asarray(canvas.resize((width * zoom, height * zoom), Image.Resampling.LANCZOS))
 
 
@@ -90,15 +96,23 @@ def _pixels_per_metre(grasp: Grasp, camera: CameraIntrinsics | None) -> float | 
 
 
 class _Pen:
-    """Draws one grasp, in its own colour; lengths are pixels of the picture, `scale` canvas pixels each."""
+    """Draws one grasp in a colour; lengths are pixels of the picture, `scale` canvas pixels each."""
 
-    def __init__(self, draw: ImageDraw.ImageDraw, scale: int, grasp: Grasp, bold: bool) -> None:
+    def __init__(
+        self, draw: ImageDraw.ImageDraw, scale: int, grasp: Grasp, colour: Sequence[float] | np.ndarray, bold: bool = False
+    ) -> None:
         self._draw = draw
         self._scale = scale
         self._grasp = grasp
         self._line = (2.0 if bold else 1.2) * scale
-        red, green, blue = quality_colour(grasp.quality)
+        red, green, blue = colour
         self._colour = (round(red), round(green), round(blue))
+
+    def hand(self, gripper: Gripper, pixels_per_metre: float | None) -> None:
+        if self._grasp.kind == "suction":
+            self.cup(gripper.cup_radius * pixels_per_metre if pixels_per_metre else _UNKNOWN_WIDTH / 3)
+        else:
+            self.jaw(gripper, pixels_per_metre)
 
     def jaw(self, gripper: Gripper, pixels_per_metre: float | None) -> None:
         opening = self._grasp.width_px or _UNKNOWN_WIDTH
@@ -128,6 +142,12 @@ class _Pen:
             (x + 5 * self._scale, y - size - 2 * self._scale), text, font_size=size, fill=(255, 255, 255),
             stroke_width=self._scale, stroke_fill=_OUTLINE,
         )  # fmt: skip
+
+    def cross(self, u: float, v: float) -> None:
+        """At a pixel of the picture."""
+        x, y, reach = (u + 0.5) * self._scale - 0.5, (v + 0.5) * self._scale - 0.5, 3.5 * self._scale
+        for slant in (1, -1):
+            self._stroke([(x - reach, y - slant * reach), (x + reach, y + slant * reach)])
 
     def _at(self, along: float, across: float) -> tuple[float, float]:
         """Canvas point at `along` the closing axis and `across` it from the grasp's centre; pixel centres are integers."""

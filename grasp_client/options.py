@@ -30,6 +30,7 @@ class PlanOptions(TypedDict, total=False):
     bin: bool | Bin | dict[str, Any] | None
     model_version: int | None
     return_heatmap: bool
+    explain: bool
     failed: Sequence[FailedGrasp | dict[str, Any]]
     seed: int | None
     checks: Literal["on", "off"]

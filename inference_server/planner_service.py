@@ -20,6 +20,7 @@ from inference_server.metrics import Metrics
 from inference_server.models.weights import Weights
 from inference_server.outcomes.recent_plans import RecentPlans
 from inference_server.request_context import RequestContext
+from planning import explanation
 from planning.base import COST_SIZE, LoadedNetwork, PlanItem, Planner
 from planning.batched_inference import plan_batched
 from planning.discovery import choose
@@ -87,6 +88,7 @@ class PlannerService:
         most = self._max_batch if planner.batched_with or planner.model_name else 1
         if options.return_heatmap and draws_maps(planner):
             forecast += forecast + _map_seconds(item)
+        forecast += explanation.CPU_SECONDS if options.explain else 0.0
         payload = planner, pinned, item
         group = _group(planner, pinned)
         answer = await request.slot.submit(group, self._plan_batch, payload, request.deadline, most, forecast)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from grasp_client.contract import GraspPlan
 from planning.base import LoadedNetwork, PlanItem, Planner
+from planning.explanation import explained
 from planning.failure_penalty import expand_request, penalize
 from planning.input_checks import inspect_input
 
@@ -86,6 +87,8 @@ def _finished(plan: GraspPlan, item: PlanItem) -> GraspPlan:
     """With what failed before taken into account, and what looked odd told."""
     if item[1].failed:
         plan = penalize(plan, item)
+    if item[1].explain:
+        plan = explained(plan, item)
     found = inspect_input(*item)
     return plan.model_copy(update={"warnings": [*found, *plan.warnings]}) if found else plan
 

@@ -3,17 +3,21 @@
 Everything behind this, and what is learned from, sees one kind of camera. Replies are in pixels of the sent image again.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
-from grasp_client.contract import CameraIntrinsics, GraspPlan
+from grasp_client.contract import CameraIntrinsics, Grasp, GraspPlan
 from grasp_client.observation import Observation
 from planning.base import PlanItem, PlannerError
 
 FIELDS = frozenset({"width", "height", "distortion"})
 """Of a camera: without any of them there is nothing to do."""
+PIXELS = ("center_px", "obstacle_px")
+"""Fields of grasps, refused or not, that lie in the picture."""
+GraspLike = TypeVar("GraspLike", bound=Grasp)
 
 
 def rectify(item: PlanItem) -> PlanItem:
@@ -48,12 +52,21 @@ def rectify(item: PlanItem) -> PlanItem:
 def in_sent_pixels(plan: GraspPlan, sent: PlanItem) -> GraspPlan:
     """A plan for the rectified image with the pixels of the one that was sent. Poses are the camera's, and stay."""
     observation, request = sent
-    if not plan.grasps or request.camera is None or not any(request.camera.distortion or ()):
+    if request.camera is None or not any(request.camera.distortion or ()):
         return plan
     camera = request.camera.fitted(*observation.size)
-    pixels = _distorted(np.array([grasp.center_px for grasp in plan.grasps]), camera).tolist()
-    moved = [grasp.model_copy(update={"center_px": pixel}) for grasp, pixel in zip(plan.grasps, pixels, strict=True)]
-    return plan.model_copy(update={"grasps": moved})
+
+    def moved(grasps: Sequence[GraspLike]) -> list[GraspLike]:
+        fields = {name: [k for k, each in enumerate(grasps) if getattr(each, name, None)] for name in PIXELS}
+        changes: list[dict[str, Any]] = [{} for _ in grasps]
+        for name, places in fields.items():
+            sent_pixels = _distorted(np.array([getattr(grasps[k], name) for k in places]).reshape(-1, 2), camera).tolist()
+            for k, pixel in zip(places, sent_pixels, strict=True):
+                changes[k][name] = pixel
+        return [grasp.model_copy(update=change) for grasp, change in zip(grasps, changes, strict=True)]
+
+    refused = None if plan.refused is None else moved(plan.refused)
+    return plan.model_copy(update={"grasps": moved(plan.grasps), "refused": refused})
 
 
 def map_in_sent_pixels(maps: np.ndarray, sent: PlanItem) -> np.ndarray:
@@ -96,6 +109,8 @@ def _distorted(pixels: np.ndarray, camera: CameraIntrinsics) -> np.ndarray:
     rays = np.column_stack(
         [(pixels[:, 0] - camera.cx) / camera.fx, (pixels[:, 1] - camera.cy) / camera.fy, np.ones(len(pixels))]
     )
+    if not len(rays):
+        return pixels
     still = np.zeros(3)
     found, _ = cv2.projectPoints(rays, still, still, _matrix(camera), _coefficients(camera))
     result: np.ndarray = found.reshape(-1, 2)

@@ -20,6 +20,7 @@ def plan_table(plan: GraspPlan) -> str:
         lines.append("No grasp found; the rejections below say why.")
     rejected = sorted(((count, reason) for reason, count in plan.rejections.items() if count), reverse=True)
     lines += ["", "rejected: " + (", ".join(f"{reason} {count}" for count, reason in rejected) or "nothing")]
+    lines += _refused(plan)
     if plan.grasps and not plan.grasps[0].pose_camera:
         lines.append("note: pixels only, because no camera was given; --intrinsics adds metres and poses")
     return "\n".join(lines + [f"warning: {warning}" for warning in plan.warnings])
@@ -61,6 +62,23 @@ def _row(rank: int, grasp: Grasp) -> tuple[str, ...]:
     depth = "-" if grasp.depth is None else f"{grasp.depth:.3f}"
     angle = f"{math.degrees(grasp.angle):+.1f}"
     return str(rank), f"{grasp.quality:.3f}", f"{u:.1f}", f"{v:.1f}", angle, width, depth, *position
+
+
+def _refused(plan: GraspPlan) -> list[str]:
+    """A row per refused grasp, where they were asked for."""
+    if plan.refused is None:
+        return []
+    headings = ("refused for", "part", "met at [px]", "u [px]", "v [px]", "angle [deg]")
+    rows = [
+        (
+            each.reason,
+            each.part or "-",
+            "-" if each.obstacle_px is None else " ".join(f"{value:.0f}" for value in each.obstacle_px),
+            *_row(0, each)[2:5],
+        )
+        for each in plan.refused
+    ]
+    return ["", *_aligned([headings, *rows])] if rows else ["", "refused: nothing was found to tell of"]
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:

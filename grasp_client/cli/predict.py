@@ -209,6 +209,9 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
         metavar="U,V[,ANGLE[,DEPTH[,QUALITY]]]",
         help="a grasp that failed here: look elsewhere; repeatable",
     )
+    group.add_argument(
+        "--explain", action="store_true", help="also refused grasps nearest to what was asked, why, and which part meets what"
+    )
     group.add_argument("--seed", type=int, metavar="N", help="makes sampling planners repeatable")
 
 
@@ -259,6 +262,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "gripper": arguments.gripper and read_gripper(arguments.gripper),
         "failed": arguments.failed and [read_failed(given) for given in arguments.failed],
         "return_heatmap": bool(arguments.heatmap),
+        "explain": arguments.explain,
     }
     for name in ("table_depth", "depth_scale", "planner", "model_version", "n_grasps", "min_quality", "seed"):
         options[name] = getattr(arguments, name)
@@ -293,7 +297,7 @@ def _write_scenes(arguments: argparse.Namespace, observation: Observation, reque
         return 0
     if observation.depth is None or request.camera is None:
         return _fail(2, "--view, --ply and --glb need a depth image and --intrinsics")
-    scene = scene_of(observation, request.camera, plan.grasps, request.gripper)
+    scene = scene_of(observation, request.camera, plan.grasps, request.gripper, plan.refused or ())
     page = arguments.view
     if page == Path("-"):
         page = Path(tempfile.mkdtemp(prefix="grasploop-")) / "grasps.html"
@@ -318,7 +322,7 @@ def _overlay(observation: Observation, request: PlanRequest, plan: GraspPlan) ->
         assert observation.depth is not None
         picture = depth_picture(observation.depth)
     zoom = max(1, round(_PICTURE_SIDE / max(observation.size)))
-    return draw_grasps(picture, plan.grasps, request.gripper, request.camera, zoom)
+    return draw_grasps(picture, plan.grasps, request.gripper, request.camera, zoom, plan.refused or ())
 
 
 def _reason(problem: Any) -> str:

@@ -1,6 +1,7 @@
 """Ranked grasps, the reply to a planning request."""
 
 import math
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -33,6 +34,21 @@ class Grasp(ApiModel):
     pregrasp_base: Pose | None = None
 
 
+HandPart = Literal["finger_left", "finger_right", "palm", "cup"]
+Point = Annotated[list[Annotated[float, Field(ge=-FARTHEST, le=FARTHEST)]], Field(min_length=3, max_length=3)]
+
+
+class RefusedGrasp(Grasp):
+    """A grasp that was refused, with what is in its way. `quality` is what geometry alone would promise of it, 0 where it would
+    hold nothing; a jaw that nothing fits between is drawn open as wide as it goes."""
+
+    reason: Name = Field(description="as in `rejections`")
+    part: HandPart | None = Field(None, description="of the hand that meets something; finger_right lies along +x of the pose")
+    obstacle_camera: Point | None = Field(None, description="where it does, m")
+    obstacle_base: Point | None = None
+    obstacle_px: Pixel | None = None
+
+
 class ModelRef(ApiModel):
     name: Name
     version: int = Field(ge=0, le=LARGEST_VERSION)
@@ -48,4 +64,7 @@ class GraspPlan(ApiModel):
     rejections: dict[str, int] = Field(default_factory=dict)
     timings_ms: dict[str, float] = Field(default_factory=dict)
     warnings: list[str] = Field(default_factory=list, description="what looked odd about the input, in words")
+    refused: list[RefusedGrasp] | None = Field(
+        None, description="with `explain`: refused grasps nearest to what was asked, those that lack least first"
+    )
     heatmap_png: str | None = Field(None, description="base64 PNG overlay, when return_heatmap was set")

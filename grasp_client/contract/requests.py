@@ -82,6 +82,7 @@ class PlanRequest(ApiModel):
     )
     model_version: int | None = Field(None, ge=1, le=LARGEST_VERSION, description="registry version in place of the champion")
     return_heatmap: bool = False
+    explain: bool = Field(False, description="the reply tells `refused` grasps: why not there, and which part meets what")
     failed: Annotated[list[FailedGrasp], Field(max_length=MOST_FAILED), AfterValidator(_poses_have_a_frame)] = Field(
         [], description="grasps tried in this scene without success: those near them lose quality, most at the same object"
     )

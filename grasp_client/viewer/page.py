@@ -19,12 +19,13 @@ MODULES = {
 
 
 def view_page(scene: Scene3D, title: str) -> str:
-    """The page: the cloud, the chosen hand in full, the others as forks; a click or the arrow keys choose."""
+    """The page: cloud, the chosen hand in full, the others as forks, refused ones in red; a click or the arrow keys choose."""
     data = {
         "title": title,
         "positions": _base64(scene.points.astype("<f4")),
         "colours": _base64(scene.colours),
         "grasps": [grasp.model_dump(mode="json") for grasp in scene.grasps],
+        "refused": [grasp.model_dump(mode="json") for grasp in scene.refused],
         "gripper": scene.gripper.model_dump(mode="json"),
     }
     imports = {name: "data:text/javascript;base64," + _base64((FOLDER / path).read_bytes()) for name, path in MODULES.items()}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
-from grasp_client.drawing import depth_picture, quality_colour
+from grasp_client.contract import CameraIntrinsics, Grasp, Gripper, HandPart, RefusedGrasp
+from grasp_client.drawing import REFUSED, depth_picture, quality_colour
 from grasp_client.observation import Observation
 
 PALM_HEIGHT = 0.03
@@ -25,7 +25,7 @@ _FACES = np.array(
 @dataclass(frozen=True)
 class Scene3D:
     """points (N, 3) float32 and colours (N, 3) uint8 of the cloud; vertices (M, 3) float32, tints (M, 3) uint8 and faces (K, 3)
-    of the hands; grasps and gripper as they were."""
+    of the hands; grasps, gripper and refused grasps as they were."""
 
     points: np.ndarray
     colours: np.ndarray
@@ -34,10 +34,18 @@ class Scene3D:
     faces: np.ndarray
     grasps: Sequence[Grasp]
     gripper: Gripper
+    refused: Sequence[RefusedGrasp] = ()
 
 
-def scene_of(observation: Observation, camera: CameraIntrinsics, grasps: Sequence[Grasp], gripper: Gripper) -> Scene3D:
-    """The scene of an image with depth. Grasps without `pose_camera` are left out. Raises ValueError without depth."""
+def scene_of(
+    observation: Observation,
+    camera: CameraIntrinsics,
+    grasps: Sequence[Grasp],
+    gripper: Gripper,
+    refused: Sequence[RefusedGrasp] = (),
+) -> Scene3D:
+    """The scene of an image with depth. Of refused grasps the part that meets something, or the hand where none does, in red.
+    Grasps without `pose_camera` are left out. Raises ValueError without depth."""
     depth = observation.depth
     if depth is None:
         raise ValueError("three dimensions need a depth image; colour alone has none")
@@ -46,9 +54,16 @@ def scene_of(observation: Observation, camera: CameraIntrinsics, grasps: Sequenc
     z = depth[rows, columns]
     points = np.stack([(columns - camera.cx) * z / camera.fx, (rows - camera.cy) * z / camera.fy, z], axis=1)
     posed = [grasp for grasp in grasps if grasp.pose_camera is not None]
-    boxes = [(_CORNERS * size + centre, grasp) for grasp in posed for size, centre in hand_boxes(gripper, grasp)]
-    corners = [_placed(corner, grasp) for corner, grasp in boxes]
-    tints = [np.tile(quality_colour(grasp.quality), (8, 1)) for _, grasp in boxes]
+    spurned = [grasp for grasp in refused if grasp.pose_camera is not None]
+    colours = [quality_colour(grasp.quality) for grasp in posed] + [np.array(REFUSED) for _ in spurned]
+    boxes = [
+        (_CORNERS * size + centre, grasp, colour)
+        for grasp, colour in zip([*posed, *spurned], colours, strict=True)
+        for part, size, centre in hand_boxes(gripper, grasp)
+        if not isinstance(grasp, RefusedGrasp) or grasp.part in (None, part)
+    ]
+    corners = [_placed(corner, grasp) for corner, grasp, _ in boxes]
+    tints = [np.tile(colour, (8, 1)) for *_, colour in boxes]
     faces = [_FACES + 8 * number for number in range(len(boxes))]
     return Scene3D(
         points.astype(np.float32),
@@ -58,28 +73,31 @@ def scene_of(observation: Observation, camera: CameraIntrinsics, grasps: Sequenc
         np.concatenate([np.zeros((0, 3), int), *faces]),
         posed,
         gripper,
+        spurned,
     )
 
 
-def hand_boxes(gripper: Gripper, grasp: Grasp) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Sizes and centres (3,) of the boxes of the open hand in the grasp frame, m: of a jaw the palm, and of each finger the pad
-    and the rest; of a cup one box around it."""
+def hand_boxes(gripper: Gripper, grasp: Grasp) -> list[tuple[HandPart, np.ndarray, np.ndarray]]:
+    """Parts, sizes and centres (3,) of the boxes of the open hand in the grasp frame, m: of a jaw the palm, and of each finger
+    the pad and the rest; of a cup one box around it."""
     if grasp.kind == "suction":
         side = 2 * gripper.cup_radius
-        return [(np.array([side, side, CUP_HEIGHT]), np.array([0.0, 0.0, -CUP_HEIGHT / 2]))]
+        return [("cup", np.array([side, side, CUP_HEIGHT]), np.array([0.0, 0.0, -CUP_HEIGHT / 2]))]
     width = grasp.width or gripper.max_width
     thin, low = gripper.pad
-    boxes = [
+    boxes: list[tuple[HandPart, np.ndarray, np.ndarray]] = [
         (
+            "palm",
             np.array([gripper.palm_width, gripper.palm_thickness, PALM_HEIGHT]),
             np.array([0.0, 0.0, -gripper.finger_depth - PALM_HEIGHT / 2]),
         )
     ]
-    for side in (-1, 1):
+    fingers: tuple[tuple[HandPart, int], ...] = (("finger_left", -1), ("finger_right", 1))
+    for part, side in fingers:
         for thickness, bottom, top in ((thin, 0.0, low), (gripper.finger_thickness, low, gripper.finger_depth)):
             if top > bottom:
                 centre = np.array([side * (width + thickness) / 2, 0.0, -(bottom + top) / 2])
-                boxes.append((np.array([thickness, gripper.finger_width, top - bottom]), centre))
+                boxes.append((part, np.array([thickness, gripper.finger_width, top - bottom]), centre))
     return boxes
 
 

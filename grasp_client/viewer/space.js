@@ -18,21 +18,23 @@ export function cloud({ width, height, metres }, { fx, fy, cx, cy }, picture = n
   return { positions: new Float32Array(positions), colours: new Float32Array(colours) };
 }
 
-// Boxes [x, y, z, centre x, y, z] of a jaw in the grasp frame: two fingers of two boxes each, and the palm.
-export function jaw_boxes(gripper, width) {
+// Boxes [x, y, z, centre x, y, z] of a jaw in the grasp frame, or of one part of it: two fingers of two boxes each, and the palm.
+export function jaw_boxes(gripper, width, part = null) {
   const { finger_thickness, finger_width, finger_depth, palm_width, palm_thickness } = gripper;
   const pad = { thickness: gripper.pad_thickness ?? finger_thickness, depth: gripper.pad_depth ?? finger_depth };
   const boxes = [];
-  for (const side of [-1, 1]) {
+  for (const [name, side] of [["finger_left", -1], ["finger_right", 1]]) {
+    if (part && part !== name) continue;
     const at = (thickness) => side * (width / 2 + thickness / 2);
     boxes.push([pad.thickness, finger_width, pad.depth, at(pad.thickness), 0, -pad.depth / 2]);
     const rest = finger_depth - pad.depth;
     if (rest > 0) boxes.push([finger_thickness, finger_width, rest, at(finger_thickness), 0, -pad.depth - rest / 2]);
   }
-  boxes.push([palm_width, palm_thickness, 0.03, 0, 0, -finger_depth - 0.015]);
+  if (!part || part === "palm") boxes.push([palm_width, palm_thickness, 0.03, 0, 0, -finger_depth - 0.015]);
   return boxes;
 }
 
+const REFUSED = 0xff2424;
 const colour = (quality) => new THREE.Color().setHSL(quality / 3, 0.8, 0.45);
 
 // The chosen hand in full; of the others a fork along the fingers' inner faces, so that they do not hide the scene.
@@ -60,6 +62,31 @@ function hand(grasp, gripper, selected) {
   return group;
 }
 
+// Of a refused grasp a red fork, the part that meets something in full, and a ball where it does.
+function refusal(grasp, gripper) {
+  const group = new THREE.Group();
+  const line = new THREE.LineBasicMaterial({ color: REFUSED });
+  const red = new THREE.MeshStandardMaterial({ color: REFUSED, transparent: true, opacity: 0.55 });
+  const [half, back] = [(grasp.width ?? 0.01) / 2, -gripper.finger_depth];
+  const corners = grasp.kind === "suction" ? [[0, 0], [0, -0.05]] : [[-half, 0], [-half, back], [half, back], [half, 0]];
+  group.add(new THREE.Line(new THREE.BufferGeometry().setFromPoints(corners.map(([x, z]) => new THREE.Vector3(x, 0, z))), line));
+  if (grasp.part && grasp.part !== "cup")
+    for (const [x, y, z, ...centre] of jaw_boxes(gripper, grasp.width ?? gripper.max_width, grasp.part)) {
+      const box = new THREE.Mesh(new THREE.BoxGeometry(x, y, z), red);
+      box.position.set(...centre);
+      group.add(box);
+    }
+  group.applyMatrix4(new THREE.Matrix4().set(...grasp.pose_camera.flat()));
+  const whole = new THREE.Group();
+  whole.add(group);
+  if (grasp.obstacle_camera) {
+    const ball = new THREE.Mesh(new THREE.SphereGeometry(0.003), new THREE.MeshBasicMaterial({ color: REFUSED }));
+    ball.position.set(...grasp.obstacle_camera);
+    whole.add(ball);
+  }
+  return whole;
+}
+
 export class Space {
   constructor(container) {
     this.container = container;
@@ -73,8 +100,8 @@ export class Space {
     new ResizeObserver(() => this.render()).observe(container);
   }
 
-  // points: of `cloud`; grasps with pose_camera; gripper: its sizes; selected: rank.
-  show(points, grasps, gripper, selected, keep_view = false) {
+  // points: of `cloud`; grasps with pose_camera; gripper: its sizes; selected: rank; refused: grasps with reason and part.
+  show(points, grasps, gripper, selected, keep_view = false, refused = []) {
     this.scene = new THREE.Scene();
     this.scene.background = new THREE.Color(0x1d2026);
     this.content = new THREE.Group();
@@ -84,6 +111,7 @@ export class Space {
     this.content.add(new THREE.Points(geometry, new THREE.PointsMaterial({ size: 2, sizeAttenuation: false, vertexColors: true })));
     const drawn = grasps.map((grasp, rank) => [grasp, rank]).filter(([grasp, rank]) => grasp.pose_camera && (rank < 12 || rank === selected));
     for (const [grasp, rank] of drawn) this.content.add(hand(grasp, gripper, rank === selected));
+    for (const grasp of refused.filter(({ pose_camera }) => pose_camera)) this.content.add(refusal(grasp, gripper));
     this.content.rotation.x = Math.PI; // y down, z forward becomes y up, z backward, as three.js has it
     this.scene.add(this.content, new THREE.AmbientLight(0xffffff, 1.2), new THREE.DirectionalLight(0xffffff, 2));
     if (!keep_view) {
@@ -115,15 +143,15 @@ export class Space {
 }
 
 // Cloud and corners of the hands as ASCII PLY, camera frame.
-export function ply(points, grasps, gripper) {
+export function ply(points, grasps, gripper, refused = []) {
   const vertices = [];
   for (let i = 0; i < points.positions.length; i += 3)
     vertices.push(`${[...points.positions.subarray(i, i + 3)].map((value) => value.toFixed(5)).join(" ")} ${[...points.colours.subarray(i, i + 3)].map((value) => Math.round(255 * value)).join(" ")}`);
   const faces = [];
-  for (const grasp of grasps.filter(({ pose_camera, kind }) => pose_camera && kind !== "suction")) {
+  for (const grasp of [...grasps, ...refused].filter(({ pose_camera, kind }) => pose_camera && kind !== "suction")) {
     const pose = new THREE.Matrix4().set(...grasp.pose_camera.flat());
-    const tint = colour(grasp.quality).toArray().map((value) => Math.round(255 * value)).join(" ");
-    for (const [x, y, z, ...centre] of jaw_boxes(gripper, grasp.width ?? gripper.max_width)) {
+    const tint = (grasp.reason ? new THREE.Color(REFUSED) : colour(grasp.quality)).toArray().map((value) => Math.round(255 * value)).join(" ");
+    for (const [x, y, z, ...centre] of jaw_boxes(gripper, grasp.width ?? gripper.max_width, grasp.part)) {
       const first = vertices.length;
       for (let corner = 0; corner < 8; corner++) {
         const at = [x, y, z].map((size, axis) => centre[axis] + (corner & (1 << axis) ? size / 2 : -size / 2));

@@ -18,7 +18,7 @@ function refresh_versions() {
   for (const name of ["against", "version"]) choices(compare_form.elements[name], versions);
 }
 
-const body = () => request_body({ planner: look_form.elements.planner.value, return_heatmap: false });
+const body = () => request_body({ planner: look_form.elements.planner.value, return_heatmap: false, explain: false });
 
 async function look() {
   show("looked", "looking");

@@ -3,7 +3,7 @@
 export class Picture {
   // chosen(rank) and dragged([u0, v0, u1, v1]) are called for what a person does on the canvas.
   constructor(canvas, { chosen, dragged }) {
-    Object.assign(this, { canvas, chosen, dragged, base: null, overlay: null, grasps: [], selected: 0, region: null });
+    Object.assign(this, { canvas, chosen, dragged, base: null, overlay: null, grasps: [], refused: [], selected: 0, region: null });
     canvas.addEventListener("pointerdown", (event) => this.#press(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
     canvas.addEventListener("pointerup", (event) => this.#release(event));
@@ -11,8 +11,8 @@ export class Picture {
   }
 
   // base: ImageBitmap or canvas of the sent image; null empties the picture.
-  show(base, grasps = [], overlay = null) {
-    Object.assign(this, { base, grasps, overlay, selected: 0 });
+  show(base, grasps = [], overlay = null, refused = []) {
+    Object.assign(this, { base, grasps, overlay, refused, selected: 0 });
     Object.assign(this.canvas, base ? { width: base.width, height: base.height } : { width: 0, height: 0 });
     this.draw();
   }
@@ -27,6 +27,8 @@ export class Picture {
     const pen = this.canvas.getContext("2d");
     pen.drawImage(this.overlay ?? this.base, 0, 0, this.base.width, this.base.height);
     const line = Math.max(1.5, this.base.width / 400);
+    for (const grasp of this.refused) stroke(pen, grasp, null, line, false);
+    for (const { obstacle_px } of this.refused) if (obstacle_px) cross(pen, obstacle_px, line);
     [...this.grasps.entries()].reverse().forEach(([rank, grasp]) => rank !== this.selected && stroke(pen, grasp, rank, line, false));
     if (this.grasps[this.selected]) stroke(pen, this.grasps[this.selected], this.selected, line, true);
     if (this.region) {
@@ -78,8 +80,22 @@ export class Picture {
   }
 }
 
+const REFUSED = "#ff2424";
 const colour = (quality, light = 45) => `hsl(${120 * quality} 85% ${light}%)`;
 
+// Where a part of a refused hand meets something.
+function cross(pen, [u, v], line) {
+  const reach = 2.5 * line;
+  pen.beginPath();
+  for (const slant of [1, -1]) {
+    pen.moveTo(u + 0.5 - reach, v + 0.5 - slant * reach);
+    pen.lineTo(u + 0.5 + reach, v + 0.5 + slant * reach);
+  }
+  Object.assign(pen, { strokeStyle: REFUSED, lineWidth: line });
+  pen.stroke();
+}
+
+// rank: of a grasp, which is numbered; null for a refused one.
 function stroke(pen, grasp, rank, line, selected) {
   const [u, v] = grasp.center_px;
   const half = (grasp.width_px ?? 30) / 2;
@@ -94,12 +110,12 @@ function stroke(pen, grasp, rank, line, selected) {
       pen.moveTo(x0, y0);
       pen.lineTo(x1, y1);
     }
-  for (const [style, width] of [["#0009", line + 3], [selected ? "#fff" : colour(grasp.quality), selected ? line * 2 : line]]) {
+  for (const [style, width] of [["#0009", line + 3], [selected ? "#fff" : rank === null ? REFUSED : colour(grasp.quality), selected ? line * 2 : line]]) {
     Object.assign(pen, { strokeStyle: style, lineWidth: width });
     pen.stroke();
   }
   pen.restore();
-  if (rank < 10 || selected) {
+  if (rank !== null && (rank < 10 || selected)) {
     Object.assign(pen, { font: `600 ${9 * line}px system-ui`, lineWidth: 3 * line, strokeStyle: "#000c", fillStyle: "#fff" });
     pen.strokeText(rank + 1, u + 3 * line, v - 3 * line);
     pen.fillText(rank + 1, u + 3 * line, v - 3 * line);

@@ -59,6 +59,7 @@ function options() {
   if (fields.region.value.trim()) request.region = fields.region.value.split(/[\s,]+/).filter(Boolean).map(Number);
   if (fields.bin.checked) request.bin = true;
   if (fields.return_heatmap.checked) request.return_heatmap = true;
+  if (fields.explain.checked) request.explain = true;
   if (fields.gripper.value) request.gripper = fields.gripper.value;
   return request;
 }
@@ -111,7 +112,11 @@ async function show_reply(started) {
   chips("rejections", Object.entries(reply.rejections));
   chips("timings", Object.entries(reply.timings_ms).map(([stage, value]) => [stage, `${value.toFixed(1)} ms`]));
   const overlay = reply.heatmap_png ? await bitmap(await (await fetch(`data:image/png;base64,${reply.heatmap_png}`)).blob()) : null;
-  picture.show(picture.base, reply.grasps, overlay);
+  const refused = reply.refused ?? [];
+  const words = (text) => text?.replace("_", " ") ?? null;
+  fill("refused", refused.map((grasp) => [grasp.reason.replaceAll("_", " "), words(grasp.part), centre(grasp), angle(grasp)]));
+  byId("refused").hidden = !refused.length;
+  picture.show(picture.base, reply.grasps, overlay, refused);
   choose(0);
   const beyond = performance.now() - started - reply.timings_ms.total;
   show("answer", `${reply.grasps.length} grasps by ${reply.planner}${model} in ${reply.timings_ms.total.toFixed(0)} ms, shown ${beyond.toFixed(0)} ms later`);
@@ -137,7 +142,7 @@ async function pick(name, file) {
   picture.region = null;
   fields.region.value = "";
   picture.show(shown);
-  for (const id of ["grasps", "exports", "space"]) byId(id).hidden = true;
+  for (const id of ["grasps", "refused", "exports", "space"]) byId(id).hidden = true;
   byId("show3d").setAttribute("aria-pressed", false);
   chips("rejections", []);
   chips("timings", []);
@@ -183,7 +188,7 @@ async function draw_space(keep_view = false) {
   const { Space } = await import("./viewer/space.js");
   const first = !space;
   space ??= new Space(byId("space"));
-  space.show(await points(), reply?.grasps ?? [], sizes(), selected, keep_view && !first);
+  space.show(await points(), reply?.grasps ?? [], sizes(), selected, keep_view && !first, reply?.refused ?? []);
 }
 
 async function toggle_space() {
@@ -201,7 +206,7 @@ async function export_glb() {
 
 async function export_ply() {
   const { ply } = await import("./viewer/space.js");
-  save("grasps.ply", ply(await points(), reply?.grasps ?? [], sizes()));
+  save("grasps.ply", ply(await points(), reply?.grasps ?? [], sizes(), reply?.refused ?? []));
 }
 
 const guarded = (action) => (event) => Promise.resolve(action(event)).catch((error) => failed(error.message));

@@ -45,7 +45,7 @@ class RecentPlans:
 
     def remember(self, owner: str, plan: GraspPlan, observation: Observation, request: PlanRequest) -> None:
         own = replace(observation, **{name: _owned(image) for name, image in vars(observation).items() if image is not None})
-        recent = RecentPlan(own, request, plan.model_copy(update={"heatmap_png": None}))
+        recent = RecentPlan(own, request, plan.model_copy(update={"heatmap_png": None, "refused": None}))
         key = owner, plan.request_id
         with self._lock:
             self._forget(key)

@@ -22,6 +22,11 @@ ROUNDING = 1e-5
 
 def veto(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> tuple[JawCandidates, Counter[str]]:
     """The hands that may be returned, and how many were refused for what."""
+    return hands.filtered(objections(scene, gripper, hands))
+
+
+def objections(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> dict[str, Tensor]:
+    """By reason, which hands (N,) bool it refuses."""
     pixels = reported_pixels(scene, gripper, hands.pose)
     under_fingers, under_palm = hand_overlap(scene, gripper, hands.pose, hands.inner)
     reasons = {
@@ -35,7 +40,7 @@ def veto(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> tuple[
     }
     if scene.bin:
         reasons["bin"] = _at_wall(scene, gripper, hands)
-    return hands.filtered(reasons)
+    return reasons
 
 
 def dip(gripper: Gripper, hands: HandPose) -> Tensor:

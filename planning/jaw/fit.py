@@ -73,6 +73,59 @@ def measure(
     closely, as it takes to turn a hand by less than a bin. What cannot be gripped is left out and counted.
     """
     jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, close, scene.device)
+    found = _deepest(scene, gripper, jaw, (x, y, angle), tip)
+    rejected = Counter({reason: int(refused.sum()) for reason, refused in found.refused.items()})
+    some, fit, level = found.some, found.fit, found.level[found.some]
+    tip, right, left, free_right, free_left = (
+        each[some, level] for each in (found.tips, fit.right, fit.left, fit.free_right, fit.free_left)
+    )
+    seen = found.seen if some.all() else found.seen[some]
+    lines = Fingers(jaw.step, jaw.along, jaw.across, jaw.inner, jaw.swept, seen, tip)
+    room = Room(right, left, free_right, free_left, torch.where(found.padded[some], -PADDING, inner_margin(gripper)))
+    hands = grip(scene, gripper, lines, room, (x[some], y[some], angle[some]), torch.nonzero(some).squeeze(1))
+    rejected["no_depth"] += len(tip) - len(hands.score)
+    return hands, rejected
+
+
+def misfits(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> dict[str, HandPose]:
+    """Of poses (M,) in the map frame those that can grip nothing, by reason: open as wide as the jaw goes, their tips as little
+    deep as is tried, whatever the palm then meets."""
+    jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, False, scene.device)
+    found = _deepest(scene, gripper, jaw, (x, y, angle), None)
+    wide, table = torch.full_like(x, gripper.max_width), scene.table_at(x, y) + TABLE_GAP
+    tip = torch.maximum(found.top - DEPTHS[-1], table)
+    palm = found.refused["below_table"] & (found.top - table >= LEAST_OVERLAP)  # it is the palm that keeps the tips so high
+    refused = found.refused | {
+        "below_table": found.refused["below_table"] & ~palm,
+        "collision": found.refused["collision"] | palm,
+    }
+    return {
+        reason: HandPose.straight_down(x[which], y[which], tip[which], angle[which], wide[which])
+        for reason, which in refused.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Found:
+    """How deep hands at M poses can go. top (M,): of what they hold. seen: heights (M, lines, positions). tips (M, levels),
+    fit: of these; padded (M,): its fingers are. some (M,): one level serves; level (M,): the deepest that does. refused: masks
+    (M,) of the others, by reason."""
+
+    top: Tensor
+    seen: Tensor
+    tips: Tensor
+    fit: "_Fit"
+    padded: Tensor
+    some: Tensor
+    level: Tensor
+    refused: dict[str, Tensor]
+
+
+def _deepest(
+    scene: PlanningScene, gripper: Gripper, jaw: _Jaw, pose: tuple[Tensor, Tensor, Tensor], tip: Tensor | None
+) -> _Found:
+    """pose: x, y, angle (M,); tip as for `measure`."""
+    x, y, angle = pose
     upper_bound, seen = _heights(scene, jaw, x, y, angle)
     # Depth counts from the top between the fingers, not from the tallest thing in the strip, which may be a neighbour.
     near = round(MIDDLE / jaw.step)
@@ -90,21 +143,9 @@ def measure(
     good = fit.fits & high
     # Levels are sorted deepest first, and argmax finds the first: a deep grip slips less.
     some, level = good.any(1), torch.argmax(good.to(torch.uint8), 1)
-    reached = torch.isfinite(fit.right + fit.left).any(1)
-    rejected = Counter(
-        below_table=int((~high.any(1)).sum()),
-        too_wide=int((high.any(1) & ~some & reached).sum()),
-        collision=int((high.any(1) & ~some & ~reached).sum()),
-    )
-    level = level[some]
-    tip, right, left, free_right, free_left = (
-        each[some, level] for each in (tips, fit.right, fit.left, fit.free_right, fit.free_left)
-    )
-    lines = Fingers(jaw.step, jaw.along, jaw.across, jaw.inner, jaw.swept, seen if some.all() else seen[some], tip)
-    room = Room(right, left, free_right, free_left, torch.where(padded[some], -PADDING, inner))
-    hands = grip(scene, gripper, lines, room, (x[some], y[some], angle[some]), torch.nonzero(some).squeeze(1))
-    rejected["no_depth"] += len(tip) - len(hands.score)
-    return hands, rejected
+    reached, tall = torch.isfinite(fit.right + fit.left).any(1), high.any(1)
+    refused = {"below_table": ~tall, "too_wide": tall & ~some & reached, "collision": tall & ~some & ~reached}
+    return _Found(top, seen, tips, fit, padded, some, level, refused)
 
 
 @lru_cache(maxsize=64)

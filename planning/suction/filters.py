@@ -32,10 +32,15 @@ GAP = 0.001
 
 def veto(scene: PlanningScene, cups: SuctionCandidates) -> tuple[SuctionCandidates, Counter[str]]:
     """The cups that may be returned, and how many were refused for what."""
+    return cups.filtered(objections(scene, cups))
+
+
+def objections(scene: PlanningScene, cups: SuctionCandidates) -> dict[str, Tensor]:
+    """By reason, which cups (N,) bool it refuses."""
     gripper = scene.request.gripper
     contact = map_pixels(scene, cups.pose.position)
     table = scene.table_at(cups.x, cups.y)
-    reasons = {
+    return {
         "no_depth": (cups.unseen > 0) | ~(scene.sample(cups.x, cups.y, scene.known)[0] & has_reading(scene, contact)),
         "border": ~_in_view(scene, gripper.cup_radius, cups),
         "below_table": (cups.rise < LEAST_RISE) | (lowest(gripper.cup_radius, cups.pose) < table),
@@ -45,7 +50,6 @@ def veto(scene: PlanningScene, cups: SuctionCandidates) -> tuple[SuctionCandidat
         "collision": body_overlap(scene, gripper.cup_radius, cups.pose) > -GAP,
         **outside_region(scene, contact),
     }
-    return cups.filtered(reasons)
 
 
 def _in_view(scene: PlanningScene, radius: float, cups: SuctionCandidates) -> Tensor:

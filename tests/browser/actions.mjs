@@ -61,6 +61,21 @@ await check("the example is planned and drawn", async () => {
 });
 await page.screenshot({ path: `${pictures}/plan.png` });
 await accessible("plan");
+await check("refused grasps are told and drawn in red on request", async () => {
+  await page.check("[name=explain]");
+  await page.click("#go");
+  await page.waitForSelector("#refused tbody tr");
+  const red = await page.evaluate(() => {
+    const canvas = document.getElementById("picture");
+    const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    let count = 0;
+    for (let i = 0; i < pixels.length; i += 4) count += pixels[i] > 230 && pixels[i + 1] < 70 && pixels[i + 2] < 70;
+    return count;
+  });
+  await page.screenshot({ path: `${pictures}/refused.png` });
+  await page.uncheck("[name=explain]");
+  return red > 20 && (await rows("refused")) <= 10;
+});
 await check("arrow keys choose the next grasp", async () => {
   await page.focus("#picture");
   await page.keyboard.press("ArrowDown");

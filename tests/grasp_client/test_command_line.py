@@ -191,6 +191,15 @@ def test_a_folder_gives_one_table(server, folder, capsys):
     assert sorted(path.name for path in (folder / "pictures").iterdir()) == ["a_grasps.png", "b_grasps.png"]
 
 
+def test_refused_grasps_are_a_table_of_their_own(server, folder, capsys):
+    refused = {**GRASP, "reason": "collision", "part": "finger_left", "obstacle_px": [44.0, 31.0]}
+    server.answers = [(200, {**PLAN, "refused": [refused]})]
+    assert main(["depth.npy", "--url", server.url, "--explain"]) == 0
+    assert json.loads(server.got[0][1]["X-Request"]) == {"explain": True}
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["collision", "finger_left", "44", "31", "40.0", "30.0", "+28.6"] in rows
+
+
 def test_several_images_as_json_are_a_line_each(server, folder, capsys):
     assert main(["depth.npy", "depth.png", "--url", server.url, "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
-from grasp_client.drawing import blend_heatmap, depth_picture, draw_grasps
+from grasp_client.contract import CameraIntrinsics, Grasp, Gripper, RefusedGrasp
+from grasp_client.drawing import REFUSED, blend_heatmap, depth_picture, draw_grasps
 
 GREY = np.full((60, 80, 3), 128, np.uint8)
 
@@ -42,6 +42,15 @@ def test_a_jaw_lies_along_its_closing_axis():
     diagonal = draw_grasps(np.full((81, 81, 3), 128, np.uint8), [jaw(40, 40, math.pi / 4, width_px=80)])
     rows, columns = touched(diagonal, np.uint8(128))
     assert np.corrcoef(rows, columns)[0, 1] > 0.8
+
+
+def test_refused_grasps_lie_in_red_under_the_others_with_a_cross_where_they_meet_something():
+    refused = RefusedGrasp(**dict(jaw(40, 30, width_px=40)), reason="collision", part="palm", obstacle_px=[60.0, 50.0])
+    picture = draw_grasps(GREY, [], refused=[refused]).astype(int)
+    assert np.abs(picture[30, 40] - REFUSED).max() < 30
+    assert np.abs(picture[50, 60] - REFUSED).max() < 30
+    good = draw_grasps(GREY, [jaw(40, 30, width_px=40)], refused=[refused]).astype(int)
+    assert good[30, 36][1] > good[30, 36][0]
 
 
 def test_fingers_and_cup_have_the_grippers_size():

@@ -14,7 +14,8 @@ import pytest
 import trimesh
 
 from grasp_client.cli.predict import main
-from grasp_client.contract import CameraIntrinsics, Grasp, GraspPlan, Gripper
+from grasp_client.contract import CameraIntrinsics, Grasp, GraspPlan, Gripper, RefusedGrasp
+from grasp_client.drawing import REFUSED
 from grasp_client.observation import Observation
 from grasp_client.viewer import Scene3D, glb_bytes, ply_bytes, scene_of, view_page
 from grasp_client.viewer.page import FOLDER, MODULES
@@ -44,14 +45,30 @@ def test_points_are_those_of_the_pinhole_camera(scene: Scene3D) -> None:
 
 def test_a_jaw_is_open_between_its_fingers_and_ends_at_its_tips() -> None:
     gripper = Gripper()
-    boxes = [(centre - size / 2, centre + size / 2) for size, centre in hand_boxes(gripper, grasp())]
+    boxes = [(centre - size / 2, centre + size / 2) for _, size, centre in hand_boxes(gripper, grasp())]
     assert len(boxes) == 5
     fingers = boxes[1:]
     assert min(abs(low[0]) for low, high in fingers if high[0] > 0) == pytest.approx(0.02)
     assert max(high[2] for _, high in fingers) == pytest.approx(0)
     assert boxes[0][1][2] == pytest.approx(-gripper.finger_depth)
-    [(size, centre)] = hand_boxes(gripper, grasp("suction"))
+    [(_, size, centre)] = hand_boxes(gripper, grasp("suction"))
     assert (size[0], centre[2] + size[2] / 2) == pytest.approx((2 * gripper.cup_radius, 0))
+
+
+def test_of_a_refused_hand_the_part_that_meets_something_is_red() -> None:
+    refused = RefusedGrasp(**dict(grasp(quality=0.0)), reason="collision", part="finger_left", obstacle_camera=[0, 0, 0.6])
+    scene = scene_of(Observation(depth=np.full((16, 20), 0.7, np.float32)), CAMERA, [], Gripper(), [refused])
+    assert {tuple(tint) for tint in scene.tints} == {REFUSED}
+    assert scene.vertices[:, 0].max() < POSE[0][3]  # the closing axis is the camera's x, and the left finger is before it
+    whole = scene_of(
+        Observation(depth=np.full((16, 20), 0.7, np.float32)),
+        CAMERA,
+        [],
+        Gripper(),
+        [refused.model_copy(update={"part": None, "reason": "region"})],
+    )
+    assert len(whole.vertices) == 8 * 5
+    assert '"reason": "collision"' in view_page(scene, "why")
 
 
 @pytest.mark.parametrize(("kind", "make"), [("ply", ply_bytes), ("glb", glb_bytes)])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from table_scenes import Box, camera, render
 
-from grasp_client.contract import CameraIntrinsics, FailedGrasp, Grasp, Gripper, PlanRequest
+from grasp_client.contract import CameraIntrinsics, FailedGrasp, Grasp, Gripper, PlanRequest, RefusedGrasp
 from grasp_client.observation import Observation
 from planning.base import PlannerError
 from planning.local import local_planner
@@ -91,6 +91,9 @@ def test_pixels_go_there_and_back():
     plan = local_planner("antipodal").plan(Observation(DEPTH), request(PLAIN))
     back = in_sent_pixels(plan.model_copy(update={"grasps": [grasp(pixel) for pixel in moved if pixel]}), sent)
     np.testing.assert_allclose([each.center_px for each in back.grasps], pixels, atol=0.05)
+    refused = RefusedGrasp(**dict(grasp(moved[0])), reason="collision", part="palm", obstacle_px=moved[2])
+    [told] = in_sent_pixels(plan.model_copy(update={"grasps": [], "refused": [refused]}), sent).refused or []
+    np.testing.assert_allclose([told.center_px, told.obstacle_px], [pixels[0], pixels[2]], atol=0.05)
 
 
 def test_region_mask_and_colour_move_with_the_depth():

@@ -1,0 +1,138 @@
+"""The refused candidates of a request: hands or cups tried at the places that were asked for, and what speaks against each."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grasp_client.contract import GraspPlan, RefusedGrasp
+from planning.base import PlanItem, PlannerError
+from planning.candidates import Candidates
+from planning.explanation.parts import meeting_points
+from planning.explanation.places import nearest_places, outside_asked
+from planning.jaw.collision import hand_overlap
+from planning.jaw.filters import objections as jaw_objections
+from planning.jaw.fit import measure, misfits
+from planning.jaw.search import rate as rate_jaw
+from planning.limits import PADDING, PALM_GAP
+from planning.nms import distinct
+from planning.scene.projection import map_pixels, wire_grasps
+from planning.scene.scene import PlanningScene, observe_scene
+from planning.suction.collision import body_overlap
+from planning.suction.filters import objections as cup_objections
+from planning.suction.seal import lay_cups
+from planning.suction.search import rate as rate_cups
+from shared.grasp_poses import CupPose, HandPose
+
+MOST_REFUSED = 10
+"""Refused grasps in a reply."""
+ANGLES = 8
+"""Of the closing axis that are tried at every place."""
+HOLDS_NOTHING = 0.02
+"""What a candidate that would grip nothing counts as lacking, m, beside one that is so deep in an obstacle."""
+DEEPEST = 0.05
+"""Deeper in an obstacle counts no more, m."""
+MEETS = frozenset({"collision", "below_table", "bin", "no_depth", "too_wide"})
+"""Reasons for which a part of the hand meets something."""
+NO_EXPLANATION = "no_explanation: refused grasps are told from a depth image seen from above: {}"
+CPU_SECONDS = 0.08
+"""What an explanation takes of one core at most, as `Planner.cpu_seconds`."""
+
+
+@dataclass(frozen=True)
+class _Refused(Candidates):
+    """N refused poses. quality (N,): what geometry alone promises of them."""
+
+    pose: HandPose | CupPose
+    quality: Tensor
+
+    def __len__(self) -> int:
+        return len(self.quality)
+
+
+def explained(plan: GraspPlan, item: PlanItem) -> GraspPlan:
+    """The plan with the refused grasps that are nearest to what its request asks for, at most MOST_REFUSED."""
+    observation, request = item
+    try:
+        scene = observe_scene(observation, request, torch.device("cpu"), hand_units=True)
+    except PlannerError as error:  # colour alone, or a view that only the plan's own planner can use
+        return plan.model_copy(update={"refused": [], "warnings": [*plan.warnings, NO_EXPLANATION.format(error.message)]})
+    return plan.model_copy(update={"refused": refused_grasps(scene)})
+
+
+@torch.inference_mode()
+def refused_grasps(scene: PlanningScene) -> list[RefusedGrasp]:
+    """What is refused in a scene at the places that were asked for, or near them; what lacks least comes first."""
+    groups = _refused(scene, *nearest_places(scene))
+    if not any(map(len, groups.values())):
+        return []
+    reasons = [reason for reason, group in groups.items() for _ in range(len(group))]
+    first, *others = groups.values()
+    refused = first.join(*others)
+    lacking = _lacking(scene, refused.pose) + outside_asked(scene, refused.pose.position)
+    nothing = torch.tensor([reason == "no_depth" for reason in reasons], device=lacking.device) | (refused.quality == 0)
+    lacking = lacking + HOLDS_NOTHING * nothing - 1e-3 * refused.quality  # of equal ones the better
+    chosen = distinct(refused.pose, -lacking, MOST_REFUSED)
+    refused = refused.pick(chosen)
+    grasps = wire_grasps(scene, refused.pose, refused.quality)
+    told = [reasons[index] for index in chosen.tolist()]
+    points = meeting_points(scene, scene.request.gripper, refused.pose)
+    return [
+        RefusedGrasp(**dict(grasp), reason=reason, **(_where(scene, part, point) if reason in MEETS else {}))
+        for grasp, reason, (part, point) in zip(grasps, told, points, strict=True)
+    ]
+
+
+def _refused(scene: PlanningScene, x: Tensor, y: Tensor) -> dict[str, _Refused]:
+    """What is refused of candidates at map x, y (N,), by reason: the first that refuses it."""
+    gripper = scene.request.gripper
+    if gripper.kind == "suction":
+        cups = lay_cups(scene, x, y, close=True)
+        return _by_reason(_Refused(cups.pose, torch.sigmoid(rate_cups(cups))), cup_objections(scene, cups))
+    angle = (math.pi / ANGLES * torch.arange(ANGLES, device=x.device)).repeat(len(x))
+    x, y = x.repeat_interleave(ANGLES), y.repeat_interleave(ANGLES)
+    hands, _ = measure(scene, gripper, x, y, angle)
+    groups = _by_reason(_Refused(hands.pose, torch.sigmoid(rate_jaw(scene, hands))), jaw_objections(scene, gripper, hands))
+    for reason, pose in misfits(scene, gripper, x, y, angle).items():
+        misfit = _Refused(pose, torch.zeros_like(pose.x))
+        groups[reason] = groups[reason].join(misfit) if reason in groups else misfit
+    return groups
+
+
+def _by_reason(candidates: _Refused, objections: dict[str, Tensor]) -> dict[str, _Refused]:
+    free = torch.ones_like(candidates.quality, dtype=torch.bool)
+    groups = {}
+    for reason, refused in objections.items():
+        groups[reason] = candidates.pick(torch.nonzero(free & refused).squeeze(1))
+        free &= ~refused
+    return groups
+
+
+def _lacking(scene: PlanningScene, poses: HandPose | CupPose) -> Tensor:
+    """How deep (N,) hands or cups reach into obstacles, m, 0 where they do not."""
+    gripper = scene.request.gripper
+    if isinstance(poses, CupPose):
+        deep = body_overlap(scene, gripper.cup_radius, poses)
+    else:
+        inner = torch.full_like(poses.width, -PADDING)
+        fingers, palm = hand_overlap(scene, gripper, poses, inner)
+        deep = torch.maximum(fingers, palm + PALM_GAP)
+    result: Tensor = scene.unit * deep.clamp(0.0, DEEPEST)
+    return result
+
+
+def _where(scene: PlanningScene, part: str, point: tuple[float, float, float]) -> dict[str, Any]:
+    """The fields that say which part meets something, at a point of the map; metric ones where there is a camera."""
+    place = torch.tensor([point])
+    told: dict[str, Any] = {"part": part, "obstacle_px": map_pixels(scene, place)[0].tolist()}
+    if scene.request.camera is None:
+        return told
+    pose = scene.map.pose
+    in_camera = scene.unit * (pose[:3, :3] @ np.array(point) + pose[:3, 3])
+    told["obstacle_camera"] = in_camera.tolist()
+    if scene.camera_pose is not None:
+        told["obstacle_base"] = (scene.camera_pose[:3, :3] @ in_camera + scene.camera_pose[:3, 3]).tolist()
+    return told
