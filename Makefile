@@ -17,10 +17,13 @@ SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: run test test-repeat test-slow test-faults test-client test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean
-.PHONY: test-ros test-browser test-manifests bench-compare bench-hostile bench-robots gallery help same-answers docs
+.PHONY: test-ros test-browser test-manifests bench-compare bench-hostile bench-robots gallery help same-answers docs demo
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
+
+demo: $(VENV)/.local ## watch the loop learn to lift hammers, in a folder of its own (at most 10 minutes; OUT=data/demo, SEED)
+	@$(BIN)/python -m benchmarks.demo --out "$(or $(OUT),$${DATA_DIR:-data}/demo)" --seed "$(or $(SEED),0)"
 
 test: $(VENV)/.dev ## run the tests
 	@$(PYTEST) $(SPREAD)

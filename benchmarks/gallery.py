@@ -20,7 +20,7 @@ from rich.progress import track
 
 from grasp_client.cli.camera_files import read_camera
 from grasp_client.cli.input_files import read_pose, read_rgb, read_segmask
-from grasp_client.contract import GraspPlan, PlanRequest
+from grasp_client.contract import GraspPlan, PlanRequest, plain_message
 from grasp_client.drawing import depth_picture, draw_grasps
 from grasp_client.imaging import check_observation, decode_depth, encode_png_rgb
 from grasp_client.observation import Observation
@@ -79,7 +79,7 @@ def figure(picture: Picture, planner: Callable[[PlanItem], LocalPlanner], folder
         check_observation(item[0], item[1].region)
         plan = planner(item).plan(*item)
     except (ValidationError, ValueError, PlannerError) as error:
-        text = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        text = plain_message(error.errors()[0]) if isinstance(error, ValidationError) else str(error)
         return _figure("", picture, f'<span class="odd">refused: {html.escape(text)}</span>')
     name = f"{number:03d}.png"
     (folder / name).write_bytes(encode_png_rgb(_drawn(item, plan)))

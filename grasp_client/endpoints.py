@@ -24,6 +24,7 @@ from grasp_client.contract import (
     OutcomeAccepted,
     Planners,
     PlanRequest,
+    plain_message,
 )
 from grasp_client.errors import GraspServerError
 from grasp_client.imaging import encode_npy, encode_raw_depth
@@ -146,8 +147,8 @@ def parsed(response: httpx.Response, model: type[Reply]) -> Reply:
         return reply
     except ValidationError as error:
         raise GraspServerError(
-            f"{response.request.url} gave an unexpected reply, not a {model.__name__}: {error.errors()[0]['msg']}: is this a "
-            "GraspLoop server?",
+            f"{response.request.url} gave an unexpected reply, not a {model.__name__}: {plain_message(error.errors()[0])}: "
+            "is this a GraspLoop server?",
             code="bad_reply",
             status=response.status_code,
             request_id=response.headers.get("X-Request-ID"),

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from grasp_client.contract import ErrorDetail, ErrorReply
+from grasp_client.contract import ErrorDetail, ErrorReply, plain_message
 from grasp_client.imaging import ImageError
 from planning.base import PlannerError
 from shared.registry import BrokenModel, RegistryError
@@ -52,7 +52,7 @@ def _invalid(problems: Sequence[Mapping[str, Any]], count: int) -> ServerError:
     detail = [
         {
             "field": ".".join(str(part)[:MOST_NAME] for part in problem["loc"]),
-            "message": problem["msg"][:MOST_MESSAGE],
+            "message": plain_message(problem)[:MOST_MESSAGE],
             "type": problem["type"],
         }
         for problem in problems[:MOST_PROBLEMS]

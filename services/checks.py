@@ -9,6 +9,7 @@ import redis
 from pydantic import ValidationError
 
 from grasp_client.cli.doctor import Finding
+from grasp_client.contract import plain_message
 from services.local import PortInUse, check_port
 from services.queue import QueueError, server_binary
 from shared.durable import LEAST_FREE_BYTES
@@ -27,7 +28,9 @@ def machine() -> Iterator[Finding]:
     except ValidationError as error:
         for problem in error.errors():
             name, value = ".".join(map(str, problem["loc"])).upper(), str(problem.get("input"))[:80]
-            yield Finding("wrong", "settings", f"{name}={value}: {problem['msg']}", "mend it in .env or in the environment")
+            yield Finding(
+                "wrong", "settings", f"{name}={value}: {plain_message(problem)}", "mend it in .env or in the environment"
+            )
         return
     yield _cores(settings.workers)
     yield _disk(settings.data_dir)

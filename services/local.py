@@ -22,6 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsConfigDict
 
+from grasp_client.contract import plain_message
 from inference_server.security.keys import has_keys, key_with
 from services import queue
 from services.data_lock import DataFolderInUse, DataLock
@@ -229,7 +230,7 @@ def main() -> int:
     except ValidationError as error:
         for problem in error.errors():
             name = ".".join(map(str, problem["loc"])).upper()
-            print(f"cannot start: {name}={problem['input']!r}: {problem['msg']}", file=sys.stderr)
+            print(f"cannot start: {name}={problem['input']!r}: {plain_message(problem)}", file=sys.stderr)
         return 2
     except ValueError as error:
         print(f"cannot start: {error}", file=sys.stderr)

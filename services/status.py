@@ -3,6 +3,7 @@
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from shared.streams import TRAINERS, OutcomeStream, WorkerStatusStore, connect
 
 RECENT = 200
 BOARD_SECONDS = 10.0
+CARDS_READ = 4
+"""Newest versions of a model whose decisions may be the last."""
+UNDECIDED = "to be tested"
+"""What the offline gate's record of a candidate says that goes on to the A/B test."""
 SHARDS_READ = 40
 """Of the shards that are there at the start only the last are read for the recent results: older ones are but counted."""
 
@@ -22,7 +27,7 @@ SHARDS_READ = 40
 @dataclass(frozen=True)
 class Status:
     """One look at the loop. simulated, robots: attempts, successes, rate, low, high of the last RECENT best grasps of each.
-    trainer: what it last said of itself, empty when it is silent."""
+    trainer: what it last said of itself, empty when it is silent. decided: the last decision on a version, and why."""
 
     workers: dict[str, dict[str, Any]]
     sent: int | None
@@ -32,6 +37,7 @@ class Status:
     robots: dict[str, float]
     champions: dict[str, int]
     trainer: dict[str, Any] = field(default_factory=dict)
+    decided: str = ""
 
 
 @dataclass
@@ -60,6 +66,19 @@ class DatasetStatus:
                     (self.simulated if meta.get("scene") else self.robots).append(meta["success"] is True)
 
 
+def last_decision(registry: Registry) -> str:
+    """What was decided last on a version of any model, and why; empty where nothing has been. A test that was begun decides
+    nothing."""
+    decisions = [
+        (str(decision.get("time", "")), f"{name} version {card.version} {decision['action']}: {decision.get('reason', '')}")
+        for name in registry.names()
+        for card in islice(registry.cards(name), CARDS_READ)
+        for decision in card.decisions
+        if decision.get("action", UNDECIDED) != UNDECIDED
+    ]
+    return max(decisions, default=("", ""))[1]
+
+
 class StatusReader:
     """Looks at a running loop without disturbing it."""
 
@@ -80,4 +99,6 @@ class StatusReader:
             workers, lag, sent, trainer = {}, None, None, {}
         simulated, robots = (rate_with_interval(sum(its), len(its)) for its in (self.dataset.simulated, self.dataset.robots))
         champions = {name: version for name in self.registry.names() if (version := self.registry.champion(name))}
-        return Status(workers, sent, lag, self.dataset.stored, simulated, robots, champions, trainer)
+        return Status(
+            workers, sent, lag, self.dataset.stored, simulated, robots, champions, trainer, last_decision(self.registry)
+        )

@@ -73,7 +73,7 @@ class LineDisplay:
         self.say(
             f"workers={len(status.workers)} attempts={attempts} success={success_text(status)} "
             f"champion={champions_text(status)} queue={queue_text(status)} dataset={status.stored} "
-            f"learning={learning_text(status)} url={self.url}"
+            f"learning={learning_text(status)} decided={status.decided or 'nothing yet'} url={self.url}"
         )
         for name, line in status.workers.items():
             if line["trouble"]:
@@ -113,6 +113,7 @@ class LiveDisplay:
         table.add_row("success", Text(success_text(status), style="bold green"))
         table.add_row("champion", Text(champions_text(status), style="bold"))
         table.add_row("learning", Text(learning_text(status)))
+        table.add_row("decided", Text(status.decided or "nothing yet"))
         table.add_row("dataset", f"{status.stored} outcomes stored, queue: {queue_text(status)}")
         return table
 

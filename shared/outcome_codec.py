@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from grasp_client.contract import OUTCOME_KINDS, SCHEMA_VERSION, GraspMeta, ImageSpec, Meta, Outcome, OutcomeMeta, meta_model
+from grasp_client.contract import (
+    OUTCOME_KINDS,
+    SCHEMA_VERSION,
+    GraspMeta,
+    ImageSpec,
+    Meta,
+    Outcome,
+    OutcomeMeta,
+    meta_model,
+    plain_message,
+)
 from grasp_client.imaging import metres_of
 
 DEFAULT_KIND = GraspMeta.kind
@@ -114,7 +124,7 @@ def decode_outcome(encoded: EncodedOutcome) -> Outcome[OutcomeMeta]:
 
 def _first_fault(error: ValidationError) -> str:
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return f"{'.'.join(map(str, first['loc']))}: {plain_message(first)}"
 
 
 def image_of(data: bytes | np.ndarray | None, name: str, spec: ImageSpec) -> np.ndarray:

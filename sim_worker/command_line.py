@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 from rich.console import Console
 
 from grasp_client.cli.input_files import read_gripper
-from grasp_client.contract import Gripper
+from grasp_client.contract import Gripper, plain_message
 from sim_worker.processes import exit_status
 
 Settings = TypeVar("Settings", bound=BaseSettings)
@@ -53,10 +53,10 @@ def settings_of(command: type[Settings]) -> Settings:
     except ValidationError as error:
         for problem in error.errors():
             if not problem["loc"]:  # of options that do not go together
-                print(problem["msg"], file=sys.stderr)
+                print(plain_message(problem), file=sys.stderr)
                 continue
             name = "--" + str(problem["loc"][0]).replace("_", "-")
             given = "" if problem["type"] == "missing" else f", got {problem['input']!r}"
-            print(f"{name}: {problem['msg']}{given}", file=sys.stderr)
+            print(f"{name}: {plain_message(problem)}{given}", file=sys.stderr)
         print("try --help", file=sys.stderr)
         sys.exit(2)

@@ -13,8 +13,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from shared.settings import LocalSettings, ServerSettings, TrainerSettings, WorkerSettings
 from shared.shards import ShardReader, shard_folders
 
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = {
+    name.upper() for each in (LocalSettings, ServerSettings, WorkerSettings, TrainerSettings) for name in each.model_fields
+}
 LOOK_SECONDS = 1.0
 STOP_SECONDS = 90.0
 
@@ -43,13 +48,17 @@ class Loop:
 
 
 def start(data: Path, variables: dict[str, str]) -> Loop:
-    """The loop on `data`, which it goes on from."""
+    """The loop on `data`, which it goes on from. It knows no settings but `variables`: neither those of the environment nor a
+    `.env`, so that what is measured does not depend on them."""
     data.mkdir(parents=True, exist_ok=True)
     said = data / "launcher.txt"
-    environment = {**os.environ, "PORT": "0", "DATA_DIR": str(data.resolve()), **variables}
+    around = {name: value for name, value in os.environ.items() if name.upper() not in SETTINGS}
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environment = {**around, "PYTHONPATH": path, "PORT": "0", "DATA_DIR": str(data.resolve()), **variables}
     with open(said, "ab") as output:
         command = [sys.executable, "-m", "services.local"]
-        return Loop(subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True), said)
+        process = subprocess.Popen(command, cwd=data, env=environment, stdout=output, stderr=output, start_new_session=True)
+        return Loop(process, said)
 
 
 def stored(data: Path) -> list[tuple[float, dict[str, Any]]]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+USUAL, LONG = (0.15, 0.20), (0.22, 0.28)
+"""Lengths of handles, m. Of the long ones the shipped weights lift about half."""
 HANDLE, HEAD = 500.0, 7_800.0
 """kg/m3: wood and steel."""
 _BOX = '<origin xyz="{0:.5f} 0 0"/><geometry><box size="{1:.5f} {2:.5f} {3:.5f}"/></geometry>'
@@ -27,9 +29,9 @@ _URDF = """<?xml version="1.0"?>
 """
 
 
-def hammer(name: str, random: np.random.Generator) -> str:
-    """The URDF text of one: along x, the handle from 0, the head at its end across it."""
-    length, side = random.uniform(0.15, 0.20), random.uniform(0.018, 0.026)
+def hammer(name: str, random: np.random.Generator, lengths: tuple[float, float] = USUAL) -> str:
+    """The URDF text of one: along x, the handle from 0, the head at its end across it. lengths: of handles, m."""
+    length, side = random.uniform(*lengths), random.uniform(0.018, 0.026)
     head = np.array([random.uniform(0.024, 0.034), random.uniform(0.055, 0.085), random.uniform(0.024, 0.034)])
     boxes = [(length / 2, length, side, side), (length + head[0] / 2, *head)]
     masses = np.array([HANDLE * length * side**2, HEAD * head.prod()])
@@ -38,11 +40,11 @@ def hammer(name: str, random: np.random.Generator) -> str:
     return _URDF.format(name=name, centre=centre, mass=masses.sum(), shapes="\n".join(shapes))
 
 
-def write(folder: Path, count: int, seed: int) -> Path:
+def write(folder: Path, count: int, seed: int, lengths: tuple[float, float] = USUAL) -> Path:
     """`count` hammers, the same for the same seed."""
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for k in range(count):
         name = f"hammer-{seed}-{k}"
-        (folder / f"{name}.urdf").write_text(hammer(name, random))
+        (folder / f"{name}.urdf").write_text(hammer(name, random, lengths))
     return folder

@@ -7,9 +7,11 @@ import argparse
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, entry_points, version
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import httpx
@@ -17,6 +19,7 @@ import httpx
 from grasp_client.client import DEFAULT_URL
 
 GROUP = "grasploop.checks"
+ENV_FILE = Path(".env")
 PACKAGES = ("grasploop-client", "grasploop", "numpy", "torch", "pybullet", "fastapi", "redis")
 SECONDS = 3.0
 """Longest wait for a server."""
@@ -47,9 +50,17 @@ def installed() -> Iterator[Finding]:
         yield Finding("wrong", "packages", f"{ours} do not belong together", "install both of the same version")
 
 
+def server_url() -> str:
+    """SERVER_URL, else this machine at the PORT that `make run` goes by: of the environment, or of `.env` in this folder."""
+    port = os.environ.get("PORT") or ""
+    if not port and ENV_FILE.is_file():
+        port = next(iter(re.findall(r"^PORT=[\"']?(\d+)", ENV_FILE.read_text(errors="replace"), re.M)), "")
+    return os.environ.get("SERVER_URL") or (f"http://127.0.0.1:{port}" if port.isdecimal() else DEFAULT_URL)
+
+
 def server() -> Iterator[Finding]:
     """Whether the server that commands ask by default answers, is ready, and lets the key in."""
-    url, key = os.environ.get("SERVER_URL", DEFAULT_URL), os.environ.get("API_KEY")
+    url, key = server_url(), os.environ.get("API_KEY")
     try:
         with httpx.Client(base_url=url, timeout=SECONDS, headers={"X-API-Key": key} if key else {}) as client:
             ready = client.get("/ready")

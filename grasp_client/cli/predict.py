@@ -28,7 +28,7 @@ from grasp_client.cli.input_files import (
 )
 from grasp_client.cli.plan_table import plan_table, plans_table
 from grasp_client.client import DEFAULT_DEADLINE, DEFAULT_URL, GraspClient
-from grasp_client.contract import GraspPlan, PlanRequest
+from grasp_client.contract import GraspPlan, PlanRequest, plain_message
 from grasp_client.drawing import depth_picture, draw_grasps
 from grasp_client.errors import GraspServerError
 from grasp_client.imaging import encode_png_rgb
@@ -328,7 +328,7 @@ def _overlay(observation: Observation, request: PlanRequest, plan: GraspPlan) ->
 def _reason(problem: Any) -> str:
     """One problem that pydantic found, without pydantic's words."""
     field = ".".join(str(part) for part in problem["loc"])
-    return f"{field}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+    return f"{field}: {plain_message(problem)}".removeprefix(": ")
 
 
 def _print_answer(answer: str) -> None:

@@ -20,6 +20,7 @@ from grasp_client.contract.base import (
     Pose,
     Probability,
     Variation,
+    plain_message,
 )
 from grasp_client.contract.bins import Bin
 from grasp_client.contract.camera import CameraIntrinsics
@@ -55,5 +56,5 @@ __all__ = [
     "GraspKind", "GraspMeta", "GraspPlan", "Gripper", "Grippers", "HandPart", "ImageSpec", "Label", "Meta", "ModelEntry",
     "ModelPointers", "ModelRef", "Models", "Name", "Outcome", "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel",
     "PlanRequest", "PlannerEntry", "Planners", "Pose", "Probability", "Push", "PushMeta", "PushOptions", "RefusedGrasp",
-    "SceneRef", "SceneRequest", "UnknownMeta", "Variation", "meta_model",
+    "SceneRef", "SceneRequest", "UnknownMeta", "Variation", "meta_model", "plain_message",
 ]  # fmt: skip

@@ -1,7 +1,8 @@
 """What every model of the contract is made of: the base class, poses, pixels, probabilities."""
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -14,6 +15,11 @@ LARGEST_PIXEL = 1e6
 """Farthest from the image's corner that a pixel is told to lie, on any side of the image."""
 LARGEST_VERSION = 10**9
 LARGEST_SEED = 2**63 - 1
+
+
+def plain_message(problem: Mapping[str, Any]) -> str:
+    """What is wrong, of a problem that pydantic found, without the kind of exception that pydantic puts before it."""
+    return str(problem["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 def _rigid(matrix: list[list[float]]) -> list[list[float]]:

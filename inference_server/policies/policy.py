@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from grasp_client.contract import CameraIntrinsics, Pose
+from grasp_client.contract import CameraIntrinsics, Pose, plain_message
 from grasp_client.observation import Observation
 from inference_server.errors import ServerError
 from planning.base import LoadedNetwork
@@ -53,7 +53,9 @@ def policy_of(network: LoadedNetwork) -> Policy:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, ("policy", *problem["loc"])))
-        raise BrokenModel(f"{network.name} version {network.version} has a card without {where}: {problem['msg']}") from error
+        raise BrokenModel(
+            f"{network.name} version {network.version} has a card without {where}: {plain_message(problem)}"
+        ) from error
 
 
 def check_mount(network: LoadedNetwork, policy: Policy, pose: Pose) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
-from grasp_client.contract import ApiModel
+from grasp_client.contract import ApiModel, plain_message
 from sim_worker.teleop.human_pose import Landmark, joints_of, upper_arm_share
 
 KEYS = {
@@ -103,7 +103,7 @@ def read_message(text: str | bytes) -> Message:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"]) or "message"
-        raise ValueError(f"{where}: {problem['msg']}; expected type gamepad, pose or landmarks") from error
+        raise ValueError(f"{where}: {plain_message(problem)}; expected type gamepad, pose or landmarks") from error
 
 
 class Interpreter:

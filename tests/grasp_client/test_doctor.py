@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -33,6 +34,17 @@ def test_no_server_is_odd_and_told_how_to_start_one(capsys: pytest.CaptureFixtur
     assert "none answers at http://127.0.0.1:9" in said
     assert "make run" in said
     assert "grasploop-client" in said
+
+
+def test_it_looks_where_the_server_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("SERVER_URL")
+    monkeypatch.delenv("PORT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert doctor.server_url() == "http://127.0.0.1:8000"
+    (tmp_path / ".env").write_text("#PORT=1\nWORKERS=2\nPORT=8123\n")
+    assert doctor.server_url() == "http://127.0.0.1:8123"
+    monkeypatch.setenv("PORT", "8456")
+    assert doctor.server_url() == "http://127.0.0.1:8456"
 
 
 def test_a_ready_server_is_well(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

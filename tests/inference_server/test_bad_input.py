@@ -163,6 +163,13 @@ def test_each_wrong_field_is_named(server: Running) -> None:
     assert json.loads(response.content)["error"]["code"] == "invalid_field"
 
 
+def test_a_refusal_by_our_own_check_is_told_without_the_name_of_an_exception(server: Running) -> None:
+    error = server.raw(options={"region": [5, 0, 4, 9]}).json()["error"]
+    assert "Value error" not in error["message"]
+    assert "Value error" not in error["detail"][0]["message"]
+    assert error["message"].startswith("request.region: ")
+
+
 def test_a_fault_of_a_planner_is_a_500_without_details_and_the_connection_lives_on(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

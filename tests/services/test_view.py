@@ -13,7 +13,7 @@ from rich.console import Console
 
 from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome, SceneRef
 from services.process import ManagedProcess, ProcessSpec
-from services.status import Status, StatusReader
+from services.status import Status, StatusReader, last_decision
 from services.view import LINE_SECONDS, LineDisplay, LiveDisplay, choose_display
 from shared.rates import rate_with_interval
 from shared.registry import ModelCard, Registry
@@ -21,6 +21,7 @@ from shared.streams import TRAINERS, OutcomeStream, WorkerStatusStore, connect
 from shared.streams.worker_status import StatusRow
 
 URL = "http://127.0.0.1:8123"
+DECIDED = "dense version 2 promoted: won 9, lost 1"
 LEARNING = "collecting; held out 8 of 30 needed; what robots report"
 
 
@@ -45,7 +46,7 @@ def status(trouble: str = "") -> Status:
     said = {"state": "collecting", "held_out": 8, "held_out_needed": 30, "note": "what robots report"}
     trainer = StatusRow(time=0, trouble=trouble and f"trainer: {trouble}", **said).model_dump()
     rates = {"simulated": rate_with_interval(8, 10), "robots": rate_with_interval(1, 4)}
-    return Status(workers, sent=12, lag=3, stored=9, champions={"dense": 2}, trainer=trainer, **rates)
+    return Status(workers, sent=12, lag=3, stored=9, champions={"dense": 2}, trainer=trainer, decided=DECIDED, **rates)
 
 
 @pytest.fixture
@@ -81,6 +82,20 @@ def test_status_of_a_real_queue_and_dataset(redis_url: str, tmp_path: Path) -> N
     assert (second.trainer["state"], second.trainer["note"]) == ("training", "evil ?[2J")
 
 
+def test_the_last_decision_is_told_with_its_reason(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    assert last_decision(registry) == ""
+    decided = [
+        ("dense", "2026-01-01T10:00:00+00:00", "rejected", "worse"),
+        ("heatmap", "2026-01-01T11:00:00+00:00", "promoted", "won 9, lost 1"),
+        ("dense", "2026-01-01T12:00:00+00:00", "to be tested", "not worse"),
+    ]
+    for name, time, action, reason in decided:
+        version = registry.publish(name, b"weights", ModelCard(name=name, architecture="dense"))
+        registry.record(name, version, {"time": time, "action": action, "reason": reason})
+    assert last_decision(registry) == "heatmap version 1 promoted: won 9, lost 1"
+
+
 def test_status_without_the_queue(tmp_path: Path) -> None:
     found = StatusReader("redis://127.0.0.1:1/0", tmp_path, tmp_path).read()
     assert found.lag is None
@@ -99,6 +114,7 @@ def test_lines_for_a_log(children: list[ManagedProcess], capsys: pytest.CaptureF
         "80% [49%, 94%] of the last 10 in simulation",
         "25% [5%, 70%] of the last 4 of robots",
         LEARNING,
+        DECIDED,
         "dense v2",
         "3 waiting",
         "dataset=9",
@@ -136,6 +152,7 @@ def test_table_on_a_terminal(children: list[ManagedProcess]) -> None:
         "80% [49%, 94%] of the last 10 in simulation",
         "25% [5%, 70%] of the last 4 of robots",
         LEARNING,
+        DECIDED,
         "dense v2",
         "sim_worker-1",
         "75%",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from trainer_job.evaluation.assessment import Assessment
 from trainer_job.evaluation.metrics import Evaluation, log_losses
 from trainer_job.promotion.offline_gate import compare
 from trainer_job.promotion.publish import (
+    OFFERED,
     UNTRAINED,
     Trained,
     is_trained,
     load_network,
+    offer_shipped,
     offline_decision,
     pending_versions,
     promote,
@@ -81,6 +84,24 @@ def test_shipped_champions_start_a_registry_once(tmp_path: Path) -> None:
     assert (card.metrics, card.parent, card.outcomes) == ({"ap": 0.9}, None, {"count": 14_000, "total": 0})
     assert is_trained(card)
     assert registry.read_weights("dense", 1) == weights
+
+
+def test_weights_that_ship_later_are_offered_once_beside_the_champion(tmp_path: Path) -> None:
+    shipped, registry = Registry(tmp_path / "shipped"), Registry(tmp_path / "models")
+    card = ModelCard(name="dense", architecture="dense")
+    shipped.promote("dense", shipped.publish("dense", weights_of(TASK.build()), card))
+    seed_registry(registry, shipped.root, TASK, seed=0)
+    assert offer_shipped(registry, shipped.root) == []
+    torch.manual_seed(1)
+    newer = weights_of(TASK.build())
+    shipped.promote("dense", shipped.publish("dense", newer, card))
+    assert offer_shipped(registry, shipped.root) == ["dense version 2"]
+    assert (registry.champion("dense"), registry.candidate("dense")) == (1, 2)
+    assert registry.read_weights("dense", 2) == newer
+    assert registry.card("dense", 2).note == OFFERED
+    registry.set_candidate("dense", None)  # rejected, and removed since
+    shutil.rmtree(registry.root / "dense" / "2")
+    assert offer_shipped(registry, shipped.root) == []
 
 
 def test_a_start_that_was_killed_before_pointing_points_at_the_next(registry: Registry, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
+from shared.durable import replace_file
 from shared.networks import build_network
 from shared.registry import ModelCard, Registry, RegistryError
 from trainer_job.evaluation.assessment import Assessment
@@ -25,6 +26,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MAX_PENDING = 3
 """Only the newest versions can be undecided: each is decided on before the next is made."""
 _COMPARISON = TypeAdapter(GateComparison)
+OFFERED = "ships with this release: offered beside the champion of a registry that was there before"
+SHIPPED = "shipped"
+"""File beside a model's versions: sha256 of the weights that shipped when they were last looked at."""
 UNTRAINED = "random initialisation: nothing has been learned yet, version 2 is the first that has"
 
 
@@ -93,6 +97,28 @@ def seed_registry(registry: Registry, shipped: Path, task: AnyTask, seed: int) -
         fields = {"seeds": {"initialisation": seed}, "outcomes": outcomes, "note": UNTRAINED}
         _first_version(registry, name, weights, ModelCard.model_validate({**_identity(task), **fields}))
         log.info("registry starts from a random initialisation", extra={"model": name})
+
+
+def offer_shipped(registry: Registry, shipped: Path) -> list[str]:
+    """Offers weights that ship and that this registry has never had: as a new version, and as the candidate where there is
+    none. The trainer puts the candidate of the model that it trains into an A/B test; others are promoted by hand. Returns what
+    was offered."""
+    source, offered = Registry(shipped), []
+    for name in source.names():
+        version = source.champion(name)
+        if version is None or registry.champion(name) is None:
+            continue
+        card, seen = source.card(name, version), registry.root / name / SHIPPED
+        had = {seen.read_text().strip()} if seen.is_file() else {each.sha256 for each in registry.cards(name)}
+        if card.sha256 not in had:
+            fresh = card.model_copy(update={"parent": None, "outcomes": {**card.outcomes, "total": 0}, "note": OFFERED})
+            new = registry.publish(name, source.read_weights(name, version), fresh)
+            if registry.candidate(name) is None:
+                registry.set_candidate(name, new)
+            offered.append(f"{name} version {new}")
+        if not seen.is_file() or card.sha256 not in had:
+            replace_file(seen, card.sha256.encode())
+    return offered
 
 
 def _lacks_champion(registry: Registry, name: str) -> bool:

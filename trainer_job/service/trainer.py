@@ -32,7 +32,7 @@ from trainer_job.ingest.quarantine import set_aside
 from trainer_job.promotion.ab_test import AbTest
 from trainer_job.promotion.controller import PromotionController
 from trainer_job.promotion.evidence import RequestSigner, ServiceRecord
-from trainer_job.promotion.publish import REPOSITORY, seed_registry
+from trainer_job.promotion.publish import REPOSITORY, offer_shipped, seed_registry
 from trainer_job.service.coordinator import COLLECTING, Coordinator
 from trainer_job.service.scene_requests import SceneRequestIssuer
 from trainer_job.tasks import task_of_model
@@ -83,6 +83,8 @@ class Trainer:
         self.registry = Registry(settings.models_dir)
         shipped = settings.shipped_models_dir or REPOSITORY / "models"
         seed_registry(self.registry, shipped, task, settings.seed)
+        if offered := offer_shipped(self.registry, shipped):
+            log.info("newer weights ship, and are offered as candidates", extra={"versions": ", ".join(offered)})
         self.sources = Sources(settings.trusted_sources, settings.max_source_share)
         self.replay = ReplayBuffer(OutcomeIndex(shards), feature_cache(settings, self.registry), self.sources)
         self.lock = threading.Lock()

@@ -24,6 +24,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from visualization_msgs.msg import MarkerArray
 
 from grasp_client import GraspClient, GraspServerError
+from grasp_client.contract import plain_message
 from grasploop_bridge.conversions import camera_of, colour_of, depth_of, grasps_of, markers_of, poses_of
 
 PARAMETERS: dict[str, Any] = {
@@ -155,7 +156,7 @@ def _told(error: Exception) -> tuple[str, str]:
     if isinstance(error, GraspServerError):
         return error.code, error.message
     if isinstance(error, ValidationError):
-        wrong = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        wrong = [f"{'.'.join(map(str, each['loc']))}: {plain_message(each)}" for each in error.errors()]
         return "invalid_options", "; ".join(wrong)
     return "invalid_input", str(error)
 

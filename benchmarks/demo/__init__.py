@@ -1,0 +1,1 @@
+"""A loop that visibly learns within minutes, in a folder of its own."""
