@@ -11,13 +11,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 _SECRETS = [folder for folder in ("/run/secrets", "/run/queue") if os.path.isdir(folder)]
 """Files named as settings: what an orchestrator mounts, and the URL that the containers' queue made for this service."""
 
-SceneKinds = Literal["single", "pile", "packed", "bin", "mixed"]
+SceneKinds = Literal["single", "pile", "packed", "bin", "leaning", "shelf", "mixed"]
 """Kinds of simulated scenes; mixed: drawn for every scene."""
 ProfileNames = Literal["clean", "standard", "hard", "mixed"]
 """Difficulties of simulated scenes; mixed: standard or hard, drawn for every scene."""
-Variations = Literal["nothing", "hands", "cameras", "both"]
+Variations = Literal["nothing", "hands", "cameras", "both", "all"]
 """What simulated scenes draw besides: a hand, with things of its size, unless it is asked for one hand or one's own objects; a
-camera."""
+camera; all: also one that stands at the side."""
 
 
 class ServiceSettings(BaseSettings):

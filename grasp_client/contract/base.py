@@ -54,8 +54,9 @@ Name = Annotated[str, Field(max_length=64)]
 Label = Annotated[str, Field(max_length=128)]
 """Free text by which somebody finds something again."""
 GraspKind = Literal["parallel_jaw", "suction"]
-Variation = Literal["hands", "cameras"]
-"""What a simulated scene may draw besides: the hand, with things of its size to grasp; where the camera is."""
+Variation = Literal["hands", "cameras", "sides"]
+"""What a simulated scene may draw besides: the hand, with things of its size to grasp; where the camera is; a share of cameras
+at the side."""
 
 
 class ApiModel(BaseModel):

@@ -55,7 +55,7 @@ class SceneRef(ApiModel):
     kind: Name = "single"
     object_set: Name = "train"
     profile: Name = "clean"
-    vary: list[Variation] = Field(default_factory=list, max_length=2)
+    vary: list[Variation] = Field(default_factory=list, max_length=3)
     objects: list[Annotated[str, Field(max_length=200)]] = Field(default_factory=list, max_length=1000)
     ticket: Label | None = None
     nonce: Name | None = None

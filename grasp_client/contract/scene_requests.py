@@ -15,7 +15,7 @@ class SceneRequest(ApiModel):
     kind: Name = "single"
     object_set: Name = "train"
     profile: Name = "standard"
-    vary: list[Variation] = Field(default_factory=list, max_length=2, description="what the scene draws by its seed")
+    vary: list[Variation] = Field(default_factory=list, max_length=3, description="what the scene draws by its seed")
     purpose: Literal["collect", "judge"] = "collect"
     planner: Name = "auto"
     model_version: int | None = Field(None, ge=1, le=LARGEST_VERSION)

@@ -16,6 +16,7 @@ PROFILES = {"standard": 0.5, "hard": 0.5}
 """Shares of the profile `mixed`."""
 VARIATIONS: dict[Variations, list[Variation]] = {
     "nothing": [], "hands": ["hands"], "cameras": ["cameras"], "both": ["hands", "cameras"],
+    "all": ["hands", "cameras", "sides"],
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ Both learning and the loop draw here; which share of scenes keeps the usual hand
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,22 +31,31 @@ LEAST_PARTS = (0.0025, 0.002, 0.008)
 @dataclass(frozen=True)
 class View:
     """Ranges of what a camera is drawn from. distance: to the aim point, m. pitch: of a pixel at the aim point, m. lean: from
-    straight down, rad."""
+    straight down, rad. height: of the aim point over the table, m. size: of the image, pixels; none: what shows the whole
+    workspace."""
 
     distance: Range
     pitch: Range
     lean: Range
+    height: float = 0.0
+    size: tuple[int, int] | None = None
 
 
-TILTED, NEAR, FAR, FINE = "tilted", "near", "far", "fine"
+TILTED, NEAR, FAR, FINE, SIDE, SIDE_640 = "tilted", "near", "far", "fine", "side", "side_640"
+FROM_SIDE = (math.radians(45), math.radians(75))
 VIEWS = {
     TILTED: View((0.6, 0.9), (0.0014, 0.002), (math.radians(20), math.radians(45))),
     NEAR: View((0.25, 0.35), (0.0008, 0.0012), (0.0, math.radians(10))),
     FAR: View((1.2, 2.0), (0.002, 0.0033), (0.0, math.radians(20))),
     FINE: View((0.5, 0.8), (0.0008, 0.0012), (0.0, math.radians(20))),
+    SIDE: View((0.5, 0.9), (0.0011, 0.0019), FROM_SIDE, 0.05),
+    # The camera of VGN's and GIGA's test scenes, but for its lean, which is 60 degrees there.
+    SIDE_640: View((0.6, 0.6), (0.6 / 540, 0.6 / 540), FROM_SIDE, 0.05, (640, 480)),
 }
 CAMERAS = {"usual": 0.45, TILTED: 0.25, NEAR: 0.12, FAR: 0.1, FINE: 0.08}
 """Shares of scenes by camera."""
+AT_SIDE = 0.6
+"""Share of the scenes that vary `sides` whose camera stands at the side."""
 SEEN = 4 / 3
 """Half side of what a camera sees, of the workspace's: as of the default camera."""
 USUAL = View((0.7, 0.7), (0.7 / 420, 0.7 / 420), (0.0, 0.0))
@@ -64,18 +73,33 @@ def varied(spec: SceneSpec, gripper: Gripper) -> tuple[SceneSpec, Gripper]:
     """
     if "hands" in spec.vary and spec.object_set != "folder":
         gripper = _hand(gripper, spec.random("hand"))
-        if spec.kind == "bin" and gripper.kind == "parallel_jaw" and not _usual(gripper):
+        if (spec.bin or spec.shelf) and gripper.kind == "parallel_jaw" and not _usual(gripper):
             gripper = _like(Gripper(), spec.random("hand", "bin"))
         if span := _span(gripper, spec.random("hand", "span")):
             spec = _changed(spec, object_span=span)
+    return seen_from(spec, _view_of(spec)), gripper
+
+
+def _view_of(spec: SceneSpec) -> str:
+    """Which camera a scene has that varies it. One that looks into a shelf is drawn with the shelf."""
+    if spec.shelf:
+        return "usual"
+    if "sides" in spec.vary and spec.random("side").random() < AT_SIDE:
+        return SIDE
     random = spec.random("camera")
-    name = str(random.choice(list(CAMERAS), p=list(CAMERAS.values()))) if "cameras" in spec.vary else "usual"
-    return seen_from(spec, name), gripper
+    return str(random.choice(list(CAMERAS), p=list(CAMERAS.values()))) if "cameras" in spec.vary else "usual"
 
 
-def seen_from(spec: SceneSpec, name: str) -> SceneSpec:
-    """The scene with a camera of VIEWS, drawn by its seed, or with the usual one."""
-    view = VIEWS.get(name) or (USUAL if spec.scale < 1 else None)
+def seen_from(spec: SceneSpec, name: str, lean: float | None = None) -> SceneSpec:
+    """The scene with a camera of VIEWS, drawn by its seed, or with the usual one. lean: its angle from straight down, rad.
+
+    Raises ValueError for another camera than a shelf's own before a shelf.
+    """
+    if spec.shelf and (name != "usual" or lean is not None):
+        raise ValueError("a shelf is seen by the camera that is drawn with it: expected the view `usual` and no lean")
+    view = VIEWS.get(name) or (USUAL if spec.scale < 1 or lean is not None else None)
+    if view and lean is not None:
+        view = replace(view, lean=(lean, lean))
     return _changed(spec, camera=_camera(spec, view, spec.random("view"))) if view else spec
 
 
@@ -84,11 +108,11 @@ def _camera(spec: SceneSpec, view: View, random: np.random.Generator) -> CameraS
     distance, pitch, lean = (float(random.uniform(*span)) for span in (view.distance, view.pitch, view.lean))
     scale = min(spec.scale, 1.0)
     distance, pitch = max(LEAST_DISTANCE, distance * math.sqrt(scale)), pitch * scale
-    if spec.kind in ("packed", "bin"):
+    if spec.kind == "packed" or spec.bin:
         distance = max(distance, OVER_WALLS)
-    width, height = (math.ceil(2 * SEEN * max(half, WORKSPACE * scale) / pitch) for half in spec.workspace)
-    lean_to = (lean, float(random.uniform(-math.pi, math.pi)))
-    return CameraSpec(width=width, height=height, focal=distance / pitch, distance=distance, lean=lean_to)
+    width, height = view.size or (math.ceil(2 * SEEN * max(half, WORKSPACE * scale) / pitch) for half in spec.workspace)
+    lean_to, aim = (lean, float(random.uniform(-math.pi, math.pi))), (0.0, 0.0, view.height * scale)
+    return CameraSpec(width=width, height=height, focal=distance / pitch, distance=distance, lean=lean_to, aim=aim)
 
 
 def _changed(spec: SceneSpec, **changes: object) -> SceneSpec:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from grasp_client.contract import Gripper
-from sim_worker.sampling.variety import CAMERAS, HANDS, LEAST_DISTANCE, OPENINGS, seen_from, varied
-from sim_worker.world import SceneSpec, World
+from sim_worker.sampling.variety import AT_SIDE, CAMERAS, HANDS, LEAST_DISTANCE, OPENINGS, seen_from, varied
+from sim_worker.world import PROFILES, Conditions, SceneSpec, World
+from sim_worker.world.camera.camera import camera_poses
 from sim_worker.world.objects.objects import middle_side
 from sim_worker.world.simulation.spec import USUAL_SPAN
 
@@ -101,3 +102,24 @@ def test_small_objects_have_no_meshes_and_are_light():
     world.close()
     assert all(name.startswith("procedural/") for name in scene.objects)
     assert all(placed.mass is not None and placed.mass < 0.05 for placed in scene.placed)
+
+
+def test_cameras_at_the_side_are_drawn_where_asked_and_nothing_else_changes_by_it():
+    asked = [varied(SceneSpec(seed=seed, vary=(*BOTH, "sides")), Gripper()) for seed in range(200)]
+    at_side = [spec.camera for spec, _ in asked if spec.camera.lean and spec.camera.lean[0] > math.radians(45.001)]
+    assert np.mean([camera in at_side for camera in (spec.camera for spec, _ in asked)]) == pytest.approx(AT_SIDE, abs=0.1)
+    assert max(camera.lean[0] for camera in at_side) <= math.radians(75)
+    others = [pair for pair in zip(asked, DRAWN, strict=False) if pair[0][0].camera not in at_side]
+    assert all(one[0].camera == other[0].camera and one[1] == other[1] for one, other in others)
+
+
+def test_a_side_camera_may_have_the_lean_that_a_protocol_names_and_stands_upright():
+    camera = seen_from(SceneSpec(seed=3, kind="pile"), "side_640", math.radians(60)).camera
+    assert (camera.width, camera.height, camera.distance) == (640, 480, 0.6)
+    assert camera.focal == pytest.approx(540)
+    pose, _ = camera_poses(camera, Conditions.draw(PROFILES["clean"], np.random.default_rng(0)))
+    assert math.degrees(math.acos(-pose[2, 2])) == pytest.approx(60)
+    assert pose[2, 0] == pytest.approx(0, abs=1e-9)
+    assert pose[2, 1] < 0
+    with pytest.raises(ValueError, match="drawn with it"):
+        seen_from(SceneSpec(seed=3, kind="shelf"), "side")

@@ -26,6 +26,10 @@ TIP_NOISE = 0.001
 """Standard deviation of the error of the tip's height, the same for a whole patch, m."""
 
 
+BINS = ("bin", "leaning")
+"""Kinds of scenes whose things lie in a bin."""
+
+
 class DenseTask(FeatureTask):
     """Patches of the height map round executed jaw grasps."""
 
@@ -46,7 +50,7 @@ class DenseTask(FeatureTask):
         pose = None if meta.camera_pose is None else np.asarray(meta.camera_pose, dtype=float)
         grasps = [outcome.meta.grasp for outcome in outcomes]
         assert meta.camera is not None  # `refusal` says so
-        depth, in_bin = depth_metres(outcomes[0]), meta.scene is not None and meta.scene.kind == "bin"
+        depth, in_bin = depth_metres(outcomes[0]), meta.scene is not None and meta.scene.kind in BINS
         leans = [lean(grasp.pose_base, grasp.pose_camera, meta.camera_pose) for grasp in grasps]
         told = circumstances.circumstances(depth, meta.camera, pose, meta.gripper, in_bin, leans)
         return self.patches(depth, meta.camera, pose, grasps, meta.gripper), told

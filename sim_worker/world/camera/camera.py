@@ -24,6 +24,8 @@ NEAR, FAR = 0.05, 3.0
 """m along the optical axis. The hand waits beyond FAR."""
 BACKGROUND, TABLE = -1, 0
 """Segmentation values besides the objects' (1, 2, ...): nothing within FAR; table and bin."""
+UPRIGHT = math.radians(45)
+"""A camera that leans more stands at the side: what is up is up in its image, rad."""
 OPENGL_TO_OPTICAL = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
@@ -66,7 +68,8 @@ def camera_poses(spec: CameraSpec, conditions: Conditions) -> tuple[np.ndarray, 
         aim = np.asarray(spec.aim, dtype=float)
         lean, azimuth = spec.lean or (conditions.tilt, conditions.tilt_azimuth)
         back = np.array([math.sin(lean) * math.cos(azimuth), math.sin(lean) * math.sin(azimuth), math.cos(lean)])
-        reported = look_at(aim + spec.distance * back, aim, np.array([0.0, 1.0, 0.0]))
+        top = np.array([0.0, 0.0, 1.0] if lean > UPRIGHT else [0.0, 1.0, 0.0])
+        reported = look_at(aim + spec.distance * back, aim, top)
     else:
         reported = np.array(spec.pose, dtype=float)
     turn = np.reshape(pybullet.getMatrixFromQuaternion(pybullet.getQuaternionFromEuler(conditions.camera_turn)), (3, 3))

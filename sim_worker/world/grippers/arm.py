@@ -11,7 +11,7 @@ import pybullet_data
 
 from grasp_client.contract import Gripper
 from grasp_client.geometry import invert, pose_from
-from sim_worker.world.grippers.attempt import LIFT_HEIGHT, AttemptResult
+from sim_worker.world.grippers.attempt import LIFT_HEIGHT, STRAIGHT_UP, AttemptResult
 from sim_worker.world.grippers.grip import close_and_lift, heights_of
 from sim_worker.world.grippers.jaw import Fingers
 from sim_worker.world.grippers.kinematics import (
@@ -55,6 +55,7 @@ class Arm:
 
     lift_acceleration = 1.0
     """m/s2; joint speeds allow no more."""
+    rising = STRAIGHT_UP
 
     def __init__(self, physics: Physics, gripper: Gripper, friction: float) -> None:
         self.physics, self.gripper = physics, gripper

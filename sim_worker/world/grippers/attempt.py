@@ -1,14 +1,40 @@
 """What one executed grasp came to."""
 
+import math
 from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
 
 from grasp_client.contract import Failure
 
 LIFT_HEIGHT = 0.15
-"""m that the hand rises: more than REQUIRED_RISE, so that an object that swings in the jaw still counts as lifted."""
+"""m that the hand rises, or goes back: more than REQUIRED_RISE, so that an object that swings in the jaw counts as lifted."""
 REQUIRED_RISE = 0.10
-"""m that the object's centre of mass must have risen (the contract's rule)."""
+"""m that the object's centre of mass must have risen (the contract's rule), or gone along with a hand that goes another way."""
 HOLD_SECONDS = 0.5
+RetreatName = Literal["up", "approach", "up_beyond_60", "out"]
+"""Which way a hand carries what it holds: straight up; back along its approach; the same, but straight up where it leans more
+than 60 degrees (as VGN and GIGA do); level and slightly up, away from where it points, as out of a shelf."""
+STRAIGHT_UP = np.array([0.0, 0.0, 1.0])
+OUT_SLOPE = 0.2
+"""Rise over run of the way out of a shelf."""
+
+
+def retreat(pose: np.ndarray, name: RetreatName) -> np.ndarray:
+    """Unit vector (3,) in the base frame along which a hand that has grasped at `pose` (4, 4) goes."""
+    back = -pose[:3, 2]
+    if name == "up" or (name == "up_beyond_60" and back[2] < math.cos(math.radians(60)) - 1e-6):
+        return STRAIGHT_UP
+    if name != "out":
+        return back
+    level = float(np.hypot(back[0], back[1]))
+    if level < 1e-3:
+        return STRAIGHT_UP
+    way = np.array([back[0] / level, back[1] / level, OUT_SLOPE])
+    unit: np.ndarray = way / np.linalg.norm(way)
+    return unit
+
 
 Detail = float | int | str | bool | None
 

@@ -12,6 +12,7 @@ import pybullet
 from scipy.spatial.transform import Rotation
 
 from grasp_client.geometry import pose_from
+from sim_worker.world.grippers.attempt import STRAIGHT_UP
 from sim_worker.world.simulation.physics import FAR_AWAY, Physics
 
 BASE_FORCE = 400.0
@@ -94,6 +95,7 @@ class FloatingBase:
             linkJointTypes=[pybullet.JOINT_PRISMATIC] * links,
             linkJointAxis=[[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0], [-1, 0, 0]][:links],
         )
+        self.rising = STRAIGHT_UP
         self._root = np.eye(4)
         self._travel = np.zeros(3)
 
@@ -138,8 +140,8 @@ class FloatingBase:
         self.set_velocity(np.zeros(3))
 
     def lift(self, speed: float) -> None:
-        """Move straight up, against gravity, at `speed` m/s for the next step."""
-        self.set_velocity(speed * self._root[2, :3])
+        """Move along `rising`, straight up unless told otherwise, at `speed` m/s for the next step."""
+        self.set_velocity(speed * (self.rising @ self._root[:3, :3]))
 
     def approach(self, distance: float, speed: float, force: float) -> None:
         """Advance `distance` m along the approach at `speed` m/s, pushing with at most `force` N, and stay there."""

@@ -6,7 +6,15 @@ from typing import Protocol
 import numpy as np
 
 from grasp_client.contract import Failure
-from sim_worker.world.grippers.attempt import HOLD_SECONDS, LIFT_HEIGHT, REQUIRED_RISE, AttemptResult, Detail, lift_profile
+from sim_worker.world.grippers.attempt import (
+    HOLD_SECONDS,
+    LIFT_HEIGHT,
+    REQUIRED_RISE,
+    STRAIGHT_UP,
+    AttemptResult,
+    Detail,
+    lift_profile,
+)
 from sim_worker.world.grippers.jaw import Fingers, Jaw
 from sim_worker.world.simulation.physics import Physics
 
@@ -20,31 +28,40 @@ RESTS_TO_TRUST = 2
 
 
 class Lifter(Protocol):
-    """Whatever can raise a hand. `lift_acceleration`: m/s2."""
+    """Whatever can raise a hand. `lift_acceleration`: m/s2. `rising`: unit vector (3,) along which it does."""
 
     lift_acceleration: float
+    rising: np.ndarray
 
     def lift(self, speed: float) -> None: ...
 
 
 def execute_jaw_grasp(
-    physics: Physics, jaw: Jaw, bodies: Mapping[int, str], pose: np.ndarray, opening: float, force: float, behind: float = 0.0
+    physics: Physics,
+    jaw: Jaw,
+    bodies: Mapping[int, str],
+    pose: np.ndarray,
+    opening: float,
+    force: float,
+    behind: float = 0.0,
+    rising: np.ndarray = STRAIGHT_UP,
 ) -> AttemptResult:
     """Grasp with the jaw at the tip `pose` (4, 4), open by `opening` m, closing with `force` N per finger.
 
     `behind`: come in from so many m short of the pose, pushing what is in the way. `bodies`: names of what can be grasped.
+    `rising`: unit vector (3,) along which the hand carries what it holds.
     """
     start = physics.seconds
-    heights = heights_of(physics, bodies)
-    jaw.place(pose, opening, behind)
+    heights = heights_of(physics, bodies, rising)
+    jaw.place(pose, opening, behind, rising)
     if behind > 0:
         jaw.approach(behind, APPROACH_SPEED, APPROACH_FORCE)
     return close_and_lift(physics, jaw, jaw.fingers, bodies, heights, max(jaw.gripper.min_width, 1e-3), force, start)
 
 
-def heights_of(physics: Physics, bodies: Collection[int]) -> dict[int, float]:
-    """Height of each centre of mass, m."""
-    return {body: physics.client.getBasePositionAndOrientation(body)[0][2] for body in bodies}
+def heights_of(physics: Physics, bodies: Collection[int], rising: np.ndarray = STRAIGHT_UP) -> dict[int, float]:
+    """How far along `rising` each centre of mass is, m: its height where that is straight up."""
+    return {body: float(rising @ physics.client.getBasePositionAndOrientation(body)[0]) for body in bodies}
 
 
 def close_and_lift(
@@ -59,7 +76,8 @@ def close_and_lift(
 ) -> AttemptResult:
     """From the open hand in place to the outcome. `least`: m, a smaller opening after closing means nothing is held.
 
-    `heights`: m, where the centres of mass were before the hand came; `start`: the physics clock at that time.
+    `heights`: m along the lifter's way, where the centres of mass were before the hand came; `start`: the physics clock at that
+    time.
     """
     left = fingers.close(force)
     details: dict[str, Detail] = {"opening": round(left, 5)}
@@ -76,7 +94,7 @@ def close_and_lift(
     # Of several things between the fingers only what stays there to the end was grasped.
     held = lift_and_hold(physics, lifter, fingers.holding, held)
     target = min(held, default=target)
-    rise = physics.client.getBasePositionAndOrientation(target)[0][2] - heights[target]
+    rise = heights_of(physics, [target], lifter.rising)[target] - heights[target]
     details["rise"] = round(rise, 5)
     return result(None if held and rise >= REQUIRED_RISE else "slipped", target)
 

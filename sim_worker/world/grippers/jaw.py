@@ -6,6 +6,7 @@ import numpy as np
 import pybullet
 
 from grasp_client.contract import Gripper
+from sim_worker.world.grippers.attempt import STRAIGHT_UP
 from sim_worker.world.grippers.floating_base import BASE_FORCE, METAL, RUBBER, Boxes, FloatingBase, Part, Solid
 from sim_worker.world.simulation.physics import OBJECT_FRICTION, Physics
 
@@ -93,9 +94,11 @@ class Jaw(FloatingBase):
         self.fingers = Fingers(physics, self.body, _FINGERS, gripper, friction)
         self.park()
 
-    def place(self, tip_pose: np.ndarray, opening: float, behind: float = 0.0) -> None:
-        """Put the hand, at rest, `behind` m short of `tip_pose` (4, 4; base frame), open by `opening` m."""
+    def place(self, tip_pose: np.ndarray, opening: float, behind: float = 0.0, rising: np.ndarray = STRAIGHT_UP) -> None:
+        """Put the hand, at rest, `behind` m short of `tip_pose` (4, 4; base frame), open by `opening` m; it will carry what it
+        grasps along `rising` (3,)."""
         self.set_pose(tip_pose, behind)
+        self.rising = rising
         self.fingers.open(opening)
 
 

@@ -1,4 +1,4 @@
-"""What stands in a cell and never moves: the table, the walls of a bin."""
+"""What stands in a cell and never moves: the table, the walls of a bin, a shelf."""
 
 import math
 from collections.abc import Sequence
@@ -36,8 +36,11 @@ def walls(physics: Physics, tote: Bin, drawn: bool) -> list[int]:
 
 
 def surroundings(physics: Physics, spec: SceneSpec) -> dict[int, str]:
-    """Table, and the bin where the kind has one; names by body."""
+    """Table, and the bin or the shelf where the kind has one; names by body."""
     fixed = {fixed_box(physics, (1.0, 1.0, 0.05), (0, 0, -0.05), drawn=False): "table"}
     if spec.bin:
         fixed |= dict.fromkeys(walls(physics, spec.bin, drawn=True), "bin")
+    if spec.shelf:
+        boards = (fixed_box(physics, half, middle.tolist(), True, spec.shelf.yaw) for half, middle in spec.shelf.walls())
+        fixed |= dict.fromkeys(boards, "shelf")
     return fixed

@@ -1,4 +1,5 @@
-"""How objects come to lie: one dropped, several dropped in a pile or into a bin, or set upright close together."""
+"""How objects come to lie: one dropped, several dropped in a pile or into a bin, leant against its walls, or set upright close
+together, on the table or in a shelf."""
 
 from __future__ import annotations
 
@@ -22,6 +23,19 @@ PATIENCE = 3
 """After so many rounds, what is still lost is replaced by another object."""
 LEAST_SHARE = 0.6
 """Of the objects asked for that must lie after PATIENCE rounds: a scene that lost more is drawn anew."""
+LEANS = 0.7
+"""Share of the objects that are leant against a wall in a scene of the kind `leaning`."""
+LEANT = (math.radians(15), math.radians(50))
+"""rad: between straight up and the longest side of what is leant, when it is let go."""
+LYING = 0.3
+"""Share of the objects in a shelf that are not stood up."""
+IN_SHELF = 0.5
+"""How far from the middle of a shelf's floor the first object stands, at most, of its half sides."""
+ORIGIN = np.zeros(2)
+BESIDE_ALL = (3.0, 0.0, 0.1)
+"""m: beyond the table's edge, where an object falls and is lost."""
+UP = (Rotation.from_euler("y", -math.pi / 2), Rotation.from_euler("x", math.pi / 2), Rotation.identity())
+"""Turns that put the x, y and z axis up."""
 BESIDE_WALL = 0.002
 """m of air between a wall and an object that is let down beside it."""
 
@@ -75,9 +89,9 @@ def arrange(
     What is lost is set down again, and, if it is lost again and again, replaced by one of `spares`.
     """
     physics.reset()
-    surroundings(physics, spec)
-    if spec.kind == "packed":
-        bodies = _set_close(physics, spec, objects, random)
+    fixed = [body for body, name in surroundings(physics, spec).items() if name != "table"]
+    if spec.kind in ("packed", "shelf"):
+        bodies = _set_close(physics, spec, objects, fixed, random)
     elif spec.kind == "single":
         bodies = {drop(physics, objects[0], spec.scale * random.uniform(-0.06, 0.06, 2), _turn(spec, random)): objects[0]}
     else:
@@ -140,10 +154,13 @@ def _drop_all(
     for placed in objects:
         # From just above the heap: a free fall from a fixed height scatters what lies there.
         top = max((physics.client.getAABB(body)[1][2] for body in bodies), default=0.0)
-        xy = random.uniform(-spread, spread)
-        if shaft.at_wall:
-            xy = np.where(random.random(2) < shaft.at_wall, np.copysign(shaft.half, xy), xy)
-        bodies[drop(physics, placed, xy, _turn(spec, random), top, shaft if shaft.at_wall else None)] = placed
+        if spec.kind == "leaning" and random.random() < LEANS:
+            bodies[drop(physics, placed, *_against_wall(physics, placed, shaft, random), top, shaft)] = placed
+        else:
+            xy = random.uniform(-spread, spread)
+            if shaft.at_wall:
+                xy = np.where(random.random(2) < shaft.at_wall, np.copysign(shaft.half, xy), xy)
+            bodies[drop(physics, placed, xy, _turn(spec, random), top, shaft if shaft.at_wall else None)] = placed
         physics.step(physics.steps_in(0.4))
     physics.settle(list(bodies), 1.0)
     for wall in temporary:
@@ -153,16 +170,40 @@ def _drop_all(
     return bodies
 
 
+def _against_wall(
+    physics: Physics, placed: PlacedObject, shaft: Bin, random: np.random.Generator
+) -> tuple[np.ndarray, Rotation]:
+    """Place (2,), m, and turn, in the bin's frame, of an object whose longest side leans towards one of the walls."""
+    body = placed.spawn(physics)
+    low, high = (np.array(corner) for corner in physics.client.getAABB(body))
+    physics.client.removeBody(body)
+    along = random.uniform(-1, 1) * np.array(shaft.half)
+    wall = int(random.integers(2))
+    towards = np.zeros(3)
+    towards[wall] = math.copysign(1.0, random.random() - 0.5)
+    along[wall] = towards[wall] * shaft.half[wall]
+    axis = np.cross([0.0, 0.0, 1.0], towards)
+    upright = Rotation.from_euler("z", random.uniform(-math.pi, math.pi)) * UP[int(np.argmax(high - low))]
+    return along, Rotation.from_rotvec(random.uniform(*LEANT) * axis) * upright
+
+
 def _set_close(
-    physics: Physics, spec: SceneSpec, objects: list[PlacedObject], random: np.random.Generator
+    physics: Physics, spec: SceneSpec, objects: list[PlacedObject], fixed: list[int], random: np.random.Generator
 ) -> dict[int, PlacedObject]:
-    """Stand each object, longest side up if that is stable enough, as near to the middle as 5 mm of air (by scale) allow."""
+    """Stand each object, longest side up if that is stable enough, as near to the middle as 5 mm of air (by scale) allow; in a
+    shelf about a place of its own, a share of them turned any way, clear of the bodies `fixed`."""
     bodies: dict[int, PlacedObject] = {}
+    middle = np.zeros(2)
+    if spec.shelf:
+        inside = random.uniform(-IN_SHELF, IN_SHELF, 2) * spec.shelf.half
+        middle = spec.shelf.pose[:2, :2] @ inside + spec.shelf.centre
     for placed in objects:
         body = placed.spawn(physics)
         low, high = (np.array(corner) for corner in physics.client.getAABB(body))
-        upright = Rotation.from_euler("z", random.uniform(-math.pi, math.pi)) * _standing(high - low)
-        _find_room(physics, spec, body, upright.as_quat().tolist(), list(bodies), random)
+        turn = Rotation.from_euler("z", random.uniform(-math.pi, math.pi)) * _standing(high - low)
+        if spec.shelf and random.random() < LYING:
+            turn = Rotation.random(rng=random)
+        _find_room(physics, spec, body, turn.as_quat().tolist(), [*bodies, *fixed], random, middle)
         bodies[body] = placed
     return bodies
 
@@ -186,25 +227,35 @@ def _standing(extents: np.ndarray) -> Rotation:
     order = np.argsort(extents)
     # An object taller than about twice its narrow side topples at a touch: then the middle side goes up.
     up = int(order[2] if extents[order[0]] > 0.45 * extents[order[2]] else order[1])
-    return (Rotation.from_euler("y", -math.pi / 2), Rotation.from_euler("x", math.pi / 2), Rotation.identity())[up]
+    return UP[up]
 
 
 def _find_room(
-    physics: Physics, spec: SceneSpec, body: int, turn: list[float], others: list[int], random: np.random.Generator
+    physics: Physics,
+    spec: SceneSpec,
+    body: int,
+    turn: list[float],
+    others: list[int],
+    random: np.random.Generator,
+    about: np.ndarray = ORIGIN,
 ) -> None:
-    """Move the body outwards from the middle until it has 5 mm of air around it; without such a place, above all others."""
+    """Move the body outwards from `about` (2,), m, until it has 5 mm of air around it; without such a place, above all others,
+    or, where a ceiling is, out of the way."""
     client, half = physics.client, np.array(spec.workspace)
     client.resetBasePositionAndOrientation(body, [0, 0, 0], turn)
     low, high = (np.array(corner) for corner in client.getAABB(body))
     rest, centre = 0.001 - low[2], (low + high) / 2
     for radius in np.arange(0.0, half.max(), 0.01 * spec.scale):
         for angle in random.uniform(-math.pi, math.pi, 6):
-            middle = radius * np.array([math.cos(angle), math.sin(angle)])
+            middle = about + radius * np.array([math.cos(angle), math.sin(angle)])
             if not spec.holds(*middle):
                 continue
             client.resetBasePositionAndOrientation(body, [*(middle - centre[:2]).tolist(), rest], turn)
             if not any(client.getClosestPoints(body, other, 0.005 * spec.scale) for other in others):
                 return
+    if spec.shelf:
+        client.resetBasePositionAndOrientation(body, BESIDE_ALL, turn)
+        return
     top = max(client.getAABB(other)[1][2] for other in others)
     middle = random.uniform(-half, half) / 3
     client.resetBasePositionAndOrientation(body, [*(middle - centre[:2]).tolist(), top + 0.01 - low[2]], turn)

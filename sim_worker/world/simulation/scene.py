@@ -1,7 +1,7 @@
 """A settled scene: look at it, try grasps on it, take objects out of it."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -14,7 +14,7 @@ from sim_worker.world.camera.appearance import Appearance
 from sim_worker.world.camera.camera import BACKGROUND, TABLE, CameraView, camera_poses, over_table, render
 from sim_worker.world.camera.sensor import sense
 from sim_worker.world.grippers.arm import Arm
-from sim_worker.world.grippers.attempt import AttemptResult
+from sim_worker.world.grippers.attempt import AttemptResult, RetreatName, retreat
 from sim_worker.world.grippers.cup import Cup, execute_suction_grasp
 from sim_worker.world.grippers.grip import execute_jaw_grasp
 from sim_worker.world.grippers.jaw import Jaw
@@ -104,14 +104,19 @@ class Scene:
         hand: HandName = "floating",
         contact_rule: ContactRule = "strict",
         trial: int | None = None,
+        carry: RetreatName | None = None,
     ) -> AttemptResult:
         """Execute one grasp from the settled state.
 
         `pose_base` (4, 4): the grasp as a reply gives it, tool frame in the base frame; `width` m. `trial` numbers the
         draw of the hand's pose error, so that planners can be compared under the same errors; by default it counts up.
-        Raises SceneError for a pose that is no rigid 4x4 matrix.
+        `carry`: which way what is held is carried; none: out of a shelf, straight up elsewhere. Raises SceneError for a pose
+        that is no rigid 4x4 matrix, and for another way than straight up with a cup or the arm.
         """
         gripper = gripper or Gripper()
+        carry = carry or ("out" if self.spec.shelf else "up")
+        if carry != "up" and (hand == "arm" or gripper.kind == "suction"):
+            raise SceneError(f"an arm or a cup lifts straight up; got carry {carry!r}: use a floating jaw")
         trial, self.attempts = (self.attempts if trial is None else trial), self.attempts + 1
         pose = np.asarray(pose_base, dtype=float)
         if pose.shape != (4, 4) or not np.allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-3):
@@ -129,7 +134,7 @@ class Scene:
         if state.moved:
             self.restore()
         state.moved = True
-        return self._execute(state, tip, width, behind)
+        return self._execute(state, tip, width, behind, carry)
 
     def push(self, start: np.ndarray, end: np.ndarray, gripper: Gripper | None = None, trial: int | None = None) -> PushResult:
         """Push with the closed hand from the settled state; `commit` then lets the world come to rest.
@@ -176,7 +181,7 @@ class Scene:
         state.moved = True
         return state
 
-    def _execute(self, state: SimState, tip: np.ndarray, width: float, behind: float) -> AttemptResult:
+    def _execute(self, state: SimState, tip: np.ndarray, width: float, behind: float, carry: RetreatName) -> AttemptResult:
         physics, drawn, hand = self.physics, self.conditions, state.hand
         with physics.finer(ATTEMPT_HZ):
             if isinstance(hand, Cup):
@@ -184,7 +189,8 @@ class Scene:
             if isinstance(hand, Arm):
                 return hand.execute(state.bodies, state.fixed, tip, width, drawn.grip_force)
             force = drawn.grip_force * float(np.clip(hand.gripper.max_width / FULL_FORCE, LEAST_FORCE, 1.0))
-            return execute_jaw_grasp(physics, hand, state.bodies, tip, width, force, behind)
+            result = execute_jaw_grasp(physics, hand, state.bodies, tip, width, force, behind, retreat(tip, carry))
+            return result if carry == "up" else replace(result, details={**result.details, "carry": carry})
 
     def _with_error(self, tip: np.ndarray, trial: int) -> np.ndarray:
         """The tip pose as the hand really reaches it."""

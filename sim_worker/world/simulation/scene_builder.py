@@ -20,7 +20,7 @@ from sim_worker.world.simulation.scene import Scene
 from sim_worker.world.simulation.sim_state import Simulation
 from sim_worker.world.simulation.spec import (
     DEFAULT_COUNTS,
-    DRAWN_BIN_COUNTS,
+    DRAWN_COUNTS,
     GOAL_KINDS,
     SMALL_SPAN,
     SceneError,
@@ -38,7 +38,8 @@ def _counts(spec: SceneSpec) -> tuple[int, int]:
     """Fewest and most objects to draw for a scene."""
     if spec.kind == "enclosed":
         return POOL, POOL
-    usual = DRAWN_BIN_COUNTS if spec.kind == "bin" and not spec.bin_size else DEFAULT_COUNTS.get(spec.kind, (1, 1))
+    drawn = {} if spec.bin_size else DRAWN_COUNTS
+    usual = {"case": (1, 1), **DEFAULT_COUNTS, **drawn}[spec.kind]
     return usual if spec.count is None else (spec.count, spec.count)
 
 

@@ -10,22 +10,25 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from grasp_client.contract import CameraIntrinsics, Pose, Variation
 from sim_worker.world.simulation.bins import Bin
+from sim_worker.world.simulation.shelves import Shelf
 
 
 class SceneError(RuntimeError):
     """A scene could not be built, or was asked for what it does not have."""
 
 
-SceneKind = Literal["single", "packed", "pile", "bin", "enclosed", "scattered", "case"]
-"""enclosed: one thing with others slid up to it; scattered: dropped one by one over the table; case: as a preset file says."""
+SceneKind = Literal["single", "packed", "pile", "bin", "leaning", "shelf", "enclosed", "scattered", "case"]
+"""leaning: a bin in which things lean against the walls; enclosed: one thing with others slid up to it; scattered: dropped one
+by one over the table; case: as a preset file says."""
 ProfileName = Literal["clean", "standard", "hard"]
 
-DEFAULT_COUNTS: dict[str, tuple[int, int]] = {
-    "single": (1, 1), "packed": (5, 5), "pile": (5, 5), "bin": (8, 8), "enclosed": (3, 8), "scattered": (10, 10),
+DEFAULT_COUNTS: dict[SceneKind, tuple[int, int]] = {
+    "single": (1, 1), "packed": (5, 5), "pile": (5, 5), "bin": (8, 8), "leaning": (5, 5), "shelf": (7, 7), "enclosed": (3, 8),
+    "scattered": (10, 10),
 }  # fmt: skip
 """Fewest and most objects of a scene whose spec names no count."""
-DRAWN_BIN_COUNTS = (3, 12)
-"""The same for a bin whose size is drawn."""
+DRAWN_COUNTS: dict[SceneKind, tuple[int, int]] = {"bin": (3, 12), "leaning": (3, 7), "shelf": (3, 7)}
+"""The same where the size of what they lie in is drawn."""
 WORKSPACE = 0.15
 """m: half side of the square around the origin in which the centre of an object must come to rest; larger in crowded scenes."""
 GOAL_KINDS: frozenset[str] = frozenset({"enclosed", "scattered", "case"})
@@ -42,6 +45,8 @@ CROWD = 12
 """A scene of more objects than this has a workspace whose area grows with their number."""
 PIXELS_PER_METRE = 1600
 """Of half a workspace's side: the default camera's image is larger where the workspace is, at the same metres per pixel."""
+BEYOND_SHELF = 0.06
+"""m on every side of a shelf that the camera which looks into it sees."""
 
 
 def square(most: int, scale: float = 1.0) -> tuple[float, float]:
@@ -96,7 +101,12 @@ def table_of(kind: SceneKind, most: int, scale: float) -> tuple[float, float]:
 
 
 def _camera_over(data: dict[str, Any]) -> CameraSpec:
-    """The default camera of a spec's other fields: it sees a third more than the workspace on every side, or part of a bin."""
+    """The default camera of a spec's other fields: it sees a third more than the workspace on every side, or part of a bin, or
+    stands before a shelf."""
+    if shelf := shelf_of(data["seed"], data["kind"]):
+        focal = CameraSpec.model_fields["focal"].default
+        width, height = (math.ceil((side + 2 * BEYOND_SHELF) * focal / shelf.distance) for side in shelf.spread)
+        return CameraSpec(width=width, height=height, distance=shelf.distance, lean=(shelf.lean, shelf.azimuth), aim=shelf.aim)
     tote = bin_of(data["seed"], data["kind"], data["bin_size"])
     most = _most(data["kind"], data["count"], data["objects"])
     half = tote.extent if tote else table_of(data["kind"], most, scale_of(data["object_span"]))
@@ -107,9 +117,14 @@ def _camera_over(data: dict[str, Any]) -> CameraSpec:
 
 def bin_of(seed: int, kind: SceneKind, size: tuple[float, float, float] | None) -> Bin | None:
     """The bin of a scene of that kind: of the size asked for, about the origin, or drawn."""
-    if kind != "bin":
+    if kind not in ("bin", "leaning"):
         return None
     return Bin(size) if size else Bin.draw(random_stream(seed, "bin"))
+
+
+def shelf_of(seed: int, kind: SceneKind) -> Shelf | None:
+    """The shelf of a scene of that kind."""
+    return Shelf.draw(random_stream(seed, "shelf")) if kind == "shelf" else None
 
 
 def random_stream(seed: int, *stream: str | int) -> np.random.Generator:
@@ -139,11 +154,11 @@ class SceneSpec(BaseModel):
     object_span: tuple[float, float] | None = Field(
         None, description="m: each object is scaled so that the middle one of its sides is drawn between these"
     )
-    vary: tuple[Variation, ...] = Field((), description="what is drawn by the seed besides: hands, cameras")
+    vary: tuple[Variation, ...] = Field((), description="what is drawn by the seed besides: hands, cameras, sides")
     upright: bool = Field(False, description="objects are dropped as they are modelled, turned about the vertical alone")
     bin_size: tuple[float, float, float] | None = Field(
         None,
-        description="inner length (x), width (y) and wall height, m, of a bin about the origin, for the kind `bin`; none: "
+        description="inner length (x), width (y) and wall height, m, of a bin about the origin, for `bin` and `leaning`; none: "
         "size, place, thickness of the walls and tilt of the camera are drawn",
     )
     case: Path | None = Field(None, description="preset file, for the kind `case`")
@@ -157,8 +172,13 @@ class SceneSpec(BaseModel):
 
     @property
     def bin(self) -> Bin | None:
-        """The one that the objects lie in, for the kind `bin`."""
+        """The one that the objects lie in, for the kinds `bin` and `leaning`."""
         return bin_of(self.seed, self.kind, self.bin_size)
+
+    @property
+    def shelf(self) -> Shelf | None:
+        """The one that the objects stand in, for the kind `shelf`."""
+        return shelf_of(self.seed, self.kind)
 
     @property
     def scale(self) -> float:
@@ -168,13 +188,13 @@ class SceneSpec(BaseModel):
     @property
     def workspace(self) -> tuple[float, float]:
         """Half sides (x, y), m, of the rectangle around the origin in which the centre of every object must come to rest."""
-        tote = self.bin
-        return tote.extent if tote else table_of(self.kind, _most(self.kind, self.count, self.objects), self.scale)
+        place = self.bin or self.shelf
+        return place.extent if place else table_of(self.kind, _most(self.kind, self.count, self.objects), self.scale)
 
     def holds(self, x: float, y: float, scale: float = 1.0) -> bool:
-        """Whether a centre at (x, y), m, lies in the bin or the workspace, its sides stretched by `scale`."""
-        tote, half = self.bin, self.workspace
-        return tote.holds(np.array([x, y]), scale) if tote else abs(x) < scale * half[0] and abs(y) < scale * half[1]
+        """Whether a centre at (x, y), m, lies in the bin, the shelf or the workspace, its sides stretched by `scale`."""
+        place, half = self.bin or self.shelf, self.workspace
+        return place.holds(np.array([x, y]), scale) if place else abs(x) < scale * half[0] and abs(y) < scale * half[1]
 
     def random(self, *stream: str | int) -> np.random.Generator:
         """An independent random stream of this seed for each name: a draw more in one does not shift another."""
