@@ -6,6 +6,7 @@ grasp, as before there were kinds. What a kind's meta says is known to its model
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ DEPTH_UNIT = 1e-4
 """Metres per unit of a depth image that is sent and stored as uint16: up to 6.5 m, finer than any depth camera."""
 RESERVED = frozenset({"v", "id", "kind", "meta"})
 """Fields of an entry that are no images."""
+NO_MASKS: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 class UnreadableOutcome(ValueError):
@@ -68,11 +70,17 @@ def depth_metres(outcome: Outcome[Meta]) -> np.ndarray:
 
 
 def build_outcome(
-    model: type[Meta], outcome_id: str, depth: np.ndarray | None, rgb: np.ndarray | None, fields: Mapping[str, Any]
+    model: type[Meta],
+    outcome_id: str,
+    depth: np.ndarray | None,
+    rgb: np.ndarray | None,
+    fields: Mapping[str, Any],
+    masks: Mapping[str, np.ndarray] = NO_MASKS,
 ) -> Outcome[Meta]:
     """An outcome of a kind: the images as they are stored, with their descriptions, and the meta made of `fields`.
 
-    depth: m, in DEPTH_UNIT where that reaches. Raises pydantic.ValidationError for fields that do not fit the kind.
+    depth: m, in DEPTH_UNIT where that reaches. masks: images (H, W) bool by name. Raises pydantic.ValidationError for fields
+    that do not fit the kind.
     """
     images: dict[str, np.ndarray] = {}
     specs: dict[str, ImageSpec] = {}
@@ -84,6 +92,9 @@ def build_outcome(
     if rgb is not None:
         images["rgb"] = rgb
         specs["rgb"] = ImageSpec(shape=list(rgb.shape), dtype="uint8")
+    for name, mask in masks.items():
+        images[name] = mask.astype(np.uint8)
+        specs[name] = ImageSpec(shape=list(mask.shape), dtype="uint8")
     return Outcome(id=outcome_id, meta=model.model_validate({**fields, "images": specs}), images=images)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from grasp_client.contract import Grasp, GraspMeta, Gripper, ModelRef, Outcome, SceneRef, SceneRequest
+from grasp_client.contract import Grasp, GraspMeta, Gripper, ModelRef, Outcome, PushMeta, SceneRef, SceneRequest
 from grasp_client.observation import Observation
 from shared.outcome_codec import build_outcome
 from sim_worker.tasks.attempts import Attempt
@@ -61,6 +61,22 @@ def grasp_outcome(
         "details": {"strategy": proposal.strategy, "object": result.object_name, **conditions, **result.details},
     }
     return build_outcome(GraspMeta, outcome_id, sent.depth, sent.rgb, {**meta, **fields})
+
+
+def push_outcome(
+    outcome_id: str, view: CameraView, mask: np.ndarray, conditions: dict[str, float | str], **fields: Any
+) -> Outcome[PushMeta]:
+    """What came of a push, with the image and the mask (H, W) bool of the goal as they were before it.
+
+    conditions: what the scene drew. fields: others of PushMeta.
+    """
+    meta = {
+        "camera": view.camera,
+        "camera_pose": np.asarray(view.camera_pose).tolist(),
+        "time": time.time(),
+        "details": {**conditions, **fields.pop("details", {})},
+    }
+    return build_outcome(PushMeta, outcome_id, view.observation.depth, None, {**meta, **fields}, {"goal": mask})
 
 
 def outcome_of(attempt: Attempt, request: SceneRequest, outcome_id: str, source: str) -> Outcome[GraspMeta]:

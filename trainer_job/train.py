@@ -124,6 +124,8 @@ def run(options: argparse.Namespace, ranks: DistContext) -> int:
     torch.manual_seed(recipe.seed)
     network = task.build() if start is None else load_network(registry, recipe.name, start)
     task.prepare(network, registry)
+    if start is None:
+        task.standardize(network, data.training)
     opened = open_folder(options, task, data, ranks, start)
     started = time.monotonic()
     history = train(

@@ -22,7 +22,8 @@ REVISIT_PREFIX = "revisit-"
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
     """One outcome: where it is stored (shard and row) and what it says. success_label, quality, rank: None of a kind of action
-    that has no such thing. source: who reported it. served: the server itself recorded the plan."""
+    that has no such thing. quality_after: of the goal's best grasp, after a push. source: who reported it. served: the server
+    itself recorded the plan."""
 
     id: str
     shard: str
@@ -41,6 +42,12 @@ class IndexEntry:
     source: str = ""
     served: bool = False
     request_id: str = ""
+    quality_after: float | None = None
+
+    @property
+    def label(self) -> float:
+        """What is learned: 1 for a success, 0 for a failure, of a push the quality after it."""
+        return float(self.success) if self.quality_after is None else self.quality_after
 
     @property
     def shard_number(self) -> int:
@@ -113,7 +120,7 @@ def read_records(folder: Path) -> list[IndexEntry]:
 
 def _record(reader: ShardReader, row: int, meta: OutcomeMeta) -> IndexEntry:
     model = meta.model
-    rank, success, quality = (getattr(meta, name, None) for name in ("rank", "success", "quality"))
+    rank, success, quality, after = (getattr(meta, name, None) for name in ("rank", "success", "quality", "quality_after"))
     return IndexEntry(
         id=reader.rows[row].id,
         shard=reader.folder.name,
@@ -134,6 +141,7 @@ def _record(reader: ShardReader, row: int, meta: OutcomeMeta) -> IndexEntry:
         source=meta.source if "served" in meta.model_fields_set else "",
         served=meta.served,
         request_id=meta.request_id or "",
+        quality_after=float(after) if isinstance(after, int | float) else None,
     )
 
 

@@ -83,7 +83,7 @@ class ReplayBuffer:
         return SampleRefs(
             shards=[record.shard for record in chosen],
             rows=[record.row for record in chosen],
-            labels=[record.success for record in chosen],
+            labels=[record.label for record in chosen],
             ids=(chosen[0].id, chosen[-1].id) if chosen else ("", ""),
             sources=shares_by_source(chosen),
         )
@@ -98,7 +98,7 @@ class SampleRefs:
 
     shards: list[str]
     rows: list[int]
-    labels: list[bool]
+    labels: list[float]
     ids: tuple[str, str]
     sources: dict[str, Any] = field(default_factory=dict)
 

@@ -76,6 +76,9 @@ class TrainingTask(ABC, Generic[Raw, B]):
     def prepare(self, network: nn.Module, registry: Registry) -> None:
         """Fills in what is not learned but taken over. Raises ValueError where that is missing."""
 
+    def standardize(self, network: nn.Module, data: Dataset[Raw]) -> None:
+        """Fits what a network from random weights has to know of the data before its first step."""
+
     # What the network sees of an outcome
 
     @property
@@ -84,7 +87,7 @@ class TrainingTask(ABC, Generic[Raw, B]):
         """The arrays that `features` gives. Raises ValueError for a task that learns from other data."""
 
     @abstractmethod
-    def features(self, outcomes: Sequence[Outcome[GraspMeta]]) -> tuple[np.ndarray, np.ndarray]:
+    def features(self, outcomes: Sequence[Outcome[Any]]) -> tuple[np.ndarray, np.ndarray]:
         """(N, *spec.shape) and (N, spec.aux) of attempts on one image, by one camera and gripper.
 
         Raises ValueError when the image cannot be used.

@@ -86,6 +86,8 @@ def train_round(
             "start the trainer again"
         )
     data = task.from_records(examples(plan.selection, cache, shards))
+    if not is_trained(registry.card(plan.name, plan.parent)):
+        task.standardize(network, data)
     history = train(network, task, data, plan.schedule, plan.seed, ranks, stopping, on_progress)
     blend_with(registry, task, plan.parent, network, len(plan.selection.labels))
     return network, history
