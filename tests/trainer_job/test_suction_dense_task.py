@@ -98,7 +98,9 @@ def test_recipes_of_rounds_name_the_planner_that_serves_them() -> None:
     names = [recipe.name for recipe in trained]
     assert {"dense", "suction-dense", "gqcnn-jaw", "heatmap"} <= set(names)
     assert len(names) == len(set(names))  # one recipe for each
-    for recipe in trained:
+    grasping = [recipe for recipe in trained if task_of(recipe).outcome_kind == "grasp"]
+    assert [recipe.name for recipe in trained if recipe not in grasping] == ["push-value"]
+    for recipe in grasping:
         kind = discover()[recipe.planner or ""]
         assert kind.model_name == recipe.name
         assert kind.architecture in (None, recipe.architecture)  # none: any of the GQ-CNN family
