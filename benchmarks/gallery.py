@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from rich.progress import track
 
 from grasp_client.cli.camera_files import read_camera
-from grasp_client.cli.input_files import read_pose, read_rgb, read_segmask
+from grasp_client.cli.input_files import read_mask, read_pose, read_rgb
 from grasp_client.contract import GraspPlan, PlanRequest, plain_message
 from grasp_client.drawing import depth_picture, draw_grasps
 from grasp_client.imaging import check_observation, decode_depth, encode_png_rgb
@@ -58,7 +58,7 @@ def _case(folder: Path) -> PlanItem:
     return Observation(
         decode_depth(files["depth"].read_bytes(), depth_scale=request.depth_scale) if "depth" in files else None,
         read_rgb(files["rgb"]) if "rgb" in files else None,
-        read_segmask(files["segmask"]) if "segmask" in files else None,
+        read_mask(files["segmask"], "segmask") if "segmask" in files else None,
     ), request
 
 

@@ -103,6 +103,7 @@ class GraspClient(_Connection):
         depth: np.ndarray | None = None,
         rgb: np.ndarray | None = None,
         segmask: np.ndarray | None = None,
+        goal: np.ndarray | None = None,
         *,
         deadline: float | None = None,
         **options: Unpack[PlanOptions],
@@ -111,7 +112,7 @@ class GraspClient(_Connection):
 
         Raises ValueError for what the server would refuse, else as `plan`.
         """
-        return self._call(predict_endpoint(depth, rgb, segmask, options, deadline))
+        return self._call(predict_endpoint(depth, rgb, segmask, goal, options, deadline))
 
     def act(
         self,
@@ -216,12 +217,13 @@ class AsyncGraspClient(_Connection):
         depth: np.ndarray | None = None,
         rgb: np.ndarray | None = None,
         segmask: np.ndarray | None = None,
+        goal: np.ndarray | None = None,
         *,
         deadline: float | None = None,
         **options: Unpack[PlanOptions],
     ) -> GraspPlan:
         """As `GraspClient.predict_grasp`."""
-        return await self._call(predict_endpoint(depth, rgb, segmask, options, deadline))
+        return await self._call(predict_endpoint(depth, rgb, segmask, goal, options, deadline))
 
     async def act(
         self,

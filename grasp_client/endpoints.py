@@ -75,10 +75,10 @@ def plan_endpoint(observation: Observation, request: PlanRequest, deadline: floa
         # All its sizes: a finger whose sizes are told has no pads but those that are told with it.
         options["gripper"] = request.gripper.model_dump(mode="json", exclude_none=True)
     text = json.dumps(options, separators=(",", ":"))
-    if observation.depth is not None and observation.rgb is None and observation.segmask is None:
+    if observation.depth is not None and observation.rgb is observation.segmask is observation.goal is None:
         call = _raw_depth_call("/predict_grasp", observation.depth, request.depth_scale, text)
         return Endpoint(call, GraspPlan, deadline)
-    parts = _npy_parts({"depth": observation.depth, "rgb": observation.rgb, "segmask": observation.segmask})
+    parts = _npy_parts({name: getattr(observation, name) for name in ("depth", "rgb", "segmask", "goal")})
     call = HttpCall("POST", "/predict_grasp", files={**parts, "request": (None, text.encode(), "application/json")})
     return Endpoint(call, GraspPlan, deadline)
 
@@ -87,12 +87,13 @@ def predict_endpoint(
     depth: np.ndarray | None,
     rgb: np.ndarray | None,
     segmask: np.ndarray | None,
+    goal: np.ndarray | None,
     options: PlanOptions,
     deadline: float | None,
 ) -> Endpoint[GraspPlan]:
     """The same for arrays and options as users have them. Raises ValueError for what the server would refuse."""
     request = request_of(**options)
-    return plan_endpoint(observe(depth, rgb, segmask, request.depth_scale), request, deadline)
+    return plan_endpoint(observe(depth, rgb, segmask, request.depth_scale, goal), request, deadline)
 
 
 def act_endpoint(

@@ -14,11 +14,13 @@ def observe(
     rgb: np.ndarray | None = None,
     segmask: np.ndarray | None = None,
     depth_scale: float = 0.001,
+    goal: np.ndarray | None = None,
 ) -> Observation:
     """An observation of registered images.
 
     depth: (H, W) or (H, W, 1), float metres (0, NaN and inf: no reading) or uint16 in units of `depth_scale` metres.
-    rgb: (H, W, 3) uint8. segmask: (H, W), non-zero where a grasp centre may lie.
+    rgb: (H, W, 3) uint8. segmask: (H, W), non-zero where a grasp centre may lie. goal: (H, W),
+    non-zero on the one thing that shall be held.
     Raises ImageError (a ValueError) with the reason when the server would refuse it.
     """
     # Through the wire format, so that what is accepted, and how, is decided in one place.
@@ -26,6 +28,7 @@ def observe(
         None if depth is None else decode_depth(encode_npy(depth), depth_scale=depth_scale),
         None if rgb is None else decode_rgb(encode_npy(rgb)),
         None if segmask is None else decode_segmask(encode_npy(segmask)),
+        None if goal is None else decode_segmask(encode_npy(goal), what="goal"),
     )
     check_observation(observation)
     return observation

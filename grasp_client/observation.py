@@ -13,12 +13,22 @@ class Observation:
     """One image, or several registered ones of the same size.
 
     depth: (H, W) float32, metres along the optical axis; 0 where there is no reading (never NaN or infinite).
-    rgb: (H, W, 3) uint8. segmask: (H, W) bool, True where a grasp centre may lie.
+    rgb: (H, W, 3) uint8. segmask: (H, W) bool, True where a grasp centre may lie. goal: (H, W) bool, True on the one thing that
+    shall be held.
     """
 
     depth: np.ndarray | None = None
     rgb: np.ndarray | None = None
     segmask: np.ndarray | None = None
+    goal: np.ndarray | None = None
+
+    @property
+    def graspable(self) -> np.ndarray | None:
+        """(H, W) bool, where a grasp centre may lie by segmask and goal; None where anywhere."""
+        if self.segmask is None or self.goal is None:
+            return self.goal if self.segmask is None else self.segmask
+        both: np.ndarray = self.segmask & self.goal
+        return both
 
     @property
     def size(self) -> tuple[int, int]:

@@ -27,6 +27,7 @@ class PlanOptions(TypedDict, total=False):
     n_grasps: int
     min_quality: float
     region: Sequence[float] | None
+    point: Sequence[float] | None
     bin: bool | Bin | dict[str, Any] | None
     model_version: int | None
     return_heatmap: bool

@@ -24,6 +24,7 @@ from planning import explanation
 from planning.base import COST_SIZE, LoadedNetwork, PlanItem, Planner
 from planning.batched_inference import plan_batched
 from planning.discovery import choose
+from planning.goal.marking import mark_goal
 from planning.networks.activations import LayerActivation, activations
 from planning.rectification import FIELDS, in_sent_pixels, map_in_sent_pixels, rectify
 from shared.registry import asks_candidate
@@ -177,7 +178,7 @@ class PlannerService:
         asked = [(planner, pinned or self.network_of(planner), item) for planner, pinned, item in asked]
         with torch.inference_mode():
             maps = [
-                planner.heatmap(*item, network) if item[1].return_heatmap and draws_maps(planner) else None
+                planner.heatmap(*mark_goal(item)[0], network) if item[1].return_heatmap and draws_maps(planner) else None
                 for planner, network, item in asked
             ]
         return list(zip(plan_batched(asked), maps, strict=True))
@@ -186,7 +187,7 @@ class PlannerService:
         network = pinned or self.network_of(planner)
         version = network.version if network else None
         with torch.inference_mode():
-            return [Heatmap(planner.name, version, planner.heatmap(*item, network)) for item in items]
+            return [Heatmap(planner.name, version, planner.heatmap(*mark_goal(item)[0], network)) for item in items]
 
     def _count(self, plan: GraspPlan) -> None:
         version = str(plan.model.version) if plan.model else ""

@@ -16,6 +16,7 @@ from grasp_client.contract import GraspPlan
 from planning.base import LoadedNetwork, PlanItem, Planner
 from planning.explanation import explained
 from planning.failure_penalty import expand_request, penalize
+from planning.goal.marking import mark_goal
 from planning.input_checks import inspect_input
 
 between_passes: ContextVar[Callable[[], None]] = ContextVar("between_passes", default=lambda: None)
@@ -68,7 +69,8 @@ class BatchedPlanner(Planner):
 @torch.inference_mode()
 def plan_batched(asked: Sequence[tuple[Planner, LoadedNetwork | None, PlanItem]]) -> list[GraspPlan]:
     """Plans of several planners in the order of `asked`. Those that ask in steps share their passes."""
-    items = [expand_request(item) if item[1].failed else item for _, _, item in asked]
+    marked = [mark_goal(item) for _, _, item in asked]
+    items = [expand_request(item) if item[1].failed else item for item, _ in marked]
     stepping = [k for k, (planner, _, _) in enumerate(asked) if isinstance(planner, BatchedPlanner)]
     plans: dict[int, GraspPlan] = {}
     works = [asked[k][0].steps(items[k], asked[k][1]) for k in stepping]  # type: ignore[attr-defined]
@@ -80,16 +82,16 @@ def plan_batched(asked: Sequence[tuple[Planner, LoadedNetwork | None, PlanItem]]
     for places in others.values():
         planner, network, _ = asked[places[0]]
         plans.update(zip(places, planner.plan_batch([items[k] for k in places], network), strict=True))
-    return [_finished(plans[k], item) for k, (_, _, item) in enumerate(asked)]
+    return [_finished(plans[k], *marked[k]) for k in range(len(asked))]
 
 
-def _finished(plan: GraspPlan, item: PlanItem) -> GraspPlan:
-    """With what failed before taken into account, and what looked odd told."""
+def _finished(plan: GraspPlan, item: PlanItem, told: list[str]) -> GraspPlan:
+    """With what failed before taken into account, and what looked odd told, of the goal too."""
     if item[1].failed:
         plan = penalize(plan, item)
     if item[1].explain:
         plan = explained(plan, item)
-    found = inspect_input(*item)
+    found = [*told, *inspect_input(*item)]
     return plan.model_copy(update={"warnings": [*found, *plan.warnings]}) if found else plan
 
 

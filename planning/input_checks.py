@@ -245,6 +245,13 @@ def _mask(look: _Look) -> str | None:
     return None
 
 
+def _goal(look: _Look) -> str | None:
+    goal, depth = look.observation.goal, look.observation.depth
+    if goal is None or depth is None or (depth[goal] > 0).any():
+        return None
+    return "no pixel of goal has a depth reading: is it registered to the depth image, or is the thing hidden?"
+
+
 def _colour(look: _Look) -> str | None:
     rgb = look.observation.rgb
     if rgb is None:
@@ -276,6 +283,7 @@ CHECKS: dict[str, Callable[[_Look], str | None]] = {
     "steep_table": _steep_table,
     "table_depth": _table_depth,
     "segmask": _mask,
+    "goal": _goal,
     "colour": _colour,
     "region": _region,
 }

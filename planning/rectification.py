@@ -40,6 +40,8 @@ def rectify(item: PlanItem) -> PlanItem:
         edge = [(u, v) for u in (u0, (u0 + u1) / 2, u1) for v in (v0, (v0 + v1) / 2, v1)]
         corners = _undone(np.array(edge), camera)
         changes["region"] = [*corners.min(0).tolist(), *corners.max(0).tolist()]
+    if request.point is not None:
+        changes["point"] = _undone([request.point], camera)[0].tolist()
     changes["failed"] = [
         failed
         if failed.center_px is None
@@ -90,11 +92,13 @@ def _undistorted(observation: Observation, camera: CameraIntrinsics) -> Observat
     def moved(image: np.ndarray | None, how: int) -> np.ndarray | None:
         return None if image is None else cv2.remap(image, u, v, how)
 
-    mask = None if observation.segmask is None else observation.segmask.astype(np.uint8)
-    mask = moved(mask, cv2.INTER_NEAREST)
+    def moved_mask(mask: np.ndarray | None) -> np.ndarray | None:
+        return None if mask is None else cv2.remap(mask.astype(np.uint8), u, v, cv2.INTER_NEAREST) > 0
+
     # Depth is not mixed across edges: between an object and the table there is nothing.
     depth = moved(observation.depth, cv2.INTER_NEAREST)
-    return Observation(depth, moved(observation.rgb, cv2.INTER_LINEAR), None if mask is None else mask > 0)
+    rgb = moved(observation.rgb, cv2.INTER_LINEAR)
+    return Observation(depth, rgb, moved_mask(observation.segmask), moved_mask(observation.goal))
 
 
 def _undone(pixels: Any, camera: CameraIntrinsics) -> np.ndarray:

@@ -36,8 +36,8 @@ def read_rgb(path: Path) -> np.ndarray:
     return _decoded(path, decode_rgb)
 
 
-def read_segmask(path: Path) -> np.ndarray:
-    return _decoded(path, decode_segmask)
+def read_mask(path: Path, what: str) -> np.ndarray:
+    return _decoded(path, lambda data: decode_segmask(data, what=what))
 
 
 def _decoded(path: Path, decode: Callable[[bytes], Decoded]) -> Decoded:
@@ -73,6 +73,10 @@ def read_gripper(given: str) -> Gripper:
 
 def read_region(given: str) -> list[float]:
     return _numbers(given, 4, "expected u0,v0,u1,v1 in pixels")
+
+
+def read_pixel(given: str) -> list[float]:
+    return _numbers(given, 2, "expected u,v in pixels")
 
 
 def read_bin(given: str) -> Any:

@@ -21,10 +21,11 @@ from grasp_client.cli.input_files import (
     read_failed,
     read_gripper,
     read_image,
+    read_mask,
+    read_pixel,
     read_pose,
     read_region,
     read_rgb,
-    read_segmask,
 )
 from grasp_client.cli.plan_table import plan_table, plans_table
 from grasp_client.client import DEFAULT_DEADLINE, DEFAULT_URL, GraspClient
@@ -91,7 +92,7 @@ def _predict_all(client: GraspClient, arguments: argparse.Namespace, images: lis
     rows: list[tuple[Path, GraspPlan | str]] = []
     status = 0
     folder = None if arguments.overlay in (None, "none") else Path(arguments.overlay)
-    single = ("rgb", "segmask", "heatmap", "view", "ply", "glb")
+    single = ("rgb", "segmask", "goal", "point", "heatmap", "view", "ply", "glb")
     if given := [f"--{name}" for name in single if getattr(arguments, name)]:
         return _fail(2, f"{' and '.join(given)} go with one IMAGE")
     if folder:
@@ -165,6 +166,7 @@ def _add_images(group: argparse._ArgumentGroup) -> None:
         "--rgb", type=Path, metavar="FILE", help="colour image beside a depth IMAGE, drawn on; or alone, also of a grey photo"
     )
     group.add_argument("--segmask", type=Path, metavar="FILE", help="8-bit PNG or npy: grasp centres only where it is not 0")
+    group.add_argument("--goal", type=Path, metavar="FILE", help="8-bit PNG or npy: not 0 on the one thing that is wanted")
     group.add_argument(
         "--depth-scale",
         type=float,
@@ -192,6 +194,7 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--n-grasps", type=int, default=10, metavar="N", help="most grasps to return (default 10)")
     group.add_argument("--min-quality", type=float, default=0.0, metavar="Q", help="least quality, 0 to 1 (default 0)")
     group.add_argument("--region", metavar="U0,V0,U1,V1", help="grasp centres only inside this rectangle, pixels")
+    group.add_argument("--point", metavar="U,V", help="a pixel of the one thing that is wanted, in place of --goal")
     group.add_argument(
         "--bin",
         metavar="true|false|JSON|FILE",
@@ -249,8 +252,9 @@ def _inputs(arguments: argparse.Namespace, path: Path | None) -> tuple[Observati
     if arguments.rgb and kind == "rgb":
         raise ValueError(f"{path} is already a colour image: give the depth image as IMAGE, or leave --rgb out")
     rgb = read_rgb(arguments.rgb) if arguments.rgb else image if kind == "rgb" else None
-    segmask = read_segmask(arguments.segmask) if arguments.segmask else None
-    return observe(image if kind == "depth" else None, rgb, segmask), request_of(**_options(arguments))
+    segmask, goal = (read_mask(path, what) if (path := getattr(arguments, what)) else None for what in ("segmask", "goal"))
+    depth = image if kind == "depth" else None
+    return observe(depth, rgb, segmask, goal=goal), request_of(**_options(arguments))
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -258,6 +262,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "camera": arguments.intrinsics and read_camera(arguments.intrinsics),
         "camera_pose": arguments.camera_pose and read_pose(arguments.camera_pose),
         "region": arguments.region and read_region(arguments.region),
+        "point": arguments.point and read_pixel(arguments.point),
         "bin": arguments.bin and read_bin(arguments.bin),
         "gripper": arguments.gripper and read_gripper(arguments.gripper),
         "failed": arguments.failed and [read_failed(given) for given in arguments.failed],

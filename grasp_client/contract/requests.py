@@ -75,6 +75,9 @@ class PlanRequest(ApiModel):
     n_grasps: int = Field(10, ge=1, le=1000)
     min_quality: Probability = 0.0
     region: Region | None = Field(None, description="[u0, v0, u1, v1], pixels, inclusive: grasp centres only inside it")
+    point: Pixel | None = Field(
+        None, description="[u, v] of a pixel of the one thing that is wanted, in place of the image `goal`: only it is grasped"
+    )
     bin: Annotated[ToldBin | None, AfterValidator(_corners_have_a_frame)] = Field(
         None,
         description="plan inside this bin: its walls are obstacles and never objects. true: the one that is seen; {corners, "

@@ -12,7 +12,7 @@ FARTHEST_MEDIAN = 20.0
 NEAREST_MEDIAN = 0.01
 """Metres. Below it no depth camera measures; whole metres read with a scale of 0.001 lie here."""
 _MEDIAN_SAMPLE = 2_000
-IMAGES = ("depth", "rgb", "segmask")
+IMAGES = ("depth", "rgb", "segmask", "goal")
 
 
 def check_depth(depth: np.ndarray) -> None:
@@ -46,9 +46,11 @@ def check_depth(depth: np.ndarray) -> None:
         )
 
 
-def check_observation(observation: Observation, region: Sequence[float] | None = None) -> None:
-    """Raises ImageError 422 when there is no image, the depth is unusable, the images differ in size, or the `region` of
-    pixels [u0, v0, u1, v1] lies outside of them."""
+def check_observation(
+    observation: Observation, region: Sequence[float] | None = None, point: Sequence[float] | None = None
+) -> None:
+    """Raises ImageError 422 when there is no image, the depth is unusable, the images differ in size, the `region` of
+    pixels [u0, v0, u1, v1] or the `point` [u, v] lies outside of them, or a point comes with a goal."""
     images = {name: image for name in IMAGES if (image := getattr(observation, name)) is not None}
     if "depth" not in images and "rgb" not in images:
         raise ImageError(422, "no_image", "no image was sent: at least one of `depth` and `rgb` is needed")
@@ -69,3 +71,11 @@ def check_observation(observation: Observation, region: Sequence[float] | None =
             "region_outside",
             f"region {list(region)} lies outside the image, which is {width} x {height} pixels (u, v from 0)",
         )
+    if point is not None and not (-0.5 <= point[0] < width - 0.5 and -0.5 <= point[1] < height - 0.5):
+        raise ImageError(
+            422,
+            "point_outside",
+            f"point {list(point)} lies outside the image, which is {width} x {height} pixels (u, v from 0)",
+        )
+    if point is not None and observation.goal is not None:
+        raise ImageError(422, "goal_twice", "expected the goal's mask, `goal`, or a pixel of it, `point`, got both")

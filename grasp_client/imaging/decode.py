@@ -15,7 +15,7 @@ NO_READING = 65535
 """Of a uint16 depth image: cameras and converters write the largest number where they measured nothing."""
 DEPTH_NAMES = ("depth", "depth_image", "depths", "arr_0")
 RGB_NAMES = ("rgb", "color", "colour", "image", "arr_0")
-MASK_NAMES = ("segmask", "mask", "segmap", "seg", "arr_0")
+MASK_NAMES = ("segmask", "goal", "mask", "segmap", "seg", "arr_0")
 """Of the array that is taken from an npz with several."""
 
 _RAW_DTYPES: dict[str, np.dtype] = {"uint16": np.dtype("<u2"), "float32": np.dtype("<f4")}
@@ -48,19 +48,21 @@ def decode_rgb(data: bytes, media_type: str | None = None, limits: ImageLimits =
     return pixels_of(opened, "RGB")
 
 
-def decode_segmask(data: bytes, media_type: str | None = None, limits: ImageLimits = DEFAULT_LIMITS) -> np.ndarray:
-    """(H, W) bool from a PNG (any channel but alpha), npy or npz of (H, W) or (H, W, 1) of any number type.
+def decode_segmask(
+    data: bytes, media_type: str | None = None, limits: ImageLimits = DEFAULT_LIMITS, what: str = "segmask"
+) -> np.ndarray:
+    """A mask (H, W) bool from a PNG (any channel but alpha), npy or npz of (H, W) or (H, W, 1) of any number type.
 
     Integers are True where non-zero; fractions, as networks give them, from 0.5 on.
     """
     opened = _opened(data, media_type, MASK_NAMES, limits)
     if isinstance(opened, np.ndarray):
-        values = _one_channel(opened, "segmask")
+        values = _one_channel(opened, what)
         mask: np.ndarray = values >= 0.5 if values.dtype.kind == "f" else values != 0
         return mask
     if opened.format == "JPEG":
         raise ImageError(
-            422, "wrong_dtype", "a segmask as JPEG is unusable: compression blurs its edge; send an 8-bit PNG or npy"
+            422, "wrong_dtype", f"{what} as JPEG is unusable: compression blurs its edge; send an 8-bit PNG or npy"
         )
     pixels = pixels_of(opened)
     mask = pixels >= 0.5 if pixels.dtype.kind == "f" else pixels != 0

@@ -24,7 +24,7 @@ from inference_server.decoding.multipart import Part, parts_of
 from inference_server.errors import ServerError, invalid_fields
 from planning.base import PlanItem
 
-IMAGE_PARTS = ("depth", "rgb", "segmask")
+IMAGE_PARTS = ("depth", "rgb", "segmask", "goal")
 OPTIONS_HEADER = "x-request"
 RAW = "application/octet-stream"
 MULTIPART = "multipart/form-data"
@@ -73,7 +73,7 @@ async def decode(request: AdmittedRequest, function: Callable[..., Decoded], *ar
 def _read_item(body: bytes, headers: Mapping[str, str], query: Mapping[str, str], limits: ImageLimits) -> PlanItem:
     """`headers` must look names up in any case."""
     observation, options = read_with_options(body, headers, query, PlanRequest, limits)
-    check_observation(observation, options.region)
+    check_observation(observation, options.region, options.point)
     return observation, options
 
 
@@ -127,13 +127,14 @@ def observation_of(parts: Mapping[str, Part], depth_scale: float, limits: ImageL
     if unknown:
         names = ", ".join(repr(name[:40]) for name in sorted(unknown)[:5])
         raise ServerError(422, "unknown_part", f"unknown part {names}; expected {', '.join(IMAGE_PARTS)} and request")
-    depth, rgb, segmask = (parts.get(name) for name in IMAGE_PARTS)
+    depth, rgb, segmask, goal = (parts.get(name) for name in IMAGE_PARTS)
     if depth is None and rgb is None:
         raise ServerError(422, "no_image", "no image was sent: at least one of the parts `depth` and `rgb` is needed")
     return Observation(
         depth=None if depth is None else decode_part(depth, lambda data, kind: decode_depth(data, kind, depth_scale, limits)),
         rgb=None if rgb is None else decode_part(rgb, lambda data, kind: decode_rgb(data, kind, limits)),
         segmask=None if segmask is None else decode_part(segmask, lambda data, kind: decode_segmask(data, kind, limits)),
+        goal=None if goal is None else decode_part(goal, lambda data, kind: decode_segmask(data, kind, limits, "goal")),
     )
 
 

@@ -21,6 +21,7 @@ INPUTS: tuple[dict[str, Any], ...] = (
     {"name": "depth", "datatype": "FP32", "shape": [-1, -1]},
     {"name": "rgb", "datatype": "UINT8", "shape": [-1, -1, 3]},
     {"name": "segmask", "datatype": "UINT8", "shape": [-1, -1]},
+    {"name": "goal", "datatype": "UINT8", "shape": [-1, -1]},
 )
 OUTPUTS: tuple[dict[str, Any], ...] = (
     {"name": "quality", "datatype": "FP32", "shape": [-1]},
@@ -29,7 +30,7 @@ OUTPUTS: tuple[dict[str, Any], ...] = (
     {"name": "width", "datatype": "FP32", "shape": [-1]},
     {"name": "pose_camera", "datatype": "FP32", "shape": [-1, 4, 4]},
 )
-_IMAGE_TYPES = {"depth": ("UINT16", "FP32"), "rgb": ("UINT8",), "segmask": ("UINT8", "BOOL")}
+_IMAGE_TYPES = {"depth": ("UINT16", "FP32"), "rgb": ("UINT8",), "segmask": ("UINT8", "BOOL"), "goal": ("UINT8", "BOOL")}
 
 
 class _Protocol(BaseModel):
@@ -42,7 +43,7 @@ class InferInput(_Protocol):
     Within the server `data` counts which of the body's arrays of numbers it was: they are read apart from the JSON.
     """
 
-    name: Literal["depth", "rgb", "segmask"]
+    name: Literal["depth", "rgb", "segmask", "goal"]
     shape: list[int] = Field(min_length=2, max_length=4)
     datatype: Literal["BOOL", "UINT8", "UINT16", "FP32"]
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -61,7 +62,7 @@ class InferRequest(_Protocol):
 
     id: str | None = Field(None, max_length=128)
     parameters: dict[str, Any] = Field(default_factory=dict)
-    inputs: list[InferInput] = Field(min_length=1, max_length=3)
+    inputs: list[InferInput] = Field(min_length=1, max_length=4)
     outputs: list[InferOutput] = Field(default_factory=list, max_length=16)
 
 
@@ -205,11 +206,12 @@ def observation(arrays: dict[str, np.ndarray], depth_scale: float) -> Observatio
     """Images as planners take them. Raises ServerError 422 when there is none."""
     if not {"depth", "rgb"} & set(arrays):
         raise ServerError(422, "no_image", "expected at least one of the inputs depth and rgb")
-    depth, segmask = arrays.get("depth"), arrays.get("segmask")
+    depth, segmask, goal = arrays.get("depth"), arrays.get("segmask"), arrays.get("goal")
     return Observation(
         depth=None if depth is None else metres_of(depth, depth_scale),
         rgb=arrays.get("rgb"),
         segmask=None if segmask is None else segmask != 0,
+        goal=None if goal is None else goal != 0,
     )
 
 

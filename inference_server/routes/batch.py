@@ -22,7 +22,7 @@ router = APIRouter(tags=["plan"])
 
 MOST = 256
 """Observations in one request, where the queue is not shorter."""
-_NAME = re.compile(r"(depth|rgb|segmask|request)_(\d{1,4})")
+_NAME = re.compile(r"(depth|rgb|segmask|goal|request)_(\d{1,4})")
 _OPTIONS = {"$ref": "#/components/schemas/PlanRequest"}
 _BINARY = {"type": "string", "format": "binary"}
 
@@ -43,9 +43,9 @@ _OPENAPI: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "description": "depth_0, rgb_0, segmask_0, request_0, depth_1, ... numbered from 0 without gaps; "
+                    "description": "depth_0, rgb_0, segmask_0, goal_0, request_0, depth_1, ... numbered from 0 without gaps; "
                     "`request` holds the options of every observation that has no request_N of its own",
-                    "properties": {"depth_0": _BINARY, "rgb_0": _BINARY, "segmask_0": _BINARY, "request": _OPTIONS},
+                    "properties": {**{f"{name}_0": _BINARY for name in IMAGE_PARTS}, "request": _OPTIONS},
                 }
             }
         },
@@ -90,7 +90,7 @@ def _item(parts: Parts, common: bytes | None, limits: ImageLimits) -> PlanItem:
     own = images.pop("request", None)
     options = parse_options(own.data if own else common, PlanRequest)
     observation = observation_of(images, options.depth_scale, limits)
-    check_observation(observation, options.region)
+    check_observation(observation, options.region, options.point)
     return observation, options
 
 

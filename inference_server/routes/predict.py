@@ -52,13 +52,14 @@ OPENAPI: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "description": "at least one of depth and rgb",
-                    "properties": {"depth": _BINARY, "rgb": _BINARY, "segmask": _BINARY, "request": _OPTIONS},
+                    "properties": {"depth": _BINARY, "rgb": _BINARY, "segmask": _BINARY, "goal": _BINARY, "request": _OPTIONS},
                     "additionalProperties": False,
                 },
                 "encoding": {
                     "depth": {"contentType": "image/png, application/x-npy"},
                     "rgb": {"contentType": "image/png, image/jpeg, application/x-npy"},
                     "segmask": {"contentType": "image/png, application/x-npy"},
+                    "goal": {"contentType": "image/png, application/x-npy"},
                     "request": {"contentType": "application/json"},
                 },
             },

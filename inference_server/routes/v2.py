@@ -81,7 +81,7 @@ async def metadata(request: Request, planner: KnownPlanner, version: Version | N
         "name": planner.name,
         "versions": [str(each) for each in versions],
         "platform": "grasploop_planner",
-        "inputs": [spec for spec in tensors.INPUTS if spec["name"] in planner.inputs or spec["name"] == "segmask"],
+        "inputs": [spec for spec in tensors.INPUTS if spec["name"] in planner.inputs or spec["name"] in ("segmask", "goal")],
         "outputs": list(tensors.OUTPUTS),
     }
 
@@ -114,7 +114,7 @@ _ROUTE: dict[str, Any] = {
 async def infer(planner: KnownPlanner, request: Admitted, version: Version | None = None) -> Response:
     """Plan for one observation.
 
-    Inputs: `depth` (UINT16 or FP32, H x W) and/or `rgb` (UINT8, H x W x 3), `segmask` (UINT8 or BOOL, H x W).
+    Inputs: `depth` (UINT16 or FP32, H x W) and/or `rgb` (UINT8, H x W x 3), `segmask` and `goal` (UINT8 or BOOL, H x W).
     Outputs: `quality` (N), `center_px` (N, 2), `angle` (N), `width` (N), and with a camera `pose_camera` (N, 4, 4).
     """
     received = request.received
@@ -133,7 +133,7 @@ def _decode(
     asked, arrays = tensors.read(body, header, limits)
     options = tensors.options(asked, {"planner": name, **({"model_version": version} if version else {})})
     observation = tensors.observation(arrays, options.depth_scale)
-    check_observation(observation, options.region)
+    check_observation(observation, options.region, options.point)
     return asked, (observation, options)
 
 

@@ -270,8 +270,9 @@ def _box(scene: PlanningScene) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
     rows, columns = scene.observation.size
     low, high = pixels.amin(0).clamp(min=0), pixels.amax(0)
     high = torch.minimum(high, torch.tensor([columns - 1.0, rows - 1.0], device=high.device))
-    if scene.observation.segmask is not None and scene.observation.segmask.any():
-        inside = torch.from_numpy(np.argwhere(scene.observation.segmask)[:, ::-1].astype(np.float32)).to(low.device)
+    mask = scene.observation.graspable
+    if mask is not None and mask.any():
+        inside = torch.from_numpy(np.argwhere(mask)[:, ::-1].astype(np.float32)).to(low.device)
         low, high = torch.maximum(low, inside.amin(0)), torch.minimum(high, inside.amax(0))
     if scene.request.region:
         region = torch.tensor(scene.request.region, dtype=torch.float32, device=low.device)

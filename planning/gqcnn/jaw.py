@@ -35,8 +35,8 @@ class GQCNNPlanner(CrossEntropyPlanner[JawCandidates]):
         observation, gripper = scene.observation, scene.request.gripper
         assert observation.depth is not None
         allowed = observation.depth > 0
-        if observation.segmask is not None:
-            allowed &= observation.segmask
+        if observation.graspable is not None:
+            allowed &= observation.graspable
         filled = scorer.depth.cpu().numpy()
         centers, angles = antipodal_pairs(filled, allowed, scene.camera.fx, gripper.max_width, TRIED * SEEDS, rng)
         rows, columns = filled.shape

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from grasp_client.contract import Gripper
+from planning.goal.contacts import misses_goal
 from planning.jaw.candidates import JawCandidates
 from planning.jaw.collision import hand_overlap
 from planning.limits import FINGER_GAP, PALM_GAP, TABLE_GAP
@@ -38,6 +39,8 @@ def objections(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> 
         "collision": (under_fingers > ROUNDING - FINGER_GAP) | (under_palm > ROUNDING - PALM_GAP),
         **outside_region(scene, pixels),
     }
+    if scene.goal is not None:
+        reasons["not_goal"] = misses_goal(scene, gripper, hands.pose)
     if scene.bin:
         reasons["bin"] = _at_wall(scene, gripper, hands)
     return reasons

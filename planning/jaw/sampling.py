@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,6 +77,10 @@ def _centres(scene: PlanningScene, rejected: Counter[str]) -> tuple[Tensor, Tens
     """Rows, columns and the height of the top around every centre to try, (N,), and whether it lies where grasps are asked for;
     one beside may yet move there, but must not take the place of others: a bin has more wall than things in it."""
     raised = scene.above_table >= max(TABLE_GAP + LEAST_OVERLAP, NOISE_DEVIATIONS * scene.map.table_noise)
+    if scene.goal is not None:  # all centres lie on it, or move there
+        near = torch.from_numpy(dilate_round(scene.goal.cpu().numpy().astype(np.uint8), round(NEAR / scene.map.resolution)))
+        rejected["not_goal"] += ANGLES * int((raised & ~near.to(scene.device).bool())[::STRIDE, ::STRIDE].sum())
+        raised = raised & near.to(scene.device).bool()
     stride = max(STRIDE, math.ceil(math.sqrt(int(raised.sum()) / MOST_CENTRES)))
     lattice, known, unobserved = (layer[::stride, ::stride] for layer in (raised, scene.known, scene.near_unobserved))
     rejected["below_table"] += ANGLES * int((known & ~lattice).sum())
@@ -83,17 +88,17 @@ def _centres(scene: PlanningScene, rejected: Counter[str]) -> tuple[Tensor, Tens
     lattice = lattice & ~unobserved
     rows, columns = (stride * index for index in torch.nonzero(lattice, as_tuple=True))
     top = scene.top[rows, columns]
-    inside = torch.ones_like(top, dtype=torch.bool)
+    inside = torch.ones_like(top, dtype=torch.bool) if scene.goal is None else scene.goal[rows, columns]
     if not scene.restricted:
         return rows, columns, top, inside
     cells = scene.map.resolution
     points = map_points(scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows, top)
     pixels = map_pixels(scene, points)
-    allowed = inside
+    allowed = torch.ones_like(inside)
     for reason, outside in outside_region(scene, pixels, NEAR).items():
         rejected[reason] += ANGLES * int((allowed & outside).sum())
         allowed = allowed & ~outside
-    inside = ~torch.stack(list(outside_region(scene, pixels).values())).any(0)
+    inside = inside & ~torch.stack(list(outside_region(scene, pixels).values())).any(0)
     return rows[allowed], columns[allowed], top[allowed], inside[allowed]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from planning.goal.contacts import misses_goal
 from planning.jaw.candidates import JawCandidates
 from planning.jaw.filters import veto
 from planning.jaw.fit import measure
@@ -96,6 +97,8 @@ BESIDE = 0.004
 """A contact may lie this far out of the region, m: less than a wall is thick."""
 OUTSIDE = 10.0
 """More than any score: these hands come last, since they may yet move to where grasps are asked for."""
+SHARED = 5.0
+"""The same for hands that would hold the goal and a neighbour, and may yet move so that they do not."""
 
 
 @torch.inference_mode()
@@ -163,7 +166,11 @@ def outside_roi_penalty(scene: PlanningScene, hands: JawCandidates) -> Tensor:
 
 def outside_region_penalty(scene: PlanningScene, hands: JawCandidates) -> Tensor:
     """What (N,) hands lose in the choice of those worth a closer look because they lie where no grasp is asked for."""
-    if not scene.restricted:
-        return torch.zeros_like(hands.x)
-    outside = outside_region(scene, map_pixels(scene, hands.pose.position))
-    return OUTSIDE * torch.stack(list(outside.values())).any(0)
+    penalty = torch.zeros_like(hands.x)
+    if scene.goal is not None:
+        beside = ~scene.sample(hands.x, hands.y, scene.goal)[0]
+        penalty += OUTSIDE * beside + SHARED * misses_goal(scene, scene.request.gripper, hands.pose)
+    if scene.restricted:
+        outside = outside_region(scene, map_pixels(scene, hands.pose.position))
+        penalty += OUTSIDE * torch.stack(list(outside.values())).any(0)
+    return penalty

@@ -146,8 +146,8 @@ def find_peaks(
     level, turn, cell_row, cell_column = torch.nonzero(torch.isfinite(logits) & (logits >= best_near), as_tuple=True)
     pixels = torch.minimum(centers[cell_row, cell_column].clamp(min=0), last)
     keep = _masked(pixels, observation)
-    if observation.segmask is not None:
-        rejected["segmask"] += int((~keep).sum())
+    if observation.graspable is not None:
+        rejected["segmask" if observation.goal is None else "not_goal"] += int((~keep).sum())
     if request.region:
         within = _within(pixels, request)
         rejected["region"] += int((keep & ~within).sum())
@@ -158,11 +158,11 @@ def find_peaks(
 
 
 def _masked(pixels: Tensor, observation: Observation) -> Tensor:
-    """(N,) bool: which of pixels (N, 2) of the image lie within its segmask."""
-    if observation.segmask is None:
+    """(N,) bool: which of pixels (N, 2) of the image lie within its segmask and goal."""
+    if observation.graspable is None:
         return torch.ones(len(pixels), dtype=torch.bool, device=pixels.device)
     column, row = pixels.round().long().unbind(1)
-    return torch.from_numpy(np.ascontiguousarray(observation.segmask)).to(pixels.device)[row, column]
+    return torch.from_numpy(np.ascontiguousarray(observation.graspable)).to(pixels.device)[row, column]
 
 
 def _within(pixels: Tensor, request: PlanRequest) -> Tensor:

@@ -17,6 +17,7 @@ from planning.scene.bin_detection import find_bin
 from planning.scene.hand_units import hand_unit, map_in, request_in
 from planning.scene.support_plane import guessed_pose
 from planning.scene.truncation import truncation_height
+from shared.features.push import goal_cells
 from shared.maps.heightmap import HeightMap, hand_scale, project
 
 OUTSIDE = -10.0
@@ -70,7 +71,8 @@ class PlanningScene:
     `upper_bound`, and infinity where a finger may not go because anything may be there, m. top: greatest seen height within
     TOP cells along both axes, m. near_unobserved: bool, cells within NEAR_UNOBSERVED cells of unobserved ones along both axes.
     truncated_to: greatest height over the table at which what rises there reaches out of view, m; see `truncation_height`.
-    above_table: height over the table where known, else 0, m. table: slopes a, b of the table's height a x + b y.
+    above_table: height over the table where known, else 0, m. goal: bool, cells of the one thing that is wanted; None where
+    anything is. table: slopes a, b of the table's height a x + b y.
     restricted: the request asks for a part of the scene only. bin: the one to plan inside of; its walls, and what lies beyond
     them, are in the way but never `seen`, nor `above_table`. inside: bool (H, W), cells between its walls; None without one.
     warnings: about what was seen, `kind: text`. unit: the map and the request's jaw are in units of so many metres.
@@ -95,6 +97,7 @@ class PlanningScene:
     near_unobserved: Tensor = field(init=False, repr=False)
     truncated_to: Tensor = field(init=False, repr=False)
     above_table: Tensor = field(init=False, repr=False)
+    goal: Tensor | None = field(init=False, repr=False)
     table: tuple[float, float] = field(init=False)
     restricted: bool = field(init=False)
 
@@ -125,8 +128,10 @@ class PlanningScene:
             "above_table": above,
         }
         self.__dict__.update({name: torch.from_numpy(layer).to(self.device) for name, layer in layers.items()})
+        mask = self.observation.goal
+        goal = None if mask is None else torch.from_numpy(goal_cells(self.map, self.camera, mask)).to(self.device)
         restricted = self.request.region is not None or self.observation.segmask is not None
-        self.__dict__.update(table=tuple(self.map.table.tolist()), restricted=restricted, inside=inside)
+        self.__dict__.update(table=tuple(self.map.table.tolist()), restricted=restricted, inside=inside, goal=goal)
 
     def table_at(self, x: Tensor, y: Tensor) -> Tensor:
         """Height of the table at map x, y, m."""
@@ -214,9 +219,13 @@ def _bin(map: HeightMap, pose: np.ndarray | None, request: PlanRequest) -> tuple
 
 def _focus(observation: Observation, request: PlanRequest) -> Sequence[float] | None:
     """Pixels [u0, v0, u1, v1] in which grasps are wanted; None where that is everywhere."""
-    if request.region is not None or observation.segmask is None:
+    mask = observation.graspable
+    if request.region is not None or (mask is None and request.point is None):
         return request.region
-    left, top, columns, rows = cv2.boundingRect(observation.segmask.astype(np.uint8))
+    if mask is None:
+        assert request.point is not None
+        return [*request.point, *request.point]
+    left, top, columns, rows = cv2.boundingRect(mask.astype(np.uint8))
     return (left, top, left + columns, top + rows) if columns else None
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 import torch
 from torch import Tensor
 
+from planning.goal.contacts import cup_misses_goal
 from planning.scene.projection import has_reading, map_pixels, map_points
 from planning.scene.region import outside_region
 from planning.scene.scene import PlanningScene
@@ -40,7 +41,7 @@ def objections(scene: PlanningScene, cups: SuctionCandidates) -> dict[str, Tenso
     gripper = scene.request.gripper
     contact = map_pixels(scene, cups.pose.position)
     table = scene.table_at(cups.x, cups.y)
-    return {
+    reasons = {
         "no_depth": (cups.unseen > 0) | ~(scene.sample(cups.x, cups.y, scene.known)[0] & has_reading(scene, contact)),
         "border": ~_in_view(scene, gripper.cup_radius, cups),
         "below_table": (cups.rise < LEAST_RISE) | (lowest(gripper.cup_radius, cups.pose) < table),
@@ -50,6 +51,9 @@ def objections(scene: PlanningScene, cups: SuctionCandidates) -> dict[str, Tenso
         "collision": body_overlap(scene, gripper.cup_radius, cups.pose) > -GAP,
         **outside_region(scene, contact),
     }
+    if scene.goal is not None:
+        reasons["not_goal"] = cup_misses_goal(scene, gripper.cup_radius, cups.pose)
+    return reasons
 
 
 def _in_view(scene: PlanningScene, radius: float, cups: SuctionCandidates) -> Tensor:

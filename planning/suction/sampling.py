@@ -62,6 +62,9 @@ def propose(
 def centres(scene: PlanningScene, rejected: Counter[str]) -> tuple[Tensor, Tensor]:
     """Map x, y (N,) of every centre to try."""
     raised = scene.above_table >= least_rise(scene)
+    if scene.goal is not None:
+        rejected["not_goal"] += int((raised & ~scene.goal)[::STRIDE, ::STRIDE].sum())
+        raised = raised & scene.goal
     stride = max(STRIDE, math.ceil(math.sqrt(int(raised.sum()) / MOST_CENTRES)))
     lattice, known = raised[::stride, ::stride], scene.known[::stride, ::stride]
     rejected["below_table"] += int((known & ~lattice).sum())

@@ -99,8 +99,8 @@ def paths_of(map_pose: np.ndarray, pushes: Sequence[Push]) -> PushPaths:
 def goal_cells(map: HeightMap, camera: CameraIntrinsics, mask: np.ndarray) -> np.ndarray:
     """Cells (H, W) bool of a map whose highest reading lies in a mask (rows, columns) bool of the depth image.
 
-    A seam of cells along the mask's edge, too narrow for a thing and as high as what it runs along, counts as well: masks end
-    between pixels, and cells show the highest of what falls into them.
+    A seam of cells along the mask's edge, too narrow for a thing and no higher than what it runs along, counts as well: masks
+    end between pixels, and cells show the highest of what falls into them.
     """
     row, column = np.nonzero(map.known)
     points = np.stack([*_places(map, row, column), -map.height[row, column]], 1) @ map.pose[:3, :3].T + map.pose[:3, 3]
@@ -114,7 +114,7 @@ def goal_cells(map: HeightMap, camera: CameraIntrinsics, mask: np.ndarray) -> np
     others = (raised_cells(map) & ~cells).astype(np.uint8)
     square = np.ones((2 * SEAM + 1,) * 2, np.uint8)
     beside = cv2.dilate(np.where(cells, map.height, np.float32(-np.inf)), square)
-    seam = (others > 0) & (cv2.morphologyEx(others, cv2.MORPH_OPEN, square) == 0) & (np.abs(beside - map.height) < CLIFF)
+    seam = (others > 0) & (cv2.morphologyEx(others, cv2.MORPH_OPEN, square) == 0) & (map.height - beside < CLIFF)
     found: np.ndarray = cells | seam
     return found
 

@@ -138,11 +138,12 @@ def test_failed_grasps_go_along_as_the_reply_named_them(connect):
 def test_several_images_go_as_multipart(connect):
     replies = Replies(answer())
     mask = DEPTH > 0.505
-    connect(replies)("predict_grasp", DEPTH, COLOUR, mask.astype(int), n_grasps=3)
+    connect(replies)("predict_grasp", DEPTH, COLOUR, mask.astype(int), goal=~mask, n_grasps=3)
     parts = parts_of(replies.requests[0])
     np.testing.assert_array_equal(decode_depth(parts["depth"][1], parts["depth"][0]), DEPTH)
     np.testing.assert_array_equal(decode_rgb(parts["rgb"][1], parts["rgb"][0]), COLOUR)
     np.testing.assert_array_equal(decode_segmask(parts["segmask"][1], parts["segmask"][0]), mask)
+    np.testing.assert_array_equal(decode_segmask(parts["goal"][1], parts["goal"][0]), ~mask)
     assert parts["request"] == ("application/json", b'{"n_grasps":3}')
 
 

@@ -155,6 +155,13 @@ def test_the_overlay_is_drawn_on_the_colour_image(server, folder, capsys):
     assert capsys.readouterr().err == "wrote out.png\n"
 
 
+def test_a_goal_goes_along_as_a_mask_or_as_a_pixel(server, folder):
+    assert main(["depth.png", "--goal", "mask.npy", "--url", server.url, "--overlay", "none"]) == 0
+    assert b'name="goal"' in server.got[0][2]
+    assert main(["depth.npy", "--point", "40,30", "--url", server.url, "--overlay", "none"]) == 0
+    assert json.loads(server.got[1][1]["X-Request"]) == {"point": [40.0, 30.0]}
+
+
 def test_colour_alone(server, folder):
     assert main(["colour.png", "--url", server.url, "--overlay", "none"]) == 0
     assert b'name="rgb"' in server.got[0][2]

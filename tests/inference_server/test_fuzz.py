@@ -53,7 +53,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 def forms(draw: st.DrawFn) -> bytes:
     """A multipart body, in good or bad order."""
     body = b""
-    for name in draw(st.lists(st.sampled_from(["depth", "rgb", "segmask", "request", "x"]), max_size=4)):
+    for name in draw(st.lists(st.sampled_from(["depth", "rgb", "segmask", "goal", "request", "x"]), max_size=4)):
         content = draw(st.one_of(damaged(), st.binary(max_size=30), st.just(b"{}")))
         body += b'--b\r\nContent-Disposition: form-data; name="' + name.encode() + b'"\r\n\r\n' + content + b"\r\n"
     return body + draw(st.sampled_from([b"--b--\r\n", b"--b", b""]))

@@ -236,7 +236,7 @@ def test_inference_protocol_describes_itself(server: Running) -> None:
     assert get("/v2/health/live").status_code == get("/v2/health/ready").status_code == 200
     dense = get("/v2/models/dense").json()
     assert dense["versions"] == ["1"]
-    assert [each["name"] for each in dense["inputs"]] == ["depth", "segmask"]
+    assert [each["name"] for each in dense["inputs"]] == ["depth", "segmask", "goal"]
     assert get("/v2/models/dense/versions/1/ready").json()["ready"]
     for path in ("nothing", "dense/versions/9", "nothing/ready", "dense/versions/9/ready"):
         assert get(f"/v2/models/{path}").status_code == 404
