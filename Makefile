@@ -8,10 +8,6 @@ COMPOSE = docker compose -f docker-compose.yml $(shell nvidia-smi -L >/dev/null 
 SCALE ?= 1
 ATTEMPTS ?= 2000
 MODEL ?= dense
-FINETUNE = $${DATA_DIR:-data}/finetune$(if $(filter-out dense,$(MODEL)),-$(MODEL))
-COLLECT_FOR_heatmap = --rgb --flat 20 --random 0 --edges 0 --feasible 0 --on-policy 0
-COLLECT_FOR_suction-dense = --planner suction --feasible-planner suction
-COLLECT = $(BIN)/python -m sim_worker.collect $(if $(GRIPPER),--gripper "$(GRIPPER)") $(COLLECT_FOR_$(MODEL))
 PYTEST = $(BIN)/python -m pytest
 SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
@@ -97,10 +93,7 @@ bench-hostile: $(VENV)/.dev ## measure what attacks cost an ordinary client besi
 
 finetune: $(VENV)/.local ## train MODEL (dense) on your objects (OBJECTS=folder) and gripper (GRIPPER=name or file); ATTEMPTS grasps are simulated
 	@test -n "$(OBJECTS)" || { echo "make finetune OBJECTS=folder [GRIPPER=wsg_50] [ATTEMPTS=2000] [MODEL=dense]: folder of URDF, OBJ or STL files"; exit 2; }
-	@$(COLLECT) --attempts $(ATTEMPTS) --objects-dir "$(OBJECTS)" --out $(FINETUNE)/objects
-	@$(COLLECT) --attempts $$(( $(ATTEMPTS) / 2 )) --out $(FINETUNE)/ordinary
-	@$(BIN)/python -m trainer_job.train --name $(MODEL) --warm --shards $(FINETUNE)/objects $(FINETUNE)/ordinary \
-	  --models $${MODELS_DIR:-$${DATA_DIR:-data}/models} --cache $(FINETUNE)
+	@$(BIN)/python -m services.finetune --objects "$(OBJECTS)" --model $(MODEL) --attempts $(ATTEMPTS) $(if $(GRIPPER),--gripper "$(GRIPPER)")
 
 up: ## build and start the containers (SCALE=4 for four workers; adds the GPU where there is one)
 	@$(COMPOSE) up --build --detach --scale sim_worker=$(SCALE)

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from benchmarks.demo.loop import Learned, learn
 from shared.durable import replace_file
+from shared.rates import paired_gain
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK, REPORT, PLOT = "demo.txt", "demo.json", "demo.png"
@@ -66,7 +67,7 @@ def table(report: dict[str, Any]) -> Table:
 
 def tested(options: argparse.Namespace, found: Learned) -> dict[str, Any]:
     """Both versions in the same scenes of hammers that the loop has not met."""
-    from benchmarks.learning.success import gain, rate, results  # loads torch, for seconds: not while the loop starts
+    from benchmarks.learning.success import rate, results  # loads torch, for seconds: not while the loop starts
     from benchmarks.learning.tools import LONG, write
     from sim_worker.benchmark.trials import Protocol
 
@@ -83,7 +84,7 @@ def tested(options: argparse.Namespace, found: Learned) -> dict[str, Any]:
         "decision": found.reason,
         "before": {"version": found.before, **rate(before)},
         "after": {"version": found.after, **rate(after)},
-        "gain": gain(before, after),
+        "gain": paired_gain(before, after),
     }
 
 

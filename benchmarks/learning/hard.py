@@ -18,8 +18,9 @@ import pybullet_data
 
 from benchmarks.learning import tools
 from benchmarks.learning.running import attempts, run_until, seconds, stored
-from benchmarks.learning.success import by_object, gain, rate, results
+from benchmarks.learning.success import by_object, rate, results
 from shared.durable import replace_file
+from shared.rates import paired_gain
 from shared.registry import Registry
 from sim_worker.benchmark.trials import Protocol
 
@@ -128,7 +129,7 @@ def run(lesson: Lesson, out: Path, seed: int, wanted: int, models: Path, minutes
         "decisions": promoted,
         "champion": last,
         **{
-            kind: {"before": rate(found[1]), "after": rate(found[last]), "gain": gain(found[1], found[last])}
+            kind: {"before": rate(found[1]), "after": rate(found[last]), "gain": paired_gain(found[1], found[last])}
             for kind, found in tested.items()
         },
     }

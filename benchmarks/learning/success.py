@@ -6,8 +6,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from shared.durable import replace_file
 from shared.rates import rate_with_interval
 from sim_worker.benchmark.trials import Protocol, run_round
@@ -35,15 +33,6 @@ def results(models: Path, versions: Sequence[int], protocol: Protocol, kept: Pat
 
 def rate(successes: Sequence[bool]) -> dict[str, float]:
     return rate_with_interval(sum(successes), len(successes))
-
-
-def gain(before: Sequence[bool], after: Sequence[bool]) -> dict[str, float]:
-    """Mean paired difference in points of success with its 95 % interval (normal)."""
-    differences = np.asarray(after, float) - np.asarray(before, float)
-    error = 1.96 * differences.std(ddof=1) / np.sqrt(len(differences))
-    mean = differences.mean()
-    points = {"points": mean, "low": mean - error, "high": mean + error}
-    return {**{key: round(100 * float(value), 2) for key, value in points.items()}, "n": len(differences)}
 
 
 def by_object(models: Path, version: int, protocol: Protocol) -> list[tuple[str, bool]]:

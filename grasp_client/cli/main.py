@@ -33,6 +33,7 @@ KNOWN = {
     "collect-rgb": KnownCommand("collect colour windows with true heights and tried grasps", "sim"),
     "benchmark": KnownCommand("measure planners in simulation, on the same scenes", "sim"),
     "train": KnownCommand("train a network by a recipe", "trainer"),
+    "finetune": KnownCommand("train on objects and a gripper of your own, and measure what it gained", "local"),
     "analyze": KnownCommand("examine a trained network: curves, calibration, mistakes", "trainer"),
     "evaluate": KnownCommand("play episodes of a policy that acts step by step", "rl"),
     "teleop": KnownCommand("steer a simulated hand, and record what a policy can start from", "rl"),

@@ -15,9 +15,10 @@ from records import store
 from benchmarks.learning.judging import judged
 from benchmarks.learning.plots import draw
 from benchmarks.learning.running import attempts, seconds, stored
-from benchmarks.learning.success import gain, rate
+from benchmarks.learning.success import rate
 from benchmarks.learning.tools import write
 from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome
+from shared.rates import paired_gain
 from sim_worker.world import SceneSpec, World
 
 
@@ -31,10 +32,10 @@ def test_a_trial_ends_as_soon_as_the_judge_knows() -> None:
 
 def test_gains_are_paired_and_in_points() -> None:
     before, after = [True] * 80 + [False] * 20, [True] * 90 + [False] * 10
-    found = gain(before, after)
+    found = paired_gain(before, after)
     assert (found["points"], found["n"]) == (10.0, 100)
     assert 3 < found["low"] < 10 < found["high"] < 17
-    assert gain(before, before) == {"points": 0.0, "low": 0.0, "high": 0.0, "n": 100}
+    assert paired_gain(before, before) == {"points": 0.0, "low": 0.0, "high": 0.0, "n": 100}
 
 
 def outcome(time: float) -> Outcome:

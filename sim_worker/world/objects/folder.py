@@ -1,8 +1,8 @@
 """A folder of the user's own objects: URDF, OBJ or STL files become graspable bodies.
 
-A mesh is scaled to fit, cut into convex parts (its own pieces if they are convex, else by V-HACD, in PyBullet), and given
-mass and inertia as of a solid. What is
-drawn is what is touched: the parts stand for the mesh in the image too. Results are kept on disk by content.
+A mesh keeps its size, is cut into convex parts (its own pieces if they are convex, else by V-HACD, in PyBullet), and given
+mass and inertia as of a solid. What is drawn is what is touched: the parts stand for the mesh in the image too. Results are
+kept on disk by content.
 """
 
 import hashlib
@@ -17,18 +17,18 @@ import pybullet
 import trimesh
 
 from shared.durable import private_folder
-from sim_worker.world.objects.objects import ObjectModel, UrdfModel
+from sim_worker.world.objects.objects import ObjectModel, UrdfModel, sides_of
 from sim_worker.world.simulation.physics import quiet_stdout
 
 MESHES, URDF = (".obj", ".stl"), ".urdf"
-LONGEST, NARROWEST = 0.20, 0.06
-"""m: a mesh is shrunk until its longest side is at most LONGEST and its shortest at most NARROWEST."""
+LONGEST = 0.5
+"""m: longest side of a mesh that scenes have room for."""
 MILLIMETRES_ABOVE = 2.0
 """Longest side, in the file's units, above which these are taken for millimetres instead of metres."""
 DENSITY = 500.0
 """kg/m3 of a solid mesh; its mass is kept between 20 g and 1 kg."""
 _VHACD = {"resolution": 400_000, "maxNumVerticesPerCH": 48, "concavity": 0.002}
-_FORMAT = "1"
+_FORMAT = "2"
 
 
 def folder_models(folder: Path) -> dict[str, ObjectModel]:
@@ -47,6 +47,15 @@ def folder_models(folder: Path) -> dict[str, ObjectModel]:
     if not models:
         raise ValueError(f"objects_dir: no URDF, OBJ or STL file under {str(folder)!r}")
     return models
+
+
+def measured_sides(model: ObjectModel) -> np.ndarray:
+    """The sides (3,) of an object of a folder, m; of a URDF the bounding box in the simulation, some millimetres more."""
+    parts = model.path.with_name("parts.obj") if isinstance(model, UrdfModel) else None
+    if parts is None or not parts.exists():
+        return sides_of(model)
+    sides: np.ndarray = trimesh.load(parts, force="mesh").extents
+    return sides
 
 
 def _meshes_of(path: Path) -> set[Path]:
@@ -93,7 +102,7 @@ def _cache() -> Path:
 
 
 def _loaded(path: Path) -> trimesh.Trimesh:
-    """The mesh in metres, scaled to fit, its centre of mass at the origin."""
+    """The mesh in metres, its centre of mass at the origin."""
     try:
         mesh = trimesh.load(path, force="mesh")
     except Exception as error:
@@ -102,7 +111,10 @@ def _loaded(path: Path) -> trimesh.Trimesh:
         raise ValueError(f"objects_dir: {path} holds no usable triangle mesh")
     if max(mesh.extents) > MILLIMETRES_ABOVE:
         mesh.apply_scale(0.001)
-    mesh.apply_scale(min(1.0, LONGEST / max(mesh.extents), NARROWEST / min(mesh.extents)))
+    if max(mesh.extents) > LONGEST:
+        sides = " x ".join(f"{1000 * side:.0f}" for side in mesh.extents)
+        room = f"scenes have room for {1000 * LONGEST:.0f} mm"
+        raise ValueError(f"objects_dir: {path} measures {sides} mm, {room}: is its unit metres or millimetres?")
     solid = mesh if mesh.is_watertight and mesh.volume > 0 else mesh.convex_hull
     mesh.apply_translation(-solid.center_mass)
     return mesh

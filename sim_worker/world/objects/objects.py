@@ -128,12 +128,18 @@ class PartsModel:
         return result
 
 
-def middle_side(model: ObjectModel) -> float:
-    """The middle one of an object's three sides, m: where it lies flat, a jaw closes on this one, or on the longest."""
+def sides_of(model: ObjectModel) -> np.ndarray:
+    """The sides (3,) of an object's bounding box in the simulation, along the axes it is modelled in, m."""
     apart = Physics()
     low, high = apart.client.getAABB(model.spawn(apart, (0, 0, 0), (0, 0, 0, 1)))
     apart.close()
-    return float(np.sort(np.subtract(high, low))[1])
+    sides: np.ndarray = np.subtract(high, low)
+    return sides
+
+
+def middle_side(model: ObjectModel) -> float:
+    """The middle one of an object's three sides, m: where it lies flat, a jaw closes on this one, or on the longest."""
+    return float(np.sort(sides_of(model))[1])
 
 
 def prepare(physics: Physics, body: int, model: ObjectModel, mass: float | None, colour: Vector | None) -> None:

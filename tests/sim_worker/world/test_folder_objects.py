@@ -1,11 +1,11 @@
-"""A folder of the user's own files: meshes are scaled to fit, cut into convex parts, weighed; URDFs are taken as they are."""
+"""A folder of the user's own files: meshes keep their size, are cut into convex parts, weighed; URDFs are taken as they are."""
 
 import numpy as np
 import pytest
 import trimesh
 
 from sim_worker.world import SceneSpec, World
-from sim_worker.world.objects.folder import _cache, folder_models, urdf_of_mesh
+from sim_worker.world.objects.folder import _cache, folder_models, measured_sides, urdf_of_mesh
 from sim_worker.world.objects.objects import UrdfModel
 from sim_worker.world.simulation.physics import Physics
 
@@ -24,7 +24,7 @@ def folder(tmp_path, monkeypatch):
         ]
     )
     elbow.export(home / "elbow.obj")
-    trimesh.creation.icosphere(radius=0.3).export(home / "huge.obj")
+    trimesh.creation.box((0.09, 0.12, 0.16)).export(home / "huge.obj")
     (home / "own.urdf").write_text(
         '<robot name="own"><link name="own"><inertial><mass value="0.2"/>'
         '<inertia ixx="1e-4" ixy="0" ixz="0" iyy="1e-4" iyz="0" izz="1e-4"/></inertial>'
@@ -53,10 +53,17 @@ def test_what_is_kept_lies_where_nobody_else_can_prepare_it(folder, tmp_path):
     assert other.parents[1].stat().st_mode & 0o777 == 0o700
 
 
-def test_meshes_in_millimetres_or_too_large_are_scaled(folder):
+def test_meshes_keep_their_size_in_metres_or_millimetres(folder):
     models = folder_models(folder)
     assert np.allclose(extents(models["folder/elbow"]), [0.02, 0.08, 0.10], atol=1e-4)
-    assert np.allclose(extents(models["folder/huge"]), 0.06, atol=1e-3)
+    assert np.allclose(extents(models["folder/huge"]), [0.09, 0.12, 0.16], atol=1e-4)
+    assert np.allclose(np.sort(measured_sides(models["folder/huge"])), [0.09, 0.12, 0.16], atol=1e-4)
+
+
+def test_a_mesh_that_no_scene_has_room_for_is_refused_with_its_size(tmp_path):
+    trimesh.creation.icosphere(radius=0.3).export(tmp_path / "ball.obj")
+    with pytest.raises(ValueError, match=r"ball\.obj measures 600 x 600 x 600 mm"):
+        folder_models(tmp_path)
 
 
 def test_curved_hollow_meshes_are_decomposed(folder):
