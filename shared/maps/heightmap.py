@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import cv2
 import numpy as np
 
 from grasp_client.contract import CameraIntrinsics, Gripper
 from grasp_client.geometry import pose_from
-from shared.maps.occlusion import UNSEEN, hidden
+from shared.maps.occlusion import hidden
+from shared.maps.resampling import resample, typical_distance
+from shared.maps.splatting import close_gaps, drop_specks, splat
 from shared.maps.table_plane import fit_table
 from shared.maps.things import Things, find_things
 
@@ -38,28 +39,13 @@ MAX_HEIGHT = 0.6
 """What rises higher above the table than this does not enlarge the map, m."""
 OUTSIDE_RISE = 0.015
 """What rises higher above the table than this, beyond the map, is something that was not looked at, m."""
-JUMP = 0.008
-"""Neighbouring readings that differ by more lie on two surfaces, m."""
-JUMP_NOISE = 0.02
-"""The same by noise, which grows with the square of the distance, 1/m: four deviations of an active stereo camera's."""
-STEP_GROWTH = 1.6
-"""A step of a smeared edge grows less from a window of three pixels to one of five: that of a steep side doubles."""
-BETWEEN = 0.15
-"""What lies this share of a step from both of its surfaces is smeared."""
-COMPANY = 5
-"""A hole of one pixel with so many readings around it is filled by their median."""
-MAX_POINTS = 4_000_000
-"""An image is interpolated to at most this many points: a wide lens on a large sensor must not take gigabytes."""
 TILT_FREE = math.radians(45)
 """Steepest table when only the image shows it, rad."""
 TILT_KNOWN = math.radians(3)
 """Steepest table when gravity is known, up to the error of a camera pose, rad."""
-SPECK_RISE = 0.01
-"""A reading this far above its surroundings may be a speck, m."""
-SPECK_COMPANY = 5
-"""It is, with fewer such readings among the 24 cells around it."""
-SLENDER = 10
-"""A piece that rises this many times higher above the table than its side is long is an echo, not an object."""
+
+
+ORIGIN = np.zeros(3)
 
 
 @dataclass(frozen=True)
@@ -89,7 +75,7 @@ class HeightMap:
     """Height of the table at every cell, (H, W) float32."""
 
     def __post_init__(self) -> None:
-        plane = _plane(self.table, self.corner, self.height.shape, self.resolution)
+        plane = plane_map(self.table, self.corner, self.height.shape, self.resolution)
         object.__setattr__(self, "table_map", plane)
 
     @cached_property
@@ -115,12 +101,12 @@ def project(
     has no reading or the camera looks up.
     """
     rotation = approach_rotation(camera_pose)
-    distance = _typical_distance(depth)
+    distance = typical_distance(depth)
     pitch = distance / min(camera.fx, camera.fy)
     if resolution is None:
-        resolution = _resolution(scale, pitch, max(depth.shape))
-    points, u, v = _resample(depth, distance, pitch, resolution)
-    rays = _rays(rotation, camera, u, v)
+        resolution = cell_size(scale, pitch, max(depth.shape))
+    points, u, v = resample(depth, distance, pitch, resolution)
+    rays = pixel_rays(rotation, camera, u, v)
     seen = points > 0
     if not seen.any():
         raise ValueError(
@@ -128,20 +114,49 @@ def project(
             "pixels of the sent image"
         )
     sample = _sample(points, rays, seen)
-    table, share, noise = _table(sample, rotation, table_depth, TILT_FREE if camera_pose is None else TILT_KNOWN)
+    table, share, noise = table_under(sample, rotation, table_depth, TILT_FREE if camera_pose is None else TILT_KNOWN)
     middle = None if focus is None else _middle(points, rays, focus, u, v)
-    x0, y0, columns, rows = _extent(sample, table, resolution, middle)
-    height, known = _splat(points, rays, seen, (x0, y0, columns, rows), resolution)
+    box = _extent(sample, table, resolution, middle)
+    outside = _outside(sample, table, box, resolution) * int(seen.sum()) // len(sample)
+    return map_of(points, rays, seen, box, resolution, rotation, Table(table, share, noise), outside)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What carries the things, in the axes of a map over the viewpoint. plane (3,): slopes a, b and height c of a x + b y + c, m;
+    share of the readings that lie on it (0: assumed), and their standard deviation from it, m."""
+
+    plane: np.ndarray
+    share: float
+    noise: float
+
+
+def map_of(
+    depth: np.ndarray,
+    rays: list[np.ndarray],
+    seen: np.ndarray,
+    box: tuple[float, float, int, int],
+    resolution: float,
+    rotation: np.ndarray,
+    table: Table,
+    outside: int,
+    viewpoint: np.ndarray = ORIGIN,
+) -> HeightMap:
+    """The map in a box (left, top, columns, rows) of readings where they are `seen`: `depth` times `rays`, in axes of the map
+    (rotation: camera frame to these) and relative to the viewpoint (3,) in the camera's frame, m."""
+    left, top = box[:2]
+    height, known = splat(depth, rays, seen, box, resolution)
     # Heights relative to the table under the camera: planners and networks see the same numbers from every distance.
-    height -= np.float32(table[2])
+    foot = float(table.plane[2])
+    height -= np.float32(foot)
     height[~known] = 0
-    _close_gaps(height, known)
-    plane = _plane(table[:2], (x0, y0), height.shape, resolution)
-    _drop_specks(height, known, plane, resolution)
-    pose = pose_from(rotation.T, rotation.T @ np.array([0, 0, -table[2]]))
-    upper_bound, unobserved = hidden(height, known, plane, (x0, y0), resolution, camera_height=-float(table[2]))
-    outside = _outside(sample, table, (x0, y0, columns, rows), resolution) * int(seen.sum()) // len(sample)
-    return HeightMap(height, known, upper_bound, unobserved, pose, (x0, y0), table[:2], share, noise, resolution, outside)
+    close_gaps(height, known)
+    plane = plane_map(table.plane[:2], (left, top), height.shape, resolution)
+    drop_specks(height, known, plane, resolution)
+    pose = pose_from(rotation.T, rotation.T @ np.array([0, 0, -foot]) + viewpoint)
+    upper_bound, unobserved = hidden(height, known, plane, (left, top), resolution, camera_height=-foot)
+    layers = height, known, upper_bound, unobserved
+    return HeightMap(*layers, pose, (left, top), table.plane[:2], table.share, table.noise, resolution, outside)
 
 
 def approach_rotation(camera_pose: np.ndarray | None) -> np.ndarray:
@@ -155,11 +170,16 @@ def approach_rotation(camera_pose: np.ndarray | None) -> np.ndarray:
             "camera frame (x right, y down, z forward) mapped to a robot base frame whose z points up. If the matrix is right "
             "and not inverted, plan from a camera that looks down"
         )
-    x = np.array([1.0, 0, 0]) - down[0] * down
-    if np.linalg.norm(x) < 0.2:  # the picture's u runs along gravity: lay the map along v instead
-        x = np.cross(np.array([0, 1.0, 0]), down)
+    return rotation_along(down)
+
+
+def rotation_along(direction: np.ndarray) -> np.ndarray:
+    """Rotation (3, 3), camera frame to the axes of a map whose z is a unit vector (3,) there."""
+    x = np.array([1.0, 0, 0]) - direction[0] * direction
+    if np.linalg.norm(x) < 0.2:  # the picture's u runs along it: lay the map along v instead
+        x = np.cross(np.array([0, 1.0, 0]), direction)
     x /= np.linalg.norm(x)
-    return np.stack([x, np.cross(down, x), down])
+    return np.stack([x, np.cross(direction, x), direction])
 
 
 def hand_scale(gripper: Gripper) -> float:
@@ -167,85 +187,13 @@ def hand_scale(gripper: Gripper) -> float:
     return min(max(gripper.max_width / SCALE_WIDTH, SMALLEST_SCALE), LARGEST_SCALE)
 
 
-def _resolution(scale: float, pitch: float, side: int) -> float:
+def cell_size(scale: float, pitch: float, side: int) -> float:
     """Side of a cell for a hand of this scale, m, in a picture of so many pixels with this distance between them, m."""
     least = max(FINEST, LEAST_PIXELS * pitch, pitch * side / MOST_CELLS if scale < 1 else 0.0)
     return min(max(RESOLUTION * min(scale, 1.0), least), COARSEST)
 
 
-def _typical_distance(depth: np.ndarray) -> float:
-    """Median of the readings, m. Raises ValueError without one."""
-    rows, columns = depth.shape
-    coarse = depth[:: max(1, rows // 64), :: max(1, columns // 64)]
-    if not (coarse > 0).any():
-        coarse = depth
-    if not (coarse > 0).any():
-        raise ValueError("the depth image has no reading: every pixel is 0")
-    return float(np.median(coarse[coarse > 0]))
-
-
-def _resample(depth: np.ndarray, distance: float, pitch: float, resolution: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The image with 1.3 to 3 pixels to a cell, so that cells neither stay empty nor cost for nothing, and its u and v axes.
-
-    Between readings of one surface it is interpolated, at a jump in depth the nearest reading is taken. distance: of what is
-    seen, pitch: between its pixels, m.
-    """
-    depth = np.ascontiguousarray(depth, dtype=np.float32)
-    rows, columns = depth.shape
-    skip = max(1, int(0.7 * resolution / pitch))
-    half = skip // 2
-    depth = depth[half::skip, half::skip]
-    if depth.size:  # of a focal length in another unit nothing is left, which the caller explains
-        depth = _sharpened(depth, max(JUMP, 4 * skip * pitch, JUMP_NOISE * distance**2))
-    if skip > 1:
-        return depth, np.arange(half, columns, skip), np.arange(half, rows, skip)
-    factor = max(1, min(8, math.ceil(pitch / (0.75 * resolution)), math.isqrt(MAX_POINTS // (rows * columns))))
-    u = (np.arange(columns * factor) + 0.5) / factor - 0.5
-    v = (np.arange(rows * factor) + 0.5) / factor - 0.5
-    if factor == 1:
-        return depth, u, v
-    kernel = np.ones((3, 3), np.uint8)
-    smooth = cv2.dilate(depth, kernel) - cv2.erode(depth, kernel) < max(0.005, 4 * pitch)
-    size = (columns * factor, rows * factor)
-    nearest = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
-    linear = cv2.resize(depth, size, interpolation=cv2.INTER_LINEAR)
-    return np.where(cv2.resize(smooth.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0, linear, nearest), u, v
-
-
-def _sharpened(depth: np.ndarray, jump: float) -> np.ndarray:
-    """A depth image (H, W), m, without readings between two surfaces that are more than `jump` m apart, and without lone holes.
-
-    Lenses and matching windows smear an edge over its neighbours, which makes things wider than they are. A smeared reading is
-    given to the nearer of the two surfaces: morphological toggle contrast (Kramer and Bruckner 1975).
-    """
-    kernel = np.ones((3, 3), np.uint8)
-    holes = depth == 0
-    holed = bool(holes.any())
-    farthest = cv2.dilate(depth, kernel)
-    nearest = cv2.erode(np.where(holes, np.float32(np.inf), depth) if holed else depth, kernel)
-    sharp = depth.copy()
-    edge = np.flatnonzero((farthest - nearest > jump) & ~holes)
-    if len(edge):
-        # Over a wider window a step stays as it is, and a steep side grows with the window.
-        wider = (cv2.dilate(farthest, kernel).ravel()[edge], cv2.erode(nearest, kernel).ravel()[edge])
-        here, far, near = (layer.ravel()[edge] for layer in (depth, farthest, nearest))
-        step = far - near
-        smeared = (wider[0] - wider[1] < STEP_GROWTH * step) & (np.minimum(far - here, here - near) > BETWEEN * step)
-        sharp.ravel()[edge[smeared]] = np.where(2 * here > far + near, far, near)[smeared]
-    if holed:
-        company = cv2.boxFilter(1 - holes.view(np.uint8), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-        row, column = np.divmod(np.flatnonzero(holes & (company >= COMPANY)), depth.shape[1])
-        around = np.pad(sharp, 1)
-        beside = np.sort([around[row + i, column + j] for i in range(3) for j in range(3)], axis=0)
-        # Of nine, sorted, the holes come first: the median of the others lies in their middle.
-        count = np.count_nonzero(beside, axis=0)
-        lower, upper = 9 - count + (count - 1) // 2, 9 - count + count // 2
-        place = np.arange(len(row))
-        sharp[row, column] = 0.5 * (beside[lower, place] + beside[upper, place])
-    return sharp
-
-
-def _rays(rotation: np.ndarray, camera: CameraIntrinsics, u: np.ndarray, v: np.ndarray) -> list[np.ndarray]:
+def pixel_rays(rotation: np.ndarray, camera: CameraIntrinsics, u: np.ndarray, v: np.ndarray) -> list[np.ndarray]:
     """Directions of the pixels' rays in map axes with unit depth: three arrays (rows, columns) float32."""
     along_u, along_v = (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
     return [
@@ -266,7 +214,7 @@ def _sample(depth: np.ndarray, rays: list[np.ndarray], seen: np.ndarray) -> np.n
     return np.column_stack([values * rays[0][grid][keep], values * rays[1][grid][keep], -values * rays[2][grid][keep]])
 
 
-def _table(
+def table_under(
     sample: np.ndarray, rotation: np.ndarray, table_depth: float | None, max_tilt: float
 ) -> tuple[np.ndarray, float, float]:
     """Plane of the table over the camera's foot: given by its distance along the optical axis, else fitted."""
@@ -320,72 +268,9 @@ def _extent(
     return float(first[0] * resolution), float(first[1] * resolution), int(size[0]), int(size[1])
 
 
-def _splat(
-    depth: np.ndarray, rays: list[np.ndarray], seen: np.ndarray, box: tuple[float, float, int, int], resolution: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Highest reading per cell, relative to the camera, and where there is one."""
-    x0, y0, columns, rows = box
-    scaled = depth * np.float32(1 / resolution)
-    with np.errstate(invalid="ignore"):  # with a wild focal length a point lies farther away than an integer counts: outside
-        column = np.rint(scaled * rays[0] - np.float32(x0 / resolution)).astype(np.int32)
-        row = np.rint(scaled * rays[1] - np.float32(y0 / resolution)).astype(np.int32)
-    # As unsigned numbers what is negative is large.
-    inside = seen & (column.view(np.uint32) < columns) & (row.view(np.uint32) < rows)
-    # What lies outside goes into a cell of its own, which costs less than to leave it out.
-    place = np.where(inside, row * np.int32(columns) + column, np.int32(rows * columns))
-    cells = np.full(rows * columns + 1, UNSEEN, np.float32)
-    np.maximum.at(cells, place.ravel(), (-depth * rays[2]).ravel())
-    height = cells[:-1].reshape(rows, columns)
-    return height, height > UNSEEN
-
-
-def _plane(slopes: np.ndarray, corner: tuple[float, float], shape: tuple[int, ...], resolution: float) -> np.ndarray:
+def plane_map(slopes: np.ndarray, corner: tuple[float, float], shape: tuple[int, ...], resolution: float) -> np.ndarray:
     """Height of a plane through the origin with slopes a, b at every cell of a map (H, W), float32."""
     x = corner[0] + resolution * np.arange(shape[1])
     y = corner[1] + resolution * np.arange(shape[0])
     result: np.ndarray = (slopes[0] * x).astype(np.float32)[None, :] + (slopes[1] * y).astype(np.float32)[:, None]
     return result
-
-
-def _close_gaps(height: np.ndarray, known: np.ndarray) -> None:
-    """Fill, in place, single empty cells between two readings of one surface: gaps between splats, not holes."""
-    width = height.shape[1] + 2
-    h = np.pad(np.where(known, height, np.nan), 1, constant_values=np.nan).ravel()  # nothing is near to nan
-    row, column = np.nonzero(~known & (cv2.dilate(known.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0))
-    for step in (1, width, width + 1, width - 1):
-        cell = (row + 1) * width + column + 1
-        first, second = h[cell + step], h[cell - step]
-        close = np.abs(first - second) < 0.01
-        height[row[close], column[close]] = (0.5 * (first + second))[close]
-        known[row[close], column[close]] = True
-        row, column = row[~close], column[~close]
-
-
-def _drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray, resolution: float) -> None:
-    """Take out, in place, readings that stand alone: pixels that fly between surfaces, and false echoes.
-
-    height, table: (H, W), m. A lone reading has too few others of its level around it; an echo is too slender for its height.
-    """
-    raised = np.where(known, height, table)
-    alone = known & (raised - cv2.morphologyEx(raised, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > SPECK_RISE)
-    row, column = np.nonzero(alone)
-    if len(row):
-        around = np.pad(raised, 2, constant_values=UNSEEN)
-        level = raised[row, column] - SPECK_RISE
-        company = sum((around[row + i, column + j] > level).astype(int) for i in range(5) for j in range(5)) - 1
-        speck = company < SPECK_COMPANY
-        known[row[speck], column[speck]] = False
-    peak = float((raised - table).max())
-    for rise in (0.06, 0.12, 0.24):
-        if peak <= rise or not (tall := known & (height > table + rise)).any():
-            break
-        above = (known & (height > table + 0.75 * rise)).astype(np.uint8)
-        left, top, width, length = cv2.boundingRect(above)
-        box = (slice(top, top + length), slice(left, left + width))
-        _, piece, size, _ = cv2.connectedComponentsWithStats(above[box])
-        echo = np.zeros(len(size), bool)
-        echo[piece[tall[box]]] = True
-        echo &= size[:, cv2.CC_STAT_AREA] < (rise / SLENDER / resolution) ** 2
-        if echo.any():
-            known[box] &= ~echo[piece]
-    height[~known] = 0

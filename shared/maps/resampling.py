@@ -1,0 +1,91 @@
+"""A depth image before it becomes a map: as many pixels as the map's cells ask for, edges sharp, lone holes closed."""
+
+import math
+
+import cv2
+import numpy as np
+
+JUMP = 0.008
+"""Neighbouring readings that differ by more lie on two surfaces, m."""
+JUMP_NOISE = 0.02
+"""The same by noise, which grows with the square of the distance, 1/m: four deviations of an active stereo camera's."""
+STEP_GROWTH = 1.6
+"""A step of a smeared edge grows less from a window of three pixels to one of five: that of a steep side doubles."""
+BETWEEN = 0.15
+"""What lies this share of a step from both of its surfaces is smeared."""
+COMPANY = 5
+"""A hole of one pixel with so many readings around it is filled by their median."""
+MAX_POINTS = 4_000_000
+"""An image is interpolated to at most this many points: a wide lens on a large sensor must not take gigabytes."""
+
+
+def typical_distance(depth: np.ndarray) -> float:
+    """Median of the readings, m. Raises ValueError without one."""
+    rows, columns = depth.shape
+    coarse = depth[:: max(1, rows // 64), :: max(1, columns // 64)]
+    if not (coarse > 0).any():
+        coarse = depth
+    if not (coarse > 0).any():
+        raise ValueError("the depth image has no reading: every pixel is 0")
+    return float(np.median(coarse[coarse > 0]))
+
+
+def resample(depth: np.ndarray, distance: float, pitch: float, resolution: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The image with 1.3 to 3 pixels to a cell, so that cells neither stay empty nor cost for nothing, and its u and v axes.
+
+    Between readings of one surface it is interpolated, at a jump in depth the nearest reading is taken. distance: of what is
+    seen, pitch: between its pixels, m.
+    """
+    depth = np.ascontiguousarray(depth, dtype=np.float32)
+    rows, columns = depth.shape
+    skip = max(1, int(0.7 * resolution / pitch))
+    half = skip // 2
+    depth = depth[half::skip, half::skip]
+    if depth.size:  # of a focal length in another unit nothing is left, which the caller explains
+        depth = _sharpened(depth, max(JUMP, 4 * skip * pitch, JUMP_NOISE * distance**2))
+    if skip > 1:
+        return depth, np.arange(half, columns, skip), np.arange(half, rows, skip)
+    factor = max(1, min(8, math.ceil(pitch / (0.75 * resolution)), math.isqrt(MAX_POINTS // (rows * columns))))
+    u = (np.arange(columns * factor) + 0.5) / factor - 0.5
+    v = (np.arange(rows * factor) + 0.5) / factor - 0.5
+    if factor == 1:
+        return depth, u, v
+    kernel = np.ones((3, 3), np.uint8)
+    smooth = cv2.dilate(depth, kernel) - cv2.erode(depth, kernel) < max(0.005, 4 * pitch)
+    size = (columns * factor, rows * factor)
+    nearest = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
+    linear = cv2.resize(depth, size, interpolation=cv2.INTER_LINEAR)
+    return np.where(cv2.resize(smooth.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0, linear, nearest), u, v
+
+
+def _sharpened(depth: np.ndarray, jump: float) -> np.ndarray:
+    """A depth image (H, W), m, without readings between two surfaces that are more than `jump` m apart, and without lone holes.
+
+    Lenses and matching windows smear an edge over its neighbours, which makes things wider than they are. A smeared reading is
+    given to the nearer of the two surfaces: morphological toggle contrast (Kramer and Bruckner 1975).
+    """
+    kernel = np.ones((3, 3), np.uint8)
+    holes = depth == 0
+    holed = bool(holes.any())
+    farthest = cv2.dilate(depth, kernel)
+    nearest = cv2.erode(np.where(holes, np.float32(np.inf), depth) if holed else depth, kernel)
+    sharp = depth.copy()
+    edge = np.flatnonzero((farthest - nearest > jump) & ~holes)
+    if len(edge):
+        # Over a wider window a step stays as it is, and a steep side grows with the window.
+        wider = (cv2.dilate(farthest, kernel).ravel()[edge], cv2.erode(nearest, kernel).ravel()[edge])
+        here, far, near = (layer.ravel()[edge] for layer in (depth, farthest, nearest))
+        step = far - near
+        smeared = (wider[0] - wider[1] < STEP_GROWTH * step) & (np.minimum(far - here, here - near) > BETWEEN * step)
+        sharp.ravel()[edge[smeared]] = np.where(2 * here > far + near, far, near)[smeared]
+    if holed:
+        company = cv2.boxFilter(1 - holes.view(np.uint8), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+        row, column = np.divmod(np.flatnonzero(holes & (company >= COMPANY)), depth.shape[1])
+        around = np.pad(sharp, 1)
+        beside = np.sort([around[row + i, column + j] for i in range(3) for j in range(3)], axis=0)
+        # Of nine, sorted, the holes come first: the median of the others lies in their middle.
+        count = np.count_nonzero(beside, axis=0)
+        lower, upper = 9 - count + (count - 1) // 2, 9 - count + count // 2
+        place = np.arange(len(row))
+        sharp[row, column] = 0.5 * (beside[lower, place] + beside[upper, place])
+    return sharp

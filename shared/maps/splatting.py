@@ -1,0 +1,76 @@
+"""Readings into the cells of a map: the highest of each, the gaps between them, and what stands alone."""
+
+import cv2
+import numpy as np
+
+from shared.maps.occlusion import UNSEEN
+
+SPECK_RISE = 0.01
+"""A reading this far above its surroundings may be a speck, m."""
+SPECK_COMPANY = 5
+"""It is, with fewer such readings among the 24 cells around it."""
+SLENDER = 10
+"""A piece that rises this many times higher above the table than its side is long is an echo, not an object."""
+
+
+def splat(
+    depth: np.ndarray, rays: list[np.ndarray], seen: np.ndarray, box: tuple[float, float, int, int], resolution: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Highest reading per cell, relative to the camera, and where there is one."""
+    x0, y0, columns, rows = box
+    scaled = depth * np.float32(1 / resolution)
+    with np.errstate(invalid="ignore"):  # with a wild focal length a point lies farther away than an integer counts: outside
+        column = np.rint(scaled * rays[0] - np.float32(x0 / resolution)).astype(np.int32)
+        row = np.rint(scaled * rays[1] - np.float32(y0 / resolution)).astype(np.int32)
+    # As unsigned numbers what is negative is large.
+    inside = seen & (column.view(np.uint32) < columns) & (row.view(np.uint32) < rows)
+    # What lies outside goes into a cell of its own, which costs less than to leave it out.
+    place = np.where(inside, row * np.int32(columns) + column, np.int32(rows * columns))
+    cells = np.full(rows * columns + 1, UNSEEN, np.float32)
+    np.maximum.at(cells, place.ravel(), (-depth * rays[2]).ravel())
+    height = cells[:-1].reshape(rows, columns)
+    return height, height > UNSEEN
+
+
+def close_gaps(height: np.ndarray, known: np.ndarray) -> None:
+    """Fill, in place, single empty cells between two readings of one surface: gaps between splats, not holes."""
+    width = height.shape[1] + 2
+    h = np.pad(np.where(known, height, np.nan), 1, constant_values=np.nan).ravel()  # nothing is near to nan
+    row, column = np.nonzero(~known & (cv2.dilate(known.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0))
+    for step in (1, width, width + 1, width - 1):
+        cell = (row + 1) * width + column + 1
+        first, second = h[cell + step], h[cell - step]
+        close = np.abs(first - second) < 0.01
+        height[row[close], column[close]] = (0.5 * (first + second))[close]
+        known[row[close], column[close]] = True
+        row, column = row[~close], column[~close]
+
+
+def drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray, resolution: float) -> None:
+    """Take out, in place, readings that stand alone: pixels that fly between surfaces, and false echoes.
+
+    height, table: (H, W), m. A lone reading has too few others of its level around it; an echo is too slender for its height.
+    """
+    raised = np.where(known, height, table)
+    alone = known & (raised - cv2.morphologyEx(raised, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > SPECK_RISE)
+    row, column = np.nonzero(alone)
+    if len(row):
+        around = np.pad(raised, 2, constant_values=UNSEEN)
+        level = raised[row, column] - SPECK_RISE
+        company = sum((around[row + i, column + j] > level).astype(int) for i in range(5) for j in range(5)) - 1
+        speck = company < SPECK_COMPANY
+        known[row[speck], column[speck]] = False
+    peak = float((raised - table).max())
+    for rise in (0.06, 0.12, 0.24):
+        if peak <= rise or not (tall := known & (height > table + rise)).any():
+            break
+        above = (known & (height > table + 0.75 * rise)).astype(np.uint8)
+        left, top, width, length = cv2.boundingRect(above)
+        box = (slice(top, top + length), slice(left, left + width))
+        _, piece, size, _ = cv2.connectedComponentsWithStats(above[box])
+        echo = np.zeros(len(size), bool)
+        echo[piece[tall[box]]] = True
+        echo &= size[:, cv2.CC_STAT_AREA] < (rise / SLENDER / resolution) ** 2
+        if echo.any():
+            known[box] &= ~echo[piece]
+    height[~known] = 0
