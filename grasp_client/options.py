@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from grasp_client.contract import CameraIntrinsics, FailedGrasp, Gripper
+from grasp_client.contract import Approach, CameraIntrinsics, FailedGrasp, Gripper
 from grasp_client.contract.bins import Bin
 
 Matrix = Sequence[Sequence[float]] | np.ndarray
@@ -29,6 +29,7 @@ class PlanOptions(TypedDict, total=False):
     region: Sequence[float] | None
     point: Sequence[float] | None
     bin: bool | Bin | dict[str, Any] | None
+    approach: Approach | dict[str, Any] | None
     model_version: int | None
     return_heatmap: bool
     explain: bool

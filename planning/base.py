@@ -59,6 +59,9 @@ class Planner(ABC):
     cpu_seconds: ClassVar[float] = 0.05
     """What a plan of an image of COST_SIZE takes of one core, measured on a machine where `antipodal` takes 0.035 s."""
 
+    any_approach: ClassVar[bool] = False
+    """Whether it keeps to the `approach` of a request; others only come from straight above, or along a surface's normal."""
+
     batched_with: ClassVar[str | None] = None
     """Name of the model whose passes it shares where that is not `model_name`."""
 
@@ -91,6 +94,10 @@ class Planner(ABC):
                 "wrong_gripper",
                 f"planner {self.name!r} plans for a {' or '.join(sorted(self.grippers))} gripper, not for a "
                 f"{request.gripper.kind} one; ask for auto, or for one that does",
+            )
+        if request.approach is not None and not self.any_approach:
+            raise PlannerError(
+                422, "approach_unsupported", f"planner {self.name!r} does not keep to `approach`: ask for auto or tilted"
             )
         missing = [image for image in sorted(self.inputs) if getattr(observation, image) is None]
         if missing:

@@ -6,9 +6,12 @@ from collections.abc import Collection
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
+import numpy as np
+
 from grasp_client.contract import PlanRequest
 from grasp_client.observation import Observation
 from planning.base import Planner, PlannerError
+from planning.tilted.overhead import blocked_from_above
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +43,15 @@ def _load(entry: EntryPoint) -> type[Planner] | None:
     return kind
 
 
+def _blocked(depth: np.ndarray, request: PlanRequest) -> bool:
+    """Whether nothing can come from straight above here."""
+    pose = None if request.camera_pose is None else np.asarray(request.camera_pose, dtype=float)
+    return request.camera is not None and blocked_from_above(depth, request.camera, pose) is not None
+
+
 def choose(request: PlanRequest, observation: Observation, available: Collection[str]) -> str:
-    """Name of the planner for a request; `auto` picks by what was sent.
+    """Name of the planner for a request; `auto` picks by what was sent: one that comes from the side where the request tells
+    approaches, or where nothing can come from straight above.
 
     available: planners that can answer now (their model is loaded, or they need none). Raises PlannerError 404 for an
     unknown name and 422 when no available planner fits what was sent.
@@ -55,9 +65,15 @@ def choose(request: PlanRequest, observation: Observation, available: Collection
         return request.planner
     sent = {image for image in ("depth", "rgb") if getattr(observation, image) is not None}
     names = [name for name in PREFERENCE if name in known] + sorted(set(known) - set(PREFERENCE))
+    if request.approach is not None:
+        names = [name for name in names if known[name].any_approach]
+    elif observation.depth is not None and _blocked(observation.depth, request):
+        names.sort(key=lambda name: not known[name].any_approach)
     for name in names:
         if name in available and known[name].inputs <= sent and request.gripper.kind in known[name].grippers:
             return name
+    if request.approach is not None:
+        raise PlannerError(422, "no_planner", "only tilted keeps to `approach`: it needs depth, a jaw and a model `dense`")
     raise PlannerError(
         422,
         "no_planner",

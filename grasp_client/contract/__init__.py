@@ -9,6 +9,7 @@ approach direction (towards the object), y = z x x. Suction grasp frame: origin 
 """
 
 from grasp_client.contract.actions import Action, ActRequest
+from grasp_client.contract.approaches import Approach
 from grasp_client.contract.base import (
     FARTHEST,
     LARGEST_PIXEL,
@@ -52,8 +53,8 @@ from grasp_client.contract.scene_requests import SceneRequest
 
 __all__ = [
     "FARTHEST", "LARGEST_PIXEL", "MOST_FAILED", "OUTCOME_KINDS", "PRESETS", "SCHEMA_VERSION", "ActRequest", "Action",
-    "ApiModel", "Bin", "CameraIntrinsics", "ContactRule", "ErrorDetail", "ErrorReply", "FailedGrasp", "Failure", "Grasp",
-    "GraspKind", "GraspMeta", "GraspPlan", "Gripper", "Grippers", "HandPart", "ImageSpec", "Label", "Meta", "ModelEntry",
+    "ApiModel", "Approach", "Bin", "CameraIntrinsics", "ContactRule", "ErrorDetail", "ErrorReply", "FailedGrasp", "Failure",
+    "Grasp", "GraspKind", "GraspMeta", "GraspPlan", "Gripper", "Grippers", "HandPart", "ImageSpec", "Label", "Meta", "ModelEntry",
     "ModelPointers", "ModelRef", "Models", "Name", "Outcome", "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel",
     "PlanRequest", "PlannerEntry", "Planners", "Pose", "Probability", "Push", "PushMeta", "PushOptions", "RefusedGrasp",
     "SceneRef", "SceneRequest", "UnknownMeta", "Variation", "meta_model", "plain_message",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
+from grasp_client.contract.approaches import Approach
 from grasp_client.contract.base import FARTHEST, LARGEST_VERSION, ApiModel, Coordinate, Pixel, Pose, Probability, Seed
 from grasp_client.contract.bins import Bin
 from grasp_client.contract.camera import CameraIntrinsics
@@ -54,6 +55,12 @@ def _corners_have_a_frame(told: bool | Bin | None, info: ValidationInfo) -> bool
     return told
 
 
+def _axis_has_a_frame(approach: Approach | None, info: ValidationInfo) -> Approach | None:
+    if approach and approach.axis != "camera" and info.data.get("camera_pose", approach) is None:
+        raise ValueError('an axis in the base frame needs `camera_pose`; without one send "camera", the optical axis')
+    return approach
+
+
 def _poses_have_a_frame(failed: list[FailedGrasp], info: ValidationInfo) -> list[FailedGrasp]:
     for each in failed:
         if (each.pose_camera or each.pose_base) and info.data.get("camera", failed) is None:
@@ -82,6 +89,11 @@ class PlanRequest(ApiModel):
         None,
         description="plan inside this bin: its walls are obstacles and never objects. true: the one that is seen; {corners, "
         "wall_height}: where it stands in the base frame; false: there is none; not told: one is looked for",
+    )
+    approach: Annotated[Approach | None, AfterValidator(_axis_has_a_frame)] = Field(
+        None,
+        description="approach directions allowed; none: within 20 degrees of straight down, and any where that cannot be (a "
+        "level camera, a ceiling), of which a warning tells",
     )
     model_version: int | None = Field(None, ge=1, le=LARGEST_VERSION, description="registry version in place of the champion")
     return_heatmap: bool = False

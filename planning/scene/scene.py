@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_client.contract import Bin, CameraIntrinsics, PlanRequest
+from grasp_client.contract import Bin, CameraIntrinsics, Gripper, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import PlannerError
 from planning.limits import NOISE_DEVIATIONS
@@ -178,19 +178,25 @@ class PlanningScene:
 
 
 def observe_scene(
-    observation: Observation, request: PlanRequest, device: torch.device, hand_units: bool = False
+    observation: Observation,
+    request: PlanRequest,
+    device: torch.device,
+    hand_units: bool = False,
+    gravity: np.ndarray | None = None,
 ) -> PlanningScene:
     """The scene of an observation with depth, in metres, or for a small jaw, outside of bins, in units of its size.
 
-    Raises PlannerError 422 when there is nothing to see.
+    gravity: (4, 4), camera to a frame whose z points up, of a request that does not tell. Raises PlannerError
+    422 when there is nothing to see.
     """
     if observation.depth is None:
         raise PlannerError(422, "missing_image", "this planner needs depth; send a depth image")
     pose = None if request.camera_pose is None else np.asarray(request.camera_pose, dtype=float)
     camera = request.camera or assumed_camera(*observation.depth.shape)
     # Without a pose the image plane stands for level, unless the picture shows a table that it is far from.
-    gravity = guessed_pose(observation.depth, camera) if pose is None and request.camera else pose
-    scale = hand_scale(request.gripper) if request.gripper.kind == "parallel_jaw" else 1.0
+    if gravity is None:
+        gravity = guessed_pose(observation.depth, camera) if pose is None and request.camera else pose
+    scale = scale_of(request.gripper)
     try:
         height_map = project(
             observation.depth, camera, gravity, request.table_depth, focus=_focus(observation, request), scale=scale
@@ -202,6 +208,11 @@ def observe_scene(
     if unit < 1:
         height_map, request = map_in(height_map, unit), request_in(request, unit)
     return PlanningScene(height_map, camera, pose, observation, request, device, bin, warnings, unit)
+
+
+def scale_of(gripper: Gripper) -> float:
+    """Of a hand, for the cells of its map."""
+    return hand_scale(gripper) if gripper.kind == "parallel_jaw" else 1.0
 
 
 def _bin(map: HeightMap, pose: np.ndarray | None, request: PlanRequest) -> tuple[SeenBin | None, tuple[str, ...]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from grasp_client.contract import CameraIntrinsics
+from shared.maps.heightmap import rotation_along
 
 SAMPLE = 1_000
 """Readings that are looked at."""
@@ -55,7 +56,7 @@ def surface(
     those on a line, tell of it.
     """
     few = thinned(depth)
-    points = None if camera is None else _some_points(few, _step(depth), camera)
+    points = None if camera is None else _points(few, _step(depth), camera, PLANE_POINTS)
     return few, None if points is None else dominant_plane(points, likely)
 
 
@@ -117,12 +118,17 @@ def _least_axis(spread: np.ndarray) -> np.ndarray | None:
     return None if length <= LEAST_SPREAD * (a + d + f) else np.array(columns[k]) / length
 
 
-def _some_points(few: np.ndarray, step: int, camera: CameraIntrinsics) -> np.ndarray | None:
-    """At most PLANE_POINTS of the points of a thinned image, (3, N), m, camera frame; None for fewer than FEWEST readings."""
+def thinned_points(depth: np.ndarray, camera: CameraIntrinsics) -> np.ndarray | None:
+    """About SAMPLE points of an image (H, W), m, as (3, N), camera frame; None for fewer than FEWEST readings."""
+    return _points(thinned(depth), _step(depth), camera)
+
+
+def _points(few: np.ndarray, step: int, camera: CameraIntrinsics, most: int | None = None) -> np.ndarray | None:
+    """Points of a thinned image, (3, N), m, camera frame, all of them or PLANE_POINTS; None for fewer than FEWEST readings."""
     seen = np.flatnonzero(few > 0)
     if len(seen) < FEWEST:
         return None
-    if len(seen) > PLANE_POINTS:
+    if most is not None and len(seen) > most:
         seen = seen[(_CHOICE * len(seen)).astype(int)]
     v, u = np.divmod(seen, few.shape[1])
     z = few[v, u].astype(float)
@@ -145,9 +151,11 @@ def guessed_pose(depth: np.ndarray, camera: CameraIntrinsics) -> np.ndarray | No
     _, plane = surface(depth, camera)
     if plane is None or plane.share < TABLE_SHARE or not MAX_STEEPNESS < plane.steepness < math.radians(80):
         return None
-    up = plane.normal
-    along = np.cross(up, [0.0, 0.0, 1.0])
-    along /= np.linalg.norm(along)
+    return level_pose(plane.normal)
+
+
+def level_pose(up: np.ndarray) -> np.ndarray:
+    """Camera to a frame whose z points along `up` (3,), (4, 4)."""
     pose = np.eye(4)
-    pose[:3, :3] = np.stack([along, np.cross(up, along), up])
+    pose[:3, :3] = rotation_along(-up) * [[1.0], [-1.0], [-1.0]]
     return pose

@@ -35,8 +35,12 @@ MARGIN = 0.13
 """What lies so far beside the things a hand may meet, m."""
 RISE = 0.010
 """What rises higher over the table belongs to a thing, m."""
+FARTHER = 0.005
+"""The same grows by this share of the distance, as the error of a table seen at a grazing angle does."""
 SAMPLE = 6_000
 """Points that tell where the things lie."""
+LEVEL = math.radians(75)
+"""A camera that leans more than this from straight down does not see things from above."""
 STEEPEST = math.radians(80)
 """An approach that leans more from the table's normal sees a table that leans by this: along it the table has no height."""
 BEHIND = math.radians(80)
@@ -54,6 +58,12 @@ class Support:
     distance: float
     share: float
     noise: float
+
+    def under(self, position: np.ndarray, half: np.ndarray) -> np.ndarray:
+        """Least height (N,) over it, m, of plates round positions (N, 3) that reach half axes (N, 2, 3) to both sides, m."""
+        reach = np.abs(half @ self.normal).sum(1)
+        result: np.ndarray = self.rise(position) - reach
+        return result
 
     def rise(self, points: np.ndarray) -> np.ndarray:
         """How far (N,) points (N, 3) lie over it, m."""
@@ -109,8 +119,8 @@ def cloud_of(
     """A cloud of points (N, 3) float32 seen from a viewpoint (3,), m, in one frame. scale: of the hand. wanted (M, 3): points
     of what is to be grasped; none: all that rises over the support."""
     some = points[:: max(1, len(points) // SAMPLE)] if wanted is None or not len(wanted) else wanted
-    rise = support.rise(some)
-    things = some[(rise > max(RISE, 4 * support.noise)) & (rise < MAX_HEIGHT)]
+    rise, away = support.rise(some), np.linalg.norm(some - viewpoint.astype(some.dtype), axis=1)
+    things = some[(rise > RISE + 4 * support.noise + FARTHER * away) & (rise < MAX_HEIGHT)]
     margin = max(MARGIN * scale, 0.5 * MARGIN)
     return SceneCloud(points, viewpoint, support, things if len(things) >= 4 else some, resolution, margin)
 

@@ -123,7 +123,7 @@ def project(
 
 @dataclass(frozen=True)
 class Table:
-    """What carries the things, in the axes of a map over the viewpoint. plane (3,): slopes a, b and height c of a x + b y + c, m;
+    """What carries the things, in the axes of a map over the viewpoint. plane (3,): a, b and c of the height a x + b y + c, m;
     share of the readings that lie on it (0: assumed), and their standard deviation from it, m."""
 
     plane: np.ndarray

@@ -1,0 +1,1 @@
+"""Grasps along several approach directions."""

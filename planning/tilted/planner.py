@@ -1,0 +1,56 @@
+"""`tilted`: the search of `dense` along several approach directions, its candidates ranked together."""
+
+from collections import Counter
+
+import torch
+
+from grasp_client.contract import GraspPlan
+from planning.base import LoadedNetwork, PlanItem
+from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall
+from planning.calibration import calibrated_logits
+from planning.jaw.learned import blend
+from planning.jaw.search import outside_roi_penalty
+from planning.nms import distinct
+from planning.plan_result import NO_CAMERA
+from planning.tilted.pool import Pool, search
+from planning.tilted.scenes import observe_approaches
+
+
+class TiltedPlanner(BatchedPlanner):
+    name = "tilted"
+    description = "As dense, along several approach directions: shelves, level and steep cameras, `approach`. Depth."
+    cpu_seconds = 0.12
+    model_name = "dense"
+    architecture = "dense"
+    any_approach = True
+
+    def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
+        observation, request = item
+        network = network or self.need(network)
+        seen = observe_approaches(observation, request, network.device)
+        pool = search(seen, request)
+        scores = torch.cat([hands.score for hands in pool.hands])
+        logits = scores
+        if len(pool):
+            logits = yield NetworkCall(network, (pool.features(),))
+        promised = calibrated_logits(logits, network.card.calibration, pool.told())
+        outside = torch.cat([outside_roi_penalty(*each) for each in zip(seen.scenes, pool.hands, strict=True)])
+        quality = blend(promised - outside, scores)
+        enough = quality >= request.min_quality
+        chosen = distinct(pool.poses(), quality, request.n_grasps)
+        chosen = chosen[enough[chosen]]
+        rejected = pool.rejected + Counter(low_quality=int((~enough).sum()))
+        warnings = [text for scene in seen.scenes for text in scene.warnings]
+        return GraspPlan(
+            planner=self.name,
+            model=network.ref,
+            grasps=pool.grasps(chosen, quality),
+            rejections=dict(sorted(rejected.items())),
+            warnings=[*seen.warnings, *warnings, *([] if request.camera is not None else [NO_CAMERA])],
+        )
+
+
+def tilted_candidates(item: PlanItem, device: torch.device) -> Pool:
+    """What `tilted` would show the network of an observation: candidates with poses, scores and `features`, for collection."""
+    observation, request = item
+    return search(observe_approaches(observation, request, device), request)

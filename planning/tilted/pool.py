@@ -1,0 +1,126 @@
+"""Candidates of several directions in one pool: searched and vetoed each along its own approach, compared by their poses."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grasp_client.contract import Grasp, PlanRequest
+from planning.calibration import told_by
+from planning.jaw.candidates import JawCandidates
+from planning.jaw.filters import veto
+from planning.jaw.search import predict
+from planning.limits import FINGER_GAP
+from planning.nms import distinct
+from planning.scene.projection import wire_grasps
+from planning.scene.scene import PlanningScene
+from planning.tilted.scenes import ApproachScenes, in_other
+from shared.features.hand_frame import patches
+from shared.grasp_poses import HandPose
+
+RANKED = (32, 16)
+"""Candidates that the network sees, at least: of straight down, and of every other direction."""
+APART, TURNED = 0.006, 0.17
+"""Candidates nearer than this to a better one of their direction, m, and turned by less, rad, are not ranked."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Candidates by direction, each in the map of its scene, and what was refused."""
+
+    seen: ApproachScenes
+    hands: list[JawCandidates]
+    rejected: Counter[str]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.hands))
+
+    def features(self) -> Tensor:
+        """What the network sees of all candidates, (N, CHANNELS, ROWS, COLUMNS)."""
+        looks = [
+            patches(scene.map, hands.pose, scene.request.gripper, scene.unit)
+            for scene, hands in zip(self.seen.scenes, self.hands, strict=True)
+            if len(hands)
+        ]
+        return torch.cat(looks)
+
+    def told(self) -> np.ndarray:
+        """The circumstances of all candidates, (N, C)."""
+        rows = []
+        for scene, hands in zip(self.seen.scenes, self.hands, strict=True):
+            down = torch.as_tensor(scene.map.pose[:3, :3].T @ self.seen.down, dtype=torch.float32)
+            lean = (hands.pose.approach.cpu() @ down)[:, None]
+            rows.append(told_by(scene, torch.cat([torch.zeros(len(hands), 2), lean], 1)))
+        return np.concatenate(rows)
+
+    def poses(self) -> HandPose:
+        """All candidates in the camera's frame, m."""
+        parts = [in_frame(hands.pose, scene) for scene, hands in zip(self.seen.scenes, self.hands, strict=True)]
+        position, rotation, width = (torch.cat(each) for each in zip(*parts, strict=True))
+        return HandPose.of(position, rotation, width)
+
+    def grasps(self, chosen: Tensor, qualities: Tensor) -> list[Grasp]:
+        """The reply's grasps of the candidates at these indices (K,), in this order, with the qualities (N,) of all."""
+        found: dict[int, Grasp] = {}
+        start = 0
+        for scene, hands in zip(self.seen.scenes, self.hands, strict=True):
+            here = chosen[(chosen >= start) & (chosen < start + len(hands))]
+            grasps = wire_grasps(scene, hands.pick(here - start).pose, qualities[here]) if len(here) else []
+            found.update(zip(here.tolist(), grasps, strict=True))
+            start += len(hands)
+        return [found[index] for index in chosen.tolist()]
+
+
+@torch.inference_mode()
+def search(seen: ApproachScenes, request: PlanRequest) -> Pool:
+    """The best feasible hands of every direction, with their analytic scores."""
+    refused: Counter[str] = Counter()
+    pooled = []
+    for scene in seen.scenes:
+        hands, rejected = predict(scene)
+        if scene is not seen.straight:
+            hands, more = hands.filtered({"below_table": under_table(scene, hands, seen)})
+            rejected += more
+        if seen.straight is not None and seen.straight.bin and scene is not seen.straight:
+            hands, more = in_bin(scene, hands, seen.straight)
+            rejected += more
+        most = max(RANKED[scene is not seen.straight], 2 * request.n_grasps // len(seen.scenes))
+        pooled.append(hands.pick(distinct(hands.pose, hands.score, most, APART, TURNED)))
+        refused += rejected
+    refused["outside_map"] += max(scene.map.outside for scene in seen.scenes)
+    return Pool(seen, pooled, refused)
+
+
+def under_table(scene: PlanningScene, hands: JawCandidates, seen: ApproachScenes) -> Tensor:
+    """Whether (N,) a part of a direction's hands would reach under the plane that carries the things, seen there or not."""
+    gripper = scene.request.gripper
+    position, rotation, width = (each.cpu().numpy() for each in in_frame(hands.pose, scene))
+    closing, across, approach = rotation.transpose(2, 0, 1)
+    size = {name: scene.unit * getattr(gripper, name) for name in ("finger_width", "palm_width", "palm_thickness")}
+    outer = 0.5 * width[:, None] + scene.unit * gripper.pad[0]
+    tips = np.stack([outer * closing, 0.5 * size["finger_width"] * across], 1)
+    palm = np.stack([0.5 * size["palm_width"] * closing, 0.5 * size["palm_thickness"] * across], 1)
+    behind = position - scene.unit * gripper.finger_depth * approach
+    lowest = np.minimum(seen.support.under(position, tips), seen.support.under(behind, palm))
+    return torch.as_tensor(lowest < scene.unit * FINGER_GAP / 2, device=hands.x.device)
+
+
+def in_bin(scene: PlanningScene, hands: JawCandidates, straight: PlanningScene) -> tuple[JawCandidates, Counter[str]]:
+    """Those of a direction's hands that also the walls of the bin, which is seen from above, leave room for."""
+    pose = in_other(scene, straight)
+    turn = torch.as_tensor(pose[:3, :3], dtype=torch.float32, device=hands.x.device)
+    shift = torch.as_tensor(pose[:3, 3], dtype=torch.float32, device=hands.x.device)
+    moved = HandPose.of(scene.unit * hands.pose.position @ turn.T + shift, turn @ hands.pose.rotation, scene.unit * hands.width)
+    rise = moved.tip - straight.table_at(moved.x, moved.y)
+    there = replace(hands, pose=moved, rise=rise, source=torch.arange(len(hands), device=turn.device))
+    kept, rejected = veto(straight, straight.request.gripper, there)
+    return hands.pick(kept.source), rejected
+
+
+def in_frame(pose: HandPose, scene: PlanningScene) -> tuple[Tensor, Tensor, Tensor]:
+    """Positions (N, 3) and openings (N,), m, and rotations (N, 3, 3) of a scene's hands in the camera's frame."""
+    to_camera = torch.as_tensor(scene.map.pose, dtype=torch.float32, device=pose.width.device)
+    position = scene.unit * (pose.position @ to_camera[:3, :3].T + to_camera[:3, 3])
+    return position, to_camera[:3, :3] @ pose.rotation, scene.unit * pose.width

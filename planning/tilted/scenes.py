@@ -1,0 +1,136 @@
+"""What hands see that come along several directions: one planning scene for each, of one cloud over one table."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from grasp_client.contract import CameraIntrinsics, PlanRequest
+from grasp_client.observation import Observation
+from planning.base import PlannerError
+from planning.scene.hand_units import hand_unit, map_in, request_in
+from planning.scene.scene import PlanningScene, assumed_camera, observe_scene, scale_of
+from planning.scene.support_plane import OPTICAL_AXIS, TABLE_SHARE, level_pose, surface
+from planning.tilted.directions import STRAIGHT, angle, axis_of, directions
+from planning.tilted.overhead import blocked_from_above
+from shared.maps.approach_map import LEVEL, SceneCloud, Support, approachable, depth_cloud, project_along, support_of
+
+SIDEWAYS = math.radians(45)
+"""Where nothing can come from above, approaches lean at least by this."""
+GUESSED = (
+    "gravity_guessed: no `camera_pose` was sent, and {plane} was taken for level, {lean:.0f} degrees from the image plane: "
+    "send camera_pose (camera to robot base, z up) to tell where down is"
+)
+ANY_APPROACH = (
+    "any_approach: {why}, so that hands may come from the side here: tell by `approach` which directions your arm can follow"
+)
+
+
+@dataclass(frozen=True)
+class ApproachScenes:
+    """A scene for every direction, the one straight down, if it is among them, first; straight down (3,) and the plane that
+    carries the things, camera frame; what is to be said of all that."""
+
+    scenes: list[PlanningScene]
+    down: np.ndarray
+    support: Support
+    warnings: tuple[str, ...]
+
+    @property
+    def straight(self) -> PlanningScene | None:
+        """The one seen from straight above."""
+        first = self.scenes[0]
+        return first if angle(first.map.pose[:3, 2], self.down) < STRAIGHT else None
+
+
+def observe_approaches(observation: Observation, request: PlanRequest, device: torch.device) -> ApproachScenes:
+    """The scenes of an observation with depth. Raises PlannerError 422 where nothing is seen, or nothing can be approached."""
+    depth = observation.depth
+    if depth is None:
+        raise PlannerError(422, "missing_image", "this planner needs depth; send a depth image")
+    camera = request.camera or assumed_camera(*depth.shape)
+    pose = None if request.camera_pose is None else np.asarray(request.camera_pose, dtype=float)
+    up, warnings = _up(depth, camera, pose)
+    overhead = blocked_from_above(depth, camera, pose) if request.approach is None else None
+    if overhead:
+        warnings += (ANY_APPROACH.format(why=overhead),)
+    try:
+        scene, cloud = _cloud(observation, request, camera, pose, up, device)
+        allowed = (axis_of(request.approach, pose), request.approach.max_angle) if request.approach else None
+        least = SIDEWAYS if overhead else 0.0
+        chosen = directions(-up, allowed, partial(approachable, cloud), least)
+    except ValueError as error:
+        raise PlannerError(422, "unusable_view", str(error)) from error
+    if not chosen:
+        raise PlannerError(
+            422,
+            "no_approach",
+            "none of the directions that `approach` allows comes from the camera's side and from above the table: expected one "
+            "within 80 degrees of the way that the camera looks; [0, 0, -1] is straight down in the base frame",
+        )
+    scenes = [
+        scene if scene and angle(each, -up) < STRAIGHT else _along(cloud, each, observation, request, device) for each in chosen
+    ]
+    return ApproachScenes(scenes, -up, cloud.support, warnings)
+
+
+def _up(depth: np.ndarray, camera: CameraIntrinsics, pose: np.ndarray | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Against gravity (3,), camera frame, as told or as the plane on which most of it lies tells; what to say of it."""
+    if pose is not None:
+        return pose[2, :3], ()
+    _, plane = surface(depth, camera)
+    if plane is None or plane.share < TABLE_SHARE:
+        return -OPTICAL_AXIS, (GUESSED.format(plane="the image plane", lean=0.0),)
+    name = f"the plane that fills {plane.share:.0%} of the picture"
+    return plane.normal, (GUESSED.format(plane=name, lean=math.degrees(plane.steepness)),)
+
+
+def _cloud(
+    observation: Observation,
+    request: PlanRequest,
+    camera: CameraIntrinsics,
+    pose: np.ndarray | None,
+    up: np.ndarray,
+    device: torch.device,
+) -> tuple[PlanningScene | None, SceneCloud]:
+    """The scene seen from straight above, where the camera looks down, and the cloud over its table."""
+    assert observation.depth is not None
+    wanted = _wanted(observation, request)
+    of_depth = partial(depth_cloud, observation.depth, camera, scale=scale_of(request.gripper), wanted=wanted)
+    if -up[2] < math.cos(LEVEL):
+        return None, of_depth(up=up, table_depth=request.table_depth)
+    gravity = pose if pose is not None else level_pose(up)
+    scene = observe_scene(observation, request, device, hand_units=True, gravity=gravity)
+    return scene, of_depth(support=support_of(map_in(scene.map, 1 / scene.unit)))
+
+
+def _wanted(observation: Observation, request: PlanRequest) -> np.ndarray | None:
+    """Pixels (H, W) bool in which grasps are asked for; None where that is everywhere."""
+    wanted = observation.segmask
+    if request.region is not None:
+        inside = np.zeros(observation.size, bool)
+        left, top, right, bottom = (max(0, round(edge)) for edge in request.region)
+        inside[top : bottom + 1, left : right + 1] = True
+        wanted = inside if wanted is None else wanted & inside
+    return wanted if wanted is not None and wanted.any() else None
+
+
+def _along(
+    cloud: SceneCloud, direction: np.ndarray, observation: Observation, request: PlanRequest, device: torch.device
+) -> PlanningScene:
+    """The scene seen along a direction; bins are not looked for in it."""
+    unit = hand_unit(request.gripper)
+    seen, asked = project_along(cloud, direction), request.model_copy(update={"bin": False})
+    if unit < 1:
+        seen, asked = map_in(seen, unit), request_in(asked, unit)
+    camera = request.camera or assumed_camera(*observation.size)
+    pose = None if request.camera_pose is None else np.asarray(request.camera_pose, dtype=float)
+    return PlanningScene(seen, camera, pose, observation, asked, device, unit=unit)
+
+
+def in_other(scene: PlanningScene, other: PlanningScene) -> np.ndarray:
+    """(4, 4): the frame of a scene's map to that of another, both in metres."""
+    poses = [map_in(each.map, 1 / each.unit).pose for each in (scene, other)]
+    return np.asarray(np.linalg.inv(poses[1]) @ poses[0])
