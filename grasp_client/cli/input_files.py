@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from grasp_client.contract import PRESETS, FailedGrasp, Gripper
+from grasp_client.contract import PRESETS, Approach, FailedGrasp, Gripper
 from grasp_client.imaging import ImageError, decode_image, decode_rgb, decode_segmask
 
 Decoded = TypeVar("Decoded")
@@ -86,6 +86,17 @@ def read_bin(given: str) -> Any:
     text = _bytes(Path(given)).decode(errors="replace") if not given.lstrip().startswith("{") else given
     expected = 'expected true, false, or JSON such as \'{"corners": [[x, y, z], ...], "wall_height": 0.1}\', or a file with it'
     return _json(text, expected)  # PlanRequest checks what it holds
+
+
+def read_approach(given: str) -> Approach:
+    """x,y,z in the base frame or `camera`; the greatest angle from it, rad, may follow."""
+    expected = "expected x,y,z or camera, and after it the greatest angle in radians, as in 0,0,-1,0.3 or camera,0.5"
+    axis, *more = given.split(",", 1) if given.startswith("camera") else ("", given)
+    if axis not in ("", "camera"):
+        raise ValueError(f"{expected}, got {given!r}")
+    numbers = _numbers(more[0], min(max(more[0].count(",") + 1, 1 if axis else 3), 1 if axis else 4), expected) if more else []
+    angle = dict(zip(("max_angle",), numbers if axis else numbers[3:], strict=False))
+    return Approach(axis="camera" if axis else numbers[:3], **angle)
 
 
 def read_failed(given: str) -> FailedGrasp:

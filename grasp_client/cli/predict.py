@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from grasp_client.cli.camera_files import read_camera
 from grasp_client.cli.input_files import (
     images_in,
+    read_approach,
     read_bin,
     read_failed,
     read_gripper,
@@ -201,6 +202,12 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
         help="plan inside the bin that is seen (true), or that stands where corners and wall_height say; false: there is none",
     )
     group.add_argument(
+        "--approach",
+        metavar="X,Y,Z[,ANGLE]|camera[,ANGLE]",
+        help="directions that the hand may come along: within ANGLE rad (default 0.35) of an axis in the base frame, or of the "
+        "camera's",
+    )
+    group.add_argument(
         "--gripper",
         "--gripper-json",  # as it was called while names were not taken
         metavar="NAME|JSON|FILE",
@@ -264,6 +271,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "region": arguments.region and read_region(arguments.region),
         "point": arguments.point and read_pixel(arguments.point),
         "bin": arguments.bin and read_bin(arguments.bin),
+        "approach": arguments.approach and read_approach(arguments.approach),
         "gripper": arguments.gripper and read_gripper(arguments.gripper),
         "failed": arguments.failed and [read_failed(given) for given in arguments.failed],
         "return_heatmap": bool(arguments.heatmap),

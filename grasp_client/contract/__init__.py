@@ -54,8 +54,8 @@ from grasp_client.contract.scene_requests import SceneRequest
 __all__ = [
     "FARTHEST", "LARGEST_PIXEL", "MOST_FAILED", "OUTCOME_KINDS", "PRESETS", "SCHEMA_VERSION", "ActRequest", "Action",
     "ApiModel", "Approach", "Bin", "CameraIntrinsics", "ContactRule", "ErrorDetail", "ErrorReply", "FailedGrasp", "Failure",
-    "Grasp", "GraspKind", "GraspMeta", "GraspPlan", "Gripper", "Grippers", "HandPart", "ImageSpec", "Label", "Meta", "ModelEntry",
-    "ModelPointers", "ModelRef", "Models", "Name", "Outcome", "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel",
-    "PlanRequest", "PlannerEntry", "Planners", "Pose", "Probability", "Push", "PushMeta", "PushOptions", "RefusedGrasp",
-    "SceneRef", "SceneRequest", "UnknownMeta", "Variation", "meta_model", "plain_message",
+    "Grasp", "GraspKind", "GraspMeta", "GraspPlan", "Gripper", "Grippers", "HandPart", "ImageSpec", "Label", "Meta",
+    "ModelEntry", "ModelPointers", "ModelRef", "Models", "Name", "Outcome", "OutcomeAccepted", "OutcomeMeta", "OutcomeReport",
+    "Pixel", "PlanRequest", "PlannerEntry", "Planners", "Pose", "Probability", "Push", "PushMeta", "PushOptions",
+    "RefusedGrasp", "SceneRef", "SceneRequest", "UnknownMeta", "Variation", "meta_model", "plain_message",
 ]  # fmt: skip

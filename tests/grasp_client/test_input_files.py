@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from grasp_client.cli.input_files import read_gripper, read_pose
+from grasp_client.cli.input_files import read_approach, read_gripper, read_pose
 
 POSE = [[0.0, -1.0, 0.0, 0.4], [-1.0, 0.0, 0.0, -0.1], [0.0, 0.0, -1.0, 0.8], [0.0, 0.0, 0.0, 1.0]]
 
@@ -38,3 +38,12 @@ def test_gripper_from_text_and_file(tmp_path):
     assert read_gripper("wsg_50").max_width == 0.11
     with pytest.raises(ValueError, match=r"expected franka_hand, .*JSON such as"):
         read_gripper("wsg")
+
+
+def test_approaches_from_text():
+    assert read_approach("0,0,-1,0.3").model_dump() == {"axis": [0, 0, -1], "max_angle": 0.3}
+    assert read_approach("camera").axis == "camera"
+    assert read_approach("camera,0.5").max_angle == 0.5
+    for wrong in ("0,0", "camera,a", "cameras", "1,2,3,4,5"):
+        with pytest.raises(ValueError, match="expected x,y,z or camera"):
+            read_approach(wrong)

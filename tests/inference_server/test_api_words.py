@@ -75,7 +75,9 @@ def warnings_in_the_code() -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant)
     }
-    told = {found[1] for text in texts if isinstance(text, str) and (found := re.match(r"((?:no|bin)_\w+): ", text))}
+    told = {
+        found[1] for text in texts if isinstance(text, str) and (found := re.match(r"((?:no|bin|any|gravity)_\w+): ", text))
+    }
     return told | set(CHECKS)
 
 
