@@ -105,14 +105,16 @@ class GraspClient(_Connection):
         segmask: np.ndarray | None = None,
         goal: np.ndarray | None = None,
         *,
+        points: np.ndarray | None = None,
+        scene_points: np.ndarray | None = None,
         deadline: float | None = None,
         **options: Unpack[PlanOptions],
     ) -> GraspPlan:
-        """`plan` for arrays: images as for `observe`, options as the fields of `PlanRequest` (camera, planner, gripper, ...).
+        """`plan` for arrays: images or a cloud as for `observe`, options as the fields of `PlanRequest` (camera, planner, ...).
 
         Raises ValueError for what the server would refuse, else as `plan`.
         """
-        return self._call(predict_endpoint(depth, rgb, segmask, goal, options, deadline))
+        return self._call(predict_endpoint(depth, rgb, segmask, goal, options, deadline, points, scene_points))
 
     def act(
         self,
@@ -219,11 +221,13 @@ class AsyncGraspClient(_Connection):
         segmask: np.ndarray | None = None,
         goal: np.ndarray | None = None,
         *,
+        points: np.ndarray | None = None,
+        scene_points: np.ndarray | None = None,
         deadline: float | None = None,
         **options: Unpack[PlanOptions],
     ) -> GraspPlan:
         """As `GraspClient.predict_grasp`."""
-        return await self._call(predict_endpoint(depth, rgb, segmask, goal, options, deadline))
+        return await self._call(predict_endpoint(depth, rgb, segmask, goal, options, deadline, points, scene_points))
 
     async def act(
         self,

@@ -75,11 +75,11 @@ def plan_endpoint(observation: Observation, request: PlanRequest, deadline: floa
         # All its sizes: a finger whose sizes are told has no pads but those that are told with it.
         options["gripper"] = request.gripper.model_dump(mode="json", exclude_none=True)
     text = json.dumps(options, separators=(",", ":"))
-    if observation.depth is not None and observation.rgb is observation.segmask is observation.goal is None:
+    sent = {name: array for name, array in vars(observation).items() if array is not None}
+    if observation.depth is not None and len(sent) == 1:
         call = _raw_depth_call("/predict_grasp", observation.depth, request.depth_scale, text)
         return Endpoint(call, GraspPlan, deadline)
-    parts = _npy_parts({name: getattr(observation, name) for name in ("depth", "rgb", "segmask", "goal")})
-    call = HttpCall("POST", "/predict_grasp", files={**parts, "request": (None, text.encode(), "application/json")})
+    call = HttpCall("POST", "/predict_grasp", files={**_npy_parts(sent), "request": (None, text.encode(), "application/json")})
     return Endpoint(call, GraspPlan, deadline)
 
 
@@ -90,10 +90,13 @@ def predict_endpoint(
     goal: np.ndarray | None,
     options: PlanOptions,
     deadline: float | None,
+    points: np.ndarray | None = None,
+    scene_points: np.ndarray | None = None,
 ) -> Endpoint[GraspPlan]:
     """The same for arrays and options as users have them. Raises ValueError for what the server would refuse."""
     request = request_of(**options)
-    return plan_endpoint(observe(depth, rgb, segmask, request.depth_scale, goal), request, deadline)
+    observation = observe(depth, rgb, segmask, request.depth_scale, goal, points, scene_points)
+    return plan_endpoint(observation, request, deadline)
 
 
 def act_endpoint(

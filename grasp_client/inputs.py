@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from grasp_client.contract import PlanRequest
-from grasp_client.imaging import check_observation, decode_depth, decode_rgb, decode_segmask, encode_npy
+from grasp_client.imaging import check_observation, decode_depth, decode_rgb, decode_segmask, encode_npy, points_of
 from grasp_client.observation import Observation
 
 
@@ -15,12 +15,15 @@ def observe(
     segmask: np.ndarray | None = None,
     depth_scale: float = 0.001,
     goal: np.ndarray | None = None,
+    points: np.ndarray | None = None,
+    scene_points: np.ndarray | None = None,
 ) -> Observation:
-    """An observation of registered images.
+    """An observation of registered images, or of a cloud.
 
     depth: (H, W) or (H, W, 1), float metres (0, NaN and inf: no reading) or uint16 in units of `depth_scale` metres.
     rgb: (H, W, 3) uint8. segmask: (H, W), non-zero where a grasp centre may lie. goal: (H, W),
     non-zero on the one thing that shall be held.
+    points, scene_points: (N, 3) or (H, W, 3) float metres, what may be grasped and what surrounds it, in place of images.
     Raises ImageError (a ValueError) with the reason when the server would refuse it.
     """
     # Through the wire format, so that what is accepted, and how, is decided in one place.
@@ -29,6 +32,8 @@ def observe(
         None if rgb is None else decode_rgb(encode_npy(rgb)),
         None if segmask is None else decode_segmask(encode_npy(segmask)),
         None if goal is None else decode_segmask(encode_npy(goal), what="goal"),
+        None if points is None else points_of(np.asarray(points)),
+        None if scene_points is None else points_of(np.asarray(scene_points)),
     )
     check_observation(observation)
     return observation

@@ -10,17 +10,20 @@ from grasp_client.contract import GraspPlan, PlanRequest
 
 @dataclass(frozen=True)
 class Observation:
-    """One image, or several registered ones of the same size.
+    """One image, or several registered ones of the same size; or, in their place, a cloud of points.
 
     depth: (H, W) float32, metres along the optical axis; 0 where there is no reading (never NaN or infinite).
     rgb: (H, W, 3) uint8. segmask: (H, W) bool, True where a grasp centre may lie. goal: (H, W) bool, True on the one thing that
-    shall be held.
+    shall be held. points: (N, 3) float32, m, in one frame, which stands for the camera's: what may be grasped. scene_points:
+    (M, 3), what surrounds it.
     """
 
     depth: np.ndarray | None = None
     rgb: np.ndarray | None = None
     segmask: np.ndarray | None = None
     goal: np.ndarray | None = None
+    points: np.ndarray | None = None
+    scene_points: np.ndarray | None = None
 
     @property
     def graspable(self) -> np.ndarray | None:

@@ -20,6 +20,7 @@ class PlanOptions(TypedDict, total=False):
 
     camera: Camera | None
     camera_pose: Matrix | None
+    viewpoint: Sequence[float] | None
     table_depth: float | None
     depth_scale: float
     planner: str

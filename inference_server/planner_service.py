@@ -115,6 +115,8 @@ class PlannerService:
 
     async def heatmap(self, request: RequestContext, item: PlanItem) -> Heatmap:
         """The dense map of one observation. Raises what the contract names, and PlannerError 422 for a planner without one."""
+        if item[0].points is not None:
+            raise ServerError(422, "no_heatmap", "a cloud has no picture: send a depth image for its dense map")
         sent, item = item, await self._rectified(request, item)
         planner, pinned, forecast = await self._choose(request, item)
         group = ("heatmap", planner.name, pinned.version if pinned else None)
@@ -142,7 +144,7 @@ class PlannerService:
     async def _rectified(self, request: RequestContext, item: PlanItem) -> PlanItem:
         """Raises PlannerError 422 for intrinsics that do not fit the image."""
         camera = item[1].camera
-        if camera is None or FIELDS.isdisjoint(camera.model_fields_set):
+        if item[0].points is None and (camera is None or FIELDS.isdisjoint(camera.model_fields_set)):
             return item
         return await self._decoders.run(request.slot.client, request.deadline, rectify, item)
 

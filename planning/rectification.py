@@ -12,6 +12,7 @@ import numpy as np
 from grasp_client.contract import CameraIntrinsics, Grasp, GraspPlan
 from grasp_client.observation import Observation
 from planning.base import PlanItem, PlannerError
+from planning.clouds import in_cloud_frame, rendered
 
 FIELDS = frozenset({"width", "height", "distortion"})
 """Of a camera: without any of them there is nothing to do."""
@@ -21,11 +22,14 @@ GraspLike = TypeVar("GraspLike", bound=Grasp)
 
 
 def rectify(item: PlanItem) -> PlanItem:
-    """The observation and its options with plain intrinsics; the same objects where nothing is to be done.
+    """The observation and its options with plain intrinsics, a cloud as a depth image; the same objects where nothing is to be
+    done.
 
     Raises PlannerError 422 for intrinsics of an image with another ratio of the sides.
     """
     observation, request = item
+    if observation.points is not None:
+        return rendered(item)
     if request.camera is None or request.camera.is_plain:
         return item
     try:
@@ -52,8 +56,11 @@ def rectify(item: PlanItem) -> PlanItem:
 
 
 def in_sent_pixels(plan: GraspPlan, sent: PlanItem) -> GraspPlan:
-    """A plan for the rectified image with the pixels of the one that was sent. Poses are the camera's, and stay."""
+    """A plan for the rectified image with the pixels of the one that was sent. Poses are the camera's, and stay; those of a
+    cloud are in its frame."""
     observation, request = sent
+    if observation.points is not None:
+        return in_cloud_frame(plan, sent)
     if request.camera is None or not any(request.camera.distortion or ()):
         return plan
     camera = request.camera.fitted(*observation.size)

@@ -45,6 +45,7 @@ def _rigid(matrix: list[list[float]]) -> list[list[float]]:
 
 Row = Annotated[list[float], Field(min_length=4, max_length=4)]
 Pose = Annotated[list[Row], Field(min_length=4, max_length=4), AfterValidator(_rigid)]
+Point = Annotated[list[Annotated[float, Field(ge=-FARTHEST, le=FARTHEST)]], Field(min_length=3, max_length=3)]
 Coordinate = Annotated[float, Field(ge=-LARGEST_PIXEL, le=LARGEST_PIXEL)]
 Pixel = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -1,7 +1,7 @@
 """Ranked grasps, the reply to a planning request."""
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from grasp_client.contract.base import (
     GraspKind,
     Name,
     Pixel,
+    Point,
     Pose,
     Probability,
 )
@@ -35,7 +36,6 @@ class Grasp(ApiModel):
 
 
 HandPart = Literal["finger_left", "finger_right", "palm", "cup"]
-Point = Annotated[list[Annotated[float, Field(ge=-FARTHEST, le=FARTHEST)]], Field(min_length=3, max_length=3)]
 
 
 class RefusedGrasp(Grasp):

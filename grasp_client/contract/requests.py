@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
 from grasp_client.contract.approaches import Approach
-from grasp_client.contract.base import FARTHEST, LARGEST_VERSION, ApiModel, Coordinate, Pixel, Pose, Probability, Seed
+from grasp_client.contract.base import FARTHEST, LARGEST_VERSION, ApiModel, Coordinate, Pixel, Point, Pose, Probability, Seed
 from grasp_client.contract.bins import Bin
 from grasp_client.contract.camera import CameraIntrinsics
 from grasp_client.contract.gripper import Gripper
@@ -75,6 +75,9 @@ class PlanRequest(ApiModel):
 
     camera: CameraIntrinsics | None = Field(None, description="needed for any metric answer")
     camera_pose: Pose | None = Field(None, description="camera frame to robot base frame (z up), 4x4")
+    viewpoint: Point | None = Field(
+        None, description="[x, y, z] from where `points` were seen, in their frame, m; none: what is unseen counts as free"
+    )
     table_depth: float | None = Field(None, ge=1e-2, le=FARTHEST, description="distance to the table along the optical axis, m")
     depth_scale: float = Field(0.001, ge=1e-6, le=1, description="metres per unit of an integer depth image")
     planner: str = Field("auto", min_length=1, max_length=64, description="`auto` or a name from GET /planners")

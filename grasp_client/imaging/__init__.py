@@ -5,18 +5,21 @@ Depth is (H, W) float32 metres along the optical axis with 0 for "no reading"; c
 """
 
 from grasp_client.imaging.checks import check_depth, check_observation
+from grasp_client.imaging.clouds import MOST_POINTS, decode_points, points_of
 from grasp_client.imaging.containers import read_npy
 from grasp_client.imaging.decode import decode_depth, decode_image, decode_raw_depth, decode_rgb, decode_segmask, metres_of
 from grasp_client.imaging.encode import encode_npy, encode_png_depth, encode_png_rgb, encode_raw_depth
 from grasp_client.imaging.limits import ImageError, ImageLimits
 
 __all__ = [
+    "MOST_POINTS",
     "ImageError",
     "ImageLimits",
     "check_depth",
     "check_observation",
     "decode_depth",
     "decode_image",
+    "decode_points",
     "decode_raw_depth",
     "decode_rgb",
     "decode_segmask",
@@ -25,5 +28,6 @@ __all__ = [
     "encode_png_rgb",
     "encode_raw_depth",
     "metres_of",
+    "points_of",
     "read_npy",
 ]

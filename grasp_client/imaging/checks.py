@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from grasp_client.imaging.clouds import check_cloud
 from grasp_client.imaging.limits import ImageError
 from grasp_client.observation import Observation
 
@@ -50,10 +51,14 @@ def check_observation(
     observation: Observation, region: Sequence[float] | None = None, point: Sequence[float] | None = None
 ) -> None:
     """Raises ImageError 422 when there is no image, the depth is unusable, the images differ in size, the `region` of
-    pixels [u0, v0, u1, v1] or the `point` [u, v] lies outside of them, or a point comes with a goal."""
+    pixels [u0, v0, u1, v1] or the `point` [u, v] lies outside of them, or a point comes with a goal; of a cloud, what
+    `check_cloud` raises."""
+    if observation.points is not None or observation.scene_points is not None:
+        check_cloud(observation)
+        return
     images = {name: image for name in IMAGES if (image := getattr(observation, name)) is not None}
     if "depth" not in images and "rgb" not in images:
-        raise ImageError(422, "no_image", "no image was sent: at least one of `depth` and `rgb` is needed")
+        raise ImageError(422, "no_image", "no image was sent: at least one of `depth` and `rgb` is needed, or `points`")
     height, width = images["depth" if "depth" in images else "rgb"].shape[:2]
     for name, image in images.items():
         if image.shape[:2] != (height, width):

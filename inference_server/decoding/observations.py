@@ -13,6 +13,7 @@ from grasp_client.imaging import (
     check_observation,
     decode_depth,
     decode_image,
+    decode_points,
     decode_raw_depth,
     decode_rgb,
     decode_segmask,
@@ -25,6 +26,7 @@ from inference_server.errors import ServerError, invalid_fields
 from planning.base import PlanItem
 
 IMAGE_PARTS = ("depth", "rgb", "segmask", "goal")
+CLOUD_PARTS = ("points", "scene_points")
 OPTIONS_HEADER = "x-request"
 RAW = "application/octet-stream"
 MULTIPART = "multipart/form-data"
@@ -72,7 +74,7 @@ async def decode(request: AdmittedRequest, function: Callable[..., Decoded], *ar
 
 def _read_item(body: bytes, headers: Mapping[str, str], query: Mapping[str, str], limits: ImageLimits) -> PlanItem:
     """`headers` must look names up in any case."""
-    observation, options = read_with_options(body, headers, query, PlanRequest, limits)
+    observation, options = read_with_options(body, headers, query, PlanRequest, limits, clouds=True)
     check_observation(observation, options.region, options.point)
     return observation, options
 
@@ -84,15 +86,16 @@ def read_with_options(
     kind: type[Options],
     limits: ImageLimits,
     options_bytes: int = OPTIONS_BYTES,
+    clouds: bool = False,
 ) -> tuple[Observation, Options]:
-    """The observation of a body and its options, a model that has `depth_scale`; not yet checked."""
+    """The observation of a body and its options, a model that has `depth_scale`; not yet checked. clouds: may be sent too."""
     content_type = headers.get("content-type", "")
     media_type = content_type.split(";")[0].strip().lower()
     if media_type == MULTIPART:
         _only_here(query, headers, query_allowed=False, header_allowed=False)
         parts = parts_of(body, content_type)
         options = parse_options(_text(parts.pop("request", None)), kind, most_bytes=options_bytes)
-        return observation_of(parts, _scale(options), limits), options
+        return observation_of(parts, _scale(options), limits, clouds), options
     if not body:
         raise ServerError(400, "empty_body", "the body is empty: send an image (see /docs for the three ways)")
     if media_type == RAW:
@@ -121,20 +124,23 @@ def parse_options(
         raise invalid_fields(where, error, kind) from None
 
 
-def observation_of(parts: Mapping[str, Part], depth_scale: float, limits: ImageLimits) -> Observation:
-    """The images of a multipart body. Raises ServerError 422 for parts that nobody reads, ImageError for bad images."""
-    unknown = set(parts) - set(IMAGE_PARTS)
+def observation_of(parts: Mapping[str, Part], depth_scale: float, limits: ImageLimits, clouds: bool = False) -> Observation:
+    """The images of a multipart body, or its cloud. Raises ServerError 422 for parts that nobody reads, or ImageError."""
+    known = (*IMAGE_PARTS, *(CLOUD_PARTS if clouds else ()))
+    unknown = set(parts) - set(known)
     if unknown:
         names = ", ".join(repr(name[:40]) for name in sorted(unknown)[:5])
-        raise ServerError(422, "unknown_part", f"unknown part {names}; expected {', '.join(IMAGE_PARTS)} and request")
-    depth, rgb, segmask, goal = (parts.get(name) for name in IMAGE_PARTS)
-    if depth is None and rgb is None:
+        raise ServerError(422, "unknown_part", f"unknown part {names}; expected {', '.join(known)} and request")
+    depth, rgb, segmask, goal, points, around = (parts.get(name) for name in (*IMAGE_PARTS, *CLOUD_PARTS))
+    if depth is None and rgb is None and points is None and around is None:
         raise ServerError(422, "no_image", "no image was sent: at least one of the parts `depth` and `rgb` is needed")
     return Observation(
         depth=None if depth is None else decode_part(depth, lambda data, kind: decode_depth(data, kind, depth_scale, limits)),
         rgb=None if rgb is None else decode_part(rgb, lambda data, kind: decode_rgb(data, kind, limits)),
         segmask=None if segmask is None else decode_part(segmask, lambda data, kind: decode_segmask(data, kind, limits)),
         goal=None if goal is None else decode_part(goal, lambda data, kind: decode_segmask(data, kind, limits, "goal")),
+        points=None if points is None else decode_part(points, lambda data, kind: decode_points(data, kind, limits)),
+        scene_points=None if around is None else decode_part(around, lambda data, kind: decode_points(data, kind, limits)),
     )
 
 

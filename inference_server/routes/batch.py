@@ -13,7 +13,7 @@ from grasp_client.contract import ErrorReply, GraspPlan, PlanRequest
 from grasp_client.imaging import ImageLimits, check_observation
 from inference_server.admission import AdmittedRequest, Received
 from inference_server.decoding.multipart import Part, parts_of
-from inference_server.decoding.observations import IMAGE_PARTS, MULTIPART, decode, observation_of, parse_options
+from inference_server.decoding.observations import CLOUD_PARTS, IMAGE_PARTS, MULTIPART, decode, observation_of, parse_options
 from inference_server.errors import ServerError, as_server_error, documented, error_body
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
 from planning.base import PlanItem
@@ -22,7 +22,7 @@ router = APIRouter(tags=["plan"])
 
 MOST = 256
 """Observations in one request, where the queue is not shorter."""
-_NAME = re.compile(r"(depth|rgb|segmask|goal|request)_(\d{1,4})")
+_NAME = re.compile(r"(depth|rgb|segmask|goal|points|scene_points|request)_(\d{1,4})")
 _OPTIONS = {"$ref": "#/components/schemas/PlanRequest"}
 _BINARY = {"type": "string", "format": "binary"}
 
@@ -89,7 +89,7 @@ def _item(parts: Parts, common: bytes | None, limits: ImageLimits) -> PlanItem:
     images = dict(parts)
     own = images.pop("request", None)
     options = parse_options(own.data if own else common, PlanRequest)
-    observation = observation_of(images, options.depth_scale, limits)
+    observation = observation_of(images, options.depth_scale, limits, clouds=True)
     check_observation(observation, options.region, options.point)
     return observation, options
 
@@ -104,7 +104,7 @@ def _grouped(body: bytes, content_type: str) -> tuple[list[Parts], bytes | None]
     for name, part in parts.items():
         found = _NAME.fullmatch(name)
         if not found:
-            expected = ", ".join(f"{kind}_N" for kind in (*IMAGE_PARTS, "request"))
+            expected = ", ".join(f"{kind}_N" for kind in (*IMAGE_PARTS, *CLOUD_PARTS, "request"))
             raise ServerError(422, "unknown_part", f"unknown part {name[:40]!r}; expected request, {expected}, N from 0")
         groups.setdefault(int(found[2]), {})[found[1]] = part
     return _in_order(groups), common.data if common else None

@@ -51,8 +51,11 @@ OPENAPI: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "description": "at least one of depth and rgb",
-                    "properties": {"depth": _BINARY, "rgb": _BINARY, "segmask": _BINARY, "goal": _BINARY, "request": _OPTIONS},
+                    "description": "at least one of depth and rgb; or points, and scene_points around them, in place of images",
+                    "properties": {
+                        **dict.fromkeys(("depth", "rgb", "segmask", "goal", "points", "scene_points"), _BINARY),
+                        "request": _OPTIONS,
+                    },
                     "additionalProperties": False,
                 },
                 "encoding": {
@@ -60,6 +63,8 @@ OPENAPI: dict[str, Any] = {
                     "rgb": {"contentType": "image/png, image/jpeg, application/x-npy"},
                     "segmask": {"contentType": "image/png, application/x-npy"},
                     "goal": {"contentType": "image/png, application/x-npy"},
+                    "points": {"contentType": "application/x-npy"},
+                    "scene_points": {"contentType": "application/x-npy"},
                     "request": {"contentType": "application/json"},
                 },
             },
@@ -74,7 +79,7 @@ OPENAPI: dict[str, Any] = {
 
 @router.post("/predict_grasp", response_model=GraspPlan, responses=ERRORS, openapi_extra=OPENAPI)
 async def predict_grasp(request: Admitted) -> Response:
-    """Plan grasps for one depth and/or colour image.
+    """Plan grasps for one depth and/or colour image, or for a cloud of points.
 
     No valid grasp is an answer: 200, an empty list, and `rejections` says why.
 

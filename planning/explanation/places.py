@@ -33,8 +33,8 @@ def nearest_places(scene: PlanningScene) -> tuple[Tensor, Tensor]:
 
 
 def outside_asked(scene: PlanningScene, points: Tensor) -> Tensor:
-    """How far (N,) map points (N, 3) lie outside of the request's region and segmask, as m at the table."""
-    region, mask = scene.request.region, scene.observation.segmask
+    """How far (N,) map points (N, 3) lie outside of the request's region, segmask and goal, as m at the table."""
+    region, mask = scene.request.region, scene.observation.graspable
     u, v = map_pixels(scene, points).unbind(1)
     far = torch.zeros_like(u)
     if region is not None:

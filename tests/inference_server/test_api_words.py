@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from planning.clouds.checks import CLOUD_CHECKS
 from planning.input_checks import CHECKS
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +79,7 @@ def warnings_in_the_code() -> set[str]:
     told = {
         found[1] for text in texts if isinstance(text, str) and (found := re.match(r"((?:no|bin|any|gravity)_\w+): ", text))
     }
-    return told | set(CHECKS)
+    return told | set(CHECKS) | set(CLOUD_CHECKS)
 
 
 def test_error_codes() -> None:

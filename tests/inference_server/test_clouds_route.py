@@ -1,0 +1,71 @@
+"""Clouds over HTTP: by form, by client, in a batch, and refused where they cannot be used."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from serving import CAMERA, DEPTH, PNG, Running
+
+from grasp_client.client import GraspClient
+from grasp_client.contract import CameraIntrinsics
+from grasp_client.geometry import deproject
+from grasp_client.imaging import encode_npy
+
+V, U = np.nonzero(DEPTH > 0)
+CLOUD = deproject(np.stack([U, V], 1), DEPTH[V, U], CameraIntrinsics(**CAMERA)).astype(np.float32)
+THING = CLOUD[CLOUD[:, 2] < np.median(CLOUD[:, 2]) - 0.01]
+SEEN = {"planner": "antipodal", "viewpoint": [0, 0, 0]}
+
+
+def test_a_form_with_points_gives_the_grasp_of_the_image(server: Running) -> None:
+    reply = server.form(SEEN, points=encode_npy(THING), scene_points=encode_npy(CLOUD)).json()
+    assert reply["grasps"], reply
+    from_image = server.form({**SEEN, "camera": CAMERA, "viewpoint": None}, depth=PNG).json()
+    best, same = (np.array(each["grasps"][0]["pose_camera"])[:3, 3] for each in (reply, from_image))
+    assert np.linalg.norm(best - same) < 0.02
+
+
+def test_the_client_sends_clouds(server: Running) -> None:
+    with GraspClient(server.url) as client:
+        plan = client.predict_grasp(points=THING, scene_points=CLOUD, planner="antipodal", viewpoint=[0.0, 0.0, 0.0])
+        assert plan.grasps
+        with pytest.raises(ValueError, match="transpose"):
+            client.predict_grasp(points=THING.T)
+
+
+def test_a_batch_takes_clouds_and_images(server: Running) -> None:
+    files = {"points_0": ("p", encode_npy(THING)), "depth_1": ("d", PNG)}
+    data = {"request": json.dumps({"planner": "antipodal"})}
+    replies = server.client.post("/predict_grasp/batch", files=files, data=data).json()["replies"]
+    assert all(reply["grasps"] for reply in replies), replies
+
+
+@pytest.mark.parametrize(
+    ("parts", "options", "path", "status", "code"),
+    [
+        ({"points": encode_npy(THING), "depth": PNG}, SEEN, "/predict_grasp", 422, "cloud_and_image"),
+        ({"scene_points": encode_npy(THING)}, SEEN, "/predict_grasp", 422, "no_points"),
+        ({"points": encode_npy(1e3 * THING)}, SEEN, "/predict_grasp", 422, "wrong_unit"),
+        ({"points": encode_npy(-THING)}, {**SEEN, "camera": CAMERA}, "/predict_grasp", 422, "cloud_behind_camera"),
+        ({"points": encode_npy(THING)}, {**SEEN, "viewpoint": [0, 0]}, "/predict_grasp", 422, "invalid_field"),
+        ({"points": encode_npy(THING)}, {**SEEN, "region": [0, 0, 9, 9]}, "/predict_grasp", 422, "pixels_without_camera"),
+        ({"points": encode_npy(THING)}, SEEN, "/heatmap", 422, "no_heatmap"),
+        ({"points": b"ply"}, SEEN, "/predict_grasp", 400, "undecodable_image"),
+        (
+            {"points": encode_npy(THING)},
+            {"planner": "gqcnn", "viewpoint": [9, 9, 9], "table_depth": 1},
+            "/predict_grasp",
+            422,
+            None,
+        ),
+    ],
+)
+def test_clouds_that_cannot_be_used_are_refused(
+    server: Running, parts: dict[str, bytes], options: Any, path: str, status: int, code: str | None
+) -> None:
+    response = server.form(options, path, **parts)
+    assert response.status_code == status, response.text
+    assert code is None or response.json()["error"]["code"] == code
