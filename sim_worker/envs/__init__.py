@@ -26,3 +26,4 @@ gymnasium.register(
 )
 gymnasium.register("GraspLoop/Reach-v0", "sim_worker.envs.reach:Reach")
 gymnasium.register("GraspLoop/Refine-v0", "sim_worker.envs.refine:Refine")
+gymnasium.register("GraspLoop/PushGrasp-v0", "sim_worker.envs.push_grasp:PushGrasp")

@@ -28,8 +28,9 @@ Quality = tuple[float, ModelRef | None]
 class PushPlanner(Protocol):
     """What labels need of a planner."""
 
-    name: str
-    """Of the planner that proposes the pushes."""
+    @property
+    def name(self) -> str:
+        """Of the planner that proposes the pushes."""
 
     def quality(self, view: CameraView, goal: str) -> Quality:
         """Of the goal's best grasp, 0 where there is none."""
