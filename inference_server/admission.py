@@ -175,6 +175,7 @@ class ReceivedRequest:
                 admitted.slot.release()
             if trace.get_current_span().is_recording():
                 tracing.record(admitted.stages)
+        self.admitted.clear()  # each of them names this one, with its body
         self.forget_body()
 
 

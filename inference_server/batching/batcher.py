@@ -93,17 +93,17 @@ class QueueSlot:
 
     def release(self) -> None:
         """Give the place back, or the job up: the inference thread must not work for nobody."""
-        if self.job is None:
-            self.open = False
-            self.batcher.queue.release(self.client)
-        else:
+        if self.job is not None:
             self.job.future.cancel()
             self.settled(answered=False)
+        elif self.open:
+            self.open = False
+            self.batcher.queue.release(self.client)
 
     def settled(self, answered: bool) -> None:
         """Note in the event loop that the job has come to an end; only the first end counts."""
-        job = self.job
-        if job is None or not self.open:
+        job, self.job = self.job, None  # else each would keep the other, and the images, until garbage is collected
+        if job is None:
             return
         self.open = False
         if job.timer is not None:
@@ -227,6 +227,7 @@ class Batcher:
             live = self._live(jobs)
             if live:
                 _resolve(self._answer(live))
+            del calls, jobs, live  # while it waits for more it must not keep the images of these
             self._busy_since = None
 
     def _live(self, jobs: list[Job]) -> list[Job]:

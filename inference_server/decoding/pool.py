@@ -134,6 +134,7 @@ class DecodePool:
                     self._answer(task)
                     if task.limits is not None:
                         queue.charge(task.client, sum(task.limits.counted) - task.cost)
+                del task  # while it waits for more it must not keep this one's body and image
         queue.call(None)  # wakes the next thread, which stops too
 
     def _answer(self, task: _Task) -> None:

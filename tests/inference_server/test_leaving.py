@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from waiting import PATIENCE, wait_until
 
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import Observation
+from inference_server.admission import ReceivedRequest
+from inference_server.batching.batcher import Job
 from inference_server.outcomes.recent_plans import RecentPlans
 
 
@@ -74,6 +77,24 @@ def test_a_full_queue_has_room_again_when_its_clients_leave(busy: Running) -> No
             assert busy.raw().status_code == 429
         wait_until(lambda: not len(busy.service.batcher.queue))
     assert busy.raw().status_code == 200
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_nothing_of_a_request_waits_for_the_garbage_collector(busy: Running, leaves: bool) -> None:
+    def left() -> list[str]:
+        return [type(one).__name__ for one in gc.get_objects() if type(one) in (Job, ReceivedRequest)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        if leaves:
+            with occupied(busy), asking(busy, DEPTH.tobytes(), raw_headers()):
+                wait_until(lambda: busy.service.batcher.queue.lines)
+        else:
+            assert busy.raw().status_code == 200
+        wait_until(lambda: not left(), lambda: str(left()))
+    finally:
+        gc.enable()
 
 
 def test_leaving_is_no_fault(busy: Running, caplog: pytest.LogCaptureFixture) -> None:
