@@ -7,11 +7,12 @@ from typing import Literal
 
 import numpy as np
 
-from grasp_client.contract import MOST_FAILED, FailedGrasp, Gripper, PlanRequest
+from grasp_client.contract import MOST_FAILED, Approach, FailedGrasp, Gripper, PlanRequest
 from grasp_client.contract import Bin as ToldBin
 from grasp_client.geometry import invert, project, transform, wrap_angle
 from grasp_client.observation import Observation
 from shared.outcome_codec import DEPTH_UNIT, depth_in_units
+from sim_worker.sampling.approaches import KEEPERS, told_approach
 from sim_worker.world import CameraView, SceneSpec
 from sim_worker.world.simulation.bins import Bin
 
@@ -70,10 +71,11 @@ def planning_request(
     extras: Collection[ObservationKey] = (),
     withheld: Collection[DroppedInput] = (),
     failed: Sequence[Failure] = (),
+    approach: Approach | None = None,
 ) -> PlanningRequest:
     """Ask for `count` grasps: camera, its pose, depth unless withheld, and the granted extras.
 
-    failed: sent with the extra `failures`.
+    failed: sent with the extra `failures`. approach: told to planners that keep to it; none: what the kind of scene asks for.
     """
     camera_pose, tote = np.asarray(view.camera_pose), spec.bin
     request = PlanRequest(
@@ -87,6 +89,7 @@ def planning_request(
         model_version=model_version,
         gripper=gripper,
         n_grasps=count,
+        approach=(approach or told_approach(spec)) if planner in KEEPERS else None,
         depth_scale=DEPTH_UNIT,
         failed=[failed_grasp(each, view) for each in failed[-MOST_FAILED:]] if "failures" in extras else [],
         seed=spec.seed,

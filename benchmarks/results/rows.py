@@ -69,6 +69,14 @@ HANDS = {
     85: "robotiq_2f_85",
     140: "robotiq_2f_140",
 }
+CARRY = ("--carry", "up_beyond_60")
+"""As VGN and GIGA do: back along the approach, straight up where it leans more than 60 degrees."""
+SIDE = ("--view", "side_640", "--lean", "60", *MESH, *CARRY)
+"""Their camera too, but for its pose error and noise, which are those of the profile."""
+STEEP = ("--view", "side_640", "--lean", "70", "--approach", "60", *MESH, *CARRY)
+ANY_SIDE, STEEP_ONLY = ("tilted", "dense"), ("tilted",)
+ALLOWED = ("--contact", "allowed")
+ONE = ("--count", "1")
 WIDTHS = {66: 0.99, 70: 0.97, 72: 0.95, 74: 0.90, 76: 0.50}
 """Of boxes, mm, and what is aimed at with a jaw of 80 mm."""
 
@@ -106,6 +114,16 @@ ROWS = (
     Row("pile-hard", "pile of 5", "pile", "hard", GEOMETRY, 120, (0.86, 0.88), MESH),
     Row("pile-hard-told", "pile of 5, told what failed", "pile", "hard", GEOMETRY, 120, (0.86, 0.88), MESH + TOLD),
     Row("pile-tilted", "pile of 5, camera at 20–45°", "pile", "standard", GEOMETRY, 100, (0.95, 0.95), ("--view", "tilted")),
+    Row("side-single", "one object, camera at 60°", "single", "standard", ANY_SIDE, 300, (0.97,), SIDE),
+    Row("side-single-hard", "one object, camera at 60°", "single", "hard", ANY_SIDE, 200, (), SIDE),
+    Row("steep-single", "one object, approaches of 60° alone", "single", "standard", STEEP_ONLY, 150, (0.96,), STEEP),
+    Row("side-pile", "pile of 5, camera at 60°", "pile", "standard", ANY_SIDE, 100, (0.95, 0.95), SIDE),
+    Row("side-pile-allowed", "the same, the hand may push", "pile", "standard", ANY_SIDE, 100, (0.95, 0.95), SIDE + ALLOWED),
+    Row("side-pile-hard", "pile of 5, camera at 60°", "pile", "hard", ANY_SIDE, 200, (), SIDE),
+    Row("side-packed", "packed 5, camera at 60°", "packed", "standard", ANY_SIDE, 100, (0.97, 0.96), SIDE),
+    Row("shelf-packed", "things in a shelf", "shelf", "standard", STEEP_ONLY, 100, (0.97, 0.97), MESH),
+    Row("shelf-single", "one thing in a shelf", "shelf", "standard", STEEP_ONLY, 150, (0.92, 0.92), ONE + MESH),
+    Row("leaning", "things that lean in a bin", "leaning", "standard", ANY_SIDE, 60, (), DRAWN_BINS + MESH),
     Row("pile-suction-30", "pile of 5, 30 mm cup", "pile", "standard", CUPS, 60, (0.92, 0.92), CUP_30),
     Row("packed-standard", "packed 5", "packed", "standard", GEOMETRY, 110, (0.99, 0.99), MESH),
     Row("bin-standard", "bin of 15", "bin", "standard", GEOMETRY, 36, (0.95, 0.97), BIN_OF_15 + MESH),

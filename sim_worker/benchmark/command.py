@@ -1,9 +1,10 @@
-"""`python -m sim_worker.benchmark {single,packed,pile,bin}`: how good is a planner, by the protocols that papers report.
+"""`python -m sim_worker.benchmark KIND`: how good is a planner, by the protocols that papers report.
 
     single  one object, one attempt: success rate
     packed  objects standing close; pile: objects dropped together. A round ends when the table is clear, when no grasp is
             found, or after two failures in a row. GSR = successes / attempts, DR = removed / presented
-    bin     objects in a bin; an object that fails three times is set aside
+    bin     objects in a bin; an object that fails three times is set aside; leaning: things lean against its walls
+    shelf   objects in a shelf, seen from its open side; rules as for packed
 
 Every planner meets the same scenes with the same pose errors, and is given depth, camera and camera_pose, no more;
 `--inputs` and `--drop-inputs` change that: `--inputs rgb --inputs table_depth --drop-inputs depth` measures a planner on colour
@@ -31,12 +32,13 @@ from shared import logs
 from shared.durable import replace_file
 from sim_worker.benchmark.report import write_failures, write_gif
 from sim_worker.benchmark.results import as_json, print_results
-from sim_worker.benchmark.trials import Protocol, Trial, ViewName, run_round
+from sim_worker.benchmark.trials import KindName, Protocol, Trial, ViewName, run_round
 from sim_worker.command_line import finish, gripper_of, options_of, settings_of
 from sim_worker.planner_request import DroppedInput, ObservationKey
 from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.processes import process_pool, readable_errors
 from sim_worker.world import World
+from sim_worker.world.grippers.attempt import RetreatName
 from sim_worker.world.simulation.bins import BIN_INNER
 from sim_worker.world.simulation.sim_state import HandName
 
@@ -50,7 +52,7 @@ class BenchmarkSettings(BaseSettings):
 
     model_config = options_of("sim_worker.benchmark")
 
-    kind: CliPositionalArg[Literal["single", "packed", "pile", "bin"]] = Field(description="scenes and rules")
+    kind: CliPositionalArg[KindName] = Field(description="scenes and rules")
     planner: list[str] = Field(["antipodal"], description="planner to measure; repeat for several on identical scenes")
     baselines: bool = Field(True, description="also run random-on-object and centroid-with-minor-axis")
     profile: Literal["clean", "standard", "hard"] = Field("standard", description="noise, friction, masses, pose error")
@@ -61,7 +63,25 @@ class BenchmarkSettings(BaseSettings):
     named: list[str] = Field([], description="one object by name, such as box/70x110x40 (mm); repeat: scenes take them in turn")
     upright: bool = Field(False, description="drop objects as they are modelled, turned about the vertical alone")
     fill: tuple[float, float] | None = Field(None, description="scale objects to between these shares of the jaw's opening")
-    view: ViewName = Field("usual", description="camera: tilted by 20 to 45 degrees, near (0.25 m), far (to 2 m), fine (1 mm)")
+    view: ViewName = Field(
+        "usual",
+        description="camera: tilted by 20 to 45 degrees, near (0.25 m), far (to 2 m), fine (1 mm), side (45 to 75 degrees), "
+        "side_640 (the same, distance and image of VGN's and GIGA's tests)",
+    )
+    lean: float | None = Field(None, ge=0, le=78, description="degrees of the camera from straight down, none: as drawn")
+    approach: float | None = Field(
+        None,
+        ge=0,
+        le=90,
+        description="tell planners that keep to it (auto, tilted) to come leaning so many degrees from straight "
+        "down towards where the camera looks",
+    )
+    within: float = Field(10.0, ge=0, le=180, description="degrees that they may differ from that")
+    carry: RetreatName | None = Field(
+        None,
+        description="what is held is carried straight up, back along the approach, the same but up beyond 60 degrees (VGN, "
+        "GIGA), or out as from a shelf; none: out of a shelf, else up",
+    )
     count: int | None = Field(None, ge=1, le=30, description="objects per scene; none: 1, 5, 5 and 8")
     bin_size: tuple[float, float, float] = Field(BIN_INNER, description="inner length, width and wall height of the bin, m")
     draw_bins: bool = Field(False, description="draw size, place and walls of every bin, and the camera's tilt")

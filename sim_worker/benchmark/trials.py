@@ -1,5 +1,6 @@
 """The rounds of a benchmark: identical scenes for every planner, each cleared by the same rules."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -9,22 +10,27 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from grasp_client.contract import ContactRule, GraspPlan, Gripper
+from grasp_client.contract import Approach, ContactRule, GraspPlan, Gripper
 from sim_worker.planner_request import DroppedInput, Failure, ObservationKey, PlanningRequest, planning_request
 from sim_worker.planners import NamedPlanner
+from sim_worker.sampling.approaches import heading, towards
 from sim_worker.sampling.variety import seen_from
 from sim_worker.tasks.decluttering import BIN, DECLUTTER, SINGLE, DeclutteringLog, DeclutteringRunner, Pick, Rules
 from sim_worker.world import CameraView, SceneError, SceneSpec, World
+from sim_worker.world.grippers.attempt import RetreatName
 from sim_worker.world.simulation.bins import BIN_INNER
 from sim_worker.world.simulation.sim_state import HandName
 
-ViewName = Literal["usual", "tilted", "near", "far", "fine"]
+KindName = Literal["single", "packed", "pile", "bin", "leaning", "shelf"]
+ViewName = Literal["usual", "tilted", "near", "far", "fine", "side", "side_640"]
 SEED_STREAM = 30
 """Keeps these scenes apart from those that other programs draw from the same seed."""
 REDRAWS = 5
 GRASPS_ASKED = 10
 
-RULES: dict[str, Rules] = {"single": SINGLE, "packed": DECLUTTER, "pile": DECLUTTER, "bin": BIN}
+RULES: dict[KindName, Rules] = {
+    "single": SINGLE, "packed": DECLUTTER, "pile": DECLUTTER, "bin": BIN, "leaning": BIN, "shelf": DECLUTTER,
+}  # fmt: skip
 
 
 class Protocol(BaseModel):
@@ -32,7 +38,7 @@ class Protocol(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    kind: Literal["single", "packed", "pile", "bin"]
+    kind: KindName
     profile: str = "standard"
     object_set: str = "test"
     objects_dir: Path | None = None
@@ -40,6 +46,12 @@ class Protocol(BaseModel):
     upright: bool = False
     fill: tuple[float, float] | None = Field(None, description="objects scaled to between these shares of the opening")
     view: ViewName = "usual"
+    lean: float | None = Field(None, description="of the camera from straight down, degrees, in place of what the view draws")
+    approach: float | None = Field(
+        None, description="lean of the one approach that is told, degrees, towards where the camera looks"
+    )
+    within: float = Field(10.0, description="most that approaches differ from it, degrees")
+    carry: RetreatName | None = Field(None, description="which way what is held is carried; none: as the kind has it")
     count: int | None = None
     bin_size: tuple[float, float, float] | None = BIN_INNER
     rounds: int = Field(50, description="rounds per seed")
@@ -67,7 +79,13 @@ class Protocol(BaseModel):
                 "object_span": self.fill and tuple(share * self.gripper.max_width for share in self.fill),
             }
         )
-        return seen_from(scene, self.view)
+        return seen_from(scene, self.view, None if self.lean is None else math.radians(self.lean))
+
+    def told(self, view: CameraView) -> Approach | None:
+        """The approach that planners are told."""
+        if self.approach is None:
+            return None
+        return towards(heading(view), math.radians(self.approach), math.radians(self.within))
 
 
 @dataclass
@@ -131,10 +149,12 @@ def _trial(world: World, spec: SceneSpec, named: NamedPlanner, protocol: Protoco
             protocol.inputs,
             protocol.drop_inputs,
             failed,
+            protocol.told(view),
         )
 
     rules = RULES[protocol.kind]
-    clearer = DeclutteringRunner(scene, ask, rules, protocol.gripper, protocol.hand, protocol.contact_rule)
+    how = protocol.gripper, protocol.hand, protocol.contact_rule, protocol.carry
+    clearer = DeclutteringRunner(scene, ask, rules, *how)
     task = clearer.run()
     plan: GraspPlan | None = None
     while True:

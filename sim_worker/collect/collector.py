@@ -43,6 +43,7 @@ class CollectionRecipe(BaseModel):
     drop_inputs: list[DroppedInput] = []
     rgb: bool
     vary: list[Variation] = []
+    tilts: bool = False
     gripper: Gripper
 
 
@@ -114,7 +115,8 @@ class Collector:
         spec, gripper = varied(scene_spec(recipe, number), recipe.gripper)
         scene = self.world.build(spec)
         hand = drawn_hand(gripper, spec)
-        tried = candidates(scene, recipe.mix, self.feasible, self.on_policy, hand.told, recipe.inputs, recipe.drop_inputs)
+        told = hand.told, recipe.inputs, recipe.drop_inputs, recipe.tilts
+        tried = candidates(scene, recipe.mix, self.feasible, self.on_policy, *told)
         return list(label_scene(scene, tried, hand.true, f"collect-{recipe.seed}:{number}", recipe.rgb, hand.told))
 
 

@@ -61,7 +61,10 @@ class CollectSettings(BaseSettings):
     rgb: bool = Field(False, description="keep the colour image too")
     gripper: str | None = Field(None, description="name of a hand, or JSON file with its sizes; none: Franka Panda hand")
     scenes_per_shard: int = Field(8, ge=1, le=4096, description="scenes whose labels make one shard")
-    vary: list[Variation] = Field([], description="draw hands (with things of their size) and cameras for every scene; repeat")
+    vary: list[Variation] = Field(
+        [], description="draw hands (with things of their size), cameras, and cameras at the sides for every scene; repeat"
+    )
+    tilts: bool = Field(False, description="tell planners approaches that each scene draws: any, or one and what is near it")
     export_mobileunet: Path | None = Field(None, description="also write the successes as a MobileUNet .npz; implies --rgb")
 
     @field_validator("kinds", "profiles", "vary", mode="before")

@@ -14,6 +14,7 @@ from grasp_client.contract import ContactRule, Grasp, GraspPlan, Gripper
 from sim_worker.grasp_poses import pose_in_base
 from sim_worker.planner_request import Failure, PlanningRequest
 from sim_worker.world import AttemptResult, CameraView, Scene
+from sim_worker.world.grippers.attempt import RetreatName
 from sim_worker.world.simulation.sim_state import HandName
 
 
@@ -99,7 +100,7 @@ Clearing = Generator[PlanningRequest | Pick, GraspPlan | None, None]
 class DeclutteringRunner:
     """The machine. `run` yields a `PlanningRequest`, to be sent the plan, and a `Pick` for each attempt; `log` tells the rest.
 
-    ask: makes a call of a view and of the grasps that failed where nothing was taken away since.
+    ask: makes a call of a view and of the grasps that failed where nothing was taken away since. carry: as in `Scene.attempt`.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class DeclutteringRunner:
         gripper: Gripper,
         hand: HandName = "floating",
         contact_rule: ContactRule = "strict",
+        carry: RetreatName | None = None,
     ) -> None:
         self.scene = scene
         self.ask = ask
@@ -117,6 +119,7 @@ class DeclutteringRunner:
         self.gripper = gripper
         self.hand = hand
         self.contact_rule = contact_rule
+        self.carry = carry
         self.log = DeclutteringLog({name: ObjectLog() for name in scene.objects})
         self.attempts = 0
         self.failed: list[Failure] = []
@@ -148,7 +151,8 @@ class DeclutteringRunner:
         """Approach, grasp, lift and check the best grasp. Equal attempt numbers of equal scenes get the same pose error."""
         grasp, pose = self._best(view, plan)
         width = grasp.width or self.gripper.max_width
-        result = self.scene.attempt(pose, width, self.gripper, self.hand, self.contact_rule, trial=self.attempts)
+        how = self.gripper, self.hand, self.contact_rule, self.attempts, self.carry
+        result = self.scene.attempt(pose, width, *how)
         states = [State.OBSERVE, State.PLAN, State.APPROACH, State.GRASP, State.LIFT, State.CHECK]
         if result.failure:
             states = [*states[: states.index(REACHED[result.failure]) + 1], State.RECOVER]

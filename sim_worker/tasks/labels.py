@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grasp_client.contract import Grasp, GraspMeta, GraspPlan, Gripper, Outcome, SceneRef
+from grasp_client.contract import Approach, Grasp, GraspMeta, GraspPlan, Gripper, Outcome, SceneRef
 from grasp_client.observation import Observation
 from sim_worker.grasp_poses import pose_in_base
 from sim_worker.outcome_records import Proposal, grasp_outcome
 from sim_worker.planner_request import DroppedInput, ExtraInput, planning_request
 from sim_worker.planners import NamedPlanner
+from sim_worker.sampling.approaches import drawn_approach
 from sim_worker.sampling.samplers import over_table, promising, random_on_object, random_probability
 from sim_worker.sampling.surface import Surface
 from sim_worker.world import CameraView, Scene, SceneSpec
@@ -48,10 +49,12 @@ def candidates(
     gripper: Gripper,
     extras: Collection[ExtraInput] = (),
     withheld: Collection[DroppedInput] = (),
+    tilts: bool = False,
 ) -> list[Proposal]:
     """The grasps to try in a scene; fewer than `mix.total` where a sampler finds too few.
 
-    extras, withheld: what the `on_policy` planner is told besides, and what not.
+    extras, withheld: what the `on_policy` planner is told besides, and what not. tilts: planners are told approaches that the
+    scene draws.
     """
     view, spec = scene.observe(), scene.spec
     rng = np.random.default_rng([spec.seed, 2])
@@ -61,13 +64,13 @@ def candidates(
     found = [_sampled(grasp, "random", random_probability(surface)) for grasp in drawn]
     found += [_sampled(grasp, "edges") for grasp in promising(surface, gripper, mix.edges, rng)]
     found += [_sampled(grasp, "flat") for grasp in over_table(surface, gripper, mix.flat, rng)]
-    plan = None
+    plan, approach = None, drawn_approach(spec, view) if tilts else None
     if feasible and mix.feasible:
-        plan = _plan(feasible, view, spec, gripper, FEASIBLE_ASKED)
+        plan = _plan(feasible, view, spec, gripper, FEASIBLE_ASKED, approach)
         found += _drawn(plan, mix.feasible, len(plan.grasps), "feasible", rng)
     if on_policy and mix.on_policy:
         if plan is None or feasible is None or feasible.spec != on_policy.spec or extras or withheld:
-            plan = _plan(on_policy, view, spec, gripper, TOP, extras, withheld)
+            plan = _plan(on_policy, view, spec, gripper, TOP, approach, extras, withheld)
         found += _drawn(plan, mix.on_policy, TOP, "on_policy", rng)
     return found
 
@@ -83,10 +86,12 @@ def _plan(
     spec: SceneSpec,
     gripper: Gripper,
     count: int,
+    approach: Approach | None,
     extras: Collection[ExtraInput] = (),
     withheld: Collection[DroppedInput] = (),
 ) -> GraspPlan:
-    call = planning_request(view, spec, gripper, count, named.name, named.model_version, extras, withheld)
+    asked = view, spec, gripper, count, named.name, named.model_version, extras, withheld
+    call = planning_request(*asked, approach=approach)
     return named.planner.plan(call.observation, call.request)
 
 
