@@ -12,10 +12,14 @@ from grasp_client.contract import Bin as ToldBin
 from grasp_client.geometry import invert, project, transform, wrap_angle
 from grasp_client.observation import Observation
 from shared.outcome_codec import DEPTH_UNIT, depth_in_units
+from sim_worker.grasp_poses import points_in_base
 from sim_worker.sampling.approaches import KEEPERS, told_approach
 from sim_worker.world import CameraView, SceneSpec
 from sim_worker.world.simulation.bins import Bin
+from sim_worker.world.simulation.shelves import Shelf
 
+FROM_BOARDS = 0.008
+"""What is seen nearer to a board of a shelf may be the board, m."""
 CLOSING = 0.02
 """Half the stretch of a closing axis whose direction in the image is told, m."""
 ExtraInput = Literal["rgb", "segmask", "table_depth", "bin", "region"]
@@ -38,6 +42,15 @@ def bin_region(view: CameraView, tote: Bin) -> list[float]:
     """[u0, v0, u1, v1] of the bin's floor in the image."""
     pixels = project(transform(invert(np.asarray(view.camera_pose)), tote.corners()), view.camera)
     return [*pixels.min(axis=0).tolist(), *pixels.max(axis=0).tolist()]
+
+
+def shelf_mask(view: CameraView, depth: np.ndarray, shelf: Shelf) -> np.ndarray:
+    """Pixels (H, W) bool whose reading lies in the shelf, FROM_BOARDS clear of its sides, back and ceiling."""
+    inside = transform(invert(shelf.pose), points_in_base(depth, view.camera, np.asarray(view.camera_pose)))
+    x, y, z = np.nan_to_num(inside, nan=np.inf).transpose(2, 0, 1)
+    (half_x, half_y), height = shelf.half, shelf.inner[2] - FROM_BOARDS
+    result: np.ndarray = (np.abs(x) < half_x - FROM_BOARDS) & (np.abs(y) < half_y - FROM_BOARDS) & (z < height)
+    return result
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,7 @@ def planning_request(
     """Ask for `count` grasps: camera, its pose, depth unless withheld, and the granted extras.
 
     failed: sent with the extra `failures`. approach: told to planners that keep to it; none: what the kind of scene asks for.
+    Of a shelf it is known where it stands: only what is seen in it may be grasped.
     """
     camera_pose, tote = np.asarray(view.camera_pose), spec.bin
     request = PlanRequest(
@@ -97,9 +111,12 @@ def planning_request(
     depth = None
     if "depth" not in withheld and view.observation.depth is not None:
         depth = (depth_in_units(view.observation.depth) * DEPTH_UNIT).astype(np.float32)
+    segmask = view.segmentation > 0 if "segmask" in extras else None
+    if segmask is None and depth is not None and spec.shelf:
+        segmask = shelf_mask(view, depth, spec.shelf)
     observation = Observation(
         depth=depth,
         rgb=view.rgb if "rgb" in extras else None,
-        segmask=view.segmentation > 0 if "segmask" in extras else None,
+        segmask=segmask,
     )
     return PlanningRequest(observation, request)
