@@ -11,9 +11,9 @@ from shared.grasp_poses import STEEPEST
 
 Rows = Sequence[Sequence[float]]
 
-MAX_JAW_TILT = math.radians(45)
-"""Patches of the height map are seen along the approach, but in a map that was seen from above: beyond this a hand would meet
-more of what the map does not show than of what it does, rad."""
+MAX_JAW_TILT = math.radians(91)
+"""What a hand sees is projected along its own approach: one that comes level, up to the error of a camera pose, sees as well as
+any, rad."""
 
 
 def refusal(meta: Mapping[str, Any], max_tilt: float) -> str | None:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
 from shared.grasp_poses import HandPose, hands_of
-from shared.maps.approach_map import LEVEL, SceneCloud, depth_cloud, project_along, support_of
+from shared.maps.approach_map import LEVEL, approachable, depth_cloud, project_along, support_of
 from shared.maps.heightmap import HeightMap, hand_scale, project
 
 CHANNELS = 6
@@ -121,19 +121,29 @@ def outcome_patches(
     """Patches (N, CHANNELS, ROWS, COLUMNS) float32 of executed grasps on one depth image (H, W), m, 0 = no reading.
 
     Those that come straight down are seen in the map along gravity, others each in the map along its own approach, as planners
-    see them. Raises ValueError when the image has no reading, a grasp has no metric pose, or comes from behind what is seen.
+    see them; NaN where that comes from behind what is seen. Raises ValueError when the image has no reading, or a grasp has no
+    metric pose.
     """
     scale = hand_scale(gripper)
     down = np.array([0.0, 0.0, 1.0]) if camera_pose is None else -np.asarray(camera_pose, dtype=float)[2, :3]
     scene = project(depth, camera, camera_pose, scale=scale) if down[2] >= math.cos(LEVEL) else None
-    if scene is not None and (hands := hands_of(scene.pose, grasps, gripper)).straight:
-        return patches(scene, hands, gripper).numpy()
-    cloud = depth_cloud(depth, camera, support_of(scene) if scene else None, -down, scale=scale)
-    return np.concatenate([_along_approach(scene, cloud, grasp, gripper) for grasp in grasps])
+    frame = np.eye(4) if scene is None else scene.pose
+    leaning = hands_of(frame, grasps, gripper).approach[:, :2].any(1).tolist() if scene else [True] * len(grasps)
+    seen = np.full((len(grasps), CHANNELS, ROWS, COLUMNS), np.nan, np.float32)
+    cloud = depth_cloud(depth, camera, support_of(scene) if scene else None, -down, scale=scale) if any(leaning) else None
+    for direction, places in _by_approach(grasps, leaning).items():
+        map = scene
+        if cloud is not None and direction is not None:
+            map = project_along(cloud, np.array(direction)) if approachable(cloud, np.array(direction)) else None
+        if map is not None:
+            seen[places] = patches(map, hands_of(map.pose, [grasps[place] for place in places], gripper), gripper)
+    return seen
 
 
-def _along_approach(scene: HeightMap | None, cloud: SceneCloud, grasp: Grasp, gripper: Gripper) -> np.ndarray:
-    """Patches (1, CHANNELS, ROWS, COLUMNS) of a grasp in the map along its approach: `scene`, if that comes straight down."""
-    if scene is None or not hands_of(scene.pose, [grasp], gripper).straight:
-        scene = project_along(cloud, np.asarray(grasp.pose_camera, dtype=float)[:3, 2])
-    return patches(scene, hands_of(scene.pose, [grasp], gripper), gripper).numpy()
+def _by_approach(grasps: Sequence[Grasp], leaning: Sequence[bool]) -> dict[tuple[float, ...] | None, list[int]]:
+    """Places of grasps by their approach, camera frame; None: straight down."""
+    found: dict[tuple[float, ...] | None, list[int]] = {}
+    for place, (grasp, leans) in enumerate(zip(grasps, leaning, strict=True)):
+        direction = np.asarray(grasp.pose_camera, dtype=float)[:3, 2].round(6) if leans else None
+        found.setdefault(None if direction is None else tuple(direction.tolist()), []).append(place)
+    return found

@@ -319,12 +319,12 @@ def test_the_memory_of_what_was_accepted_is_bounded() -> None:
         accepted.repeats("999", OutcomeReport(success=False, failure="missed"))
 
 
-TILTED = [[1.0, 0.0, 0.0, 0.0], [0.0, 0.5, 0.8660254, 0.0], [0.0, -0.8660254, 0.5, 0.66], [0.0, 0.0, 0.0, 1.0]]
+TILTED = [[1.0, 0.0, 0.0, 0.0], [0.0, -0.1736482, 0.9848078, 0.0], [0.0, -0.9848078, -0.1736482, 0.66], [0.0, 0.0, 0.0, 1.0]]
 UNLEARNABLE: list[tuple[dict[str, Any], str]] = [
     ({"camera": None}, "camera"),
     ({"grasp": {**GRASP, "pose_camera": None}}, "pose_camera"),
     ({"grasp": {**GRASP, "width": None}}, "width"),
-    ({"grasp": {**GRASP, "pose_camera": TILTED}}, "60 degrees"),
+    ({"grasp": {**GRASP, "pose_camera": TILTED}}, "100 degrees"),
     ({"success": False, "failure": "unreachable"}, "unreachable"),
     ({"contact_rule": "allowed"}, "strict"),
 ]

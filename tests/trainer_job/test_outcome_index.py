@@ -163,12 +163,12 @@ def test_an_approach_that_the_features_do_not_show_is_refused_and_counted(tmp_pa
     """A jaw that comes in at 60 degrees looks to a network on crops like a vertical one: nothing may be learned from it."""
     upright, tipped = block_outcome(0), tilted(0, 60)
     np.testing.assert_allclose(CROPS.features([upright])[0], CROPS.features([tipped])[0], atol=1e-5)
-    outcomes = [upright, tilted(1, 60), tilted(2, -60, "y"), tilted(3, 19), tilted(4, 21)]
+    outcomes = [upright, tilted(1, 100), tilted(2, -100, "y"), tilted(3, 19), tilted(4, 21)]
     assert [CROPS.refusal(outcome.meta.model_dump(mode="json")) for outcome in outcomes] == [
         None, "approach", "approach", None, "approach",
     ]  # fmt: skip
     library = library_of(tmp_path, outcomes)
-    assert [record.id for record in library.records] == ["w:0:0", "w:3:0", "w:4:0"]  # the hand's frame leans along
+    assert [record.id for record in library.records] == ["w:0:0", "w:3:0", "w:4:0"]  # what comes from above level is seen
     assert library.refused == {"approach": 2}
 
 

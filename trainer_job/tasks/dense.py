@@ -16,7 +16,7 @@ from trainer_job.data.examples import Dataset, FeatureBatch, in_order
 from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.tasks.base import FeatureTask
 
-HAND_FRAME = "hand-frame-5"
+HAND_FRAME = "hand-frame-6"
 """What features are called, another one whenever they mean something else."""
 WHITE_NOISE = 0.001
 """Standard deviation of independent height noise per cell, m."""

@@ -1,5 +1,6 @@
 """The critic of planner `refined`: what this cell's outcomes say of where its hands really go (shared.networks.cell_critic)."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,6 @@ from grasp_client.contract import GraspMeta, Outcome
 from shared.features.hand_frame import CHANNELS, COLUMNS, ROWS, patches
 from shared.features.place import frame_of, places
 from shared.grasp_poses import hands_of
-from shared.learnable import MAX_JAW_TILT
 from shared.maps.heightmap import hand_scale, project
 from shared.networks.cell_critic import PLACE, CellCritic
 from shared.outcome_codec import depth_metres
@@ -23,6 +23,9 @@ from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.tasks.base import FeatureTask
 from trainer_job.tasks.dense import HAND_FRAME
 
+FROM_ABOVE = math.radians(45)
+"""The hands of a cell are seen in one map along gravity: one that leans more would meet more of what that does not show than of
+what it does, rad."""
 SCORER = "dense"
 """Model whose champion lends its weights."""
 
@@ -31,7 +34,7 @@ class RefineTask(FeatureTask):
     """Patches of told poses, and the poses themselves: those of `dense` may be mirrored, but no pose of a cell."""
 
     architectures = ("cell-critic",)
-    max_tilt = MAX_JAW_TILT
+    max_tilt = FROM_ABOVE
     blended = False
 
     @cached_property

@@ -85,6 +85,22 @@ def test_many_grasps_on_one_image_equal_each_alone() -> None:
     assert np.allclose(together, np.stack(alone), atol=1e-6)
 
 
+def test_grasps_of_several_approaches_each_see_what_they_see_alone_and_none_from_behind() -> None:
+    box, view = Box(0.0, 0.01, 0.3, 0.12, 0.03, 0.02), camera(480, 640, 525.0)
+    depth, straight = render(view, [box]), grasp_on(Box(0.0, 0.01, 0.3, 0.12, 0.03, 0.02), view.pose)
+    turned = []
+    for lean in (0.5, 0.5, -0.5, 1.6):
+        turn = np.eye(4)
+        turn[1:3, 1:3] = np.array([[math.cos(lean), -math.sin(lean)], [math.sin(lean), math.cos(lean)]])
+        turned.append(straight.model_copy(update={"pose_camera": (np.asarray(straight.pose_camera) @ turn).tolist()}))
+    together = outcome_patches(depth, view.intrinsics, view.pose, [straight, *turned], GRIPPER)
+    alone = [outcome_patches(depth, view.intrinsics, view.pose, [grasp], GRIPPER)[0] for grasp in (straight, *turned[:3])]
+    assert np.allclose(together[:4], np.stack(alone), atol=1e-6)
+    assert np.allclose(together[1], together[2])
+    assert np.abs(together[1] - together[3]).mean() > 0.01
+    assert np.isnan(together[4]).all()
+
+
 def test_footprint_has_the_fingers_area() -> None:
     area = footprint(torch.tensor([0.03, 0.06]), GRIPPER).sum((1, 2)) * STEP**2
     assert torch.allclose(area, torch.tensor(2 * GRIPPER.pad[0] * GRIPPER.finger_width), rtol=1e-3)
