@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from records import store
 from rich.console import Console
 
 from benchmarks.demo.__main__ import MARK, begin, table
+from benchmarks.demo.__main__ import REPORT as REPORT_FILE
+from benchmarks.demo.animation import SIDE, WIDTH, animate
 from benchmarks.demo.plot import WINDOW, curve, draw, served
 from benchmarks.learning.running import SETTINGS
 from benchmarks.learning.tools import LONG, USUAL, hammer
-from grasp_client.contract import Grasp, GraspMeta, ImageSpec, ModelRef, Outcome
+from grasp_client.contract import CameraIntrinsics, Grasp, GraspMeta, ImageSpec, ModelRef, Outcome
 
 RATE = {"attempts": 20, "successes": 10, "rate": 0.5, "low": 0.3, "high": 0.7}
 REPORT = {
@@ -31,6 +34,7 @@ def outcome(number: int, version: int, success: bool, exploration: bool = False)
     meta = GraspMeta(
         grasp=Grasp(kind="parallel_jaw", quality=0.5, center_px=[1.0, 2.0], angle=0.0),
         planner="dense",
+        camera=CameraIntrinsics(fx=100, fy=100, cx=1.5, cy=1.5),
         model=ModelRef(name="dense", version=version),
         success=success,
         failure=None if success else "slipped",
@@ -65,6 +69,15 @@ def test_the_curve_counts_best_grasps_of_each_version(tmp_path: Path) -> None:
     assert curve([(k, k >= 50) for k in range(50 + WINDOW)])[1][-1] == 1.0
     draw(tmp_path, REPORT, tmp_path / "demo.png")
     assert (tmp_path / "demo.png").stat().st_size > 5000
+
+
+def test_the_run_is_animated(tmp_path: Path) -> None:
+    outcomes = [outcome(k, 1 + k // 20, success=k % 3 > 0) for k in range(40)]
+    store(tmp_path / "shards", outcomes)
+    (tmp_path / REPORT_FILE).write_text(json.dumps(REPORT))
+    animate(tmp_path, tmp_path / "loop.gif", frames=4)
+    with Image.open(tmp_path / "loop.gif") as made:
+        assert (getattr(made, "n_frames", 1), made.size) == (4, (SIDE + WIDTH, SIDE))
 
 
 def test_the_table_says_what_was_gained() -> None:
