@@ -13,7 +13,7 @@ SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: run test test-repeat test-slow test-faults test-client test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean
-.PHONY: test-ros test-browser test-manifests bench-compare bench-hostile bench-robots gallery help same-answers docs demo
+.PHONY: test-ros test-browser test-manifests bench-compare bench-hostile bench-robots gallery help same-answers docs demo reference
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
@@ -59,6 +59,9 @@ lint: $(VENV)/.dev ## check style and types
 docs: $(VENV)/.docs ## build the documents as a site, strictly (site/index.html)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
+
+reference: $(VENV)/.dev ## write the reference pages that follow from the code (settings, commands, metrics, client)
+	@$(BIN)/python -m tests.reference_pages
 
 bench: $(VENV)/.dev ## measure planners in simulation and the server under load
 	@$(BIN)/python -m benchmarks
