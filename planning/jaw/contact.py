@@ -102,7 +102,7 @@ def grip(
     cos, sin = torch.cos(angle), torch.sin(angle)
     x, y = x + middle * cos, y + middle * sin
     tops = inside[:, inner].amax(2)
-    rise = fingers.tip - (scene.table[0] * x + scene.table[1] * y)
+    rise = fingers.tip - scene.table_at(x, y)
     offset, known, truncated_to = _look_around(scene, (x, y), fingers.tip + FINGER_GAP, cos, sin)
     hands = JawCandidates(
         pose=HandPose.straight_down(x, y, fingers.tip, angle, 2 * half),

@@ -186,8 +186,7 @@ def _floor(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: 
     palm stays free."""
     gap = (GAP_SHARE * (top - scene.table_at(x, y))).clamp(TABLE_GAP, COMFORTABLE_GAP)
     half_x, half_y = gripper.max_width / 2 * torch.cos(angle), gripper.max_width / 2 * torch.sin(angle)
-    a, b = scene.table
-    table = torch.maximum(a * (x + half_x) + b * (y + half_y), a * (x - half_x) + b * (y - half_y)) + gap
+    table = torch.maximum(scene.table_at(x, y, (half_x, half_y)), scene.table_at(x, y, (-half_x, -half_y))) + gap
     at_zero = HandPose.straight_down(x, y, torch.zeros_like(x), angle, torch.full_like(x, gripper.max_width))
     return torch.maximum(table, palm_overlap(scene, gripper, at_zero) + PALM_GAP)
 

@@ -62,7 +62,7 @@ def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tens
     base = ((rows + pad) * fingers.shape[1] + columns + pad).to(torch.int32)
     offsets = _strips(reach, span, lines, fingers.shape[1], scene.device)
     depths = torch.tensor(DEPTHS, device=scene.device)
-    table = scene.table[0] * x + scene.table[1] * y
+    table = scene.table_at(x, y)
     tips = torch.maximum(top - depths[:, None], table + TABLE_GAP)
     first = pace * _first_free(fingers.reshape(-1), base, offsets, tips)
     scores, wide = _judge(first, pace, gripper)

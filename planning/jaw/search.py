@@ -102,14 +102,16 @@ SHARED = 5.0
 
 
 @torch.inference_mode()
-def predict(scene: PlanningScene) -> tuple[JawCandidates, Counter[str]]:
-    """Feasible hands of a scene with their analytic scores, in any order, and counted rejections."""
+def predict(scene: PlanningScene, effort: float = 1.0) -> tuple[JawCandidates, Counter[str]]:
+    """Feasible hands of a scene with their analytic scores, in any order, and counted rejections. effort: share of the usual
+    candidates that are looked at."""
     gripper, wanted = scene.request.gripper, scene.request.n_grasps
-    x, y, angle, rejected = propose(scene, gripper, max(CANDIDATES, 3 * wanted))
+    looked_at, refined, polished = (round(effort * each) for each in (CANDIDATES, REFINED, POLISHED))
+    x, y, angle, rejected = propose(scene, gripper, max(looked_at, 3 * wanted))
     hands, missed = measure(scene, gripper, x, y, angle)
-    hands = hands.pick(_best(rate(scene, hands) - outside_region_penalty(scene, hands), max(REFINED, 2 * wanted)))
+    hands = hands.pick(_best(rate(scene, hands) - outside_region_penalty(scene, hands), max(refined, 2 * wanted)))
     fine, _ = measure(scene, gripper, *fitted(hands), close=True)
-    best = fine.pick(_best(rate(scene, fine), max(POLISHED, wanted)))
+    best = fine.pick(_best(rate(scene, fine), max(polished, wanted)))
     finer, _ = measure(scene, gripper, *fitted(best), close=True)
     first_look = replace(hands, turn=hands.turn.abs() + HALF_BIN)
     hands, vetoed = veto(scene, gripper, first_look.join(fine, finer))

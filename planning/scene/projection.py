@@ -45,13 +45,13 @@ def _jaw_poses(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> tuple
     local[:, :3, :3] = hands.rotation
     local[:, :3, 3] = hands.position - gripper.tcp_offset * hands.approach
     local[:, 3, 3] = 1
-    pose = _map_pose(scene, local) @ local
+    pose = scene.to_camera(hands.position) @ local
     return pose, pose[:, :3, 3] + gripper.tcp_offset * pose[:, :3, 2]
 
 
 def project_suction(scene: PlanningScene, gripper: Gripper, cups: CupPose) -> ProjectedGrasps:
     """Where cups are seen from the camera. A cup is round: the x axis of its pose is chosen to lie along the image's u."""
-    map_pose = _map_pose(scene, cups.x)
+    map_pose = scene.to_camera(cups.x)
     approach = cups.approach.to(torch.float64) @ map_pose[:3, :3].T
     contact = cups.position.to(torch.float64) @ map_pose[:3, :3].T + map_pose[:3, 3]
     along_u = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64, device=cups.x.device) - approach[:, :1] * approach
@@ -76,15 +76,12 @@ def _span(scene: PlanningScene, pose: Tensor, tips: Tensor, half: Tensor | float
     return torch.atan2(ends[:, 1], ends[:, 0]), torch.linalg.norm(ends, dim=1)
 
 
-def _map_pose(scene: PlanningScene, like: Tensor) -> Tensor:
-    """(4, 4) float64: map frame to camera frame."""
-    return torch.as_tensor(scene.map.pose, dtype=torch.float64, device=like.device)
-
-
 def map_pixels(scene: PlanningScene, points: Tensor) -> Tensor:
     """Pixels (N, 2) of map points (N, 3), m; far outside the image where a point is not in front of the camera."""
-    pose = torch.as_tensor(scene.map.pose, dtype=torch.float32, device=points.device)
-    return camera_pixels(scene, points @ pose[:3, :3].T + pose[:3, 3])
+    pose = scene.to_camera(points).to(torch.float32)
+    if pose.ndim == 2:
+        return camera_pixels(scene, points @ pose[:3, :3].T + pose[:3, 3])
+    return camera_pixels(scene, (pose[:, :3, :3] @ points[:, :, None])[:, :, 0] + pose[:, :3, 3])
 
 
 def map_points(x: Tensor, y: Tensor, height: Tensor) -> Tensor:

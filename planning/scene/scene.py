@@ -19,6 +19,7 @@ from planning.scene.support_plane import guessed_pose
 from planning.scene.truncation import truncation_height
 from shared.features.push import goal_cells
 from shared.maps.heightmap import HeightMap, hand_scale, project
+from shared.maps.resampling import Readings
 
 OUTSIDE = -10.0
 """Height of what lies beyond the map, m: nothing is known to be there."""
@@ -133,9 +134,15 @@ class PlanningScene:
         restricted = self.request.region is not None or self.observation.segmask is not None
         self.__dict__.update(table=tuple(self.map.table.tolist()), restricted=restricted, inside=inside, goal=goal)
 
-    def table_at(self, x: Tensor, y: Tensor) -> Tensor:
-        """Height of the table at map x, y, m."""
+    def table_at(self, x: Tensor, y: Tensor, aside: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Height of the table at map x, y, or so far aside of these, m."""
+        if aside is not None:
+            x, y = x + aside[0], y + aside[1]
         return self.table[0] * x + self.table[1] * y
+
+    def to_camera(self, points: Tensor) -> Tensor:
+        """Map frame to camera frame, float64, where map points (N, 3) lie: (4, 4), or (N, 4, 4) where that is not the same."""
+        return torch.as_tensor(self.map.pose, dtype=torch.float64, device=points.device)
 
     def sample(self, x: Tensor, y: Tensor, *layers: Tensor, beside: tuple[Tensor, Tensor] | None = None) -> list[Tensor]:
         """Nearest cell of layers (H, W) at map x, y (any shape); beyond the map its edge goes on, which is unobserved.
@@ -183,11 +190,12 @@ def observe_scene(
     device: torch.device,
     hand_units: bool = False,
     gravity: np.ndarray | None = None,
+    readings: Readings | None = None,
 ) -> PlanningScene:
     """The scene of an observation with depth, in metres, or for a small jaw, outside of bins, in units of its size.
 
-    gravity: (4, 4), camera to a frame whose z points up, of a request that does not tell. Raises PlannerError
-    422 when there is nothing to see.
+    gravity: (4, 4), camera to a frame whose z points up, of a request that does not tell. readings: of the image, if they are
+    there already. Raises PlannerError 422 when there is nothing to see.
     """
     if observation.depth is None:
         raise PlannerError(422, "missing_image", "this planner needs depth; send a depth image")
@@ -199,7 +207,7 @@ def observe_scene(
     scale = scale_of(request.gripper)
     try:
         height_map = project(
-            observation.depth, camera, gravity, request.table_depth, focus=_focus(observation, request), scale=scale
+            observation.depth, camera, gravity, request.table_depth, None, _focus(observation, request), scale, readings
         )
     except ValueError as error:
         raise PlannerError(422, "unusable_view", str(error)) from error

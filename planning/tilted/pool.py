@@ -16,12 +16,15 @@ from planning.limits import FINGER_GAP
 from planning.nms import distinct
 from planning.scene.projection import wire_grasps
 from planning.scene.scene import PlanningScene
+from planning.tilted.atlas import atlas_of, by_scene
 from planning.tilted.scenes import ApproachScenes, in_other
 from shared.features.hand_frame import patches
 from shared.grasp_poses import HandPose
 
 RANKED = (32, 16)
 """Candidates that the network sees, at least: of straight down, and of every other direction."""
+EFFORT = (0.6, 0.25)
+"""Share of the candidates of `dense` that are looked at straight down, and in every other direction."""
 APART, TURNED = 0.006, 0.17
 """Candidates nearer than this to a better one of their direction, m, and turned by less, rad, are not ranked."""
 
@@ -77,18 +80,26 @@ class Pool:
 def search(seen: ApproachScenes, request: PlanRequest) -> Pool:
     """The best feasible hands of every direction, with their analytic scores."""
     refused: Counter[str] = Counter()
-    pooled = []
-    for scene in seen.scenes:
-        hands, rejected = predict(scene)
-        if scene is not seen.straight:
-            hands, more = hands.filtered({"below_table": under_table(scene, hands, seen)})
-            rejected += more
-        if seen.straight is not None and seen.straight.bin and scene is not seen.straight:
-            hands, more = in_bin(scene, hands, seen.straight)
-            rejected += more
-        most = max(RANKED[scene is not seen.straight], 2 * request.n_grasps // len(seen.scenes))
-        pooled.append(hands.pick(distinct(hands.pose, hands.score, most, APART, TURNED)))
+    straight = seen.straight
+    found: list[JawCandidates] = []
+    if straight is not None:
+        hands, rejected = predict(straight, EFFORT[0] if len(seen.scenes) > 1 else 1.0)
+        found, refused = [hands], refused + rejected
+    if leaning := seen.scenes[len(found) :]:
+        atlas = atlas_of(leaning)
+        together, rejected = predict(atlas, EFFORT[1] * len(leaning))
         refused += rejected
+        for scene, each in zip(leaning, by_scene(atlas, together), strict=True):
+            hands, rejected = each.filtered({"below_table": under_table(scene, each, seen)})
+            refused += rejected
+            if straight is not None and straight.bin:
+                hands, rejected = in_bin(scene, hands, straight)
+                refused += rejected
+            found.append(hands)
+    most = [max(RANKED[scene is not straight], 2 * request.n_grasps // len(seen.scenes)) for scene in seen.scenes]
+    pooled = [
+        hands.pick(distinct(hands.pose, hands.score, count, APART, TURNED)) for hands, count in zip(found, most, strict=True)
+    ]
     refused["outside_map"] += max(scene.map.outside for scene in seen.scenes)
     return Pool(seen, pooled, refused)
 

@@ -16,6 +16,7 @@ from planning.scene.support_plane import OPTICAL_AXIS, TABLE_SHARE, level_pose, 
 from planning.tilted.directions import STRAIGHT, angle, axis_of, directions
 from planning.tilted.overhead import blocked_from_above
 from shared.maps.approach_map import LEVEL, SceneCloud, Support, approachable, depth_cloud, project_along, support_of
+from shared.maps.heightmap import readings_of
 
 SIDEWAYS = math.radians(45)
 """Where nothing can come from above, approaches lean at least by this."""
@@ -98,17 +99,18 @@ def _cloud(
     """The scene seen from straight above, where the camera looks down, and the cloud over its table."""
     assert observation.depth is not None
     wanted = _wanted(observation, request)
-    of_depth = partial(depth_cloud, observation.depth, camera, scale=scale_of(request.gripper), wanted=wanted)
+    read = readings_of(observation.depth, camera, scale_of(request.gripper))
+    of_depth = partial(depth_cloud, observation.depth, camera, scale=scale_of(request.gripper), wanted=wanted, readings=read)
     if -up[2] < math.cos(LEVEL):
         return None, of_depth(up=up, table_depth=request.table_depth)
     gravity = pose if pose is not None else level_pose(up)
-    scene = observe_scene(observation, request, device, hand_units=True, gravity=gravity)
+    scene = observe_scene(observation, request, device, hand_units=True, gravity=gravity, readings=read)
     return scene, of_depth(support=support_of(map_in(scene.map, 1 / scene.unit)))
 
 
 def _wanted(observation: Observation, request: PlanRequest) -> np.ndarray | None:
     """Pixels (H, W) bool in which grasps are asked for; None where that is everywhere."""
-    wanted = observation.segmask
+    wanted = observation.graspable
     if request.region is not None:
         inside = np.zeros(observation.size, bool)
         left, top, right, bottom = (max(0, round(edge)) for edge in request.region)

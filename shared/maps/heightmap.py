@@ -16,7 +16,7 @@ import numpy as np
 from grasp_client.contract import CameraIntrinsics, Gripper
 from grasp_client.geometry import pose_from
 from shared.maps.occlusion import hidden
-from shared.maps.resampling import resample, typical_distance
+from shared.maps.resampling import Readings, resample, typical_distance
 from shared.maps.splatting import close_gaps, drop_specks, splat
 from shared.maps.table_plane import fit_table
 from shared.maps.things import Things, find_things
@@ -92,30 +92,23 @@ def project(
     resolution: float | None = None,
     focus: Sequence[float] | None = None,
     scale: float = 1.0,
+    readings: Readings | None = None,
 ) -> HeightMap:
     """Height map of a depth image (H, W), m along the optical axis, 0 = no reading.
 
     camera_pose: (4, 4), camera to a frame whose z points up. table_depth: distance to the table along the optical axis, m.
     resolution: of the map, m; none: what suits a hand of this `scale`. focus: pixels [u0, v0, u1, v1] around which the map lies
-    where not all that is seen fits into it. Of several readings in a cell the highest counts. Raises ValueError when the image
-    has no reading or the camera looks up.
+    where not all that is seen fits into it. readings: of the image, if they are there already. Of several
+    readings in a cell the highest counts. Raises ValueError when the image has no reading or the camera looks up.
     """
     rotation = approach_rotation(camera_pose)
-    distance = typical_distance(depth)
-    pitch = distance / min(camera.fx, camera.fy)
-    if resolution is None:
-        resolution = cell_size(scale, pitch, max(depth.shape))
-    points, u, v = resample(depth, distance, pitch, resolution)
-    rays = pixel_rays(rotation, camera, u, v)
+    read = readings or readings_of(depth, camera, scale, resolution)
+    points, resolution = read.depth, read.resolution
+    rays = pixel_rays(rotation, camera, read.u, read.v)
     seen = points > 0
-    if not seen.any():
-        raise ValueError(
-            f"at the focal length {camera.fx:g} x {camera.fy:g} the image shows only a few millimetres: `camera` must be in "
-            "pixels of the sent image"
-        )
     sample = _sample(points, rays, seen)
     table, share, noise = table_under(sample, rotation, table_depth, TILT_FREE if camera_pose is None else TILT_KNOWN)
-    middle = None if focus is None else _middle(points, rays, focus, u, v)
+    middle = None if focus is None else _middle(points, rays, focus, read.u, read.v)
     box = _extent(sample, table, resolution, middle)
     outside = _outside(sample, table, box, resolution) * int(seen.sum()) // len(sample)
     return map_of(points, rays, seen, box, resolution, rotation, Table(table, share, noise), outside)
@@ -187,7 +180,21 @@ def hand_scale(gripper: Gripper) -> float:
     return min(max(gripper.max_width / SCALE_WIDTH, SMALLEST_SCALE), LARGEST_SCALE)
 
 
-def cell_size(scale: float, pitch: float, side: int) -> float:
+def readings_of(depth: np.ndarray, camera: CameraIntrinsics, scale: float = 1.0, resolution: float | None = None) -> Readings:
+    """What of a depth image (H, W), m, goes into maps for a hand of this scale. Raises ValueError when that is nothing."""
+    distance = typical_distance(depth)
+    pitch = distance / min(camera.fx, camera.fy)
+    cell = _cell_size(scale, pitch, max(depth.shape)) if resolution is None else resolution
+    read = Readings(*resample(depth, distance, pitch, cell), cell)
+    if not (read.depth > 0).any():
+        raise ValueError(
+            f"at the focal length {camera.fx:g} x {camera.fy:g} the image shows only a few millimetres: `camera` must be in "
+            "pixels of the sent image"
+        )
+    return read
+
+
+def _cell_size(scale: float, pitch: float, side: int) -> float:
     """Side of a cell for a hand of this scale, m, in a picture of so many pixels with this distance between them, m."""
     least = max(FINEST, LEAST_PIXELS * pitch, pitch * side / MOST_CELLS if scale < 1 else 0.0)
     return min(max(RESOLUTION * min(scale, 1.0), least), COARSEST)

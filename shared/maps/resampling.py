@@ -1,6 +1,7 @@
 """A depth image before it becomes a map: as many pixels as the map's cells ask for, edges sharp, lone holes closed."""
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,6 +18,17 @@ COMPANY = 5
 """A hole of one pixel with so many readings around it is filled by their median."""
 MAX_POINTS = 4_000_000
 """An image is interpolated to at most this many points: a wide lens on a large sensor must not take gigabytes."""
+
+
+@dataclass(frozen=True)
+class Readings:
+    """A depth image with as many pixels as a map's cells ask for: depth (H, W), m; their columns u (W,) and rows v (H,) in the
+    image that was sent; side of the cells, m."""
+
+    depth: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    resolution: float
 
 
 def typical_distance(depth: np.ndarray) -> float:
