@@ -12,7 +12,7 @@ PYTEST = $(BIN)/python -m pytest
 SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-repeat test-slow test-faults test-client test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean
+.PHONY: run test test-repeat test-slow test-faults test-client test-documents test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean
 .PHONY: test-ros test-browser test-manifests bench-compare bench-hostile bench-robots gallery help same-answers docs demo reference
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
@@ -47,6 +47,9 @@ test-ros: $(VENV)/.dev ## use the ROS 2 bridge with the real rclpy (pip brings 2
 
 test-manifests: ## render the Kubernetes manifests, and check them strictly against the schemas
 	@tests/services/check_manifests.sh
+
+test-documents: $(VENV)/.dev ## run the code of tutorials and how-to guides, and the examples, with small numbers
+	@$(PYTEST) -m documents
 
 test-docker: $(VENV)/.dev ## run the tests that need a Docker engine
 	@$(PYTEST) -m docker
