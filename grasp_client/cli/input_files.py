@@ -7,13 +7,14 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from grasp_client.cli.scene_files import CLOUD_ENDINGS
 from grasp_client.contract import PRESETS, Approach, FailedGrasp, Gripper
 from grasp_client.imaging import ImageError, decode_image, decode_rgb, decode_segmask
 
 Decoded = TypeVar("Decoded")
 
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".npy", ".npz")
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".npy", ".npz", *CLOUD_ENDINGS)
 
 
 def images_in(paths: Iterable[Path]) -> list[Path]:
@@ -69,6 +70,10 @@ def read_gripper(given: str) -> Gripper:
     text = Path(given).read_text() if not given.lstrip().startswith("{") and Path(given).is_file() else given
     expected = f"expected {', '.join(PRESETS)}, JSON such as '{{\"max_width\": 0.05}}', or a file with it"
     return Gripper.model_validate(_json(text, expected))
+
+
+def read_place(given: str) -> list[float]:
+    return _numbers(given, 3, "expected x,y,z in metres")
 
 
 def read_region(given: str) -> list[float]:

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
+from grasp_client.cli.scene_files import Source
 from grasp_client.contract import Grasp, GraspPlan
 
 _HEADINGS = ("#", "quality", "u [px]", "v [px]", "angle [deg]", "width [mm]", "depth [m]")
@@ -26,7 +26,7 @@ def plan_table(plan: GraspPlan) -> str:
     return "\n".join(lines + [f"warning: {warning}" for warning in plan.warnings])
 
 
-def plans_table(answers: Sequence[tuple[Path, GraspPlan | str]]) -> str:
+def plans_table(answers: Sequence[tuple[Source, GraspPlan | str]]) -> str:
     """A row per file: how many grasps, the best, and what looked odd; of what was not answered, why."""
     headings = ("file", "grasps", "quality", "u [px]", "v [px]", "width [mm]", "planner")
     rows = [headings, *(_summary(path, found) for path, found in answers)]
@@ -39,7 +39,7 @@ def plans_table(answers: Sequence[tuple[Path, GraspPlan | str]]) -> str:
     return "\n".join([*lines, f"{len(answers)} images, {len(planned)} answered, {with_grasps} with a grasp"])
 
 
-def _summary(path: Path, found: GraspPlan | str) -> tuple[str, ...]:
+def _summary(path: Source, found: GraspPlan | str) -> tuple[str, ...]:
     if isinstance(found, str):
         return (path.name, "refused", *["-"] * 5)
     if not found.grasps:

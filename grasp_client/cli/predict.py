@@ -24,12 +24,15 @@ from grasp_client.cli.input_files import (
     read_image,
     read_mask,
     read_pixel,
+    read_place,
     read_pose,
     read_region,
     read_rgb,
 )
 from grasp_client.cli.plan_table import plan_table, plans_table
+from grasp_client.cli.scene_files import Source, read_cloud, read_scene, segments_in
 from grasp_client.client import DEFAULT_DEADLINE, DEFAULT_URL, GraspClient
+from grasp_client.cloud_picture import CloudPicture
 from grasp_client.contract import GraspPlan, PlanRequest, plain_message
 from grasp_client.drawing import depth_picture, draw_grasps
 from grasp_client.errors import GraspServerError
@@ -52,6 +55,10 @@ examples:
       cloud and hands in three dimensions: in the browser, and for other programs
   grasploop predict captures/ --intrinsics camera_info.yaml --overlay pictures/
       every image of a folder, one row each; with --json one line each
+  grasploop predict object.ply --scene-points scene.ply --viewpoint 0,0,0 --view
+      clouds instead of images
+  grasploop predict 7.npz
+      depth, K, segmap and rgb, or xyz and segmap, as Contact-GraspNet reads them
   grasploop predict --rgb photo.jpg --intrinsics 900,900,640,360 --table-depth 0.65
       colour alone, also of a grey photograph
 
@@ -65,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     warnings.simplefilter("ignore", InputWarning)  # the answer prints them
     try:
-        images = images_in(arguments.images)
+        images = [source for path in images_in(arguments.images) for source in segments_in(path)]
         if not images and not arguments.rgb:
             raise ValueError("expected IMAGE, a file or a folder of them, or --rgb FILE")
         # Two retries only: somebody is waiting to hear that no server runs.
@@ -76,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
         return _predict_one(client, arguments, images) if len(images) <= 1 else _predict_all(client, arguments, images)
 
 
-def _predict_one(client: GraspClient, arguments: argparse.Namespace, images: list[Path]) -> int:
+def _predict_one(client: GraspClient, arguments: argparse.Namespace, images: list[Source]) -> int:
     try:
         observation, request = _inputs(arguments, images[0] if images else None)
         plan = client.plan(observation, request)
@@ -88,13 +95,13 @@ def _predict_one(client: GraspClient, arguments: argparse.Namespace, images: lis
     return status or _write_scenes(arguments, observation, request, plan)
 
 
-def _predict_all(client: GraspClient, arguments: argparse.Namespace, images: list[Path]) -> int:
+def _predict_all(client: GraspClient, arguments: argparse.Namespace, images: list[Source]) -> int:
     """One row each; what cannot be read or is refused becomes a row too. `--overlay` names a folder."""
-    rows: list[tuple[Path, GraspPlan | str]] = []
+    rows: list[tuple[Source, GraspPlan | str]] = []
     status = 0
     folder = None if arguments.overlay in (None, "none") else Path(arguments.overlay)
-    single = ("rgb", "segmask", "goal", "point", "heatmap", "view", "ply", "glb")
-    if given := [f"--{name}" for name in single if getattr(arguments, name)]:
+    single = ("rgb", "segmask", "goal", "point", "heatmap", "scene_points", "view", "ply", "glb")
+    if given := [f"--{name.replace('_', '-')}" for name in single if getattr(arguments, name)]:
         return _fail(2, f"{' and '.join(given)} go with one IMAGE")
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +124,7 @@ def _predict_all(client: GraspClient, arguments: argparse.Namespace, images: lis
     return status
 
 
-def _with_progress(images: list[Path]) -> Iterator[Path]:
+def _with_progress(images: list[Source]) -> Iterator[Source]:
     """The images, with a bar on a terminal's stderr."""
     for done, path in enumerate(images):
         if sys.stderr.isatty():
@@ -130,9 +137,10 @@ def _with_progress(images: list[Path]) -> Iterator[Path]:
         print("\r\033[K", end="", file=sys.stderr)
 
 
-def _json_line(path: Path, found: GraspPlan | str) -> str:
+def _json_line(source: Source, found: GraspPlan | str) -> str:
     answer = {"error": found} if isinstance(found, str) else found.model_dump(mode="json")
-    return json.dumps({"file": str(path), **answer})
+    segment = {} if source.segment is None else {"segment": source.segment}
+    return json.dumps({"file": str(source.path), **segment, **answer})
 
 
 def _problem(error: Exception) -> tuple[int, str]:
@@ -161,8 +169,10 @@ def _parser() -> argparse.ArgumentParser:
 def _add_images(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "images", type=Path, nargs="*", metavar="IMAGE",
-        help="depth (16-bit PNG, TIFF, PGM; npy or npz, one channel) or colour (8-bit PNG, JPEG; npy uint8 HxWx3), or a folder",
+        help="depth (16-bit PNG, TIFF, PGM; npy or npz, one channel) or colour (8-bit PNG, JPEG; npy uint8 HxWx3); "
+        "a cloud (npy of N x 3 floats, PLY, PCD); npz as Contact-GraspNet's, a row for each segment; or a folder",
     )  # fmt: skip
+    group.add_argument("--scene-points", type=Path, metavar="FILE", help="what surrounds a cloud: npy, PLY or PCD")
     group.add_argument(
         "--rgb", type=Path, metavar="FILE", help="colour image beside a depth IMAGE, drawn on; or alone, also of a grey photo"
     )
@@ -186,6 +196,7 @@ def _add_camera(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--camera-pose", type=Path, metavar="FILE", help="4x4 camera to robot base (z up): .tf, JSON or four rows of numbers"
     )
+    group.add_argument("--viewpoint", metavar="X,Y,Z", help="from where a cloud was seen, metres in its frame")
     group.add_argument("--table-depth", type=float, metavar="M", help="distance camera to table along the optical axis, metres")
 
 
@@ -254,14 +265,21 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--json", action="store_true", help="print the server's reply as JSON instead of a table")
 
 
-def _inputs(arguments: argparse.Namespace, path: Path | None) -> tuple[Observation, PlanRequest]:
+def _inputs(arguments: argparse.Namespace, source: Source | None) -> tuple[Observation, PlanRequest]:
+    path, options = source and source.path, _options(arguments)
+    if source and (scene := read_scene(source)):
+        arrays, told = scene
+        return observe(depth_scale=arguments.depth_scale, **arrays), request_of(**{**told, **options})
+    if path and (points := read_cloud(path)) is not None:
+        around = arguments.scene_points and read_cloud(arguments.scene_points)
+        return observe(points=points, scene_points=around), request_of(**options)
     kind, image = read_image(path, arguments.depth_scale) if path else ("none", None)
     if arguments.rgb and kind == "rgb":
         raise ValueError(f"{path} is already a colour image: give the depth image as IMAGE, or leave --rgb out")
     rgb = read_rgb(arguments.rgb) if arguments.rgb else image if kind == "rgb" else None
     segmask, goal = (read_mask(path, what) if (path := getattr(arguments, what)) else None for what in ("segmask", "goal"))
     depth = image if kind == "depth" else None
-    return observe(depth, rgb, segmask, goal=goal), request_of(**_options(arguments))
+    return observe(depth, rgb, segmask, goal=goal), request_of(**options)
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -269,6 +287,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "camera": arguments.intrinsics and read_camera(arguments.intrinsics),
         "camera_pose": arguments.camera_pose and read_pose(arguments.camera_pose),
         "region": arguments.region and read_region(arguments.region),
+        "viewpoint": arguments.viewpoint and read_place(arguments.viewpoint),
         "point": arguments.point and read_pixel(arguments.point),
         "bin": arguments.bin and read_bin(arguments.bin),
         "approach": arguments.approach and read_approach(arguments.approach),
@@ -308,8 +327,8 @@ def _write_pictures(
 def _write_scenes(arguments: argparse.Namespace, observation: Observation, request: PlanRequest, plan: GraspPlan) -> int:
     if not (arguments.view or arguments.ply or arguments.glb):
         return 0
-    if observation.depth is None or request.camera is None:
-        return _fail(2, "--view, --ply and --glb need a depth image and --intrinsics")
+    if observation.points is None and (observation.depth is None or request.camera is None):
+        return _fail(2, "--view, --ply and --glb need a depth image and --intrinsics, or a cloud")
     scene = scene_of(observation, request.camera, plan.grasps, request.gripper, plan.refused or ())
     page = arguments.view
     if page == Path("-"):
@@ -330,6 +349,12 @@ def _write_scenes(arguments: argparse.Namespace, observation: Observation, reque
 
 
 def _overlay(observation: Observation, request: PlanRequest, plan: GraspPlan) -> Any:
+    if observation.points is not None:
+        up = (0.0, 0.0, -1.0) if request.camera_pose is None else request.camera_pose[2][:3]
+        around = observation.points if observation.scene_points is None else observation.scene_points
+        seen = CloudPicture(around, up)
+        refused = seen.seen(plan.refused or ())
+        return draw_grasps(depth_picture(seen.depth), seen.seen(plan.grasps), request.gripper, seen.camera, 2, refused)
     picture = observation.rgb
     if picture is None:
         assert observation.depth is not None

@@ -5,6 +5,7 @@ Depth is (H, W) float32 metres along the optical axis with 0 for "no reading"; c
 """
 
 from grasp_client.imaging.checks import check_depth, check_observation
+from grasp_client.imaging.cloud_files import read_pcd, read_ply
 from grasp_client.imaging.clouds import MOST_POINTS, decode_points, points_of
 from grasp_client.imaging.containers import read_npy
 from grasp_client.imaging.decode import decode_depth, decode_image, decode_raw_depth, decode_rgb, decode_segmask, metres_of
@@ -30,4 +31,6 @@ __all__ = [
     "metres_of",
     "points_of",
     "read_npy",
+    "read_pcd",
+    "read_ply",
 ]

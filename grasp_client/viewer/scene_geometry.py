@@ -39,20 +39,14 @@ class Scene3D:
 
 def scene_of(
     observation: Observation,
-    camera: CameraIntrinsics,
+    camera: CameraIntrinsics | None,
     grasps: Sequence[Grasp],
     gripper: Gripper,
     refused: Sequence[RefusedGrasp] = (),
 ) -> Scene3D:
-    """The scene of an image with depth. Of refused grasps the part that meets something, or the hand where none does, in red.
-    Grasps without `pose_camera` are left out. Raises ValueError without depth."""
-    depth = observation.depth
-    if depth is None:
-        raise ValueError("three dimensions need a depth image; colour alone has none")
-    picture = observation.rgb if observation.rgb is not None else depth_picture(depth)
-    rows, columns = np.nonzero(depth > 0)
-    z = depth[rows, columns]
-    points = np.stack([(columns - camera.cx) * z / camera.fx, (rows - camera.cy) * z / camera.fy, z], axis=1)
+    """The scene of an image with depth, or of a cloud. Of refused grasps the part that meets something, or the hand where none
+    does, in red. Grasps without `pose_camera` are left out. Raises ValueError without either."""
+    points, shades = _cloud(observation, camera)
     posed = [grasp for grasp in grasps if grasp.pose_camera is not None]
     spurned = [grasp for grasp in refused if grasp.pose_camera is not None]
     colours = [quality_colour(grasp.quality) for grasp in posed] + [np.array(REFUSED) for _ in spurned]
@@ -67,7 +61,7 @@ def scene_of(
     faces = [_FACES + 8 * number for number in range(len(boxes))]
     return Scene3D(
         points.astype(np.float32),
-        picture[rows, columns].astype(np.uint8),
+        shades.astype(np.uint8),
         np.concatenate([np.zeros((0, 3)), *corners]).astype(np.float32),
         np.concatenate([np.zeros((0, 3)), *tints]).astype(np.uint8),
         np.concatenate([np.zeros((0, 3), int), *faces]),
@@ -75,6 +69,22 @@ def scene_of(
         gripper,
         spurned,
     )
+
+
+def _cloud(observation: Observation, camera: CameraIntrinsics | None) -> tuple[np.ndarray, np.ndarray]:
+    """Points (N, 3) and their colours (N, 3): of what may be grasped lighter than of what surrounds it."""
+    clouds = [(observation.points, 225), (observation.scene_points, 130)]
+    told = [(cloud, np.full((len(cloud), 3), shade)) for cloud, shade in clouds if cloud is not None]
+    if told:
+        return np.concatenate([cloud for cloud, _ in told]), np.concatenate([shade for _, shade in told])
+    depth = observation.depth
+    if depth is None or camera is None:
+        raise ValueError("three dimensions need a depth image and a camera, or a cloud; colour alone has none")
+    picture = observation.rgb if observation.rgb is not None else depth_picture(depth)
+    rows, columns = np.nonzero(depth > 0)
+    z = depth[rows, columns]
+    points = np.stack([(columns - camera.cx) * z / camera.fx, (rows - camera.cy) * z / camera.fy, z], axis=1)
+    return points, picture[rows, columns]
 
 
 def hand_boxes(gripper: Gripper, grasp: Grasp) -> list[tuple[HandPart, np.ndarray, np.ndarray]]:
