@@ -32,9 +32,17 @@ pytestmark = pytest.mark.documents
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+FOLDERS = ("docs/tutorials", "docs/how_to", "examples")
 BIN = Path(sys.executable).parent
 URL, KEY = "http://127.0.0.1:8000", 'api_key="6f0c…"'
-PAGES = sorted([ROOT / "README.md", *(DOCS / "tutorials").glob("*.md"), *(DOCS / "how_to").glob("*.md")])
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        *(ROOT / "examples").rglob("*.md"),
+        *(DOCS / "tutorials").glob("*.md"),
+        *(DOCS / "how_to").glob("*.md"),
+    ]
+)
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.M | re.S)
 ELSEWHERE = {
     "docker": "needs an engine: tests/test_compose.py",
@@ -165,6 +173,9 @@ def run_command(words: list[str], server: Running) -> None:
     elif name == "grasploop" and words[1] == "predict":
         done = subprocess.run([BIN / "grasploop", *words[1:]], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
+    elif name == "python" and words[1].startswith("examples/"):
+        assert (ROOT / words[1]).exists()  # tests/test_examples.py runs it
+        knows_options(words)
     elif name in ("grasploop", "python"):
         knows_options(words)
     else:
@@ -192,7 +203,7 @@ def knows_options(words: list[str]) -> None:
 
 @cache
 def help_of(command: tuple[str, ...], sub: tuple[str, ...]) -> str:
-    program = [sys.executable, *command[1:]] if command[0] != "grasploop" else [str(BIN / "grasploop"), *command[1:]]
+    program = [str(BIN / "grasploop") if Path(command[0]).name == "grasploop" else sys.executable, *command[1:]]
     environment = {**os.environ, "COLUMNS": "200"}
     done = subprocess.run([*program, *sub, "--help"], cwd=ROOT, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "models" / "README.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("*.md"), ROOT / "models" / "README.md"])
 WORDS = 1200
 """Most words of a page that is read from its beginning: of all but references, reports and results."""
 LOOKED_UP = ("reference", "reports", "results.md")
