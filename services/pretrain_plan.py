@@ -88,6 +88,12 @@ MET: dict[str, str | int | bool] = {"min_objects": 2, "max_objects": 8, "vary": 
 OWN: dict[str, str | int | bool] = {"vary": "cameras"}
 """For networks that are not told the hand's size: attempts with one hand."""
 JAW: dict[str, str | int | bool] = {**MET, "kinds": "single,pile,pile,packed,bin", "profiles": "standard,hard"}
+SIDE: dict[str, str | int | bool] = {
+    "min_objects": 2, "max_objects": 7, "vary": "cameras,sides", "tilts": True,
+    "kinds": "single,single,pile,packed,leaning,shelf", "profiles": "standard,hard",
+    "feasible_planner": "tilted", "planner": "tilted",
+}  # fmt: skip
+"""From the side, into shelves, and along any approach: half of it `hard`, without which picks from above in hard scenes suffer."""
 CUP: dict[str, str | int | bool] = {**MET, "kinds": "single,single,pile,packed,bin", "profiles": "standard,standard,hard"}
 
 
@@ -101,6 +107,8 @@ def jaw_steps(make: Plan) -> list[Step]:
             "jaw-own", jaw, 16_000, 102, **{**JAW, **OWN}, random=6, edges=8, feasible=8, on_policy=8, planner="dense"
         ),
         make.train("dense", ["jaw-start", "jaw", "jaw-own"], epochs=10),
+        make.collect("jaw-side", {"dense"}, 8_000, 111, **SIDE, random=1, edges=3, feasible=12, on_policy=10),
+        make.train("dense", ["jaw-start", "jaw", "jaw-own", "jaw-side"], epochs=10),
         make.train("gqcnn4-jaw-shards", ["jaw-own"], "gqcnn-jaw"),
     ]
 
