@@ -93,7 +93,7 @@ SIDE: dict[str, str | int | bool] = {
     "kinds": "single,single,pile,packed,leaning,shelf", "profiles": "standard,hard",
     "feasible_planner": "tilted", "planner": "tilted",
 }  # fmt: skip
-"""From the side, into shelves, and along any approach: half of it `hard`, without which picks from above in hard scenes suffer."""
+"""From the side, into shelves, along any approach: half of it `hard`, without which picks from above in hard scenes suffer."""
 CUP: dict[str, str | int | bool] = {**MET, "kinds": "single,single,pile,packed,bin", "profiles": "standard,standard,hard"}
 
 
