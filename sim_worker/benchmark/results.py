@@ -140,7 +140,7 @@ def print_results(console: Console, result: dict[str, Any]) -> None:
     clearing = protocol["kind"] != "single"
     title = (
         f"{protocol['kind']}, objects {protocol['objects_dir'] or protocol['object_set']}, profile {protocol['profile']}, "
-        f"{protocol['hand']} hand, contact {protocol['contact_rule']}, "
+        f"{protocol['hand']} hand, contact {protocol['contact_rule']}, {_special(protocol)}"
         f"{protocol['rounds']} rounds x {len(protocol['seeds'])} seeds"
     )
     caption = f"95 % intervals; MPPH with {seconds['sense']} s sensing and {seconds['robot']} s robot time"
@@ -168,6 +168,14 @@ def print_results(console: Console, result: dict[str, Any]) -> None:
             f"{figure['ties']} ties: p = {figure['p_value']:.3g}",
             highlight=False,
         )
+
+
+def _special(protocol: dict[str, Any]) -> str:
+    """What a protocol says of camera, approach and way to carry, each with a comma."""
+    view = "" if protocol["view"] == "usual" else f"camera {protocol['view']}, "
+    lean = "" if protocol["lean"] is None else f"at {protocol['lean']:g} degrees, "
+    approach = "" if protocol["approach"] is None else f"approach {protocol['approach']:g} +- {protocol['within']:g} degrees, "
+    return view + lean + approach + (f"carried {protocol['carry']}, " if protocol["carry"] else "")
 
 
 def _interval(figure: dict[str, float]) -> str:
