@@ -22,6 +22,7 @@ from sim_worker.envs.hand_env import HandEnv
 from sim_worker.world import PROFILES, Conditions, Scene, SceneSpec
 from sim_worker.world.camera.appearance import draw_colour
 from sim_worker.world.objects.objects import Part, PartsModel
+from sim_worker.world.simulation.physics import AWAKE
 from sim_worker.world.simulation.placement import PlacedObject
 from sim_worker.world.simulation.sim_state import HandName
 
@@ -57,6 +58,8 @@ PHYSICS_STEPS: dict[HandName, int] = {"floating": 1, "arm": 12, "mesh": 1}
 """A step at 240 Hz, as the task has it; an arm cannot follow 1 cm in that time."""
 POINTING_DOWN = np.diag([1.0, -1.0, -1.0])
 """Tip frame in the base frame."""
+NUDGE_STEPS = (30, 60)
+"""The tips are 5 cm over the table then at least."""
 STATE_SCALE = 0.1
 """m that count as 1 in the privileged state."""
 
@@ -64,7 +67,9 @@ STATE_SCALE = 0.1
 class ClosedLoop(HandEnv):
     """State (privileged): position of the box from the tips along the base frame's axes, in 0.1 m; share of the steps done.
 
-    level: 0 to 4, for good; none: the curriculum. curriculum: one that several worlds share; none: of its own.
+    level: 0 to 4, for good; none: the curriculum. curriculum: one that several worlds share; none: of its own. nudge: m by
+    which the box is shifted once in every episode, any way, in one of NUDGE_STEPS. mount_shift, mount_turn: m and rad that the
+    camera sits off its mount, any way. varied: by up to so much, drawn evenly for every episode.
     """
 
     gripper = SMALL_JAW
@@ -77,10 +82,16 @@ class ClosedLoop(HandEnv):
         privileged: bool = False,
         level: int | None = None,
         curriculum: Curriculum | None = None,
+        nudge: float = 0.0,
+        mount_shift: float = 0.0,
+        mount_turn: float = 0.0,
+        varied: bool = False,
         render_mode: Literal["rgb_array"] | None = None,
     ) -> None:
         levels = curriculum or (Curriculum(LEVELS) if level is None else Curriculum(level, level))
         super().__init__(spaces.Box(-1, 1, (2,), np.float32), observation, hand, privileged, levels, render_mode)
+        self.nudge, self.mount_error, self.varied = nudge, (mount_shift, mount_turn), varied
+        self._nudge_at, self._nudge_by = -1, np.zeros(3)
 
     def interface(self) -> dict[str, Any]:
         x, y, _ = np.diag(POINTING_DOWN).tolist()
@@ -106,14 +117,25 @@ class ClosedLoop(HandEnv):
         colour = draw_colour(False, 0, self.np_random)
         placed = PlacedObject("box", box, BOX_MASS, colour, (float(x), float(y), BOX / 2))
         tip = pose_from(POINTING_DOWN, WRIST_START - [0, 0, WRIST_TO_TIP])
-        eye = Eye(self.view, intrinsics(FIELD), mount(BESIDE, WRIST_TO_TIP))
+        off = [(self._size(most) * _any_way(self.np_random)).tolist() if most else [0.0] * 3 for most in self.mount_error]
+        eye = Eye(self.view, intrinsics(FIELD), mount(BESIDE, WRIST_TO_TIP, *off))
+        if self.nudge:
+            self._nudge_at = int(self.np_random.integers(*NUDGE_STEPS))
+            way = self.np_random.uniform(-math.pi, math.pi)
+            self._nudge_by = self._size(self.nudge) * np.array([math.cos(way), math.sin(way), 0.0])
         return Scene(self.world.simulation, spec, conditions, [placed]), eye, tip, self.gripper.max_width
+
+    def _size(self, most: float) -> float:
+        """Of a disturbance in this episode."""
+        return most * self.np_random.uniform() if self.varied else most
 
     def _known(self) -> np.ndarray:
         away = self._object_position() - self.hand.tip_pose()[:3, 3]
         return np.append(away / STATE_SCALE, self.steps / STEPS).astype(np.float32)
 
     def _act(self, action: np.ndarray) -> tuple[float, bool, dict[str, Any]]:
+        if self.steps == self._nudge_at:
+            self._shift_box()
         target = self._sent.copy()
         target[:3, 3] += [MOST_SHIFT * action[0], MOST_SHIFT * action[1], -DESCENT]
         target[:2, 3] = np.clip(target[:2, 3], *REACH)
@@ -123,3 +145,16 @@ class ClosedLoop(HandEnv):
         distance = float(np.linalg.norm((self._object_position() - self.hand.tip_pose()[:3, 3])[:2]))
         result = self._close_and_lift()
         return 1.0 if result.success else -distance, True, {"is_success": result.success, "distance": distance}
+
+    def _shift_box(self) -> None:
+        """As if something had pushed it."""
+        client, body = self.scene.physics.client, self._object()
+        position, orientation = client.getBasePositionAndOrientation(body)
+        client.resetBasePositionAndOrientation(body, (np.array(position) + self._nudge_by).tolist(), orientation)
+        client.changeDynamics(body, -1, activationState=AWAKE)
+
+
+def _any_way(random: np.random.Generator) -> np.ndarray:
+    """A unit vector (3,), every direction as likely."""
+    drawn = random.normal(size=3)
+    return drawn / np.linalg.norm(drawn)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +13,10 @@ from shared.features.terminal import colours
 from shared.networks.picture_actor import PictureActor
 from trainer_job.rl.worlds import RemoteWorlds
 
-Policy = Callable[[np.ndarray], np.ndarray]
-"""Pictures (N, channels, H, W) uint8 to actions (N, actions) float32."""
+Policy = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Pictures (N, channels, H, W) uint8, and the steps (N,) that each episode has taken, to actions (N, actions) float32."""
+LOOK = 25
+"""Steps after which one plan is made: the first pictures do not show the whole area, and nothing has moved yet."""
 EVERY = 10
 """Steps between the pictures of a strip."""
 ENLARGED = 4
@@ -40,7 +43,7 @@ def deterministic(actor: PictureActor) -> Policy:
     """The most likely action."""
 
     @torch.no_grad()
-    def act(pictures: np.ndarray) -> np.ndarray:
+    def act(pictures: np.ndarray, steps: np.ndarray) -> np.ndarray:
         actions: np.ndarray = actor(torch.as_tensor(pictures))[:, :-3].numpy()
         return actions
 
@@ -52,8 +55,29 @@ def stochastic(actor: PictureActor, seed: int) -> Policy:
     noise = torch.Generator().manual_seed(seed)
 
     @torch.no_grad()
-    def act(pictures: np.ndarray) -> np.ndarray:
+    def act(pictures: np.ndarray, steps: np.ndarray) -> np.ndarray:
         actions: np.ndarray = actor.sample(torch.as_tensor(pictures), noise).numpy()
+        return actions
+
+    return act
+
+
+def open_loop(actor: PictureActor, interface: dict[str, Any]) -> Policy:
+    """As `deterministic` for LOOK steps, then one plan: to where that picture shows the object, whatever follows."""
+    movement, still = np.array(interface["movement"])[:2], np.array(interface["still"])[:2]
+    position = np.array(interface["position"])
+    left = np.zeros((0, 2))
+    """(N, 2) m that each hand has yet to go, along x and y of its frame."""
+
+    @torch.no_grad()
+    def act(pictures: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        nonlocal left
+        told = actor(torch.as_tensor(pictures)).numpy()
+        planned = (told[:, -3:] @ position.T)[:, :2]
+        left = np.where(steps[:, None] <= LOOK, planned, left) if len(left) == len(planned) else planned
+        blind = np.clip((left - still) @ np.linalg.pinv(movement).T, -1, 1)
+        left = left - blind @ movement.T - still
+        actions: np.ndarray = np.where(steps[:, None] < LOOK, told[:, :-3], blind).astype(np.float32)
         return actions
 
     return act
@@ -76,13 +100,15 @@ def play(
     observations = worlds.reset()
     left = [episodes // worlds.num_envs + (world < episodes % worlds.num_envs) for world in range(worlds.num_envs)]
     seen: list[list[np.ndarray]] = [[] for _ in left]
+    steps = np.zeros(worlds.num_envs, int)
     while any(left):
         pictures = observations["picture"]
         for world in range(min(pictured, len(left))):
             seen[world].append(pictures[world])
         if watch is not None:
             watch(pictures[0])
-        observations, _, ended, infos = worlds.step(policy(pictures))  # type: ignore[assignment]
+        observations, _, ended, infos = worlds.step(policy(pictures, steps))  # type: ignore[assignment]
+        steps = np.where(ended, 0, steps + 1)
         for world, end in enumerate(ended):
             if not end or not left[world]:
                 continue

@@ -5,6 +5,7 @@ grasploop evaluate refine --help                               a planner's grasp
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,7 +17,7 @@ from shared.networks.picture_actor import PictureActor
 from shared.rates import rate_with_interval
 from shared.registry import Registry, RegistryError
 from trainer_job.promotion.publish import load_network
-from trainer_job.rl.episodes import Episode, deterministic, model_name, play, record, stochastic
+from trainer_job.rl.episodes import LOOK, Episode, deterministic, model_name, open_loop, play, record, stochastic
 from trainer_job.rl.refine import evaluate as evaluate_refinement
 from trainer_job.rl.worlds import RemoteWorlds
 
@@ -45,6 +46,10 @@ def parser() -> argparse.ArgumentParser:
     add("--observation", choices=VIEWS, default="depth", help="whose policy: what the camera on the hand shows")
     add("--episodes", type=int, default=100)
     add("--deterministic", action="store_true", help="the most likely action; else drawn as while learning")
+    add("--open-loop", action="store_true", help=f"one plan after {LOOK} steps, then blind, for comparison")
+    add("--nudge", type=float, default=0.0, help="m by which the box is shifted in the middle of every episode")
+    add("--mount-shift", type=float, default=0.0, help="m that the camera sits off its mount, any way")
+    add("--mount-turn", type=float, default=0.0, help="degrees that it is turned, any way")
     add("--level", type=int, help="of the curriculum; default: the whole task")
     add("--hand", choices=["floating", "arm"], default="floating", help="a free hand, or the whole Panda arm")
     add("--seed", type=int, default=0)
@@ -64,10 +69,13 @@ def run(options: argparse.Namespace) -> dict[str, float]:
         raise ValueError(f"no policy {name} in {options.models_dir}: `grasploop train {options.environment}` learns one")
     actor = load_network(registry, name, version)
     assert isinstance(actor, PictureActor)
-    policy = deterministic(actor) if options.deterministic else stochastic(actor, options.seed)
     shown = {"observation": options.observation, "hand": options.hand, "privileged": True}
+    shown |= {"nudge": options.nudge, "mount_shift": options.mount_shift, "mount_turn": math.radians(options.mount_turn)}
     with closing(RemoteWorlds(options.environment, options.worlds, **shown, level=options.level)) as worlds:
         check_policy(registry, name, version, worlds)
+        policy = deterministic(actor) if options.deterministic else stochastic(actor, options.seed)
+        if options.open_loop:
+            policy = open_loop(actor, worlds.interface)
         kept: list[Episode] = []
         successes = episode = 0
         watch = show if options.render else None

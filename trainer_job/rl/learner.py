@@ -40,7 +40,8 @@ RECENT_EPISODES = 100
 class Recipe:
     """How to learn; steps count over all worlds. A checkpoint goes on only under the same recipe.
 
-    evaluate_every, save_every: steps. averaging: share of the averaged actor that an update leaves.
+    evaluate_every, save_every: steps. averaging: share of the averaged actor that an update leaves. nudge (m), mount_shift (m),
+    mount_turn (rad): by up to so much is the box shifted on the way and the camera off its mount, see the environment.
     """
 
     steps: int = 30_000
@@ -59,6 +60,9 @@ class Recipe:
     evaluate_every: int = 2_500
     evaluate_episodes: int = 64
     save_every: int = 800
+    nudge: float = 0.0
+    mount_shift: float = 0.0
+    mount_turn: float = 0.0
 
 
 @dataclass

@@ -11,6 +11,7 @@ in the same episodes, lifts more.
 import argparse
 import json
 import logging
+import math
 import os
 import platform
 import sys
@@ -64,6 +65,9 @@ def parser() -> argparse.ArgumentParser:
     add("--steps", type=int, default=usual.steps, help="of all worlds together (default: %(default)s)")
     add("--seed", type=int, default=usual.seed)
     add("--worlds", type=int, default=usual.worlds, help="simulated side by side (default: %(default)s)")
+    add("--nudge", type=float, default=usual.nudge, help="m, at most, by which the box is shifted in every episode")
+    add("--mount-shift", type=float, default=usual.mount_shift, help="m, at most, that the camera sits off its mount")
+    add("--mount-turn", type=float, default=0.0, help="degrees, at most, that it is turned")
     add("--evaluate-every", type=int, default=usual.evaluate_every, help="steps (default: %(default)s)")
     add("--evaluate-episodes", type=int, default=usual.evaluate_episodes, help="default: %(default)s")
     add("--final-episodes", type=int, default=320, help="that the published success is measured in (default: %(default)s)")
@@ -81,11 +85,12 @@ def run(options: argparse.Namespace) -> int:
     """Learns, measures, publishes and decides; the version."""
     name = model_name(options.environment, options.observation)
     folder = options.out or Path("data/cache/runs") / f"{name}-{options.seed}"
-    same = ("steps", "seed", "worlds", "evaluate_every", "evaluate_episodes")
-    recipe = replace(Recipe(), **{each: getattr(options, each) for each in same})
+    same = ("steps", "seed", "worlds", "evaluate_every", "evaluate_episodes", "nudge", "mount_shift")
+    recipe = replace(Recipe(), **{each: getattr(options, each) for each in same}, mount_turn=math.radians(options.mount_turn))
     if options.demonstrations:
         recipe = replace(recipe, random_steps=0)  # what a person did tells more
-    made = {"observation": options.observation, "hand": options.hand, "privileged": True}
+    made = {"observation": options.observation, "hand": options.hand, "privileged": True, "varied": True}
+    made |= {"nudge": recipe.nudge, "mount_shift": recipe.mount_shift, "mount_turn": recipe.mount_turn}
     with (
         closing(RemoteWorlds(options.environment, recipe.worlds, **made)) as worlds,
         closing(RemoteWorlds(options.environment, recipe.worlds, **made, level=worlds.interface["levels"])) as whole,
@@ -138,7 +143,10 @@ def _card(
     name: str, learner: Learner, seed: int, actor: PictureActor, result: dict[str, float], champion: int | None
 ) -> ModelCard:
     progress = learner.progress
-    protocol = "deterministic policy, whole area, physics in every step"
+    recipe, protocol = learner.recipe, "deterministic policy, whole area, physics in every step"
+    if recipe.nudge or recipe.mount_shift or recipe.mount_turn:
+        protocol += f"; box shifted by up to {1e3 * recipe.nudge:g} mm, camera off by up to {1e3 * recipe.mount_shift:g} mm"
+        protocol += f" and {math.degrees(recipe.mount_turn):.3g} degrees"
     fields = {
         "name": name,
         "architecture": "picture-actor",
@@ -149,7 +157,7 @@ def _card(
         "simulated": {**result, "protocol": protocol},
         "policy": learner.worlds.interface,
         "training": {
-            "recipe": asdict(learner.recipe),
+            "recipe": asdict(recipe),
             "steps": progress.steps,
             "kept_after_step": progress.evaluations[progress.kept][0] if progress.evaluations else progress.steps,
             "evaluations": progress.evaluations,

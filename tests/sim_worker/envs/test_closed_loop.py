@@ -108,3 +108,40 @@ def test_pictures_show_the_box_under_the_camera(observation, channels: int) -> N
         depth = picture[0, 45, 2] / 255 * 0.5
         height, ray = 0.2212 - 0.030, 0.5 - np.arctan((45 - 31.5) / 77.25)
         assert depth == pytest.approx(height / np.cos(ray) * np.cos(ray - 0.5), abs=0.004)
+
+
+def test_a_box_that_is_shifted_is_lifted_by_who_keeps_looking() -> None:
+    """The same episodes: who steers to where the box was at first misses most, who follows it none."""
+    environment = ClosedLoop(privileged=True, level=4, nudge=0.03)
+    lifted = {"looks": 0, "does not": 0}
+    for seed in range(4):
+        lifted["looks"] += play(environment, seed)[2]["is_success"]
+        began, left = environment.reset(seed=seed)[0]["state"][:2] * 0.1, [0.0, 0.0]
+        left[:] = began.tolist()
+
+        def blind(seen, _: int, left=left) -> np.ndarray:
+            action = np.clip(np.array(left) / 0.01, -1, 1)
+            left[:] = (np.array(left) - 0.01 * action).tolist()
+            return action
+
+        lifted["does not"] += play(environment, seed, policy=blind)[2]["is_success"]
+    assert lifted["looks"] == 4
+    assert lifted["does not"] < 2
+
+
+def test_a_camera_may_sit_off_its_mount() -> None:
+    plain, off = (ClosedLoop(level=4, **options) for options in ({}, {"mount_shift": 0.01, "mount_turn": 0.07}))
+    for environment in (plain, off):
+        environment.reset(seed=5)
+    error = np.linalg.inv(plain.eye.mount) @ off.eye.mount
+    assert np.linalg.norm(error[:3, 3]) == pytest.approx(0.01)
+    assert np.arccos((np.trace(error[:3, :3]) - 1) / 2) == pytest.approx(0.07)
+    assert off.interface() == plain.interface()  # nobody who acts knows
+    assert np.array_equal(plain.hand.tip_pose(), off.hand.tip_pose())
+    varied = ClosedLoop(level=4, mount_shift=0.01, varied=True)
+    sizes = []
+    for seed in range(4):
+        varied.reset(seed=seed)
+        sizes.append(float(np.linalg.norm((np.linalg.inv(plain.eye.mount) @ varied.eye.mount)[:3, 3])))
+    assert len(set(sizes)) == 4
+    assert max(sizes) <= 0.01

@@ -21,13 +21,15 @@ QUICK = ["--steps", "400", "--worlds", "2", "--evaluate-every", "200", "--evalua
 def test_a_policy_is_learned_published_and_played(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--models-dir", str(tmp_path / "models")]
     run = tmp_path / "run"
-    assert train(["closed-loop", *QUICK, *where, "--out", str(run)]) == 0
+    shaken = ["--nudge", "0.02", "--mount-shift", "0.004", "--mount-turn", "2"]
+    assert train(["closed-loop", *QUICK, *where, *shaken, "--out", str(run)]) == 0
     registry = Registry(tmp_path / "models")
     card = registry.card("closed-loop-depth", 1)
     assert registry.champion("closed-loop-depth") == 1
     assert card.architecture == "picture-actor"
     assert card.simulated is not None
     assert card.simulated["attempts"] == 4
+    assert "box shifted by up to 20 mm, camera off by up to 4 mm and 2 degrees" in card.simulated["protocol"]
     policy = (card.model_extra or {})["policy"]
     assert policy["observation"] == "depth"
     assert len(policy["mount"]) == 4

@@ -13,6 +13,7 @@ from torch import nn
 from trainer_job.rl.episodes import deterministic, stochastic
 from trainer_job.rl.learner import CHECKPOINT, Learner, Progress, Recipe
 
+BEGUN = np.zeros(1, int)
 TINY = Recipe(steps=320, worlds=2, random_steps=40, buffer=160, batch=8, evaluate_every=160, save_every=80)
 """Wraps its buffer round, passes ends of episodes, and is saved four times."""
 
@@ -39,13 +40,13 @@ def test_the_actor_alone_acts_as_the_learner_predicts(make_worlds, tmp_path: Pat
     seen = {"picture": pictures, "state": np.random.default_rng(1).normal(size=(32, 4)).astype(np.float32)}
     predicted, _ = learner.model.predict(seen, deterministic=True)
     actor = learner.newest()
-    assert np.abs(deterministic(actor)(pictures) - predicted).max() <= 1e-5
+    assert np.abs(deterministic(actor)(pictures, BEGUN) - predicted).max() <= 1e-5
     assert np.ptp(predicted) > 1e-3
     with torch.no_grad():
         told = learner.position(learner._features().encoder(torch.as_tensor(pictures) / 255))
         assert torch.allclose(actor(torch.as_tensor(pictures))[:, 2:], told, atol=1e-5)
     # Drawn actions scatter round the mean as the learner's do.
-    drawn = np.stack([stochastic(actor, seed)(pictures) for seed in range(200)])
+    drawn = np.stack([stochastic(actor, seed)(pictures, BEGUN) for seed in range(200)])
     theirs = np.stack([learner.model.predict(seen, deterministic=False)[0] for _ in range(200)])
     assert drawn.mean() == pytest.approx(theirs.mean(), abs=0.03)
     assert drawn.std() == pytest.approx(theirs.std(), rel=0.05)
