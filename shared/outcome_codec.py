@@ -5,7 +5,7 @@ grasp, as before there were kinds. What a kind's meta says is known to its model
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -166,9 +166,14 @@ def read_entry(fields: Mapping[bytes, bytes]) -> tuple[EncodedOutcome, Outcome[O
     except UnicodeDecodeError as error:
         raise UnreadableOutcome(f"a field's name, the id or the kind is no UTF-8: {error}") from error
     images = {name: value for name, value in text.items() if name not in RESERVED}
-    outcome = decode_outcome(EncodedOutcome(outcome_id, kind, text["meta"], images))
-    meta = text["meta"] if _complete(outcome.meta) else outcome.meta.model_dump_json().encode()
-    return EncodedOutcome(outcome_id, kind, meta, {name: images[name] for name in outcome.images}), outcome
+    return completed(EncodedOutcome(outcome_id, kind, text["meta"], images))
+
+
+def completed(encoded: EncodedOutcome) -> tuple[EncodedOutcome, Outcome[OutcomeMeta]]:
+    """An outcome with every field of its meta written out and no other image, as bytes and read. Raises UnreadableOutcome."""
+    outcome = decode_outcome(encoded)
+    meta = encoded.meta if _complete(outcome.meta) else outcome.meta.model_dump_json().encode()
+    return replace(encoded, meta=meta, images={name: encoded.images[name] for name in outcome.images}), outcome
 
 
 def _complete(model: BaseModel) -> bool:

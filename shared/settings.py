@@ -40,6 +40,13 @@ class ServiceSettings(BaseSettings):
         description="queue of outcomes and scene requests: redis://[user:password@]host:port/db, rediss:// (TLS) or "
         "unix:///path; none: run without a queue",
     )
+    outcome_streams: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="streams that the outcomes are spread over, by worker: the same for all services, and at least one for "
+        "each ingest process",
+    )
     models_dir: Path = Field(Path("data/models"), description="model registry: <name>/<version>/ and the champion pointer")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level that is logged")
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, JSON lines elsewhere")
@@ -157,7 +164,7 @@ class TrainerSettings(ServiceSettings):
     outcomes_per_round: int = _renamed(
         "outcomes_per_round", "round_outcomes", 500, ge=1, description="new outcomes that start a training round"
     )
-    shard_outcomes: int = Field(64, ge=1, le=65536, description="most outcomes acknowledged together as one shard")
+    shard_outcomes: int = Field(512, ge=1, le=65536, description="outcomes in hand at which they are written as one shard")
     shard_seconds: float = Field(5.0, gt=0, description="longest an outcome waits to be written")
     outstanding_requests: int = _renamed(
         "outstanding_requests",

@@ -3,7 +3,8 @@
 A shard is a folder `shard-<n>/`:
     outcomes.jsonl   one outcome per line: {"id", "kind", "at": {image name: byte offset in images.bin}, "digests", "meta"}
     images.bin       raw little-endian pixels in C order, each distinct image once, 64-byte aligned
-    index.json       {"v", "ids", "kinds", "digests"}: what is in it, without parsing every line
+    index.json       {"v", "ids", "kinds", "digests", "numbers"}: what is in it, without parsing every line. numbers: ranges of
+                     those that each worker gave its outcomes; "unnumbered": rows of outcomes without one (where missing: all)
 Meta and images are the bytes that the outcome was encoded into where it was made. Version 1 knew no kinds: all are grasps.
 It is written in a hidden folder, flushed to the disk and then renamed, so a reader never sees half a shard.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -35,6 +37,9 @@ ALIGNMENT = 64
 DAMAGED_KIND = "damaged"
 """Kind of a row that stands where a damaged one was, so that the others keep their places."""
 _SPECS, _TEXTS = TypeAdapter(dict[str, ImageSpec]), TypeAdapter(list[str])
+_RANGES, _ROWS = TypeAdapter(dict[str, list[tuple[int, int]]]), TypeAdapter(list[int])
+Sender = tuple[str, int]
+"""The worker that numbers an outcome, and the number."""
 
 
 class ShardError(ValueError):
@@ -82,14 +87,14 @@ def shard_number(name: str) -> int:
 
 
 class ShardWriter:
-    """Writes shards into `directory`; several processes may write into the same one."""
+    """Writes shards into `directory`; several processes may write into the same one. owner: tells them apart, if need be."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, owner: str = "") -> None:
+        self.directory, self.owner = directory, f"{owner}-" if owner else ""
         directory.mkdir(parents=True, exist_ok=True)
 
-    def write(self, outcomes: Sequence[EncodedOutcome]) -> Path:
-        """Writes one shard and returns its folder once it is on the disk.
+    def write(self, outcomes: Sequence[EncodedOutcome], senders: Sequence[Sender | None] = ()) -> Path:
+        """Writes one shard and returns its folder once it is on the disk. senders: who numbers each outcome, if anybody does.
 
         Raises ValueError for no outcomes and for an id given twice.
         """
@@ -98,8 +103,8 @@ class ShardWriter:
             raise ValueError("expected at least one outcome for a shard, got none")
         if len(set(ids)) < len(ids):
             raise ValueError(f"expected distinct outcome ids, got {len(ids) - len(set(ids))} repeated ones")
-        with unfinished_folder(self.directory / f"{UNFINISHED}{uuid.uuid4().hex}") as folder:
-            _write_files(folder, outcomes)
+        with unfinished_folder(self.directory / f"{UNFINISHED}{self.owner}{uuid.uuid4().hex}") as folder:
+            _write_files(folder, outcomes, numbering(senders or [None] * len(outcomes)))
             return self._publish(folder)
 
     def _publish(self, folder: Path) -> Path:
@@ -118,18 +123,21 @@ class ShardWriter:
             return shard
 
     def remove_unfinished(self) -> int:
-        """Removes what a killed writer left behind; only for a directory that nobody else writes into just now."""
-        leftovers = [path for path in self.directory.iterdir() if path.name.startswith(UNFINISHED)]
+        """Removes what a killed writer of this owner left behind; it must not write into the directory just now."""
+        mine = re.compile(re.escape(f"{UNFINISHED}{self.owner}") + "[0-9a-f]{32}")
+        leftovers = [path for path in self.directory.iterdir() if mine.fullmatch(path.name)]
         for path in leftovers:
             shutil.rmtree(path, ignore_errors=True)
         return len(leftovers)
 
 
-def _write_files(folder: Path, outcomes: Sequence[EncodedOutcome]) -> None:
+def _write_files(folder: Path, outcomes: Sequence[EncodedOutcome], numbers: dict[str, Any]) -> None:
     lines, offsets, position = [], dict[str, int](), 0
+    known = dict[int, str]()  # of the same bytes, which the outcomes of a scene share, the digest is made once
     with open(folder / "images.bin", "wb") as images:
         for outcome in outcomes:
-            digests = {name: digest(data) for name, data in outcome.images.items()}
+            digests = {name: known.get(id(data)) or digest(data) for name, data in outcome.images.items()}
+            known |= {id(data): digests[name] for name, data in outcome.images.items()}
             for name, data in outcome.images.items():
                 if digests[name] not in offsets:
                     images.write(b"\0" * (-position % ALIGNMENT))
@@ -140,13 +148,25 @@ def _write_files(folder: Path, outcomes: Sequence[EncodedOutcome]) -> None:
             lines.append(_line(outcome, {name: offsets[key] for name, key in digests.items()}, digests))
         images.flush()
         os.fsync(images.fileno())
-    write_rows(folder, [outcome.id for outcome in outcomes], [outcome.kind for outcome in outcomes], lines)
+    write_rows(folder, [outcome.id for outcome in outcomes], [outcome.kind for outcome in outcomes], lines, numbers)
 
 
-def write_rows(folder: Path, ids: list[str], kinds: list[str], lines: list[bytes]) -> None:
-    """Writes outcomes.jsonl and index.json of a shard whose images are there already."""
+def numbering(senders: Sequence[Sender | None]) -> dict[str, Any]:
+    """What an index says of who numbered its outcomes."""
+    ranges = dict[str, list[list[int]]]()
+    for worker, number in (sender for sender in senders if sender):
+        mine = ranges.setdefault(worker, [])
+        if mine and mine[-1][1] + 1 == number:
+            mine[-1][1] = number
+        else:
+            mine.append([number, number])
+    return {"numbers": ranges, "unnumbered": [row for row, sender in enumerate(senders) if not sender]}
+
+
+def write_rows(folder: Path, ids: list[str], kinds: list[str], lines: list[bytes], numbers: dict[str, Any]) -> None:
+    """Writes outcomes.jsonl and index.json of a shard whose images are there already. numbers: see `numbering`."""
     write_synced(folder / "outcomes.jsonl", b"".join(line + b"\n" for line in lines))
-    index = {"v": INDEX_VERSION, "ids": ids, "kinds": kinds, "digests": [digest(line) for line in lines]}
+    index = {"v": INDEX_VERSION, "ids": ids, "kinds": kinds, "digests": [digest(line) for line in lines]} | numbers
     write_synced(folder / "index.json", json.dumps(index).encode())
     sync_folder(folder)
 
@@ -173,9 +193,12 @@ class ShardReader:
             self._ids = _TEXTS.validate_python(index.get("ids"))
             self.kinds = _TEXTS.validate_python(index.get("kinds", [DEFAULT_KIND] * len(self._ids)))
             self.digests = _TEXTS.validate_python(index.get("digests", []))
+            self.numbers = _RANGES.validate_python(index.get("numbers", {}))
+            self.unnumbered = _ROWS.validate_python(index.get("unnumbered", list(range(len(self._ids)))))
         except (OSError, ValueError, RecursionError) as error:
             raise ShardError(folder, f"cannot read index.json: {error}") from None
-        if len(self.kinds) != len(self._ids) or len(self.digests) not in (0, len(self._ids)):
+        odd = any(not 0 <= row < len(self._ids) for row in self.unnumbered)
+        if odd or len(self.kinds) != len(self._ids) or len(self.digests) not in (0, len(self._ids)):
             counts = f"{len(self._ids)} outcomes, {len(self.kinds)} kinds, {len(self.digests)} digests"
             raise ShardError(folder, f"index.json names {counts}")
         self._intact: set[tuple[int, int]] = set()

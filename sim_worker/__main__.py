@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker is one core of physics; more threads only get in its way
@@ -25,12 +26,13 @@ from grasp_client.errors import InvalidRequest
 from grasp_client.input_warnings import InputWarning
 from grasp_client.observation import Observation
 from shared import logs
-from shared.outcome_codec import decode_outcome, depth_metres
+from shared.outcome_batches import OutcomeBatch
+from shared.outcome_codec import EncodedOutcome, decode_outcome, depth_metres
 from shared.retrying import retrying
 from shared.settings import WorkerSettings
-from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerStatusStore, connect, redacted
+from shared.streams import TRAINERS, OutcomeSender, SceneRequestStream, WorkerStatusStore, connect, redacted
 from sim_worker.command_line import settings_of
-from sim_worker.worker.outbox import Outbox, OutboxEntry, no_room
+from sim_worker.worker.outbox import Outbox, no_room
 from sim_worker.worker.publisher import Deliver, DeliveryRefused, OutboxPublisher
 from sim_worker.worker.scene_requests import LocalSceneRequests, SceneRequestSource
 from sim_worker.worker.worker import Worker, boot_name
@@ -85,25 +87,29 @@ def to_server(client: GraspClient) -> Deliver:
     A scene is sent with the nonce of the trainer who asked for it only; without, its attempts are a group as any robot's.
     """
 
-    def deliver(entry: OutboxEntry) -> bool:
-        try:
-            outcome = decode_outcome(entry.outcome)
-            fields = OutcomeReport.model_fields.keys() - {"id", "source"}
-            said = outcome.meta.model_dump(mode="json", include=fields) | {"robot": entry.worker}
-            if outcome.meta.scene is None or not outcome.meta.scene.nonce:
-                said |= {"scene": None, "group": outcome.id.rpartition(":")[0]}
-            depth = depth_metres(outcome) if "depth" in outcome.images else None
-            client.report_outcome(observation=Observation(depth=depth, rgb=outcome.images.get("rgb")), id=outcome.id, **said)
-        except InvalidRequest as error:
-            raise DeliveryRefused(str(error)) from error
-        return True
+    def report(batch: OutcomeBatch, encoded: EncodedOutcome) -> None:
+        outcome = decode_outcome(encoded)
+        fields = OutcomeReport.model_fields.keys() - {"id", "source"}
+        said = outcome.meta.model_dump(mode="json", include=fields) | {"robot": batch.worker}
+        if outcome.meta.scene is None or not outcome.meta.scene.nonce:
+            said |= {"scene": None, "group": outcome.id.rpartition(":")[0]}
+        depth = depth_metres(outcome) if "depth" in outcome.images else None
+        client.report_outcome(observation=Observation(depth=depth, rgb=outcome.images.get("rgb")), id=outcome.id, **said)
+
+    def deliver(batches: Sequence[OutcomeBatch]) -> int:
+        refused, sent = [], 0
+        for batch in batches:
+            for outcome in batch.outcomes():
+                try:
+                    report(batch, outcome)
+                    sent += 1
+                except InvalidRequest as error:
+                    refused.append(f"{outcome.id}: {error}")
+        if refused:
+            raise DeliveryRefused("; ".join(refused))
+        return sent
 
     return deliver
-
-
-def to_queue(stream: OutcomeStream) -> Deliver:
-    """Delivery to the outcome stream, which takes each sequence number of a worker once."""
-    return lambda entry: stream.publish(entry.outcome, worker=entry.worker, sequence=entry.sequence)
 
 
 def main() -> int:
@@ -131,7 +137,7 @@ def main() -> int:
     except (OSError, sqlite3.Error) as error:
         logger.error("stopped before there was an outbox: %s", error)
         return 2
-    publisher = OutboxPublisher(outbox, to_queue(OutcomeStream(queue)) if queue else to_server(client))
+    publisher = OutboxPublisher(outbox, OutcomeSender(queue, settings.outcome_streams).publish if queue else to_server(client))
     if not wait_for_server(client, stop):
         outbox.close()
         return 0

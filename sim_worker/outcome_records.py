@@ -113,5 +113,5 @@ def outcome_of(attempt: Attempt, request: SceneRequest, outcome_id: str, source:
         scene,
         attempt.conditions,
         source=source,
-        request_id=plan.request_id or None,
+        request_id=(plan.request_id or None) if planned else None,
     )

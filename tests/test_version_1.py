@@ -14,7 +14,7 @@ import redis
 from shared.registry import Registry
 from shared.settings import TrainerSettings
 from shared.shards import ShardReader, shard_folders
-from shared.streams import OutcomeStream, connect
+from shared.streams import OutcomeSender, OutcomeStream, connect
 from sim_worker.worker.outbox import Outbox
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
@@ -72,14 +72,13 @@ def test_queue_entries_join_the_shards_once(redis_url: str, data: Path) -> None:
 def test_what_killed_workers_left_is_sent_on(redis_url: str, data: Path) -> None:
     outbox = Outbox(data / "spool", "w-3-new")
     assert outbox.claim_orphans() == len(IN_SPOOL)
-    entries = [entry for _, entry in outbox.entries()]
-    assert [entry.outcome.id for entry in entries] == IN_SPOOL
-    assert [(entry.worker, entry.sequence) for entry in entries] == [
+    batches = [batch for _, batch in outbox.batches()]
+    assert [outcome.id for batch in batches for outcome in batch.outcomes()] == IN_SPOOL
+    assert [(batch.worker, batch.first) for batch in batches] == [
         ("w-1-18c5a", 1), ("w-1-18c5a", 2), ("w-2-18c5b", 2), ("w-2-18c5b", 3),
     ]  # fmt: skip
     stream = OutcomeStream(connect(redis_url))
-    for entry in entries:
-        assert stream.publish(entry.outcome, entry.worker, entry.sequence)
+    assert OutcomeSender(stream.client).publish(batches) == len(IN_SPOOL)
     assert stream.sent() == {"w-1-18c5a": 2, "w-2-18c5b": 2}
     assert outbox.claim_orphans() == 0, "once"
     assert not (data / "spool" / "w-1-18c5a").exists()

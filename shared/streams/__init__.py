@@ -5,12 +5,14 @@ repeats. Nothing unread or unacknowledged is ever trimmed.
 """
 
 from shared.streams.group import connect, of_type, redacted
-from shared.streams.outcomes import OutcomeStream, StreamEntry
+from shared.streams.outcomes import Delivered, OutcomeSender, OutcomeStream, StreamEntry, stream_names
 from shared.streams.scene_requests import SceneRequestStream
 from shared.streams.worker_status import TRAINERS, WorkerStatusStore
 
 __all__ = [
     "TRAINERS",
+    "Delivered",
+    "OutcomeSender",
     "OutcomeStream",
     "SceneRequestStream",
     "StreamEntry",
@@ -18,4 +20,5 @@ __all__ = [
     "connect",
     "of_type",
     "redacted",
+    "stream_names",
 ]

@@ -98,12 +98,14 @@ class GroupStream:
         return int(self._grouped(lambda: self.client.xpending(self.stream, self.group))["pending"])
 
     def lag(self) -> int:
-        """Entries that no consumer has read yet."""
+        """Entries that no consumer has read yet: where the queue cannot tell, at most so many (those that are acknowledged and
+        not trimmed yet count too), and 0 only where there is none."""
         info = self._group_info()
         if info.get("lag") is not None:
             return int(info["lag"])
-        last = info["last-delivered-id"].decode()
-        return len(self.client.xrange(self.stream, min=f"({last}", count=100_000))
+        if not self.client.xrange(self.stream, min=f"({info['last-delivered-id'].decode()}", count=1):
+            return 0
+        return max(1, int(self.client.xlen(self.stream)) - int(info["pending"]))
 
     def trim(self) -> int:
         """Drop what every consumer has acknowledged and return how many entries went."""

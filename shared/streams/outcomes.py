@@ -1,44 +1,92 @@
 """Outcomes on their way from the workers to the trainer."""
 
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import redis
 
 from grasp_client.contract import Outcome, OutcomeMeta
-from shared.outcome_codec import EncodedOutcome, UnreadableOutcome, read_entry
+from shared.outcome_batches import BATCH_VERSION, OutcomeBatch, read_batch
+from shared.outcome_codec import EncodedOutcome, UnreadableOutcome, completed, read_entry
 from shared.streams.group import GroupStream, of_type
 
 OUTCOMES = "grasp:outcomes"
 DEAD_LETTERS_KEPT = 10_000
 DEAD_FIELD_BYTES = 65_536
 
-# One atomic step: an outcome whose sequence number this worker has already sent is not added again, so a retry after a
-# lost reply neither duplicates the entry nor counts it twice.
+# One atomic step: a batch whose numbers its worker has already sent is not added again, so a retry after a lost reply neither
+# duplicates an entry nor counts it twice. KEYS: sent, sequence, streams. ARGV, for each batch: place of its stream, worker,
+# last number, how many, how many values follow, the entry's fields.
 _PUBLISH_ONCE = """
-if ARGV[1] ~= '' then
-  redis.call('HGET', KEYS[2], ARGV[1])  -- fails where it is of another type, before anything is written
-  local last = redis.call('HGET', KEYS[3], ARGV[1])
-  if last and tonumber(last) >= tonumber(ARGV[2]) then return 0 end
+local fresh, at = 0, 1
+while at <= #ARGV do
+  local stream, worker, last = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2]
+  local count, values = ARGV[at + 3], tonumber(ARGV[at + 4])
+  at = at + 5
+  redis.call('HGET', KEYS[1], worker)  -- fails where it is of another type, before anything is written
+  local before = redis.call('HGET', KEYS[2], worker)
+  if not before or tonumber(before) < tonumber(last) then
+    redis.call('XADD', stream, '*', unpack(ARGV, at, at + values - 1))
+    redis.call('HSET', KEYS[2], worker, last)
+    redis.call('HINCRBY', KEYS[1], worker, count)
+    fresh = fresh + count
+  end
+  at = at + values
 end
-redis.call('XADD', KEYS[1], '*', unpack(ARGV, 3))
-if ARGV[1] ~= '' then
-  redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
-  redis.call('HINCRBY', KEYS[2], ARGV[1], 1)
-end
-return 1
+return fresh
 """
+
+
+def stream_names(count: int) -> list[str]:
+    """The streams of outcomes, of which each worker uses one."""
+    return [OUTCOMES, *(f"{OUTCOMES}:{number}" for number in range(1, count))]
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """One outcome of an entry: as bytes, and read, or the reason why it cannot be read. sender: its worker and the number that
+    it has there, if a worker sent it."""
+
+    encoded: EncodedOutcome
+    outcome: Outcome[OutcomeMeta] | None = None
+    error: str = ""
+    sender: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
 class StreamEntry:
-    """One delivered entry: an outcome, as bytes and read, or the reason why it cannot be read."""
+    """One delivered entry: its outcomes, or the reason why it cannot be read."""
 
     key: str
-    encoded: EncodedOutcome | None = None
-    outcome: Outcome[OutcomeMeta] | None = None
+    outcomes: list[Delivered] = field(default_factory=list)
     error: str | None = None
     raw: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+
+
+class OutcomeSender:
+    """The workers' end. streams: how many there are; a hash of the worker's name says which of them it uses."""
+
+    def __init__(self, client: redis.Redis, streams: int = 1):
+        self.client: Any = client
+        self.names = stream_names(streams)
+        self._publish = self.client.register_script(_PUBLISH_ONCE)
+
+    def publish(self, batches: Sequence[OutcomeBatch]) -> int:
+        """Adds batches, all or none, and returns how many outcomes are new: those that their worker has already sent are not
+        added again (a retry). When this returns they are as safe as the queue keeps anything.
+
+        Numbers rise within a worker. Raises redis.RedisError when the queue is away or full (`maxmemory` with `noeviction`):
+        keep the outcomes and try again later.
+        """
+        arguments: list[Any] = []
+        for batch in batches:
+            stream = 3 + zlib.crc32(batch.worker.encode()) % len(self.names)
+            values = [each for item in batch.fields().items() for each in item]
+            arguments += [stream, batch.worker, batch.last, batch.count, len(values), *values]
+        types = {f"{OUTCOMES}:sent": "hash", f"{OUTCOMES}:sequence": "hash"} | dict.fromkeys(self.names, "stream")
+        return int(of_type(self.client, types, lambda: self._publish(keys=list(types), args=arguments)))
 
 
 class OutcomeStream(GroupStream):
@@ -46,24 +94,16 @@ class OutcomeStream(GroupStream):
 
     def __init__(self, client: redis.Redis, stream: str = OUTCOMES, group: str = "trainer"):
         super().__init__(client, stream, group)
-        self.dead = f"{stream}:dead"
-        self._publish = self.client.register_script(_PUBLISH_ONCE)
+        self.dead = f"{OUTCOMES}:dead"
 
-    def publish(self, outcome: EncodedOutcome, worker: str | None = None, sequence: int | None = None) -> bool:
-        """Add an outcome; False when this worker has already sent this sequence number (a retry).
-
-        Sequence numbers rise within a worker. Raises redis.RedisError when the queue is away or full
-        (`maxmemory` with `noeviction`): keep the outcome and try again later.
-        """
-        arguments: list[Any] = ["", 0] if worker is None else [worker, sequence]
-        for name, value in outcome.fields().items():
-            arguments += [name, value]
-        types = {self.stream: "stream", f"{self.stream}:sent": "hash", f"{self.stream}:sequence": "hash"}
-        return bool(of_type(self.client, types, lambda: self._publish(keys=list(types), args=arguments)))
+    def publish(self, outcome: EncodedOutcome) -> None:
+        """Add an outcome that no worker numbers. Raises redis.RedisError when the queue is away or full."""
+        fields = cast(Any, outcome.fields())
+        of_type(self.client, {self.stream: "stream"}, lambda: self.client.xadd(self.stream, fields))
 
     def sent(self) -> dict[str, int]:
         """Outcomes that each worker has had acknowledged by the queue, ever."""
-        rows = self.client.hgetall(f"{self.stream}:sent").items()
+        rows = self.client.hgetall(f"{OUTCOMES}:sent").items()
         return {name.decode(errors="replace"): int(count) for name, count in rows if count.isdigit() and len(count) < 20}
 
     def read(self, consumer: str, count: int = 64, block_ms: int = 2_000) -> list[StreamEntry]:
@@ -89,15 +129,17 @@ class OutcomeStream(GroupStream):
         if keys:
             self.client.xack(self.stream, self.group, *keys)
 
-    def dead_letter(self, entry: StreamEntry, reason: str) -> None:
-        """Move an entry to the dead stream with the reason (long fields are cut), and acknowledge it."""
-        fields = {name: value[:DEAD_FIELD_BYTES] for name, value in entry.raw.items()}
-        fields |= {b"key": entry.key.encode(), b"reason": reason.encode(errors="replace")}
+    def dead_letter(self, key: str, fields: Mapping[bytes, bytes], reason: str, done: bool = True) -> None:
+        """Put what an entry held into the dead stream with the reason (long fields are cut). done: that was all of the entry,
+        which is acknowledged."""
+        letter = {name: value[:DEAD_FIELD_BYTES] for name, value in fields.items()}
+        letter |= {b"key": key.encode(), b"reason": reason.encode(errors="replace")}
 
         def move() -> None:
             transaction = self.client.pipeline(transaction=True)
-            transaction.xadd(self.dead, cast(Any, fields), maxlen=DEAD_LETTERS_KEPT)
-            transaction.xack(self.stream, self.group, entry.key)
+            transaction.xadd(self.dead, cast(Any, letter), maxlen=DEAD_LETTERS_KEPT)
+            if done:
+                transaction.xack(self.stream, self.group, key)
             transaction.execute()
 
         of_type(self.client, {self.dead: "stream"}, move)
@@ -105,9 +147,25 @@ class OutcomeStream(GroupStream):
 
 def _entry(key: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
     try:
+        if fields.get(b"v") == BATCH_VERSION.encode():
+            return StreamEntry(key.decode(), _unpacked(read_batch(fields)), raw=fields)
         encoded, outcome = read_entry(fields)
     except UnreadableOutcome as error:
         return StreamEntry(key.decode(), error=str(error), raw=fields)
     except Exception as error:  # whatever an entry holds must not end its reader, now and at each start
         return StreamEntry(key.decode(), error=f"cannot be read: {error!r}", raw=fields)
-    return StreamEntry(key.decode(), encoded, outcome, raw=fields)
+    return StreamEntry(key.decode(), [Delivered(encoded, outcome)], raw=fields)
+
+
+def _unpacked(batch: OutcomeBatch) -> list[Delivered]:
+    """The outcomes of a batch; one that cannot be read keeps none of the others back. Raises UnreadableOutcome."""
+    outcomes = batch.outcomes()
+    if len(outcomes) != batch.count:
+        raise UnreadableOutcome(f"outcomes of a scene: expected {batch.count}, got {len(outcomes)}")
+    delivered = []
+    for number, encoded in enumerate(outcomes, batch.first):
+        try:
+            delivered.append(Delivered(*completed(encoded), sender=(batch.worker, number)))
+        except UnreadableOutcome as error:
+            delivered.append(Delivered(encoded, error=str(error), sender=(batch.worker, number)))
+    return delivered

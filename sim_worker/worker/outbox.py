@@ -1,21 +1,22 @@
 """The outbox of a worker: every outcome is on disk, as the bytes that the queue will get, until the queue has taken it.
 
-Each process has one SQLite database in a folder that all workers of a machine share. Its exclusive lock lives and dies with the
-process: a database that can be opened belongs to nobody any more, and whoever opens it sends what is left in it. Every outcome
-is synchronised to the disk before anyone is told of it, so only a lost disk loses one.
+Outcomes come as scenes are done with, those of one as one batch. Each process has one SQLite database in a folder that all
+workers of a machine share. Its exclusive lock lives and dies with the process: a database that can be opened belongs to nobody
+any more, and whoever opens it sends what is left in it. Every outcome is synchronised to the disk before anyone is told of it,
+so only a lost disk loses one.
 """
 
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from shared.durable import is_disk_full
+from shared.outcome_batches import OutcomeBatch, pack_outcomes
 from shared.outcome_codec import EncodedOutcome
-from sim_worker.worker.spool_import import SpooledOutcome, import_spool
+from sim_worker.worker.spool_import import SpooledOutcome, import_database, import_spool
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +25,14 @@ OWN_SECONDS = 2.0
 """A neighbour that looks for the dead may hold our database, just made, for a moment."""
 LOG_PAGES = 250
 """Of 4 KiB, at which the log goes into the database: on a full disk little room is then enough to go on."""
-VERSION = 1
+VERSION = 2
 SCHEMA = f"""
 BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS outcome (
-  entry INTEGER PRIMARY KEY, worker TEXT NOT NULL, sequence INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL,
-  meta BLOB NOT NULL, size INTEGER NOT NULL, quarantined TEXT);
-CREATE TABLE IF NOT EXISTS image (entry INTEGER NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS batch (
+  entry INTEGER PRIMARY KEY, worker TEXT NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, size INTEGER NOT NULL,
+  quarantined TEXT);
+CREATE TABLE IF NOT EXISTS field (entry INTEGER NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS fields ON field (entry);
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
@@ -39,15 +41,6 @@ COMMIT;
 def no_room(error: BaseException) -> bool:
     """Whether it is the disk that is full."""
     return is_disk_full(error) or (isinstance(error, sqlite3.OperationalError) and "full" in str(error))
-
-
-@dataclass(frozen=True)
-class OutboxEntry:
-    """An outcome and who counts it: `sequence` rises by one per outcome of `worker`."""
-
-    outcome: EncodedOutcome
-    worker: str
-    sequence: int
 
 
 class OutboxFile:
@@ -74,44 +67,47 @@ class OutboxFile:
             self._database.close()
             raise
 
-    def put(self, entries: Iterable[OutboxEntry]) -> None:
-        """Keep entries, all or none; when this returns they are on the disk."""
+    def put(self, batches: Iterable[OutcomeBatch]) -> None:
+        """Keep batches, all or none; when this returns they are on the disk."""
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
-            for entry in entries:
-                outcome = entry.outcome
-                size = len(outcome.meta) + sum(map(len, outcome.images.values()))
-                row = (entry.worker, entry.sequence, outcome.id, outcome.kind, outcome.meta, size)
-                number = self._database.execute("INSERT INTO outcome VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL)", row).lastrowid
-                images = [(number, name, data) for name, data in outcome.images.items()]
-                self._database.executemany("INSERT INTO image VALUES (?, ?, ?)", images)
+            for batch in batches:
+                row = (batch.worker, batch.first, batch.count, batch.size_bytes)
+                number = self._database.execute("INSERT INTO batch VALUES (NULL, ?, ?, ?, ?, NULL)", row).lastrowid
+                fields = [(number, name, data) for name, data in batch.body.items()]
+                self._database.executemany("INSERT INTO field VALUES (?, ?, ?)", fields)
 
     def numbers(self) -> list[int]:
         """What waits, oldest first."""
-        rows = self._database.execute("SELECT entry FROM outcome WHERE quarantined IS NULL ORDER BY entry").fetchall()
+        rows = self._database.execute("SELECT entry FROM batch WHERE quarantined IS NULL ORDER BY entry").fetchall()
         return [number for (number,) in rows]
 
-    def read(self, number: int) -> OutboxEntry:
-        row = self._database.execute("SELECT worker, sequence, id, kind, meta FROM outcome WHERE entry = ?", (number,))
-        worker, sequence, name, kind, meta = row.fetchone()
-        images = self._database.execute("SELECT name, data FROM image WHERE entry = ? ORDER BY rowid", (number,))
-        return OutboxEntry(EncodedOutcome(name, kind, meta, dict(images.fetchall())), worker, sequence)
+    def read(self, number: int) -> OutcomeBatch:
+        row = self._database.execute("SELECT worker, first, count FROM batch WHERE entry = ?", (number,))
+        worker, first, count = row.fetchone()
+        fields = self._database.execute("SELECT name, data FROM field WHERE entry = ? ORDER BY rowid", (number,))
+        return OutcomeBatch(worker, first, count, dict(fields.fetchall()))
 
-    def delete(self, number: int) -> None:
+    def delete(self, numbers: Iterable[int]) -> None:
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
-            self._database.execute("DELETE FROM image WHERE entry = ?", (number,))
-            self._database.execute("DELETE FROM outcome WHERE entry = ?", (number,))
+            for number in numbers:
+                self._database.execute("DELETE FROM field WHERE entry = ?", (number,))
+                self._database.execute("DELETE FROM batch WHERE entry = ?", (number,))
 
     def quarantine(self, number: int, reason: str) -> None:
-        self._database.execute("UPDATE outcome SET quarantined = ? WHERE entry = ?", (reason, number))
+        self._database.execute("UPDATE batch SET quarantined = ? WHERE entry = ?", (reason, number))
 
     def size_bytes(self) -> int:
-        return self.number("SELECT COALESCE(SUM(size), 0) FROM outcome WHERE quarantined IS NULL")
+        return self.number("SELECT COALESCE(SUM(size), 0) FROM batch WHERE quarantined IS NULL")
+
+    def waiting(self) -> int:
+        """How many outcomes wait."""
+        return self.number("SELECT COALESCE(SUM(count), 0) FROM batch WHERE quarantined IS NULL")
 
     def close(self) -> None:
         """Give the lock back; an empty database is removed. One that its process is just making stays."""
-        empty = self.finished and not self.number("SELECT COUNT(*) FROM outcome")
+        empty = self.finished and not self.number("SELECT COUNT(*) FROM batch")
         self._database.close()
         if empty:
             for end in ("", "-wal", "-journal"):
@@ -123,7 +119,7 @@ class OutboxFile:
 
 
 Place = tuple[OutboxFile, int]
-"""Where an entry lies."""
+"""Where a batch lies."""
 
 
 class Outbox:
@@ -147,15 +143,17 @@ class Outbox:
             raise RuntimeError(f"the outbox of {worker} in {root} is in use by another process, or broken: {error}") from error
         self._orphans: list[OutboxFile] = []
         self._lock = threading.RLock()
-        self._sequence = 0
+        self._next = 1
 
-    def put(self, outcome: EncodedOutcome) -> OutboxEntry:
-        """Keep an outcome; when this returns, only a lost disk can lose it. Raises OSError or sqlite3.Error when that fails."""
+    def put(self, outcomes: Sequence[EncodedOutcome]) -> OutcomeBatch:
+        """Keep a scene's outcomes; when this returns, only a lost disk can lose them. Raises OSError or sqlite3.Error when that
+        fails."""
+        body = pack_outcomes(outcomes)
         with self._lock:
-            self._sequence += 1
-            entry = OutboxEntry(outcome, self.worker, self._sequence)
-            self._own.put([entry])
-        return entry
+            batch = OutcomeBatch(self.worker, self._next, len(outcomes), body)
+            self._own.put([batch])
+            self._next += batch.count
+        return batch
 
     def claim_orphans(self) -> int:
         """Take over what processes left that are gone; returns how many outcomes."""
@@ -168,10 +166,12 @@ class Outbox:
         return [*self._orphans, self._own]
 
     def _keep(self, spooled: list[SpooledOutcome]) -> None:
-        self._own.put(OutboxEntry(*each) for each in spooled)
+        self._own.put(OutcomeBatch(worker, number, 1, pack_outcomes([outcome])) for outcome, worker, number in spooled)
 
     def _claim(self, path: Path) -> int:
         try:
+            if found := import_database(path, self._keep):
+                return found
             file = OutboxFile(path, make=False)
         except sqlite3.OperationalError:
             return 0  # its process lives, or another has just emptied it
@@ -179,39 +179,41 @@ class Outbox:
             logger.error("the outbox %s cannot be read and is left to be looked at: %s", path, error)
             path.rename(path.with_suffix(".unreadable"))
             return 0
-        waiting = len(file.numbers()) if file.finished else 0
+        waiting = file.waiting() if file.finished else 0
         if waiting:
             self._orphans.append(file)
         else:
             file.close()
         return waiting
 
-    def waiting(self) -> list[Place]:
-        """What is not delivered yet, orphans first, each file in order."""
+    def waiting(self) -> int:
+        """How many outcomes are not delivered yet."""
         with self._lock:
-            return [(file, number) for file in self._files() for number in file.numbers()]
+            return sum(file.waiting() for file in self._files())
 
-    def entries(self) -> Iterator[tuple[Place, OutboxEntry]]:
-        """What waits, oldest first, with the place to tell `done` or `quarantine`."""
-        for file, number in self.waiting():
+    def batches(self) -> Iterator[tuple[Place, OutcomeBatch]]:
+        """What waits, oldest first, orphans before the own, with the place to tell `done` or `quarantine`."""
+        with self._lock:
+            places = [(file, number) for file in self._files() for number in file.numbers()]
+        for file, number in places:
             with self._lock:
-                entry = file.read(number)
-            yield (file, number), entry
+                batch = file.read(number)
+            yield (file, number), batch
 
     def quarantine(self, place: Place, reason: str) -> None:
-        """Keep an outcome that can never be delivered, with the reason, for a person to look at."""
+        """Keep outcomes that can never be delivered, with the reason, for a person to look at."""
         file, number = place
         with self._lock:
             file.quarantine(number, reason)
 
-    def done(self, place: Place) -> None:
-        """The outcome was delivered; an orphan that is empty now goes."""
-        file, number = place
+    def done(self, places: Sequence[Place]) -> None:
+        """These were delivered; an orphan that is empty now goes."""
         with self._lock:
-            file.delete(number)
-            if file in self._orphans and not file.numbers():
-                self._orphans.remove(file)
-                file.close()
+            for file in dict.fromkeys(file for file, _ in places):
+                file.delete([number for each, number in places if each is file])
+                if file in self._orphans and not file.waiting():
+                    self._orphans.remove(file)
+                    file.close()
 
     def size_bytes(self) -> int:
         with self._lock:

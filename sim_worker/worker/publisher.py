@@ -4,30 +4,35 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 import redis
 
 from grasp_client.errors import GraspServerError
+from shared.outcome_batches import OutcomeBatch
 from shared.outcome_codec import EncodedOutcome
 from shared.retrying import retrying
-from sim_worker.worker.outbox import Outbox, OutboxEntry, no_room
+from sim_worker.worker.outbox import Outbox, Place, no_room
 
 logger = logging.getLogger(__name__)
 
 CLAIM_SECONDS = 10.0
 IDLE_SECONDS = 0.5
 
-Deliver = Callable[[OutboxEntry], bool]
-"""Hands one outcome over; False when the receiver already had it. Raises one of RETRIED while the receiver is away or full; any
-other error is the outcome's own."""
+MOST_TOGETHER = 64
+MOST_BYTES = 4 * 2**20
+"""So many batches, or of so many bytes, are handed over together: one answer, and one write to the queue's disk, is for all."""
+
+Deliver = Callable[[Sequence[OutcomeBatch]], int]
+"""Hands batches over and returns how many of their outcomes the receiver did not have. Raises one of RETRIED while the receiver
+is away or full; any other error is the batches' own."""
 
 RETRIED = (redis.RedisError, GraspServerError, OSError, sqlite3.OperationalError)
 
 
 class DeliveryRefused(Exception):
-    """The receiver will never take this outcome, however often it is sent."""
+    """The receiver will never take these outcomes, however often they are sent."""
 
 
 class OutboxPublisher(threading.Thread):
@@ -47,9 +52,9 @@ class OutboxPublisher(threading.Thread):
         self._stop_requested = threading.Event()
         self._claimed_at = float("-inf")
 
-    def put(self, outcome: EncodedOutcome) -> None:
-        """Keep the outcome on disk and wake the publisher."""
-        self.outbox.put(outcome)
+    def put(self, outcomes: Sequence[EncodedOutcome]) -> None:
+        """Keep a scene's outcomes on disk and wake the publisher."""
+        self.outbox.put(outcomes)
         self._wake.set()
 
     def run(self) -> None:
@@ -63,22 +68,35 @@ class OutboxPublisher(threading.Thread):
 
     def deliver_waiting(self) -> None:
         """Deliver what waits, oldest first. Raises one of RETRIED when receiver or disk failed before the end."""
-        for place, entry in self.outbox.entries():
+        for together in _chunks(self.outbox.batches()):
             try:
-                fresh = self.deliver(entry)
+                self._deliver(together)
             except RETRIED:
                 raise
-            except Exception as error:  # whatever is odd about one outcome must not keep the others waiting
-                reason = f"{type(error).__name__}: {error}"
-                logger.error("outcome %s goes into quarantine: %s", entry.outcome.id, reason)
-                self.outbox.quarantine(place, reason)
-                continue
-            self._receiver_answered()
-            self.outbox.done(place)
-            self.trouble = ""
-            self.delivered += fresh
+            except Exception:  # whatever is odd about one batch must not keep the others waiting
+                for each in together:
+                    self._deliver_or_set_aside(each)
             if self._stop_requested.is_set():
                 break
+
+    def _deliver(self, together: Sequence[tuple[Place, OutcomeBatch]]) -> None:
+        fresh = self.deliver([batch for _, batch in together])
+        self._receiver_answered()
+        self.outbox.done([place for place, _ in together])
+        self.trouble = ""
+        self.delivered += fresh
+
+    def _deliver_or_set_aside(self, each: tuple[Place, OutcomeBatch]) -> None:
+        try:
+            self._deliver([each])
+        except RETRIED:
+            raise
+        except Exception as error:
+            place, batch = each
+            reason = f"{type(error).__name__}: {error}"
+            where = batch.worker, batch.first, batch.last
+            logger.error("outcomes of %s from number %d to %d go into quarantine: %s", *where, reason)
+            self.outbox.quarantine(place, reason)
 
     def stop(self, seconds: float) -> int:
         """End the thread after at most one more try of `seconds`; returns how many outcomes stay on disk."""
@@ -89,7 +107,7 @@ class OutboxPublisher(threading.Thread):
         self._stop_requested.set()
         self._wake.set()
         self.join(timeout=max(deadline - time.monotonic(), 0.1))
-        return len(self.outbox.waiting())
+        return self.outbox.waiting()
 
     def _held_up(self) -> bool:
         return self.away_since is not None or bool(self.trouble)
@@ -120,4 +138,18 @@ class OutboxPublisher(threading.Thread):
         if self.away_since is not None:
             seconds = time.monotonic() - self.away_since
             self.away_since = None
-            logger.info("outcomes are delivered again after %.1f s; %d waited on disk", seconds, len(self.outbox.waiting()))
+            logger.info("outcomes are delivered again after %.1f s; %d waited on disk", seconds, self.outbox.waiting())
+
+
+def _chunks(batches: Iterable[tuple[Place, OutcomeBatch]]) -> Iterator[list[tuple[Place, OutcomeBatch]]]:
+    """What is handed over at a time."""
+    chunk: list[tuple[Place, OutcomeBatch]] = []
+    size = 0
+    for each in batches:
+        if chunk and (len(chunk) == MOST_TOGETHER or size + each[1].size_bytes > MOST_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(each)
+        size += each[1].size_bytes
+    if chunk:
+        yield chunk

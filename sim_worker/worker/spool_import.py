@@ -1,11 +1,15 @@
-"""Spool folders of version 0.1.0: one file per outcome, locked by the worker that wrote them as long as it lived."""
+"""What workers of before left: databases with one outcome an entry, and the spool folders of version 0.1.0, one file per
+outcome, locked by the worker that wrote them as long as it lived."""
 
 import fcntl
 import json
 import logging
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from shared.outcome_codec import EncodedOutcome, read_entry
 
@@ -13,6 +17,34 @@ logger = logging.getLogger(__name__)
 
 SpooledOutcome = tuple[EncodedOutcome, str, int]
 """An outcome, who counts it, and its number there."""
+
+
+def import_database(path: Path, keep: Callable[[list[SpooledOutcome]], None]) -> int:
+    """Hands the outcomes of a database of before, whose worker is gone, to `keep`, oldest first, then removes them; returns how
+    many. What it holds in quarantine stays. Raises sqlite3.Error where its process lives or it cannot be read."""
+    address = f"file:{quote(str(path.absolute()))}?mode=rw"
+    with closing(sqlite3.connect(address, 0.0, isolation_level=None, uri=True)) as database:
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        if database.execute("PRAGMA user_version").fetchone() != (1,):
+            return 0
+        database.execute("BEGIN IMMEDIATE")
+        rows = database.execute(
+            "SELECT entry, worker, sequence, id, kind, meta FROM outcome WHERE quarantined IS NULL ORDER BY entry"
+        ).fetchall()
+        entries = []
+        for entry, worker, number, name, kind, meta in rows:
+            images = database.execute("SELECT name, data FROM image WHERE entry = ? ORDER BY rowid", (entry,)).fetchall()
+            entries.append((EncodedOutcome(name, kind, meta, dict(images)), worker, number))
+        keep(entries)
+        for entry, *_ in rows:
+            database.execute("DELETE FROM image WHERE entry = ?", (entry,))
+            database.execute("DELETE FROM outcome WHERE entry = ?", (entry,))
+        database.execute("COMMIT")
+        (left,) = database.execute("SELECT COUNT(*) FROM outcome").fetchone()
+    if not left:
+        for end in ("", "-wal", "-journal"):
+            path.with_name(path.name + end).unlink(missing_ok=True)
+    return len(entries)
 
 
 def import_spool(folder: Path, keep: Callable[[list[SpooledOutcome]], None]) -> int:

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import redis
 
@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 REPORT_SECONDS = 1.0
 LOG_SECONDS = 30.0
 DRAIN_SECONDS = 5.0
+MOST_KEPT = 64
+"""Outcomes of a scene that are put into the outbox together."""
 
 
 def boot_name(worker_id: str) -> str:
@@ -54,7 +56,8 @@ def server_is_away(error: BaseException) -> bool:
 
 @dataclass
 class WorldSlot:
-    """One world and what goes on in it. key: the scene request's in the stream. episode: counts a worker's scenes."""
+    """One world and what goes on in it. key: the scene request's in the stream. episode: counts a worker's scenes. kept: the
+    scene's outcomes that are not in the outbox yet."""
 
     world: World
     key: str | None = None
@@ -62,6 +65,7 @@ class WorldSlot:
     task: Task | None = None
     plan: Future[GraspPlan] | None = None
     episode: int = 0
+    kept: list[EncodedOutcome] = field(default_factory=list)
 
 
 class Worker:
@@ -94,7 +98,8 @@ class Worker:
 
     def run(self) -> None:
         """Work until stopped. The attempt that runs when `stop` is set is finished and kept; a scene request that is not done
-        then stays with the queue, which gives it to another worker."""
+        then stays with the queue, which gives it to another worker. So does one of a process that is killed, with all attempts:
+        those of a scene are put into the outbox together."""
         self.publisher.start()
         slots = [WorldSlot(World()) for _ in range(self.settings.worlds)]
         try:
@@ -112,6 +117,8 @@ class Worker:
             self.stop.set()
             self._pool.shutdown(wait=True, cancel_futures=True)
             self.state = "stopped"
+            for slot in slots:
+                self._store(slot)
             left = self.publisher.stop(DRAIN_SECONDS)
             self._report(now=True)
             self.publisher.outbox.close()
@@ -180,16 +187,20 @@ class Worker:
                 last = isinstance(event, NoPlan) or event.number + 1 == slot.request.attempts
                 if self._finished() and not last:
                     slot.task = None  # stopping in the middle: the scene request stays with the queue
+                    self._store(slot)
                     return
                 event = next(slot.task)
             slot.plan = self._pool.submit(self._ask, event)
+            return
         except StopIteration:
-            self._end(slot)
+            pass
         except Exception as error:  # whatever is odd about one scene ends that scene alone
             if self.stop.is_set():
                 slot.task = None
             else:
                 self._give_up(slot, error)
+            return
+        self._end(slot)
 
     def _keep(self, slot: WorldSlot, event: Attempt | NoPlan) -> None:
         assert slot.request is not None
@@ -201,23 +212,33 @@ class Worker:
             self.requests.own.learn(slot.request, False)
             return
         outcome_id = f"{self.name}:{slot.episode}:{event.number}"
-        self._store(encode_outcome(outcome_of(event, slot.request, outcome_id, self.name)))
+        slot.kept.append(encode_outcome(outcome_of(event, slot.request, outcome_id, self.name)))
+        if len(slot.kept) == MOST_KEPT:
+            self._store(slot)
         self.tally.count(event)
         self.requests.own.learn(slot.request, event.result.success)
         logger.debug("attempt", extra={"outcome": outcome_id, "success": event.result.success, "failure": event.result.failure})
 
-    def _store(self, outcome: EncodedOutcome) -> None:
-        """Keep an outcome, waiting for room on the disk. Raises OSError or sqlite3.Error when stopped before there is any."""
+    def _store(self, slot: WorldSlot) -> bool:
+        """Put a scene's outcomes into the outbox, waiting for room on the disk; False when stopped before there was any."""
 
         def tell(error: BaseException, pause: float) -> None:
             self.publisher.held_up(error, pause)
             self._report()
 
-        retrying((OSError, sqlite3.OperationalError), self.stop, tell)(self.publisher.put, outcome)
-        self.publisher.trouble = ""
+        if slot.kept:
+            try:
+                retrying((OSError, sqlite3.OperationalError), self.stop, tell)(self.publisher.put, slot.kept)
+            except (OSError, sqlite3.OperationalError):
+                return False
+            slot.kept = []
+            self.publisher.trouble = ""
+        return True
 
     def _end(self, slot: WorldSlot) -> None:
-        self.requests.done(slot.key)
+        """Done with a scene, unless its outcomes could not be kept: then its request stays with the queue."""
+        if self._store(slot):
+            self.requests.done(slot.key)
         slot.key = slot.request = slot.task = slot.plan = None
 
     def _give_up(self, slot: WorldSlot, error: Exception) -> None:
@@ -264,7 +285,7 @@ class Worker:
             "state": self.state,
             "trouble": self.publisher.trouble,
             "sent": self.publisher.delivered,
-            "spooled": len(self.publisher.outbox.waiting()),
+            "spooled": self.publisher.outbox.waiting(),
         }
         if clock - self._logged_at >= LOG_SECONDS:
             self._logged_at = clock

@@ -59,10 +59,11 @@ class Server:
         """Reads what was queued; each must be readable, and teach something."""
         entries = self.stream.read("test", count=1000, block_ms=1)
         for entry in entries:
-            assert entry.outcome is not None, entry.error
-            assert isinstance(entry.outcome.meta, GraspMeta)
-            assert why_not_learnable(entry.outcome.meta.model_dump()) is None
-            assert entry.outcome.meta.source in KEYS
+            assert entry.error is None
+            [delivered] = entry.outcomes
+            assert isinstance(delivered.outcome.meta, GraspMeta)
+            assert why_not_learnable(delivered.outcome.meta.model_dump()) is None
+            assert delivered.outcome.meta.source in KEYS
         self.stream.ack([entry.key for entry in entries])
         self.stream.trim()
         return len(entries)

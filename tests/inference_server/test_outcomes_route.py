@@ -45,7 +45,7 @@ def stream(redis_url: str) -> OutcomeStream:
 
 def published(stream: OutcomeStream) -> list[Outcome]:
     entries = stream.read("test", count=100, block_ms=10)
-    outcomes = [entry.outcome for entry in entries if entry.outcome]
+    outcomes = [each.outcome for entry in entries for each in entry.outcomes if each.outcome]
     assert len(outcomes) == len(entries)
     return outcomes
 

@@ -177,8 +177,8 @@ def test_every_service_can_do_its_work(login: Connect, tmp_path: Path) -> None:
     # The trainer takes all of it, and tidies up.
     stream = OutcomeStream(trainer)
     entries = stream.read("trainer", block_ms=100)
-    assert [entry.outcome.id for entry in entries if entry.outcome] == ["worker-1:1:0", "worker-1:2:0"]
-    stream.dead_letter(entries[0], "to see that it may")
+    assert [each.encoded.id for entry in entries for each in entry.outcomes] == ["worker-1:1:0", "worker-1:2:0"]
+    stream.dead_letter(entries[0].key, entries[0].raw, "to see that it may")
     stream.ack([entries[1].key])
     assert (stream.trim(), stream.pending(), stream.lag(), stream.sent()) == (2, 0, 0, {"w": 1})
     assert stream.deliveries() == {}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import run_module
+from records import read_outcomes
 from serving import serving, settings
 from waiting import PATIENCE, wait_until
 
@@ -51,7 +52,7 @@ def test_killed_and_restarted_every_outcome_counts_once(tmp_path, start, server_
     wait_until(lambda: len(stream.sent()) >= 2, (tmp_path / "log").read_text)
     stopped.send_signal(signal.SIGTERM)
     assert stopped.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
-    ids = [entry.outcome.id for entry in stream.read("reader", 1000, 100)]
+    ids = [outcome.id for outcome in read_outcomes(stream)]
     assert len(set(ids)) == len(ids) == sum(stream.sent().values()) >= 3
     assert len({name.split(":")[0] for name in ids}) == 2, "a restarted worker takes a new name"
     lines = WorkerStatusStore(connect(redis_url)).read()
@@ -69,11 +70,11 @@ def test_without_a_server_it_says_what_it_waits_for(tmp_path, start, redis_url):
 def test_without_a_queue_of_its_own_it_reports_to_the_server(tmp_path, server_url, redis_url):
     done = run_module("sim_worker", *options(tmp_path, server_url), "--attempts", "3")
     assert done.returncode == 0, done.stderr
-    entries = OutcomeStream(connect(redis_url)).read("reader", 100, 100)
-    assert len({entry.outcome.id for entry in entries}) == 3
-    for entry in entries:
-        assert entry.outcome.id.startswith("robot-")
-        assert entry.outcome.images["depth"].dtype == "uint16"
-        assert entry.outcome.meta.scene is None, "nobody asked for it"
-        assert entry.outcome.meta.robot.startswith("robot-")
-        assert entry.outcome.id.startswith(f"{entry.outcome.meta.group}:")
+    outcomes = read_outcomes(OutcomeStream(connect(redis_url)))
+    assert len({outcome.id for outcome in outcomes}) == 3, done.stderr
+    for outcome in outcomes:
+        assert outcome.id.startswith("robot-")
+        assert outcome.images["depth"].dtype == "uint16"
+        assert outcome.meta.scene is None, "nobody asked for it"
+        assert outcome.meta.robot.startswith("robot-")
+        assert outcome.id.startswith(f"{outcome.meta.group}:")

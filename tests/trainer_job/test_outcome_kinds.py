@@ -11,7 +11,7 @@ from block_world import block_outcome
 from grasp_client.contract import GraspMeta, ImageSpec, Outcome, Push, PushMeta, SceneRef
 from shared.outcome_codec import EncodedOutcome, decode_outcome, encode_outcome
 from shared.shards import ShardReader, shard_folders
-from shared.streams import OutcomeStream, connect
+from shared.streams import OutcomeSender, OutcomeStream, connect
 from sim_worker.worker.outbox import Outbox
 from sim_worker.worker.publisher import OutboxPublisher
 from trainer_job.data.feature_cache import FeatureCache
@@ -41,11 +41,8 @@ def push_outcome() -> Outcome[PushMeta]:
 def deliver(outcomes: list[EncodedOutcome], url: str, folder: Path) -> Ingest:
     """From an outbox over the queue into shards."""
     stream = OutcomeStream(connect(url))
-    publisher = OutboxPublisher(
-        Outbox(folder / "outbox", "w"), lambda entry: stream.publish(entry.outcome, entry.worker, entry.sequence)
-    )
-    for outcome in outcomes:
-        publisher.put(outcome)
+    publisher = OutboxPublisher(Outbox(folder / "outbox", "w"), OutcomeSender(stream.client).publish)
+    publisher.put(outcomes)
     publisher.deliver_waiting()
     ingest = Ingest(stream, folder / "shards", shard_outcomes=len(outcomes), shard_seconds=0.05)
     while stream.lag() or stream.pending():

@@ -18,8 +18,9 @@ from grasp_client.contract import SceneRef, UnknownMeta
 from shared.durable import LEAST_FREE_BYTES
 from shared.outcome_codec import EncodedOutcome
 from shared.retrying import AWAY, Troubles
-from shared.shards import ShardReader, ShardWriter, shard_folders
-from shared.streams import OutcomeStream, StreamEntry
+from shared.shards import Sender, ShardReader, ShardWriter, shard_folders
+from shared.streams import Delivered, OutcomeStream, StreamEntry
+from trainer_job.ingest.marks import Marks
 from trainer_job.ingest.quarantine import check_shards
 
 log = logging.getLogger(__name__)
@@ -31,32 +32,41 @@ MOST_DELIVERIES = 5
 """An entry delivered more often than this was in hand each time the trainer died: it becomes a dead letter."""
 ABANDONED_MS = 60_000
 TEND_SECONDS = 5.0
+MOST_ENTRIES = 16
+"""Read at once: each may hold the outcomes of a scene."""
+SHARD_BYTES = 64 * 2**20
+"""A shard is written when the images in hand have so many bytes; one that outcomes share counts once."""
 
 
 class Ingest:
-    """Reads the outcome stream and writes shards into `directory`. One per directory; `step` from one thread only.
+    """Reads one outcome stream and writes shards into `directory`. One per stream; `step` from one thread only.
 
     issued: whether a scene with a nonce is of a request of this trainer. Others are dead letters: somebody made them up.
+    owner: tells this writer from others into the same directory. marks: what is stored already, in shards that were checked.
     """
 
     def __init__(
         self,
         stream: OutcomeStream,
         directory: Path,
-        shard_outcomes: int = 64,
+        shard_outcomes: int = 512,
         shard_seconds: float = 5.0,
         issued: Callable[[SceneRef], bool] = lambda scene: True,
+        owner: str = "",
+        marks: Marks | None = None,
     ) -> None:
         self.stream, self.directory, self.issued = stream, directory, issued
         self.shard_outcomes, self.shard_seconds = shard_outcomes, shard_seconds
-        self.writer = ShardWriter(directory)
+        self.writer = ShardWriter(directory, owner)
         self.writer.remove_unfinished()
-        check_shards(directory)
-        self.known = {name for folder in shard_folders(directory) for name in ShardReader(folder).ids()}
-        self.duplicates = 0
-        self.dead_letters = 0
+        if marks is None:
+            check_shards(directory)
+            marks = stored(directory)
+        self.marks = marks
+        self.stored = self.duplicates = self.dead_letters = 0
         self.unknown_kinds = Counter[str]()
-        self._waiting: dict[str, EncodedOutcome] = {}
+        self._waiting: dict[str, tuple[EncodedOutcome, Sender | None]] = {}
+        self._bytes = 0
         self._keys: list[str] = []
         self._since = 0.0
         self._tended: float | None = None
@@ -71,18 +81,21 @@ class Ingest:
             raise OSError(errno.ENOSPC, free, str(self.directory))
         if self._tended is None or time.monotonic() - self._tended > TEND_SECONDS:
             self._tend()
-        room = self.shard_outcomes - len(self._waiting)
-        if room > 0:
-            self._accept(self.stream.read(CONSUMER, count=room, block_ms=self._block(block_ms)))
+        if not self._due():
+            count = min(self.shard_outcomes - len(self._waiting), MOST_ENTRIES)
+            self._accept(self.stream.read(CONSUMER, count=max(count, 1), block_ms=self._block(block_ms)))
         return self.flush() if self._due() else None
 
     def flush(self) -> Path | None:
         """Writes what is in hand as one shard, then acknowledges it."""
         shard = None
         if self._waiting:
-            shard = self.writer.write(list(self._waiting.values()))
-            self.known.update(self._waiting)
-            self._waiting = {}
+            outcomes, senders = zip(*self._waiting.values(), strict=True)
+            shard = self.writer.write(outcomes, senders)
+            for outcome, sender in self._waiting.values():
+                self.marks.add(outcome.id, sender)
+            self.stored += len(self._waiting)
+            self._waiting, self._bytes = {}, 0
         self.stream.ack(self._keys)
         self._keys = []
         return shard
@@ -91,7 +104,7 @@ class Ingest:
         return shutil.disk_usage(self.directory).free > LEAST_FREE_BYTES
 
     def _due(self) -> bool:
-        full = len(self._waiting) >= self.shard_outcomes
+        full = len(self._waiting) >= self.shard_outcomes or self._bytes >= SHARD_BYTES
         return full or bool(self._keys and time.monotonic() - self._since >= self.shard_seconds)
 
     def _block(self, block_ms: int) -> int:
@@ -126,31 +139,57 @@ class Ingest:
         if entries and not self._keys:
             self._since = time.monotonic()
         for entry in entries:
-            if entry.encoded is None or entry.outcome is None:
-                self._dead_letter(entry, entry.error or "cannot be read")
-            elif not entry.encoded.images:
-                self._dead_letter(entry, "no image: an outcome needs the observation it was planned on")
-            elif (scene := getattr(entry.outcome.meta, "scene", None)) and scene.nonce and not self.issued(scene):
-                self._dead_letter(entry, "the nonce of its scene is none that this trainer has given")
-            else:
-                self._keys.append(entry.key)
-                self._keep(entry.encoded, known_kind=not isinstance(entry.outcome.meta, UnknownMeta))
+            if entry.error is not None:
+                self._dead_letter(entry, entry.error)
+                continue
+            refused = [(each, reason) for each in entry.outcomes if (reason := self._refusal(each))]
+            if len(entry.outcomes) == len(refused) == 1:
+                self._dead_letter(entry, refused[0][1])
+                continue
+            for each, reason in refused:
+                self._dead_letter(entry, reason, {name.encode(): value for name, value in each.encoded.fields().items()})
+            self._keys.append(entry.key)
+            images = {id(data): len(data) for each in entry.outcomes for data in each.encoded.images.values()}
+            self._bytes += sum(images.values())
+            left = {id(each) for each, _ in refused}
+            for each in entry.outcomes:
+                if id(each) not in left:
+                    self._keep(each)
 
-    def _keep(self, outcome: EncodedOutcome, known_kind: bool) -> None:
+    def _refusal(self, delivered: Delivered) -> str:
+        """Why an outcome is not stored; empty where it is."""
+        if delivered.outcome is None:
+            return delivered.error
+        if not delivered.encoded.images:
+            return "no image: an outcome needs the observation it was planned on"
+        scene = getattr(delivered.outcome.meta, "scene", None)
+        made_up = scene and scene.nonce and not self.issued(scene)
+        return "the nonce of its scene is none that this trainer has given" if made_up else ""
+
+    def _keep(self, delivered: Delivered) -> None:
         """Takes an outcome in hand, once. One of a kind that is not known here is kept for a version that knows it."""
-        if outcome.id in self.known or outcome.id in self._waiting:
+        outcome, sender = delivered.encoded, delivered.sender
+        if outcome.id in self._waiting or self.marks.knows(outcome.id, sender):
             self.duplicates += 1
             return
-        self._waiting[outcome.id] = outcome
-        if not known_kind:
+        self._waiting[outcome.id] = outcome, sender
+        if isinstance(delivered.outcome and delivered.outcome.meta, UnknownMeta):
             if outcome.kind not in self.unknown_kinds:
                 log.warning("outcomes of an unknown kind are stored, not learned from", extra={"kind": outcome.kind})
             self.unknown_kinds[outcome.kind] += 1
 
-    def _dead_letter(self, entry: StreamEntry, reason: str) -> None:
-        self.stream.dead_letter(entry, reason)
+    def _dead_letter(self, entry: StreamEntry, reason: str, part: dict[bytes, bytes] | None = None) -> None:
+        """part: what of the entry it is, if not all."""
+        self.stream.dead_letter(entry.key, entry.raw if part is None else part, reason, done=part is None)
         self.dead_letters += 1
         log.warning("outcome sent to the dead stream", extra={"key": entry.key, "reason": reason})
+
+
+def stored(directory: Path) -> Marks:
+    """What the shards in `directory` hold."""
+    marks = Marks()
+    marks.add_shards(ShardReader(folder) for folder in shard_folders(directory))
+    return marks
 
 
 class IngestThread(threading.Thread):

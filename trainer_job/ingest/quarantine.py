@@ -6,11 +6,12 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from shared.durable import replace_file, sync_folder, unfinished_folder
-from shared.shards import DAMAGED_KIND, ShardError, ShardReader, ShardRow, digest, shard_folders, write_rows
+from shared.shards import DAMAGED_KIND, ShardError, ShardReader, ShardRow, digest, numbering, shard_folders, write_rows
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +50,16 @@ def set_aside(error: ShardError) -> None:
     if not folder.exists():
         return
     rows = _readable(folder)
+    numbers = _numbers(folder, len(rows))
     salvaged = directory / f"{SALVAGED}{folder.name}"
     shutil.rmtree(salvaged, ignore_errors=True)
     if kept := sum(kind != DAMAGED_KIND for _, _, kind in rows):
         with unfinished_folder(salvaged):
-            _write(salvaged, folder, rows)
+            _write(salvaged, folder, rows, numbers)
             reader = ShardReader(salvaged)
             rows = [row if _whole(reader, i) else _lost(folder, i) for i, row in enumerate(rows)]
             kept = sum(kind != DAMAGED_KIND for _, _, kind in rows)
-            _write(salvaged, folder, rows)
+            _write(salvaged, folder, rows, numbers)
     home = directory.parent / QUARANTINE
     home.mkdir(exist_ok=True)
     names = (folder.name if copy == 1 else f"{folder.name}-{copy}" for copy in range(1, 2 + len(list(home.iterdir()))))
@@ -93,16 +95,26 @@ def _readable(folder: Path) -> list[Row]:
     return rows
 
 
+def _numbers(folder: Path, rows: int) -> dict[str, Any]:
+    """Who numbered a shard's outcomes, lost ones included, as far as its index can be read."""
+    try:
+        reader = ShardReader(folder)
+    except ShardError:
+        return numbering([None] * rows)
+    return {"numbers": reader.numbers, "unnumbered": [row for row in reader.unnumbered if row < rows]}
+
+
 def _lost(folder: Path, row: int) -> Row:
     name = f"{DAMAGED_KIND}:{folder.name}:{row}"
     return json.dumps({"id": name, "kind": DAMAGED_KIND, "at": {}, "meta": {}}).encode(), name, DAMAGED_KIND
 
 
-def _write(salvaged: Path, folder: Path, rows: list[Row]) -> None:
+def _write(salvaged: Path, folder: Path, rows: list[Row], numbers: dict[str, Any]) -> None:
     images = salvaged / "images.bin"
     if (folder / "images.bin").is_file() and not images.exists():
         os.link(folder / "images.bin", images)  # no copy: the disk may be full
-    write_rows(salvaged, [name for _, name, _ in rows], [kind for _, _, kind in rows], [line for line, _, _ in rows])
+    columns = [name for _, name, _ in rows], [kind for _, _, kind in rows], [line for line, _, _ in rows]
+    write_rows(salvaged, *columns, numbers)
 
 
 def _whole(reader: ShardReader, i: int) -> bool:

@@ -97,7 +97,7 @@ class Coordinator(threading.Thread):
         return {
             "state": self.state,
             "asks": self.issuer.settings.outstanding_requests > 0,
-            "outcomes": len(self.ingest.known),
+            "outcomes": len(self.dataset),
             "new": self.waiting_to_be_learned,
             "held_out": self.held_out,
             "held_out_needed": MIN_HELD_OUT,
