@@ -196,7 +196,7 @@ def run(settings: LocalSettings) -> None:
 
 def follow(launcher: Launcher, loop: Loop, view: StatusDisplay) -> None:
     """Keep the children alive and show how they do."""
-    reader = StatusReader(loop.redis_url, loop.models_dir, loop.data / "shards")
+    reader = StatusReader(loop.redis_url, loop.models_dir, loop.data / "shards", WorkerSettings().outcome_streams)
     shown_at, announced, unseen, full = 0.0, False, "", False
 
     def look() -> None:

@@ -12,7 +12,7 @@ import redis
 from shared.rates import rate_with_interval
 from shared.registry import Registry
 from shared.shards import ShardError, ShardReader, shard_folders, shard_number
-from shared.streams import TRAINERS, OutcomeStream, WorkerStatusStore, connect
+from shared.streams import TRAINERS, OutcomeStream, WorkerStatusStore, connect, stream_names
 
 RECENT = 200
 BOARD_SECONDS = 10.0
@@ -82,9 +82,9 @@ def last_decision(registry: Registry) -> str:
 class StatusReader:
     """Looks at a running loop without disturbing it."""
 
-    def __init__(self, redis_url: str, models_dir: Path, shards_dir: Path):
+    def __init__(self, redis_url: str, models_dir: Path, shards_dir: Path, streams: int = 1):
         client = connect(redis_url)
-        self.outcomes = OutcomeStream(client)
+        self.outcomes = [OutcomeStream(client, name) for name in stream_names(streams)]
         self.board, self.trainers = WorkerStatusStore(client), WorkerStatusStore(client, TRAINERS)
         self.registry, self.dataset = Registry(models_dir), DatasetStatus(shards_dir)
 
@@ -92,8 +92,9 @@ class StatusReader:
         """The status now; what only the queue knows is empty while the queue is away."""
         self.dataset.refresh()
         try:
-            workers, lag = self.board.read(max_age_seconds=BOARD_SECONDS), self.outcomes.lag() + self.outcomes.pending()
-            sent: int | None = sum(self.outcomes.sent().values())
+            workers = self.board.read(max_age_seconds=BOARD_SECONDS)
+            lag: int | None = sum(stream.lag() + stream.pending() for stream in self.outcomes)
+            sent: int | None = sum(self.outcomes[0].sent().values())
             trainer = next(iter(self.trainers.read(max_age_seconds=BOARD_SECONDS).values()), {})
         except redis.RedisError:
             workers, lag, sent, trainer = {}, None, None, {}

@@ -166,6 +166,13 @@ class TrainerSettings(ServiceSettings):
     )
     shard_outcomes: int = Field(512, ge=1, le=65536, description="outcomes in hand at which they are written as one shard")
     shard_seconds: float = Field(5.0, gt=0, description="longest an outcome waits to be written")
+    ingest_processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="processes that share the outcome streams: the trainer and, with --part 1 and so on, python -m "
+        "trainer_job.ingest",
+    )
     outstanding_requests: int = _renamed(
         "outstanding_requests",
         "outstanding_tickets",

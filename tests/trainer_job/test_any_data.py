@@ -131,10 +131,10 @@ def work(url: str, data: Path) -> Trainer:
     """A start, what each thread does until the queue is empty, and the same again as after a restart."""
     for _ in range(2):
         trainer = trainer_of(url, data)
-        stream = trainer.ingest.ingest.stream
-        trainer.ingest.ingest.step(block_ms=1)
+        stream = trainer.ingest.ingests[0].stream
+        trainer.ingest.ingests[0].step(block_ms=1)
         while stream.lag() or stream.pending():
-            trainer.ingest.ingest.step(block_ms=1)
+            trainer.ingest.ingests[0].step(block_ms=1)
         for _ in range(2):
             trainer.coordinator.turn()
             trainer._turn_or_repair()
@@ -159,7 +159,7 @@ def test_every_entry_is_stored_or_a_dead_letter(queue_server: Any, sent: list[di
         for fields in sent:
             client.xadd(stream.stream, fields)
         trainer = work(queue_server.url, Path(folder) / "data")
-        ingest = trainer.ingest.ingest
+        ingest = trainer.ingest.ingests[0]
         dead = client.xlen(stream.dead)
         stored = sum(len(ShardReader(folder)) for folder in shard_folders(ingest.directory))
         assert stored + dead <= len(sent)
@@ -298,4 +298,4 @@ def test_keys_of_any_type_end_nothing(queue_server: Any, tmp_path: Path, odd_typ
             make[odd_type](key, "odd")
         trainer = work(queue_server.url, tmp_path / "data")
         assert "trainer" in WorkerStatusStore(client, TRAINERS).read()
-        assert trainer.ingest.ingest.dead_letters <= 1
+        assert trainer.ingest.ingests[0].dead_letters <= 1

@@ -18,9 +18,9 @@ from grasp_client.contract import SceneRef, UnknownMeta
 from shared.durable import LEAST_FREE_BYTES
 from shared.outcome_codec import EncodedOutcome
 from shared.retrying import AWAY, Troubles
-from shared.shards import Sender, ShardReader, ShardWriter, shard_folders
+from shared.shards import Sender, ShardWriter
 from shared.streams import Delivered, OutcomeStream, StreamEntry
-from trainer_job.ingest.marks import Marks
+from trainer_job.ingest.marks import Marks, stored
 from trainer_job.ingest.quarantine import check_shards
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Ingest:
             check_shards(directory)
             marks = stored(directory)
         self.marks = marks
-        self.stored = self.duplicates = self.dead_letters = 0
+        self.duplicates = self.dead_letters = 0
         self.unknown_kinds = Counter[str]()
         self._waiting: dict[str, tuple[EncodedOutcome, Sender | None]] = {}
         self._bytes = 0
@@ -94,7 +94,6 @@ class Ingest:
             shard = self.writer.write(outcomes, senders)
             for outcome, sender in self._waiting.values():
                 self.marks.add(outcome.id, sender)
-            self.stored += len(self._waiting)
             self._waiting, self._bytes = {}, 0
         self.stream.ack(self._keys)
         self._keys = []
@@ -183,13 +182,6 @@ class Ingest:
         self.stream.dead_letter(entry.key, entry.raw if part is None else part, reason, done=part is None)
         self.dead_letters += 1
         log.warning("outcome sent to the dead stream", extra={"key": entry.key, "reason": reason})
-
-
-def stored(directory: Path) -> Marks:
-    """What the shards in `directory` hold."""
-    marks = Marks()
-    marks.add_shards(ShardReader(folder) for folder in shard_folders(directory))
-    return marks
 
 
 class IngestThread(threading.Thread):

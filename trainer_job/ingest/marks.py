@@ -1,9 +1,11 @@
 """What is stored already, in little memory: of each worker the ranges of its numbers, of others the last ids."""
 
+import threading
 from bisect import bisect_right
 from collections.abc import Iterable
+from pathlib import Path
 
-from shared.shards import Sender, ShardReader
+from shared.shards import Sender, ShardReader, shard_folders
 
 WINDOW = 100_000
 """Ids of outcomes without a number that are remembered: one that comes again after so many others is stored again. What the
@@ -21,6 +23,7 @@ class Marks:
         self.window = window
         self._ranges: dict[str, list[list[int]]] = {}
         self._ids: dict[str, None] = {}
+        self._lock = threading.Lock()  # each worker's numbers are one thread's; ids are of all
 
     def knows(self, name: str, sender: Sender | None) -> bool:
         """Whether the outcome of this id (and number) is stored."""
@@ -31,10 +34,11 @@ class Marks:
         if sender is not None:
             self.add_range(sender[0], sender[1], sender[1])
             return
-        self._ids.pop(name, None)
-        self._ids[name] = None
-        while len(self._ids) > self.window:
-            del self._ids[next(iter(self._ids))]
+        with self._lock:
+            self._ids.pop(name, None)
+            self._ids[name] = None
+            while len(self._ids) > self.window:
+                del self._ids[next(iter(self._ids))]
 
     def add_range(self, worker: str, first: int, last: int) -> None:
         """A worker's outcomes from number `first` to `last` are stored."""
@@ -58,3 +62,10 @@ class Marks:
         ranges = self._ranges.get(worker, [])
         place = bisect_right(ranges, number, key=lambda each: each[0])
         return place > 0 and number <= ranges[place - 1][1]
+
+
+def stored(directory: Path) -> Marks:
+    """What the shards in `directory` hold."""
+    marks = Marks()
+    marks.add_shards(ShardReader(folder) for folder in shard_folders(directory))
+    return marks

@@ -12,8 +12,8 @@ from shared.registry import Registry
 from shared.retrying import AWAY, Troubles
 from shared.streams import TRAINERS, WorkerStatusStore
 from trainer_job.data.outcome_index import OutcomeIndex
-from trainer_job.ingest.ingest import Ingest
 from trainer_job.ingest.quarantine import quarantined
+from trainer_job.ingest.threads import IngestThreads
 from trainer_job.promotion.offline_gate import MIN_HELD_OUT
 from trainer_job.promotion.registry_commands import apply_commands
 from trainer_job.service.scene_requests import SceneRequestIssuer
@@ -30,8 +30,8 @@ class Coordinator(threading.Thread):
     """Runs until `stop`, through outages of the queue. lock: held while pointers of the registry move.
 
     The trainer says how it stands: state, testing (simulated trials are asked for), waiting_to_be_learned, refused, held_out,
-    untrusted (outcomes by source of robots that is not trusted), note (what the operator should know), lag (outcomes in the
-    queue that are not stored yet).
+    untrusted (outcomes by source of robots that is not trusted), note (what the operator should know), lag (entries of the
+    queue, each the outcomes of a scene, that are not stored yet).
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Coordinator(threading.Thread):
         lock: threading.Lock,
         issuer: SceneRequestIssuer,
         dataset: OutcomeIndex,
-        ingest: Ingest,
+        ingest: IngestThreads,
         name: str,
         troubles: Troubles,
     ) -> None:
@@ -88,7 +88,7 @@ class Coordinator(threading.Thread):
         now = time.monotonic()
         if now - self._reported > REPORT_SECONDS:
             self._reported = now
-            self.board.report("trainer", {**self.status(), "lag": self.ingest.stream.lag() + self.ingest.stream.pending()})
+            self.board.report("trainer", {**self.status(), "lag": self.ingest.lag()})
         if now - self._logged > LOG_SECONDS:
             self._logged = now
             log.info("trainer", extra=self.status())
@@ -104,10 +104,8 @@ class Coordinator(threading.Thread):
             "untrusted": self.untrusted,
             "note": self.note,
             "refused": self.refused,
-            "duplicates": self.ingest.duplicates,
-            "dead_letters": self.ingest.dead_letters,
+            **self.ingest.status(),
             "damaged_shards": len(quarantined(self.ingest.directory)),
             "trouble": str(self.troubles),
-            "unknown_kinds": dict(self.ingest.unknown_kinds),
             "champion": self.registry.champion(self.model),
         }

@@ -22,13 +22,13 @@ from shared.registry import Registry, RegistryError
 from shared.retrying import AWAY, Troubles
 from shared.settings import TrainerSettings
 from shared.shards import ShardError
-from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
+from shared.streams import TRAINERS, SceneRequestStream, WorkerStatusStore, connect
 from trainer_job.data.feature_cache import UNFINISHED, FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer, shards_folder
 from trainer_job.data.sources import MAX_NAMED, Sources, readable
-from trainer_job.ingest.ingest import Ingest, IngestThread
 from trainer_job.ingest.quarantine import set_aside
+from trainer_job.ingest.threads import IngestThreads, only_ingest
 from trainer_job.promotion.ab_test import AbTest
 from trainer_job.promotion.controller import PromotionController
 from trainer_job.promotion.evidence import RequestSigner, ServiceRecord
@@ -77,9 +77,8 @@ class Trainer:
         client = connect(settings.redis_url)
         shards = shards_folder(settings.data_dir)
         signer = RequestSigner.of(settings.data_dir)
-        ingest = Ingest(OutcomeStream(client), shards, settings.shard_outcomes, settings.shard_seconds, signer.issued)
         self.troubles = troubles or Troubles()
-        self.ingest = IngestThread(ingest, self.troubles)
+        self.ingest = IngestThreads(client, settings, signer.issued, 0, self.troubles)
         self.registry = Registry(settings.models_dir)
         shipped = settings.shipped_models_dir or REPOSITORY / "models"
         seed_registry(self.registry, shipped, task, settings.seed)
@@ -91,7 +90,7 @@ class Trainer:
         stream = SceneRequestStream(client)
         issuer = SceneRequestIssuer(stream, settings.data_dir / "scene_requests.json", settings, signer)
         self.coordinator = Coordinator(
-            client, self.registry, self.lock, issuer, self.replay.dataset, ingest, settings.model, self.troubles
+            client, self.registry, self.lock, issuer, self.replay.dataset, self.ingest, settings.model, self.troubles
         )
         service = ServiceRecord(settings.model, signer, issuer.request_of, self.sources)
         self.promotion = PromotionController(
@@ -104,7 +103,7 @@ class Trainer:
 
     def run(self) -> None:
         """Until told to stop, or after `settings.rounds` rounds."""
-        threads: list[IngestThread | Coordinator] = [self.ingest, self.coordinator]
+        threads: list[IngestThreads | Coordinator] = [self.ingest, self.coordinator]
         for thread in threads:
             thread.start()
         try:
@@ -249,7 +248,7 @@ def run(settings: TrainerSettings, ranks: DistContext, stopping: threading.Event
     keep_private(settings.data_dir)
     try:
         if ranks.first:
-            with only_trainer(settings.data_dir):
+            with only_trainer(settings.data_dir), only_ingest(settings, 0):
                 remove_outdated(settings.data_dir)
                 troubles = Troubles()
                 make = partial(Trainer, settings, ranks, stopping, troubles)
