@@ -1,7 +1,7 @@
 """The outcomes of one scene as one entry of the stream: what they say is compressed together, each distinct image kept once.
 
-Fields: `v`, `worker`, `first`, `count` (who numbers them, from which number, how many), `outcomes` (zlib of two lines of JSON
-for each: `{"id", "kind", "images": {name: field}}`, then its meta) and `image:<n>`, which say how they are compressed.
+Fields: `v`, `worker`, `first`, `count` (who numbers them, from which number, how many), `outcomes` (zlib of lines of
+JSON: a list of `{"id", "kind", "images": {name: field}}`, then a meta each) and `image:<n>`, which say how they are compressed.
 Measured on 24 depth images of the simulated camera (240 to 330 pixels a side) on one core: differences along rows with the sign
 in the last bit, bytes of a kind together, run lengths and Huffman codes halve an image in 2 ms, where PNG saves 35 % in 4 ms;
 32 metas of a scene shrink to a seventh.
@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -58,15 +59,16 @@ class OutcomeBatch:
 
 def pack_outcomes(outcomes: Sequence[EncodedOutcome]) -> dict[str, bytes]:
     """The fields that hold outcomes. Equal images, as of attempts on one view, are one field."""
-    images, lines, body = dict[bytes, str](), list[bytes](), dict[str, bytes]()
+    images, heads, body = dict[bytes, str](), list[dict[str, Any]](), dict[str, bytes]()
     for outcome in outcomes:
         for name, data in outcome.images.items():
             if data not in images:
                 images[data] = f"{IMAGE}{len(images)}"
                 body[images[data]] = pack_image(data, _spec(outcome.meta, name))
-        head = {"id": outcome.id, "kind": outcome.kind, "images": {name: images[data] for name, data in outcome.images.items()}}
-        # JSON has line breaks only between its tokens, where a space says the same.
-        lines += [json.dumps(head).encode(), b" ".join(outcome.meta.splitlines())]
+        named = {name: images[data] for name, data in outcome.images.items()}
+        heads.append({"id": outcome.id, "kind": outcome.kind, "images": named})
+    # JSON has line breaks only between its tokens, where a space says the same.
+    lines = [json.dumps(heads).encode(), *(b" ".join(outcome.meta.splitlines()) for outcome in outcomes)]
     return {TEXT: zlib.compress(b"\n".join(lines), 1), **body}
 
 
@@ -83,12 +85,12 @@ def unpack_outcomes(body: Mapping[str, bytes]) -> list[EncodedOutcome]:
         for name in (name for name in body if name.startswith(IMAGE)):
             images[name] = unpack_image(body[name], left)
             left -= len(images[name])
-        heads = [json.loads(line) for line in lines[::2]]
+        heads = json.loads(lines[0])
         return [
             EncodedOutcome(
                 str(head["id"]), str(head["kind"]), meta, {str(key): images[at] for key, at in head["images"].items()}
             )
-            for head, meta in zip(heads, lines[1::2], strict=True)
+            for head, meta in zip(heads, lines[1:], strict=True)
         ]
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, struct.error, zlib.error) as error:
         raise UnreadableOutcome(f"outcomes of a scene cannot be unpacked: {error!r:.200}") from error

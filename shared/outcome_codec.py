@@ -178,5 +178,5 @@ def completed(encoded: EncodedOutcome) -> tuple[EncodedOutcome, Outcome[OutcomeM
 
 def _complete(model: BaseModel) -> bool:
     """Whether every field was given."""
-    nested = (value for _, value in model if isinstance(value, BaseModel))
+    nested = (value for value in vars(model).values() if isinstance(value, BaseModel))
     return model.model_fields_set >= type(model).model_fields.keys() and all(map(_complete, nested))
