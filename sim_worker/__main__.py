@@ -26,11 +26,11 @@ from grasp_client.errors import InvalidRequest
 from grasp_client.input_warnings import InputWarning
 from grasp_client.observation import Observation
 from shared import logs
-from shared.outcome_batches import OutcomeBatch
 from shared.outcome_codec import EncodedOutcome, decode_outcome, depth_metres
 from shared.retrying import retrying
 from shared.settings import WorkerSettings
 from shared.streams import TRAINERS, OutcomeSender, SceneRequestStream, WorkerStatusStore, connect, redacted
+from shared.streams.outcome_batches import OutcomeBatch
 from sim_worker.command_line import settings_of
 from sim_worker.worker.outbox import Outbox, no_room
 from sim_worker.worker.publisher import Deliver, DeliveryRefused, OutboxPublisher

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from grasp_client.contract import Outcome
-from shared.outcome_batches import OutcomeBatch, pack_outcomes
 from shared.outcome_codec import encode_outcome
 from shared.shards import ShardWriter
 from shared.streams import OutcomeSender, OutcomeStream
+from shared.streams.outcome_batches import OutcomeBatch, pack_outcomes
 
 
 def store(folder: Path, outcomes: Iterable[Outcome[Any]]) -> Path:

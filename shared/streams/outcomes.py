@@ -8,9 +8,9 @@ from typing import Any, cast
 import redis
 
 from grasp_client.contract import Outcome, OutcomeMeta
-from shared.outcome_batches import BATCH_VERSION, OutcomeBatch, read_batch
 from shared.outcome_codec import EncodedOutcome, UnreadableOutcome, completed, read_entry
 from shared.streams.group import GroupStream, of_type
+from shared.streams.outcome_batches import BATCH_VERSION, OutcomeBatch, read_batch
 
 OUTCOMES = "grasp:outcomes"
 DEAD_LETTERS_KEPT = 10_000

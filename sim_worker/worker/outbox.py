@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from shared.durable import is_disk_full
-from shared.outcome_batches import OutcomeBatch, pack_outcomes
 from shared.outcome_codec import EncodedOutcome
+from shared.streams.outcome_batches import OutcomeBatch, pack_outcomes
 from sim_worker.worker.spool_import import SpooledOutcome, import_database, import_spool
 
 logger = logging.getLogger(__name__)

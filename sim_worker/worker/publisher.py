@@ -10,9 +10,9 @@ from contextlib import suppress
 import redis
 
 from grasp_client.errors import GraspServerError
-from shared.outcome_batches import OutcomeBatch
 from shared.outcome_codec import EncodedOutcome
 from shared.retrying import retrying
+from shared.streams.outcome_batches import OutcomeBatch
 from sim_worker.worker.outbox import Outbox, Place, no_room
 
 logger = logging.getLogger(__name__)

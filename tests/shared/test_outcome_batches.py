@@ -17,9 +17,9 @@ from records import send_scene
 from test_shards import outcome as shard_outcome
 
 from grasp_client.contract import ImageSpec, Outcome
-from shared.outcome_batches import IMAGE, TEXT, OutcomeBatch, pack_image, pack_outcomes, unpack_image, unpack_outcomes
 from shared.outcome_codec import EncodedOutcome, UnreadableOutcome, encode_outcome
 from shared.streams import OutcomeSender, OutcomeStream, connect, stream_names
+from shared.streams.outcome_batches import IMAGE, TEXT, OutcomeBatch, pack_image, pack_outcomes, unpack_image, unpack_outcomes
 
 DEPTH = np.arange(35, dtype=np.uint16).reshape(5, 7)
 
@@ -71,7 +71,7 @@ def test_damaged_entries_are_unreadable_or_as_they_were(data: st.DataObject) -> 
 
 @pytest.mark.parametrize("field", [TEXT, f"{IMAGE}0"])
 def test_what_would_unpack_to_too_much_is_refused_without_unpacking_it(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.outcome_batches.MOST_BYTES", 2**20)
+    monkeypatch.setattr("shared.streams.outcome_batches.MOST_BYTES", 2**20)
     bomb = zlib.compress(bytes(2**26), 1)
     image = b"d2\x02" + np.array([2**12, 2**13], "<u4").tobytes() + bomb
     body = {TEXT: zlib.compress(b""), field: bomb if field == TEXT else image}

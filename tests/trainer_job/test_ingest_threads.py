@@ -14,11 +14,11 @@ from block_world import block_outcome
 from test_ingest import stored_ids
 from waiting import wait_until
 
-from shared.outcome_batches import OutcomeBatch, pack_outcomes
 from shared.outcome_codec import encode_outcome
 from shared.retrying import Troubles
 from shared.settings import TrainerSettings
 from shared.streams import OutcomeSender, connect
+from shared.streams.outcome_batches import OutcomeBatch, pack_outcomes
 from trainer_job.ingest.threads import IngestThreads, numbers_of, only_ingest
 
 ROOT = Path(__file__).parents[2]
