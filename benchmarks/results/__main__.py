@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.results.calibration import draw_selected
 from benchmarks.results.cards import write_simulated
-from benchmarks.results.page import page
+from benchmarks.results.page import figures_of, page
 from benchmarks.results.plots import draw_success
 from benchmarks.results.rows import ROWS, Row
 
@@ -73,7 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pictures.mkdir(parents=True, exist_ok=True)
     draw_success(wanted, results, pictures / "success.png")
     selected = draw_selected(results, pictures / "calibration.png")
-    (folder / "results.md").write_text(page(wanted, results, selected, options.models, (pictures / "curve.png").is_file()))
+    figures = figures_of(wanted, results, selected, options.models, (pictures / "curve.png").is_file())
+    (pictures / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (folder / "results.md").write_text(page(figures, options.models))
     if not options.quick:
         write_simulated(options.models, results)
     print(f"{folder / 'results.md'}")

@@ -16,6 +16,7 @@ from commands import run_module
 from benchmarks.results import __main__ as results
 from benchmarks.results import curve
 from benchmarks.results.calibration import expected_error
+from benchmarks.results.page import page
 from benchmarks.results.rows import ROWS
 from shared.registry import Registry
 
@@ -56,11 +57,11 @@ def test_a_row_becomes_a_page_with_pictures_and_a_second_run_measures_nothing(
     options = ["--models", str(tmp_path / "models"), "--out", str(tmp_path / "out"), "--page", str(tmp_path / "docs")]
     options += ["--rows", "single-clean", "pile-hard-told", "--workers", "1"]
     assert results.main([*options, "--quick"]) == 0
-    page = (tmp_path / "docs" / "results.md").read_text()
-    assert "| one object | clean | `dense` |" in page
-    assert "| pile of 5, told what failed | hard | `dense` |" in page
-    assert "each request names the grasps that failed" in page
-    assert "| `dense` | dense |" in page
+    shown = (tmp_path / "docs" / "results.md").read_text()
+    assert "| one object | clean | `dense` |" in shown
+    assert "| pile of 5, told what failed | hard | `dense` |" in shown
+    assert "each request names the grasps that failed" in shown
+    assert "| `dense` | dense |" in shown
     assert (tmp_path / "docs" / "results" / "success.png").stat().st_size > 1000
     before = (tmp_path / "out" / "single-clean.json").stat().st_mtime_ns
     assert results.main(options) == 0
@@ -69,11 +70,17 @@ def test_a_row_becomes_a_page_with_pictures_and_a_second_run_measures_nothing(
     card = registry.card("dense", registry.champion("dense") or 0)
     assert card.simulated is not None
     assert "single-clean (dense)" in card.simulated["protocols"]
-    assert "other versions" not in page
+    assert "other versions" not in shown
     newer = registry.publish("dense", registry.read_weights("dense", card.version), card)
     registry.promote("dense", newer)
     assert results.main(options) == 0
     assert f"`single-clean` (dense:{card.version})" in (tmp_path / "docs" / "results.md").read_text()
+
+
+def test_the_page_of_the_documents_is_made_of_the_figures_beside_it() -> None:
+    docs = results.REPOSITORY / "docs"
+    figures = json.loads((docs / "results" / "figures.json").read_text())
+    assert (docs / "results.md").read_text() == page(figures, results.REPOSITORY / "models")
 
 
 @pytest.mark.slow
