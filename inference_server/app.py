@@ -1,8 +1,8 @@
 """The application: routes, keys, errors, and the service that lives as long as the app."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from importlib.metadata import version
 from typing import Any
 
@@ -40,13 +40,15 @@ _DESCRIPTION = "Grasp planning as a service: depth or colour image in, ranked gr
 
 def create_app(settings: ServerSettings) -> FastAPI:
     """The server. Its service starts and stops with the app's lifespan. Raises ValueError for settings that cannot work."""
+    front = graspgen_front(settings)
     service = Service(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(service.start)
         try:
-            yield
+            async with front(service):
+                yield
         finally:
             await asyncio.to_thread(service.stop)
 
@@ -67,6 +69,18 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.add_middleware(RequestMiddleware, metrics=service.metrics, refusals=refusals, origins=origins)
     _document(app)
     return app
+
+
+def graspgen_front(settings: ServerSettings) -> Callable[[Service], AbstractAsyncContextManager[None]]:
+    """What answers GraspGen's clients beside HTTP, where a port is set for them. Raises ValueError if it cannot."""
+    if settings.graspgen_port is None:
+        return lambda service: nullcontext()
+    try:
+        from inference_server.graspgen import front
+    except ModuleNotFoundError as error:
+        raise ValueError(f"graspgen_port needs {error.name}: pip install 'grasploop[zmq]'") from error
+    front.check(settings)
+    return front.serving
 
 
 def _document(app: FastAPI) -> None:

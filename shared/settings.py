@@ -104,6 +104,19 @@ class ServerSettings(ServiceSettings):
     )
     reload_seconds: float = Field(2.0, gt=0, description="how often the champion pointers are looked at")
     drain_seconds: float = Field(10.0, ge=0, description="longest wait for accepted requests at shutdown")
+    graspgen_port: int | None = Field(
+        None, ge=1, le=65535, description="port for clients of GraspGen (ZeroMQ, theirs is 5556), who know no keys; none: off"
+    )
+    graspgen_gripper: str = Field("franka_hand", description="hand of GraspGen's clients, a name from GET /grippers")
+    graspgen_base_offset: float = Field(
+        0.1124,
+        ge=0,
+        le=1,
+        description="from the gripper's base, where poses are for GraspGen's clients, to its fingertips, m",
+    )
+    graspgen_up: Literal["camera", "z", "y"] = Field(
+        "camera", description="where up is in their clouds: against the z axis of a camera that looks down, or along z or y"
+    )
 
 
 class WorkerSettings(ServiceSettings):
