@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from reference_pages import PAGES, REFERENCE
 
-from grasp_client.contract import Gripper, PlanRequest
+from grasp_client.contract import GraspMeta, Gripper, PlanRequest, PushMeta
 from inference_server.app import create_app
+from shared.registry import ModelCard
 from shared.settings import ServerSettings
 
 
@@ -29,6 +30,11 @@ def test_every_route_stands_in_the_reference(tmp_path: Path) -> None:
 def _spelt(path: str) -> str:
     """The path, or its last part where the page names several of one stem: `POST /models/{name}/promote`, `/rollback`."""
     return f"{re.escape(path)}|`{re.escape('/' + path.rsplit('/', 1)[-1])}`"
+
+
+@pytest.mark.parametrize("name", sorted({*GraspMeta.model_fields, *PushMeta.model_fields, *ModelCard.model_fields}))
+def test_every_field_of_an_outcome_and_a_card_stands_in_the_data_formats(name: str) -> None:
+    assert f"`{name}`" in (REFERENCE / "data_formats.md").read_text()
 
 
 @pytest.mark.parametrize("name", [*PlanRequest.model_fields, *Gripper.model_fields])
