@@ -13,7 +13,7 @@ from shared.networks.cell_critic import GAIN, CellCritic
 from shared.registry import Registry
 from trainer_job.promotion.publish import REPOSITORY, load_network, seed_registry
 from trainer_job.rl.evaluate import main as evaluate
-from trainer_job.rl.refine import schedule, task_for, trials_done
+from trainer_job.rl.refine import schedule, task_for, trials_done, untaught_version
 from trainer_job.tasks import task_of_model
 from trainer_job.train import main as train
 
@@ -42,6 +42,9 @@ def test_a_registry_starts_from_the_scorer_of_dense(tmp_path: Path) -> None:
     calibration = registry.card("dense", 1).calibration
     wanted = 1 / calibration["value"] if calibration["kind"] == "temperature" else calibration["slope"]
     assert 1 + GAIN * network.trust[0].item() == pytest.approx(wanted, abs=1e-5)
+    assert untaught_version(registry, "fc_gqcnn") == 1
+    with pytest.raises(ValueError, match="no untaught refine for dense"):
+        untaught_version(registry, "dense")
     with pytest.raises(ValueError, match="starts from the champion of 'dense'"):
         seed_registry(Registry(tmp_path / "empty"), tmp_path / "nothing", task_for("dense"), 0)
 
@@ -67,6 +70,7 @@ def test_the_commands_learn_go_on_and_compare(tmp_path: Path, capsys: pytest.Cap
     assert evaluate(["refine", *where, "--episodes", "3"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("3 of 3 scenes: dense ")
+    assert "; untaught refined " in last
     assert "; refined " in last
     assert train([*learn[:-2], "--out", str(tmp_path / "other"), "--cell-error", "1,2", "--trials", "2"]) == 1
     assert "six numbers, got 2" in capsys.readouterr().err

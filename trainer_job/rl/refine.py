@@ -4,8 +4,9 @@
     grasploop evaluate refine --base dense --cell-error 0.010,-0.008,0.006,0,0,0.07 --episodes 300
 
 Trials are ordinary outcomes, half of them offset at random; after 50, 100, 250, 500, ... of them the critic is fitted to all of
-them anew, published as `refine` and used from then on, as the loop does it (`make run MODEL=refine`). `evaluate` plays the base
-and the planner `refined` in the same scenes.
+them anew, published as `refine` and used from then on, as the loop does it (`make run MODEL=refine`). `evaluate` plays in the
+same scenes the base, the planner `refined` before it was taught (of the same offsets the best by the scorer of `dense`), and
+after.
 """
 
 import argparse
@@ -180,10 +181,22 @@ def tell(registry: Registry, version: int, trials: int) -> None:
     print(f"{trials} trials: hands go {moved} mm and {turned} degrees off what they are told (version {version})", flush=True)
 
 
+def untaught_version(registry: Registry, base: str) -> int:
+    """The critic of a base's grasps that knows of no error: what choosing among offsets alone brings. Raises ValueError."""
+    for card in registry.cards(MODEL):
+        if card.note == UNTRAINED and card.parameters.get("base") == base:
+            return card.version
+    raise ValueError(
+        f"no untaught {MODEL} for {base} in {registry.root}: `grasploop train refine --base {base}` begins with one"
+    )
+
+
 def play(options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Prints how often the best grasps of the base and of `refined` hold, in the same scenes; rates with intervals."""
+    """Prints how often the best grasps of the base, and of `refined` untaught and taught, hold in the same scenes; rates with
+    intervals."""
     pinned = f":{options.version}" if options.version else ""
-    planners = [options.base, f"{PLANNER}{pinned}"]
+    control = untaught_version(Registry(options.models_dir), options.base)
+    planners = [options.base, f"{PLANNER}:{control}", f"{PLANNER}{pinned}"]
     rows: list[list[bool]] = []
     rates: dict[str, dict[str, float]] = {}
     with closing(trials_of(options)) as trials:
@@ -191,7 +204,8 @@ def play(options: argparse.Namespace) -> dict[str, dict[str, float]]:
             count = min(STEP, options.episodes - len(rows))
             rows += trials.ask("compared", planners, options.object_set, len(rows), count, options.seed)
             held = np.array(rows).sum(axis=0)
-            rates = {name: rate_with_interval(int(each), len(rows)) for name, each in zip(planners, held, strict=True)}
+            names = [options.base, f"untaught {PLANNER}", planners[-1]]
+            rates = {name: rate_with_interval(int(each), len(rows)) for name, each in zip(names, held, strict=True)}
             told = "; ".join(
                 f"{name} {each['rate']:.3f} ({each['low']:.3f} to {each['high']:.3f})" for name, each in rates.items()
             )
