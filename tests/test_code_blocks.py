@@ -61,6 +61,7 @@ ELSEWHERE = {
 SETTINGS = {
     name.upper() for each in (LocalSettings, ServerSettings, TrainerSettings, WorkerSettings) for name in each.model_fields
 } | {"BIND"}
+RUN = ("make", "curl", "grasploop", "python")
 WRITES_A_PLANNER = "# my_planners/centroid.py"
 """tests/planning/test_outside_planner.py plans with it."""
 BLOCKS = [(page, number, *found) for page in PAGES for number, found in enumerate(BLOCK.findall(page.read_text()))]
@@ -118,7 +119,7 @@ def test_code_of_a_page(page: Path, number: int, language: str, code: str, folde
     if language == "python":
         if not code.startswith(WRITES_A_PLANNER):
             run_python(code, server)
-    elif language == "bash":
+    elif language == "bash" or (not language and Path(code.split(maxsplit=1)[0]).name in RUN):
         for command in commands(code):
             run_command(command, server)
     elif language == "ini":
@@ -163,7 +164,9 @@ def run_command(words: list[str], server: Running) -> None:
         assert words[0].partition("=")[0] in SETTINGS | {"GRIPPER", "OUT", "SEED", "OBJECTS_DIR"}
         words = words[1:]
     name = Path(words[0]).name
-    if name in ELSEWHERE or words[0].startswith("services/"):
+    if name == "export":
+        assert {word.partition("=")[0] for word in words[1:]} <= SETTINGS
+    elif name in ELSEWHERE or words[0].startswith("services/"):
         assert not words[0].startswith("services/") or (ROOT / words[0]).exists()
     elif name == "make":
         done = subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True)
