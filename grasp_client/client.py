@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 
-from grasp_client.contract import Action, GraspPlan, Gripper, ModelEntry, ModelPointers, PlannerEntry, PlanRequest
+from grasp_client.contract import (
+    Action,
+    ActionPlan,
+    ActionRequest,
+    GraspPlan,
+    Gripper,
+    ModelEntry,
+    ModelPointers,
+    PlannerEntry,
+    PlanRequest,
+)
 from grasp_client.endpoints import (
     GRIPPERS,
     MODELS,
@@ -24,15 +34,17 @@ from grasp_client.endpoints import (
     HttpCall,
     Reply,
     act_endpoint,
+    action_endpoint,
     model_endpoint,
     outcome_endpoint,
     parsed,
     plan_endpoint,
+    predict_action_endpoint,
     predict_endpoint,
 )
 from grasp_client.errors import GraspServerError
 from grasp_client.observation import Observation
-from grasp_client.options import ActOptions, PlanOptions
+from grasp_client.options import ActionOptions, ActOptions, PlanOptions
 from grasp_client.retry import RetryPolicy
 
 if TYPE_CHECKING:  # in typing only from Python 3.11 on
@@ -115,6 +127,26 @@ class GraspClient(_Connection):
         Raises ValueError for what the server would refuse, else as `plan`.
         """
         return self._call(predict_endpoint(depth, rgb, segmask, goal, options, deadline, points, scene_points))
+
+    def plan_action(self, observation: Observation, request: ActionRequest, *, deadline: float | None = None) -> ActionPlan:
+        """What to do next to get the observation's goal. Raises as `plan`."""
+        return self._call(action_endpoint(observation, request, deadline))
+
+    def predict_action(
+        self,
+        depth: np.ndarray,
+        rgb: np.ndarray | None = None,
+        goal: np.ndarray | None = None,
+        *,
+        deadline: float | None = None,
+        **options: Unpack[ActionOptions],
+    ) -> ActionPlan:
+        """`plan_action` for arrays: grasp the goal, lift a neighbour away, or push. goal: (H, W), non-zero on it, or `point` in
+        the options, which are the fields of `ActionRequest`.
+
+        Raises as `predict_grasp`.
+        """
+        return self._call(predict_action_endpoint(depth, rgb, goal, options, deadline))
 
     def act(
         self,
@@ -228,6 +260,24 @@ class AsyncGraspClient(_Connection):
     ) -> GraspPlan:
         """As `GraspClient.predict_grasp`."""
         return await self._call(predict_endpoint(depth, rgb, segmask, goal, options, deadline, points, scene_points))
+
+    async def plan_action(
+        self, observation: Observation, request: ActionRequest, *, deadline: float | None = None
+    ) -> ActionPlan:
+        """As `GraspClient.plan_action`."""
+        return await self._call(action_endpoint(observation, request, deadline))
+
+    async def predict_action(
+        self,
+        depth: np.ndarray,
+        rgb: np.ndarray | None = None,
+        goal: np.ndarray | None = None,
+        *,
+        deadline: float | None = None,
+        **options: Unpack[ActionOptions],
+    ) -> ActionPlan:
+        """As `GraspClient.predict_action`."""
+        return await self._call(predict_action_endpoint(depth, rgb, goal, options, deadline))
 
     async def act(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from grasp_client.contract import CameraIntrinsics, Grasp, Gripper, RefusedGrasp
+from grasp_client.contract import CameraIntrinsics, Grasp, Gripper, Push, RefusedGrasp
 
 _NEAR_TO_FAR = ((250, 243, 221), (186, 206, 200), (109, 150, 170), (62, 92, 128), (34, 44, 78))
 _NO_READING = (12, 12, 14)
@@ -15,6 +15,8 @@ _OUTLINE = (10, 10, 10)
 REFUSED = (255, 36, 36)
 """Colour of refused grasps and of where they meet something."""
 
+UNPREDICTED = (70, 150, 255)
+"""Colour of pushes of which nothing is predicted."""
 _SUPERSAMPLING = 2
 _LABELS = 10
 """Grasps that get their rank written beside them; more would cover the picture."""
@@ -59,9 +61,10 @@ def draw_grasps(
     camera: CameraIntrinsics | None = None,
     zoom: int = 1,
     refused: Sequence[RefusedGrasp] = (),
+    pushes: Sequence[Push] = (),
 ) -> np.ndarray:
     """Grasps on a (H, W, 3) uint8 picture, best on top, coloured by quality, the first ten numbered; below them
-    the refused ones in red, with a cross where a part of the hand meets something.
+    the refused ones in red, with a cross where a part of the hand meets something. Pushes are arrows, the best on top.
 
     A jaw is two finger plates joined by its closing axis, filled where the fingertips are and outlined where a finger is thick
     above its pad; a cup is a circle. With a camera the plates and the cup have the gripper's size.
@@ -83,6 +86,8 @@ def draw_grasps(
         pen.hand(hand, _pixels_per_metre(grasp, camera))
     for rank in reversed(range(min(len(pens), _LABELS))):
         pens[rank].label(str(rank + 1))
+    for rank in reversed(range(len(pushes))):
+        _arrow(draw, scale, pushes[rank], bold=rank == 0)
     return np.asarray(canvas.resize((width * zoom, height * zoom), Image.Resampling.LANCZOS))
 
 
@@ -164,6 +169,23 @@ class _Pen:
         x, y = self._at(0, 0)
         reach = radius * self._scale + self._line / 2
         self._draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=self._colour, outline=_OUTLINE, width=self._scale)
+
+
+def _arrow(draw: ImageDraw.ImageDraw, scale: int, push: Push, bold: bool) -> None:
+    """From where the fingers come down to where they go up again; blue where nothing is predicted."""
+    if push.start_px is None or push.end_px is None:
+        return
+    start, end = (((u + 0.5) * scale - 0.5, (v + 0.5) * scale - 0.5) for u, v in (push.start_px, push.end_px))
+    turn, head = math.atan2(end[1] - start[1], end[0] - start[0]), (7 if bold else 5) * scale
+    wings = [(end[0] - head * math.cos(turn + side), end[1] - head * math.sin(turn + side)) for side in (-0.5, 0.5)]
+    predicted = push.predicted_quality
+    red, green, blue = (round(each) for each in (UNPREDICTED if predicted is None else quality_colour(predicted)))
+    line = (2.5 if bold else 1.2) * scale
+    for colour, width in ((_OUTLINE, line + 1.2 * scale), ((red, green, blue), line)):
+        for points in ([start, end], [wings[0], end, wings[1]]):
+            draw.line(points, fill=colour, width=round(width), joint="curve")
+        reach = width / 2 + scale
+        draw.ellipse((start[0] - reach, start[1] - reach, start[0] + reach, start[1] + reach), fill=colour)
 
 
 def quality_colour(quality: float) -> np.ndarray:

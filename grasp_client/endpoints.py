@@ -16,6 +16,8 @@ from pydantic_core import to_json
 
 from grasp_client.contract import (
     Action,
+    ActionPlan,
+    ActionRequest,
     ActRequest,
     GraspPlan,
     Grippers,
@@ -29,9 +31,9 @@ from grasp_client.contract import (
 from grasp_client.errors import GraspServerError
 from grasp_client.imaging import encode_npy, encode_raw_depth
 from grasp_client.input_warnings import warn_of_input
-from grasp_client.inputs import observe, request_of
+from grasp_client.inputs import action_request_of, observe, request_of
 from grasp_client.observation import Observation
-from grasp_client.options import ActOptions, PlanOptions
+from grasp_client.options import ActionOptions, ActOptions, PlanOptions
 
 Reply = TypeVar("Reply", bound=BaseModel)
 FilePart = tuple[str | None, bytes, str]
@@ -69,7 +71,17 @@ def model_endpoint(name: str) -> Endpoint[ModelEntry]:
 
 
 def plan_endpoint(observation: Observation, request: PlanRequest, deadline: float | None) -> Endpoint[GraspPlan]:
-    """`POST /predict_grasp`. Only options that differ from their defaults are sent, so that old servers accept new clients."""
+    """`POST /predict_grasp`."""
+    return Endpoint(_planning_call("/predict_grasp", observation, request), GraspPlan, deadline)
+
+
+def action_endpoint(observation: Observation, request: ActionRequest, deadline: float | None) -> Endpoint[ActionPlan]:
+    """`POST /predict_action`."""
+    return Endpoint(_planning_call("/predict_action", observation, request), ActionPlan, deadline)
+
+
+def _planning_call(path: str, observation: Observation, request: PlanRequest) -> HttpCall:
+    """Only options that differ from their defaults are sent, so that old servers accept new clients."""
     options = request.model_dump(mode="json", exclude_defaults=True)
     if "gripper" in options:
         # All its sizes: a finger whose sizes are told has no pads but those that are told with it.
@@ -77,10 +89,8 @@ def plan_endpoint(observation: Observation, request: PlanRequest, deadline: floa
     text = json.dumps(options, separators=(",", ":"))
     sent = {name: array for name, array in vars(observation).items() if array is not None}
     if observation.depth is not None and len(sent) == 1:
-        call = _raw_depth_call("/predict_grasp", observation.depth, request.depth_scale, text)
-        return Endpoint(call, GraspPlan, deadline)
-    call = HttpCall("POST", "/predict_grasp", files={**_npy_parts(sent), "request": (None, text.encode(), "application/json")})
-    return Endpoint(call, GraspPlan, deadline)
+        return _raw_depth_call(path, observation.depth, request.depth_scale, text)
+    return HttpCall("POST", path, files={**_npy_parts(sent), "request": (None, text.encode(), "application/json")})
 
 
 def predict_endpoint(
@@ -97,6 +107,18 @@ def predict_endpoint(
     request = request_of(**options)
     observation = observe(depth, rgb, segmask, request.depth_scale, goal, points, scene_points)
     return plan_endpoint(observation, request, deadline)
+
+
+def predict_action_endpoint(
+    depth: np.ndarray | None,
+    rgb: np.ndarray | None,
+    goal: np.ndarray | None,
+    options: ActionOptions,
+    deadline: float | None,
+) -> Endpoint[ActionPlan]:
+    """As `predict_endpoint`, for an action."""
+    request = action_request_of(**options)
+    return action_endpoint(observe(depth, rgb, None, request.depth_scale, goal), request, deadline)
 
 
 def act_endpoint(
@@ -146,7 +168,7 @@ def parsed(response: httpx.Response, model: type[Reply]) -> Reply:
     """The reply as `model`; fields that a newer server adds are ignored. Raises GraspServerError `bad_reply`."""
     try:
         reply = model.model_validate_json(response.content, extra="ignore")
-        if isinstance(reply, GraspPlan):
+        if isinstance(reply, GraspPlan | ActionPlan):
             warn_of_input(reply.warnings)
         return reply
     except ValidationError as error:

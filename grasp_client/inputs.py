@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from grasp_client.contract import PlanRequest
+from grasp_client.contract import ActionRequest, PlanRequest
 from grasp_client.imaging import check_observation, decode_depth, decode_rgb, decode_segmask, encode_npy, points_of
 from grasp_client.observation import Observation
 
@@ -41,4 +41,13 @@ def observe(
 
 def request_of(**options: Any) -> PlanRequest:
     """Options of the contract; matrices may be numpy arrays. Raises pydantic.ValidationError (a ValueError)."""
-    return PlanRequest(**{name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in options.items()})
+    return PlanRequest(**_plain(options))
+
+
+def action_request_of(**options: Any) -> ActionRequest:
+    """The same for an action."""
+    return ActionRequest(**_plain(options))
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in options.items()}

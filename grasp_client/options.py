@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from grasp_client.contract import Approach, CameraIntrinsics, FailedGrasp, Gripper
+from grasp_client.contract import Approach, CameraIntrinsics, FailedGrasp, Gripper, PushOptions
 from grasp_client.contract.bins import Bin
 
 Matrix = Sequence[Sequence[float]] | np.ndarray
@@ -37,6 +37,12 @@ class PlanOptions(TypedDict, total=False):
     failed: Sequence[FailedGrasp | dict[str, Any]]
     seed: int | None
     checks: Literal["on", "off"]
+
+
+class ActionOptions(PlanOptions, total=False):
+    """The fields of `ActionRequest`, where each is described."""
+
+    push: PushOptions | dict[str, Any]
 
 
 class _Mounted(TypedDict):

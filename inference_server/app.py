@@ -15,6 +15,7 @@ from inference_server.decoding.tensors import InferRequest
 from inference_server.http_server import RequestMiddleware
 from inference_server.routes import (
     act,
+    action,
     activations,
     batch,
     dashboard,
@@ -57,7 +58,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         docs_url=None, redoc_url=None, responses=errors.documented(400, 403),
     )  # fmt: skip
     app.state.service, app.state.bodies = service, BodyReader(int(settings.max_body_mb * 2**20))
-    for module in (predict, act, batch, heatmap, gqcnn, process, activations):  # the most asked for is matched first
+    for module in (predict, action, act, batch, heatmap, gqcnn, process, activations):  # the most asked for is matched first
         app.include_router(module.router, dependencies=[Depends(require_predict)])
     for module in (models, loop):
         app.include_router(module.router, dependencies=[Depends(require_key)])
@@ -91,7 +92,15 @@ def _document(app: FastAPI) -> None:
         if not schema:
             schema.update(get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes))
             schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            for model in (*predict.SCHEMAS, *outcomes.SCHEMAS, *process.SCHEMAS, *gqcnn.SCHEMAS, *act.SCHEMAS, InferRequest):
+            for model in (
+                *predict.SCHEMAS,
+                *outcomes.SCHEMAS,
+                *process.SCHEMAS,
+                *gqcnn.SCHEMAS,
+                *act.SCHEMAS,
+                *action.SCHEMAS,
+                InferRequest,
+            ):
                 own = model.model_json_schema(ref_template="#/components/schemas/{model}")
                 schemas.update({**own.pop("$defs", {}), model.__name__: own})
         return schema

@@ -36,6 +36,7 @@ class Metrics:
         self.plans = self._counter(
             "grasp_plans", "plans made, by planner and version of its model", "planner", "version", "empty"
         )
+        self.actions = self._counter("grasp_actions", "actions decided towards one wanted thing", "action", "planner")
         self.rejections = self._counter("grasp_candidate_rejections", "candidates rejected by a filter", "planner", "reason")
         self.model_version = Gauge("grasp_model_version", "champion version that answers", ["model"], registry=self.registry)
         self.reloads = self._counter("grasp_reloads", "attempts to load weights", "model", "result")

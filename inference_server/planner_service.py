@@ -82,16 +82,16 @@ class PlannerService:
 
     async def plan(self, request: RequestContext, item: PlanItem) -> GraspPlan:
         """Plan one observation; fills in request id and timings, and remembers the plan. Raises what the contract names."""
-        sent, item = item, await self._rectified(request, item)
+        sent, item = item, await self.rectified(request, item)
         observation, options = item
-        planner, pinned, forecast = await self._choose(request, item)
+        planner, pinned, forecast = await self.choose(request, item)
         # Geometry gains nothing from a batch: the first would wait for the last.
         most = self._max_batch if planner.batched_with or planner.model_name else 1
         if options.return_heatmap and draws_maps(planner):
             forecast += forecast + _map_seconds(item)
         forecast += explanation.CPU_SECONDS if options.explain else 0.0
         payload = planner, pinned, item
-        group = _group(planner, pinned)
+        group = group_of(planner, pinned)
         answer = await request.slot.submit(group, self._plan_batch, payload, request.deadline, most, forecast)
         plan: GraspPlan = answer.result[0]
         maps: np.ndarray | None = answer.result[1]
@@ -106,7 +106,7 @@ class PlannerService:
                 f"no_heatmap: planner {planner.name!r} has no dense map, so there is no heatmap_png",
             ]
         plan = plan.model_copy(update=changes)
-        self._count(plan)
+        self.count(plan)
         self.recent.remember(request.owner, plan, observation, options)
         if item is not sent:
             plan = in_sent_pixels(plan, sent)
@@ -117,8 +117,8 @@ class PlannerService:
         """The dense map of one observation. Raises what the contract names, and PlannerError 422 for a planner without one."""
         if item[0].points is not None:
             raise ServerError(422, "no_heatmap", "a cloud has no picture: send a depth image for its dense map")
-        sent, item = item, await self._rectified(request, item)
-        planner, pinned, forecast = await self._choose(request, item)
+        sent, item = item, await self.rectified(request, item)
+        planner, pinned, forecast = await self.choose(request, item)
         group = ("heatmap", planner.name, pinned.version if pinned else None)
         run = partial(self._maps, planner, pinned)
         answer = await request.slot.submit(group, run, item, request.deadline, 1, forecast + _map_seconds(item))
@@ -129,8 +129,8 @@ class PlannerService:
 
     async def activations(self, request: RequestContext, item: PlanItem) -> NetworkActivations:
         """Layers of the planner's network. Raises what the contract names, and ServerError 422 for a planner without one."""
-        item = await self._rectified(request, item)
-        planner, pinned, forecast = await self._choose(request, item)
+        item = await self.rectified(request, item)
+        planner, pinned, forecast = await self.choose(request, item)
         if planner.model_name is None:
             raise ServerError(422, "no_network", f"planner {planner.name!r} has no network of its own; ask for dense")
         network = planner.need(pinned or self.network_of(planner))
@@ -141,7 +141,7 @@ class PlannerService:
         answer = await request.slot.submit(("activations", planner.name), run, item, request.deadline, 1, forecast)
         return NetworkActivations(planner.name, network.ref, answer.result)
 
-    async def _rectified(self, request: RequestContext, item: PlanItem) -> PlanItem:
+    async def rectified(self, request: RequestContext, item: PlanItem) -> PlanItem:
         """Raises PlannerError 422 for intrinsics that do not fit the image."""
         camera = item[1].camera
         if item[0].points is None and (camera is None or FIELDS.isdisjoint(camera.model_fields_set)):
@@ -150,9 +150,9 @@ class PlannerService:
 
     def cpu_seconds(self, planner: Planner) -> float:
         """What a plan of an ordinary image takes, by its planner and by what plans took here lately."""
-        return planner.forecast(COST_SIZE, PlanRequest()) * self._ratios.get(_group(planner, None), 1.0)
+        return planner.forecast(COST_SIZE, PlanRequest()) * self._ratios.get(group_of(planner, None), 1.0)
 
-    async def _choose(self, request: RequestContext, item: PlanItem) -> tuple[Planner, LoadedNetwork | None, float]:
+    async def choose(self, request: RequestContext, item: PlanItem) -> tuple[Planner, LoadedNetwork | None, float]:
         """The planner for an observation, the version of its model unless that is the champion, and seconds that a plan
         should take. Raises what the contract names."""
         observation, options = item
@@ -160,7 +160,7 @@ class PlannerService:
         forecast = planner.quote(observation, options)
         if options.model_version is not None:
             return planner, await self._pinned(planner, options.model_version), forecast
-        return planner, self._candidate(request, planner), forecast
+        return planner, self.candidate(request, planner.model_name), forecast
 
     async def _pinned(self, planner: Planner, version: int) -> LoadedNetwork:
         """Raises ServerError 422 for a planner without a model, RegistryError for an unknown or broken version."""
@@ -168,9 +168,9 @@ class PlannerService:
             raise ServerError(422, "no_versions", f"planner {planner.name!r} has no model: leave model_version out")
         return await asyncio.to_thread(self._weights.pin, planner.model_name, version)
 
-    def _candidate(self, request: RequestContext, planner: Planner) -> LoadedNetwork | None:
-        """The candidate for a share of the requests, chosen by their id so that a repeated request meets the same version."""
-        found = self._weights.candidates.get(planner.model_name) if planner.model_name else None
+    def candidate(self, request: RequestContext, model: str | None) -> LoadedNetwork | None:
+        """A model's candidate for a share of the requests, chosen by their id: a repeated request meets the same version."""
+        found = self._weights.candidates.get(model) if model else None
         return found.network if found and asks_candidate(request.id, found.share, found.key) else None
 
     def _plan_batch(
@@ -191,7 +191,7 @@ class PlannerService:
         with torch.inference_mode():
             return [Heatmap(planner.name, version, planner.heatmap(*mark_goal(item)[0], network)) for item in items]
 
-    def _count(self, plan: GraspPlan) -> None:
+    def count(self, plan: GraspPlan) -> None:
         version = str(plan.model.version) if plan.model else ""
         self._metrics.plans.labels(plan.planner, version, str(not plan.grasps).lower()).inc()
         for reason, count in plan.rejections.items():
@@ -209,7 +209,7 @@ def _map_seconds(item: PlanItem) -> float:
     return MAP_SECONDS * height * width
 
 
-def _group(planner: Planner, pinned: LoadedNetwork | None) -> Hashable:
+def group_of(planner: Planner, pinned: LoadedNetwork | None) -> tuple[Hashable, ...]:
     """What can be planned together: planners that share a network share its batches."""
     return "plan", planner.batched_with or planner.model_name or planner.name, pinned.version if pinned else None
 

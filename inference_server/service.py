@@ -24,6 +24,7 @@ from planning.base import Planner
 from planning.discovery import discover
 from planning.networks.device import choose_execution, usable_cores
 from planning.networks.loading import Loader
+from planning.push.values import MODEL as PUSH_VALUES
 from shared.registry import Registry
 from shared.settings import ServerSettings
 
@@ -49,6 +50,7 @@ class Service:
         self.threads = settings.torch_threads or usable_cores()
         self.batcher = Batcher(settings.queue_size, self.metrics, most_seconds=settings.max_plan_seconds)
         architectures = {planner.model_name: planner.architecture for planner in self.planners.values() if planner.model_name}
+        architectures[PUSH_VALUES] = PUSH_VALUES
         self.weights = Weights(
             Loader(self.registry, architectures, self.execution), self.batcher.between_batches, self.metrics,
             settings.reload_seconds, settings.candidate_share, frozenset({ARCHITECTURE}),

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from grasp_client.contract import CameraIntrinsics, Grasp, GraspPlan
+from grasp_client.contract import ActionPlan, CameraIntrinsics, Grasp, GraspPlan, Push
 from grasp_client.observation import Observation
 from planning.base import PlanItem, PlannerError
 from planning.clouds import in_cloud_frame, rendered
@@ -76,6 +76,21 @@ def in_sent_pixels(plan: GraspPlan, sent: PlanItem) -> GraspPlan:
 
     refused = None if plan.refused is None else moved(plan.refused)
     return plan.model_copy(update={"grasps": moved(plan.grasps), "refused": refused})
+
+
+def action_in_sent_pixels(plan: ActionPlan, sent: PlanItem) -> ActionPlan:
+    """As `in_sent_pixels`, for grasps and pushes of an action."""
+    observation, request = sent
+    if request.camera is None or not any(request.camera.distortion or ()):
+        return plan
+    camera = request.camera.fitted(*observation.size)
+
+    def moved(each: Grasp | Push, *names: str) -> Any:
+        pixels = _distorted(np.array([getattr(each, name) for name in names]), camera).tolist()
+        return each.model_copy(update=dict(zip(names, pixels, strict=True)))
+
+    changes = {name: [moved(grasp, "center_px") for grasp in getattr(plan, name)] for name in ("grasps", "clears")}
+    return plan.model_copy(update={**changes, "pushes": [moved(push, "start_px", "end_px") for push in plan.pushes]})
 
 
 def map_in_sent_pixels(maps: np.ndarray, sent: PlanItem) -> np.ndarray:

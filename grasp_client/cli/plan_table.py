@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from grasp_client.cli.scene_files import Source
-from grasp_client.contract import Grasp, GraspPlan
+from grasp_client.contract import ActionPlan, Grasp, GraspPlan, Push
 
 _HEADINGS = ("#", "quality", "u [px]", "v [px]", "angle [deg]", "width [mm]", "depth [m]")
 
@@ -24,6 +24,34 @@ def plan_table(plan: GraspPlan) -> str:
     if plan.grasps and not plan.grasps[0].pose_camera:
         lines.append("note: pixels only, because no camera was given; --intrinsics adds metres and poses")
     return "\n".join(lines + [f"warning: {warning}" for warning in plan.warnings])
+
+
+def as_plan(action: ActionPlan) -> GraspPlan:
+    """The grasps that an action is about, as a plan: those that are to be executed, or of the goal where none is."""
+    grasps = action.clears if action.action == "clear" else action.grasps if action.action == "grasp" else []
+    plan = GraspPlan(planner=action.grasp_planner, model=action.grasp_model, grasps=grasps, warnings=action.warnings)
+    return plan.model_copy(update={"rejections": action.rejections, "request_id": action.request_id})
+
+
+def action_table(action: ActionPlan) -> str:
+    """What to do, by whose advice; the pushes, a row each, or the grasps as in `plan_table`."""
+    version = f" version {action.model.version}" if action.model else ""
+    lines = [f"{action.action} (the goal's best grasp now: {action.goal_quality:.3f}; pushes by {action.planner}{version})"]
+    if action.reason:
+        lines.append(action.reason)
+    told = plan_table(as_plan(action).model_copy(update={"timings_ms": action.timings_ms}))
+    if action.action != "push":
+        return "\n".join([*lines, told])
+    headings = ("#", "after", "gain", "u [px]", "v [px]", "to u", "to v", "length [mm]", "from x, y, z [m]")
+    rows = [headings, *(_push_row(rank, push) for rank, push in enumerate(action.pushes, 1))]
+    return "\n".join([*lines, "", *_aligned(rows), *(f"warning: {warning}" for warning in action.warnings)])
+
+
+def _push_row(rank: int, push: Push) -> tuple[str, ...]:
+    told = [f"{value:+.3f}" if value is not None else "-" for value in (push.predicted_quality, push.gain)]
+    pixels = [f"{value:.0f}" for pixel in (push.start_px, push.end_px) for value in pixel or (math.nan, math.nan)]
+    pose = push.start_base or push.start_camera or []
+    return str(rank), *told, *pixels, f"{1000 * push.length:.0f}", " ".join(f"{row[3]:+.3f}" for row in pose[:3])
 
 
 def plans_table(answers: Sequence[tuple[Source, GraspPlan | str]]) -> str:

@@ -29,16 +29,16 @@ from grasp_client.cli.input_files import (
     read_region,
     read_rgb,
 )
-from grasp_client.cli.plan_table import plan_table, plans_table
+from grasp_client.cli.plan_table import action_table, as_plan, plan_table, plans_table
 from grasp_client.cli.scene_files import Source, read_cloud, read_scene, segments_in
 from grasp_client.client import DEFAULT_DEADLINE, DEFAULT_URL, GraspClient
 from grasp_client.cloud_picture import CloudPicture
-from grasp_client.contract import GraspPlan, PlanRequest, plain_message
+from grasp_client.contract import ActionPlan, ActionRequest, GraspPlan, PlanRequest, plain_message
 from grasp_client.drawing import depth_picture, draw_grasps
 from grasp_client.errors import GraspServerError
 from grasp_client.imaging import encode_png_rgb
 from grasp_client.input_warnings import InputWarning
-from grasp_client.inputs import observe, request_of
+from grasp_client.inputs import action_request_of, observe, request_of
 from grasp_client.observation import Observation
 from grasp_client.viewer import glb_bytes, ply_bytes, scene_of, view_page
 
@@ -53,6 +53,8 @@ examples:
   grasploop predict depth.npy --json | jq '.grasps[0].pose_camera'
   grasploop predict depth.png --intrinsics 525,525,319.5,239.5 --view --glb grasps.glb
       cloud and hands in three dimensions: in the browser, and for other programs
+  grasploop predict depth.png --intrinsics 525,525,319.5,239.5 --goal mask.png --action
+      how to get one thing that others may stand around: grasp it, lift one of them away, or push
   grasploop predict captures/ --intrinsics camera_info.yaml --overlay pictures/
       every image of a folder, one row each; with --json one line each
   grasploop predict object.ply --scene-points scene.ply --viewpoint 0,0,0 --view
@@ -86,12 +88,14 @@ def main(argv: list[str] | None = None) -> int:
 def _predict_one(client: GraspClient, arguments: argparse.Namespace, images: list[Source]) -> int:
     try:
         observation, request = _inputs(arguments, images[0] if images else None)
-        plan = client.plan(observation, request)
+        action = client.plan_action(observation, request) if isinstance(request, ActionRequest) else None
+        plan = as_plan(action) if action else client.plan(observation, request)
     except (ValidationError, ValueError, GraspServerError) as error:
         return _fail(*_problem(error))
-    _print_answer(plan.model_dump_json(indent=2) if arguments.json else plan_table(plan))
+    answer = action or plan
+    _print_answer(answer.model_dump_json(indent=2) if arguments.json else action_table(action) if action else plan_table(plan))
     overlay = Path(arguments.overlay or f"{(images[0] if images else arguments.rgb).stem}_grasps.png")
-    status = _write_pictures(arguments, None if arguments.overlay == "none" else overlay, observation, request, plan)
+    status = _write_pictures(arguments, None if arguments.overlay == "none" else overlay, observation, request, plan, action)
     return status or _write_scenes(arguments, observation, request, plan)
 
 
@@ -100,7 +104,7 @@ def _predict_all(client: GraspClient, arguments: argparse.Namespace, images: lis
     rows: list[tuple[Source, GraspPlan | str]] = []
     status = 0
     folder = None if arguments.overlay in (None, "none") else Path(arguments.overlay)
-    single = ("rgb", "segmask", "goal", "point", "heatmap", "scene_points", "view", "ply", "glb")
+    single = ("rgb", "segmask", "goal", "point", "action", "heatmap", "scene_points", "view", "ply", "glb")
     if given := [f"--{name.replace('_', '-')}" for name in single if getattr(arguments, name)]:
         return _fail(2, f"{' and '.join(given)} go with one IMAGE")
     if folder:
@@ -208,6 +212,9 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--region", metavar="U0,V0,U1,V1", help="grasp centres only inside this rectangle, pixels")
     group.add_argument("--point", metavar="U,V", help="a pixel of the one thing that is wanted, in place of --goal")
     group.add_argument(
+        "--action", action="store_true", help="say what to do next to get it: grasp it, lift a neighbour away, or push"
+    )
+    group.add_argument(
         "--bin",
         metavar="true|false|JSON|FILE",
         help="plan inside the bin that is seen (true), or that stands where corners and wall_height say; false: there is none",
@@ -266,20 +273,20 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
 
 
 def _inputs(arguments: argparse.Namespace, source: Source | None) -> tuple[Observation, PlanRequest]:
-    path, options = source and source.path, _options(arguments)
+    path, options, made = source and source.path, _options(arguments), action_request_of if arguments.action else request_of
     if source and (scene := read_scene(source)):
         arrays, told = scene
-        return observe(depth_scale=arguments.depth_scale, **arrays), request_of(**{**told, **options})
+        return observe(depth_scale=arguments.depth_scale, **arrays), made(**{**told, **options})
     if path and (points := read_cloud(path)) is not None:
         around = arguments.scene_points and read_cloud(arguments.scene_points)
-        return observe(points=points, scene_points=around), request_of(**options)
+        return observe(points=points, scene_points=around), made(**options)
     kind, image = read_image(path, arguments.depth_scale) if path else ("none", None)
     if arguments.rgb and kind == "rgb":
         raise ValueError(f"{path} is already a colour image: give the depth image as IMAGE, or leave --rgb out")
     rgb = read_rgb(arguments.rgb) if arguments.rgb else image if kind == "rgb" else None
     segmask, goal = (read_mask(path, what) if (path := getattr(arguments, what)) else None for what in ("segmask", "goal"))
     depth = image if kind == "depth" else None
-    return observe(depth, rgb, segmask, goal=goal), request_of(**options)
+    return observe(depth, rgb, segmask, goal=goal), made(**options)
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -307,9 +314,10 @@ def _write_pictures(
     observation: Observation,
     request: PlanRequest,
     plan: GraspPlan,
+    action: ActionPlan | None = None,
     quiet: bool = False,
 ) -> int:
-    pictures = {overlay: encode_png_rgb(_overlay(observation, request, plan))} if overlay else {}
+    pictures = {overlay: encode_png_rgb(_overlay(observation, request, plan, action))} if overlay else {}
     if arguments.heatmap and plan.heatmap_png:
         pictures[arguments.heatmap] = base64.b64decode(plan.heatmap_png)
     elif arguments.heatmap:
@@ -348,7 +356,7 @@ def _write_scenes(arguments: argparse.Namespace, observation: Observation, reque
     return 0
 
 
-def _overlay(observation: Observation, request: PlanRequest, plan: GraspPlan) -> Any:
+def _overlay(observation: Observation, request: PlanRequest, plan: GraspPlan, action: ActionPlan | None) -> Any:
     if observation.points is not None:
         up = (0.0, 0.0, -1.0) if request.camera_pose is None else request.camera_pose[2][:3]
         around = observation.points if observation.scene_points is None else observation.scene_points
@@ -359,8 +367,9 @@ def _overlay(observation: Observation, request: PlanRequest, plan: GraspPlan) ->
     if picture is None:
         assert observation.depth is not None
         picture = depth_picture(observation.depth)
+    pushes = action.pushes if action and action.action == "push" else ()
     zoom = max(1, round(_PICTURE_SIDE / max(observation.size)))
-    return draw_grasps(picture, plan.grasps, request.gripper, request.camera, zoom, plan.refused or ())
+    return draw_grasps(picture, plan.grasps, request.gripper, request.camera, zoom, plan.refused or (), pushes)
 
 
 def _reason(problem: Any) -> str:

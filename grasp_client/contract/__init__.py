@@ -46,16 +46,17 @@ from grasp_client.contract.outcomes import (
     UnknownMeta,
     meta_model,
 )
-from grasp_client.contract.plans import Grasp, GraspPlan, HandPart, ModelRef, RefusedGrasp
+from grasp_client.contract.plans import ActionPlan, Grasp, GraspPlan, HandPart, ModelRef, RefusedGrasp
 from grasp_client.contract.pushes import Push, PushOptions
-from grasp_client.contract.requests import MOST_FAILED, FailedGrasp, PlanRequest
+from grasp_client.contract.requests import MOST_FAILED, ActionRequest, FailedGrasp, PlanRequest
 from grasp_client.contract.scene_requests import SceneRequest
 
 __all__ = [
     "FARTHEST", "LARGEST_PIXEL", "MOST_FAILED", "OUTCOME_KINDS", "PRESETS", "SCHEMA_VERSION", "ActRequest", "Action",
-    "ApiModel", "Approach", "Bin", "CameraIntrinsics", "ContactRule", "ErrorDetail", "ErrorReply", "FailedGrasp", "Failure",
-    "Grasp", "GraspKind", "GraspMeta", "GraspPlan", "Gripper", "Grippers", "HandPart", "ImageSpec", "Label", "Meta",
-    "ModelEntry", "ModelPointers", "ModelRef", "Models", "Name", "Outcome", "OutcomeAccepted", "OutcomeMeta", "OutcomeReport",
-    "Pixel", "PlanRequest", "PlannerEntry", "Planners", "Pose", "Probability", "Push", "PushMeta", "PushOptions",
-    "RefusedGrasp", "SceneRef", "SceneRequest", "UnknownMeta", "Variation", "meta_model", "plain_message",
+    "ActionPlan", "ActionRequest", "ApiModel", "Approach", "Bin", "CameraIntrinsics", "ContactRule", "ErrorDetail",
+    "ErrorReply", "FailedGrasp", "Failure", "Grasp", "GraspKind", "GraspMeta", "GraspPlan", "Gripper", "Grippers",
+    "HandPart", "ImageSpec", "Label", "Meta", "ModelEntry", "ModelPointers", "ModelRef", "Models", "Name", "Outcome",
+    "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel", "PlanRequest", "PlannerEntry", "Planners", "Pose",
+    "Probability", "Push", "PushMeta", "PushOptions", "RefusedGrasp", "SceneRef", "SceneRequest", "UnknownMeta",
+    "Variation", "meta_model", "plain_message",
 ]  # fmt: skip

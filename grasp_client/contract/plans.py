@@ -17,6 +17,7 @@ from grasp_client.contract.base import (
     Pose,
     Probability,
 )
+from grasp_client.contract.pushes import Push
 
 
 class Grasp(ApiModel):
@@ -68,3 +69,28 @@ class GraspPlan(ApiModel):
         None, description="with `explain`: refused grasps nearest to what was asked, those that lack least first"
     )
     heatmap_png: str | None = Field(None, description="base64 PNG overlay, when return_heatmap was set")
+
+
+class ActionPlan(ApiModel):
+    """Reply of `POST /predict_action`: what to do next to get the goal.
+
+    `grasp`: execute `grasps[0]`, which holds the goal. `clear`: execute `clears[0]`, which lifts a neighbour away. `push`:
+    execute `pushes[0]`. `none`: nothing was found; `reason` says why. What was not chosen is listed as far as it was looked
+    for.
+    """
+
+    request_id: str = ""
+    action: Literal["grasp", "push", "clear", "none"]
+    reason: str | None = Field(None, description="of `none`, or of a grasp below the threshold")
+    grasps: list[Grasp] = Field(default_factory=list, description="of the goal, best first")
+    clears: list[Grasp] = Field(default_factory=list, description="of things next to it, best first")
+    pushes: list[Push] = Field(default_factory=list, description="best first; looked for when `grasps` are not good enough")
+    goal_quality: Probability = Field(description="of the goal's best grasp now, 0 without one")
+    planner: Name = Field(description="who ordered the pushes: a model of the registry, or `rule`, which predicts nothing")
+    grasp_planner: Name
+    model: ModelRef | None = Field(None, description="whose predicted_quality the pushes have")
+    grasp_model: ModelRef | None = None
+    rejections: dict[str, int] = Field(default_factory=dict, description="of grasps of the goal")
+    push_rejections: dict[str, int] = Field(default_factory=dict)
+    timings_ms: dict[str, float] = Field(default_factory=dict)
+    warnings: list[str] = Field(default_factory=list)

@@ -11,6 +11,7 @@ from grasp_client.contract.base import FARTHEST, LARGEST_VERSION, ApiModel, Coor
 from grasp_client.contract.bins import Bin
 from grasp_client.contract.camera import CameraIntrinsics
 from grasp_client.contract.gripper import Gripper
+from grasp_client.contract.pushes import PushOptions
 
 MOST_FAILED = 64
 
@@ -106,3 +107,16 @@ class PlanRequest(ApiModel):
     )
     seed: Seed | None = Field(None, description="makes sampling planners repeatable")
     checks: Literal["on", "off"] = Field("on", description="off: do not look for odd input, and warn of none")
+
+
+class ActionRequest(PlanRequest):
+    """Options of `POST /predict_action`: those of a plan, and what pushes may be. `camera`, depth, and the part `goal` or
+    `point` are needed."""
+
+    push: PushOptions = Field(default_factory=PushOptions)
+
+    @model_validator(mode="after")
+    def _grasps_alone(self) -> ActionRequest:
+        if self.return_heatmap or self.explain:
+            raise ValueError("return_heatmap and explain belong to /predict_grasp: send the same observation and goal there")
+        return self

@@ -23,7 +23,6 @@ from inference_server.admission import AdmittedRequest
 from inference_server.decoding.json_limits import json_too_large
 from inference_server.decoding.multipart import Part, parts_of
 from inference_server.errors import ServerError, invalid_fields
-from planning.base import PlanItem
 
 IMAGE_PARTS = ("depth", "rgb", "segmask", "goal")
 CLOUD_PARTS = ("points", "scene_points")
@@ -39,10 +38,11 @@ OPTIONS_BYTES = 2**16
 BYTES_PER_MARK = 16
 """Of these bytes for each comma and colon: those 64 failed grasps have 3,000, which 64 KiB may have 4,096 of."""
 Options = TypeVar("Options", bound=BaseModel)
+Planning = TypeVar("Planning", bound=PlanRequest)
 Decoded = TypeVar("Decoded")
 
 
-async def decode_item(request: AdmittedRequest) -> PlanItem:
+async def decode_item(request: AdmittedRequest, kind: type[Planning]) -> tuple[Observation, Planning]:
     """The observation of a request and its options, checked.
 
     Raises ServerError or ImageError with the contract's statuses.
@@ -54,7 +54,7 @@ async def decode_item(request: AdmittedRequest) -> PlanItem:
         and headers.get("content-type", "").startswith(RAW)
         and len(headers.get(OPTIONS_HEADER, "")) <= QUICK_OPTIONS
     )
-    return await decode(request, _read_item, received.body, headers, received.query, quick=quick)
+    return await decode(request, _read_item, received.body, headers, received.query, kind, quick=quick)
 
 
 async def decode(request: AdmittedRequest, function: Callable[..., Decoded], *arguments: Any, quick: bool = False) -> Decoded:
@@ -72,9 +72,11 @@ async def decode(request: AdmittedRequest, function: Callable[..., Decoded], *ar
     return decoded
 
 
-def _read_item(body: bytes, headers: Mapping[str, str], query: Mapping[str, str], limits: ImageLimits) -> PlanItem:
+def _read_item(
+    body: bytes, headers: Mapping[str, str], query: Mapping[str, str], kind: type[Planning], limits: ImageLimits
+) -> tuple[Observation, Planning]:
     """`headers` must look names up in any case."""
-    observation, options = read_with_options(body, headers, query, PlanRequest, limits, clouds=True)
+    observation, options = read_with_options(body, headers, query, kind, limits, clouds=True)
     check_observation(observation, options.region, options.point)
     return observation, options
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from safetensors.torch import load
 from starlette.responses import Response
 
-from grasp_client.contract import ModelRef
+from grasp_client.contract import ModelRef, PlanRequest
 from grasp_client.imaging import encode_png_rgb
 from inference_server.admission import Admitted, service_of
 from inference_server.decoding.observations import decode_item
@@ -69,7 +69,7 @@ async def activations(request: Admitted) -> Response:
     accept = request.received.headers.get("accept", "*/*")
     media_type = next((each for each in (PNG, GIF) if each in accept and JSON not in accept), JSON)
     service = request.received.service
-    found = await service.planning.activations(request, await decode_item(request))
+    found = await service.planning.activations(request, await decode_item(request, PlanRequest))
     if not found.layers:
         raise ServerError(422, "nothing_to_score", "there is nothing in this image that the network was asked about")
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from grasp_client.contract import PlanRequest
 from grasp_client.imaging import encode_npy
 from inference_server.admission import Admitted
 from inference_server.decoding.observations import decode_item
@@ -53,7 +54,7 @@ async def heatmap(media_type: MapType, request: Admitted) -> Response:
     `curl -F depth=@depth.png -H 'Accept: image/png' URL/heatmap > map.png`
     """
     service = request.received.service
-    item = await decode_item(request)
+    item = await decode_item(request, PlanRequest)
     found = await service.planning.heatmap(request, item)
     encode = (encode_npy, found.maps) if media_type == NPY else (overlay_png, item[0], found.maps)
     data = await service.decoders.run(request.received.client, request.deadline, *encode)

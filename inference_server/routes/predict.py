@@ -93,7 +93,7 @@ async def predict_grasp(request: Admitted) -> Response:
        `curl --data-binary @depth.bin -H 'Content-Type: application/octet-stream' -H 'X-Shape: 480,640' -H 'X-Dtype: uint16'
        -H 'X-Request: {"n_grasps": 5}' URL/predict_grasp`
     """
-    plan = await request.received.service.planning.plan(request, await decode_item(request))
+    plan = await request.received.service.planning.plan(request, await decode_item(request, PlanRequest))
     return Response(plan.model_dump_json(), media_type="application/json")
 
 

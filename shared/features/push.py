@@ -145,7 +145,7 @@ def push_features(map: HeightMap, goal: np.ndarray, paths: PushPaths, gripper: G
     middle = goal_x.mean(), goal_y.mean()
     others_x, others_y = _places(map, *_nonzero(raised & ~goal, step))
     near = np.hypot(others_x - middle[0], others_y - middle[1]) < AROUND
-    (along, across), (beside, aside) = (_in_frame(paths, x, y) for x, y in ((goal_x, goal_y), (others_x[near], others_y[near])))
+    (along, across), (beside, aside) = (in_frame(paths, x, y) for x, y in ((goal_x, goal_y), (others_x[near], others_y[near])))
     half_along, half_across = (each[:, None] for each in hand_extent(gripper, paths.turned))
     reach = paths.length[:, None] + half_along
     swept, passed = (
@@ -216,7 +216,7 @@ def _nonzero(cells: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
     return row, column
 
 
-def _in_frame(paths: PushPaths, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def in_frame(paths: PushPaths, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Along and across (N, M) of map x, y (M,), m."""
     cos, sin, left, top = (
         each[:, None].astype(np.float32) for each in (np.cos(paths.direction), np.sin(paths.direction), paths.x, paths.y)

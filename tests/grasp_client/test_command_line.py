@@ -162,6 +162,36 @@ def test_a_goal_goes_along_as_a_mask_or_as_a_pixel(server, folder):
     assert json.loads(server.got[1][1]["X-Request"]) == {"point": [40.0, 30.0]}
 
 
+ACTION = {
+    "request_id": "r1", "action": "push", "goal_quality": 0.12, "planner": "push-value", "grasp_planner": "dense",
+    "model": {"name": "push-value", "version": 2}, "grasps": [], "clears": [GRASP],
+    "pushes": [{"start_camera": POSE, "end_camera": POSE, "start_base": POSE, "end_base": POSE, "length": 0.08,
+                "start_px": [10.0, 30.0], "end_px": [60.0, 30.0], "predicted_quality": 0.71, "gain": 0.59}],
+    "warnings": ["goal: odd"],
+}  # fmt: skip
+
+
+def test_an_action_is_told_and_drawn(server, folder, capsys):
+    arguments = ["depth.png", "--goal", "mask.npy", "--intrinsics", "525,525,39.5,29.5", "--url", server.url, "--action"]
+    server.answers = [(200, ACTION)]
+    assert main([*arguments, "--overlay", "push.png"]) == 0
+    assert server.got[0][0] == "/predict_action"
+    told = capsys.readouterr().out
+    assert told.startswith("push (the goal's best grasp now: 0.120; pushes by push-value version 2)")
+    assert told.splitlines()[3].split() == ["1", "+0.710", "+0.590", "10", "30", "60", "30", "80", "+0.100", "-0.200", "+0.350"]
+    assert "warning: goal: odd" in told
+    server.answers = [(200, {**ACTION, "action": "none", "pushes": [], "reason": "nothing helps"})]
+    assert main([*arguments, "--overlay", "none.png"]) == 0
+    assert "nothing helps" in capsys.readouterr().out
+    pushed, none = (decode_rgb((folder / name).read_bytes()).astype(int) for name in ("push.png", "none.png"))
+    zoom = pushed.shape[1] // 80
+    changed = np.argwhere((np.abs(pushed - none) > 30).any(-1)) / zoom
+    assert changed[:, 1].min() == pytest.approx(10, abs=4)
+    assert changed[:, 1].max() == pytest.approx(60, abs=4)
+    assert main([*arguments, "--json", "--overlay", "none"]) == 0
+    assert json.loads(capsys.readouterr().out)["action"] == "none"
+
+
 def test_colour_alone(server, folder):
     assert main(["colour.png", "--url", server.url, "--overlay", "none"]) == 0
     assert b'name="rgb"' in server.got[0][2]

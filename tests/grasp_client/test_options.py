@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from grasp_client.contract import PlanRequest
+from grasp_client.contract import ActionRequest, PlanRequest
 from grasp_client.contract.actions import ActRequest
-from grasp_client.options import ActOptions, PlanOptions
+from grasp_client.options import ActionOptions, ActOptions, PlanOptions
 
 
 def test_options_are_the_fields_of_the_requests() -> None:
     assert set(PlanOptions.__annotations__) == set(PlanRequest.model_fields)
+    assert set(ActionOptions.__annotations__) == set(ActionRequest.model_fields)
     assert set(ActOptions.__annotations__) == set(ActRequest.model_fields)
     assert set(ActOptions.__required_keys__) == {name for name, field in ActRequest.model_fields.items() if field.is_required()}
 

@@ -77,7 +77,9 @@ def warnings_in_the_code() -> set[str]:
         if isinstance(node, ast.Constant)
     }
     told = {
-        found[1] for text in texts if isinstance(text, str) and (found := re.match(r"((?:no|bin|any|gravity)_\w+): ", text))
+        found[1]
+        for text in texts
+        if isinstance(text, str) and (found := re.match(r"((?:no|bin|any|gravity|goal)_\w+): ", text))
     }
     return told | set(CHECKS) | set(CLOUD_CHECKS)
 
