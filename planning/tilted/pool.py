@@ -21,10 +21,10 @@ from planning.tilted.scenes import ApproachScenes, in_other
 from shared.features.hand_frame import patches
 from shared.grasp_poses import HandPose
 
-RANKED = (32, 16)
+RANKED = (28, 12)
 """Candidates that the network sees, at least: of straight down, and of every other direction."""
-EFFORT = (0.6, 0.25)
-"""Share of the candidates of `dense` that are looked at straight down, and in every other direction."""
+MORE = 0.15
+"""What every further direction adds to the candidates that are looked at, as a share of those of `dense`."""
 APART, TURNED = 0.006, 0.17
 """Candidates nearer than this to a better one of their direction, m, and turned by less, rad, are not ranked."""
 
@@ -51,12 +51,12 @@ class Pool:
 
     def told(self) -> np.ndarray:
         """The circumstances of all candidates, (N, C)."""
-        rows = []
+        leans = []
         for scene, hands in zip(self.seen.scenes, self.hands, strict=True):
             down = torch.as_tensor(scene.map.pose[:3, :3].T @ self.seen.down, dtype=torch.float32)
-            lean = (hands.pose.approach.cpu() @ down)[:, None]
-            rows.append(told_by(scene, torch.cat([torch.zeros(len(hands), 2), lean], 1)))
-        return np.concatenate(rows)
+            leans.append(hands.pose.approach.cpu() @ down)
+        straight_down = torch.cat(leans)[:, None]
+        return told_by(self.seen.scenes[0], torch.cat([torch.zeros(len(straight_down), 2), straight_down], 1))
 
     def poses(self) -> HandPose:
         """All candidates in the camera's frame, m."""
@@ -79,29 +79,36 @@ class Pool:
 @torch.inference_mode()
 def search(seen: ApproachScenes, request: PlanRequest) -> Pool:
     """The best feasible hands of every direction, with their analytic scores."""
-    refused: Counter[str] = Counter()
     straight = seen.straight
-    found: list[JawCandidates] = []
-    if straight is not None:
-        hands, rejected = predict(straight, EFFORT[0] if len(seen.scenes) > 1 else 1.0)
-        found, refused = [hands], refused + rejected
-    if leaning := seen.scenes[len(found) :]:
-        atlas = atlas_of(leaning)
-        together, rejected = predict(atlas, EFFORT[1] * len(leaning))
+    bin_seen = straight if straight is not None and straight.bin else None
+    groups = [seen.scenes[:1], seen.scenes[1:]] if bin_seen else [seen.scenes]
+    searched = [_predict(scenes) for scenes in groups if scenes]
+    found = [hands for hands_of_group, _ in searched for hands in hands_of_group]
+    refused = sum((rejected for _, rejected in searched), Counter())
+    for number, scene in enumerate(seen.scenes):
+        if scene is straight:
+            continue
+        found[number], rejected = found[number].filtered({"below_table": under_table(scene, found[number], seen)})
         refused += rejected
-        for scene, each in zip(leaning, by_scene(atlas, together), strict=True):
-            hands, rejected = each.filtered({"below_table": under_table(scene, each, seen)})
+        if bin_seen:
+            found[number], rejected = in_bin(scene, found[number], bin_seen)
             refused += rejected
-            if straight is not None and straight.bin:
-                hands, rejected = in_bin(scene, hands, straight)
-                refused += rejected
-            found.append(hands)
     most = [max(RANKED[scene is not straight], 2 * request.n_grasps // len(seen.scenes)) for scene in seen.scenes]
     pooled = [
         hands.pick(distinct(hands.pose, hands.score, count, APART, TURNED)) for hands, count in zip(found, most, strict=True)
     ]
     refused["outside_map"] += max(scene.map.outside for scene in seen.scenes)
     return Pool(seen, pooled, refused)
+
+
+def _predict(scenes: list[PlanningScene]) -> tuple[list[JawCandidates], Counter[str]]:
+    """Feasible hands of each scene, looked for in all of them at once, and counted rejections."""
+    if len(scenes) == 1:
+        hands, rejected = predict(scenes[0])
+        return [hands], rejected
+    atlas = atlas_of(scenes)
+    hands, rejected = predict(atlas, 1 + MORE * (len(scenes) - 1))
+    return by_scene(atlas, hands), rejected
 
 
 def under_table(scene: PlanningScene, hands: JawCandidates, seen: ApproachScenes) -> Tensor:
