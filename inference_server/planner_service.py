@@ -26,6 +26,7 @@ from planning.batched_inference import plan_batched
 from planning.discovery import choose
 from planning.goal.marking import mark_goal
 from planning.networks.activations import LayerActivation, activations
+from planning.push.values import MODEL as PUSH_VALUES
 from planning.rectification import FIELDS, in_sent_pixels, map_in_sent_pixels, rectify
 from shared.registry import asks_candidate
 from shared.settings import ServerSettings
@@ -167,6 +168,12 @@ class PlannerService:
         if planner.model_name is None:
             raise ServerError(422, "no_versions", f"planner {planner.name!r} has no model: leave model_version out")
         return await asyncio.to_thread(self._weights.pin, planner.model_name, version)
+
+    async def values_for(self, request: RequestContext, version: int | None) -> LoadedNetwork | None:
+        """The network that values pushes where that is not the champion. Raises RegistryError for an unknown or broken one."""
+        if version is not None:
+            return await asyncio.to_thread(self._weights.pin, PUSH_VALUES, version)
+        return self.candidate(request, PUSH_VALUES)
 
     def candidate(self, request: RequestContext, model: str | None) -> LoadedNetwork | None:
         """A model's candidate for a share of the requests, chosen by their id: a repeated request meets the same version."""

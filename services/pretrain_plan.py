@@ -8,7 +8,7 @@ QUICK = 100
 """A quick run makes this share of everything: 1 / QUICK."""
 LEAST_SCENES = 12
 """Scenes of a quick collection, at least: fewer leave nothing to hold out."""
-SOURCES = ("random", "edges", "feasible", "on_policy", "flat")
+SOURCES = ("random", "edges", "feasible", "on_policy", "flat", "pushes")
 """Options of a collection that say how many labels a scene gets, by where its grasps come from."""
 
 
@@ -98,19 +98,31 @@ CUP: dict[str, str | int | bool] = {**MET, "kinds": "single,single,pile,packed,b
 
 
 def jaw_steps(make: Plan) -> list[Step]:
-    jaw = {"dense", "gqcnn-jaw"}
+    scorer = {"dense", "push-value"}
+    jaw = {*scorer, "gqcnn-jaw"}
     return [
         make.collect("jaw-start", jaw, 12_000, 100, **JAW, random=4, edges=8, feasible=14, on_policy=6),
         make.train("dense", ["jaw-start"], needed_by=jaw, epochs=8),
-        make.collect("jaw", {"dense"}, 32_000, 101, **JAW, random=3, edges=7, feasible=10, on_policy=12, planner="dense"),
+        make.collect("jaw", scorer, 32_000, 101, **JAW, random=3, edges=7, feasible=10, on_policy=12, planner="dense"),
         make.collect(
             "jaw-own", jaw, 16_000, 102, **{**JAW, **OWN}, random=6, edges=8, feasible=8, on_policy=8, planner="dense"
         ),
-        make.train("dense", ["jaw-start", "jaw", "jaw-own"], epochs=10),
-        make.collect("jaw-side", {"dense"}, 8_000, 111, **SIDE, random=1, edges=3, feasible=12, on_policy=10),
-        make.train("dense", ["jaw-start", "jaw", "jaw-own", "jaw-side"], epochs=10),
+        make.train("dense", ["jaw-start", "jaw", "jaw-own"], needed_by=scorer, epochs=10),
+        make.collect("jaw-side", scorer, 8_000, 111, **SIDE, random=1, edges=3, feasible=12, on_policy=10),
+        make.train("dense", ["jaw-start", "jaw", "jaw-own", "jaw-side"], needed_by=scorer, epochs=10),
         make.train("gqcnn4-jaw-shards", ["jaw-own"], "gqcnn-jaw"),
     ]
+
+
+def push_steps(make: Plan) -> list[Step]:
+    """Pushes are judged by the grasps of `dense`, which is made before."""
+    return [
+        make.collect(
+            "pushes", {"push-value"}, 16_000, 401, kinds="enclosed,enclosed,scattered", profiles="standard,standard,hard",
+            object_set="clutter", min_objects=8, max_objects=20, pushes=13, planner="push",
+        ),
+        make.train("push-value", ["pushes"]),
+    ]  # fmt: skip
 
 
 def suction_steps(make: Plan) -> list[Step]:
@@ -157,7 +169,7 @@ def colour_steps(make: Plan) -> list[Step]:
 def plan(out: Path, ship: Path | None, quick: bool, workers: int, only: Sequence[str] | None = None) -> list[Step]:
     """All steps in order. Raises ValueError for a model that is not made here."""
     make = Plan(out, quick, workers)
-    steps = [*jaw_steps(make), *suction_steps(make), *colour_steps(make)]
+    steps = [*jaw_steps(make), *push_steps(make), *suction_steps(make), *colour_steps(make)]
     made = frozenset().union(*(step.models for step in steps))
     if unknown := set(only or ()) - made:
         raise ValueError(f"no model {', '.join(sorted(unknown))} is made here; there are {', '.join(sorted(made))}")

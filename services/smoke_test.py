@@ -1,6 +1,7 @@
 """Asks a server for an answer of every model of a registry: `python -m services.smoke_test --models models`.
 
-Every champion must answer on a block on a table: through the planners that use it, or, where none does, by scoring a grasp.
+Every champion must answer on a block on a table: through the planners that use it, by valuing pushes, or, where none does, by
+scoring a grasp.
 Ends with status 1 when one does not.
 """
 
@@ -15,10 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import numpy as np
 
 from grasp_client.contract import PlannerEntry, Planners
 from grasp_client.imaging import encode_npy
 from inference_server.models.warm import block_on_table
+from planning.push.values import MODEL as PUSH_VALUES
 from services.queue import ReservedPort
 from shared.registry import Registry
 
@@ -57,15 +60,32 @@ def ask_quality(client: httpx.Client, model: str) -> str:
     return "" if len(quality) == 1 and 0 <= quality[0] <= 1 else f"expected one probability, got {quality}"
 
 
+def ask_pushes(client: httpx.Client) -> str:
+    """What is wrong with the pushes that are proposed for the block, and with their values; nothing when they are fine."""
+    depth = block_on_table().depth
+    assert depth is not None
+    request = {"camera": CAMERA, "table_depth": TABLE, "push": {"threshold": 1.0, "allow_clear": False}}
+    images = {"depth": encode_npy(depth), "goal": encode_npy((depth < (TABLE + TOP) / 2).astype(np.uint8))}
+    reply = client.post("/predict_action", files=images, data={"request": json.dumps(request)})
+    if reply.status_code != 200:
+        return f"status {reply.status_code}: {reply.text[:300]}"
+    plan = reply.json()
+    if (plan["model"] or {}).get("name") != PUSH_VALUES:
+        return f"pushes were valued by {plan['planner']}, expected {PUSH_VALUES}"
+    return "" if plan["pushes"] else f"no push of a block: {plan['push_rejections']}"
+
+
 def ask_all(client: httpx.Client, models: Sequence[str]) -> dict[str, str]:
-    """By `planner (model)` or `/gqcnn (model)`: what is wrong with the answer, or nothing."""
+    """By `planner (model)`, `/predict_action (model)` or `/gqcnn (model)`: what is wrong with the answer, or nothing."""
     planners = Planners.model_validate_json(client.get("/planners").content).planners
     answers: dict[str, str] = {}
     for model in models:
         users = [planner for planner in planners if planner.model == model]
         for planner in users:
             answers[f"{planner.name} ({model})"] = ask_planner(client, planner)
-        if not users:
+        if model == PUSH_VALUES:
+            answers[f"/predict_action ({model})"] = ask_pushes(client)
+        elif not users:
             answers[f"/gqcnn ({model})"] = ask_quality(client, model)
     return answers
 

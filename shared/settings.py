@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 _SECRETS = [folder for folder in ("/run/secrets", "/run/queue") if os.path.isdir(folder)]
 """Files named as settings: what an orchestrator mounts, and the URL that the containers' queue made for this service."""
 
-SceneKinds = Literal["single", "pile", "packed", "bin", "leaning", "shelf", "mixed"]
+SceneKinds = Literal["single", "pile", "packed", "bin", "leaning", "shelf", "enclosed", "scattered", "mixed"]
 """Kinds of simulated scenes; mixed: drawn for every scene."""
 ProfileNames = Literal["clean", "standard", "hard", "mixed"]
 """Difficulties of simulated scenes; mixed: standard or hard, drawn for every scene."""

@@ -10,6 +10,8 @@ from grasp_client.contract import Grasp, GraspMeta, Gripper, ModelRef, Outcome, 
 from grasp_client.observation import Observation
 from shared.outcome_codec import build_outcome
 from sim_worker.tasks.attempts import Attempt
+from sim_worker.tasks.goal_episode import OTHER_THING
+from sim_worker.tasks.goal_request import GoalStep
 from sim_worker.world import AttemptResult, CameraView
 
 
@@ -79,6 +81,47 @@ def push_outcome(
     return build_outcome(PushMeta, outcome_id, view.observation.depth, None, {**meta, **fields}, {"goal": mask})
 
 
+def goal_outcome(step: GoalStep, request: SceneRequest, outcome_id: str, source: str) -> Outcome[Any]:
+    """The outcome of one motion of an episode: of a push, or of a grasp of the goal."""
+    motion, plan, look = step.motion, step.plan, step.motion.look
+    common: dict[str, Any] = {
+        "source": source,
+        "request_id": plan.request_id or None,
+        "episode": step.end,
+        "duration": motion.seconds,
+    }
+    scene = _scene_of(request, look.view)
+    if motion.move.push is not None:
+        common |= {"push": motion.move.push, "planner": plan.planner, "model": plan.model, "gripper": step.gripper}
+        drawn = {"exploration": motion.move.exploration, "probability": step.exploration if motion.move.exploration else 1.0}
+        told = {"quality_before": plan.goal_quality, "quality_after": step.quality_after, "moved": motion.moved}
+        ended = {"goal": look.goal, "lost": motion.lost, "blocked": motion.failure == "collision", "scene": scene}
+        return push_outcome(outcome_id, look.view, look.mask, step.conditions, **common, **drawn, **told, **ended)
+    grasp = motion.move.grasp
+    assert grasp is not None
+    proposal = Proposal(grasp, "goal", 1.0, 0, plan.grasp_planner, plan.grasp_model, grasp.quality, exploration=False)
+    # To lift another thing is to have missed the goal.
+    failure = "missed" if motion.failure == OTHER_THING else motion.failure
+    result = AttemptResult(motion.success, failure, motion.lifted, motion.seconds)
+    return grasp_outcome(
+        outcome_id, proposal, result, look.view, look.view.observation, step.gripper, scene, step.conditions,
+        **{name: value for name, value in common.items() if name != "duration"},
+    )  # fmt: skip
+
+
+def _scene_of(request: SceneRequest, view: CameraView) -> SceneRef:
+    return SceneRef(
+        seed=request.seed,
+        kind=request.kind,
+        object_set=request.object_set,
+        profile=request.profile,
+        vary=request.vary,
+        objects=list(view.objects),
+        ticket=request.id,
+        nonce=request.nonce or None,
+    )
+
+
 def outcome_of(attempt: Attempt, request: SceneRequest, outcome_id: str, source: str) -> Outcome[GraspMeta]:
     """The outcome of a worker's attempt. source: the simulator's id."""
     choice, plan = attempt.choice, attempt.plan
@@ -93,16 +136,7 @@ def outcome_of(attempt: Attempt, request: SceneRequest, outcome_id: str, source:
         quality=choice.grasp.quality if planned else 0.0,
         exploration=choice.exploration,
     )
-    scene = SceneRef(
-        seed=request.seed,
-        kind=request.kind,
-        object_set=request.object_set,
-        profile=request.profile,
-        vary=request.vary,
-        objects=list(attempt.view.objects),
-        ticket=request.id,
-        nonce=request.nonce or None,
-    )
+    scene = _scene_of(request, attempt.view)
     return grasp_outcome(
         outcome_id,
         proposal,

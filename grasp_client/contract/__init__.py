@@ -33,6 +33,7 @@ from grasp_client.contract.outcomes import (
     OUTCOME_KINDS,
     SCHEMA_VERSION,
     ContactRule,
+    EpisodeEnd,
     Failure,
     GraspMeta,
     ImageSpec,
@@ -53,10 +54,10 @@ from grasp_client.contract.scene_requests import SceneRequest
 
 __all__ = [
     "FARTHEST", "LARGEST_PIXEL", "MOST_FAILED", "OUTCOME_KINDS", "PRESETS", "SCHEMA_VERSION", "ActRequest", "Action",
-    "ActionPlan", "ActionRequest", "ApiModel", "Approach", "Bin", "CameraIntrinsics", "ContactRule", "ErrorDetail",
-    "ErrorReply", "FailedGrasp", "Failure", "Grasp", "GraspKind", "GraspMeta", "GraspPlan", "Gripper", "Grippers",
-    "HandPart", "ImageSpec", "Label", "Meta", "ModelEntry", "ModelPointers", "ModelRef", "Models", "Name", "Outcome",
-    "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel", "PlanRequest", "PlannerEntry", "Planners", "Pose",
+    "ActionPlan", "ActionRequest", "ApiModel", "Approach", "Bin", "CameraIntrinsics", "ContactRule", "EpisodeEnd",
+    "ErrorDetail", "ErrorReply", "FailedGrasp", "Failure", "Grasp", "GraspKind", "GraspMeta", "GraspPlan", "Gripper",
+    "Grippers", "HandPart", "ImageSpec", "Label", "Meta", "ModelEntry", "ModelPointers", "ModelRef", "Models", "Name",
+    "Outcome", "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel", "PlanRequest", "PlannerEntry", "Planners", "Pose",
     "Probability", "Push", "PushMeta", "PushOptions", "RefusedGrasp", "SceneRef", "SceneRequest", "UnknownMeta",
     "Variation", "meta_model", "plain_message",
 ]  # fmt: skip

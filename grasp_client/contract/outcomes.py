@@ -78,6 +78,15 @@ class AttemptInfo(ApiModel):
     details: dict[Name, Detail] = Field(default_factory=dict, max_length=200)
 
 
+class EpisodeEnd(ApiModel):
+    """How an episode of getting one thing ended. model: whose values chose every push of it; none where any move was drawn to
+    explore, so that it tells of no version."""
+
+    done: bool = Field(description="the thing was lifted")
+    motions: int = Field(ge=1, le=1000)
+    model: ModelRef | None = None
+
+
 class GraspResult(ApiModel):
     """What came of a grasp. rank: its place in the plan, 0 the best."""
 
@@ -109,6 +118,7 @@ class OutcomeMeta(AttemptInfo):
     gripper: Gripper = Field(default_factory=lambda: Gripper())
     time: EpochSeconds = Field(default_factory=time.time, description="end of the attempt, seconds since the epoch")
     images: dict[str, ImageSpec] = Field(default_factory=dict)
+    episode: EpisodeEnd | None = Field(None, description="of the last action of an episode of getting one thing")
 
 
 class GraspMeta(OutcomeMeta, GraspResult):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from grasp_client.contract.base import FARTHEST, ApiModel, Pixel, Pose, Probability
+from grasp_client.contract.base import FARTHEST, LARGEST_VERSION, ApiModel, Pixel, Pose, Probability
 
 SHORTEST, LONGEST = 0.01, 0.3
 """Of a push, m."""
@@ -48,6 +48,9 @@ class PushOptions(ApiModel):
         description="[x0, y0, x1, y1] in the base frame, m: the goal is not pushed out of it; default: the table in view",
     )
     threshold: Probability = Field(0.5, description="quality from which on the goal is grasped")
+    model_version: int | None = Field(
+        None, ge=1, le=LARGEST_VERSION, description="registry version of the network that values pushes; default: the champion"
+    )
     allow_clear: bool = Field(True, description="grasping a neighbour of the goal away is allowed")
 
     @model_validator(mode="after")

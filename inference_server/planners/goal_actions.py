@@ -26,7 +26,7 @@ async def plan_action(service: Service, request: RequestContext, sent: Item) -> 
     assert isinstance(options, ActionRequest)
     check_asked(observation, options)
     planner, pinned, forecast = await planning.choose(request, (observation, options))
-    payload = planner, pinned, planning.candidate(request, MODEL), (observation, options)
+    payload = planner, pinned, await planning.values_for(request, options.push.model_version), (observation, options)
     answer = await request.slot.submit(
         ("action", *group_of(planner, pinned)),
         partial(_decide, service),

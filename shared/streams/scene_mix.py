@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,10 @@ KINDS = {"single": 0.2, "pile": 0.45, "packed": 0.1, "bin": 0.25}
 """Shares of the kind `mixed`. On single objects and packed ones a shipped model rarely fails: there is little to learn."""
 PROFILES = {"standard": 0.5, "hard": 0.5}
 """Shares of the profile `mixed`."""
+PUSHER = "push"
+"""Name by which decisions between grasps and pushes are asked for."""
+GOAL_KINDS = ("enclosed", "scattered")
+"""Scenes in which one thing is wanted."""
 VARIATIONS: dict[Variations, list[Variation]] = {
     "nothing": [], "hands": ["hands"], "cameras": ["cameras"], "both": ["hands", "cameras"],
     "all": ["hands", "cameras", "sides"],
@@ -27,6 +31,12 @@ class SceneMix:
     kind: SceneKinds = "mixed"
     profile: ProfileNames = "mixed"
     vary: Variations = "both"
+
+    def for_planner(self, planner: str | None) -> SceneMix:
+        """The same for a planner: who decides on pushes is asked where one thing is wanted, with one hand and one camera."""
+        if planner != PUSHER:
+            return self
+        return replace(self, kind=self.kind if self.kind in GOAL_KINDS else "enclosed", vary="nothing")
 
     def draw(self, rng: np.random.Generator) -> dict[str, Any]:
         """Fields kind, profile and vary of a scene request."""

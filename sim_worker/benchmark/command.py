@@ -6,6 +6,8 @@
     bin     objects in a bin; an object that fails three times is set aside; leaning: things lean against its walls
     shelf   objects in a shelf, seen from its open side; rules as for packed
 
+    goal    one wanted thing, by pushing and grasping: see sim_worker.benchmark.goal.command
+
 Every planner meets the same scenes with the same pose errors, and is given depth, camera and camera_pose, no more;
 `--inputs` and `--drop-inputs` change that: `--inputs rgb --inputs table_depth --drop-inputs depth` measures a planner on colour
 alone, `--inputs failures` one that is given the grasps of the round that failed.
@@ -30,6 +32,7 @@ from rich.progress import Progress
 from grasp_client.contract import ContactRule
 from shared import logs
 from shared.durable import replace_file
+from sim_worker.benchmark.goal import command as goal_command
 from sim_worker.benchmark.report import write_failures, write_gif
 from sim_worker.benchmark.results import as_json, print_results
 from sim_worker.benchmark.trials import KindName, Protocol, Trial, ViewName, run_round
@@ -163,6 +166,9 @@ def _in_processes(
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["goal"]:
+        del sys.argv[1]
+        return goal_command.main()
     settings = settings_of(BenchmarkSettings)
     logs.setup("benchmark", "warning")
     console = Console() if sys.stdout.isatty() else Console(width=150)

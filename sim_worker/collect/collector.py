@@ -4,11 +4,12 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
 
-from grasp_client.contract import GraspMeta, Gripper, Outcome, Variation
+from grasp_client.contract import Gripper, Outcome, OutcomeMeta, PushMeta, Variation
 from shared.outcome_codec import encode_outcome
 from shared.shards import ShardReader, ShardWriter, shard_folders
 from sim_worker.collect.recipe_lock import lock_recipe
@@ -16,12 +17,17 @@ from sim_worker.planner_request import DroppedInput, ExtraInput
 from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.sampling.hands import drawn_hand
 from sim_worker.sampling.variety import varied
+from sim_worker.tasks.goal_planner import GoalPlans
+from sim_worker.tasks.goals import goal_of, neighbours_of
 from sim_worker.tasks.labels import Mix, candidates, label_scene
+from sim_worker.tasks.push_labels import WORTH_A_PUSH, PushMix, label_pushes
 from sim_worker.world import SceneError, SceneSpec, World
 
 logger = logging.getLogger(__name__)
 
 RECIPE = "collect.json"
+MOST_ASKED = 5
+"""Things of a scattered scene among which a goal is looked for that needs a push."""
 SEED_STREAM = 20
 """Keeps these scenes apart from those that other programs draw from the same seed."""
 
@@ -42,6 +48,7 @@ class CollectionRecipe(BaseModel):
     inputs: list[ExtraInput] = []
     drop_inputs: list[DroppedInput] = []
     rgb: bool
+    pushes: PushMix = PushMix(0)
     vary: list[Variation] = []
     tilts: bool = False
     gripper: Gripper
@@ -49,13 +56,24 @@ class CollectionRecipe(BaseModel):
 
 @dataclass
 class ShardReport:
-    """What one shard came to."""
+    """What one shard came to. successes: grasps that held, and pushes after which the goal could be grasped."""
 
     labels: int = 0
     successes: int = 0
     scenes: int = 0
     broken_scenes: int = 0
     by_origin: Counter[tuple[str, bool]] = field(default_factory=Counter)
+
+
+SUFFICIENT = 0.5
+"""Quality of the goal's best grasp after a push that counts as a success."""
+
+
+def succeeded(meta: OutcomeMeta) -> bool:
+    """Whether a label counts as a success."""
+    if isinstance(meta, PushMeta):
+        return meta.quality_after > SUFFICIENT
+    return bool(getattr(meta, "success", False))
 
 
 def scene_spec(recipe: CollectionRecipe, number: int) -> SceneSpec:
@@ -68,11 +86,19 @@ def scene_spec(recipe: CollectionRecipe, number: int) -> SceneSpec:
             "kind": kind,
             "object_set": recipe.object_set,
             "profile": str(rng.choice(recipe.profiles)),
-            "count": 1 if kind == "single" else int(rng.integers(recipe.counts[0], recipe.counts[1] + 1)),
+            "count": _count(recipe, kind, rng),
             "objects_dir": recipe.objects_dir,
             "vary": recipe.vary,
         }
     )
+
+
+def _count(recipe: CollectionRecipe, kind: str, rng: np.random.Generator) -> int | None:
+    """Objects of a scene; none: as many as the kind has."""
+    if kind == "single":
+        return 1
+    drawn = int(rng.integers(recipe.counts[0], recipe.counts[1] + 1))
+    return None if kind == "enclosed" else drawn
 
 
 class Collector:
@@ -82,6 +108,9 @@ class Collector:
         self.recipe = recipe
         self.writer = ShardWriter(out)
         self.world = World()
+        self.goals = (
+            GoalPlans(load_planner(recipe.planner, models_dir, api_key), recipe.gripper) if recipe.pushes.pushes else None
+        )
         self.feasible = self._planner(recipe.feasible, recipe.mix.feasible, models_dir, api_key)
         self.on_policy = self._planner(recipe.planner, recipe.mix.on_policy, models_dir, api_key)
 
@@ -92,7 +121,7 @@ class Collector:
     def shard(self, number: int) -> ShardReport:
         """Label the scenes of shard `number` (from 0) and write them."""
         report = ShardReport()
-        outcomes: list[Outcome[GraspMeta]] = []
+        outcomes: list[Outcome[Any]] = []
         first = number * self.recipe.scenes_per_shard
         for scene_number in range(first, first + self.recipe.scenes_per_shard):
             try:
@@ -104,14 +133,30 @@ class Collector:
             report.scenes += 1
             outcomes += labelled
         report.labels = len(outcomes)
-        report.successes = sum(outcome.meta.success for outcome in outcomes)
-        report.by_origin = Counter((str(outcome.meta.details["strategy"]), outcome.meta.success) for outcome in outcomes)
+        report.successes = sum(succeeded(outcome.meta) for outcome in outcomes)
+        report.by_origin = Counter((_origin(outcome.meta), succeeded(outcome.meta)) for outcome in outcomes)
         if outcomes:
             self.writer.write([encode_outcome(outcome) for outcome in outcomes])
         return report
 
-    def _scene(self, number: int) -> list[Outcome[GraspMeta]]:
+    def _pushes(self, number: int, goals: GoalPlans) -> list[Outcome[Any]]:
+        """Of a scene whose goal, or one of its other things, cannot easily be grasped; none of another."""
+        spec = scene_spec(self.recipe, number)
+        scene, goals.spec = self.world.build(spec), spec
+        view, drawn = scene.observe(), goal_of(scene)
+        things = [drawn, *neighbours_of(scene, drawn)] if drawn else []
+        if spec.kind == "enclosed":
+            things = things[:1]
+        for goal in things[:MOST_ASKED]:
+            if goals.quality(view, goal)[0] < WORTH_A_PUSH:
+                name = f"collect-{self.recipe.seed}:{number}"
+                return list(label_pushes(scene, goal, goals, self.recipe.gripper, self.recipe.pushes, name))
+        return []
+
+    def _scene(self, number: int) -> list[Outcome[Any]]:
         recipe = self.recipe
+        if self.goals:
+            return self._pushes(number, self.goals)
         spec, gripper = varied(scene_spec(recipe, number), recipe.gripper)
         scene = self.world.build(spec)
         hand = drawn_hand(gripper, spec)
@@ -120,13 +165,18 @@ class Collector:
         return list(label_scene(scene, tried, hand.true, f"collect-{recipe.seed}:{number}", recipe.rgb, hand.told))
 
 
+def _origin(meta: OutcomeMeta) -> str:
+    """Where a label comes from: the kind of a grasp's draw, or a push."""
+    return str(meta.details.get("strategy", meta.kind))
+
+
 def already_there(out: Path, scenes_per_shard: int) -> tuple[set[int], int, int]:
     """(numbers of the shards done, labels, successes) of an earlier run."""
     done, labels, successes = set(), 0, 0
     for folder in shard_folders(out):
         reader = ShardReader(folder)
         labels += len(reader)
-        successes += sum(row.meta["success"] for row in reader.rows)
+        successes += sum(succeeded(meta) for row in range(len(reader)) if (meta := reader.meta(row)))
         done |= {int(name.split(":")[1]) // scenes_per_shard for name in reader.ids()}
     return done, labels, successes
 

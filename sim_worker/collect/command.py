@@ -28,6 +28,7 @@ from sim_worker.planner_request import DroppedInput, ExtraInput
 from sim_worker.processes import as_made, process_pool, readable_errors
 from sim_worker.progress import Bar
 from sim_worker.tasks.labels import Mix
+from sim_worker.tasks.push_labels import PushMix
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,12 @@ class CollectSettings(BaseSettings):
     feasible: int = Field(10, ge=0, description="labels per scene: anywhere in the list of --feasible-planner")
     on_policy: int = Field(2, ge=0, description="labels per scene: among the best of --planner")
     flat: int = Field(0, ge=0, description="labels per scene: wide open, straight down, at a few heights over the table")
+    pushes: int = Field(
+        0,
+        ge=0,
+        description="labels of pushes instead of grasps: so many from each settled state of scenes of the kinds enclosed and "
+        "scattered, by --planner push",
+    )
     feasible_planner: str = Field("antipodal", description="planner whose list gives the feasible grasps")
     planner: str = Field("antipodal", description="planner whose best are tried: a name, name:version, URL or name@URL")
     inputs: list[ExtraInput] = Field([], description="give --planner more: rgb, segmask, table_depth, bin, region")
@@ -77,6 +84,7 @@ class CollectSettings(BaseSettings):
             "object_set": "folder" if self.objects_dir else self.object_set,
             "counts": sorted((self.min_objects, self.max_objects)),
             "mix": Mix(self.random, self.edges, self.feasible, self.on_policy, self.flat),
+            "pushes": PushMix(self.pushes),
             "feasible": self.feasible_planner,
             "rgb": self.rgb or self.export_mobileunet is not None,
             "gripper": gripper_of(self.gripper),
@@ -107,7 +115,7 @@ def collect(settings: CollectSettings, console: Console) -> int:
     numbers = (number for number in range(2**31) if number not in done)
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     origins: Counter[tuple[str, bool]] = Counter()
-    expected = recipe.mix.total * recipe.scenes_per_shard
+    expected = (recipe.pushes.pushes or recipe.mix.total) * recipe.scenes_per_shard
     shard = partial(_shard, recipe, settings.out, settings.models_dir, api_key)
     with process_pool(settings.workers) as pool, Bar(console, "labels", settings.attempts, labels) as bar:
         missing = settings.attempts - labels

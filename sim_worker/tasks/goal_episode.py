@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from grasp_client.contract import Failure as Failed
 from grasp_client.contract import Grasp, Gripper, ModelRef, Push
 from sim_worker.grasp_poses import pose_in_base
 from sim_worker.planner_request import Failure
@@ -18,6 +19,9 @@ from sim_worker.world import CameraView, Scene
 
 MOST_MOTIONS, MOST_FAILED = 15, 10
 """An episode ends after so many motions, or failed attempts at the goal, as in published work."""
+OTHER_THING: Literal["other_thing"] = "other_thing"
+"""Failure of a grasp of the goal that lifts something else."""
+MotionFailure = Failed | Literal["other_thing"]
 MoveKind = Literal["grasp", "clear", "push"]
 Ending = Literal["done", "lost", "hidden", "motions", "failed_grasps", "nothing"]
 """hidden: the goal cannot be seen any more; nothing: the policy knew no move."""
@@ -69,7 +73,7 @@ class Motion:
     look: Look
     move: Move
     success: bool
-    failure: str | None
+    failure: MotionFailure | None
     lifted: str | None
     lost: bool
     moved: float
@@ -95,11 +99,12 @@ Episode = Generator[Look | Motion, Move | None, None]
 
 
 class GoalRunner:
-    """One episode in a scene. `run` yields looks and motions, `log` tells the rest."""
+    """One episode in a scene. `run` yields looks and motions, `log` tells the rest. most: motions, at most."""
 
     def __init__(self, scene: Scene, goal: str, gripper: Gripper) -> None:
         self.scene, self.goal, self.gripper = scene, goal, gripper
         self.log = EpisodeLog()
+        self.most = MOST_MOTIONS
         self._failed: list[Failure] = []
 
     def run(self) -> Episode:
@@ -131,7 +136,7 @@ class GoalRunner:
             log.ended = "lost"
         elif log.failures >= MOST_FAILED:
             log.ended = "failed_grasps"
-        elif log.motions >= MOST_MOTIONS:
+        elif log.motions >= self.most:
             log.ended = "motions"
 
     def _grasp(self, look: Look, move: Move) -> Motion:
@@ -150,7 +155,7 @@ class GoalRunner:
             scene.commit()
             self._failed.append(Failure(pose, move.grasp.quality))
         return self._motion(look, move, lifted == self.goal if move.kind == "grasp" else lifted is not None,
-                            result.failure or (None if lifted == self.goal or move.kind == "clear" else "other_thing"),
+                            result.failure or (None if lifted == self.goal or move.kind == "clear" else OTHER_THING),
                             lifted, before, result.simulated_seconds)  # fmt: skip
 
     def _push(self, look: Look, move: Move) -> Motion:
@@ -160,12 +165,12 @@ class GoalRunner:
         result = scene.push(start, end, self.gripper, trial=self.log.motions)
         scene.commit()
         self._failed = []
-        failure = None if result.blocked is None else "collision"
+        failure: MotionFailure | None = None if result.blocked is None else "collision"
         return self._motion(look, move, failure is None, failure, None, before, result.simulated_seconds)
 
     def _motion(
-        self, look: Look, move: Move, success: bool, failure: str | None, lifted: str | None, before: np.ndarray | None,
-        seconds: float,
+        self, look: Look, move: Move, success: bool, failure: MotionFailure | None, lifted: str | None,
+        before: np.ndarray | None, seconds: float,
     ) -> Motion:  # fmt: skip
         now = place_of(self.scene, self.goal)
         moved = 0.0 if before is None or now is None else float(np.hypot(*(now - before)[:2]))

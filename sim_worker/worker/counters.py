@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sim_worker.tasks.attempts import Attempt, NoPlan
+from sim_worker.tasks.goal_episode import Motion
+from sim_worker.tasks.goal_request import GoalStep
 
 RECENT = 200
 
@@ -22,9 +24,12 @@ class Counters:
     refused_requests: int = 0
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
 
-    def count(self, event: Attempt | NoPlan) -> None:
+    def count(self, event: Attempt | NoPlan | GoalStep) -> None:
         if isinstance(event, NoPlan):
             self.no_plan += 1
+            return
+        if isinstance(event, GoalStep):
+            self._count_motion(event.motion)
             return
         self.attempts += 1
         self.successes += event.result.success
@@ -32,6 +37,15 @@ class Counters:
             self.failures[event.result.failure] += 1
         if event.choice.rank == 0 and not event.choice.exploration:
             self.recent.append(event.result.success)
+
+    def _count_motion(self, motion: Motion) -> None:
+        """Of getting one thing: pushes count as attempts too."""
+        self.attempts += 1
+        self.successes += motion.success
+        if motion.failure:
+            self.failures[motion.failure] += 1
+        if motion.move.kind == "grasp":
+            self.recent.append(motion.success)
 
     def status(self) -> dict[str, Any]:
         """For the board that people look at; the recent rate leaves exploration out."""

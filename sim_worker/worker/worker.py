@@ -10,12 +10,14 @@ import secrets
 import sqlite3
 import threading
 import time
+from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Any
 
 import redis
 
-from grasp_client.contract import GraspPlan, SceneRequest
+from grasp_client.contract import ActionPlan, ActionRequest, GraspPlan, SceneRequest
 from grasp_client.errors import GraspServerError, InvalidRequest, NotAllowed
 from grasp_client.observation import GraspPlanner
 from shared.outcome_codec import EncodedOutcome, encode_outcome
@@ -24,15 +26,18 @@ from shared.settings import WorkerSettings
 from shared.streams import WorkerStatusStore
 from sim_worker.command_line import gripper_of
 from sim_worker.grasp_poses import cell_error_of
-from sim_worker.outcome_records import outcome_of
+from sim_worker.outcome_records import goal_outcome, outcome_of
 from sim_worker.planner_request import DroppedInput, ExtraInput, PlanningRequest
 from sim_worker.sampling.hands import drawn_hand
 from sim_worker.sampling.variety import varied
-from sim_worker.tasks.attempts import Attempt, NoPlan, Task, run_scene_request
+from sim_worker.tasks.attempts import Attempt, NoPlan, run_scene_request
+from sim_worker.tasks.goal_planner import ActionPlanner
+from sim_worker.tasks.goal_request import GoalStep, run_goal_request
 from sim_worker.worker.counters import Counters
 from sim_worker.worker.publisher import OutboxPublisher
 from sim_worker.worker.scene_requests import SceneRequestSource
 from sim_worker.world import SceneError, SceneSpec, World
+from sim_worker.world.simulation.spec import GOAL_KINDS
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +59,14 @@ def server_is_away(error: BaseException) -> bool:
     return isinstance(error, GraspServerError) and not isinstance(error, InvalidRequest | NotAllowed)
 
 
+Plan = GraspPlan | ActionPlan
+AnyTask = Generator[PlanningRequest | Attempt | NoPlan | GoalStep, Any, None]
+
+
+def _is_last(event: Attempt | GoalStep, request: SceneRequest) -> bool:
+    return event.end is not None if isinstance(event, GoalStep) else event.number + 1 == request.attempts
+
+
 @dataclass
 class WorldSlot:
     """One world and what goes on in it. key: the scene request's in the stream. episode: counts a worker's scenes. kept: the
@@ -62,8 +75,8 @@ class WorldSlot:
     world: World
     key: str | None = None
     request: SceneRequest | None = None
-    task: Task | None = None
-    plan: Future[GraspPlan] | None = None
+    task: AnyTask | None = None
+    plan: Future[Plan] | None = None
     episode: int = 0
     kept: list[EncodedOutcome] = field(default_factory=list)
 
@@ -145,7 +158,7 @@ class Worker:
         slot.task = self._run_scene(slot.world, slot.request)
         self._advance(slot)
 
-    def _run_scene(self, world: World, request: SceneRequest) -> Task:
+    def _run_scene(self, world: World, request: SceneRequest) -> AnyTask:
         spec = {name: getattr(request, name) for name in ("seed", "kind", "object_set", "profile", "vary")}
         if self.withheld:
             spec["vary"] = []  # planners of colour alone look straight down, and know one hand
@@ -155,6 +168,9 @@ class Worker:
         varied_spec, gripper = varied(asked, self.gripper)
         scene = world.build(varied_spec)
         self.tally.scenes += 1
+        if request.kind in GOAL_KINDS:
+            yield from run_goal_request(scene, request, gripper)
+            return
         hand = drawn_hand(gripper, varied_spec)
         yield from run_scene_request(scene, request, hand.true, self.extras, self.withheld, hand.told, self.cell_error)
 
@@ -176,7 +192,7 @@ class Worker:
             else:
                 self._advance(slot, plan)
 
-    def _advance(self, slot: WorldSlot, plan: GraspPlan | None = None) -> None:
+    def _advance(self, slot: WorldSlot, plan: Plan | None = None) -> None:
         """Run a world's task until it needs a plan or ends; keep what it reports."""
         assert slot.task is not None
         assert slot.request is not None
@@ -184,7 +200,7 @@ class Worker:
             event = next(slot.task) if plan is None else slot.task.send(plan)
             while not isinstance(event, PlanningRequest):
                 self._keep(slot, event)
-                last = isinstance(event, NoPlan) or event.number + 1 == slot.request.attempts
+                last = isinstance(event, NoPlan) or _is_last(event, slot.request)
                 if self._finished() and not last:
                     slot.task = None  # stopping in the middle: the scene request stays with the queue
                     self._store(slot)
@@ -202,7 +218,7 @@ class Worker:
             return
         self._end(slot)
 
-    def _keep(self, slot: WorldSlot, event: Attempt | NoPlan) -> None:
+    def _keep(self, slot: WorldSlot, event: Attempt | NoPlan | GoalStep) -> None:
         assert slot.request is not None
         if isinstance(event, NoPlan):
             self.tally.count(event)
@@ -212,12 +228,18 @@ class Worker:
             self.requests.own.learn(slot.request, False)
             return
         outcome_id = f"{self.name}:{slot.episode}:{event.number}"
-        slot.kept.append(encode_outcome(outcome_of(event, slot.request, outcome_id, self.name)))
+        if isinstance(event, GoalStep):
+            outcome = encode_outcome(goal_outcome(event, slot.request, outcome_id, self.name))
+            success, failure = event.motion.success, event.motion.failure
+        else:
+            outcome = encode_outcome(outcome_of(event, slot.request, outcome_id, self.name))
+            success, failure = event.result.success, event.result.failure
+        slot.kept.append(outcome)
         if len(slot.kept) == MOST_KEPT:
             self._store(slot)
         self.tally.count(event)
-        self.requests.own.learn(slot.request, event.result.success)
-        logger.debug("attempt", extra={"outcome": outcome_id, "success": event.result.success, "failure": event.result.failure})
+        self.requests.own.learn(slot.request, success)
+        logger.debug("attempt", extra={"outcome": outcome_id, "success": success, "failure": failure})
 
     def _store(self, slot: WorldSlot) -> bool:
         """Put a scene's outcomes into the outbox, waiting for room on the disk; False when stopped before there was any."""
@@ -253,7 +275,7 @@ class Worker:
         if refused or not foreseen:
             self.stop.wait(FIRST_PAUSE)  # were it always so, neither server nor log is flooded
 
-    def _ask(self, call: PlanningRequest) -> GraspPlan:
+    def _ask(self, call: PlanningRequest) -> Plan:
         """A plan, waiting as long as the server is away. Raises GraspServerError when it refuses, or when stopped."""
         told: list[float] = []
 
@@ -262,10 +284,17 @@ class Worker:
                 logger.warning("the server does not plan (%s): waiting for it", error)
             told.append(time.monotonic())
 
-        plan = retrying(server_is_away, self.stop, tell)(self.planner.plan, call.observation, call.request)
+        plan = retrying(server_is_away, self.stop, tell)(self._answer, call)
         if told:
             logger.info("the server plans again after %.1f s", time.monotonic() - told[0])
         return plan
+
+    def _answer(self, call: PlanningRequest) -> Plan:
+        if not isinstance(call.request, ActionRequest):
+            return self.planner.plan(call.observation, call.request)
+        if not isinstance(self.planner, ActionPlanner):
+            raise SceneError("the worker's planner plans grasps alone: scenes with a goal need a server")
+        return self.planner.plan_action(call.observation, call.request)
 
     def _pause(self) -> None:
         if self.state != "outbox full":

@@ -17,7 +17,7 @@ from services.pretrain_plan import Step, plan
 def test_every_model_is_trained_before_it_ships_and_collects_only_learnable_objects(tmp_path: Path) -> None:
     steps = plan(tmp_path, tmp_path / "shipped", quick=False, workers=2)
     *making, shipping, asking = steps
-    assert asking.arguments == ("--models", str(tmp_path / "shipped"), *shipping.arguments[-7:])
+    assert asking.arguments == ("--models", str(tmp_path / "shipped"), *shipping.arguments[-8:])
     named = set(shipping.arguments[shipping.arguments.index("--names") + 1 :])
     trained = [step for step in making if step.module == "trainer_job.train"]
     assert named == frozenset().union(*(step.models for step in trained))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from grasp_client.contract import OutcomeMeta, SceneRef
+from grasp_client.contract import EpisodeEnd, OutcomeMeta, SceneRef
 from shared.shards import ShardReader, digest, shard_folders, shard_number
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class IndexEntry:
     served: bool = False
     request_id: str = ""
     quality_after: float | None = None
+    episode: EpisodeEnd | None = None
 
     @property
     def label(self) -> float:
@@ -56,6 +57,13 @@ class IndexEntry:
     @property
     def success(self) -> bool:
         return self.success_label is True
+
+    def told_of(self, model: str) -> int | None:
+        """The version of a model of whose service this outcome tells: of the model that proposed the action, or of the one that
+        chose the pushes of the episode that ended with it. None for none."""
+        if self.episode and self.episode.model and self.episode.model.name == model:
+            return None if self.ab_test else self.episode.model.version
+        return self.version if self.model == model and self.on_policy else None
 
     @property
     def ab_test(self) -> bool:
@@ -142,6 +150,7 @@ def _record(reader: ShardReader, row: int, meta: OutcomeMeta) -> IndexEntry:
         served=meta.served,
         request_id=meta.request_id or "",
         quality_after=float(after) if isinstance(after, int | float) else None,
+        episode=meta.episode,
     )
 
 

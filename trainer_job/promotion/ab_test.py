@@ -145,6 +145,8 @@ class AbTest(PairedTest):
     signer: makes the nonces by which outcomes are known to be of these trials.
     """
 
+    attempts = 1
+    """Of a trial."""
     what = "in simulation"
     pairing = "paired trials on the same scenes"
     card_field = "simulated"
@@ -181,6 +183,7 @@ class AbTest(PairedTest):
                 purpose="judge",
                 planner=recipe_of_model(self.model).planner or "auto",
                 model_version=self.champion if arm == "champion" else self.candidate,
+                attempts=self.attempts,
             )
             self._requests[name] = self.signer.sign(asked)
         return self._requests[name]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from grasp_client.contract import PushMeta
 from shared.rates import rate_with_interval
 from shared.registry import AbTestState, Registry
 from shared.settings import TrainerSettings
@@ -16,6 +17,7 @@ from shared.streams.scene_mix import SceneMix
 from trainer_job.data.outcome_index import IndexEntry, OutcomeIndex
 from trainer_job.data.sources import readable
 from trainer_job.promotion.ab_test import AbTest, rule
+from trainer_job.promotion.episode_test import EpisodeTest
 from trainer_job.promotion.evidence import RequestSigner, ServiceRecord
 from trainer_job.promotion.publish import offline_decision, pending_versions, promote, reject
 from trainer_job.promotion.rollback_monitor import next_look
@@ -135,8 +137,9 @@ class PromotionController:
         if how == "served":
             return ServedAbTest(*versions, self._after, self.signer.key_for(f"A/B test {versions[:3]} after {self._after}"))
         unseen = "folder" if settings.object_set == "folder" else "validation"
-        mix = SceneMix(settings.scene_kind, settings.profile, settings.vary)
-        simulated = AbTest(*versions, self.signer, settings.seed, mix, unseen)
+        mix = SceneMix(settings.scene_kind, settings.profile, settings.vary).for_planner(self.task.recipe.planner)
+        test = EpisodeTest if self.task.outcome_kind == PushMeta.kind else AbTest
+        simulated = test(*versions, self.signer, settings.seed, mix, unseen)
         simulated.learn(self.dataset.records)
         return simulated
 

@@ -102,15 +102,16 @@ class ServiceRecord:
     def learn(self, records: Iterable[IndexEntry]) -> None:
         """Takes in outcomes; each may be given once."""
         for record in records:
-            if record.model != self.model or record.version is None or not record.on_policy:
+            version = record.told_of(self.model)
+            if version is None:
                 continue
             if record.scene is None:
                 plan = (record.source, record.request_id)
                 if record.served and self.sources.trusts(record) and plan not in self._plans:
                     self._plans.add(plan)
-                    self.served[record.version].append(record)
+                    self.served[version].append(record)
             elif self._is_own(record.scene):
-                self.simulated[record.version].append(record)
+                self.simulated[version].append(record)
 
     def _is_own(self, scene: SceneRef) -> bool:
         """Whether the trainer asked for this attempt. Who knows one nonce has not more attempts by it than were asked for."""

@@ -20,7 +20,7 @@ from trainer_job.training.recipe import recipe_of_model
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = {"single": 2, "pile": 3, "packed": 3, "bin": 4}
+ATTEMPTS = {"single": 2, "pile": 3, "packed": 3, "bin": 4, "enclosed": 15, "scattered": 15}
 """Attempts per request: building and settling a scene costs more than one more attempt in it."""
 REVISIT_SHARE = 0.1
 REVISIT = 1
@@ -46,12 +46,12 @@ class SceneRequestIssuer:
         self.stream, self.counter, self.settings, self.signer = stream, counter, settings, signer
         if (before := counter.with_name(COUNTER_0_1)).exists() and not counter.exists():
             before.rename(counter)
-        self.mix = SceneMix(settings.scene_kind, settings.profile, settings.vary)
         self.issued = _issued(counter)
         self._failed: deque[SceneRef] = deque(maxlen=MAX_FAILED)
         # `auto` is `dense` wherever that can plan: another model must be asked for to gain experience of its own.
         serving = settings.planner == "auto" and settings.model != "dense"
         self.planner = (recipe_of_model(settings.model).planner if serving else None) or settings.planner
+        self.mix = SceneMix(settings.scene_kind, settings.profile, settings.vary).for_planner(self.planner)
 
     def learn(self, records: Iterable[IndexEntry]) -> None:
         """Remembers scenes that it asked for and in which the best grasp failed, to come back to a share of them."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from grasp_client.contract import Outcome, PushMeta
-from shared.features.push import CROP, FEATURES, SECTORS, goal_cells, paths_of, push_crops, push_features
+from shared.features.push import CROP, FEATURES, SECTORS, goal_cells, paths_of, push_crops, push_features, raised_cells
 from shared.maps.heightmap import hand_scale, project
 from shared.networks.push_value import PushValue
 from shared.outcome_codec import depth_metres
@@ -66,7 +66,11 @@ class PushTask(TrainingTask[FeatureBatch, FeatureBatch]):
         for place, outcome in enumerate(outcomes):
             states.setdefault(outcome.images["goal"].tobytes(), []).append(place)
         for mask, places in states.items():
-            goal = goal_cells(map, first.camera, outcomes[places[0]].images["goal"] > 0)
+            # As the planner sees a goal: what of it lies flat is not told from the table.
+            goal = goal_cells(map, first.camera, outcomes[places[0]].images["goal"] > 0) & raised_cells(map)
+            if not goal.any():
+                features[places] = np.nan
+                continue
             paths = paths_of(map.pose, [outcomes[place].meta.push for place in places])
             found = push_features(map, goal, paths, first.gripper, outcomes[places[0]].meta.quality_before)
             if self.with_crops:

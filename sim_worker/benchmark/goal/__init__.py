@@ -1,0 +1,1 @@
+"""How often, and in how many motions, one wanted thing is got out of clutter."""
