@@ -14,6 +14,7 @@ from planning.nms import distinct
 from planning.plan_result import NO_CAMERA
 from planning.tilted.pool import Pool, search
 from planning.tilted.scenes import observe_approaches
+from shared.features.circumstances import NAMES
 
 
 class TiltedPlanner(BatchedPlanner):
@@ -33,9 +34,10 @@ class TiltedPlanner(BatchedPlanner):
         logits = scores
         if len(pool):
             logits = yield NetworkCall(network, (pool.features(),))
-        promised = calibrated_logits(logits, network.card.calibration, pool.told())
+        told = pool.told()
+        promised = calibrated_logits(logits, network.card.calibration, told)
         outside = torch.cat([outside_roi_penalty(*each) for each in zip(seen.scenes, pool.hands, strict=True)])
-        quality = blend(promised - outside, scores)
+        quality = blend(promised - outside, scores, torch.from_numpy(told[:, NAMES.index("approach")]))
         enough = quality >= request.min_quality
         chosen = distinct(pool.poses(), quality, request.n_grasps)
         chosen = chosen[enough[chosen]]

@@ -17,7 +17,7 @@ from planning.base import LoadedNetwork, PlannerError
 from planning.calibration import calibrated
 from planning.discovery import choose, discover
 from planning.jaw.analytic import AntipodalPlanner
-from planning.jaw.learned import BLEND, DensePlanner, blend
+from planning.jaw.learned import BLEND, LEANING, DensePlanner, blend
 from planning.local import local_planner
 from shared.networks.dense import DenseScorer
 from shared.registry import ModelCard, Registry, UnknownVersion
@@ -57,6 +57,19 @@ def test_an_untrained_network_keeps_the_analytic_order() -> None:
     expected = torch.sigmoid(BLEND.score * (score - BLEND.neutral))
     assert dense.grasps[0].quality == pytest.approx(float(expected), abs=1e-5)
     assert all(0.0 < grasp.quality < antipodal.grasps[0].quality for grasp in dense.grasps)
+
+
+def test_leaning_hands_are_judged_by_the_network_more_than_by_how_tidy_they_look() -> None:
+    logits, scores = torch.tensor([1.0, 1.5]), torch.tensor([2.0, 0.0])
+    leans = [torch.full((2,), math.radians(degrees)) for degrees in (0, 15, 30, 60)]
+    straight, between, leaning, steep = (torch.logit(blend(logits, scores, lean)) for lean in leans)
+    assert torch.allclose(straight, torch.logit(blend(logits, scores)))
+    assert straight.argmax() == 0
+    assert leaning.argmax() == 1
+    assert torch.allclose(between, (straight + leaning) / 2, atol=1e-5)
+    assert torch.allclose(steep, leaning)
+    usual = torch.full((2,), LEANING.neutral)
+    assert torch.allclose(blend(logits, usual, leans[3]), torch.sigmoid(logits), atol=0.02)
 
 
 def test_among_grasps_that_the_network_takes_for_equal_the_tidy_one_wins_and_else_the_network_decides() -> None:
