@@ -23,7 +23,7 @@ by one over the table; case: as a preset file says."""
 ProfileName = Literal["clean", "standard", "hard"]
 
 DEFAULT_COUNTS: dict[SceneKind, tuple[int, int]] = {
-    "single": (1, 1), "packed": (5, 5), "pile": (5, 5), "bin": (8, 8), "leaning": (5, 5), "shelf": (7, 7), "enclosed": (3, 8),
+    "single": (1, 1), "packed": (5, 5), "pile": (5, 5), "bin": (8, 8), "leaning": (5, 5), "shelf": (5, 5), "enclosed": (3, 8),
     "scattered": (10, 10),
 }  # fmt: skip
 """Fewest and most objects of a scene whose spec names no count."""
