@@ -37,8 +37,8 @@ class ServiceSettings(BaseSettings):
 
     redis_url: str | None = Field(
         None,
-        description="queue of outcomes and scene requests: redis://[user:password@]host:port/db, rediss:// (TLS) or "
-        "unix:///path; none: run without a queue",
+        description="queue of outcomes and scene requests: redis://[user:password@]host:port/db, rediss:// (TLS), "
+        "unix:///path, redis+sentinel://[user:password@]host:port,host:port/service/db; none: run without a queue",
     )
     outcome_streams: int = Field(
         1,
@@ -135,6 +135,13 @@ class WorkerSettings(ServiceSettings):
         gt=0,
         validation_alias=AliasChoices("outbox_limit_mb", "spool_limit_mb"),
         description="the worker pauses when its outbox is this large",
+    )
+    queue_replicas: int = Field(
+        0,
+        ge=0,
+        le=8,
+        description="replicas of the queue that must have an outcome before the worker drops its own copy; needed where a "
+        "replica may take over (sentinels)",
     )
     worlds: int = Field(
         1, ge=1, le=64, description="simulated worlds per process, so that physics goes on while requests are in flight"

@@ -137,7 +137,9 @@ def main() -> int:
     except (OSError, sqlite3.Error) as error:
         logger.error("stopped before there was an outbox: %s", error)
         return 2
-    publisher = OutboxPublisher(outbox, OutcomeSender(queue, settings.outcome_streams).publish if queue else to_server(client))
+    publisher = OutboxPublisher(
+        outbox, OutcomeSender(queue, settings.outcome_streams, settings.queue_replicas).publish if queue else to_server(client)
+    )
     if not wait_for_server(client, stop):
         outbox.close()
         return 0

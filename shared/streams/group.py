@@ -8,36 +8,64 @@ from typing import Any
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 log = logging.getLogger(__name__)
 
 MAX_BLOCK_MS = 5_000
 """Longest wait for an entry in one call."""
+SENTINEL_SECONDS = 1.0
+"""Longest wait for a sentinel's answer before the next is asked."""
 
 
 def redacted(url: str) -> str:
     """A queue's URL as it may be said and logged: without its password, wherever that stands."""
-    return re.sub(r"(?<=password=)[^&]*", "***", re.sub(r"^([a-z]+://)?.*@", r"\1***@", url))
+    return re.sub(r"(?<=password=)[^&]*", "***", re.sub(r"^([a-z+]+://)?.*@", r"\1***@", url))
 
 
 def connect(url: str) -> redis.Redis:
     """A client whose socket time-out lies above every block used here (a shorter one breaks blocking reads).
 
-    Raises ValueError for what is no URL of a queue.
+    redis+sentinel://[user:password@]host:port,host:port/SERVICE/db asks sentinels for the primary, rediss+sentinel does so over
+    TLS; both take the query's parameters as other URLs do. Raises ValueError for what is no URL of a queue.
     """
+    options: dict[str, Any] = {
+        "socket_timeout": MAX_BLOCK_MS / 1000 + 10,
+        "socket_connect_timeout": 5,
+        "health_check_interval": 30,
+        "retry": Retry(ExponentialWithJitterBackoff(cap=1, base=0.05), retries=2),
+    }
     try:
-        return redis.Redis.from_url(
-            url,
-            socket_timeout=MAX_BLOCK_MS / 1000 + 10,
-            socket_connect_timeout=5,
-            health_check_interval=30,
-            retry=Retry(ExponentialWithJitterBackoff(cap=1, base=0.05), retries=2),
-        )
+        return _through_sentinels(url, options) if "+sentinel://" in url else redis.Redis.from_url(url, **options)
     except ValueError:  # its words may hold parts of the password
         raise ValueError(
-            f"REDIS_URL {redacted(url)}: expected redis://[user:password@]host:port/db, rediss://… (TLS) or unix:///path"
+            f"REDIS_URL {redacted(url)}: expected redis://[user:password@]host:port/db, rediss://… (TLS), unix:///path or "
+            "redis+sentinel://[user:password@]host:port,host:port/service/db"
         ) from None
+
+
+def _through_sentinels(url: str, options: dict[str, Any]) -> redis.Redis:
+    """A client of the primary that the sentinels name, asked for again at every new connection."""
+    kind, _, rest = url.partition("+sentinel://")
+    place, _, query = rest.partition("?")
+    place, _, path = place.partition("/")
+    account, _, hosts = place.rpartition("@")
+    service, _, database = path.partition("/")
+    told: dict[str, Any] = parse_url(  # type: ignore[no-untyped-call]
+        f"{kind}://{account + '@' if account else ''}host/{database or 0}{'?' + query if query else ''}"
+    )
+    secure = issubclass(told.pop("connection_class", redis.Connection), redis.SSLConnection)
+    told = {name: value for name, value in told.items() if name not in ("host", "port")} | options | {"ssl": secure}
+    addresses = [(host, int(port)) for host, _, port in (each.rpartition(":") for each in hosts.split(","))]
+    if not (service and all(host for host, _ in addresses) and kind in ("redis", "rediss")):
+        raise ValueError("no service or host")
+    asking = {name: value for name, value in told.items() if name not in ("db", "username", "password")}
+    asking["socket_timeout"] = SENTINEL_SECONDS
+    sentinels = Sentinel(addresses, sentinel_kwargs=asking, **told)  # type: ignore[no-untyped-call]
+    primary: redis.Redis = sentinels.master_for(service)  # type: ignore[no-untyped-call]
+    return primary
 
 
 def of_type(client: Any, keys: Mapping[str, str], call: Callable[[], Any]) -> Any:

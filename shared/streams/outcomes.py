@@ -15,6 +15,8 @@ from shared.streams.outcome_batches import BATCH_VERSION, OutcomeBatch, read_bat
 OUTCOMES = "grasp:outcomes"
 DEAD_LETTERS_KEPT = 10_000
 DEAD_FIELD_BYTES = 65_536
+REPLICA_MS = 2_000
+"""Longest wait for replicas; then the outcomes are sent again later, which adds none twice."""
 
 # One atomic step: a batch whose numbers its worker has already sent is not added again, so a retry after a lost reply neither
 # duplicates an entry nor counts it twice. KEYS: sent, sequence, streams. ARGV, for each batch: place of its stream, worker,
@@ -66,11 +68,14 @@ class StreamEntry:
 
 
 class OutcomeSender:
-    """The workers' end. streams: how many there are; a hash of the worker's name says which of them it uses."""
+    """The workers' end. streams: how many there are; a hash of the worker's name says which of them it uses.
 
-    def __init__(self, client: redis.Redis, streams: int = 1):
+    replicas: of the queue that must have an outcome too before it counts as taken: what only a primary had dies with it.
+    """
+
+    def __init__(self, client: redis.Redis, streams: int = 1, replicas: int = 0):
         self.client: Any = client
-        self.names = stream_names(streams)
+        self.names, self.replicas = stream_names(streams), replicas
         self._publish = self.client.register_script(_PUBLISH_ONCE)
 
     def publish(self, batches: Sequence[OutcomeBatch]) -> int:
@@ -86,7 +91,18 @@ class OutcomeSender:
             values = [each for item in batch.fields().items() for each in item]
             arguments += [stream, batch.worker, batch.last, batch.count, len(values), *values]
         types = {f"{OUTCOMES}:sent": "hash", f"{OUTCOMES}:sequence": "hash"} | dict.fromkeys(self.names, "stream")
-        return int(of_type(self.client, types, lambda: self._publish(keys=list(types), args=arguments)))
+        return int(of_type(self.client, types, lambda: self._run(list(types), arguments)))
+
+    def _run(self, keys: list[str], arguments: list[Any]) -> int:
+        if not self.replicas:
+            return int(self._publish(keys=keys, args=arguments))
+        pipeline = self.client.pipeline(transaction=False)  # one connection: replicas are counted for what it wrote
+        self._publish(keys=keys, args=arguments, client=pipeline)
+        pipeline.wait(self.replicas, REPLICA_MS)
+        fresh, reached = pipeline.execute()
+        if reached < self.replicas:
+            raise redis.ConnectionError(f"{reached} replicas of the queue have the outcomes, expected {self.replicas}")
+        return int(fresh)
 
 
 class OutcomeStream(GroupStream):

@@ -1,0 +1,162 @@
+"""`python -m benchmarks.scale`: how many outcomes go through a real queue and ingest, exactly once, and what they cost.
+
+    python -m benchmarks.scale                                    # 8 workers as fast as they can
+    python -m benchmarks.scale --workers 1000 --scenes-per-second 10 --seconds 600 --planned 0.2 --kills 50
+    python -m benchmarks.scale --backlog 20000 --ingest 2         # ingest alone, of a queue that is full already
+
+Workers are simulated: their outcomes are made (or recorded: --shards); what they say to queue and server is what workers say.
+Ends with status 1 where an outcome is lost or stored twice.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+
+from benchmarks.scale.fleet import FleetPlan, run_fleet
+from benchmarks.scale.labels import made, named, recorded
+from benchmarks.scale.parts import Parts, run_ingest
+from benchmarks.tables import keep, show
+from grasp_client.contract import SceneRequest
+from shared.retrying import AWAY
+from shared.shards import ShardReader, shard_folders
+from shared.streams import OutcomeSender, OutcomeStream, SceneRequestStream, connect, stream_names
+from shared.streams.outcome_batches import OutcomeBatch, pack_outcomes
+
+WORKERS_PER_PROCESS = 250
+REQUESTS = 64
+"""Scene requests kept waiting."""
+
+
+class Settings(BaseSettings):
+    __doc__ = __doc__
+
+    model_config = SettingsConfigDict(cli_kebab_case=True, cli_implicit_flags=True)
+    workers: int = Field(8, ge=1, le=4000, description="simulated workers, each with a connection of its own")
+    scenes_per_second: float = Field(1e6, gt=0, description="scenes of all workers together per second")
+    seconds: float = Field(15.0, gt=0, description="how long workers run")
+    attempts: int = Field(32, ge=1, le=64, description="attempts in a scene")
+    side: int = Field(240, ge=16, description="pixels of a side of the image")
+    shards: Path | None = Field(None, description="take the scenes from the shards of this collection")
+    streams: int = Field(2, ge=1, description="outcome streams")
+    ingest: int = Field(1, ge=1, le=8, description="ingest processes")
+    backlog: int = Field(0, ge=0, description="outcomes that are in the queue before ingest starts; no workers then")
+    planned: float = Field(0.0, ge=0, le=1, description="share of the scenes for which the inference server is asked")
+    kills: int = Field(0, ge=0, description="kill -9 of queue, ingest, server or a third of the workers, in all")
+    out: Path = Field(Path("data/benchmarks/scale.json"), description="report")
+
+
+def main(settings: Settings) -> int:
+    scenes = recorded(settings.shards, 8, settings.attempts) if settings.shards else made(8, settings.attempts, settings.side)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = Parts()
+        try:
+            row = (backlog if settings.backlog else loop)(settings, scenes, Path(folder), parts)
+        finally:
+            parts.close()
+    show("scale", [{"figure": name, "value": value} for name, value in row.items()])
+    keep(settings.out, {"settings": settings.model_dump(mode="json"), **row})
+    return int(row["lost"] or row["twice"])
+
+
+def loop(settings: Settings, scenes: list[Any], folder: Path, parts: Parts) -> dict[str, Any]:
+    """Workers, queue, ingest and, if asked for, the server, for `seconds`; then until all is stored."""
+    url = parts.queue(folder / "queue")
+    start_ingest(settings, url, folder, parts)
+    server = parts.server() if settings.planned else ""
+    begun, chance = time.time(), random.Random(0)
+    sizes = [min(WORKERS_PER_PROCESS, settings.workers - at) for at in range(0, settings.workers, WORKERS_PER_PROCESS)]
+    for number, size in enumerate(sizes):
+        rate = settings.scenes_per_second / settings.workers
+        plan = FleetPlan(url, folder / "spool", size, rate, settings.streams, server, settings.planned)
+        parts.spawn(f"fleet-{number}", run_fleet, plan, scenes, begun + settings.seconds, number)
+    client, samples, killed = connect(url), list[dict[str, float]](), 0
+    requests = SceneRequestStream(client)
+    while (now := time.time()) < begun + settings.seconds:
+        try:
+            for number in range(requests.outstanding(), REQUESTS):
+                requests.issue(SceneRequest(id=f"{now}-{number}", seed=number))
+            lag = sum(stream.lag() + stream.pending() for stream in streams_of(settings, client))
+            samples.append({"queue_mb": client.info("memory")["used_memory"] / 1e6, "lag": lag} | _memory(parts))
+        except AWAY:
+            pass
+        due = int(settings.kills * (now - begun) / settings.seconds)
+        if killed < due:
+            parts.kill(chance)
+            killed += 1
+        time.sleep(0.5)
+    parts.wait("fleet")
+    sent_seconds = time.time() - begun
+    row = finish(settings, client, folder, parts, begun)
+    row |= {"sent_per_second": row["sent"] / sent_seconds, "kills": killed, **_flatness(samples)}
+    return row
+
+
+def backlog(settings: Settings, scenes: list[Any], folder: Path, parts: Parts) -> dict[str, Any]:
+    """How fast ingest empties a queue, publishers stopped."""
+    url = parts.queue(folder / "queue")
+    client = connect(url)
+    sender, bodies = OutcomeSender(client, settings.streams), list[OutcomeBatch]()
+    for episode in range(-(-settings.backlog // settings.attempts)):
+        worker = f"w{episode % 16}"
+        body = pack_outcomes(named(scenes[episode % len(scenes)], worker, episode))
+        bodies.append(OutcomeBatch(worker, 1 + episode // 16 * settings.attempts, settings.attempts, body))
+    for at in range(0, len(bodies), 64):
+        sender.publish(bodies[at : at + 64])
+    begun = time.time()
+    start_ingest(settings, url, folder, parts)
+    return finish(settings, client, folder, parts, begun)
+
+
+def start_ingest(settings: Settings, url: str, folder: Path, parts: Parts) -> None:
+    (folder / "data").mkdir()
+    for part in range(settings.ingest):
+        parts.spawn(f"ingest-{part}", run_ingest, url, folder / "data", part, settings.streams, settings.ingest)
+
+
+def streams_of(settings: Settings, client: Any) -> list[OutcomeStream]:
+    return [OutcomeStream(client, name) for name in stream_names(settings.streams)]
+
+
+def finish(settings: Settings, client: Any, folder: Path, parts: Parts, begun: float) -> dict[str, Any]:
+    """Waits until the queue is empty; what was sent and stored, and what an outcome cost."""
+    while any(stream.lag() or stream.pending() for stream in streams_of(settings, client)):
+        time.sleep(0.1)
+    seconds = time.time() - begun
+    ids = [name for shard in shard_folders(folder / "data" / "shards") for name in ShardReader(shard).ids()]
+    sent, disk = sum(OutcomeStream(client).sent().values()), folder / "data" / "shards"
+    stored = max(len(ids), 1)
+    cpu = {"ingest": sum(parts.cpu(name) for name in parts.running if name.startswith("ingest")), "queue": parts.cpu("queue")}
+    received = int(client.info("stats")["total_net_input_bytes"])
+    return {
+        "sent": sent, "stored": len(ids), "lost": sent - len(set(ids)), "twice": len(ids) - len(set(ids)),
+        "stored_per_second": len(ids) / seconds, "ingest_ms": 1e3 * cpu["ingest"] / stored,
+        "queue_ms": 1e3 * cpu["queue"] / stored, "queue_bytes": received / stored,
+        "disk_bytes": sum(path.stat().st_size for path in disk.rglob("*") if path.is_file()) / stored,
+    }  # fmt: skip
+
+
+def _memory(parts: Parts) -> dict[str, float]:
+    kinds = {name.partition("-")[0] for name in parts.running} - {"fleet", "queue"}
+    return {f"{kind}_mb": sum(parts.memory(name) for name in parts.running if name.startswith(kind)) for kind in kinds}
+
+
+def _flatness(samples: list[dict[str, float]]) -> dict[str, float]:
+    """Of each series: its mean in the second third and in the last one; the largest lag."""
+    third, found = len(samples) // 3, dict[str, float]()
+    for name in samples[-1] if third else ():
+        for label, part in (("middle", samples[third : 2 * third]), ("end", samples[2 * third :])):
+            values = [sample[name] for sample in part if name in sample]
+            found[f"{name}_{label}"] = sum(values) / max(len(values), 1)
+    return found | {"most_lag": max((sample["lag"] for sample in samples), default=0.0)}
+
+
+if __name__ == "__main__":
+    sys.exit(main(CliApp.run(Settings)))

@@ -1,0 +1,41 @@
+"""The load of many workers is a worker's, and what is said of it adds up."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from records import read_outcomes
+
+from benchmarks.scale.__main__ import Settings, main
+from benchmarks.scale.fleet import FleetPlan, run_fleet
+from benchmarks.scale.labels import made
+from grasp_client.contract import SceneRequest
+from shared.streams import OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
+
+SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))
+"""60 minutes: SOAK_SECONDS=3600 pytest -m slow tests/benchmarks/test_scale.py"""
+
+
+def test_a_fleet_says_what_workers_say(redis_url: str, tmp_path: Path) -> None:
+    client = connect(redis_url)
+    requests = SceneRequestStream(client)
+    requests.issue(SceneRequest(id="one", seed=1))
+    plan = FleetPlan(redis_url, tmp_path, workers=3, scenes_per_second=20.0)
+    run_fleet(plan, made(2, attempts=4, side=24), time.time() + 0.4, number=0)
+    outcomes, sent = read_outcomes(OutcomeStream(client)), OutcomeStream(client).sent()
+    assert len({outcome.id for outcome in outcomes}) == len(outcomes) == sum(sent.values()) > 0
+    assert len(outcomes) % 4 == 0
+    assert requests.outstanding() == 0
+    assert set(WorkerStatusStore(client).read()) <= {f"{name}" for name in sent}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600 + 2 * SOAK_SECONDS)
+def test_a_soak_with_kills_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    kills = round(SOAK_SECONDS / 8)
+    load = {"workers": 100, "scenes_per_second": 4.0, "ingest": 2, "planned": 0.1, "side": 120}
+    assert main(Settings(seconds=SOAK_SECONDS, kills=kills, out=tmp_path / "report.json", **load)) == 0  # type: ignore[arg-type]
