@@ -73,19 +73,21 @@ class SimulatedWorker:
 
 
 def run_fleet(plan: FleetPlan, scenes: list[list[EncodedOutcome]], until: float, number: int) -> None:
-    """Runs workers until `until` on the wall clock, then sends what is left in the outboxes."""
+    """Runs workers until `until` on the wall clock, one scene at least, then sends what is left in the outboxes."""
     rng, now = np.random.default_rng(number), time.monotonic()
     workers = [SimulatedWorker(plan, boot_name(f"w{number}-{each}")) for each in range(plan.workers)]
     servers = [GraspClient(plan.server, deadline=20) if plan.server else None for _ in workers]
     due = [(now + rng.exponential(1 / plan.scenes_per_second), each) for each in range(plan.workers)]
     heapq.heapify(due)
     claimed = now
-    while time.time() < until:
+    while due:
         at, each = heapq.heappop(due)
         time.sleep(max(0.0, min(at - time.monotonic(), until - time.time())))
         with suppress(*AWAY, redis.RedisError, sqlite3.OperationalError):
             asks = servers[each] if rng.random() < plan.planned else None
             workers[each].run(scenes[int(rng.integers(len(scenes)))], asks)
+        if time.time() >= until:
+            break
         heapq.heappush(due, (max(at, time.monotonic() - 1) + rng.exponential(1 / plan.scenes_per_second), each))
         if time.monotonic() - claimed > CLAIM_SECONDS:
             claimed = time.monotonic()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.gpu import Settings, crops, main, parity, training
+from benchmarks.gpu import Settings, crops, main, parity
 from planning.networks.device import Execution
 
 
@@ -18,7 +18,6 @@ def test_its_parts_run_on_a_cpu() -> None:
         [row] = crops(Execution(cpu), [8], 0.01)
         assert all(each["holds"] for each in parity(cpu) if each["precision"] == "float32")
     assert row["crops_per_second"] > 0
-    assert training(cpu, steps=1)["steps_per_second"] > 0
 
 
 @pytest.mark.slow
@@ -30,5 +29,6 @@ def test_the_whole_script_says_all(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "gpu.json").read_bytes())
     assert report["where"] == "CPU"
     assert report["plans"][0]["per_second"] > 0
+    assert report["training"]["steps_per_second"] > 0
     assert set(report["reloads"]["statuses"]) == {"200"}
     assert report["seconds"] < 360
