@@ -64,12 +64,22 @@ def queue_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueueServ
     server.kill()
 
 
+def _emptied(server: QueueServer) -> str:
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+    return server.url
+
+
 @pytest.fixture
 def redis_url(queue_server: QueueServer) -> str:
     """URL of a real, empty queue."""
-    with redis.Redis.from_url(queue_server.url) as client:
-        client.flushall()
-    return queue_server.url
+    return _emptied(queue_server)
+
+
+@pytest.fixture(scope="module")
+def module_redis_url(queue_server: QueueServer) -> str:
+    """The same for all tests of a file: empty when the first begins."""
+    return _emptied(queue_server)
 
 
 @pytest.fixture

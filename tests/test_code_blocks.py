@@ -68,10 +68,10 @@ BLOCKS = [(page, number, *found) for page in PAGES for number, found in enumerat
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, queue_server: Any) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory, module_redis_url: str) -> Iterator[Running]:
     models = tmp_path_factory.mktemp("registry") / "models"
     shutil.copytree(ROOT / "models", models)
-    with serving(settings(models, redis_url=queue_server.url)) as running:
+    with serving(settings(models, redis_url=module_redis_url)) as running:
         yield running
 
 

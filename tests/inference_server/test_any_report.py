@@ -78,13 +78,13 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, queue_server: Any) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, module_redis_url: str) -> Iterator[Server]:
     models = tmp_path_factory.mktemp("models")
     publish_dense(models, 0)
     keys = ", ".join(f"{name}:{name}:{key}" for name, key in KEYS.items())
-    chosen = server_settings(models, redis_url=queue_server.url, api_keys=keys)
+    chosen = server_settings(models, redis_url=module_redis_url, api_keys=keys)
     with serving(chosen) as running:
-        yield Server(running, queue_server.url)
+        yield Server(running, module_redis_url)
 
 
 POSE = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.66], [0.0, 0.0, 0.0, 1.0]]

@@ -33,8 +33,8 @@ FULL: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def queued(tmp_path_factory: pytest.TempPathFactory, queue_server: Any) -> Iterator[Running]:
-    with serving(settings(tmp_path_factory.mktemp("models"), redis_url=queue_server.url)) as running:
+def queued(tmp_path_factory: pytest.TempPathFactory, module_redis_url: str) -> Iterator[Running]:
+    with serving(settings(tmp_path_factory.mktemp("models"), redis_url=module_redis_url)) as running:
         yield running
 
 
@@ -169,9 +169,9 @@ SCENE = {"seed": 3, "ticket": "judge-dense-3-1-candidate", "nonce": "ab"}
 
 
 @pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory, queue_server: Any) -> Iterator[Running]:
+def keyed(tmp_path_factory: pytest.TempPathFactory, module_redis_url: str) -> Iterator[Running]:
     keys = "cell-1:predict+report:one, cell-2:predict+report:two, sim:worker:w, plain"
-    with serving(settings(tmp_path_factory.mktemp("models"), redis_url=queue_server.url, api_keys=keys)) as running:
+    with serving(settings(tmp_path_factory.mktemp("models"), redis_url=module_redis_url, api_keys=keys)) as running:
         yield running
 
 
