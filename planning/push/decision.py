@@ -1,8 +1,8 @@
 """What to do next to get one thing: grasp it, lift a neighbour away, or push.
 
-Grasp where the goal's best grasp is good enough; else lift a thing away that stands next to it, where one can be lifted well;
-else make the push after which the goal can be grasped best, as far as is known. The planner that is trusted with the grasps is
-the judge of the pushes too.
+Grasp where the goal's best grasp is good enough; else make the push after which it can be grasped best, where that is likely;
+else lift a thing away that stands next to it, where one can be lifted well; else make that push all the same. The planner that
+is trusted with the grasps is the judge of the pushes too.
 """
 
 import time
@@ -28,6 +28,9 @@ PUSH_SECONDS = 0.12
 """Of one core, to look at the scene again and to find and judge pushes."""
 CLEAR_QUALITY = 0.6
 """A neighbour is lifted away by a grasp at least so good."""
+PUSH_FIRST = 0.5
+"""Predicted quality from which on a push is made though a neighbour could be lifted away: either is one motion, and of several
+neighbours one lifted is often not enough (docs/reports/2026-11-30-push.md)."""
 CLEAR_REACH = 0.035
 """It stands so near to the goal, m."""
 CLEAR_REGION = 0.10
@@ -124,9 +127,11 @@ def _decided(
     executed: GraspPlan | None = None
     if clears is not None:
         changes["clears"] = clears.grasps
-    if clears is not None and clears.grasps:
+    pushes = changes["pushes"]
+    hopeful = isinstance(pushes, list) and bool(pushes) and (pushes[0].predicted_quality or 0.0) >= PUSH_FIRST
+    if clears is not None and clears.grasps and not hopeful:
         changes["action"], executed = "clear", clears
-    elif changes["pushes"]:
+    elif pushes:
         changes["action"] = "push"
     elif plan.grasps:
         executed, changes["reason"] = plan, "below `threshold`, but nothing else was found that may help"

@@ -32,6 +32,8 @@ class Decision:
     """What a planner says of a goal: its own grasps, grasps that clear neighbours away, pushes, each the best first."""
 
     quality: float = 0.0
+    action: str = "none"
+    """What it would do."""
     grasps: tuple[Grasp, ...] = ()
     clears: tuple[Grasp, ...] = ()
     pushes: tuple[Push, ...] = ()

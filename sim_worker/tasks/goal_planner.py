@@ -90,4 +90,12 @@ class GoalPlans:
 
 def decision_of(plan: ActionPlan) -> Decision:
     """A reply as policies use it."""
-    return Decision(plan.goal_quality, tuple(plan.grasps), tuple(plan.clears), tuple(plan.pushes), plan.model, plan.grasp_model)
+    return Decision(
+        plan.goal_quality,
+        plan.action,
+        tuple(plan.grasps),
+        tuple(plan.clears),
+        tuple(plan.pushes),
+        plan.model,
+        plan.grasp_model,
+    )

@@ -87,6 +87,14 @@ def test_a_neighbour_that_can_be_lifted_is_lifted() -> None:
     assert answer([GOAL, *SMALL], push={"allow_clear": False}).action == "push"
 
 
+def test_a_push_that_is_likely_to_be_enough_comes_before_lifting_a_neighbour() -> None:
+    answer = decided(item([GOAL, *SMALL]), network()).answer
+    assert answer.pushes[0].predicted_quality is not None
+    assert answer.pushes[0].predicted_quality > 0.5
+    assert answer.action == "push"
+    assert answer.clears
+
+
 def test_what_stands_far_off_is_not_cleared() -> None:
     found = answer([GOAL, *LARGE, Box(0.22, 0.16, 0.0, 0.03, 0.05, 0.05)])
     assert found.clears == []

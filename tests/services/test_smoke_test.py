@@ -18,12 +18,12 @@ MODELS = Path(__file__).parents[2] / "models"
 
 
 def test_every_planner_of_a_model_and_the_models_without_one_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("suction-dense", "heatmap", "efficientnet-suction"):
+    for name in ("suction-dense", "heatmap", "efficientnet-suction", "push-value"):
         shutil.copytree(MODELS / name, tmp_path / name)
     assert smoke_test.main(["--models", str(tmp_path)]) == 0
     said = capsys.readouterr().out.splitlines()
     assert {"suction_dense (suction-dense): answers", "heatmap (heatmap): answers"} < set(said)
-    assert "/gqcnn (efficientnet-suction): answers" in said
+    assert {"/gqcnn (efficientnet-suction): answers", "/predict_action (push-value): answers"} < set(said)
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class Referee:
         rows = view.segmentation[int(v.mean()) - 8 : int(v.mean()) + 8, int(u.min()) - 22 : int(u.max()) + 23]
         free = not ((rows > 0) & (rows != view.objects.index(goal) + 1)).any()
         grasp = jaw_grasp(top_down(place, 0.01, 0.0), 0.075, 0.9 if free else 0.2, view.camera, np.asarray(view.camera_pose))
-        return Decision(grasp.quality, (grasp,), (), PUSHES if push else ())
+        return Decision(grasp.quality, "push", (grasp,), (), PUSHES if push else ())
 
 
 PUSHES = (push(0.065, -0.11, np.pi / 2, 0.8), push(-0.065, -0.11, np.pi / 2, 0.7), push(0.0, -0.11, np.pi / 2, 0.3))

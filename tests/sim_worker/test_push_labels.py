@@ -5,7 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grasp_client.contract import Gripper, Push
+from grasp_client.contract import ActionPlan, ActionRequest, GraspPlan, Gripper, PlanRequest, Push, PushMeta
+from grasp_client.observation import Observation
+from shared.shards import ShardReader, shard_folders
+from sim_worker.collect import collector
+from sim_worker.collect.command import CollectSettings
+from sim_worker.planners import NamedPlanner
 from sim_worker.tasks.goals import goal_mask, goal_of, is_in_workspace, is_visible, neighbours_of
 from sim_worker.tasks.push_labels import PushMix, Quality, label_pushes
 from sim_worker.world import CameraView, Scene, SceneSpec, World
@@ -97,3 +102,38 @@ def test_the_goal_is_drawn_among_visible_things(scene: Scene) -> None:
     assert not is_visible(scene.observe(), "block/6")
     assert is_in_workspace(scene, "block/4")
     assert not is_in_workspace(scene, "block/6")
+
+
+class Proposer:
+    """Asked about actions: a goal is graspable by half where it is asked for pushes, and better afterwards."""
+
+    def __init__(self) -> None:
+        self.asked: list[ActionRequest] = []
+
+    def plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
+        raise AssertionError("labels of pushes need actions")
+
+    def plan_action(self, observation: Observation, request: ActionRequest) -> ActionPlan:
+        self.asked.append(request)
+        told = {"planner": "rule", "grasp_planner": "dense", "goal_quality": 0.3 if len(self.asked) % 2 else 0.6}
+        pushes = [push(-0.2, y / 100) for y in range(-2, 3)] if request.push.threshold == 1.0 else []
+        return ActionPlan.model_validate({**told, "action": "push" if pushes else "none", "pushes": pushes})
+
+
+def test_a_collection_of_pushes_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planner = Proposer()
+    monkeypatch.setattr(collector, "load_planner", lambda *_: NamedPlanner("push", planner, "push"))
+    settings = CollectSettings(
+        out=tmp_path, pushes=2, kinds=["enclosed"], object_set="clutter", planner="push", scenes_per_shard=1, attempts=1
+    )
+    made = collector.Collector(settings.recipe(), tmp_path, Path("models"), None)
+    number = next(number for number in range(20) if made.shard(number).labels)
+    done, labels, _ = collector.already_there(tmp_path, 1)
+    assert done == {number}
+    assert labels >= 2
+    [folder] = shard_folders(tmp_path)
+    metas = [meta for _, outcome in ShardReader(folder).of_kind(PushMeta) for meta in [outcome.meta]]
+    assert len(metas) == labels
+    assert {meta.scene.object_set for meta in metas if meta.scene} == {"clutter"}
+    assert all(meta.push.length == 0.1 for meta in metas)
+    assert planner.asked[0].push.workspace == [-0.224, -0.224, 0.224, 0.224]

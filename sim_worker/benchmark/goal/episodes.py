@@ -214,7 +214,7 @@ def replay(world: World, folder: Path, gripper: Gripper) -> list[tuple[dict[str,
 def _move(told: dict[str, Any]) -> Move:
     return Move(
         told["kind"],
-        Decision(told["goal_quality"]),
+        Decision(told["goal_quality"], told["kind"]),
         grasp=told["grasp"] and Grasp.model_validate(told["grasp"]),
         push=told["push"] and Push.model_validate(told["push"]),
         value=told["value"],

@@ -58,7 +58,7 @@ class Policy:
         decision = self.planner.decide(look.view, look.goal, look.failed, clear, push=True)
         if decision.grasps and decision.quality >= THRESHOLD:
             return Move("grasp", decision, grasp=decision.grasps[0], value=decision.quality)
-        if clear and decision.clears:
+        if decision.action == "clear":
             return Move("clear", decision, grasp=decision.clears[0], value=decision.clears[0].quality)
         if decision.pushes:
             push = self._choose(look, decision)
