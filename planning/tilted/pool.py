@@ -79,21 +79,19 @@ class Pool:
 @torch.inference_mode()
 def search(seen: ApproachScenes, request: PlanRequest) -> Pool:
     """The best feasible hands of every direction, with their analytic scores."""
-    straight = seen.straight
-    bin_seen = straight if straight is not None and straight.bin else None
-    groups = [seen.scenes[:1], seen.scenes[1:]] if bin_seen else [seen.scenes]
+    groups = [seen.scenes[:1], seen.scenes[1:]] if seen.bin is seen.scenes[0] else [seen.scenes]
     searched = [_predict(scenes) for scenes in groups if scenes]
     found = [hands for hands_of_group, _ in searched for hands in hands_of_group]
     refused = sum((rejected for _, rejected in searched), Counter())
     for number, scene in enumerate(seen.scenes):
-        if scene is straight:
+        if scene is seen.overhead:
             continue
         found[number], rejected = found[number].filtered({"below_table": under_table(scene, found[number], seen)})
         refused += rejected
-        if bin_seen:
-            found[number], rejected = in_bin(scene, found[number], bin_seen)
+        if seen.bin:
+            found[number], rejected = in_bin(scene, found[number], seen.bin)
             refused += rejected
-    most = [max(RANKED[scene is not straight], 2 * request.n_grasps // len(seen.scenes)) for scene in seen.scenes]
+    most = [max(RANKED[scene is not seen.overhead], 2 * request.n_grasps // len(seen.scenes)) for scene in seen.scenes]
     pooled = [
         hands.pick(distinct(hands.pose, hands.score, count, APART, TURNED)) for hands, count in zip(found, most, strict=True)
     ]

@@ -24,6 +24,10 @@ GUESSED = (
     "gravity_guessed: no `camera_pose` was sent, and {plane} was taken for level, {lean:.0f} degrees from the image plane: "
     "send camera_pose (camera to robot base, z up) to tell where down is"
 )
+NO_BIN_SEEN = (
+    "no_bin: a camera that looks level sees no bin from above: what is seen of its walls is in the way, but `bin` was not "
+    "kept to"
+)
 ANY_APPROACH = (
     "any_approach: {why}, so that hands may come from the side here: tell by `approach` which directions your arm can follow"
 )
@@ -31,19 +35,20 @@ ANY_APPROACH = (
 
 @dataclass(frozen=True)
 class ApproachScenes:
-    """A scene for every direction, the one straight down, if it is among them, first; straight down (3,) and the plane that
-    carries the things, camera frame; what is to be said of all that."""
+    """A scene for every direction, the one straight down, if it is among them, first; the one seen from above whether it is
+    among them or not, in which bins are seen; straight down (3,) and the plane that carries the things, camera frame; what is
+    to be said of all that."""
 
     scenes: list[PlanningScene]
+    overhead: PlanningScene | None
     down: np.ndarray
     support: Support
     warnings: tuple[str, ...]
 
     @property
-    def straight(self) -> PlanningScene | None:
-        """The one seen from straight above."""
-        first = self.scenes[0]
-        return first if angle(first.map.pose[:3, 2], self.down) < STRAIGHT else None
+    def bin(self) -> PlanningScene | None:
+        """The scene seen from above, if a bin is seen in it."""
+        return self.overhead if self.overhead and self.overhead.bin else None
 
 
 def observe_approaches(observation: Observation, request: PlanRequest, device: torch.device) -> ApproachScenes:
@@ -56,6 +61,8 @@ def observe_approaches(observation: Observation, request: PlanRequest, device: t
     up, warnings = _up(depth, camera, pose)
     overhead = blocked_from_above(depth, camera, pose) if request.approach is None else None
     if overhead:
+        if request.bin is None:  # what has a ceiling is a shelf
+            request = request.model_copy(update={"bin": False})
         warnings += (ANY_APPROACH.format(why=overhead),)
     try:
         scene, cloud = _cloud(observation, request, camera, pose, up, device)
@@ -74,7 +81,8 @@ def observe_approaches(observation: Observation, request: PlanRequest, device: t
     scenes = [
         scene if scene and angle(each, -up) < STRAIGHT else _along(cloud, each, observation, request, device) for each in chosen
     ]
-    return ApproachScenes(scenes, -up, cloud.support, warnings)
+    warnings += scene.warnings if scene else (NO_BIN_SEEN,) if request.bin else ()
+    return ApproachScenes(scenes, scene, -up, cloud.support, warnings)
 
 
 def _up(depth: np.ndarray, camera: CameraIntrinsics, pose: np.ndarray | None) -> tuple[np.ndarray, tuple[str, ...]]:

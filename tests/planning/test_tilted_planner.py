@@ -220,3 +220,44 @@ def test_directions_are_few_apart_and_towards_the_camera() -> None:
     assert all(each[2] > 0.4 for each in chosen), "the camera looks along z"
     overhead = directions(np.array([0.0, 0.0, 1.0]), None, lambda each: True)
     assert len(overhead) == MOST
+
+
+def test_walls_of_a_bin_bind_hands_from_every_direction() -> None:
+    view = view_at(35)
+    bar = Box(0.0, 0.0, 0.0, 0.03, 0.10, 0.03)
+    walls: list[Solid] = [Box(side * 0.16, 0.0, 0.0, 0.008, 0.33, 0.06) for side in (-1, 1)]
+    walls += [Box(0.0, side * 0.16, 0.0, 0.33, 0.008, 0.06) for side in (-1, 1)]
+    corners = [[-0.156, -0.156, 0], [0.156, -0.156, 0], [0.156, 0.156, 0], [-0.156, 0.156, 0]]
+    told = {"corners": corners, "wall_height": 0.06}
+    lean = {"axis": [0.0, -math.sin(0.5), -math.cos(0.5)], "max_angle": 0.02}
+    plan = planned(view, [bar, *walls], bin=told, approach=lean)
+    assert plan.grasps
+    for grasp in plan.grasps:
+        assert np.abs(np.asarray(grasp.pose_base)[:2, 3]).max() < 0.156, "never a wall"
+        assert not collides(grasp, Gripper(), walls, 0.001)
+    level = view_at(80, height=0.05)
+    told_level = PlanRequest(camera=level.intrinsics, camera_pose=level.pose.tolist(), bin=True, planner="tilted")
+    assert "no_bin" in kinds(tilted().plan(Observation(level_depth(level, [*CANS, WALL])), told_level))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_is_sent_is_answered_or_refused_with_a_reason(seed: int) -> None:
+    rng, refused = np.random.default_rng(seed), []
+    for _ in range(4):
+        rows, columns = rng.integers(8, 90, 2)
+        depth = rng.choice([0.0, 1.0], (rows, columns), p=[0.3, 0.7]) * rng.uniform(0.1, rng.choice([0.3, 2.0, 60.0]))
+        depth = (depth * rng.uniform(0.5, 1.0, rng.choice([1, columns]))).astype(np.float32)
+        turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+        pose = np.eye(4)
+        pose[:3, :3] = turn * np.linalg.det(turn)
+        axis = "camera" if rng.uniform() < 0.3 else rng.normal(size=3).tolist()
+        camera_model = {"fx": float(rng.uniform(20, 900)), "fy": 300.0, "cx": columns / 2, "cy": rows / 2}
+        request = PlanRequest.model_validate(
+            {"camera": camera_model, "camera_pose": pose.tolist(), "planner": "tilted"}
+            | ({} if rng.uniform() < 0.5 else {"approach": {"axis": axis, "max_angle": float(rng.uniform(0, 3))}})
+        )
+        try:
+            tilted().plan(Observation(depth=depth), request)
+        except PlannerError as error:
+            refused.append(error.status)
+    assert set(refused) <= {422}
