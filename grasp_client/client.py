@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -112,7 +113,7 @@ class GraspClient(_Connection):
 
     def predict_grasp(
         self,
-        depth: np.ndarray | None = None,
+        depth: np.ndarray | Sequence[np.ndarray] | None = None,
         rgb: np.ndarray | None = None,
         segmask: np.ndarray | None = None,
         goal: np.ndarray | None = None,
@@ -123,6 +124,7 @@ class GraspClient(_Connection):
         **options: Unpack[PlanOptions],
     ) -> GraspPlan:
         """`plan` for arrays: images or a cloud as for `observe`, options as the fields of `PlanRequest` (camera, planner, ...).
+        Several depth images of one scene are a list, with `views`.
 
         Raises ValueError for what the server would refuse, else as `plan`.
         """

@@ -4,7 +4,7 @@ Depth alone goes raw: encoding and decoding it takes a tenth of the time that a 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
@@ -31,7 +31,7 @@ from grasp_client.contract import (
 from grasp_client.errors import GraspServerError
 from grasp_client.imaging import encode_npy, encode_raw_depth
 from grasp_client.input_warnings import warn_of_input
-from grasp_client.inputs import action_request_of, observe, request_of
+from grasp_client.inputs import action_request_of, observe, request_of, several_views
 from grasp_client.observation import Observation
 from grasp_client.options import ActionOptions, ActOptions, PlanOptions
 
@@ -87,14 +87,17 @@ def _planning_call(path: str, observation: Observation, request: PlanRequest) ->
         # All its sizes: a finger whose sizes are told has no pads but those that are told with it.
         options["gripper"] = request.gripper.model_dump(mode="json", exclude_none=True)
     text = json.dumps(options, separators=(",", ":"))
-    sent = {name: array for name, array in vars(observation).items() if array is not None}
-    if observation.depth is not None and len(sent) == 1:
+    sent = {name: array for name, array in vars(observation).items() if isinstance(array, np.ndarray)}
+    if observation.views:
+        sent["depth_0"] = sent.pop("depth")
+        sent |= {f"depth_{number}": view.depth for number, view in enumerate(observation.views, 1)}
+    elif observation.depth is not None and len(sent) == 1:
         return _raw_depth_call(path, observation.depth, request.depth_scale, text)
     return HttpCall("POST", path, files={**_npy_parts(sent), "request": (None, text.encode(), "application/json")})
 
 
 def predict_endpoint(
-    depth: np.ndarray | None,
+    depth: np.ndarray | Sequence[np.ndarray] | None,
     rgb: np.ndarray | None,
     segmask: np.ndarray | None,
     goal: np.ndarray | None,
@@ -105,6 +108,12 @@ def predict_endpoint(
 ) -> Endpoint[GraspPlan]:
     """The same for arrays and options as users have them. Raises ValueError for what the server would refuse."""
     request = request_of(**options)
+    if request.views:
+        if depth is None or isinstance(depth, np.ndarray):
+            raise ValueError("`views` tell where several depth images were taken: give them as a list")
+        images = {"rgb": rgb, "segmask": segmask, "goal": goal, "depth_scale": request.depth_scale}
+        return plan_endpoint(several_views(depth, request.views, **images), request, deadline)
+    depth = depth if depth is None else np.asarray(depth)
     observation = observe(depth, rgb, segmask, request.depth_scale, goal, points, scene_points)
     return plan_endpoint(observation, request, deadline)
 

@@ -1,12 +1,15 @@
 """Arrays as users have them to an Observation and a PlanRequest."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from grasp_client.contract import ActionRequest, PlanRequest
-from grasp_client.imaging import check_observation, decode_depth, decode_rgb, decode_segmask, encode_npy, points_of
-from grasp_client.observation import Observation
+from grasp_client.contract import ActionRequest, PlanRequest, RegisteredView
+from grasp_client.geometry import invert
+from grasp_client.imaging import check_observation, check_views, decode_depth, decode_rgb, decode_segmask, encode_npy, points_of
+from grasp_client.observation import Observation, View
 
 
 def observe(
@@ -37,6 +40,26 @@ def observe(
     )
     check_observation(observation)
     return observation
+
+
+def several_views(depths: Sequence[np.ndarray], views: Sequence[RegisteredView], **images: Any) -> Observation:
+    """An observation of registered depth images, each as for `observe`, which makes one of the first with its other images.
+
+    Raises ImageError (a ValueError) with the reason when the server would refuse it.
+    """
+    check_views(len(depths), views)
+    first, *others = (observe(depth, **(images if number == 0 else {})) for number, depth in enumerate(depths))
+    return replace(first, views=views_of([each.depth for each in others], views))
+
+
+def views_of(depths: Sequence[np.ndarray | None], views: Sequence[RegisteredView]) -> tuple[View, ...]:
+    """The other views than the first, by their depth images in metres and by where all of them were taken."""
+    to_first = invert(np.asarray(views[0].camera_pose, dtype=float))
+    return tuple(
+        View(depth, view.camera, to_first @ np.asarray(view.camera_pose, dtype=float))
+        for depth, view in zip(depths, views[1:], strict=True)
+        if depth is not None
+    )
 
 
 def request_of(**options: Any) -> PlanRequest:

@@ -5,7 +5,16 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from grasp_client.contract import GraspPlan, PlanRequest
+from grasp_client.contract import CameraIntrinsics, GraspPlan, PlanRequest
+
+
+@dataclass(frozen=True)
+class View:
+    """Another depth image, (H, W) float32, m, its camera, and the pose (4, 4) of that camera in the first one's frame."""
+
+    depth: np.ndarray
+    camera: CameraIntrinsics
+    pose: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -15,7 +24,7 @@ class Observation:
     depth: (H, W) float32, metres along the optical axis; 0 where there is no reading (never NaN or infinite).
     rgb: (H, W, 3) uint8. segmask: (H, W) bool, True where a grasp centre may lie. goal: (H, W) bool, True on the one thing that
     shall be held. points: (N, 3) float32, m, in one frame, which stands for the camera's: what may be grasped. scene_points:
-    (M, 3), what surrounds it.
+    (M, 3), what surrounds it. views: what other cameras saw of it.
     """
 
     depth: np.ndarray | None = None
@@ -24,6 +33,7 @@ class Observation:
     goal: np.ndarray | None = None
     points: np.ndarray | None = None
     scene_points: np.ndarray | None = None
+    views: tuple[View, ...] = ()
 
     @property
     def graspable(self) -> np.ndarray | None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from grasp_client.contract import Approach, CameraIntrinsics, FailedGrasp, Gripper, PushOptions
+from grasp_client.contract import Approach, CameraIntrinsics, FailedGrasp, Gripper, PushOptions, RegisteredView
 from grasp_client.contract.bins import Bin
 
 Matrix = Sequence[Sequence[float]] | np.ndarray
@@ -18,6 +18,7 @@ Camera = CameraIntrinsics | dict[str, Any]
 class PlanOptions(TypedDict, total=False):
     """The fields of `PlanRequest`, where each is described."""
 
+    views: Sequence[RegisteredView | dict[str, Any]] | None
     camera: Camera | None
     camera_pose: Matrix | None
     viewpoint: Sequence[float] | None

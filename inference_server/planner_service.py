@@ -145,7 +145,7 @@ class PlannerService:
     async def rectified(self, request: RequestContext, item: PlanItem) -> PlanItem:
         """Raises PlannerError 422 for intrinsics that do not fit the image."""
         camera = item[1].camera
-        if item[0].points is None and (camera is None or FIELDS.isdisjoint(camera.model_fields_set)):
+        if item[0].points is None and not item[0].views and (camera is None or FIELDS.isdisjoint(camera.model_fields_set)):
             return item
         return await self._decoders.run(request.slot.client, request.deadline, rectify, item)
 

@@ -62,6 +62,9 @@ class Planner(ABC):
     any_approach: ClassVar[bool] = False
     """Whether it keeps to the `approach` of a request; others only come from straight above, or along a surface's normal."""
 
+    several_views: ClassVar[bool] = False
+    """Whether it looks at all views of an observation; others know of the first alone, and refuse them."""
+
     batched_with: ClassVar[str | None] = None
     """Name of the model whose passes it shares where that is not `model_name`."""
 
@@ -98,6 +101,14 @@ class Planner(ABC):
         if request.approach is not None and not self.any_approach:
             raise PlannerError(
                 422, "approach_unsupported", f"planner {self.name!r} does not keep to `approach`: ask for auto or tilted"
+            )
+        if request.views and len(request.views) != len(observation.views) + 1:
+            raise PlannerError(
+                422, "views_mismatch", f"`views` tell of {len(request.views)} depth images: send depth_0, depth_1, ..."
+            )
+        if observation.views and not self.several_views:
+            raise PlannerError(
+                422, "views_unsupported", f"planner {self.name!r} takes one view: ask for auto, dense, antipodal or suction"
             )
         missing = [image for image in sorted(self.inputs) if getattr(observation, image) is None]
         if missing:

@@ -65,6 +65,8 @@ def choose(request: PlanRequest, observation: Observation, available: Collection
         return request.planner
     sent = {image for image in ("depth", "rgb") if getattr(observation, image) is not None}
     names = [name for name in PREFERENCE if name in known] + sorted(set(known) - set(PREFERENCE))
+    if observation.views:
+        names = [name for name in names if known[name].several_views]
     if request.approach is not None:
         names = [name for name in names if known[name].any_approach]
     elif observation.depth is not None and _blocked(observation.depth, request):

@@ -4,13 +4,14 @@ Everything behind this, and what is learned from, sees one kind of camera. Repli
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
-from grasp_client.contract import ActionPlan, CameraIntrinsics, Grasp, GraspPlan, Push
-from grasp_client.observation import Observation
+from grasp_client.contract import ActionPlan, CameraIntrinsics, Grasp, GraspPlan, PlanRequest, Push
+from grasp_client.observation import Observation, View
 from planning.base import PlanItem, PlannerError
 from planning.clouds import in_cloud_frame, rendered
 
@@ -30,6 +31,9 @@ def rectify(item: PlanItem) -> PlanItem:
     observation, request = item
     if observation.points is not None:
         return rendered(item)
+    if observation.views:
+        first, request = rectify((replace(observation, views=()), request))
+        return replace(first, views=tuple(map(_rectified, observation.views))), request
     if request.camera is None or request.camera.is_plain:
         return item
     try:
@@ -53,6 +57,13 @@ def rectify(item: PlanItem) -> PlanItem:
         for failed in request.failed
     ]
     return _undistorted(observation, camera), request.model_copy(update=changes)
+
+
+def _rectified(view: View) -> View:
+    seen, told = rectify((Observation(view.depth), PlanRequest(camera=view.camera)))
+    assert seen.depth is not None
+    assert told.camera is not None
+    return replace(view, depth=seen.depth, camera=told.camera)
 
 
 def in_sent_pixels(plan: GraspPlan, sent: PlanItem) -> GraspPlan:

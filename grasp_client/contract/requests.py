@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
@@ -14,6 +14,8 @@ from grasp_client.contract.gripper import Gripper
 from grasp_client.contract.pushes import PushOptions
 
 MOST_FAILED = 64
+MOST_VIEWS = 4
+Told = TypeVar("Told")
 
 
 def _in_order(region: list[float]) -> list[float]:
@@ -71,11 +73,37 @@ def _poses_have_a_frame(failed: list[FailedGrasp], info: ValidationInfo) -> list
     return failed
 
 
+class RegisteredView(ApiModel):
+    """Where one of several depth images was taken."""
+
+    camera: CameraIntrinsics
+    camera_pose: Pose = Field(description="camera frame to robot base frame (z up), 4x4")
+
+
+def _of_first_view(told: Told, info: ValidationInfo) -> Told:
+    """The field as the first view has it, where there are views."""
+    views = info.data.get("views")
+    if not views:
+        return told
+    first: Told = getattr(views[0], info.field_name or "")
+    if told is not None and told != first:
+        raise ValueError(f"`views` tell it: leave it out, or send that of the first view, {str(first)[:80]}")
+    return first
+
+
 class PlanRequest(ApiModel):
     """Options of `POST /predict_grasp`; every one is optional."""
 
-    camera: CameraIntrinsics | None = Field(None, description="needed for any metric answer")
-    camera_pose: Pose | None = Field(None, description="camera frame to robot base frame (z up), 4x4")
+    views: list[RegisteredView] | None = Field(
+        None, min_length=2, max_length=MOST_VIEWS,
+        description="of the parts depth_0, depth_1, ...: where each was taken. Pixels are those of the first",
+    )  # fmt: skip
+    camera: Annotated[CameraIntrinsics | None, AfterValidator(_of_first_view)] = Field(
+        None, description="needed for any metric answer", validate_default=True
+    )
+    camera_pose: Annotated[Pose | None, AfterValidator(_of_first_view)] = Field(
+        None, description="camera frame to robot base frame (z up), 4x4", validate_default=True
+    )
     viewpoint: Point | None = Field(
         None, description="[x, y, z] from where `points` were seen, in their frame, m; none: what is unseen counts as free"
     )

@@ -4,7 +4,7 @@ Depth is (H, W) float32 metres along the optical axis with 0 for "no reading"; c
 (H, W) bool. Whatever the bytes, the only exception is `ImageError`, which carries the HTTP status to answer with.
 """
 
-from grasp_client.imaging.checks import check_depth, check_observation
+from grasp_client.imaging.checks import check_depth, check_observation, check_views
 from grasp_client.imaging.cloud_files import read_pcd, read_ply
 from grasp_client.imaging.clouds import MOST_POINTS, decode_points, points_of
 from grasp_client.imaging.containers import read_npy
@@ -18,6 +18,7 @@ __all__ = [
     "ImageLimits",
     "check_depth",
     "check_observation",
+    "check_views",
     "decode_depth",
     "decode_image",
     "decode_points",

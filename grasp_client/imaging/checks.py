@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from grasp_client.contract import RegisteredView
 from grasp_client.imaging.clouds import check_cloud
 from grasp_client.imaging.limits import ImageError
 from grasp_client.observation import Observation
@@ -45,6 +46,16 @@ def check_depth(depth: np.ndarray) -> None:
             f"the median depth is {median:.4g} m, nearer than any depth camera measures: send float depth in metres, "
             "or integer depth with `depth_scale` set to the metres per unit (1 if the integers are metres)",
         )
+
+
+def check_views(count: int, views: Sequence[RegisteredView] | None) -> None:
+    """Raises ImageError 422 when there are not as many depth images, depth_0 and on, as `views` tell of."""
+    expected = len(views or ())
+    if count != expected:
+        told = (
+            f"`views` tell of {expected}" if expected else "`views` do not tell where each was taken, [{camera, camera_pose}]"
+        )
+        raise ImageError(422, "views_mismatch", f"{count} depth images depth_0, depth_1, ... came, and {told}")
 
 
 def check_observation(

@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from grasp_client.contract import PlanRequest
+from grasp_client.contract.requests import MOST_VIEWS
 from grasp_client.imaging import (
     ImageLimits,
     check_observation,
+    check_views,
     decode_depth,
     decode_image,
     decode_points,
@@ -18,6 +21,7 @@ from grasp_client.imaging import (
     decode_rgb,
     decode_segmask,
 )
+from grasp_client.inputs import views_of
 from grasp_client.observation import Observation
 from inference_server.admission import AdmittedRequest
 from inference_server.decoding.json_limits import json_too_large
@@ -26,6 +30,7 @@ from inference_server.errors import ServerError, invalid_fields
 
 IMAGE_PARTS = ("depth", "rgb", "segmask", "goal")
 CLOUD_PARTS = ("points", "scene_points")
+VIEW_PARTS = tuple(f"depth_{number}" for number in range(MOST_VIEWS))
 OPTIONS_HEADER = "x-request"
 RAW = "application/octet-stream"
 MULTIPART = "multipart/form-data"
@@ -97,6 +102,8 @@ def read_with_options(
         _only_here(query, headers, query_allowed=False, header_allowed=False)
         parts = parts_of(body, content_type)
         options = parse_options(_text(parts.pop("request", None)), kind, most_bytes=options_bytes)
+        if isinstance(options, PlanRequest) and clouds:
+            return _several(parts, options, limits), options
         return observation_of(parts, _scale(options), limits, clouds), options
     if not body:
         raise ServerError(400, "empty_body", "the body is empty: send an image (see /docs for the three ways)")
@@ -156,6 +163,22 @@ def decode_part(part: Part, decode: Callable[[bytes, str | None], Decoded]) -> D
             f"part `{part.name[:40]}` is text, not an image: with curl, write -F {part.name[:40]}=@FILE",
         )
     return decode(part.data, part.media_type)
+
+
+def _several(parts: dict[str, Part], options: PlanRequest, limits: ImageLimits) -> Observation:
+    """The observation of a form that may have several depth images, depth_0 and on."""
+    others = [parts.pop(name) for name in VIEW_PARTS if name in parts]
+    check_views(len(others), options.views)
+    if not others or not options.views:
+        return observation_of(parts, options.depth_scale, limits, clouds=True)
+    if "depth" in parts:
+        raise ServerError(422, "views_mismatch", "the part depth came beside depth_0, depth_1, ...: leave it out")
+    first, *rest = others
+    observation = observation_of({**parts, "depth": first}, options.depth_scale, limits)
+    depths = [observation_of({"depth": part}, options.depth_scale, limits) for part in rest]
+    for each in depths:
+        check_observation(each)
+    return replace(observation, views=views_of([each.depth for each in depths], options.views))
 
 
 def _raw_depth(body: bytes, headers: Mapping[str, str], scale: float, limits: ImageLimits) -> np.ndarray:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from grasp_client.contract import GraspPlan, PlanRequest
 from inference_server.admission import Admitted
-from inference_server.decoding.observations import decode_item
+from inference_server.decoding.observations import VIEW_PARTS, decode_item
 from inference_server.errors import documented
 
 router = APIRouter(tags=["plan"])
@@ -51,9 +51,10 @@ OPENAPI: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "description": "at least one of depth and rgb; or points, and scene_points around them, in place of images",
+                    "description": "at least one of depth and rgb; depth_0, depth_1, ... in place of depth, with the option "
+                    "`views`; or points, and scene_points around them, in place of images",
                     "properties": {
-                        **dict.fromkeys(("depth", "rgb", "segmask", "goal", "points", "scene_points"), _BINARY),
+                        **dict.fromkeys(("depth", "rgb", "segmask", "goal", "points", "scene_points", *VIEW_PARTS), _BINARY),
                         "request": _OPTIONS,
                     },
                     "additionalProperties": False,
@@ -63,6 +64,7 @@ OPENAPI: dict[str, Any] = {
                     "rgb": {"contentType": "image/png, image/jpeg, application/x-npy"},
                     "segmask": {"contentType": "image/png, application/x-npy"},
                     "goal": {"contentType": "image/png, application/x-npy"},
+                    **{name: {"contentType": "image/png, application/x-npy"} for name in VIEW_PARTS},
                     "points": {"contentType": "application/x-npy"},
                     "scene_points": {"contentType": "application/x-npy"},
                     "request": {"contentType": "application/json"},

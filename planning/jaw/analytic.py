@@ -17,6 +17,7 @@ from planning.scene.scene import observe_scene
 
 class AntipodalPlanner(Planner):
     name = "antipodal"
+    several_views = True
     description = "Analytic: opposite contacts on the height map, swept clear of collisions. Depth; needs no weights."
     cpu_seconds = 0.035
 

@@ -10,7 +10,7 @@ from planning.goal.contacts import misses_goal
 from planning.jaw.candidates import JawCandidates
 from planning.jaw.collision import hand_overlap
 from planning.limits import FINGER_GAP, PALM_GAP, TABLE_GAP
-from planning.scene.projection import has_reading, map_pixels, reported_pixels
+from planning.scene.projection import has_reading, in_picture, reported_pixels
 from planning.scene.region import outside_region
 from planning.scene.scene import PlanningScene
 from shared.grasp_poses import HandPose
@@ -76,9 +76,5 @@ def _at_wall(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> Te
 
 def _in_view(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:
     """Both fingertips, open, lie inside the picture: what is beyond it cannot be judged."""
-    assert scene.observation.depth is not None
-    rows, columns = scene.observation.depth.shape
     reach = (hands.width / 2 + gripper.pad[0])[:, None] * hands.rotation[:, :, 0]
-    u, v = map_pixels(scene, torch.cat([hands.position - reach, hands.position + reach])).reshape(2, -1, 2).unbind(2)
-    inside: Tensor = (u >= -0.5) & (u <= columns - 0.5) & (v >= -0.5) & (v <= rows - 0.5)
-    return inside.all(0)
+    return in_picture(scene, torch.cat([hands.position - reach, hands.position + reach])).reshape(2, -1).all(0)

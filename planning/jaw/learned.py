@@ -53,6 +53,7 @@ FULLY_LEANING = math.radians(30)
 
 class DensePlanner(BatchedPlanner):
     name = "dense"
+    several_views = True
     description = "Geometry proposes and vetoes, a network that sees the height map in the hand's frame ranks. Depth."
     cpu_seconds = 0.035
     model_name = "dense"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from grasp_client.contract import LARGEST_PIXEL, Grasp, GraspKind, Gripper
+from grasp_client.geometry import invert
 from planning.limits import RETREAT
 from planning.scene.scene import PlanningScene
 from shared.grasp_poses import CupPose, HandPose
@@ -91,10 +92,30 @@ def map_points(x: Tensor, y: Tensor, height: Tensor) -> Tensor:
 
 def has_reading(scene: PlanningScene, pixels: Tensor) -> Tensor:
     """Which pixels (N, 2) of the depth image, or those of it that are nearest to them, have a reading, (N,) bool."""
+    if scene.observation.views:  # any of them may have it: the map tells
+        return torch.ones(len(pixels), dtype=torch.bool, device=pixels.device)
     depth = torch.from_numpy(np.ascontiguousarray(scene.observation.depth)).to(pixels.device)
     rows, columns = depth.shape
     column, row = pixels.round().to(torch.int64).unbind(1)
     return depth[row.clamp(0, rows - 1), column.clamp(0, columns - 1)] > 0
+
+
+def in_picture(scene: PlanningScene, points: Tensor) -> Tensor:
+    """Which map points (N, 3), m, lie inside of the picture, or of that of any view, (N,) bool."""
+    rows, columns = scene.observation.size
+    u, v = map_pixels(scene, points).unbind(1)
+    inside: Tensor = (u >= -0.5) & (u <= columns - 0.5) & (v >= -0.5) & (v <= rows - 0.5)
+    if not scene.observation.views:
+        return inside
+    pose = torch.as_tensor(scene.map.pose, dtype=torch.float64, device=points.device)
+    in_first = scene.unit * (points.double() @ pose[:3, :3].T + pose[:3, 3])
+    for view in scene.observation.views:
+        to_view = torch.as_tensor(invert(view.pose), device=points.device)
+        x, y, z = (in_first @ to_view[:3, :3].T + to_view[:3, 3]).unbind(1)
+        z, (height, width) = z.clamp(min=1e-4), view.depth.shape
+        u, v = view.camera.fx * x / z + view.camera.cx, view.camera.fy * y / z + view.camera.cy
+        inside = inside | ((u >= -0.5) & (u <= width - 0.5) & (v >= -0.5) & (v <= height - 0.5))
+    return inside
 
 
 def camera_pixels(scene: PlanningScene, points: Tensor) -> Tensor:

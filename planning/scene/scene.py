@@ -1,5 +1,6 @@
 """What a planner looks at: the height map as tensors, what is under points of it, and what a part of a gripper would hit."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +20,7 @@ from planning.scene.support_plane import guessed_pose
 from planning.scene.truncation import truncation_height
 from shared.features.push import goal_cells
 from shared.maps.heightmap import HeightMap, hand_scale, project
+from shared.maps.merging import merged
 from shared.maps.resampling import Readings
 
 OUTSIDE = -10.0
@@ -42,6 +44,12 @@ wide."""
 BIN_DETECTED = (
     "bin_detected: what is seen lies in a bin, its rim {height:.0f} mm high: its walls are taken for obstacles, and grasps are "
     "planned inside of it alone; send `bin`: true where there is one, false where there is none"
+)
+VIEWS_APART = 0.010
+"""Views of one table that lie farther apart than this do not fit each other, m: noise is less, and hands miss by so much."""
+NO_AGREEMENT = (
+    "no_agreement: {how}: is one `camera_pose` inverted, old, or of another camera? Expected each camera's frame (x right, y "
+    "down, z forward) mapped to one base frame"
 )
 NO_BIN = (
     "no_bin: `bin` is true, and none was found: expected four straight walls of even height, at least two in view. Grasps "
@@ -125,7 +133,7 @@ class PlanningScene:
             "obstacle": np.where(unobserved, np.float32(np.inf), upper_bound),
             "top": cv2.dilate(seen, _square(TOP)),
             "near_unobserved": cv2.dilate(unobserved.astype(np.uint8), _square(NEAR_UNOBSERVED)) > 0,
-            "truncated_to": truncation_height(followed, self.camera, depth.shape),
+            "truncated_to": truncation_height(followed, self.camera, None if self.observation.views else depth.shape),
             "above_table": above,
         }
         self.__dict__.update({name: torch.from_numpy(layer).to(self.device) for name, layer in layers.items()})
@@ -211,7 +219,14 @@ def observe_scene(
         )
     except ValueError as error:
         raise PlannerError(422, "unusable_view", str(error)) from error
+    apart = 0.0
+    if observation.views:
+        height_map, apart = merged(height_map, observation.views, scale)
     bin, warnings = _bin(height_map, pose, request)
+    if apart > VIEWS_APART and request.checks == "on":
+        told = f"where several views see the same place they tell heights {1e3 * apart:.0f} mm apart"
+        how = told if math.isfinite(apart) else "a view shows hardly anything of what the first one shows"
+        warnings = (*warnings, NO_AGREEMENT.format(how=how))
     unit = hand_unit(request.gripper) if hand_units and bin is None else 1.0
     if unit < 1:
         height_map, request = map_in(height_map, unit), request_in(request, unit)

@@ -20,12 +20,12 @@ NEAR_FRAME = 0.015
 """A block seen this near to the frame of the image lies on the edge of view, as a share of the image's width."""
 
 
-def truncation_height(scene: HeightMap, camera: CameraIntrinsics, size: tuple[int, int]) -> np.ndarray:
+def truncation_height(scene: HeightMap, camera: CameraIntrinsics, size: tuple[int, int] | None) -> np.ndarray:
     """Greatest level over the table at which the structure that rises there reaches the edge of view, (H, W) float32 m.
 
     Cut the scene at the height of the fingertips: what a jaw holds is the connected piece around it. When that piece reaches
     the edge of view it is not wholly seen, and the level here is above the fingertips. 0 where nothing leaves.
-    size: rows and columns of the image.
+    size: rows and columns of the image; None for a map of several, whose own edge tells.
     """
     rows, columns = scene.height.shape
     above = (scene.upper_bound - scene.table_map)[::COARSE, ::COARSE]
@@ -42,7 +42,7 @@ def truncation_height(scene: HeightMap, camera: CameraIntrinsics, size: tuple[in
     return np.repeat(np.repeat(level, COARSE, 0), COARSE, 1)[:rows, :columns]
 
 
-def _edge(scene: HeightMap, camera: CameraIntrinsics, size: tuple[int, int]) -> np.ndarray:
+def _edge(scene: HeightMap, camera: CameraIntrinsics, size: tuple[int, int] | None) -> np.ndarray:
     """Blocks with a reading (h, w) bool that lie at the frame of the image or beside unobserved cells."""
     unobserved = scene.unobserved[::COARSE, ::COARSE].astype(np.uint8)
     beside = cv2.dilate(unobserved, np.ones((2 * NEAR_UNOBSERVED + 1,) * 2, np.uint8)) > 0
@@ -56,8 +56,10 @@ def _edge(scene: HeightMap, camera: CameraIntrinsics, size: tuple[int, int]) -> 
     )
     pz = np.maximum(pz, 1e-4)
     u, v = camera.fx * px / pz + camera.cx, camera.fy * py / pz + camera.cy
-    margin = NEAR_FRAME * size[1]
-    framed = (u < margin) | (u > size[1] - 1 - margin) | (v < margin) | (v > size[0] - 1 - margin)
+    framed = np.zeros(u.shape, bool)
+    if size is not None:
+        margin = NEAR_FRAME * size[1]
+        framed = (u < margin) | (u > size[1] - 1 - margin) | (v < margin) | (v > size[0] - 1 - margin)
     at_border = np.zeros_like(framed)
     at_border[0] = at_border[-1] = at_border[:, 0] = at_border[:, -1] = True
     return np.asarray(scene.known[::COARSE, ::COARSE] & (beside | framed | at_border))

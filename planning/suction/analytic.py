@@ -15,6 +15,7 @@ from planning.suction.search import predict
 
 class SuctionPlanner(Planner):
     name = "suction"
+    several_views = True
     description = "Analytic: flat places on the height map, a cup along their normal, its way in free. Depth; needs no weights."
     cpu_seconds = 0.045
     grippers = frozenset({"suction"})

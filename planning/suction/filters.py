@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from planning.goal.contacts import cup_misses_goal
-from planning.scene.projection import has_reading, map_pixels, map_points
+from planning.scene.projection import has_reading, in_picture, map_pixels, map_points
 from planning.scene.region import outside_region
 from planning.scene.scene import PlanningScene
 from planning.suction.candidates import SuctionCandidates
@@ -58,9 +58,7 @@ def objections(scene: PlanningScene, cups: SuctionCandidates) -> dict[str, Tenso
 
 def _in_view(scene: PlanningScene, radius: float, cups: SuctionCandidates) -> Tensor:
     """The whole rim lies inside the picture: what is beyond it cannot be judged."""
-    rows, columns = scene.observation.size
     angle = 2 * math.pi * torch.arange(RIM, device=cups.x.device) / RIM
     x, y = cups.pose.offsets(radius * torch.cos(angle), radius * torch.sin(angle))
-    pixels = map_pixels(scene, map_points(x.reshape(-1), y.reshape(-1), cups.pose.plane(x, y).reshape(-1)))
-    u, v = pixels.reshape(len(cups), RIM, 2).unbind(2)
-    return ((u >= -0.5) & (u <= columns - 0.5) & (v >= -0.5) & (v <= rows - 0.5)).all(1)
+    points = map_points(x.reshape(-1), y.reshape(-1), cups.pose.plane(x, y).reshape(-1))
+    return in_picture(scene, points).reshape(len(cups), RIM).all(1)

@@ -26,6 +26,7 @@ on the attempts that the analytic weights are fitted on, and steeper, because th
 
 class SuctionDensePlanner(BatchedPlanner):
     name = "suction_dense"
+    several_views = True
     description = "Geometry proposes and vetoes cups, a network that sees the height map in the cup's frame ranks. Depth."
     cpu_seconds = 0.11
     model_name = "suction-dense"

@@ -92,8 +92,8 @@ CASES: dict[str, tuple[Send, int, str]] = {
     "no X-Shape": (body(b"abcd", "application/octet-stream"), 422, "X-Shape"),
     "PNG as octet-stream": (body(PNG, "application/octet-stream"), 415, "image/png"),
     "100 megapixels": (form(depth=huge_png()), 413, "pixels"),
-    "unknown field": (with_options(colour="red"), 422, "request.colour: unknown field 'colour'; allowed: camera, "),
-    "misspelt field": (with_options(planer="dense"), 422, "unknown field 'planer'; did you mean 'planner'? allowed: camera, "),
+    "unknown field": (with_options(colour="red"), 422, "request.colour: unknown field 'colour'; allowed: views, camera, "),
+    "misspelt field": (with_options(planer="dense"), 422, "unknown field 'planer'; did you mean 'planner'? allowed: views, "),
     "misspelt field of a field": (
         with_options(gripper={"max_widht": 0.05}), 422, "max_widht: unknown field 'max_widht'; did you mean 'max_width'?",
     ),

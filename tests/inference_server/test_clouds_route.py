@@ -69,3 +69,37 @@ def test_clouds_that_cannot_be_used_are_refused(
     response = server.form(options, path, **parts)
     assert response.status_code == status, response.text
     assert code is None or response.json()["error"]["code"] == code
+
+
+LEFT = [[1.0, 0, 0, 0], [0, -1.0, 0, 0], [0, 0, -1.0, 0.7], [0, 0, 0, 1]]
+VIEWS = [{"camera": CAMERA, "camera_pose": LEFT}] * 2
+
+
+def test_several_views_come_as_numbered_parts(server: Running) -> None:
+    reply = server.form({"planner": "antipodal", "views": VIEWS}, depth_0=PNG, depth_1=PNG).json()
+    alone = server.form({**VIEWS[0], "planner": "antipodal"}, depth=PNG).json()
+    assert reply["grasps"], reply
+    assert reply["grasps"][0]["center_px"] == pytest.approx(alone["grasps"][0]["center_px"], abs=1.0)
+    with GraspClient(server.url) as client:
+        assert client.predict_grasp([DEPTH, DEPTH], views=VIEWS, planner="antipodal").grasps
+
+
+@pytest.mark.parametrize(
+    ("parts", "options", "code"),
+    [
+        ({"depth_0": PNG}, {"views": VIEWS}, "views_mismatch"),
+        ({"depth_0": PNG, "depth_1": PNG}, {}, "views_mismatch"),
+        ({"depth": PNG}, {"views": VIEWS}, "views_mismatch"),
+        ({"depth": PNG, "depth_0": PNG, "depth_1": PNG}, {"views": VIEWS}, "views_mismatch"),
+        ({"depth_0": PNG, "depth_1": PNG}, {"views": VIEWS, "camera": {**CAMERA, "fx": 9}}, "invalid_field"),
+        ({"depth_0": PNG, "depth_1": PNG}, {"views": VIEWS, "planner": "gqcnn"}, "views_unsupported"),
+        ({"depth_0": PNG, "depth_1": b"no"}, {"views": VIEWS}, "undecodable_image"),
+    ],
+)
+def test_views_that_cannot_be_used_are_refused(server: Running, parts: dict[str, bytes], options: Any, code: str) -> None:
+    response = server.form({"planner": "antipodal", **options}, **parts)
+    assert response.json()["error"]["code"] == code, response.text
+
+
+def test_views_need_their_images_however_they_are_told(server: Running) -> None:
+    assert server.raw(options={"planner": "antipodal", "views": VIEWS}).json()["error"]["code"] == "views_mismatch"
