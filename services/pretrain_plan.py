@@ -67,14 +67,16 @@ class Plan:
         needed_by: Iterable[str] = (),
         epochs: int = 0,
         warm: bool = False,
+        most: int = 0,
     ) -> Step:
         """A network of a recipe for `model` (none: of the recipe's name), or a part that is added to it. warm: from the
-        champion, not from random weights. epochs: 0 for the recipe's."""
+        champion, not from random weights. epochs: 0 for the recipe's. most: outcomes of each collection; 0: all."""
         model = model or recipe
         run = "-".join([model, *part.split(), *([] if epochs == 0 else [str(epochs)])])
         common = ["--models-dir", self.models, "--cache", str(self.out / "cache"), "--out", str(self.out / "runs" / run)]
         passes = ["--epochs", str(1 if self.quick else epochs)] if self.quick or epochs else []
         start = ["--warm"] if warm else ["--promote"] if part else []
+        start += ["--max-outcomes", str(most)] if most else []
         arguments = ("--recipe", recipe, "--data", *self.shards(*data), *common, *passes, *start)
         what = f"{part} {model}" if part else f"{model} on {' and '.join(data)}"
         return Step(f"train {what}", frozenset({model, *needed_by}), "trainer_job.train", arguments)
@@ -109,9 +111,16 @@ def jaw_steps(make: Plan) -> list[Step]:
         ),
         make.train("dense", ["jaw-start", "jaw", "jaw-own"], needed_by=scorer, epochs=10),
         make.collect("jaw-side", scorer, 8_000, 111, **SIDE, random=1, edges=3, feasible=12, on_policy=10),
-        make.train("dense", ["jaw-start", "jaw", "jaw-own", "jaw-side"], needed_by=scorer, epochs=10),
+        make.collect(
+            "jaw-side-hands", scorer, 4_000, 112, **{**SIDE, "vary": "hands,cameras,sides"}, random=1, edges=3, feasible=12,
+            on_policy=10,
+        ),
+        make.train(
+            "dense", ["jaw-start", "jaw", "jaw-own", "jaw-side", "jaw-side-hands"], needed_by=scorer, epochs=6, warm=True,
+            most=9_000,
+        ),
         make.train("gqcnn4-jaw-shards", ["jaw-own"], "gqcnn-jaw"),
-    ]
+    ]  # fmt: skip
 
 
 def push_steps(make: Plan) -> list[Step]:
