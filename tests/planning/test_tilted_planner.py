@@ -76,7 +76,7 @@ def test_a_level_camera_is_answered_from_the_side_and_told(lean: int) -> None:
     depth = level_depth(view, solids)
     request = PlanRequest(camera=view.intrinsics, camera_pose=view.pose.tolist(), planner="tilted")
     plan = tilted().plan(Observation(depth=depth), request)
-    assert plan.grasps[0].quality > 0.5
+    assert plan.grasps[0].quality > 0.3
     assert all(angle(approach(view, grasp), DOWN) > math.radians(44) for grasp in plan.grasps)
     assert not any(collides(grasp, Gripper(), solids, 0.001) for grasp in plan.grasps)
     assert "any_approach" in kinds(plan)
