@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import httpx
 import numpy as np
 
+from benchmarks.compare import images
 from benchmarks.compare.forty import recorded
+from benchmarks.compare.requests import LARGE, clutter, form
 from benchmarks.compare.trees import Tree
 from benchmarks.serving.gpu_like import SIZE
 from benchmarks.serving.load import one_by_one, post, run
@@ -33,6 +36,8 @@ REQUESTS = {
     "suction_gqcnn": "suction_gqcnn",
 }
 """The recorded request that each planner is timed with."""
+GOAL = 3
+"""The thing of the recorded clutter that is wanted."""
 OVERHEADS = {f"{size[1]}x{size[0]}": size for size in (SMALL, SIZE)}
 
 
@@ -52,6 +57,20 @@ def plan_ms(server: Server, planner: str, seconds: float) -> float:
     [asking] = [each for each in recorded() if each.name == REQUESTS[planner]]
     answers = run(one_by_one(server.port, post(asking.path, asking.body, asking.headers), seconds))
     return float(np.median([reply["timings_ms"]["plan"] for _, reply in answers]))
+
+
+def decision_ms(server: Server, seconds: float) -> float:
+    """Median of what `POST /predict_action` takes by its client's clock, 640 x 480, where neighbours' grasps and pushes are
+    looked for too; of a tree that has no actions, what the plan of `dense` of the same image takes; ms."""
+    view = clutter(4, LARGE)
+    depth = images.millimetres(images.noisy(view.depth, 4))
+    own = {"goal": (view.shows == GOAL).astype(np.uint8)}
+    options = view.known(push={"threshold": 1.0}, seed=0)
+    asking = form("decision", "dense", {"depth": depth, **own}, options, path="/predict_action", npys=("depth", "goal"))
+    if httpx.post(f"http://127.0.0.1:{server.port}/predict_action").status_code == httpx.codes.NOT_FOUND:
+        asking = form("plan", "dense", {"depth": depth}, view.known(), npys=("depth",))
+    answers = run(one_by_one(server.port, post(asking.path, asking.body, asking.headers), seconds))
+    return float(np.median([took for took, _ in answers]))
 
 
 def overhead_ms(server: Server, size: str, seconds: float) -> float:

@@ -100,8 +100,9 @@ export class Space {
     new ResizeObserver(() => this.render()).observe(container);
   }
 
-  // points: of `cloud`; grasps with pose_camera; gripper: its sizes; selected: rank; refused: grasps with reason and part.
-  show(points, grasps, gripper, selected, keep_view = false, refused = []) {
+  // points: of `cloud`; grasps with pose_camera; gripper: its sizes; selected: rank; refused: grasps with reason and part; pushes
+  // with start_camera and end_camera.
+  show(points, grasps, gripper, selected, keep_view = false, refused = [], pushes = []) {
     this.scene = new THREE.Scene();
     this.scene.background = new THREE.Color(0x1d2026);
     this.content = new THREE.Group();
@@ -112,6 +113,10 @@ export class Space {
     const drawn = grasps.map((grasp, rank) => [grasp, rank]).filter(([grasp, rank]) => grasp.pose_camera && (rank < 12 || rank === selected));
     for (const [grasp, rank] of drawn) this.content.add(hand(grasp, gripper, rank === selected));
     for (const grasp of refused.filter(({ pose_camera }) => pose_camera)) this.content.add(refusal(grasp, gripper));
+    for (const { start_camera, end_camera, length } of pushes) {
+      const [start, end] = [start_camera, end_camera].map((pose) => new THREE.Vector3(...pose.slice(0, 3).map((row) => row[3])));
+      this.content.add(new THREE.ArrowHelper(end.sub(start).normalize(), start, length, 0x44aaff, 0.02, 0.012));
+    }
     this.content.rotation.x = Math.PI; // y down, z forward becomes y up, z backward, as three.js has it
     this.scene.add(this.content, new THREE.AmbientLight(0xffffff, 1.2), new THREE.DirectionalLight(0xffffff, 2));
     if (!keep_view) {

@@ -1,9 +1,11 @@
 // The image with its grasps on a canvas: drawn in order, one of them chosen, a region dragged by mouse or finger.
 
 export class Picture {
-  // chosen(rank) and dragged([u0, v0, u1, v1]) are called for what a person does on the canvas.
-  constructor(canvas, { chosen, dragged }) {
-    Object.assign(this, { canvas, chosen, dragged, base: null, overlay: null, grasps: [], refused: [], selected: 0, region: null });
+  // chosen(rank) and dragged([u0, v0, u1, v1]) are called for what a person does on the canvas; clicked([u, v]) before chosen,
+  // which it keeps from being called by answering true.
+  constructor(canvas, { chosen, dragged, clicked }) {
+    const empty = { base: null, overlay: null, grasps: [], refused: [], pushes: [], selected: 0, region: null, goal: null };
+    Object.assign(this, { canvas, chosen, dragged, clicked, ...empty });
     canvas.addEventListener("pointerdown", (event) => this.#press(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
     canvas.addEventListener("pointerup", (event) => this.#release(event));
@@ -11,8 +13,8 @@ export class Picture {
   }
 
   // base: ImageBitmap or canvas of the sent image; null empties the picture.
-  show(base, grasps = [], overlay = null, refused = []) {
-    Object.assign(this, { base, grasps, overlay, refused, selected: 0 });
+  show(base, grasps = [], overlay = null, refused = [], pushes = []) {
+    Object.assign(this, { base, grasps, overlay, refused, pushes, selected: 0 });
     Object.assign(this.canvas, base ? { width: base.width, height: base.height } : { width: 0, height: 0 });
     this.draw();
   }
@@ -31,9 +33,11 @@ export class Picture {
     for (const { obstacle_px } of this.refused) if (obstacle_px) cross(pen, obstacle_px, line);
     [...this.grasps.entries()].reverse().forEach(([rank, grasp]) => rank !== this.selected && stroke(pen, grasp, rank, line, false));
     if (this.grasps[this.selected]) stroke(pen, this.grasps[this.selected], this.selected, line, true);
-    if (this.region) {
-      const [u0, v0, u1, v1] = this.region;
-      Object.assign(pen, { strokeStyle: "#fff", lineWidth: line });
+    [...this.pushes.entries()].reverse().forEach(([rank, push]) => arrow(pen, push, rank ? line : 2.5 * line));
+    for (const [box, style] of [[this.region, "#fff"], [this.goal, "#4af"]]) {
+      if (!box) continue;
+      const [u0, v0, u1, v1] = box;
+      Object.assign(pen, { strokeStyle: style, lineWidth: line });
       pen.setLineDash([4 * line, 3 * line]);
       pen.strokeRect(u0, v0, u1 - u0, v1 - v0);
       pen.setLineDash([]);
@@ -69,8 +73,7 @@ export class Picture {
     if (span[2] - span[0] > 4 && span[3] - span[1] > 4) {
       this.region = span;
       this.dragged(span);
-    } else {
-      this.region = null;
+    } else if ((this.region = null) || !this.clicked(this.start.map(Math.round))) {
       const distances = this.grasps.map(({ center_px: [u, v] }) => Math.hypot(u - this.start[0], v - this.start[1]));
       const nearest = distances.indexOf(Math.min(...distances));
       if (nearest >= 0 && distances[nearest] < 0.06 * this.canvas.width) this.chosen(nearest);
@@ -93,6 +96,22 @@ function cross(pen, [u, v], line) {
   }
   Object.assign(pen, { strokeStyle: REFUSED, lineWidth: line });
   pen.stroke();
+}
+
+// From where the closed fingers come down to where they go up; blue where nothing is predicted of the push.
+function arrow(pen, { start_px, end_px, predicted_quality }, line) {
+  const turn = Math.atan2(end_px[1] - start_px[1], end_px[0] - start_px[0]);
+  pen.beginPath();
+  pen.moveTo(start_px[0] + 0.5, start_px[1] + 0.5);
+  pen.lineTo(end_px[0] + 0.5, end_px[1] + 0.5);
+  for (const side of [0.5, -0.5]) {
+    pen.moveTo(end_px[0] + 0.5 - 5 * line * Math.cos(turn + side), end_px[1] + 0.5 - 5 * line * Math.sin(turn + side));
+    pen.lineTo(end_px[0] + 0.5, end_px[1] + 0.5);
+  }
+  for (const [style, width] of [["#0009", line + 3], [predicted_quality == null ? "#4af" : colour(predicted_quality), line]]) {
+    Object.assign(pen, { strokeStyle: style, lineWidth: width });
+    pen.stroke();
+  }
 }
 
 // rank: of a grasp, which is numbered; null for a refused one.

@@ -15,7 +15,7 @@ const NUMBERS = ["fx", "fy", "cx", "cy"];
 
 const form = byId("ask");
 const fields = form.elements;
-const images = { depth: null, rgb: null, segmask: null };
+const images = { depth: null, rgb: null, segmask: null, goal: null };
 const told = []; // what to do after every plan
 let presets = {};
 let depth = null;
@@ -25,8 +25,33 @@ let selected = 0;
 
 const picture = new Picture(byId("picture"), {
   chosen: (rank) => choose(rank),
-  dragged: (region) => (fields.region.value = region.join(", ")),
+  dragged: (region) => (fields.marking.checked ? mark(region) : (fields.region.value = region.join(", "))),
+  clicked: (pixel) => {
+    if (fields.marking.checked) unmark(pixel.join(", "));
+    return fields.marking.checked;
+  },
 });
+
+// The goal is a pixel of it, in the field, or none.
+function unmark(point = "") {
+  fields.point.value = point;
+  fields.goal.value = "";
+  images.goal = picture.goal = null;
+  picture.draw();
+}
+
+// The goal is what lies in a box, pixels [u0, v0, u1, v1], sent as a mask.
+function mark(box) {
+  unmark();
+  const { width, height } = picture.base;
+  const shape = `{'descr': '|u1', 'fortran_order': False, 'shape': (${height}, ${width}), }`;
+  const header = new TextEncoder().encode(shape.padEnd(128 - 10 - 1) + "\n");
+  const cells = new Uint8Array(width * height);
+  for (let v = box[1]; v <= box[3]; v++) cells.fill(1, v * width + box[0], v * width + box[2] + 1);
+  const magic = new Uint8Array([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, header.length, 0]);
+  images.goal = new File([magic, header, cells], "goal.npy", { type: "application/x-npy" });
+  [picture.goal, picture.region] = [box, null];
+}
 
 export const after_plan = (action) => told.push(action);
 
@@ -57,6 +82,7 @@ function options() {
   if (table !== null) request.table_depth = table;
   if (fields.camera_pose.value.trim()) request.camera_pose = JSON.parse(fields.camera_pose.value);
   if (fields.region.value.trim()) request.region = fields.region.value.split(/[\s,]+/).filter(Boolean).map(Number);
+  if (fields.point.value.trim()) request.point = fields.point.value.split(/[\s,]+/).filter(Boolean).map(Number);
   if (fields.bin.checked) request.bin = true;
   if (fields.return_heatmap.checked) request.return_heatmap = true;
   if (fields.explain.checked) request.explain = true;
@@ -64,16 +90,17 @@ function options() {
   return request;
 }
 
-async function plan(event) {
+async function plan(event, path = "predict_grasp") {
   event?.preventDefault();
   const started = performance.now();
   busy(true);
   try {
-    const body = request_body();
-    const response = await ask("predict_grasp", { method: "POST", body });
+    const body = request_body(path === "predict_action" ? { return_heatmap: undefined, explain: undefined } : {});
+    const response = await ask(path, { method: "POST", body });
     const answer = await response.json();
     if (answer.error) throw new Error(answer.error.message);
-    reply = answer;
+    reply = answer.action ? { ...answer, grasps: { grasp: answer.grasps, clear: answer.clears }[answer.action] ?? [] } : answer;
+    reply.pushes = answer.action === "push" ? answer.pushes : [];
     await show_reply(started);
     told.forEach((action) => action());
   } catch (error) {
@@ -116,10 +143,13 @@ async function show_reply(started) {
   const words = (text) => text?.replace("_", " ") ?? null;
   fill("refused", refused.map((grasp) => [grasp.reason.replaceAll("_", " "), words(grasp.part), centre(grasp), angle(grasp)]));
   byId("refused").hidden = !refused.length;
-  picture.show(picture.base, reply.grasps, overlay, refused);
+  picture.show(picture.base, reply.grasps, overlay, refused, reply.pushes);
   choose(0);
   const beyond = performance.now() - started - reply.timings_ms.total;
-  show("answer", `${reply.grasps.length} grasps by ${reply.planner}${model} in ${reply.timings_ms.total.toFixed(0)} ms, shown ${beyond.toFixed(0)} ms later`);
+  const value = reply.pushes[0]?.predicted_quality;
+  const after = value == null ? "" : `, after the push probably ${value.toFixed(2)}`;
+  const next = `${reply.action}: the best grasp of the thing is ${reply.goal_quality?.toFixed(2)} now${after}. ${reply.reason ?? ""} Pushes`;
+  show("answer", `${reply.action ? next : `${reply.grasps.length} grasps`} by ${reply.planner}${model} in ${reply.timings_ms.total.toFixed(0)} ms, shown ${beyond.toFixed(0)} ms later`);
 }
 
 function choose(rank) {
@@ -135,6 +165,8 @@ const bitmap = (file) => createImageBitmap(file).catch(() => null);
 async function pick(name, file) {
   images[name] = file;
   if (name === "segmask") return;
+  if (name === "goal") return [fields.point.value, picture.goal] = ["", null];
+  unmark();
   reply = null;
   depth = images.depth ? await read_depth(images.depth).catch(() => null) : null;
   const colour = images.rgb ? await bitmap(images.rgb) : null;
@@ -188,7 +220,7 @@ async function draw_space(keep_view = false) {
   const { Space } = await import("./viewer/space.js");
   const first = !space;
   space ??= new Space(byId("space"));
-  space.show(await points(), reply?.grasps ?? [], sizes(), selected, keep_view && !first, reply?.refused ?? []);
+  space.show(await points(), reply?.grasps ?? [], sizes(), selected, keep_view && !first, reply?.refused ?? [], reply?.pushes ?? []);
 }
 
 async function toggle_space() {
@@ -222,6 +254,8 @@ choices(fields.preset, Object.keys(CAMERAS));
 fields.preset.addEventListener("change", () => NUMBERS.forEach((name, index) => (fields[name].value = CAMERAS[fields.preset.value]?.[index] ?? "")));
 for (const name of Object.keys(images)) fields[name].addEventListener("change", guarded(() => pick(name, fields[name].files[0] ?? null)));
 form.addEventListener("submit", plan);
+byId("act").addEventListener("click", guarded(() => plan(null, "predict_action")));
+byId("unmark").addEventListener("click", () => unmark());
 byId("example").addEventListener("click", guarded(example));
 byId("clear").addEventListener("click", () => ((fields.region.value = ""), (picture.region = null), picture.draw()));
 fields.region.addEventListener("change", () => {

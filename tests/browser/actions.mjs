@@ -109,6 +109,34 @@ await check("PNG and JSON are saved", async () => {
   const json = JSON.parse(await downloaded("#save-json"));
   return png.subarray(1, 4).toString() === "PNG" && json.grasps.length > 0;
 });
+await check("a thing that is clicked is all that is grasped", async () => {
+  await page.check("[name=marking]");
+  await page.click("#grasps tbody tr");
+  const [u, v] = (await page.locator("#grasps tbody tr").first().locator("td").nth(2).innerText()).split(",").map(Number);
+  const box = await page.locator("#picture").boundingBox();
+  await page.mouse.click(box.x + (u + 0.5) * (box.width / 320), box.y + (v + 0.5) * (box.height / 240));
+  const point = (await page.inputValue("[name=point]")).split(",").map(Number);
+  if (Math.hypot(point[0] - u, point[1] - v) > 2) return `point ${point}, expected ${[u, v]}`;
+  await page.click("#go");
+  await page.waitForSelector("#plan:not(.busy) #rejections dt:has-text('not_goal')");
+  return (await rows("grasps")) > 0;
+});
+await check("what next tells an action and draws it", async () => {
+  await page.click("#act");
+  await page.waitForFunction(() => /^(grasp|push|clear|none): /.test(document.getElementById("answer").textContent));
+  const box = await page.locator("#picture").boundingBox();
+  await page.mouse.move(box.x + 0.4 * box.width, box.y + 0.4 * box.height);
+  await page.mouse.down();
+  await page.mouse.move(box.x + 0.6 * box.width, box.y + 0.6 * box.height, { steps: 3 });
+  await page.mouse.up();
+  await page.click("#act");
+  await page.waitForSelector("#plan:not(.busy)");
+  await page.screenshot({ path: `${pictures}/action.png` });
+  const told = await text("#answer");
+  await page.click("#unmark");
+  await page.uncheck("[name=marking]");
+  return /^(grasp|push|clear|none): /.test(told) || told;
+});
 await check("a region dragged on the picture holds the grasps", async () => {
   const box = await page.locator("#picture").boundingBox();
   await page.mouse.move(box.x + box.width * 0.2, box.y + box.height * 0.2);
