@@ -141,8 +141,8 @@ async function show_reply(started) {
   const overlay = reply.heatmap_png ? await bitmap(await (await fetch(`data:image/png;base64,${reply.heatmap_png}`)).blob()) : null;
   const refused = reply.refused ?? [];
   const words = (text) => text?.replace("_", " ") ?? null;
-  fill("refused", refused.map((grasp) => [grasp.reason.replaceAll("_", " "), words(grasp.part), centre(grasp), angle(grasp)]));
-  byId("refused").hidden = !refused.length;
+  fill("refused-grasps", refused.map((grasp) => [grasp.reason.replaceAll("_", " "), words(grasp.part), centre(grasp), angle(grasp)]));
+  byId("refused-grasps").hidden = !refused.length;
   picture.show(picture.base, reply.grasps, overlay, refused, reply.pushes);
   choose(0);
   const beyond = performance.now() - started - reply.timings_ms.total;
@@ -174,7 +174,7 @@ async function pick(name, file) {
   picture.region = null;
   fields.region.value = "";
   picture.show(shown);
-  for (const id of ["grasps", "refused", "exports", "space"]) byId(id).hidden = true;
+  for (const id of ["grasps", "refused-grasps", "exports", "space"]) byId(id).hidden = true;
   byId("show3d").setAttribute("aria-pressed", false);
   chips("rejections", []);
   chips("timings", []);

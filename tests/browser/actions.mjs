@@ -64,7 +64,7 @@ await accessible("plan");
 await check("refused grasps are told and drawn in red on request", async () => {
   await page.check("[name=explain]");
   await page.click("#go");
-  await page.waitForSelector("#refused tbody tr");
+  await page.waitForSelector("#refused-grasps tbody tr");
   const red = await page.evaluate(() => {
     const canvas = document.getElementById("picture");
     const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
@@ -74,7 +74,7 @@ await check("refused grasps are told and drawn in red on request", async () => {
   });
   await page.screenshot({ path: `${pictures}/refused.png` });
   await page.uncheck("[name=explain]");
-  return red > 20 && (await rows("refused")) <= 10;
+  return red > 20 && (await rows("refused-grasps")) <= 10;
 });
 await check("arrow keys choose the next grasp", async () => {
   await page.focus("#picture");

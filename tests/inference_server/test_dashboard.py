@@ -36,6 +36,13 @@ def test_the_page_and_what_it_loads_are_served(server: Running) -> None:
         assert part.headers["x-content-type-options"] == "nosniff"
 
 
+def test_no_two_elements_have_one_id() -> None:
+    """The first of them would get what is told to the other: a figure of the loop once emptied a table of the plan."""
+    found = re.findall(r' id="([^"]+)"', (FOLDER / "index.html").read_text())
+    assert len(found) > 40
+    assert sorted(found) == sorted(set(found))
+
+
 @pytest.mark.parametrize("name", ["nothing.js", "../app.py", "%2e%2e/app.py", "vendor"])
 def test_nothing_else_is_served(server: Running, name: str) -> None:
     assert server.client.get(f"/dashboard/{name}").status_code == 404
