@@ -131,6 +131,7 @@ def finetune(options: argparse.Namespace) -> int:
     before, after, status = trained(options, folder)
     if status or before is None or after is None:
         return status or 1
+    print(f"trying versions {before} and {after} in the same scenes, some {options.scenes} of them ...", flush=True)
     found = measured(planner_of(options.model), options.models_dir, (before, after), folder / "files", gripper, options.scenes)
     report = {"model": options.model, **found.figures}
     replace_file(folder / REPORT, json.dumps({"before": before, "after": after, "report": report}, indent=1).encode())
