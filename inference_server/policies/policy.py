@@ -18,8 +18,9 @@ from shared.features.eye_in_hand import SIDE, View, picture
 from shared.registry import BrokenModel
 
 ARCHITECTURE = "picture-actor"
-MOST_SHIFT, MOST_TURN = 0.010, math.radians(4)
-"""m and rad that a camera may sit off a policy's mount."""
+MOST_SHIFT, MOST_TURN = 0.001, math.radians(0.3)
+"""m and rad that a camera may sit off a policy's mount: the one that ships lifts nine of ten
+boxes there (docs/reports/2026-11-30-closed-loop.md)."""
 LEAST_SEEN = 0.9
 """Share of what a policy's camera sees that a sent picture must show."""
 COARSE = 1.5
@@ -68,7 +69,7 @@ def check_mount(network: LoadedNetwork, policy: Policy, pose: Pose) -> None:
             422,
             "other_mount",
             f"{network.name} version {network.version} learned with its camera at hand_camera_pose "
-            f"{np.round(learned, 4).tolist()}; the one sent is {shift * 1e3:.0f} mm and {math.degrees(turn):.0f}° off, at most "
+            f"{np.round(learned, 4).tolist()}; the one sent is {shift * 1e3:.1f} mm and {math.degrees(turn):.1f}° off, at most "
             f"{MOST_SHIFT * 1e3:g} mm and {math.degrees(MOST_TURN):g}° are taken",
         )
 

@@ -120,8 +120,8 @@ def test_a_camera_elsewhere_on_the_hand_is_refused(server: Running) -> None:
         turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
         return (np.array(MOUNT) @ pose_from(turn, np.array([metres, 0, 0]))).tolist()
 
-    assert ask(server, hand_camera_pose=moved(0.009, 3)).status_code == 200
-    for off, said in ((moved(0.012, 0), "12 mm and 0°"), (moved(0, 5), "0 mm and 5°")):
+    assert ask(server, hand_camera_pose=moved(0.0009, 0.25)).status_code == 200
+    for off, said in ((moved(0.003, 0), "3.0 mm and 0.0°"), (moved(0, 1), "0.0 mm and 1.0°")):
         reply = ask(server, hand_camera_pose=off)
         assert reply.status_code == 422
         assert reply.json()["error"]["code"] == "other_mount"

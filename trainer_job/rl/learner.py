@@ -147,8 +147,8 @@ class Learner:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint must be of; how long it is trained, and how often it is looked at or saved, may change."""
-        changeable = ("steps", "evaluate_every", "evaluate_episodes")
+        """What a checkpoint must be of; how long and how fast it learns, and how often it is looked at, may change."""
+        changeable = ("steps", "learning_rate", "evaluate_every", "evaluate_episodes")
         recipe = {name: value for name, value in asdict(self.recipe).items() if name not in changeable}
         shown = {"demonstrations": sum(len(each.actions) for each in self.demonstrations)} if self.demonstrations else {}
         return {"recipe": recipe, "interface": self.worlds.interface, **shown}
@@ -287,6 +287,8 @@ class Learner:
     def _load(self, saved: dict[str, Any]) -> Observations:
         for name, part in self._parts().items():
             part.load_state_dict(saved[name])
+        for group in self.auxiliary.param_groups:  # those of the others Stable-Baselines3 sets in every update
+            group["lr"] = self.recipe.learning_rate
         model, plain, progress = self.model, json.loads(saved["plain"]), self.progress
         assert model.log_ent_coef is not None
         with torch.no_grad():

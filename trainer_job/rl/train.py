@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     add("--hand", choices=["floating", "arm"], default="floating", help="a free hand, or the whole Panda arm")
     add("--steps", type=int, default=usual.steps, help="of all worlds together (default: %(default)s)")
     add("--seed", type=int, default=usual.seed)
+    add("--learning-rate", type=float, default=usual.learning_rate, help="may change as a run goes on (default: %(default)s)")
     add("--worlds", type=int, default=usual.worlds, help="simulated side by side (default: %(default)s)")
     add("--nudge", type=float, default=usual.nudge, help="m, at most, by which the box is shifted in every episode")
     add("--mount-shift", type=float, default=usual.mount_shift, help="m, at most, that the camera sits off its mount")
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     """Learns, measures, publishes and decides; the version."""
     name = model_name(options.environment, options.observation)
     folder = options.out or Path("data/cache/runs") / f"{name}-{options.seed}"
-    same = ("steps", "seed", "worlds", "evaluate_every", "evaluate_episodes", "nudge", "mount_shift")
+    same = ("steps", "seed", "worlds", "learning_rate", "evaluate_every", "evaluate_episodes", "nudge", "mount_shift")
     recipe = replace(Recipe(), **{each: getattr(options, each) for each in same}, mount_turn=math.radians(options.mount_turn))
     if options.demonstrations:
         recipe = replace(recipe, random_steps=0)  # what a person did tells more

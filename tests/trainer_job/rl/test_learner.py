@@ -101,9 +101,12 @@ def test_a_kill_anywhere_changes_nothing_but_time(make_worlds, tmp_path: Path, m
 def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(make_worlds, tmp_path: Path) -> None:
     Learner(make_worlds(), replace(TINY, steps=80), tmp_path).learn(no_evaluation)
     assert (tmp_path / CHECKPOINT).is_file()
-    longer = Learner(make_worlds(), TINY, tmp_path)
-    longer._begin()
-    assert longer.progress.steps == 80  # how long is no part of what it is
+    longer = Learner(make_worlds(), replace(TINY, learning_rate=1e-5), tmp_path)
+    longer._round(longer._begin())
+    assert longer.progress.steps == 82  # how long and how fast is no part of what it is
+    policy = longer.model.policy
+    for optimizer in (longer.auxiliary, policy.actor.optimizer, policy.critic.optimizer):
+        assert [group["lr"] for group in optimizer.param_groups] == [1e-5]
     other = Learner(make_worlds(), replace(TINY, gamma=0.9), tmp_path)
     other._begin()
     assert other.progress.steps == 0
