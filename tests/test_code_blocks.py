@@ -24,6 +24,7 @@ import yaml
 from PIL import Image
 from serving import Running, serving, settings
 
+from grasp_client import GraspClient
 from shared.networks import build_network
 from shared.registry import Registry
 from shared.settings import LocalSettings, ServerSettings, TrainerSettings, WorkerSettings
@@ -81,8 +82,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Running) -> 
     shutil.copytree(DOCS / "example", tmp_path / "docs" / "example")
     depth = np.asarray(Image.open(DOCS / "example" / "depth.png"))
     np.save(tmp_path / "depth.npy", (depth / 1000).astype(np.float32))
-    for name, example in {"depth.png": "depth.png", "camera.json": "camera.json", "color.png": "color.png"}.items():
-        shutil.copy(DOCS / "example" / example, tmp_path / name)
+    for name in ("depth.png", "camera.json", "camera_pose.json", "color.png"):
+        shutil.copy(DOCS / "example" / name, tmp_path / name)
     Image.fromarray(_mask(depth.shape)).save(tmp_path / "mask.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SERVER_URL", server.url)
@@ -98,11 +99,16 @@ def _mask(shape: tuple[int, ...]) -> np.ndarray:
 def known_here(server: Running) -> dict[str, Any]:
     """What pages take for granted: images of a reader, a robot."""
     depth = np.asarray(Image.open("docs/example/depth.png")).astype(np.float32) / 1000
-    policy = Registry(server.service.registry.root).card("closed-loop-depth", 1).model_extra or {}
+    registry = Registry(server.service.registry.root)
+    policy = registry.card("closed-loop-depth", registry.champion("closed-loop-depth") or 1).model_extra or {}
     return {
         "depth": depth,
         "rgb": np.asarray(Image.open("docs/example/color.png").convert("RGB")),
-        "mask": _mask(depth.shape),
+        "mask": (mask := _mask(depth.shape)),
+        "client": GraspClient(server.url),
+        "look": lambda: (depth, mask),
+        "grasp": lambda grasp: True,
+        "push": lambda start, end: None,
         "camera": json.loads(Path("camera.json").read_text()),
         "camera_pose": (pose := json.loads(Path("docs/example/camera_pose.json").read_text())),
         "pose": pose,
