@@ -87,7 +87,7 @@ def _planning_call(path: str, observation: Observation, request: PlanRequest) ->
         # All its sizes: a finger whose sizes are told has no pads but those that are told with it.
         options["gripper"] = request.gripper.model_dump(mode="json", exclude_none=True)
     text = json.dumps(options, separators=(",", ":"))
-    sent = {name: array for name, array in vars(observation).items() if isinstance(array, np.ndarray)}
+    sent = observation.images
     if observation.views:
         sent["depth_0"] = sent.pop("depth")
         sent |= {f"depth_{number}": view.depth for number, view in enumerate(observation.views, 1)}

@@ -36,6 +36,11 @@ class Observation:
     views: tuple[View, ...] = ()
 
     @property
+    def images(self) -> dict[str, np.ndarray]:
+        """What was sent of it, but for the views of other cameras, by name."""
+        return {name: image for name, image in vars(self).items() if isinstance(image, np.ndarray)}
+
+    @property
     def graspable(self) -> np.ndarray | None:
         """(H, W) bool, where a grasp centre may lie by segmask and goal; None where anywhere."""
         if self.segmask is None or self.goal is None:

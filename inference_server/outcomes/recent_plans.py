@@ -28,7 +28,7 @@ class RecentPlan:
 
     @property
     def size(self) -> int:
-        pixels = sum(int(image.nbytes) for image in vars(self.observation).values() if isinstance(image, np.ndarray))
+        pixels = sum(int(image.nbytes) for image in self.observation.images.values())
         return pixels + PLAN_BYTES + GRASP_BYTES * len(self.plan.grasps)
 
 
@@ -44,7 +44,7 @@ class RecentPlans:
         self._lock = threading.Lock()
 
     def remember(self, owner: str, plan: GraspPlan, observation: Observation, request: PlanRequest) -> None:
-        images = {name: _owned(image) for name, image in vars(observation).items() if isinstance(image, np.ndarray)}
+        images = {name: _owned(image) for name, image in observation.images.items()}
         own = replace(observation, views=(), **images)  # a report is of one image
         recent = RecentPlan(own, request, plan.model_copy(update={"heatmap_png": None, "refused": None}))
         key = owner, plan.request_id

@@ -136,7 +136,7 @@ def _same_grasp(said: Grasp, known: Grasp) -> bool:
 
 
 def _same_images(sent: Observation, planned: Observation) -> bool:
-    pairs = [(image, getattr(planned, name)) for name, image in vars(sent).items() if image is not None]
+    pairs = [(image, getattr(planned, name)) for name, image in sent.images.items()]
     return all(ours is not None and mine.shape == ours.shape and np.allclose(mine, ours, atol=ROUNDING) for mine, ours in pairs)
 
 
