@@ -48,20 +48,28 @@ class Settings(BaseSettings):
 
 def step(registry: Registry) -> bytes:
     """One request of a loop, raw depth as a camera's integers."""
-    terms = (registry.card(POLICY, 1).model_extra or {})["policy"]
+    terms = (registry.card(POLICY, served(registry)).model_extra or {})["policy"]
     options = {"camera": terms["camera"], "hand_camera_pose": terms["mount"], "policy": POLICY}
     depth = np.random.default_rng(0).integers(150, 300, (SIDE, SIDE)).astype("<u2")
     headers = {"Content-Type": "application/octet-stream", "X-Shape": f"{SIDE},{SIDE}", "X-Dtype": "uint16"}
     return post("/act", depth.tobytes(), {**headers, "X-Request": json.dumps(options)})
 
 
+def served(registry: Registry) -> int:
+    """The version that is served."""
+    version = registry.champion(POLICY)
+    assert version is not None
+    return version
+
+
 def plain_app() -> FastAPI:
     """What one writes first: a handler that decodes the body and calls the model."""
     torch.set_num_threads(1)
     registry, app = Registry(ROOT / "models"), FastAPI()
-    card = registry.card(POLICY, 1)
+    version = served(registry)
+    card = registry.card(POLICY, version)
     actor = PictureActor(**card.parameters)
-    actor.load_state_dict(load(registry.read_weights(POLICY, 1)))
+    actor.load_state_dict(load(registry.read_weights(POLICY, version)))
     terms = (card.model_extra or {})["policy"]
 
     @app.post("/act")
@@ -93,14 +101,15 @@ def beside_plans(server: Server, asking: bytes, seconds: float) -> dict[str, Any
 
 def while_reloading(server: Server, registry: Registry, asking: bytes, seconds: float, count: int) -> dict[str, Any]:
     """CLIENTS act while the champion changes `count` times."""
-    second = registry.publish(POLICY, registry.read_weights(POLICY, 1), registry.card(POLICY, 1))
+    first = served(registry)
+    second = registry.publish(POLICY, registry.read_weights(POLICY, first), registry.card(POLICY, first))
 
     async def changing() -> Load:
         going = True
         loading = asyncio.create_task(closed_loop(server.port, asking, CLIENTS, 0.0, more=lambda: going))
         async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
             for number in range(count):
-                version = (second, 1)[number % 2]
+                version = (second, first)[number % 2]
                 await asyncio.to_thread(registry.promote, POLICY, version)
                 reply = await client.post(f"/models/{POLICY}/reload")
                 assert reply.json()["serving"] == version, reply.text
