@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu`: what a GPU makes of planning and learning, in under six minutes, as a table and as JSON.
+"""`python -m benchmarks.gpu`: what a GPU makes of planning and learning, as a table and as JSON.
 
 Crops per second of GQ-CNN against the batch, as the server runs it; probabilities of the shipped networks beside those of the
 CPU in float32; a served plan of `dense` and `tilted`, one client and many; `dense` while its weights change; gradient steps per

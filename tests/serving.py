@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +98,15 @@ def serving(chosen: ServerSettings) -> Iterator[Running]:
         server.should_exit = True
         thread.join(PATIENCE)
         assert not thread.is_alive(), "the server did not end"
+
+
+@contextmanager
+def serving_shipped(folder: Path, **changes: Any) -> Iterator[Running]:
+    """A server with a copy of the models that ship."""
+    models = folder / "models"
+    shutil.copytree(Path(__file__).parents[1] / "models", models)
+    with serving(settings(models, **changes)) as running:
+        yield running
 
 
 def publish_dense(models: Path, seed: int, *, champion: bool = True, damage: Any = None, **card: Any) -> int:

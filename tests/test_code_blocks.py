@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from serving import Running, serving, settings
+from serving import Running, serving_shipped
 
 from grasp_client import GraspClient
 from shared.networks import build_network
@@ -70,9 +70,7 @@ BLOCKS = [(page, number, *found) for page in PAGES for number, found in enumerat
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, module_redis_url: str) -> Iterator[Running]:
-    models = tmp_path_factory.mktemp("registry") / "models"
-    shutil.copytree(ROOT / "models", models)
-    with serving(settings(models, redis_url=module_redis_url)) as running:
+    with serving_shipped(tmp_path_factory.mktemp("registry"), redis_url=module_redis_url) as running:
         yield running
 
 

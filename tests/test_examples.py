@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from serving import Running, serving, settings
+from serving import Running, serving_shipped
 
 pytestmark = pytest.mark.documents
 
@@ -24,9 +24,7 @@ EXAMPLES = ROOT / "examples"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, module_redis_url: str) -> Iterator[Running]:
-    models = tmp_path_factory.mktemp("registry") / "models"
-    shutil.copytree(ROOT / "models", models)
-    with serving(settings(models, redis_url=module_redis_url)) as running:
+    with serving_shipped(tmp_path_factory.mktemp("registry"), redis_url=module_redis_url) as running:
         yield running
 
 

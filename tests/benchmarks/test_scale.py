@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -38,4 +39,6 @@ def test_a_fleet_says_what_workers_say(redis_url: str, tmp_path: Path) -> None:
 def test_a_soak_with_kills_loses_and_repeats_nothing(tmp_path: Path) -> None:
     kills = round(SOAK_SECONDS / 8)
     load = {"workers": 100, "scenes_per_second": 4.0, "ingest": 2, "planned": 0.1, "side": 120}
-    assert main(Settings(seconds=SOAK_SECONDS, kills=kills, out=tmp_path / "report.json", **load)) == 0  # type: ignore[arg-type]
+    report = tmp_path / "report.json"
+    assert main(Settings(seconds=SOAK_SECONDS, kills=kills, out=report, **load)) == 0  # type: ignore[arg-type]
+    assert json.loads(report.read_text())["sent"] > 4 * SOAK_SECONDS, "too few to tell: 128 a second are offered"

@@ -51,6 +51,14 @@ def test_a_candidate_has_the_shape_of_its_parent(library: ReplayBuffer, tmp_path
     assert sum(p.numel() for p in load_network(registry, "dense", 2).parameters()) < 60_000
 
 
+def test_decisions_of_another_registry_do_not_come_with_shipped_weights(tmp_path: Path) -> None:
+    shipped, registry = Registry(tmp_path / "shipped"), Registry(tmp_path / "models")
+    card = ModelCard(name="dense", architecture="dense", decisions=[{"action": "promoted", "reason": "there"}])
+    shipped.promote("dense", shipped.publish("dense", weights_of(build_network("dense", {})), card))
+    seed_registry(registry, shipped.root, TASK, seed=0)
+    assert registry.card("dense", 1).decisions == []
+
+
 def test_a_round_repeats_after_a_kill_and_the_next_one_differs(library: ReplayBuffer, tmp_path: Path) -> None:
     registry = Registry(tmp_path / "models")
     seed_registry(registry, tmp_path / "none", TASK, seed=0)

@@ -85,7 +85,8 @@ def seed_registry(registry: Registry, shipped: Path, task: AnyTask, seed: int) -
     for name in source.names():
         version = source.champion(name)
         if version is not None and _lacks_champion(registry, name):
-            _first_version(registry, name, source.read_weights(name, version), source.card(name, version))
+            card = source.card(name, version).model_copy(update={"decisions": []})  # they were taken in another registry
+            _first_version(registry, name, source.read_weights(name, version), card)
             log.info("registry starts from shipped weights", extra={"model": name, "shipped_version": version})
     name = task.recipe.name
     if _lacks_champion(registry, name):
@@ -111,7 +112,9 @@ def offer_shipped(registry: Registry, shipped: Path) -> list[str]:
         card, seen = source.card(name, version), registry.root / name / SHIPPED
         had = {seen.read_text().strip()} if seen.is_file() else {each.sha256 for each in registry.cards(name)}
         if card.sha256 not in had:
-            fresh = card.model_copy(update={"parent": None, "outcomes": {**card.outcomes, "total": 0}, "note": OFFERED})
+            fresh = card.model_copy(
+                update={"parent": None, "outcomes": {**card.outcomes, "total": 0}, "note": OFFERED, "decisions": []}
+            )
             new = registry.publish(name, source.read_weights(name, version), fresh)
             if registry.candidate(name) is None:
                 registry.set_candidate(name, new)
