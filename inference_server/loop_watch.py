@@ -3,7 +3,7 @@
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from shared.durable import LEAST_FREE_BYTES
-from shared.streams import TRAINERS, OutcomeStream, WorkerStatusStore, connect
+from shared.streams import TRAINERS, FailedGrasp, FailureStore, OutcomeStream, WorkerStatusStore, connect
 
 LOOK_SECONDS = 2.0
 SILENCE_SECONDS = 10.0
@@ -39,13 +39,15 @@ TRAINER_SUMS = {
 
 @dataclass(frozen=True)
 class LoopState:
-    """One look. workers, trainers: rows by name, of those that spoke lately. sent: outcomes that the queue ever accepted."""
+    """One look. workers, trainers: rows by name, of those that spoke lately. sent: outcomes that the queue ever accepted.
+    failures: the latest grasps that failed, the newest first."""
 
     queue: bool = False
     sent: int = 0
     workers: dict[str, dict[str, Any]] = field(default_factory=dict)
     trainers: dict[str, dict[str, Any]] = field(default_factory=dict)
     disk: str = ""
+    failures: Sequence[FailedGrasp] = ()
 
     @property
     def trouble(self) -> str:
@@ -64,7 +66,7 @@ class LoopWatch(threading.Thread, Collector):
         self.state = LoopState()
         if self._queue:
             self._workers, self._trainers = WorkerStatusStore(self._queue), WorkerStatusStore(self._queue, TRAINERS)
-            self._outcomes = OutcomeStream(self._queue)
+            self._outcomes, self._failures = OutcomeStream(self._queue), FailureStore(self._queue)
 
     def run(self) -> None:
         while True:
@@ -84,7 +86,8 @@ class LoopWatch(threading.Thread, Collector):
         if self._queue is not None:
             with suppress(redis.RedisError):  # `queue` tells of that
                 workers, trainers = self._workers.read(SILENCE_SECONDS), self._trainers.read(SILENCE_SECONDS)
-                return LoopState(True, sum(self._outcomes.sent().values()), workers, trainers, disk)
+                sent = sum(self._outcomes.sent().values())
+                return LoopState(True, sent, workers, trainers, disk, self._failures.read())
         return LoopState(disk=disk)
 
     def collect(self) -> Iterator[Metric]:

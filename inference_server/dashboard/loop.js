@@ -92,6 +92,28 @@ export async function loop() {
     name, row.trouble || row.state, row.attempts, row.successes,
     row.recent_attempts ? `${percent(row.recent_successes / row.recent_attempts)} of ${row.recent_attempts}` : null, row.no_plan, row.spooled,
   ]));
+  await failures(state.failures);
+}
+
+// One picture for each failure, fetched once: with a key, which an <img> of its own would not send.
+async function failures(listed) {
+  const kept = new Map([...byId("failures").children].map((item) => [item.dataset.id, item]));
+  const items = await Promise.all(listed.map((each) => kept.get(each.id) ?? failure(each)));
+  for (const [id, item] of kept) if (!listed.some((each) => each.id === id)) URL.revokeObjectURL(item.querySelector("img")?.src);
+  if (items.some((item, index) => item !== byId("failures").children[index]) || items.length < kept.size) byId("failures").replaceChildren(...items);
+  byId("no-failures").hidden = items.length > 0;
+}
+
+async function failure(each) {
+  const item = Object.assign(document.createElement("li"), { textContent: "" });
+  item.dataset.id = each.id;
+  const reply = await ask(`loop/failures/${each.id}`);
+  const who = each.simulated ? "simulation" : `robot ${each.source}`;
+  const by = each.model ? `${each.model} ${each.version ?? ""}` : each.planner;
+  const alt = `${each.failure}, promised ${percent(each.quality)}`;
+  if (reply.ok) item.append(Object.assign(document.createElement("img"), { src: URL.createObjectURL(await reply.blob()), alt, width: 160 }));
+  item.append(Object.assign(document.createElement("span"), { textContent: `${alt}; ${by}, ${who}, ${new Date(1e3 * each.time).toLocaleTimeString()}` }));
+  return item;
 }
 
 export async function models() {

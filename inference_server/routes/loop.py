@@ -1,14 +1,30 @@
-"""`GET /loop`: how workers and trainers are doing."""
+"""`GET /loop`: how workers and trainers are doing, and the latest failures."""
 
-from typing import Any
+import base64
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
+from starlette.responses import Response
 
 from inference_server.admission import service_of
-from inference_server.errors import documented
+from inference_server.errors import ServerError, documented
 
 router = APIRouter(tags=["loop"])
+
+
+class Failure(BaseModel):
+    """A grasp that was executed and failed; its picture is at `GET /loop/failures/{id}`."""
+
+    id: str
+    time: float = Field(description="seconds since the epoch")
+    failure: str = Field(description="missed, slipped, collision or unreachable")
+    quality: float = Field(description="what was promised")
+    simulated: bool
+    source: str
+    planner: str
+    model: str = Field(description="empty where the planner has none")
+    version: int | None
 
 
 class Loop(BaseModel):
@@ -19,10 +35,32 @@ class Loop(BaseModel):
     workers: dict[str, dict[str, Any]] = Field(description="by name: state, attempts, successes, trouble and more")
     trainers: dict[str, dict[str, Any]] = Field(description="by name: state, note, outcomes, champion and more")
     trouble: str = Field(description="what registry or trainer waits for, as a full disk; empty: nothing")
+    failures: list[Failure] = Field(description="of the latest failed grasps those that were promised most, the newest first")
 
 
 @router.get("/loop", responses=documented(401, 403))
 async def loop(request: Request) -> Loop:
     """How the learning loop stands: simulation workers, trainers, and outcomes on their way."""
     state = service_of(request).loop.state
-    return Loop(queue=state.queue, sent=state.sent, workers=state.workers, trainers=state.trainers, trouble=state.trouble)
+    return Loop(
+        queue=state.queue,
+        sent=state.sent,
+        workers=state.workers,
+        trainers=state.trainers,
+        trouble=state.trouble,
+        failures=[Failure.model_validate(each.model_dump()) for each in state.failures],
+    )
+
+
+@router.get(
+    "/loop/failures/{failure}",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}}}, **documented(401, 403, 404)},
+)
+async def picture(failure: Annotated[str, Path(max_length=16)], request: Request) -> Response:
+    """The picture of a failed grasp, as `GET /loop` lists it."""
+    found = next((each for each in service_of(request).loop.state.failures if each.id == failure), None)
+    if found is None:
+        raise ServerError(404, "not_found", f"no failure {failure!r} is kept: GET /loop lists those that are")
+    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=3600"}
+    return Response(base64.b64decode(found.picture), media_type="image/jpeg", headers=headers)

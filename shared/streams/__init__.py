@@ -4,6 +4,7 @@ Only commands that Redis 7 and Valkey both know. An outcome is delivered at leas
 repeats. Nothing unread or unacknowledged is ever trimmed.
 """
 
+from shared.streams.failures import FailedGrasp, FailureStore
 from shared.streams.group import connect, of_type, redacted
 from shared.streams.outcomes import Delivered, OutcomeSender, OutcomeStream, StreamEntry, stream_names
 from shared.streams.scene_requests import SceneRequestStream
@@ -12,6 +13,8 @@ from shared.streams.worker_status import TRAINERS, WorkerStatusStore
 __all__ = [
     "TRAINERS",
     "Delivered",
+    "FailedGrasp",
+    "FailureStore",
     "OutcomeSender",
     "OutcomeStream",
     "SceneRequestStream",

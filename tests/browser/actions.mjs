@@ -186,6 +186,11 @@ await check("the key 2 opens the loop, with models and planners", async () => {
   await page.waitForFunction(() => document.getElementById("rate").textContent !== "–");
   return (await page.isVisible("#loop")) && (await rows("planners")) > 3;
 });
+await check("a failed grasp is shown with its picture", async () => {
+  await page.waitForSelector("#failures li img");
+  const width = await page.locator("#failures li img").first().evaluate((picture) => picture.decode().then(() => picture.naturalWidth));
+  return width > 50 && (await text("#failures li")).includes("promised 83 %");
+});
 await page.screenshot({ path: `${pictures}/loop.png`, fullPage: true });
 await accessible("loop");
 await check("a version is promoted after a question", async () => {

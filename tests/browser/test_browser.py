@@ -8,18 +8,22 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from serving import serving, settings
 
 from grasp_client.cli.predict import main as predict
-from shared.streams import TRAINERS, WorkerStatusStore, connect
+from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome
+from shared.outcome_codec import EncodedOutcome, encode_outcome
+from shared.streams import TRAINERS, FailureStore, WorkerStatusStore, connect
+from trainer_job.ingest.failure_pictures import FailurePictures
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 MODULES = Path(os.environ.get("BROWSER_MODULES", ROOT / ".venv" / "browser"))
 PICTURES = Path(os.environ.get("BROWSER_PICTURES", ROOT / "runs" / "browser"))
-FIRST_PAINT_MS, SHOWN_MS = 1000, 300
 
 
 @pytest.fixture
@@ -28,6 +32,17 @@ def chromium() -> str:
     if not found or not shutil.which("node") or not (MODULES / "node_modules" / "playwright-core").is_dir():
         pytest.skip("needs Chromium, node and playwright-core: `make test-browser` says how")
     return found
+
+
+def failed_grasp() -> EncodedOutcome:
+    """Of a robot, promised 83 %, on the example's depth image."""
+    depth = np.asarray(Image.open(ROOT / "docs" / "example" / "depth.png"))
+    grasp = Grasp(kind="parallel_jaw", quality=0.83, center_px=[160, 120], angle=0.4, depth=0.65, width=0.05)
+    specs = {"depth": ImageSpec(shape=list(depth.shape), dtype="uint16", scale=1e-3)}
+    meta = GraspMeta(
+        planner="dense", success=False, failure="slipped", grasp=grasp, quality=0.83, images=specs, source="cell 4"
+    )
+    return encode_outcome(Outcome(id="of-a-robot", meta=meta, images={"depth": depth.astype(np.uint16)}))
 
 
 def test_a_person_plans_watches_and_looks(chromium: str, redis_url: str, tmp_path: Path) -> None:
@@ -42,6 +57,7 @@ def test_a_person_plans_watches_and_looks(chromium: str, redis_url: str, tmp_pat
     )
     script = MODULES / "actions.mjs"  # modules are looked for beside the script
     script.write_bytes((HERE / "actions.mjs").read_bytes())
+    FailurePictures(FailureStore(queue)).look([failed_grasp()])
     with serving(settings(tmp_path / "models", redis_url=redis_url, admin_key="of-the-operator")) as server:
         view, example = tmp_path / "view.html", ROOT / "docs" / "example"
         options = ["--url", server.url, "--intrinsics", str(example / "camera.json"), "--overlay=none", f"--view={view}"]

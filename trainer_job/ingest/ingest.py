@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,6 +43,7 @@ class Ingest:
 
     issued: whether a scene with a nonce is of a request of this trainer. Others are dead letters: somebody made them up.
     owner: tells this writer from others into the same directory. marks: what is stored already, in shards that were checked.
+    watch: shown the outcomes of each shard that is stored; must not raise.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class Ingest:
         issued: Callable[[SceneRef], bool] = lambda scene: True,
         owner: str = "",
         marks: Marks | None = None,
+        watch: Callable[[Sequence[EncodedOutcome]], None] = lambda outcomes: None,
     ) -> None:
-        self.stream, self.directory, self.issued = stream, directory, issued
+        self.stream, self.directory, self.issued, self.watch = stream, directory, issued, watch
         self.shard_outcomes, self.shard_seconds = shard_outcomes, shard_seconds
         self.writer = ShardWriter(directory, owner)
         self.writer.remove_unfinished()
@@ -88,7 +90,7 @@ class Ingest:
 
     def flush(self) -> Path | None:
         """Writes what is in hand as one shard, then acknowledges it."""
-        shard = None
+        shard, outcomes = None, ()
         if self._waiting:
             outcomes, senders = zip(*self._waiting.values(), strict=True)
             shard = self.writer.write(outcomes, senders)
@@ -97,6 +99,8 @@ class Ingest:
             self._waiting, self._bytes = {}, 0
         self.stream.ack(self._keys)
         self._keys = []
+        if outcomes:
+            self.watch(outcomes)
         return shard
 
     def _has_room(self) -> bool:

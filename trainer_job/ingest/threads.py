@@ -11,7 +11,8 @@ import redis
 from grasp_client.contract import SceneRef
 from shared.retrying import Troubles
 from shared.settings import TrainerSettings
-from shared.streams import OutcomeStream, stream_names
+from shared.streams import FailureStore, OutcomeStream, stream_names
+from trainer_job.ingest.failure_pictures import FailurePictures
 from trainer_job.ingest.ingest import Ingest, IngestThread
 from trainer_job.ingest.marks import stored
 from trainer_job.ingest.quarantine import check_shards
@@ -33,8 +34,9 @@ class IngestThreads:
         if part == 0:
             check_shards(self.directory)
         marks, how = stored(self.directory), (settings.shard_outcomes, settings.shard_seconds, issued)
+        watch = FailurePictures(FailureStore(client)).look
         self.ingests = [
-            Ingest(self.streams[number], self.directory, *how, owner=str(number) if number else "", marks=marks)
+            Ingest(self.streams[number], self.directory, *how, owner=str(number) if number else "", marks=marks, watch=watch)
             for number in numbers_of(settings, part)
         ]
         self._threads = [IngestThread(ingest, troubles) for ingest in self.ingests]
