@@ -5,7 +5,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,9 @@ def wait(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
 
 
 def call(client: Any, request: PlanGrasps.Request) -> PlanGrasps.Response:
-    future = client.call_async(request)
-    if not wait(future.done):
+    future, answered = client.call_async(request), Event()
+    future.add_done_callback(lambda _: answered.set())
+    if not answered.wait(60.0):
         raise TimeoutError("the service did not answer")
     return future.result()
 

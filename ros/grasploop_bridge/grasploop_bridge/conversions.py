@@ -34,8 +34,10 @@ def depth_of(image: Image) -> np.ndarray:
     if image.encoding not in DEPTH:
         raise ValueError(f"depth image: expected the encoding {', '.join(DEPTH)}, got {image.encoding!r}")
     kind, metres = DEPTH[image.encoding]
-    values = _pixels(image, np.dtype((">" if image.is_bigendian else "<") + kind), 1)[..., 0].astype(np.float32) * metres
-    return np.where(np.isfinite(values) & (values > 0), values, np.float32(0))
+    values = _pixels(image, np.dtype((">" if image.is_bigendian else "<") + kind), 1)[..., 0]
+    if values.dtype.kind == "u":
+        return values * np.float32(metres)
+    return np.where(np.isfinite(values) & (values > 0), values, np.float32(0)).astype(np.float32)
 
 
 def colour_of(image: Image) -> np.ndarray:
