@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,13 @@ def test_the_page_needs_nothing_else(scene: Scene3D) -> None:
     )
     assert asked <= set(imports)
     assert not re.search(r'(?:src|href)="(?!data:)', page)
+    for values, dtype, told in ((scene.points, "<u2", "positions"), (scene.colours, "u1", "colours")):
+        differences = np.frombuffer(zlib.decompress(base64.b64decode(data[told])), dtype).reshape(3, -1)
+        back = np.cumsum(differences, axis=1, dtype=dtype).T
+        if told == "positions":
+            assert np.abs(np.array(data["lowest"]) + np.array(data["step"]) * back - values).max() < 1e-4
+        else:
+            assert (back == values).all()
 
 
 def test_the_command_line_writes_all_three(
