@@ -1,6 +1,7 @@
 """One interface for every planner, in process or over the network."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -48,7 +49,7 @@ class Observation:
         both: np.ndarray = self.segmask & self.goal
         return both
 
-    @property
+    @cached_property
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         image = self.depth if self.depth is not None else self.rgb

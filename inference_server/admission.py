@@ -86,8 +86,9 @@ class BodyReader:
             self._readers[client] -= 1
             if not self._readers[client]:
                 del self._readers[client]
-        if len(chunks) > 1:
-            chunks[:] = [b"".join(chunks)]
+        if len(chunks) > 1:  # joined elsewhere where it takes milliseconds, in which nobody else would be answered
+            size = sum(map(len, chunks))
+            chunks[:] = [await asyncio.to_thread(b"".join, chunks) if size > LARGE_BYTES else b"".join(chunks)]
         return chunks[0] if chunks else b""
 
     async def _receive(self, request: Request, client: str, chunks: list[bytes]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
@@ -15,7 +15,6 @@ from grasp_client.contract.pushes import PushOptions
 
 MOST_FAILED = 64
 MOST_VIEWS = 4
-Told = TypeVar("Told")
 
 
 def _in_order(region: list[float]) -> list[float]:
@@ -52,23 +51,28 @@ class FailedGrasp(ApiModel):
         return self
 
 
+def _lacks(name: str, info: ValidationInfo) -> bool:
+    """Whether neither the field, `camera` or `camera_pose`, nor the first view tells it; not where what was told is wrong."""
+    return info.data.get(name, ...) is None and not info.data.get("views")
+
+
 def _corners_have_a_frame(told: bool | Bin | None, info: ValidationInfo) -> bool | Bin | None:
-    if isinstance(told, Bin) and info.data.get("camera_pose", told) is None:
+    if isinstance(told, Bin) and _lacks("camera_pose", info):
         raise ValueError("corners in the base frame need `camera_pose`; without one send true, to have it looked for")
     return told
 
 
 def _axis_has_a_frame(approach: Approach | None, info: ValidationInfo) -> Approach | None:
-    if approach and approach.axis != "camera" and info.data.get("camera_pose", approach) is None:
+    if approach and approach.axis != "camera" and _lacks("camera_pose", info):
         raise ValueError('an axis in the base frame needs `camera_pose`; without one send "camera", the optical axis')
     return approach
 
 
 def _poses_have_a_frame(failed: list[FailedGrasp], info: ValidationInfo) -> list[FailedGrasp]:
     for each in failed:
-        if (each.pose_camera or each.pose_base) and info.data.get("camera", failed) is None:
+        if (each.pose_camera or each.pose_base) and _lacks("camera", info):
             raise ValueError("a pose is metric: send `camera`, or name the failed grasp by center_px")
-        if each.pose_base and not each.pose_camera and info.data.get("camera_pose", failed) is None:
+        if each.pose_base and not each.pose_camera and _lacks("camera_pose", info):
             raise ValueError("pose_base needs `camera_pose`, or send pose_camera")
     return failed
 
@@ -80,17 +84,6 @@ class RegisteredView(ApiModel):
     camera_pose: Pose = Field(description="camera frame to robot base frame (z up), 4x4")
 
 
-def _of_first_view(told: Told, info: ValidationInfo) -> Told:
-    """The field as the first view has it, where there are views."""
-    views = info.data.get("views")
-    if not views:
-        return told
-    first: Told = getattr(views[0], info.field_name or "")
-    if told is not None and told != first:
-        raise ValueError(f"`views` tell it: leave it out, or send that of the first view, {str(first)[:80]}")
-    return first
-
-
 class PlanRequest(ApiModel):
     """Options of `POST /predict_grasp`; every one is optional."""
 
@@ -98,12 +91,8 @@ class PlanRequest(ApiModel):
         None, min_length=2, max_length=MOST_VIEWS,
         description="of the parts depth_0, depth_1, ...: where each was taken. Pixels are those of the first",
     )  # fmt: skip
-    camera: Annotated[CameraIntrinsics | None, AfterValidator(_of_first_view)] = Field(
-        None, description="needed for any metric answer", validate_default=True
-    )
-    camera_pose: Annotated[Pose | None, AfterValidator(_of_first_view)] = Field(
-        None, description="camera frame to robot base frame (z up), 4x4", validate_default=True
-    )
+    camera: CameraIntrinsics | None = Field(None, description="needed for any metric answer")
+    camera_pose: Pose | None = Field(None, description="camera frame to robot base frame (z up), 4x4")
     viewpoint: Point | None = Field(
         None, description="[x, y, z] from where `points` were seen, in their frame, m; none: what is unseen counts as free"
     )
@@ -135,6 +124,16 @@ class PlanRequest(ApiModel):
     )
     seed: Seed | None = Field(None, description="makes sampling planners repeatable")
     checks: Literal["on", "off"] = Field("on", description="off: do not look for odd input, and warn of none")
+
+    @model_validator(mode="after")
+    def _as_the_first_view(self) -> PlanRequest:
+        if self.views:
+            first = self.views[0]
+            for name, shown in (("camera", first.camera), ("camera_pose", first.camera_pose)):
+                if getattr(self, name) not in (None, shown):
+                    raise ValueError(f"`views` tell the {name}: leave it out, or send the first view's, {str(shown)[:80]}")
+                setattr(self, name, shown)
+        return self
 
 
 class ActionRequest(PlanRequest):

@@ -13,12 +13,14 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
+from inference_server.decoding.json_limits import more_than
 from inference_server.errors import ServerError
 
 logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a broken body is told to its sender, not to the log
 
 MAX_PARTS = 1024
 MAX_PART_HEADER_BYTES = 8192
+PIECE_BYTES = 2**20
 
 
 @dataclass
@@ -37,7 +39,7 @@ def parts_of(body: bytes, content_type: str) -> dict[str, Part]:
     boundary = options.get(b"boundary")
     if not boundary:
         raise _malformed("its Content-Type names no boundary (let the HTTP client set this header)")
-    if body.count(b"--" + boundary) > 2 * MAX_PARTS:  # the parser stops at each, boundary or not
+    if more_than(2 * MAX_PARTS, body, b"--" + boundary):  # the parser stops at each, boundary or not
         raise ServerError(413, "too_many_parts", f"at most {MAX_PARTS} parts are accepted; or choose a longer boundary")
     parts: dict[str, Part] = {}
     for part in _cut(body, boundary):
@@ -55,7 +57,8 @@ def _cut(body: bytes, boundary: bytes) -> list[Part]:
     collector = _Collector()
     try:
         parser = MultipartParser(boundary, collector.callbacks())  # type: ignore[arg-type]
-        parser.write(body)
+        for start in range(0, len(body), PIECE_BYTES):  # parts are copied out of it: other threads may run in between
+            parser.write(body[start : start + PIECE_BYTES])
         parser.finalize()
     except FormParserError as error:
         raise _malformed(str(error)[:200]) from error

@@ -1,6 +1,5 @@
 """Tensors of the Open Inference Protocol v2: JSON with numbers, or JSON followed by raw bytes."""
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -9,12 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.imaging import ImageLimits, metres_of
 from grasp_client.observation import Observation
-from inference_server.decoding.json_limits import JSON_BYTES, json_too_large
+from inference_server.decoding.json_limits import JSON_BYTES, PIECE_BYTES, json_too_large
 from inference_server.decoding.observations import OPTIONS_BYTES, parse_options
 from inference_server.errors import ServerError, invalid_fields
 
-_PIECE_BYTES = 2**16
-"""So much text becomes numbers at a time, which takes a millisecond; other threads may run in between."""
 LENGTH_HEADER = "inference-header-content-length"
 DTYPES = {"BOOL": np.dtype(bool), "UINT8": np.dtype("u1"), "UINT16": np.dtype("<u2"), "FP32": np.dtype("<f4")}
 INPUTS: tuple[dict[str, Any], ...] = (
@@ -89,7 +86,9 @@ def read(body: bytes, length: str | None, limits: ImageLimits) -> tuple[InferReq
     size = len(body) if length is None else int(length) if length.isdigit() and len(length) < 12 else -1
     if not 0 <= size <= len(body):
         raise ServerError(422, "invalid_field", f"header {LENGTH_HEADER}: expected the bytes of the JSON, 0 to {len(body)}")
-    document, texts = _without_numbers(body[:size])
+    if size > JSON_BYTES:
+        raise json_too_large(size, JSON_BYTES, "JSON with numbers")
+    document, lists = _without_numbers(body[:size])
     if len(document) > OPTIONS_BYTES:
         raise json_too_large(len(document), OPTIONS_BYTES, "JSON without its numbers")
     try:
@@ -101,14 +100,17 @@ def read(body: bytes, length: str | None, limits: ImageLimits) -> tuple[InferReq
     for each in asked.inputs:
         if each.name in arrays:
             raise ServerError(422, "repeated_input", f"input {each.name!r} was sent twice")
-        array, used = _array(each, texts, rest, limits)
+        array, used = _array(each, body, lists, rest, limits)
         arrays[each.name], rest = array, rest[used:]
     if len(rest):
         raise ServerError(422, "wrong_shape", f"{len(rest)} bytes follow the last binary tensor")
     return asked, arrays
 
 
-def _array(each: InferInput, texts: list[bytes], rest: memoryview, limits: ImageLimits) -> tuple[np.ndarray, int]:
+def _array(
+    each: InferInput, body: bytes, lists: list[tuple[int, int]], rest: memoryview, limits: ImageLimits
+) -> tuple[np.ndarray, int]:
+    """One tensor, of numbers in the body or of the bytes behind it, and how many of these it took."""
     shape = each.shape[1:] if len(each.shape) > (3 if each.name == "rgb" else 2) and each.shape[0] == 1 else each.shape
     if len(shape) != (3 if each.name == "rgb" else 2) or (each.name == "rgb" and shape[2] != 3) or min(shape) < 0:
         raise ServerError(422, "wrong_shape", f"input {each.name}: expected {_expected(each.name)}, got shape {each.shape[:8]}")
@@ -125,64 +127,68 @@ def _array(each: InferInput, texts: list[bytes], rest: memoryview, limits: Image
                 f"binary_data_size says {str(size)[:20]}, and {len(rest)} bytes are left",
             )  # fmt: skip
         return np.frombuffer(rest[:size], dtype).reshape(shape), size
-    if not (isinstance(each.data, int) and 0 <= each.data < len(texts)):
+    if not (isinstance(each.data, int) and 0 <= each.data < len(lists)):
         raise ServerError(422, "invalid_field", f"input {each.name}: data: expected {count} numbers for shape {shape}")
-    array = _numbers(texts[each.data], each.name)
+    array = _numbers(body, *lists[each.data], each.name)
     if array.size != count:
         raise ServerError(422, "wrong_shape", f"input {each.name}: shape {shape} needs {count} numbers, data has {array.size}")
     with np.errstate(all="ignore"):
         return array.reshape(shape).astype(dtype), 0
 
 
-def _without_numbers(body: bytes) -> tuple[bytes, list[bytes]]:
-    """The JSON with the lists of each `data` counted instead, and the text of these lists.
+def _without_numbers(body: bytes) -> tuple[bytes, list[tuple[int, int]]]:
+    """The JSON with the lists of each `data` counted instead, and where in the body these lists begin and end.
 
-    A JSON parser would build an object for every number and every bracket. Raises ServerError 413 or 422.
+    A JSON parser would build an object for every number and every bracket. Raises ServerError 422.
     """
-    if len(body) > JSON_BYTES:
-        raise json_too_large(len(body), JSON_BYTES, "JSON with numbers")
     document: list[bytes] = []
-    texts: list[bytes] = []
-    end = 0
-    for start in _lists_of_data(body):
-        if len(texts) == len(_IMAGE_TYPES):
-            raise ServerError(422, "invalid_field", f"body: expected `data` of at most {len(texts)} inputs")
-        # Neither a quote nor a brace is in a list of numbers, so the list's last bracket is the last before them.
-        ends = [found for found in (body.find(b'"', start), body.find(b"}", start)) if found >= 0]
-        stop = body.rfind(b"]", start, min(ends, default=len(body))) + 1
+    lists: list[tuple[int, int]] = []
+    end, key = 0, body.find(b'"data"')
+    while key >= 0:
+        start, stop = _list_behind(body, key + 6)
         if stop:
-            document += [body[end:start], b"%d" % len(texts)]
-            texts.append(body[start:stop])
+            if len(lists) == len(_IMAGE_TYPES):
+                raise ServerError(422, "invalid_field", f"body: expected `data` of at most {len(lists)} inputs")
+            document += [body[end:start], b"%d" % len(lists)]
+            lists.append((start, stop))
             end = stop
-    return b"".join((*document, body[end:])), texts
+        key = body.find(b'"data"', max(key + 6, stop))
+    return b"".join((*document, body[end:])), lists
 
 
-def _lists_of_data(body: bytes) -> Iterator[int]:
-    """Where the value of a key `data` begins with a bracket."""
-    found = body.find(b'"data"')
-    while found >= 0:
-        after = body[found + 6 : found + 40].lstrip()
-        if after[:1] == b":" and after[1:].lstrip()[:1] == b"[":
-            yield body.index(b"[", found)
-        found = body.find(b'"data"', found + 6)
+def _list_behind(body: bytes, place: int) -> tuple[int, int]:
+    """Where the list begins and ends that is the value of the key which ends here; (0, 0) where that is no list."""
+    after = body[place : place + 40].lstrip()
+    if after[:1] != b":" or after[1:].lstrip()[:1] != b"[":
+        return 0, 0
+    start = body.index(b"[", place)
+    # Neither a quote nor a brace is in a list of numbers, so the list's last bracket is the last before them.
+    ends = [found for found in (body.find(b'"', start), body.find(b"}", start)) if found >= 0]
+    stop = body.rfind(b"]", start, min(ends, default=len(body))) + 1
+    return (start, stop) if stop else (0, 0)
 
 
-def _numbers(text: bytes, name: str) -> np.ndarray:
-    """(N,) float64 of nested lists of numbers as JSON. Raises ServerError 422 for anything else in them."""
-    flat = text.replace(b"true", b"1").replace(b"false", b"0").translate(None, b"[] \t\r\n")
-    if flat.translate(None, b"0123456789+-.eE,"):
-        raise ServerError(422, "invalid_field", f"input {name}: data: expected nothing but numbers in its lists")
-    pieces, start = [], 0
-    while start < len(flat):
-        stop = flat.find(b",", start + _PIECE_BYTES)
-        stop = len(flat) if stop < 0 else stop
-        piece = flat[start:stop]
+def _numbers(body: bytes, start: int, end: int, name: str) -> np.ndarray:
+    """(N,) float64 of the nested lists of numbers that are in a body as JSON. Raises ServerError 422 for anything else in them,
+    as soon as it comes to it."""
+    pieces: list[np.ndarray] = []
+    while start < end:
+        stop = body.find(b",", start + PIECE_BYTES, min(end, start + 2 * PIECE_BYTES))
+        if stop < 0:
+            stop = end
+        if stop - start > 2 * PIECE_BYTES:
+            raise ServerError(
+                422, "invalid_field", f"input {name}: data: expected numbers, got {PIECE_BYTES} bytes without one"
+            )
+        piece = body[start:stop].replace(b"true", b"1").replace(b"false", b"0").translate(None, b"[] \t\r\n")
+        if piece.translate(None, b"0123456789+-.eE,"):
+            raise ServerError(422, "invalid_field", f"input {name}: data: expected nothing but numbers in its lists")
         try:
-            pieces.append(np.array(piece.split(b","), "S").astype(np.float64))
+            pieces.append(np.array(piece.split(b","), "S").astype(np.float64) if piece or pieces or stop < end else np.zeros(0))
         except ValueError as error:
             raise ServerError(422, "invalid_field", f"input {name}: data: {str(error)[:80]}") from None
         start = stop + 1
-    return np.concatenate(pieces) if pieces else np.zeros(0)
+    return np.concatenate(pieces)
 
 
 def _expected(name: str) -> str:

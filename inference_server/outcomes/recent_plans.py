@@ -20,16 +20,12 @@ HEADER_BYTES = 1024
 
 @dataclass(frozen=True)
 class RecentPlan:
-    """A plan with what it was made of."""
+    """A plan with what it was made of, and the bytes that it takes."""
 
     observation: Observation
     request: PlanRequest
     plan: GraspPlan
-
-    @property
-    def size(self) -> int:
-        pixels = sum(int(image.nbytes) for image in self.observation.images.values())
-        return pixels + PLAN_BYTES + GRASP_BYTES * len(self.plan.grasps)
+    size: int
 
 
 class RecentPlans:
@@ -46,7 +42,8 @@ class RecentPlans:
     def remember(self, owner: str, plan: GraspPlan, observation: Observation, request: PlanRequest) -> None:
         images = {name: _owned(image) for name, image in observation.images.items()}
         own = replace(observation, views=(), **images)  # a report is of one image
-        recent = RecentPlan(own, request, plan.model_copy(update={"heatmap_png": None, "refused": None}))
+        size = sum(int(image.nbytes) for image in images.values()) + PLAN_BYTES + GRASP_BYTES * len(plan.grasps)
+        recent = RecentPlan(own, request, plan.model_copy(update={"heatmap_png": None, "refused": None}), size)
         key = owner, plan.request_id
         with self._lock:
             self._forget(key)

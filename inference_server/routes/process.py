@@ -17,7 +17,7 @@ from grasp_client.contract import ApiModel, CameraIntrinsics, GraspPlan, Gripper
 from grasp_client.imaging import ImageLimits, check_observation, decode_raw_depth
 from grasp_client.observation import Observation
 from inference_server.admission import Admitted
-from inference_server.decoding.json_limits import JSON_BYTES
+from inference_server.decoding.json_limits import JSON_BYTES, more_than
 from inference_server.decoding.observations import decode, parse_options
 from inference_server.errors import ServerError, documented
 from inference_server.routes.predict import DEADLINE_HEADER, REQUEST_ID_HEADER
@@ -70,7 +70,7 @@ async def process(
 
 def _item(body: bytes, options: str | None, limits: ImageLimits) -> PlanItem:
     # Within base64 there is none of these, so there are few in all.
-    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_FIELDS:
+    if more_than(MOST_FIELDS, body, b",", b":", b"[", b"{"):
         raise ServerError(422, "invalid_field", "body: expected only shape, dtype and data, the array as base64")
     payload = parse_options(body, ArrayPayload, "body", JSON_BYTES)
     try:

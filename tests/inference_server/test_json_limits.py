@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from serving import CAMERA, DEPTH, OPTIONS, PNG, Running
 
-from inference_server.decoding import observations
-from inference_server.decoding.json_limits import JSON_BYTES
+from grasp_client.imaging import ImageLimits
+from inference_server import admission
+from inference_server.decoding import multipart, observations, tensors
+from inference_server.decoding.json_limits import JSON_BYTES, more_than
+from inference_server.errors import ServerError
 
 INFER = "/v2/models/antipodal/infer"
 
@@ -142,3 +148,62 @@ def test_parts_full_of_boundaries_are_refused(server: Running) -> None:
     body = b'--B\r\nContent-Disposition: form-data; name="depth"\r\n\r\n' + b"\r\n--BX" * 200_000 + b"\r\n--B--\r\n"
     response = server.client.post("/predict_grasp", content=body, headers={"content-type": "multipart/form-data; boundary=B"})
     assert refused(response) == (413, "too_many_parts")
+
+
+def cpu(call: Callable[[], Any]) -> float:
+    """Least seconds of this thread's CPU that a call takes, of five."""
+
+    def once() -> float:
+        started = time.thread_time()
+        call()
+        return time.thread_time() - started
+
+    return min(once() for _ in range(5))
+
+
+def refusal_cost(call: Callable[[], Any]) -> float:
+    def refused_once() -> None:
+        with pytest.raises(ServerError):
+            call()
+
+    return cpu(refused_once)
+
+
+def test_empty_lists_cost_no_more_than_to_find_where_they_end() -> None:
+    """The interpreter is held while a body is looked through: no other thread plans or answers meanwhile."""
+    lists = b"[" + b"[]," * (7 * 2**20 // 3) + b"[]]"
+    body = b'{"inputs":[{"name":"depth","datatype":"FP32","shape":[480,640],"data":' + lists + b"}]}"
+    assert refusal_cost(lambda: tensors.read(body, None, ImageLimits())) < cpu(lambda: body.translate(None, b"[] \t\r\n"))
+
+
+def test_marks_are_counted_no_farther_than_they_may_go() -> None:
+    text = b"[]," * 2**20
+    assert cpu(lambda: more_than(100, text, b",", b"[")) < 0.1 * cpu(lambda: text.count(b"["))
+    assert more_than(100, b" " * 2**20 + b"," * 101, b",")
+    assert not more_than(101, b"," * 50 + b" " * 2**20 + b"[" * 51, b",", b"[")
+
+
+@pytest.mark.parametrize("size", [7, 8, 9, 10, 11, 12, 13, 50])
+def test_parts_are_the_same_in_whatever_pieces_a_body_is_read(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = {"depth": bytes(range(256)), "rgb": b"\r\n--BOUN\r\n--", "request": b"{}"}
+    head = b'--BOUND\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    body = b"".join(head % (name.encode(), data) for name, data in parts.items()) + b"--BOUND--\r\n"
+    monkeypatch.setattr(multipart, "PIECE_BYTES", size)
+    read = multipart.parts_of(body, "multipart/form-data; boundary=BOUND")
+    assert {name: part.data for name, part in read.items()} == parts
+
+
+def test_large_bodies_are_joined_beside_the_event_loop(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    aside: list[int] = []
+    to_thread = asyncio.to_thread
+
+    async def spy(function: Callable[..., Any], *arguments: Any) -> Any:
+        result = await to_thread(function, *arguments)
+        aside.append(len(result))
+        return result
+
+    monkeypatch.setattr(asyncio, "to_thread", spy)
+    for size in (2**20, 2 * admission.LARGE_BYTES):
+        pieces = (b"0" * 2**19 for _ in range(size // 2**19))
+        server.client.post("/predict_grasp", content=pieces, headers={"content-type": "image/png"})
+    assert aside == [2 * admission.LARGE_BYTES]
