@@ -48,6 +48,11 @@ def learning_text(status: Status) -> str:
 
 
 def champions_text(status: Status) -> str:
+    """Champion of the model that is learned and how many others there are; all of them while the trainer is silent."""
+    learned = status.trainer.get("model", "")
+    if learned in status.champions:
+        others = len(status.champions) - 1
+        return f"{learned} v{status.champions[learned]}" + (f", {others} of other models" if others else "")
     return ", ".join(f"{name} v{version}" for name, version in status.champions.items()) or "none yet"
 
 

@@ -35,6 +35,7 @@ class StatusRow(BaseModel):
     trouble: Line = ""
     asks: bool = False
     note: Line = ""
+    model: Line = ""
     held_out: Count = 0
     held_out_needed: Count = 0
 

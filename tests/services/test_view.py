@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -14,7 +15,7 @@ from rich.console import Console
 from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome, SceneRef
 from services.process import ManagedProcess, ProcessSpec
 from services.status import Status, StatusReader, last_decision
-from services.view import LINE_SECONDS, LineDisplay, LiveDisplay, choose_display
+from services.view import LINE_SECONDS, LineDisplay, LiveDisplay, champions_text, choose_display
 from shared.rates import rate_with_interval
 from shared.registry import ModelCard, Registry
 from shared.streams import TRAINERS, OutcomeStream, WorkerStatusStore, connect
@@ -47,6 +48,14 @@ def status(trouble: str = "") -> Status:
     trainer = StatusRow(time=0, trouble=trouble and f"trainer: {trouble}", **said).model_dump()
     rates = {"simulated": rate_with_interval(8, 10), "robots": rate_with_interval(1, 4)}
     return Status(workers, sent=12, lag=3, stored=9, champions={"dense": 2}, trainer=trainer, decided=DECIDED, **rates)
+
+
+def test_the_champion_of_the_model_that_is_learned_is_named() -> None:
+    told = status()
+    many = {"dense": 2, "heatmap": 3, "suction-dense": 4}
+    assert champions_text(replace(told, champions=many)) == "dense v2, heatmap v3, suction-dense v4"
+    for model, text in (("heatmap", "heatmap v3, 2 of other models"), ("push-value", "dense v2, heatmap v3, suction-dense v4")):
+        assert champions_text(replace(told, champions=many, trainer={**told.trainer, "model": model})) == text
 
 
 @pytest.fixture

@@ -95,6 +95,7 @@ class Coordinator(threading.Thread):
 
     def status(self) -> dict[str, Any]:
         return {
+            "model": self.model,
             "state": self.state,
             "asks": self.issuer.settings.outstanding_requests > 0,
             "outcomes": len(self.dataset),
