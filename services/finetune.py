@@ -77,6 +77,7 @@ def steps(folder: Path, options: argparse.Namespace) -> list[Step]:
     parts = ("objects", "ordinary")
     data = ["--shards", *(str(folder / name) for name in parts)]
     train = ("--name", model, "--warm", *data, "--models-dir", str(options.models_dir), "--cache", str(folder / "cache"))
+    train += ("--log-format", "text")  # a person reads it, into whatever it is piped
     return [
         collect(parts[0], options.attempts, f"--objects-dir={folder / 'files'}"),
         collect(parts[1], max(1, round(ORDINARY_SHARE * options.attempts))),
