@@ -30,6 +30,8 @@ WORKER_SUMS = {
 }
 TRAINER_SUMS = {
     "outcomes": "outcomes in the dataset",
+    "removed": "outcomes that were stored and are not kept any more",
+    "kept_bytes": "bytes of the dataset on disk, with what is computed of it",
     "lag": "outcomes in the queue that are not in the dataset yet",
     "new": "outcomes that no training round has seen",
     "dead_letters": "outcomes that could not be read",

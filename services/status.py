@@ -11,7 +11,7 @@ import redis
 
 from shared.rates import rate_with_interval
 from shared.registry import Registry
-from shared.shards import ShardError, ShardReader, shard_folders, shard_number
+from shared.shards import ShardError, ShardReader, shard_folders, shard_span
 from shared.streams import TRAINERS, OutcomeStream, WorkerStatusStore, connect, stream_names
 
 RECENT = 200
@@ -45,21 +45,28 @@ class DatasetStatus:
     """Outcomes on disk; each shard is read once. The recent ones leave exploration out: it is meant to fail more often."""
 
     directory: Path
-    stored: int = 0
     simulated: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
     robots: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
+    _counts: dict[str, int] = field(default_factory=dict)
     _last: int = 0
+
+    @property
+    def stored(self) -> int:
+        return sum(self._counts.values())
 
     def refresh(self) -> None:
         folders = shard_folders(self.directory)
-        for position, folder in enumerate(folders):
-            if shard_number(folder.name) > self._last:
-                self._last = shard_number(folder.name)
-                with suppress(ShardError):  # the trainer says what is wrong with it
-                    self._take(ShardReader(folder), with_results=position >= len(folders) - SHARDS_READ)
+        self._counts = {folder.name: self._counts.get(folder.name, -1) for folder in folders}
+        new = [(position, folder) for position, folder in enumerate(folders) if self._counts[folder.name] < 0]
+        for position, folder in new:
+            first, last, _ = shard_span(folder.name)
+            self._counts[folder.name] = 0
+            with suppress(ShardError):  # the trainer says what is wrong with it
+                self._take(ShardReader(folder), with_results=first > self._last and position >= len(folders) - SHARDS_READ)
+            self._last = max(self._last, last)
 
     def _take(self, shard: ShardReader, with_results: bool) -> None:
-        self.stored += len(shard)
+        self._counts[shard.folder.name] = len(shard)
         if with_results:
             for meta in (row.meta for row in shard.rows):
                 if "success" in meta and not meta.get("exploration"):

@@ -60,6 +60,12 @@ def queue_text(status: Status) -> str:
     return "away" if status.lag is None else f"{status.lag} waiting"
 
 
+def dataset_text(status: Status) -> str:
+    """How many outcomes are stored, and how many were and had to go."""
+    removed, size = status.trainer.get("removed"), status.trainer.get("kept_bytes", 0)
+    return f"{status.stored}, {removed} removed to keep {size / 1e9:.1f} GB" if removed else str(status.stored)
+
+
 class LineDisplay:
     """One line when something happens, and one with all figures every ten seconds."""
 
@@ -77,7 +83,7 @@ class LineDisplay:
         attempts = sum(line["attempts"] for line in status.workers.values())
         self.say(
             f"workers={len(status.workers)} attempts={attempts} success={success_text(status)} "
-            f"champion={champions_text(status)} queue={queue_text(status)} dataset={status.stored} "
+            f"champion={champions_text(status)} queue={queue_text(status)} dataset={dataset_text(status)} "
             f"learning={learning_text(status)} decided={status.decided or 'nothing yet'} url={self.url}"
         )
         for name, line in status.workers.items():
@@ -119,7 +125,7 @@ class LiveDisplay:
         table.add_row("champion", Text(champions_text(status), style="bold"))
         table.add_row("learning", Text(learning_text(status)))
         table.add_row("decided", Text(status.decided or "nothing yet"))
-        table.add_row("dataset", f"{status.stored} outcomes stored, queue: {queue_text(status)}")
+        table.add_row("dataset", f"outcomes stored: {dataset_text(status)}; queue: {queue_text(status)}")
         return table
 
     def _processes(self, children: list[ManagedProcess], status: Status) -> Table:

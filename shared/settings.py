@@ -186,6 +186,12 @@ class TrainerSettings(ServiceSettings):
     )
     shard_outcomes: int = Field(512, ge=1, le=65536, description="outcomes in hand at which they are written as one shard")
     shard_seconds: float = Field(5.0, gt=0, description="longest an outcome waits to be written")
+    keep_gb: float | None = Field(
+        None,
+        gt=0,
+        description="most GB of outcomes and of what is computed of them; beyond it the oldest go, ordinary ones first, then "
+        "failures of grasps that were promised to succeed, robots' last; none: all are kept",
+    )
     ingest_processes: int = Field(
         1,
         ge=1,

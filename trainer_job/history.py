@@ -55,6 +55,7 @@ def summary(card: ModelCard) -> dict[str, Any]:
         "parent": card.parent,
         "created": card.created,
         "outcomes": card.outcomes.get("total") or card.outcomes.get("count") or 0,
+        "removed": card.outcomes.get("removed") or 0,
         **metrics,
         "simulated": card.simulated,
         "robots": card.robots,
@@ -74,7 +75,8 @@ def _line(version: dict[str, Any]) -> tuple[str, ...]:
     decision = version["decisions"][-1] if version["decisions"] else {"action": "-"}
     said = ": ".join(part for part in (decision["action"], decision.get("reason", "")) if part)
     rates = [_rate(version[where] or {}) for where in ("simulated", "robots")]
-    numbers = (str(version["version"]), str(version["parent"] or "-"), version["created"][:16], str(version["outcomes"]))
+    outcomes = f"{version['outcomes']} ({version['removed']} removed)" if version["removed"] else str(version["outcomes"])
+    numbers = (str(version["version"]), str(version["parent"] or "-"), version["created"][:16], outcomes)
     return (*numbers, *metrics, *rates, said)
 
 

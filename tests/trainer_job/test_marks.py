@@ -53,7 +53,7 @@ def test_shards_tell_who_numbered_what(tmp_path: Path) -> None:
     reader = ShardReader(shard)
     assert (reader.numbers, reader.unnumbered) == ({"a": [(1, 2), (4, 4)], "b": [(7, 7)]}, [2])
     marks = Marks()
-    marks.add_shards([reader])
+    marks.add_shard(reader)
     senders = [("a", 1), ("a", 2), ("a", 3), ("a", 4), ("b", 6), ("b", 7), None]
     assert [marks.knows("x", sender) for sender in senders] == [True, True, False, True, False, True, False]
     assert marks.knows(outcomes[2].id, None)

@@ -99,12 +99,13 @@ def test_what_is_learned_from_a_trained_champion_is_blended_with_it(library: Rep
 def test_a_card_counts_what_was_there_when_it_was_made(library: ReplayBuffer, tmp_path: Path) -> None:
     registry = Registry(tmp_path / "models")
     seed_registry(registry, tmp_path / "none", TASK, seed=0)
-    assert trained_on(registry, "dense", 60) == 0
+    assert trained_on(registry, "dense", library) == 0
     version = run(library, registry, tmp_path / "runs")
     outcomes = registry.card("dense", version).outcomes
     assert outcomes["count"] == min(50, outcomes["total"] - outcomes["held_out"])
-    assert trained_on(registry, "dense", 60) == 60
-    assert trained_on(registry, "dense", 30) == 0  # the registry was kept, the outcomes were not
+    assert trained_on(registry, "dense", library) == len(library) == 60
+    fewer = ReplayBuffer(OutcomeIndex(tmp_path / "none"), library.cache)
+    assert trained_on(registry, "dense", fewer) == 0  # the registry was kept, the outcomes were not
 
 
 def test_a_model_without_a_champion_cannot_be_trained(library: ReplayBuffer, tmp_path: Path) -> None:

@@ -92,12 +92,33 @@ class FeatureCache:
             return CachedFeatures(np.zeros((0, *spec.shape)), np.zeros((0, spec.aux)), np.zeros(0, np.int64), Counter())
         folder = self.directory / shard.name
         reader = ShardReader(shard)
-        digest = hashlib.sha256("\n".join([CACHE_FORMAT, *reader.ids()]).encode()).hexdigest()
+        digest = _digest(reader)
         if (cached := self._read(folder, digest, len(reader))) is None:
             self._compute(reader, folder, digest)
             cached = self._read(folder, digest, len(reader))
         assert cached is not None  # it has just been written
         return cached
+
+    def carry_over(self, shards: Sequence[ShardReader], kept: Sequence[Sequence[int]], new: ShardReader, name: str) -> None:
+        """Features of a shard of this name that is written in place of others, of the rows that are kept, from theirs; nothing
+        where those were not computed."""
+        found = [self._read(self.directory / shard.folder.name, _digest(shard), len(shard)) for shard in shards]
+        cached = [each for each in found if each is not None]
+        if len(cached) < len(shards):
+            return
+        features, aux, rows, begin = [], [], [], 0
+        for old, its in zip(cached, kept, strict=True):
+            place = {row: k for k, row in enumerate(old.rows.tolist())}
+            mine = [k for k, row in enumerate(its) if row in place]
+            chosen = [place[its[k]] for k in mine]
+            features.append(old.features[chosen])
+            aux.append(old.aux[chosen])
+            rows += [begin + k for k in mine]
+            begin += len(its)
+        usable = set(rows)
+        refused = Counter(self._refusal(new, row) or UNREADABLE for row in range(len(new)) if row not in usable)
+        arrays = {"features": np.concatenate(features), "aux": np.concatenate(aux), "rows": np.array(rows, np.int64)}
+        self._write(self.directory / name, arrays, {"ids": _digest(new), "refused": dict(refused)})
 
     def _read(self, folder: Path, digest: str, count: int) -> CachedFeatures | None:
         """What was computed of the shard with this digest and so many outcomes, if it is there and whole."""
@@ -150,6 +171,10 @@ class FeatureCache:
             (temporary / "source.json").write_text(json.dumps(source))
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(temporary, folder)
+
+
+def _digest(reader: ShardReader) -> str:
+    return hashlib.sha256("\n".join([CACHE_FORMAT, *reader.ids()]).encode()).hexdigest()
 
 
 def _by_image(reader: ShardReader, rows: np.ndarray, image: str) -> list[list[int]]:

@@ -2,12 +2,12 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from grasp_client.contract import EpisodeEnd, OutcomeMeta, SceneRef
-from shared.shards import ShardReader, digest, shard_folders, shard_number
+from shared.shards import ShardError, ShardReader, digest, shard_folders, shard_number
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +21,9 @@ REVISIT_PREFIX = "revisit-"
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One outcome: where it is stored (shard and row) and what it says. success_label, quality, rank: None of a kind of action
-    that has no such thing. quality_after: of the goal's best grasp, after a push. source: who reported it. served: the server
-    itself recorded the plan."""
+    """One outcome: where it is stored (shard and row; shard_number: of the shard that it was first written in) and what it
+    says. success_label, quality, rank: None of a kind that has no such thing. quality_after: of the goal's best grasp,
+    after a push. source: who reported it. served: the server itself recorded the plan."""
 
     id: str
     shard: str
@@ -44,15 +44,12 @@ class IndexEntry:
     request_id: str = ""
     quality_after: float | None = None
     episode: EpisodeEnd | None = None
+    shard_number: int = 0
 
     @property
     def label(self) -> float:
         """What is learned: 1 for a success, 0 for a failure, of a push the quality after it."""
         return float(self.success) if self.quality_after is None else self.quality_after
-
-    @property
-    def shard_number(self) -> int:
-        return shard_number(self.shard)
 
     @property
     def success(self) -> bool:
@@ -99,31 +96,78 @@ def is_held_out(key: str, share: float = HELD_OUT_SHARE) -> bool:
 
 
 class OutcomeIndex:
-    """Records of all shards in `directory`, in the order in which they were stored. Shards are the truth; this only reads."""
+    """Records of all shards in `directory`, in the order in which they were stored. Shards are the truth; this only reads.
+
+    removed: outcomes that were stored once and are not kept.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.records: list[IndexEntry] = []
         self.shards: dict[str, list[IndexEntry]] = {}
+        self._removed: dict[str, int] = {}
+        self._last, self._gone = -1, 0
+
+    @property
+    def removed(self) -> int:
+        return sum(self._removed.values())
+
+    @property
+    def end(self) -> int:
+        """Place behind the last record, where those that went still count: it only grows."""
+        return self._gone + len(self.records)
+
+    def since(self, place: int) -> list[IndexEntry]:
+        """Records from a place on that `end` told earlier."""
+        return self.records[max(0, place - self._gone) :]
 
     def refresh(self) -> list[IndexEntry]:
-        """Reads shards that are new and returns their records. Raises ShardError at a damaged one; the next call goes on."""
-        known = len(self.records)
-        for folder in shard_folders(self.directory):
-            if folder.name not in self.shards:
-                self.shards[folder.name] = read_records(folder)
-                self.records += self.shards[folder.name]
-        return self.records[known:]
+        """Reads shards that are new and returns their records; what was written in place of others is not new.
+
+        Raises ShardError at a damaged one; the next call goes on.
+        """
+        before = self.end
+        folders = shard_folders(self.directory)
+        if self.shards.keys() - {folder.name for folder in folders}:
+            self._follow(folders)
+        for folder in folders:
+            if folder.name not in self.shards and (records := self._read(folder)) is not None:
+                self._last = max(self._last, shard_number(folder.name))
+                self.shards[folder.name] = records
+                self.records += records
+        return self.since(before)
+
+    def _follow(self, folders: Sequence[Path]) -> None:
+        """Takes what stands in place of shards that went."""
+        found = dict[str, list[IndexEntry]]()
+        for folder in (folder for folder in folders if shard_number(folder.name) <= self._last):
+            records = self.shards.get(folder.name)
+            if (records := self._read(folder) if records is None else records) is not None:
+                found[folder.name] = records
+        kept = [record for records in found.values() for record in records]
+        self._gone += len(self.records) - len(kept)
+        self.shards, self.records = found, kept
+        self._removed = {name: count for name, count in self._removed.items() if name in found}
+
+    def _read(self, folder: Path) -> list[IndexEntry] | None:
+        """Records of a shard; None where another was just written in its place."""
+        try:
+            records, self._removed[folder.name] = read_records(folder)
+            return records
+        except ShardError:
+            if folder.exists():
+                raise
+            return None
 
     def __len__(self) -> int:
         return len(self.records)
 
 
-def read_records(folder: Path) -> list[IndexEntry]:
-    """Records of a shard's outcomes, but for those that do not fit their kind."""
+def read_records(folder: Path) -> tuple[list[IndexEntry], int]:
+    """Records of a shard's outcomes, but for those that do not fit their kind, and how many are not kept any more."""
     reader = ShardReader(folder)
     metas = ((row, reader.meta(row)) for row in range(len(reader)))
-    return [_record(reader, row, meta) for row, meta in metas if meta is not None]
+    return [_record(reader, row, meta) for row, meta in metas if meta is not None], reader.removed
 
 
 def _record(reader: ShardReader, row: int, meta: OutcomeMeta) -> IndexEntry:
@@ -151,6 +195,7 @@ def _record(reader: ShardReader, row: int, meta: OutcomeMeta) -> IndexEntry:
         request_id=meta.request_id or "",
         quality_after=float(after) if isinstance(after, int | float) else None,
         episode=meta.episode,
+        shard_number=reader.numbers_of_rows[row],
     )
 
 

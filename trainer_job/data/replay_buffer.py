@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,20 +46,33 @@ class ReplayBuffer:
         self.dataset, self.cache, self.sources = dataset, cache, sources or Sources()
         self.records: list[IndexEntry] = []
         self.refused: Counter[str] = Counter()
-        self._scanned = 0
+        self._usable: dict[str, list[IndexEntry]] = {}
+        self._refused: dict[str, Counter[str]] = {}
 
     def refresh(self) -> None:
         """Takes in outcomes that were stored since; computes their features. What it raises, the next call goes on from."""
         self.dataset.refresh()
-        for shard in list(self.dataset.shards)[self._scanned :]:
+        new = [shard for shard in self.dataset.shards if shard not in self._usable]
+        for shard in new:
             cached = self.cache.load(self.dataset.directory / shard)
             usable = set(cached.rows.tolist())
-            self.refused += cached.refused
-            self.records += [r for r in self.dataset.shards[shard] if not r.ab_test and r.row in usable]
-            self._scanned += 1
+            self._refused[shard] = cached.refused
+            self._usable[shard] = [r for r in self.dataset.shards[shard] if not r.ab_test and r.row in usable]
+        if new:
+            self._usable = {shard: self._usable[shard] for shard in self.dataset.shards}
+            self.records = [record for records in self._usable.values() for record in records]
+            self.refused = sum((self._refused[shard] for shard in self._usable), Counter[str]())
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def position(self, shard: int) -> int:
+        """How many outcomes were first written in shards up to this number."""
+        return bisect_right(self.records, shard, key=lambda record: record.shard_number)
+
+    @property
+    def newest_shard(self) -> int:
+        return self.records[-1].shard_number if self.records else 0
 
     def training(self, most: int, seen: int, seed: int) -> np.ndarray:
         """Places of outcomes to train on, at most `most`: new ones (after the first `seen`) mixed with a sample of the old."""

@@ -42,7 +42,7 @@ def read(
     rows: list[tuple[int, float, float, int, bool, bool]] = []
     for shard in (shard for folder in folders for shard in shard_folders(folder)):
         reader, seen = ShardReader(shard), dict[int, int]()
-        records = {record.row: record for record in read_records(shard)}
+        records = {record.row: record for record in read_records(shard)[0]}
         for index, outcome in reader.of_kind(GraspMeta):
             if records[index].ab_test or refusal(reader.rows[index].meta):
                 continue

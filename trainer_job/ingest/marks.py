@@ -2,10 +2,9 @@
 
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable
 from pathlib import Path
 
-from shared.shards import Sender, ShardReader, shard_folders
+from shared.shards import Sender, ShardError, ShardReader, shard_folders
 
 WINDOW = 100_000
 """Ids of outcomes without a number that are remembered: one that comes again after so many others is stored again. What the
@@ -48,15 +47,14 @@ class Marks:
         merged = [*ranges[start:stop], [first, last]]
         ranges[start:stop] = [[min(low for low, _ in merged), max(high for _, high in merged)]]
 
-    def add_shards(self, shards: Iterable[ShardReader]) -> None:
-        """What shards hold, oldest first."""
-        for shard in shards:
-            for worker, ranges in shard.numbers.items():
-                for first, last in ranges:
-                    self.add_range(worker, first, last)
-            names = shard.ids()
-            for row in shard.unnumbered:
-                self.add(names[row], None)
+    def add_shard(self, shard: ShardReader) -> None:
+        """What a shard holds, and what of it is not kept any more."""
+        for worker, ranges in shard.numbers.items():
+            for first, last in ranges:
+                self.add_range(worker, first, last)
+        names = shard.ids()
+        for row in shard.unnumbered:
+            self.add(names[row], None)
 
     def _has(self, worker: str, number: int) -> bool:
         ranges = self._ranges.get(worker, [])
@@ -65,7 +63,14 @@ class Marks:
 
 
 def stored(directory: Path) -> Marks:
-    """What the shards in `directory` hold."""
-    marks = Marks()
-    marks.add_shards(ShardReader(folder) for folder in shard_folders(directory))
+    """What the shards in `directory` hold, oldest first. Raises ShardError at a damaged one."""
+    marks, read = Marks(), set[str]()
+    while new := [folder for folder in shard_folders(directory) if folder.name not in read]:
+        for folder in new:
+            read.add(folder.name)
+            try:
+                marks.add_shard(ShardReader(folder))
+            except ShardError:
+                if folder.exists():  # else another was just written in its place
+                    raise
     return marks

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,9 @@ def _numbers(folder: Path, rows: int) -> dict[str, Any]:
         reader = ShardReader(folder)
     except ShardError:
         return numbering([None] * rows)
-    return {"numbers": reader.numbers, "unnumbered": [row for row in reader.unnumbered if row < rows]}
+    origins = [(number, len(list(its))) for number, its in groupby(reader.numbers_of_rows[:rows])]
+    unnumbered = [row for row in reader.unnumbered if row < rows]
+    return {"numbers": reader.numbers, "unnumbered": unnumbered, "origins": origins, "removed": reader.removed}
 
 
 def _lost(folder: Path, row: int) -> Row:

@@ -68,8 +68,7 @@ class PromotionController:
         """One look at what is new. Raises redis.RedisError when the queue is away and OSError when the disk refuses."""
         for version in pending_versions(self.registry, self.model):
             self.decide(version)
-        new = self.dataset.records[self._seen :]
-        self._seen += len(new)
+        new, self._seen = self.dataset.since(self._seen), self.dataset.end
         self.service.learn(new)
         self._resume()
         if self.trial:
@@ -84,6 +83,10 @@ class PromotionController:
         if isinstance(self.trial, AbTest) and self._without_workers():
             return f"{self.trial.text()}; waits: no simulation worker runs, and no trusted robot reports grasps of {self.model}"
         return self.trial.text() if self.trial else None
+
+    def decided_after(self) -> float:
+        """Number of the newest shard whose outcomes do not count in the A/B test under way."""
+        return self._after if self.trial else float("inf")
 
     def decide(self, version: int) -> None:
         """The offline gate's decision on a new candidate: rejected, promoted, or passed on to an A/B test."""

@@ -30,8 +30,9 @@ class Coordinator(threading.Thread):
     """Runs until `stop`, through outages of the queue. lock: held while pointers of the registry move.
 
     The trainer says how it stands: state, testing (simulated trials are asked for), waiting_to_be_learned, refused, held_out,
-    untrusted (outcomes by source of robots that is not trusted), note (what the operator should know), lag (entries of the
-    queue, each the outcomes of a scene, that are not stored yet).
+    untrusted (outcomes by source of robots that is not trusted), note (what the operator should know), removed (outcomes that
+    are not kept any more), kept_bytes (of those that are, and of what is computed of them), lag (entries of the queue, each the
+    outcomes of a scene, that are not stored yet).
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Coordinator(threading.Thread):
         self.waiting_to_be_learned = 0
         self.refused: dict[str, int] = {}
         self.state, self.testing = COLLECTING, False
-        self.held_out = 0
+        self.held_out = self.removed = self.kept_bytes = 0
         self.untrusted: dict[str, int] = {}
         self.note = ""
         self._learned = 0
@@ -79,9 +80,8 @@ class Coordinator(threading.Thread):
     def _work(self) -> None:
         with self.lock:
             apply_commands(self.client, self.registry)
-        records = self.dataset.records[self._learned :]
+        records, self._learned = self.dataset.since(self._learned), self.dataset.end
         self.issuer.learn(records)
-        self._learned += len(records)
         self.issuer.top_up(self.waiting_to_be_learned, testing=self.testing)
 
     def _report(self) -> None:
@@ -99,6 +99,8 @@ class Coordinator(threading.Thread):
             "state": self.state,
             "asks": self.issuer.settings.outstanding_requests > 0,
             "outcomes": len(self.dataset),
+            "removed": self.removed,
+            "kept_bytes": self.kept_bytes,
             "new": self.waiting_to_be_learned,
             "held_out": self.held_out,
             "held_out_needed": MIN_HELD_OUT,

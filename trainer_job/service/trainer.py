@@ -28,6 +28,7 @@ from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer, shards_folder
 from trainer_job.data.sources import MAX_NAMED, Sources, readable
 from trainer_job.ingest.quarantine import set_aside
+from trainer_job.ingest.retention import Retention
 from trainer_job.ingest.threads import IngestThreads, only_ingest
 from trainer_job.promotion.ab_test import AbTest
 from trainer_job.promotion.controller import PromotionController
@@ -96,8 +97,11 @@ class Trainer:
         self.promotion = PromotionController(
             task, self.registry, self.lock, self.replay.dataset, stream, WorkerStatusStore(client), service, signer, settings
         )
+        keep = settings.keep_gb and settings.keep_gb * 1e9
+        features = settings.data_dir / "features"
+        self.retention = Retention(self.replay.dataset, self.replay.cache, features, keep, self.promotion.decided_after)
         self.rounds = 0
-        self._counted = -1, 0
+        self._counted = -1, -1, 0
         self._given_up = 0
         """Learnable outcomes of a round that could not be trained."""
 
@@ -145,6 +149,7 @@ class Trainer:
             self.promotion.turn()
         except redis.RedisError as error:
             log.warning("decisions wait for the queue", extra={"error": str(error)})
+        self.retention.turn()
         self.coordinator.state = self.promotion.state or COLLECTING
         self.coordinator.testing = isinstance(self.promotion.trial, AbTest)
         new = min(self.coordinator.waiting_to_be_learned, len(self.replay) - self._given_up)
@@ -160,10 +165,11 @@ class Trainer:
     def _count(self) -> None:
         """Counts what is new to learn from, what is held out, and what comes from sources that are not trusted."""
         records, told = self.replay.records, self.coordinator
-        seen = trained_on(self.registry, self.settings.model, len(records))
-        if (len(records), seen) == self._counted:
+        seen = trained_on(self.registry, self.settings.model, self.replay)
+        told.removed, told.kept_bytes = self.replay.dataset.removed, self.retention.bytes
+        if (len(records), self.replay.dataset.end, seen) == self._counted:
             return
-        self._counted = len(records), seen
+        self._counted = len(records), self.replay.dataset.end, seen
         told.waiting_to_be_learned = self.sources.usable(records[seen:])
         told.refused, told.held_out = dict(self.replay.refused), len(self.replay.held_out())
         told.untrusted = {readable(name): count for name, count in self.sources.untrusted(records).most_common(MAX_NAMED)}

@@ -56,17 +56,20 @@ def plan_round(replay: ReplayBuffer, registry: Registry, settings: TrainerSettin
     base = WARM if trained else FRESH
     next_version = registry.versions(name)[-1] + 1
     seed = int(np.random.default_rng([settings.seed, next_version]).integers(2**31))
-    chosen = replay.training(settings.replay_outcomes, trained_on(registry, name, len(replay)), seed)
+    chosen = replay.training(settings.replay_outcomes, trained_on(registry, name, replay), seed)
     fewest = max(1, int(WARM_STEPS * settings.min_steps)) if trained else settings.min_steps
     schedule = replace(base, epochs=settings.epochs, min_steps=fewest)
     return RoundPlan(name, parent, seed, schedule, replay.select(chosen))
 
 
-def trained_on(registry: Registry, name: str, known: int) -> int:
-    """How many of the `known` stored outcomes the rounds so far have had before them: the card of the last round tells."""
-    totals = (card.outcomes.get("total") or 0 for card in registry.cards(name))
-    total = next((total for total in totals if total), 0)
-    return total if total <= known else 0  # a registry that was kept while the outcomes were not
+def trained_on(registry: Registry, name: str, replay: ReplayBuffer) -> int:
+    """How many of the stored outcomes the rounds so far have had before them: the card of the last round tells up to which
+    shard, one of before how many. 0 where it tells of more than there is: the registry was kept while the outcomes were not."""
+    last = next((card.outcomes for card in registry.cards(name) if card.outcomes.get("total")), {})
+    shard, total = last.get("shard"), last.get("total", 0)
+    if isinstance(shard, int):
+        return replay.position(shard) if shard <= replay.newest_shard else 0
+    return total if total <= len(replay) else 0
 
 
 def train_round(
@@ -123,7 +126,9 @@ def finish_round(
         "count": len(plan.selection.labels),
         "held_out": len(held_out),
         "sources": plan.selection.sources,
-        "total": len(replay),
+        "total": len(replay) + replay.dataset.removed,
+        "removed": replay.dataset.removed,
+        "shard": replay.newest_shard,
         "refused": dict(replay.refused),
     }
     parent, task = registry.card(plan.name, plan.parent), task_of_version(registry, plan.name, plan.parent)

@@ -1,45 +1,28 @@
-"""Outcomes on disk: shards that are written whole, never changed, and read through memory maps.
-
-A shard is a folder `shard-<n>/`:
-    outcomes.jsonl   one outcome per line: {"id", "kind", "at": {image name: byte offset in images.bin}, "digests", "meta"}
-    images.bin       raw little-endian pixels in C order, each distinct image once, 64-byte aligned
-    index.json       {"v", "ids", "kinds", "digests", "numbers"}: what is in it, without parsing every line. numbers: ranges of
-                     those that each worker gave its outcomes; "unnumbered": rows of outcomes without one (where missing: all)
-Meta and images are the bytes that the outcome was encoded into where it was made. Version 1 knew no kinds: all are grasps.
-It is written in a hidden folder, flushed to the disk and then renamed, so a reader never sees half a shard.
-"""
+"""Reads shards: through memory maps, with every byte checked against what was written."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
-import shutil
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError, model_validator
 
 from grasp_client.contract import ImageSpec, Meta, Outcome, OutcomeMeta, meta_model
-from shared.durable import sync_folder, unfinished_folder, write_synced
 from shared.outcome_codec import DEFAULT_KIND, EncodedOutcome, image_of
+from shared.shards.names import shard_number
 
-PREFIX = "shard-"
-UNFINISHED = ".unfinished-"
-INDEX_VERSION = 2
 READABLE_VERSIONS = (1, 2)
-ALIGNMENT = 64
 DAMAGED_KIND = "damaged"
 """Kind of a row that stands where a damaged one was, so that the others keep their places."""
 _SPECS, _TEXTS = TypeAdapter(dict[str, ImageSpec]), TypeAdapter(list[str])
 _RANGES, _ROWS = TypeAdapter(dict[str, list[tuple[int, int]]]), TypeAdapter(list[int])
-Sender = tuple[str, int]
-"""The worker that numbers an outcome, and the number."""
+_COUNT: TypeAdapter[int] = TypeAdapter(NonNegativeInt)
+_RUNS = TypeAdapter(list[tuple[NonNegativeInt, NonNegativeInt]])
 
 
 class ShardError(ValueError):
@@ -73,110 +56,6 @@ class ShardRow(BaseModel):
         return self
 
 
-def shard_folders(directory: Path) -> list[Path]:
-    """Finished shards in the order in which they were written."""
-    if not directory.is_dir():
-        return []
-    found = (path for path in directory.iterdir() if path.name.startswith(PREFIX) and path.name[len(PREFIX) :].isdigit())
-    return sorted(found, key=lambda path: shard_number(path.name))
-
-
-def shard_number(name: str) -> int:
-    """The number of a shard by its folder's name: a later shard has a larger one."""
-    return int(name[len(PREFIX) :])
-
-
-class ShardWriter:
-    """Writes shards into `directory`; several processes may write into the same one. owner: tells them apart, if need be."""
-
-    def __init__(self, directory: Path, owner: str = "") -> None:
-        self.directory, self.owner = directory, f"{owner}-" if owner else ""
-        directory.mkdir(parents=True, exist_ok=True)
-
-    def write(self, outcomes: Sequence[EncodedOutcome], senders: Sequence[Sender | None] = ()) -> Path:
-        """Writes one shard and returns its folder once it is on the disk. senders: who numbers each outcome, if anybody does.
-
-        Raises ValueError for no outcomes and for an id given twice.
-        """
-        ids = [outcome.id for outcome in outcomes]
-        if not ids:
-            raise ValueError("expected at least one outcome for a shard, got none")
-        if len(set(ids)) < len(ids):
-            raise ValueError(f"expected distinct outcome ids, got {len(ids) - len(set(ids))} repeated ones")
-        with unfinished_folder(self.directory / f"{UNFINISHED}{self.owner}{uuid.uuid4().hex}") as folder:
-            _write_files(folder, outcomes, numbering(senders or [None] * len(outcomes)))
-            return self._publish(folder)
-
-    def _publish(self, folder: Path) -> Path:
-        folders = shard_folders(self.directory)
-        number = shard_number(folders[-1].name) + 1 if folders else 1
-        while True:
-            shard = self.directory / f"{PREFIX}{number:06d}"
-            try:
-                os.rename(folder, shard)  # refuses a folder that holds files: another writer was first
-            except OSError:
-                if not shard.exists():
-                    raise
-                number += 1
-                continue
-            sync_folder(self.directory)
-            return shard
-
-    def remove_unfinished(self) -> int:
-        """Removes what a killed writer of this owner left behind; it must not write into the directory just now."""
-        mine = re.compile(re.escape(f"{UNFINISHED}{self.owner}") + "[0-9a-f]{32}")
-        leftovers = [path for path in self.directory.iterdir() if mine.fullmatch(path.name)]
-        for path in leftovers:
-            shutil.rmtree(path, ignore_errors=True)
-        return len(leftovers)
-
-
-def _write_files(folder: Path, outcomes: Sequence[EncodedOutcome], numbers: dict[str, Any]) -> None:
-    lines, offsets, position = [], dict[str, int](), 0
-    known = dict[int, str]()  # of the same bytes, which the outcomes of a scene share, the digest is made once
-    with open(folder / "images.bin", "wb") as images:
-        for outcome in outcomes:
-            digests = {name: known.get(id(data)) or digest(data) for name, data in outcome.images.items()}
-            known |= {id(data): digests[name] for name, data in outcome.images.items()}
-            for name, data in outcome.images.items():
-                if digests[name] not in offsets:
-                    images.write(b"\0" * (-position % ALIGNMENT))
-                    position += -position % ALIGNMENT
-                    offsets[digests[name]] = position
-                    images.write(data)
-                    position += len(data)
-            lines.append(_line(outcome, {name: offsets[key] for name, key in digests.items()}, digests))
-        images.flush()
-        os.fsync(images.fileno())
-    write_rows(folder, [outcome.id for outcome in outcomes], [outcome.kind for outcome in outcomes], lines, numbers)
-
-
-def numbering(senders: Sequence[Sender | None]) -> dict[str, Any]:
-    """What an index says of who numbered its outcomes."""
-    ranges = dict[str, list[list[int]]]()
-    for worker, number in (sender for sender in senders if sender):
-        mine = ranges.setdefault(worker, [])
-        if mine and mine[-1][1] + 1 == number:
-            mine[-1][1] = number
-        else:
-            mine.append([number, number])
-    return {"numbers": ranges, "unnumbered": [row for row, sender in enumerate(senders) if not sender]}
-
-
-def write_rows(folder: Path, ids: list[str], kinds: list[str], lines: list[bytes], numbers: dict[str, Any]) -> None:
-    """Writes outcomes.jsonl and index.json of a shard whose images are there already. numbers: see `numbering`."""
-    write_synced(folder / "outcomes.jsonl", b"".join(line + b"\n" for line in lines))
-    index = {"v": INDEX_VERSION, "ids": ids, "kinds": kinds, "digests": [digest(line) for line in lines]} | numbers
-    write_synced(folder / "index.json", json.dumps(index).encode())
-    sync_folder(folder)
-
-
-def _line(outcome: EncodedOutcome, at: dict[str, int], digests: dict[str, str]) -> bytes:
-    head = json.dumps({"id": outcome.id, "kind": outcome.kind, "at": at, "digests": digests}).encode()
-    # JSON has line breaks only between its tokens, where a space says the same.
-    return head[:-1] + b', "meta": ' + b" ".join(outcome.meta.splitlines()) + b"}"
-
-
 class ShardReader:
     """One finished shard. Images come as read-only views of the file: nothing is read before it is used.
 
@@ -195,13 +74,17 @@ class ShardReader:
             self.digests = _TEXTS.validate_python(index.get("digests", []))
             self.numbers = _RANGES.validate_python(index.get("numbers", {}))
             self.unnumbered = _ROWS.validate_python(index.get("unnumbered", list(range(len(self._ids)))))
+            self.removed = _COUNT.validate_python(index.get("removed", 0))
+            self.origins = _RUNS.validate_python(index.get("origins", []))
         except (OSError, ValueError, RecursionError) as error:
             raise ShardError(folder, f"cannot read index.json: {error}") from None
         odd = any(not 0 <= row < len(self._ids) for row in self.unnumbered)
+        odd |= bool(self.origins) and sum(count for _, count in self.origins) != len(self._ids)
         if odd or len(self.kinds) != len(self._ids) or len(self.digests) not in (0, len(self._ids)):
             counts = f"{len(self._ids)} outcomes, {len(self.kinds)} kinds, {len(self.digests)} digests"
             raise ShardError(folder, f"index.json names {counts}")
         self._intact: set[tuple[int, int]] = set()
+        self._shared: dict[tuple[int, int], bytes] = {}
 
     def ids(self) -> list[str]:
         return list(self._ids)
@@ -218,6 +101,23 @@ class ShardReader:
     def of_kind(self, model: type[Meta]) -> Iterator[tuple[int, Outcome[Meta]]]:
         """The outcomes of one kind that fit it, each with its row."""
         return ((i, self._read(i, model)) for i, kind in enumerate(self.kinds) if kind == model.kind and self.meta(i))
+
+    @cached_property
+    def numbers_of_rows(self) -> list[int]:
+        """Of each row the number of the shard that it was first written in."""
+        runs = self.origins or [(shard_number(self.folder.name), len(self))]
+        return [number for number, count in runs for _ in range(count)]
+
+    def encoded(self, i: int) -> EncodedOutcome:
+        """An outcome as it was encoded; of outcomes that share an image the bytes are the same object."""
+        row = self.rows[i]
+        images = dict[str, bytes]()
+        for name, at in row.at.items():
+            key = at, row.images[name].size_bytes
+            if key not in self._shared:
+                self._shared[key] = self.image(i, name).tobytes()
+            images[name] = self._shared[key]
+        return EncodedOutcome(row.id, row.kind, json.dumps(row.meta).encode(), images)
 
     def meta(self, i: int) -> OutcomeMeta | None:
         """What an outcome tells of itself; None where that does not fit its kind: limits may have become tighter since."""
