@@ -32,6 +32,7 @@ class PlanOptions(TypedDict, total=False):
     point: Sequence[float] | None
     bin: bool | Bin | dict[str, Any] | None
     approach: Approach | dict[str, Any] | None
+    reach: bool | None
     model_version: int | None
     return_heatmap: bool
     explain: bool

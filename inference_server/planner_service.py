@@ -4,6 +4,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,16 +22,19 @@ from inference_server.models.weights import Weights
 from inference_server.outcomes.recent_plans import RecentPlans
 from inference_server.request_context import RequestContext
 from planning import explanation
-from planning.base import COST_SIZE, LoadedNetwork, PlanItem, Planner
+from planning.base import COST_SIZE, Arm, LoadedNetwork, PlanItem, Planner
 from planning.batched_inference import plan_batched
 from planning.discovery import choose
 from planning.goal.marking import mark_goal
 from planning.networks.activations import LayerActivation, activations
 from planning.push.values import MODEL as PUSH_VALUES
+from planning.reach.filtering import REACH_UNKNOWN
 from planning.rectification import FIELDS, in_sent_pixels, map_in_sent_pixels, rectify
 from shared.registry import asks_candidate
 from shared.settings import ServerSettings
 
+EVERYBODY = "*"
+"""Name of the arm of those whose key has none of its own."""
 MAP_PIXELS = 2**21
 """Most pixels of an image whose dense map is drawn: 16 angles of float32 are 128 MiB then."""
 MAP_SECONDS = 3e-7
@@ -72,6 +76,8 @@ class PlannerService:
         self.planners, self.recent = planners, RecentPlans()
         self._weights, self._metrics = weights, metrics
         self._max_batch = settings.max_batch
+        self._arms = known_arms(settings)
+        self._armed: dict[tuple[str, int], Planner] = {}
 
     def network_of(self, planner: Planner) -> LoadedNetwork | None:
         """The champion that serves a planner's model, if there is one."""
@@ -86,6 +92,7 @@ class PlannerService:
         sent, item = item, await self.rectified(request, item)
         observation, options = item
         planner, pinned, forecast = await self.choose(request, item)
+        planner, told = self.armed(planner, request.owner, sent[1])
         # Geometry gains nothing from a batch: the first would wait for the last.
         most = self._max_batch if planner.batched_with or planner.model_name else 1
         if options.return_heatmap and draws_maps(planner):
@@ -96,16 +103,13 @@ class PlannerService:
         answer = await request.slot.submit(group, self._plan_batch, payload, request.deadline, most, forecast)
         plan: GraspPlan = answer.result[0]
         maps: np.ndarray | None = answer.result[1]
-        changes: dict[str, Any] = {"request_id": request.id}
+        changes: dict[str, Any] = {"request_id": request.id, "warnings": [*told, *plan.warnings]}
         if maps is not None:
             drawn = overlay_png, sent[0], map_in_sent_pixels(maps, sent)
             picture = await self._decoders.run(request.slot.client, request.deadline, *drawn)
             changes["heatmap_png"] = base64.b64encode(picture).decode()
         elif options.return_heatmap:
-            changes["warnings"] = [
-                *plan.warnings,
-                f"no_heatmap: planner {planner.name!r} has no dense map, so there is no heatmap_png",
-            ]
+            changes["warnings"].append(f"no_heatmap: planner {planner.name!r} has no dense map, so there is no heatmap_png")
         plan = plan.model_copy(update=changes)
         self.count(plan)
         self.recent.remember(request.owner, plan, observation, options)
@@ -163,6 +167,25 @@ class PlannerService:
             return planner, await self._pinned(planner, options.model_version), forecast
         return planner, self.candidate(request, planner.model_name), forecast
 
+    def armed(self, planner: Planner, owner: str, sent: PlanRequest) -> tuple[Planner, list[str]]:
+        """The planner with the arm of whose key it is, if one is known, and what is to be said of that.
+
+        Raises ServerError 422 where an arm is asked for and none is known.
+        """
+        arm = None if sent.reach is False else self._arms.get(owner) or self._arms.get(EVERYBODY)
+        if arm is None:
+            if sent.reach:
+                message = f"`reach` is true, but this server knows no arm of {owner or 'yours'}: set ARMS, or leave it out"
+                raise ServerError(422, "no_arm", message)
+            return planner, []
+        if sent.camera_pose is None:
+            return planner, [REACH_UNKNOWN]
+        key = planner.name, id(arm)
+        if key not in self._armed:
+            self._armed[key] = copy(planner)
+            self._armed[key].arm = arm
+        return self._armed[key], []
+
     async def _pinned(self, planner: Planner, version: int) -> LoadedNetwork:
         """Raises ServerError 422 for a planner without a model, RegistryError for an unknown or broken version."""
         if planner.model_name is None:
@@ -205,6 +228,17 @@ class PlannerService:
             self._metrics.rejections.labels(plan.planner, reason).inc(count)
         if "plan" in plan.timings_ms:
             self._metrics.seconds.labels("plan").observe(plan.timings_ms["plan"] / 1e3)
+
+
+def known_arms(settings: ServerSettings) -> dict[str, Arm]:
+    """The arms of `settings.arms` by name of key. Raises ValueError if they cannot be had."""
+    if settings.arms is None:
+        return {}
+    try:
+        from planning.reach.configuration import read_arms
+    except ModuleNotFoundError as error:
+        raise ValueError(f"ARMS needs {error.name}: pip install 'grasploop[reach]'") from error
+    return dict(read_arms(settings.arms))
 
 
 def _map_seconds(item: PlanItem) -> float:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -46,6 +46,13 @@ class LoadedNetwork:
         object.__setattr__(self, "ref", ModelRef(name=self.name, version=self.version))
 
 
+class Arm(Protocol):
+    """The arm of a robot, for what can be reached; see `planning.reach.arm`."""
+
+    def reaches(self, poses: np.ndarray, before: np.ndarray, round_tool: bool) -> np.ndarray:
+        """Whether (N,) bool it gets to grasps `poses` (N, 4, 4) from `before` (N, 4, 4), base frame; round_tool: a cup's."""
+
+
 class Planner(ABC):
     """Turns observations into ranked grasps. Stateless: what it learned comes with every call as `network`."""
 
@@ -67,6 +74,9 @@ class Planner(ABC):
 
     batched_with: ClassVar[str | None] = None
     """Name of the model whose passes it shares where that is not `model_name`."""
+
+    arm: Arm | None = None
+    """What has to reach its grasps; set by whoever runs it."""
 
     networks: Callable[[str], LoadedNetwork | None] = staticmethod(lambda model: None)
     """The network that serves a model now, for a planner that asks others; set by whoever runs it."""

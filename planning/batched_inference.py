@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from grasp_client.contract import GraspPlan
-from planning.base import LoadedNetwork, PlanItem, Planner
+from planning.base import Arm, LoadedNetwork, PlanItem, Planner
 from planning.explanation import explained
 from planning.failure_penalty import expand_request, penalize
 from planning.goal.marking import mark_goal
 from planning.input_checks import inspect_input
+from planning.reach.filtering import with_spare, within_reach
 
 between_passes: ContextVar[Callable[[], None]] = ContextVar("between_passes", default=lambda: None)
 """Called between two passes of a network, and between steps of two plans, so that whoever runs planners may do what is more
@@ -70,7 +71,8 @@ class BatchedPlanner(Planner):
 def plan_batched(asked: Sequence[tuple[Planner, LoadedNetwork | None, PlanItem]]) -> list[GraspPlan]:
     """Plans of several planners in the order of `asked`. Those that ask in steps share their passes."""
     marked = [mark_goal(item) for _, _, item in asked]
-    items = [expand_request(item) if item[1].failed else item for item, _ in marked]
+    spare = [with_spare(item) if planner.arm else item for (planner, _, _), (item, _) in zip(asked, marked, strict=True)]
+    items = [expand_request(item) if item[1].failed else item for item in spare]
     stepping = [k for k, (planner, _, _) in enumerate(asked) if isinstance(planner, BatchedPlanner)]
     plans: dict[int, GraspPlan] = {}
     works = [asked[k][0].steps(items[k], asked[k][1]) for k in stepping]  # type: ignore[attr-defined]
@@ -82,15 +84,18 @@ def plan_batched(asked: Sequence[tuple[Planner, LoadedNetwork | None, PlanItem]]
     for places in others.values():
         planner, network, _ = asked[places[0]]
         plans.update(zip(places, planner.plan_batch([items[k] for k in places], network), strict=True))
-    return [_finished(plans[k], *marked[k]) for k in range(len(asked))]
+    return [_finished(plans[k], spare[k], marked[k][0], marked[k][1], asked[k][0].arm) for k in range(len(asked))]
 
 
-def _finished(plan: GraspPlan, item: PlanItem, told: list[str]) -> GraspPlan:
-    """With what failed before taken into account, and what looked odd told, of the goal too."""
+def _finished(plan: GraspPlan, spare: PlanItem, item: PlanItem, told: list[str], arm: Arm | None) -> GraspPlan:
+    """With what failed before taken into account, without what cannot be reached, and what looked odd told, of the goal too.
+    spare: the item with as many grasps as an arm chooses from."""
     if item[1].failed:
-        plan = penalize(plan, item)
+        plan = penalize(plan, spare)
     if item[1].explain:
         plan = explained(plan, item)
+    if arm:
+        plan = within_reach(plan, item[1].n_grasps, arm)
     found = [*told, *inspect_input(*item)]
     return plan.model_copy(update={"warnings": [*found, *plan.warnings]}) if found else plan
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install torch alone or one extra of this project, in the tested versions, into the environment of the given Python:
-#   services/install.sh .venv/bin/python torch|server|sim|trainer|rl|docs|local|dev [--editable]
+#   services/install.sh .venv/bin/python torch|EXTRA[,EXTRA] [--editable]
 # Where no NVIDIA GPU is found, torch is the CPU build (200 MB, not 900 MB and CUDA): taken from TORCH_INDEX when that answers,
 # else from the usual package index. TORCH_INDEX= (empty) always takes the usual one.
 set -eu

@@ -104,6 +104,11 @@ class ServerSettings(ServiceSettings):
     )
     reload_seconds: float = Field(2.0, gt=0, description="how often the champion pointers are looked at")
     drain_seconds: float = Field(10.0, ge=0, description="longest wait for accepted requests at shutdown")
+    arms: Path | None = Field(
+        None,
+        description="JSON file of the arms whose grasps must be within reach, by name of an API key, `*`: everybody else's "
+        "(needs the extra `reach`); none: what an arm can reach is not looked at",
+    )
     graspgen_port: int | None = Field(
         None, ge=1, le=65535, description="port for clients of GraspGen (ZeroMQ, theirs is 5556), who know no keys; none: off"
     )

@@ -226,6 +226,11 @@ def _add_options(group: argparse._ArgumentGroup) -> None:
         "camera's",
     )
     group.add_argument(
+        "--reach",
+        action=argparse.BooleanOptionalAction,
+        help="refuse what the arm cannot get to (default: where the server knows an arm and --camera-pose is given)",
+    )
+    group.add_argument(
         "--gripper",
         "--gripper-json",  # as it was called while names were not taken
         metavar="NAME|JSON|FILE",
@@ -303,7 +308,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "return_heatmap": bool(arguments.heatmap),
         "explain": arguments.explain,
     }
-    for name in ("table_depth", "depth_scale", "planner", "model_version", "n_grasps", "min_quality", "seed"):
+    for name in ("table_depth", "depth_scale", "planner", "model_version", "n_grasps", "min_quality", "seed", "reach"):
         options[name] = getattr(arguments, name)
     return {name: value for name, value in options.items() if value is not None}
 

@@ -68,6 +68,12 @@ def _axis_has_a_frame(approach: Approach | None, info: ValidationInfo) -> Approa
     return approach
 
 
+def _arm_has_a_frame(reach: bool | None, info: ValidationInfo) -> bool | None:
+    if reach and info.data.get("camera_pose", reach) is None:
+        raise ValueError("where the arm stands is told by `camera_pose`: send it, or leave `reach` out")
+    return reach
+
+
 def _poses_have_a_frame(failed: list[FailedGrasp], info: ValidationInfo) -> list[FailedGrasp]:
     for each in failed:
         if (each.pose_camera or each.pose_base) and _lacks("camera", info):
@@ -115,6 +121,11 @@ class PlanRequest(ApiModel):
         None,
         description="approach directions allowed; none: within 20 degrees of straight down, and any where that cannot be (a "
         "level camera, a ceiling), of which a warning tells",
+    )
+    reach: Annotated[bool | None, AfterValidator(_arm_has_a_frame)] = Field(
+        None,
+        description="refuse grasps that the arm cannot get to as `unreachable`; none: where the server knows an arm; true: 422 "
+        "where it knows none; false: do not",
     )
     model_version: int | None = Field(None, ge=1, le=LARGEST_VERSION, description="registry version in place of the champion")
     return_heatmap: bool = False

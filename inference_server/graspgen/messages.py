@@ -52,7 +52,7 @@ def item_of(told: dict[str, Any], gripper: Gripper, pose: list[list[float]] | No
     top, wanted = _number(told, "topk_num_grasps", -1), _number(told, "num_grasps", 100)
     count = int(min(max(top if top > 0 else wanted, 1), MOST_GRASPS))
     least = min(max(_number(told, "grasp_threshold", 0.0), 0.0), 1.0)
-    request = PlanRequest(gripper=gripper, n_grasps=count, min_quality=least, camera_pose=pose)
+    request = PlanRequest(gripper=gripper, n_grasps=count, min_quality=least, camera_pose=pose, reach=False)
     return observe(points=points, scene_points=around), request
 
 

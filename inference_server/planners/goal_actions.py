@@ -26,6 +26,7 @@ async def plan_action(service: Service, request: RequestContext, sent: Item) -> 
     assert isinstance(options, ActionRequest)
     check_asked(observation, options)
     planner, pinned, forecast = await planning.choose(request, (observation, options))
+    planner, told = planning.armed(planner, request.owner, sent[1])
     payload = planner, pinned, await planning.values_for(request, options.push.model_version), (observation, options)
     answer = await request.slot.submit(
         ("action", *group_of(planner, pinned)),
@@ -40,7 +41,8 @@ async def plan_action(service: Service, request: RequestContext, sent: Item) -> 
         executed = decision.executed.model_copy(update={"request_id": request.id})
         planning.count(executed)
         planning.recent.remember(request.owner, executed, observation, options)
-    plan = action_in_sent_pixels(decision.answer.model_copy(update={"request_id": request.id}), sent)
+    answered = decision.answer.model_copy(update={"request_id": request.id, "warnings": [*told, *decision.answer.warnings]})
+    plan = action_in_sent_pixels(answered, sent)
     plan.timings_ms = timings(request, answer, plan.timings_ms)
     service.metrics.actions.labels(plan.action, plan.planner).inc()
     return plan

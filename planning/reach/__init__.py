@@ -1,0 +1,1 @@
+"""Which grasps the robot's arm can get to."""
