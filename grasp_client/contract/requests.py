@@ -69,7 +69,7 @@ def _axis_has_a_frame(approach: Approach | None, info: ValidationInfo) -> Approa
 
 
 def _arm_has_a_frame(reach: bool | None, info: ValidationInfo) -> bool | None:
-    if reach and info.data.get("camera_pose", reach) is None:
+    if reach and _lacks("camera_pose", info):
         raise ValueError("where the arm stands is told by `camera_pose`: send it, or leave `reach` out")
     return reach
 

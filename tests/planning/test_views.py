@@ -106,3 +106,13 @@ def test_views_and_images_are_as_many() -> None:
         several_views([render(LEFT, [LOW])], request_of(views=views(LEFT, RIGHT)).views or [])
     with pytest.raises(ValueError, match="views"):
         request_of(views=views(LEFT, RIGHT), camera=RIGHT.intrinsics)
+
+
+@pytest.mark.parametrize(
+    "told", [{"reach": True}, {"bin": {"corners": [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], "wall_height": 0.1}},
+             {"approach": {"axis": [0, 0, -1]}}], ids=lambda told: next(iter(told))
+)  # fmt: skip
+def test_what_needs_the_camera_s_pose_takes_that_of_the_first_view(told: dict[str, Any]) -> None:
+    assert request_of(views=views(LEFT, RIGHT), **told).camera_pose == LEFT.pose.tolist()
+    with pytest.raises(ValueError, match="camera_pose"):
+        request_of(camera=LEFT.intrinsics, **told)
