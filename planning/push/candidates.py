@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 import torch
 
-from grasp_client.contract import Gripper, PushOptions
+from grasp_client.contract import PushOptions
 from planning.limits import PADDING, PALM_GAP
+from planning.scene.projection import camera_pixels
+from planning.scene.region import outside_region
 from planning.scene.scene import PlanningScene
 from shared.features.push import PushPaths, hand_extent, raised_cells
 
@@ -28,8 +30,10 @@ TABLE_GAP, GOAL_SHARE = 0.010, 0.5
 LEAST_GAP = 0.003
 ABOVE = 0.004
 """So far above whatever lies under the fingertips they stop, m."""
-TOUCH = 0.003
-"""What rises so far over the tips is pushed by them, m."""
+TOUCH = 0.006
+"""What rises so far over the tips is pushed by them, m: over less they slip."""
+LOWER = 0.005
+"""The closing axis lies along a push where the tips then come so much lower, m."""
 BESIDE = 0.05
 """Neighbours so near to the goal are worth a push, m."""
 LOOK_BACK = 0.01
@@ -54,7 +58,8 @@ SAMPLES = (9, 11)
 @dataclass(frozen=True)
 class PushCandidates:
     """N pushes; goal_end (N, 2): where the goal's middle is expected after each, map x, y, m; rejected: pushes that were drawn
-    and refused, by reason (`no_contact`, `collision`, `no_depth`, `workspace`, `bin`)."""
+    and refused, by reason (`no_contact`, `no_depth`, `workspace`, `region`,
+    `segmask`, `bin`)."""
 
     paths: PushPaths
     goal_end: np.ndarray
@@ -73,9 +78,10 @@ def push_candidates(
 ) -> PushCandidates:
     """At most `most` pushes, in no order. goal: its cells (H, W) bool; none of them: no push.
 
-    Tips come down TABLE_GAP above the table, or above what lies under them; the closing axis lies across the push, or along it
-    where only then the palm is free. Left out is what comes down on something unseen, meets nothing, runs its palm or a bin's
-    wall into something, or would take the goal out of the workspace or off what is seen of the table.
+    Tips come down TABLE_GAP above the table, or as much higher as what lies under them, and the palm on its way, ask for; the
+    closing axis lies across the push, or along it where the tips then come lower. Left out is what comes down on something
+    unseen, meets nothing, begins or ends outside of the request's region, meets first what is not in its segmask, runs into a
+    bin's wall, or would take the goal out of the workspace or off what is seen of the table.
     """
     raised = raised_cells(scene.map) & (True if scene.inside is None else scene.inside)
     goal = goal & raised
@@ -87,6 +93,7 @@ def push_candidates(
     end = _goal_ends(scene, goal, drawn, hit_goal, gap)
     refused["no_contact"] = ~(contact + LEAST_EFFECT < drawn.length)
     refused["workspace"] = _leaves(scene, goal, end, options)
+    refused |= _outside(scene, drawn, contact)
     if scene.bin:
         refused["bin"] = _in_wall(scene, drawn)
     keep, rejected = np.ones(len(drawn), bool), Counter[str]()
@@ -159,45 +166,41 @@ def _lowered(scene: PlanningScene, goal: np.ndarray, paths: PushPaths) -> tuple[
     gap = float(np.clip(GOAL_SHARE * rise, LEAST_GAP, TABLE_GAP))
     end_x, end_y = (first + paths.length * turn(paths.direction) for first, turn in ((paths.x, np.cos), (paths.y, np.sin)))
     ground = np.maximum(table[0] * paths.x + table[1] * paths.y, table[0] * end_x + table[1] * end_y)
-    obstacle, dilated = scene.obstacle.cpu().numpy(), scene.dilated.cpu().numpy()
-    tips, blocked = [], []
+    obstacle = scene.obstacle.cpu().numpy()
+    tips = []
     for turned in (np.zeros(len(paths), bool), np.ones(len(paths), bool)):
         half_along, half_across = hand_extent(gripper, turned)
         under = _highest(scene, obstacle, paths, -half_along - PADDING, half_along + PADDING, half_across + PADDING, SAMPLES)
         tip = np.maximum(ground + gap, under + ABOVE)
-        tips.append(tip)
-        blocked.append(_fingers_blocked(scene, gripper, paths, tip, turned) | _palm_blocked(scene, dilated, paths, tip, turned))
-    turned = blocked[0] & ~blocked[1] & np.isfinite(tips[1])
+        tips.append(np.maximum(tip, np.maximum(_fingers_free(scene, paths, turned), _palm_free(scene, paths, turned))))
+    turned = tips[1] < tips[0] - LOWER
     tip = np.where(turned, tips[1], tips[0])
-    refused = {"no_depth": ~np.isfinite(tip), "collision": np.where(turned, blocked[1], blocked[0])}
-    return PushPaths(paths.x, paths.y, paths.direction, paths.length, np.where(np.isfinite(tip), tip, 0), turned), refused
+    unseen = ~np.isfinite(tip)
+    return PushPaths(paths.x, paths.y, paths.direction, paths.length, np.where(unseen, 0, tip), turned), {"no_depth": unseen}
 
 
-def _fingers_blocked(
-    scene: PlanningScene, gripper: Gripper, paths: PushPaths, tip: np.ndarray, turned: np.ndarray
-) -> np.ndarray:
-    """Whether (N,) the thick part of the fingers, above their pads, comes down on something."""
+def _fingers_free(scene: PlanningScene, paths: PushPaths, turned: np.ndarray) -> np.ndarray:
+    """Least height (N,) of the tips, m, with which the thick part of the fingers, above their pads, comes down on nothing."""
+    gripper = scene.request.gripper
     pad, height = gripper.pad
     half_along, half_across = hand_extent(gripper, turned)
     more = gripper.finger_thickness - pad
     half_along, half_across = half_along + np.where(turned, more, 0), half_across + np.where(turned, 0, more)
     highest = _highest(scene, scene.upper_bound.cpu().numpy(), paths, -half_along, half_along, half_across, SAMPLES)
-    blocked: np.ndarray = highest > tip + height
-    return blocked
+    free: np.ndarray = highest - height
+    return free
 
 
-def _palm_blocked(
-    scene: PlanningScene, dilated: np.ndarray, paths: PushPaths, tip: np.ndarray, turned: np.ndarray
-) -> np.ndarray:
-    """Whether (N,) the palm meets something anywhere on its way."""
+def _palm_free(scene: PlanningScene, paths: PushPaths, turned: np.ndarray) -> np.ndarray:
+    """Least height (N,) of the tips, m, with which the palm meets nothing anywhere on its way."""
     gripper = scene.request.gripper
     long, thin = gripper.palm_width / 2, gripper.palm_thickness / 2
     half_along, half_across = np.where(turned, long, thin), np.where(turned, thin, long)
     longest = float((paths.length + 2 * half_along).max(initial=0.0))
     samples = int(longest / PALM_STEP) + 2, int(2 * float(half_across.max(initial=0.0)) / PALM_STEP) + 2
-    highest = _highest(scene, dilated, paths, -half_along, paths.length + half_along, half_across, samples)
-    blocked: np.ndarray = highest > tip + gripper.finger_depth - PALM_GAP
-    return blocked
+    highest = _highest(scene, scene.dilated.cpu().numpy(), paths, -half_along, paths.length + half_along, half_across, samples)
+    free: np.ndarray = highest + PALM_GAP - gripper.finger_depth
+    return free
 
 
 def _contacts(scene: PlanningScene, goal: np.ndarray, paths: PushPaths) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -248,6 +251,20 @@ def _leaves(scene: PlanningScene, goal: np.ndarray, end: np.ndarray, options: Pu
         lost |= beyond[1] > beyond[0] + 1e-6
     result: np.ndarray = lost
     return result
+
+
+def _outside(scene: PlanningScene, paths: PushPaths, contact: np.ndarray) -> dict[str, np.ndarray]:
+    """By reason, which pushes (N,) the request's region and segmask do not allow. contact (N,): way to the first contact, m."""
+    if scene.request.region is None and scene.observation.segmask is None:
+        return {}
+    half_along, _ = hand_extent(scene.request.gripper, paths.turned)
+    reached = np.where(np.isfinite(contact), contact + half_along, 0.0)
+    away = np.stack([np.zeros(len(paths)), paths.length, reached])
+    x, y = (first + away * turn(paths.direction) for first, turn in ((paths.x, np.cos), (paths.y, np.sin)))
+    points = np.stack([x, y, np.broadcast_to(-paths.tip, x.shape)], 2).reshape(-1, 3)
+    pixels = camera_pixels(scene, torch.from_numpy(points @ scene.map.pose[:3, :3].T + scene.map.pose[:3, 3]))
+    region, segmask = (each.numpy().reshape(3, -1) for each in outside_region(scene, pixels).values())
+    return {"region": region[0] | region[1], "segmask": segmask[2]}
 
 
 def _in_wall(scene: PlanningScene, paths: PushPaths) -> np.ndarray:

@@ -32,6 +32,8 @@ AROUND = 0.20
 """What lies farther from the goal's middle than this does not matter to a push, m."""
 SCALE = 0.1
 """Lengths are told in units of so many metres."""
+OVER = 0.002
+"""What rises no more than so much over the fingertips they pass over, m."""
 CROP = (4, 48, 64)
 """Channels, rows across and columns along a push of what `push_crops` shows."""
 CROP_STEP = 0.005
@@ -47,10 +49,10 @@ FEATURES = (
 )
 """Names of the numbers, in order.
 
-goal_*: middle, ends and sides of the goal in the push's frame. *_swept: area that the hand sweeps of the goal, and of its
-neighbours nearer than the goal, at its level and farther, over SCALE². ring_k: share of the ground near to the goal that
-neighbours take up, by sector. past_goal: reach of the push past the goal's near end. goal_is_first: share of the width of the
-hand that meets the goal before anything else.
+goal_*: middle, ends and sides of the goal in the push's frame. *_swept: area that the hand meets of the goal, and of its
+neighbours nearer than the goal, at its level and farther, over SCALE²; it passes over what lies lower than its tips. ring_k:
+share of the ground near to the goal that neighbours take up, by sector. past_goal: reach of the push past the goal's near end.
+goal_is_first: share of the width of the hand that meets the goal before anything else.
 """
 
 _Swept = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -141,16 +143,19 @@ def push_features(map: HeightMap, goal: np.ndarray, paths: PushPaths, gripper: G
     step = max(1, round(STEP / map.resolution))
     area = (step * map.resolution) ** 2 / SCALE**2
     raised = raised_cells(map)
-    goal_x, goal_y = _places(map, *_nonzero(goal, step))
+    own, others = (_nonzero(cells, step) for cells in (goal, raised & ~goal))
+    (goal_x, goal_y), (others_x, others_y) = (_places(map, *each) for each in (own, others))
     middle = goal_x.mean(), goal_y.mean()
-    others_x, others_y = _places(map, *_nonzero(raised & ~goal, step))
     near = np.hypot(others_x - middle[0], others_y - middle[1]) < AROUND
     (along, across), (beside, aside) = (in_frame(paths, x, y) for x, y in ((goal_x, goal_y), (others_x[near], others_y[near])))
     half_along, half_across = (each[:, None] for each in hand_extent(gripper, paths.turned))
     reach = paths.length[:, None] + half_along
     swept, passed = (
-        (np.abs(sideways) < half_across) & (ahead > half_along) & (ahead < reach)
-        for sideways, ahead in ((across, along), (aside, beside))
+        (np.abs(sideways) < half_across)
+        & (ahead > half_along)
+        & (ahead < reach)
+        & (map.height[cells] > paths.tip[:, None] + OVER)
+        for sideways, ahead, cells in ((across, along, own), (aside, beside, (others[0][near], others[1][near])))
     )
     first, last = along.min(1, keepdims=True), along.max(1, keepdims=True)
     places = [along.mean(1), across.mean(1), first[:, 0], last[:, 0], across.min(1), across.max(1)]

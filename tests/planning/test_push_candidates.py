@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,15 @@ def test_a_palm_that_would_meet_a_tall_neighbour_is_turned_or_left_out() -> None
             assert not tall.inside(np.column_stack([base(scene, x, y), paths.tip + 0.0463])).any()
 
 
+def test_what_stands_as_high_as_fingers_are_long_is_pushed_low() -> None:
+    """A palm that comes by over neighbours lifts the tips by as much as it needs, and not out of reach of what they push."""
+    sides = ((0.055, 0.0), (-0.055, 0.0), (0.0, 0.055), (0.0, -0.055))
+    scene, goal = seen([Box(0.0, 0.0, 0.0, 0.055, 0.055, 0.055), *(Box(x, y, 0.0, 0.055, 0.055, 0.055) for x, y in sides)])
+    tips = proposed(scene, goal).paths.tip
+    assert len(tips) == 160
+    assert (tips < 0.02).mean() > 0.4
+
+
 @pytest.mark.parametrize("told", [False, True])
 def test_the_goal_is_not_pushed_out_of_the_workspace_or_out_of_view(told: bool) -> None:
     goal_box = Box(0.12, 0.0, 0.0, 0.05, 0.05, 0.05)
@@ -115,6 +125,27 @@ def test_pushes_stay_between_the_walls_of_a_bin() -> None:
     for reach in (0, found.paths.length):
         ends = [found.paths.x + reach * np.cos(found.paths.direction), found.paths.y + reach * np.sin(found.paths.direction)]
         assert np.abs(base(scene, *ends)).max() < 0.12 - 0.0105
+
+
+def test_region_and_segmask_say_where_and_what_may_be_pushed() -> None:
+    region = [290.0, 100.0, 520.0, 400.0]
+    scene, goal = seen([GOAL, *WALLS], region=region)
+    found = proposed(scene, goal)
+    assert found.rejected["region"] > 0
+    for push in wire_pushes(scene, found.paths, None, None):
+        for u, v in (push.start_px, push.end_px):
+            assert region[0] <= u <= region[2]
+            assert region[1] <= v <= region[3]
+    mask = render(VIEW, [GOAL, *WALLS]) < render(VIEW, [GOAL, WALLS[1]]) - 1e-6  # the first wall alone
+    scene = replace(scene, observation=replace(scene.observation, segmask=mask), request=PlanRequest(camera=VIEW.intrinsics))
+    found = proposed(scene, goal)
+    assert found.rejected["segmask"] > 0
+    assert len(found) > 20
+    reached = found.paths.length + 0.0145  # none goes without meeting the wall
+    steps = np.linspace(0, 1, 60)[:, None] * reached
+    x, y = found.paths.x + steps * np.cos(found.paths.direction), found.paths.y + steps * np.sin(found.paths.direction)
+    near = np.abs(base(scene, x.ravel(), y.ravel()) - [0.0, 0.05]).reshape(60, -1, 2).max(2)
+    assert near.min(0).max() < 0.025 + 0.0145
 
 
 def test_nothing_is_pushed_without_a_goal() -> None:
@@ -157,6 +188,16 @@ def test_a_neighbour_in_the_way_is_met_first() -> None:
     told = dict(zip(FEATURES, rows[0].tolist(), strict=True))
     assert told["goal_is_first"] == 0
     assert told["before_swept"] > 0
+
+
+def test_a_hand_does_not_sweep_what_it_passes_over() -> None:
+    scene, goal = seen([GOAL, Box(-0.06, 0.0, 0.0, 0.04, 0.05, 0.02)])
+    rows = [push_features(scene.map, goal, replace(one_push(scene), tip=np.array([tip])), scene.request.gripper, 0.0)[0]
+            for tip in (0.01, 0.03, 0.06)]  # fmt: skip
+    low, middle, high = (dict(zip(FEATURES, row.tolist(), strict=True)) for row in rows)
+    assert low["before_swept"] > 0 == middle["before_swept"] == high["before_swept"]
+    assert (low["goal_is_first"], middle["goal_is_first"], high["goal_is_first"]) == (0.0, 1.0, 0.0)
+    assert middle["goal_swept"] > 0 == high["goal_swept"]
 
 
 def test_features_and_crops_turn_with_the_scene() -> None:

@@ -46,8 +46,8 @@ class PushTask(TrainingTask[FeatureBatch, FeatureBatch]):
     @cached_property
     def spec(self) -> FeatureSpec:
         if self.with_crops:
-            return FeatureSpec("push-1-crops", (len(FEATURES) + int(np.prod(CROP)),), "float16", aux=1)
-        return FeatureSpec("push-1", (len(FEATURES),), "float32", aux=1)
+            return FeatureSpec("push-2-crops", (len(FEATURES) + int(np.prod(CROP)),), "float16", aux=1)
+        return FeatureSpec("push-2", (len(FEATURES),), "float32", aux=1)
 
     def refusal(self, meta: Mapping[str, Any]) -> str | None:
         if self.image not in meta["images"] or "goal" not in meta["images"]:
