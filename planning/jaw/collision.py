@@ -11,16 +11,8 @@ from planning.limits import PADDING
 from planning.scene.scene import DILATION, Face, PlanningScene
 from shared.grasp_poses import HandPose
 
-INNER = 0.004
-"""As far as this outside the inner face of a finger that has no room for padding only readings count, m: what hides the
-sides of the thing between the fingers also hides a strip beside it."""
 DENSE = 0.0014
 """Samples this near to each other meet every 2 mm cell, however the grid is turned, m."""
-
-
-def inner_margin(gripper: Gripper) -> float:
-    """How far outside its inner face a finger without room for padding must be free of whatever may be hidden, m."""
-    return min(INNER, gripper.pad[0] / 2)
 
 
 def hand_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose, inner: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from planning.goal.contacts import misses_goal
 from planning.jaw.candidates import JawCandidates
 from planning.jaw.collision import hand_overlap
 from planning.limits import FINGER_GAP, PALM_GAP, TABLE_GAP
-from planning.scene.projection import has_reading, in_picture, reported_pixels
+from planning.scene.projection import view_of_jaw
 from planning.scene.region import outside_region
 from planning.scene.scene import PlanningScene
 from shared.grasp_poses import HandPose
@@ -28,11 +28,11 @@ def veto(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> tuple[
 
 def objections(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> dict[str, Tensor]:
     """By reason, which hands (N,) bool it refuses."""
-    pixels = reported_pixels(scene, gripper, hands.pose)
+    pixels, read, in_view = view_of_jaw(scene, gripper, hands.pose)
     under_fingers, under_palm = hand_overlap(scene, gripper, hands.pose, hands.inner)
     reasons = {
-        "no_depth": ~(hands.known & has_reading(scene, pixels)) | torch.isinf(under_fingers),
-        "border": ~_in_view(scene, gripper, hands.pose),
+        "no_depth": ~(hands.known & read) | torch.isinf(under_fingers),
+        "border": ~in_view,
         "too_wide": hands.width > gripper.max_width + ROUNDING,
         "too_narrow": hands.grip < gripper.min_width,
         "below_table": hands.rise - dip(gripper, hands.pose) + ROUNDING < TABLE_GAP,
@@ -72,9 +72,3 @@ def _at_wall(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> Te
     in_wall = (scene.bin.gap(corners[..., 0], corners[..., 1]) < WALL_GAP).any(0) & (hands.rise < scene.bin.rim + FINGER_GAP)
     result: Tensor = over_wall | in_wall
     return result
-
-
-def _in_view(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:
-    """Both fingertips, open, lie inside the picture: what is beyond it cannot be judged."""
-    reach = (hands.width / 2 + gripper.pad[0])[:, None] * hands.rotation[:, :, 0]
-    return in_picture(scene, torch.cat([hands.position - reach, hands.position + reach])).reshape(2, -1).all(0)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from grasp_client.contract import Gripper
 from planning.jaw.candidates import JawCandidates
-from planning.jaw.collision import inner_margin, palm_overlap
+from planning.jaw.collision import palm_overlap
 from planning.jaw.contact import ROUNDING, Fingers, Room, grip
 from planning.limits import FINGER_GAP, LEAST_OVERLAP, PADDING, PALM_GAP, TABLE_GAP
 from planning.scene.scene import PlanningScene
@@ -36,6 +36,9 @@ BESIDE = 0.008
 """How far a close look follows the object's sides beside the fingers, m: a turn of the hand shows in longer sides."""
 MIDDLE = 0.004
 """The top of the object is looked for so near to the centre, m."""
+INNER = 0.004
+"""As far as this outside the inner face of a finger that has no room for padding only readings count, m: what hides the
+sides of the thing between the fingers also hides a strip beside it."""
 SLACK = 0.014
 """How far off the middle of what it grips a candidate may be, m: it is moved to the middle."""
 
@@ -81,7 +84,7 @@ def measure(
     )
     seen = found.seen if some.all() else found.seen[some]
     lines = Fingers(jaw.step, jaw.along, jaw.across, jaw.inner, jaw.swept, seen, tip)
-    room = Room(right, left, free_right, free_left, torch.where(found.padded[some], -PADDING, inner_margin(gripper)))
+    room = Room(right, left, free_right, free_left, torch.where(found.padded[some], -PADDING, _inner(gripper)))
     hands = grip(scene, gripper, lines, room, (x[some], y[some], angle[some]), torch.nonzero(some).squeeze(1))
     rejected["no_depth"] += len(tip) - len(hands.score)
     return hands, rejected
@@ -138,7 +141,7 @@ def _deepest(
     fit = _fit(highest, tips, jaw, -PADDING, gripper)
     padded = (fit.fits & high).any(1)
     # Where no padded finger fits, one may that stands as near to what it holds as that is seen to reach.
-    lacking, inner = torch.nonzero(~padded).squeeze(1), inner_margin(gripper)
+    lacking, inner = torch.nonzero(~padded).squeeze(1), _inner(gripper)
     fit.replace(lacking, _fit(highest[lacking], tips[lacking], jaw, inner, gripper))
     good = fit.fits & high
     # Levels are sorted deepest first, and argmax finds the first: a deep grip slips less.
@@ -184,11 +187,16 @@ def _depths(finger_depth: float, max_width: float, device: torch.device) -> Tens
 def _floor(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor, top: Tensor) -> Tensor:
     """Lowest height of the tips (M,): over the table at both fingers, the less the lower the object's top (M,), and so that the
     palm stays free."""
-    gap = (GAP_SHARE * (top - scene.table_at(x, y))).clamp(TABLE_GAP, COMFORTABLE_GAP)
-    half_x, half_y = gripper.max_width / 2 * torch.cos(angle), gripper.max_width / 2 * torch.sin(angle)
-    table = torch.maximum(scene.table_at(x, y, (half_x, half_y)), scene.table_at(x, y, (-half_x, -half_y))) + gap
+    half = gripper.max_width / 2 * torch.tensor([[0.0], [1.0], [-1.0]], device=x.device)  # between the fingers, and at both
+    under, right, left = scene.table_at(x, y, (half * torch.cos(angle), half * torch.sin(angle)))
+    table = torch.maximum(right, left) + (GAP_SHARE * (top - under)).clamp(TABLE_GAP, COMFORTABLE_GAP)
     at_zero = HandPose.straight_down(x, y, torch.zeros_like(x), angle, torch.full_like(x, gripper.max_width))
     return torch.maximum(table, palm_overlap(scene, gripper, at_zero) + PALM_GAP)
+
+
+def _inner(gripper: Gripper) -> float:
+    """How far outside its inner face a finger without room for padding must be free of whatever may be hidden, m."""
+    return min(INNER, gripper.pad[0] / 2)
 
 
 class _Fit(NamedTuple):

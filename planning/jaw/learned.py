@@ -11,7 +11,7 @@ from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlanItem
 from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall
-from planning.calibration import calibrated_logits, told_by
+from planning.calibration import scene_logits
 from planning.jaw.candidates import JawCandidates
 from planning.jaw.quality_map import quality_map
 from planning.jaw.search import outside_roi_penalty, predict, rate
@@ -69,7 +69,7 @@ class DensePlanner(BatchedPlanner):
         if len(logits):
             logits = yield NetworkCall(network, (patches(scene.map, hands.pose, scene.request.gripper, scene.unit),))
         # The network sees the surroundings of the hand, not where the picture ends.
-        promised = calibrated_logits(logits, network.card.calibration, told_by(scene, hands.pose.approach))
+        promised = scene_logits(logits, network.card.calibration, scene, hands.pose.approach)
         quality = blend(promised - outside_roi_penalty(scene, hands), hands.score)
         return select(self.name, scene, hands, quality, rejected, network)
 
@@ -79,8 +79,8 @@ class DensePlanner(BatchedPlanner):
 
         def judge(hands: JawCandidates) -> Tensor:
             logits = loaded.module(patches(scene.map, hands.pose, request.gripper))
-            told = told_by(scene, hands.pose.approach)
-            return blend(calibrated_logits(logits.float(), loaded.card.calibration, told), rate(scene, hands))
+            promised = scene_logits(logits.float(), loaded.card.calibration, scene, hands.pose.approach)
+            return blend(promised, rate(scene, hands))
 
         return quality_map(scene, judge)
 

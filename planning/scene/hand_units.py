@@ -18,11 +18,18 @@ _SIZES = (
 
 def hand_unit(gripper: Gripper) -> float:
     """Length of the unit that a jaw is planned for in, m: at most 1."""
-    return min(1.0, hand_scale(gripper) / LEAST_SCALE) if gripper.kind == "parallel_jaw" else 1.0
+    return unit_of_scale(hand_scale(gripper)) if gripper.kind == "parallel_jaw" else 1.0
+
+
+def unit_of_scale(scale: float) -> float:
+    """The same of a hand of this scale."""
+    return min(1.0, scale / LEAST_SCALE)
 
 
 def gripper_in(gripper: Gripper, unit: float) -> Gripper:
     """The jaw with its sizes in units of so many metres."""
+    if unit == 1:
+        return gripper
     sizes = {name: size / unit for name in _SIZES if (size := getattr(gripper, name)) is not None}
     return gripper.model_copy(update=sizes)
 

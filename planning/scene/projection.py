@@ -35,9 +35,13 @@ def project_jaw(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Proj
     return ProjectedGrasps(pose, camera_pixels(scene, _visible(pose, tips)), angle, width_px)
 
 
-def reported_pixels(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:
-    """Pixels (N, 2) of the origins of hands as they are reported."""
-    return camera_pixels(scene, _visible(*_jaw_poses(scene, gripper, hands)))
+def view_of_jaw(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels (N, 2) of the origins of hands as they are reported; whether (N,) there is a reading; and whether both fingertips,
+    open, lie inside the picture: what is beyond it cannot be judged."""
+    pixels = camera_pixels(scene, _visible(*_jaw_poses(scene, gripper, hands)))
+    reach = (hands.width / 2 + gripper.pad[0])[:, None] * hands.rotation[:, :, 0]
+    tips = torch.cat([hands.position - reach, hands.position + reach])
+    return pixels, has_reading(scene, pixels), in_picture(scene, tips).reshape(2, -1).all(0)
 
 
 def _jaw_poses(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from planning.base import PlannerError
 from planning.limits import NOISE_DEVIATIONS
 from planning.scene.bin import SeenBin, told_bin, with_walls
 from planning.scene.bin_detection import find_bin
-from planning.scene.hand_units import hand_unit, map_in, request_in
+from planning.scene.hand_units import map_in, request_in, unit_of_scale
 from planning.scene.support_plane import guessed_pose
 from planning.scene.truncation import truncation_height
 from shared.features.push import goal_cells
@@ -143,7 +143,7 @@ class PlanningScene:
         self.__dict__.update(table=tuple(self.map.table.tolist()), restricted=restricted, inside=inside, goal=goal)
 
     def table_at(self, x: Tensor, y: Tensor, aside: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Height of the table at map x, y, or so far aside of these, m."""
+        """Height of the table at map x, y (N,), or so far aside of these, any shapes (..., N), m."""
         if aside is not None:
             x, y = x + aside[0], y + aside[1]
         return self.table[0] * x + self.table[1] * y
@@ -227,7 +227,7 @@ def observe_scene(
         told = f"where several views see the same place they tell heights {1e3 * apart:.0f} mm apart"
         how = told if math.isfinite(apart) else "a view shows hardly anything of what the first one shows"
         warnings = (*warnings, NO_AGREEMENT.format(how=how))
-    unit = hand_unit(request.gripper) if hand_units and bin is None else 1.0
+    unit = unit_of_scale(scale) if hand_units and bin is None else 1.0
     if unit < 1:
         height_map, request = map_in(height_map, unit), request_in(request, unit)
     return PlanningScene(height_map, camera, pose, observation, request, device, bin, warnings, unit)

@@ -58,7 +58,9 @@ def patches(scene: HeightMap, hands: HandPose, gripper: Gripper, unit: float = 1
     far, far_known = _look(scene, far_layers, hands, FAR_STEP * scale, FAR_SPAN * scale)
     near, far = (near / (SPAN * scale)).clamp(-1, 1), (far / (FAR_SPAN * scale)).clamp(-1, 1)
     size = torch.full_like(near, math.log2(scale * unit) / OCTAVES)
-    return torch.stack([near, near_known, footprint(hands.width, gripper), far, far_known, size], dim=1).to(torch.float32)
+    return torch.stack([near, near_known, footprint(hands.width, gripper, scale), far, far_known, size], dim=1).to(
+        torch.float32
+    )
 
 
 def _look(scene: HeightMap, layers: Tensor, hands: HandPose, step: float, span: float) -> tuple[Tensor, Tensor]:
@@ -101,9 +103,12 @@ def sample_map(scene: HeightMap, layers: Tensor, x: Tensor, y: Tensor) -> tuple[
     return torch.where(inside, sampled[0], table.to(torch.float32)), sampled[1] * inside
 
 
-def footprint(width: Tensor, gripper: Gripper) -> Tensor:
-    """Share of each patch cell that the open fingers cover seen along the approach, (N, ROWS, COLUMNS), for openings (N,) m."""
-    step = STEP * hand_scale(gripper)
+def footprint(width: Tensor, gripper: Gripper, scale: float) -> Tensor:
+    """Share of each patch cell that the open fingers cover seen along the approach, (N, ROWS, COLUMNS), for openings (N,) m.
+
+    scale: of the hand.
+    """
+    step = STEP * scale
     along, across = (step * (torch.arange(count, device=width.device) - (count - 1) / 2) for count in (COLUMNS, ROWS))
     inner = width[:, None] / 2
     covered = torch.minimum(along.abs() + step / 2, inner + gripper.pad[0]) - torch.maximum(along.abs() - step / 2, inner)

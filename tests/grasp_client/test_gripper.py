@@ -82,3 +82,5 @@ def test_a_copy_with_another_pad_has_that_pad() -> None:
     hand = Gripper()
     assert hand.pad == (0.0145, 0.018)
     assert hand.model_copy(update={"pad_depth": 0.01}).pad == (0.0145, 0.01)
+    assert hand == Gripper()
+    assert "pad" not in hand.model_dump() | json.loads(hand.model_dump_json())

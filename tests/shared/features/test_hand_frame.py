@@ -102,7 +102,7 @@ def test_grasps_of_several_approaches_each_see_what_they_see_alone_and_none_from
 
 
 def test_footprint_has_the_fingers_area() -> None:
-    area = footprint(torch.tensor([0.03, 0.06]), GRIPPER).sum((1, 2)) * STEP**2
+    area = footprint(torch.tensor([0.03, 0.06]), GRIPPER, 1.0).sum((1, 2)) * STEP**2
     assert torch.allclose(area, torch.tensor(2 * GRIPPER.pad[0] * GRIPPER.finger_width), rtol=1e-3)
 
 
