@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import redis
 from block_world import block_outcome
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from properties import examples
 from records import store
@@ -175,6 +175,7 @@ def test_every_entry_is_stored_or_a_dead_letter(queue_server: Any, sent: list[di
     ),
     features=RAW,
 )
+@example(lines=[{"kind": "grasp"}], damage=[], features=b"PK\x03\x04")
 def test_whatever_lies_in_a_shard_the_rest_is_read(
     queue_server: Any, lines: list, damage: list[tuple[str, int, bytes]], features: bytes
 ) -> None:

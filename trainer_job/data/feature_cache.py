@@ -29,6 +29,7 @@ INVALID = "invalid"
 NOT_FINITE = "not_finite"
 """Reason of outcomes of which the network would see what is no number."""
 UNFINISHED = ".unfinished-"
+ARRAYS = ("features", "aux", "rows")
 CACHE_FORMAT = "2"
 """Another one whenever features may be kept that would not have been before."""
 _COUNTS = TypeAdapter(dict[str, NonNegativeInt])
@@ -117,7 +118,7 @@ class FeatureCache:
             begin += len(its)
         usable = set(rows)
         refused = Counter(self._refusal(new, row) or UNREADABLE for row in range(len(new)) if row not in usable)
-        arrays = {"features": np.concatenate(features), "aux": np.concatenate(aux), "rows": np.array(rows, np.int64)}
+        arrays = np.concatenate(features), np.concatenate(aux), np.array(rows, np.int64)
         self._write(self.directory / name, arrays, {"ids": _digest(new), "refused": dict(refused)})
 
     def _read(self, folder: Path, digest: str, count: int) -> CachedFeatures | None:
@@ -125,9 +126,9 @@ class FeatureCache:
         spec = self.task.spec
         try:
             source = json.loads((folder / "source.json").read_bytes())
-            features = np.load(folder / "features.npy", mmap_mode="r")
-            aux, rows = np.load(folder / "aux.npy"), np.load(folder / "rows.npy")
-            found = CachedFeatures(features, aux, rows, Counter(_COUNTS.validate_python(source["refused"])))
+            # Of npy files alone: `np.load` takes whatever begins as a zip file for one, with errors of its own.
+            features, aux, rows = (np.lib.format.open_memmap(folder / f"{name}.npy", mode="r") for name in ARRAYS)
+            found = CachedFeatures(features, np.array(aux), np.array(rows), Counter(_COUNTS.validate_python(source["refused"])))
             fits = source["ids"] == digest and features.shape == (len(rows), *spec.shape) and features.dtype == spec.dtype
             whole = aux.shape == (len(rows), spec.aux) and rows.dtype == np.int64 and set(rows.tolist()) <= set(range(count))
         except (OSError, ValueError, EOFError, KeyError, TypeError):
@@ -162,11 +163,11 @@ class FeatureCache:
             if not finite.all():
                 refused[NOT_FINITE] += int((~finite).sum())
         source = {"ids": digest, "refused": dict(refused)}
-        self._write(folder, {"features": features[usable], "aux": aux[usable], "rows": rows[usable]}, source)
+        self._write(folder, (features[usable], aux[usable], rows[usable]), source)
 
-    def _write(self, folder: Path, arrays: dict[str, np.ndarray], source: dict[str, Any]) -> None:
+    def _write(self, folder: Path, arrays: Sequence[np.ndarray], source: dict[str, Any]) -> None:
         with unfinished_folder(self.directory / f"{UNFINISHED}{uuid.uuid4().hex}") as temporary:
-            for name, array in arrays.items():
+            for name, array in zip(ARRAYS, arrays, strict=True):
                 (temporary / f"{name}.npy").write_bytes(array_bytes(array))
             (temporary / "source.json").write_text(json.dumps(source))
             shutil.rmtree(folder, ignore_errors=True)
