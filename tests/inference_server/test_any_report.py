@@ -1,20 +1,23 @@
 """Well-typed reports and requests with any content: each gets an answer of the contract, and whatever is queued can be read."""
 
-import gc
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from forked import Forked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from properties import examples
 from serving import PNG, Running, publish_dense, raw_headers, serving
 from serving import settings as server_settings
+from waiting import PATIENCE, wait_until
 from well_typed import some_fields
 
 from grasp_client.contract import GraspMeta, OutcomeReport, PlanRequest
@@ -28,16 +31,14 @@ DEPTH[8:14, 10:18] = 0.66
 SMALL = {"fx": 60.0, "fy": 60.0, "cx": 15.5, "cy": 11.5}
 MANY = int(os.environ.get("MANY_REPORTS", "2000"))
 KEYS = {"report": "r", "worker": "w"}
+API_KEYS = ", ".join(f"{name}:{name}:{key}" for name, key in KEYS.items())
 
 
 class Server:
-    """What is sent to the application in this process, and what it queues."""
+    """What is sent to a server, and what it queues."""
 
-    def __init__(self, running: Running, url: str) -> None:
-        self.client, self.service, self.stream = running.client, running.service, OutcomeStream(connect(url))
-        self.bodies = running.bodies
-        self.service.planning.recent = RecentPlans(most_bytes=2**20)  # soon full: what is left must not grow
-        self.threads = {thread.name for thread in threading.enumerate()}
+    def __init__(self, client: httpx.Client, url: str) -> None:
+        self.client, self.stream = client, OutcomeStream(connect(url))
 
     def post(self, path: str, key: str, **content: Any) -> httpx.Response:
         response = self.client.post(path, headers={"x-api-key": key, **content.pop("headers", {})}, **content)
@@ -69,6 +70,16 @@ class Server:
         self.stream.trim()
         return len(entries)
 
+
+class ServerHere(Server):
+    """One in this process, into which one can look."""
+
+    def __init__(self, running: Running, url: str) -> None:
+        super().__init__(running.client, url)
+        self.service, self.bodies = running.service, running.bodies
+        self.service.planning.recent = RecentPlans(most_bytes=2**20)  # soon full
+        self.threads = {thread.name for thread in threading.enumerate()}
+
     def check_alive(self) -> None:
         assert self.service.batcher.alive()
         assert len(self.service.batcher.queue) == 0
@@ -79,13 +90,12 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, module_redis_url: str) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, module_redis_url: str) -> Iterator[ServerHere]:
     models = tmp_path_factory.mktemp("models")
     publish_dense(models, 0)
-    keys = ", ".join(f"{name}:{name}:{key}" for name, key in KEYS.items())
-    chosen = server_settings(models, redis_url=module_redis_url, api_keys=keys)
+    chosen = server_settings(models, redis_url=module_redis_url, api_keys=API_KEYS)
     with serving(chosen) as running:
-        yield Server(running, module_redis_url)
+        yield ServerHere(running, module_redis_url)
 
 
 POSE = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.66], [0.0, 0.0, 0.0, 1.0]]
@@ -146,15 +156,47 @@ def test_any_options(server: Server, chosen: dict[str, Any]) -> None:
             assert all(np.isfinite(value) for value in [grasp["quality"], grasp["angle"], *grasp["center_px"]])
 
 
-def test_the_server_is_as_it_was(server: Server) -> None:
+def test_the_server_is_as_it_was(server: ServerHere) -> None:
     server.check_alive()
+
+
+@pytest.fixture
+def apart(tmp_path: Path, redis_url: str) -> Iterator[tuple[Server, Forked]]:
+    """A server in a process of its own, in which no test leaves anything."""
+    publish_dense(tmp_path / "models", 0)
+    options = {"port": "0", "models-dir": str(tmp_path / "models"), "redis-url": redis_url, "api-keys": API_KEYS}
+    patient = {"refusals-per-second": "1e6", "deadline-ms": f"{PATIENCE * 1e3:.0f}", "log-format": "json"}
+    log = tmp_path / "server.log"
+    arguments = [word for name, value in {**options, **patient}.items() for word in (f"--{name}", value)]
+    process = Forked("lean_server", arguments, log, tmp_path)
+
+    def address() -> re.Match[str] | None:
+        return re.search(r"http://127\.0\.0\.1:\d+", log.read_text()) if log.exists() else None
+
+    try:
+        wait_until(lambda: address() or process.poll() is not None, lambda: log.read_text()[-3000:])
+        found = address()
+        assert found, log.read_text()
+        with httpx.Client(base_url=found.group(), timeout=PATIENCE) as client:
+            wait_until(lambda: client.get("/ready").status_code == 200)
+            yield Server(client, redis_url), process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def figure(process: Forked, name: str) -> int:
+    """Of /proc/PID/status: VmRSS in KiB, Threads."""
+    found = re.search(rf"^{name}:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_twenty_thousand_reports_and_requests(server: Server) -> None:
-    """Also that memory is where it was: within a tenth after the first tenth of them."""
-    memory = server.service.metrics.registry.get_sample_value
+def test_twenty_thousand_reports_and_requests(apart: tuple[Server, Forked]) -> None:
+    """Also that the server's memory is where it was: within a tenth after the first tenth of them."""
+    server, process = apart
     counts = {"answers": 0, "queued": 0}
 
     def batch(count: int) -> None:
@@ -171,16 +213,17 @@ def test_twenty_thousand_reports_and_requests(server: Server) -> None:
 
         send()
 
-    sizes = [500] * (MANY // 500)  # what hypothesis remembers of a batch goes with it
+    sizes = [500] * (MANY // 500)
     for size in sizes[: len(sizes) // 10 + 1]:
         batch(size)
-    gc.collect()
-    before = memory("process_resident_memory_bytes") or 0.0
+    before, threads = figure(process, "VmRSS"), figure(process, "Threads")
     for size in sizes[len(sizes) // 10 + 1 :]:
         batch(size)
-    gc.collect()  # of what hypothesis leaves
-    after = memory("process_resident_memory_bytes") or 0.0
-    print(f"{counts}; {before / 2**20:.0f} MiB after a tenth, {after / 2**20:.0f} MiB at the end")
-    server.check_alive()
+    after = figure(process, "VmRSS")
+    print(f"{counts}; {before / 2**10:.0f} MiB after a tenth, {after / 2**10:.0f} MiB at the end")
+    assert process.poll() is None
+    assert figure(process, "Threads") >= threads
+    assert server.client.get("/ready").status_code == 200
+    assert server.plan({"planner": "antipodal", "camera": SMALL}).status_code == 200
     assert counts["queued"] > 0
     assert after < 1.1 * before

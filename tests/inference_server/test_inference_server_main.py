@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import httpx
 import pytest
 from commands import run_module
+from forked import Forked
 from serving import CAMERA, DEPTH, raw_headers
 from waiting import PATIENCE, wait_until
-
-SERVER = [sys.executable, "-m", "inference_server"]
 
 
 def test_help_explains_every_option() -> None:
@@ -42,28 +39,25 @@ def test_it_refuses_a_device_that_is_not_there(tmp_path: Path) -> None:
 class Process:
     """A server process with its log."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path) -> None:
         patient = ["--deadline-ms", f"{PATIENCE * 1e3:.0f}", "--drain-seconds", f"{PATIENCE:.0f}"]
-        command = [*SERVER, "--port", "0", "--models-dir", str(folder), "--log-format", "json", *patient, *arguments]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        self.log: list[str] = []
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
+        arguments = ["--port", "0", "--models-dir", str(folder), "--log-format", "json", *patient]
+        self._file = folder / "server.log"
+        self.process = Forked("inference_server", arguments, self._file, folder)
 
-    def _read(self) -> None:
-        assert self.process.stderr
-        for line in self.process.stderr:
-            self.log.append(line)
+    @property
+    def log(self) -> str:
+        return self._file.read_text() if self._file.exists() else ""
 
     @property
     def url(self) -> str:
         wait_until(lambda: self._address() or self.process.poll() is not None)
         address = self._address()
-        assert address, "".join(self.log)
+        assert address, self.log
         return address
 
     def _address(self) -> str:
-        found = re.search(r"http://127\.0\.0\.1:\d+", "".join(self.log))
+        found = re.search(r"http://127\.0\.0\.1:\d+", self.log)
         return found.group() if found else ""
 
 
@@ -102,6 +96,6 @@ def test_a_signal_drains_what_was_accepted(process: Process, number: signal.Sign
     process.process.send_signal(number)
     for client in clients:
         client.join()
-    assert process.process.wait(PATIENCE) == 0, "".join(process.log)
+    assert process.process.wait(PATIENCE) == 0, process.log
     assert replies == [200] * 6
-    assert not any("Traceback" in line for line in process.log)
+    assert "Traceback" not in process.log

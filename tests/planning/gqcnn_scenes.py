@@ -21,6 +21,13 @@ torch.set_num_threads(1)
 CPU = torch.device("cpu")
 BLOCK_CAMERA = CameraIntrinsics(fx=300, fy=300, cx=159.5, cy=119.5)
 VIEW = {"focal_px": 552.5, "near": 0.6, "far": 0.9}
+_LAYERS = {
+    "conv1": {"type": "conv", "filt_dim": 5, "num_filt": 8, "pool_size": 2, "pool_stride": 2, "pad": "VALID"},
+    "fc2": {"type": "fc", "out_size": 16},
+    "fc3": {"type": "fc", "out_size": 2},
+}
+SMALL = {"architecture": {"im_stream": _LAYERS}, "depth_mode": "im_depth_sub", "crop_size": 32}
+"""Parameters of a `gqcnn4` that ranks in a fraction of the time."""
 
 
 def loaded(architecture: str, parameters: dict[str, Any] | None = None, view: dict | None = VIEW, **card: Any) -> LoadedNetwork:

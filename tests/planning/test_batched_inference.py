@@ -134,8 +134,7 @@ def test_others_may_go_first_between_the_steps_of_two_plans() -> None:
     assert done == ["other", "a", "other", "b"]
 
 
-@pytest.mark.parametrize("planner", [GQCNNPlanner(), FCGQCNNPlanner()], ids=lambda planner: planner.name)
-@pytest.mark.parametrize("kind", ["gqcnn", "gqcnn4"])
+@pytest.mark.parametrize(("planner", "kind"), [(GQCNNPlanner(), "gqcnn"), (FCGQCNNPlanner(), "gqcnn4")])
 def test_a_pass_that_takes_long_lets_others_in_between_its_layers(planner: Planner, kind: str) -> None:
     network, order = loaded(kind), list[str]()
     network.module.register_forward_hook(lambda *_: order.append("pass"))

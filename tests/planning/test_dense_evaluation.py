@@ -16,6 +16,7 @@ from planning.gqcnn.fc_jaw import FCGQCNNPlanner
 from planning.scene.scene import observe_scene
 
 REGION = [150.0, 110.0, 170.0, 130.0]
+AROUND = [130.0, 80.0, 190.0, 160.0]
 MIDDLE = [157.0, 117.0, 163.0, 123.0]
 FAMILY = [
     ("gqcnn4", {}, {"focal_px": 552.5, "near": 0.6, "far": 0.9}),
@@ -34,7 +35,7 @@ def finished(work):
 @pytest.mark.parametrize(("architecture", "parameters", "seen"), FAMILY)
 @torch.inference_mode()
 def test_maps_agree_with_the_score_of_a_crop_at_the_same_place(architecture, parameters, seen, monkeypatch):
-    monkeypatch.setattr(dense_evaluation, "DEPTHS", 4)  # each may cost a pass
+    monkeypatch.setattr(dense_evaluation, "DEPTHS", 2)  # each may cost a pass
     network = loaded(architecture, parameters, seen)
     scene = observe_scene(block(), PlanRequest(camera=BLOCK_CAMERA, region=MIDDLE), CPU)
     scorer = CropScorer(scene, network)
@@ -52,7 +53,7 @@ def test_maps_agree_with_the_score_of_a_crop_at_the_same_place(architecture, par
 @torch.inference_mode()
 def test_pieces_answer_what_one_picture_does(architecture, parameters, seen, monkeypatch):
     monkeypatch.setattr(dense_evaluation, "DEPTHS", 2)
-    scene = observe_scene(block(), PlanRequest(camera=BLOCK_CAMERA), CPU)
+    scene = observe_scene(block(), PlanRequest(camera=BLOCK_CAMERA, region=AROUND), CPU)
     scorer = CropScorer(scene, loaded(architecture, parameters, seen))
     whole, _ = finished(angle_maps(scene, scorer, close=False))
     form = dense_evaluation._form

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from gqcnn_scenes import BLOCK_CAMERA, CPU, block, loaded, phoxi
+from gqcnn_scenes import BLOCK_CAMERA, CPU, SMALL, block, loaded, phoxi
 from published import published
 
 from grasp_client.contract import Gripper, PlanRequest
@@ -88,7 +88,7 @@ def test_the_network_of_dexnet_5_can_rank():
 
 
 def test_the_same_seed_gives_the_same_answer():
-    network = loaded("gqcnn4")
+    network = loaded("gqcnn4", SMALL)
     plans = [
         GQCNNPlanner().plan_batch([(block(), PlanRequest(camera=BLOCK_CAMERA, seed=seed))], network)[0].grasps
         for seed in (5, 5, 6)

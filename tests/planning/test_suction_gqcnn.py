@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from gqcnn_scenes import CPU, loaded
+from gqcnn_scenes import CPU, SMALL, loaded
 from suction_scenes import CELL, CUP, LeaningBox, body_collides, item, surface_distances
 from table_scenes import Box, camera
 
@@ -43,7 +43,7 @@ def test_cups_lie_on_the_surface_whatever_the_network_says(architecture: str, pa
 
 
 def test_a_seed_repeats_the_plan() -> None:
-    network = loaded("gqcnn4")
+    network = loaded("gqcnn4", SMALL)
     first, again, other = (
         SuctionGQCNNPlanner().plan_batch([item(VIEW, [SLAB], seed=seed)], network)[0].grasps[0] for seed in (1, 1, 2)
     )

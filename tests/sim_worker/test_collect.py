@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import run_module
+from this_process import one_worker_here
 from waiting import PATIENCE, wait_until
 
 from shared.shards import ShardReader, shard_folders
@@ -18,35 +18,14 @@ from sim_worker.collect import command
 from sim_worker.collect.collector import check_recipe, scene_spec
 from sim_worker.collect.command import CollectSettings
 from sim_worker.collect.export import export_mobileunet, mobileunet_action
-from sim_worker.processes import process_pool
 
 SMALL = ["--scenes-per-shard", "2"]
 OPTIONS = ["--kinds", "single", "--profiles", "clean", "--random", "4", "--edges", "4", "--feasible", "0", "--on-policy", "0"]
 
 
-class ThisProcess(Executor):
-    """Runs what is submitted at once."""
-
-    def submit(self, function, /, *arguments, **named):
-        future = Future()
-        try:
-            future.set_result(function(*arguments, **named))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
 @pytest.fixture
 def one_here(monkeypatch):
-    """A single worker collects in the tests' own process, where all is loaded; several have processes of their own."""
-
-    @contextlib.contextmanager
-    def pool(workers: int):
-        monkeypatch.setattr(command, "_collector", None)
-        with process_pool(workers) if workers > 1 else contextlib.nullcontext(ThisProcess()) as executor:
-            yield executor
-
-    monkeypatch.setattr(command, "process_pool", pool)
+    one_worker_here(monkeypatch, command, "_collector")
 
 
 def collect(folder, attempts: int, *options: str) -> subprocess.CompletedProcess:

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+from this_process import one_worker_here
 
 from grasp_client.contract import CameraIntrinsics
 from shared.maps.open_hand import AROUND
 from shared.rgb_windows import ARRAYS, CELL, parts, read
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
+from sim_worker.collect import rgb_windows
 from sim_worker.collect.rgb_windows import RgbWindowSettings, main
 from sim_worker.collect.window_capture import ABOVE_TABLE, SIDE, capture_window, capture_windows, fits_of, heights_of
 from sim_worker.command_line import settings_of
@@ -109,7 +111,8 @@ def test_an_interrupted_run_goes_on(tmp_path):
         np.testing.assert_array_equal(read(one).colours, read(other).colours)
 
 
-def test_windows_of_other_options_are_not_mixed(tmp_path, capsys):
+def test_windows_of_other_options_are_not_mixed(tmp_path, capsys, monkeypatch):
+    one_worker_here(monkeypatch, rgb_windows, "_cell")
     small = {"windows": 1, "windows_per_scene": 1, "scenes_per_part": 1}
     assert main(settings(tmp_path, **small)) == 0
     assert main(settings(tmp_path, **small, seed=5)) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -44,16 +44,36 @@ def decide(champion: float, candidate: float, seed: int, together: float = 0.6) 
     return decided, trial.score()
 
 
+def promoted(champion: float, candidate: float, runs: int, together: float = 0.6) -> float:
+    """Share of trials, 16 pairs at a time, that end with the candidate promoted; as `decide`, by the verdict alone."""
+    rng, found = np.random.default_rng(0), 0
+    for _ in range(runs):
+        decided, score = None, Score()
+        while decided is None:
+            luck = rng.random((2, 16))
+            luck[1] = np.where(rng.random(16) < together, luck[0], luck[1])
+            first, second = luck[0] < champion, luck[1] < candidate
+            counts = (16, int((first & second).sum()), int((second & ~first).sum()), int((first & ~second).sum()))
+            score = Score(*(before + count for before, count in zip(astuple(score), counts, strict=True)))
+            decided = verdict(score, PAIRS)
+        found += decided
+    return found / runs
+
+
 @pytest.mark.parametrize("champion", [0.8, 0.88])
 def test_a_worse_candidate_is_rejected_and_a_better_one_accepted(champion: float) -> None:
-    worse = [decide(champion, champion - 0.05, seed)[0] for seed in range(24)]
-    better = [decide(champion, champion + 0.05, seed)[0] for seed in range(24)]
-    assert sum(worse) <= 2
-    assert sum(better) >= 19
+    assert promoted(champion, champion - 0.05, 200) <= 0.05
+    assert promoted(champion, champion + 0.05, 200) >= 0.8
 
 
 def test_an_equal_candidate_is_rarely_promoted() -> None:
-    assert sum(decide(0.85, 0.85, seed)[0] for seed in range(50)) <= 6
+    assert promoted(0.85, 0.85, 400) <= 0.1
+
+
+def test_a_whole_trial_ends_as_its_verdict_says() -> None:
+    decided, score = decide(0.8, 0.9, seed=1)
+    assert decided
+    assert verdict(score, PAIRS)
 
 
 def test_a_hopeless_candidate_is_found_out_early() -> None:

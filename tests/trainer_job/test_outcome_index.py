@@ -268,7 +268,7 @@ def test_of_robots_the_first_outcome_of_each_recorded_plan_counts_if_the_source_
 
 def test_a_source_that_is_not_trusted_teaches_within_its_share_and_decides_nothing(tmp_path: Path) -> None:
     simulated = [block_outcome(k) for k in range(70)]
-    robots = [robot_outcome(k, request_id=f"p{k}", source="local" if k % 3 else "arm-3") for k in range(100, 700)]
+    robots = [robot_outcome(k, request_id=f"p{k}", source="local" if k % 3 else "arm-3") for k in range(100, 400)]
     store(tmp_path / "shards", [*simulated, *robots])
 
     def replay(trusted: str) -> ReplayBuffer:
@@ -285,9 +285,9 @@ def test_a_source_that_is_not_trusted_teaches_within_its_share_and_decides_nothi
         assert max(counts["local"], counts["arm-3"]) <= 0.3 * counts.total()
     records = [named.records[place] for place in named.training(1_000, seen=0, seed=0)]
     counts = Counter(record.source for record in records if record.scene is None)
-    assert counts["arm-3"] > 150
+    assert counts["arm-3"] > 75
     assert 0.25 * len(records) < counts["local"] <= 0.3 * len(records)
-    assert len(everybody.training(1_000, seen=0, seed=0)) + len(everybody.held_out()) == 670
+    assert len(everybody.training(1_000, seen=0, seed=0)) + len(everybody.held_out()) == 370
     held_out = {buffer: {buffer.records[place].source for place in buffer.held_out()} for buffer in (nobody, named, everybody)}
     assert list(held_out.values()) == [{""}, {"", "arm-3"}, {"", "arm-3", "local"}]
     places = everybody.training(1_000, seen=0, seed=0)

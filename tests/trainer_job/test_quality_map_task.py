@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -36,13 +37,20 @@ def command(recipe: Path, data: Path, folder: Path) -> list[str]:
     return ["--recipe", str(recipe), "--data", str(data), "--torch-threads", "1", *where]
 
 
-def test_it_learns_from_executed_grasps_and_is_published(tmp_path: Path) -> None:
-    for first in range(0, 240, 80):
-        store(tmp_path / "shards", [block_outcome(episode) for episode in range(first, first + 80)])
-    store(tmp_path / "shards", [block_outcome(900, contact_rule="allowed"), block_outcome(901, camera=None)])
-    recipe = recipe_file(tmp_path, "quality-map", parameters=SMALL, view=VIEW, epochs=8, batch=16)
-    assert train(command(recipe, tmp_path / "shards", tmp_path)) == 0
-    registry = Registry(tmp_path / "models")
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with shards, and a registry with what was learned from them."""
+    folder = tmp_path_factory.mktemp("quality-map")
+    for first in range(0, 400, 100):
+        store(folder / "shards", [block_outcome(episode) for episode in range(first, first + 100)])
+    store(folder / "shards", [block_outcome(900, contact_rule="allowed"), block_outcome(901, camera=None)])
+    recipe = recipe_file(folder, "quality-map", parameters=SMALL, view=VIEW, epochs=5, batch=16)
+    assert train(command(recipe, folder / "shards", folder)) == 0
+    return folder
+
+
+def test_it_learns_from_executed_grasps_and_is_published(learned: Path) -> None:
+    registry = Registry(learned / "models")
     card = registry.card("quality-map", 1)
     assert registry.champion("quality-map") == 1
     assert card.metrics["auc"] > 0.9
@@ -54,17 +62,16 @@ def test_it_learns_from_executed_grasps_and_is_published(tmp_path: Path) -> None
     with torch.inference_mode():
         quality = network(whole)[0, 0].sigmoid()
     assert quality[44, 44] > 0.5 > quality[54, 54]
-    assert (tmp_path / "run" / "predictions.png").read_bytes().startswith(b"\x89PNG")
+    assert (learned / "run" / "predictions.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_candidate_that_is_worse_is_rejected_by_its_gate(tmp_path: Path) -> None:
-    store(tmp_path / "shards", [block_outcome(episode) for episode in range(400)])
-    recipe = recipe_file(tmp_path, "quality-map", parameters=SMALL, view=VIEW, epochs=4, batch=32)
-    assert train(command(recipe, tmp_path / "shards", tmp_path)) == 0
+def test_a_candidate_that_is_worse_is_rejected_by_its_gate(learned: Path, tmp_path: Path) -> None:
+    shutil.copytree(learned / "models", tmp_path / "models")
+    shutil.copytree(learned / "cache", tmp_path / "cache")
     backwards = recipe_file(
         tmp_path, "quality-map", parameters=SMALL, view=VIEW, epochs=1, batch=256, optimizer={"learning_rate": 1e-9}
     )
-    assert train(command(backwards, tmp_path / "shards", tmp_path)) == 0
+    assert train(command(backwards, learned / "shards", tmp_path)) == 0
     registry = Registry(tmp_path / "models")
     assert registry.champion("quality-map") == 1
     assert registry.card("quality-map", 2).decisions[0]["action"] == "rejected"

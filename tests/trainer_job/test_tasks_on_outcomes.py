@@ -58,7 +58,7 @@ def coloured(episode: int) -> Outcome:
 
 @pytest.fixture(scope="module")
 def outcomes() -> list[Outcome]:
-    return [coloured(episode) for episode in range(300)]
+    return [coloured(episode) for episode in range(200)]
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +90,8 @@ def library_of(shards: Path, folder: Path, registry: Registry, name: str) -> Rep
 def test_rounds_learn_and_go_on_from_what_was_learned(shards: Path, tmp_path: Path, name: str, made: tuple) -> None:
     registry = with_champion(tmp_path, name, made)
     library = library_of(shards, tmp_path, registry, name)
-    assert len(library) == 300
-    settings = TrainerSettings(epochs=1, min_steps=60)
+    assert len(library) == 200
+    settings = TrainerSettings(epochs=1, min_steps=40)
     for parent in (1, 2):
         plan = plan_round(library, registry, settings, name)
         network, history = train_round(plan, registry, library.cache, shards)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +13,7 @@ from typing import Any, ClassVar
 import pytest
 from block_world import block_outcome
 from commands import run_module
+from forked import Forked
 from records import send, store
 from waiting import PATIENCE, wait_until
 
@@ -41,14 +39,12 @@ def command(url: str, folder: Path, *more: str) -> list[str]:
 class Process:
     """A trainer of its own process, with its log."""
 
-    started: ClassVar[list[subprocess.Popen]] = []
+    started: ClassVar[list[Forked]] = []
 
-    def __init__(self, folder: Path, arguments: list[str], launcher: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, arguments: list[str], module: str = "trainer_job") -> None:
         folder.mkdir(exist_ok=True)
-        self.log, environment = folder / f"{time.time_ns()}.log", {**os.environ, "OMP_NUM_THREADS": "1"}
-        with open(self.log, "wb") as log:
-            whole = [sys.executable, *launcher, "-m", "trainer_job", *arguments]
-            self.process = subprocess.Popen(whole, cwd=ROOT, env=environment, stderr=log)
+        self.log = folder / f"{time.time_ns()}.log"
+        self.process = Forked(module, arguments, self.log, ROOT, OMP_NUM_THREADS="1")
         self.started.append(self.process)
 
     def wait_until(self, condition: Callable[[], object]) -> None:
@@ -56,7 +52,7 @@ class Process:
         assert condition(), f"the trainer has ended: {self.log.read_text()}"
 
     def says(self, message: str) -> bool:
-        return f'"{message}"' in self.log.read_text()
+        return self.log.exists() and f'"{message}"' in self.log.read_text()
 
     def kill(self) -> None:
         self.process.kill()
@@ -257,8 +253,8 @@ def test_reports_of_nobody_who_is_trusted_teach_nothing_and_the_trainer_says_wha
 @pytest.mark.slow
 def test_two_processes_under_torchrun_train_one_version(redis_url: str, tmp_path: Path) -> None:
     publish(redis_url, range(60))
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    trainers = Process(tmp_path, command(redis_url, tmp_path, "--rounds", "1"), launcher)
+    launcher = ["--standalone", "--nproc-per-node=2", "-m", "trainer_job"]
+    trainers = Process(tmp_path, [*launcher, *command(redis_url, tmp_path, "--rounds", "1")], "torch.distributed.run")
     assert trainers.process.wait(2 * PATIENCE) == 0, trainers.log.read_text()
     card = Registry(tmp_path / "models").card("dense", 2)
     assert card.model_dump()["training"]["world"] == 2

@@ -24,9 +24,14 @@ def make_worlds(name: str, count: int, options: dict[str, Any]) -> Any:
     )
 
 
+def main(pipe: Connection, name: str, count: int, options: dict[str, Any]) -> None:
+    """`serve` as what a process does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal tells the learner as well, which ends this by closing the pipe
+    serve(pipe, name, count, options)
+
+
 def serve(pipe: Connection, name: str, count: int, options: dict[str, Any]) -> None:
     """Answers requests (method, arguments) by (True, answer) or (False, what went wrong), until the other end goes away."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal tells the learner as well, which ends this by closing the pipe
     worlds = None
     while True:
         try:

@@ -8,7 +8,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from trainer_job.rl.world_process import serve
+from trainer_job.rl import world_process
 
 Observations = dict[str, np.ndarray]
 
@@ -19,7 +19,7 @@ class WorldProcess:
     def __init__(self, name: str, count: int, **options: Any) -> None:
         context = get_context("spawn")
         self._pipe, other = context.Pipe()
-        self._process = context.Process(target=serve, args=(other, name, count, options), daemon=True)
+        self._process = context.Process(target=world_process.main, args=(other, name, count, options), daemon=True)
         self._process.start()
         other.close()
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from shared.registry import Registry
-from trainer_job.rl import evaluate
+from trainer_job.rl import coordinates, evaluate
 from trainer_job.rl import train as learn
 from trainer_job.rl.learner import CHECKPOINT
 from trainer_job.train import main as train
 
-QUICK = ["--steps", "400", "--worlds", "2", "--evaluate-every", "200", "--evaluate-episodes", "2", "--final-episodes", "4"]
+QUICK = ["--steps", "120", "--worlds", "2", "--evaluate-every", "60", "--evaluate-episodes", "2", "--final-episodes", "2"]
 
 
 def test_a_policy_is_learned_published_and_played(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,24 +29,24 @@ def test_a_policy_is_learned_published_and_played(tmp_path: Path, capsys: pytest
     assert registry.champion("closed-loop-depth") == 1
     assert card.architecture == "picture-actor"
     assert card.simulated is not None
-    assert card.simulated["attempts"] == 4
+    assert card.simulated["attempts"] == 2
     assert "box shifted by up to 20 mm, camera off by up to 4 mm and 2 degrees" in card.simulated["protocol"]
     policy = (card.model_extra or {})["policy"]
     assert policy["observation"] == "depth"
     assert len(policy["mount"]) == 4
     assert {path.name for path in run.iterdir()} >= {CHECKPOINT, "result.json", "strips", "replay"}
     assert list(run.glob("events.out.tfevents.*"))
-    assert [step for step, *_ in json.loads((run / "result.json").read_text())["evaluations"]] == [200, 400]
-    with Image.open(run / "strips" / "0000200.png") as strip:
+    assert [step for step, *_ in json.loads((run / "result.json").read_text())["evaluations"]] == [60, 120]
+    with Image.open(run / "strips" / "0000060.png") as strip:
         assert strip.size == (68 * 11, 68 * 2)
     capsys.readouterr()
 
     recording = tmp_path / "episodes.gif"
-    play = ["closed-loop", "--episodes", "5", "--worlds", "2", *where]
+    play = ["closed-loop", "--episodes", "3", "--worlds", "2", *where]
     assert evaluate.main([*play, "--deterministic", "--record", str(recording)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 5
-    assert re.fullmatch(r"5 of 5 episodes: \d succeed, 0\.\d+ \(0\.\d+ to [01]\.\d+\)", lines[-1])
+    assert len(lines) == 3
+    assert re.fullmatch(r"3 of 3 episodes: \d succeed, 0\.\d+ \(0\.\d+ to [01]\.\d+\)", lines[-1])
     with Image.open(recording) as gif:
         assert getattr(gif, "n_frames", 0) > 100  # the first episode of each world; like frames in a row are one
     assert evaluate.main([*play, "--render", "--episodes", "1"]) == 0
@@ -81,8 +82,15 @@ def test_a_worse_policy_does_not_take_the_champions_place(tmp_path: Path, monkey
     assert registry.champion("closed-loop-depth") == 3
 
 
-def test_the_encoder_tells_where_a_dot_is(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("learned", "good"), [(800, 8.0), pytest.param(coordinates.LEARNED, coordinates.GOOD, marks=pytest.mark.slow)]
+)
+def test_the_encoder_tells_where_a_dot_is(
+    learned: int, good: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(coordinates, "learn", partial(coordinates.learn, learned=learned, tested=200))
+    monkeypatch.setattr(coordinates, "GOOD", good)
     assert train(["coordinates", "--observation", "grey"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert float(re.findall(r"([0-9.]+) pixels off", last)[0]) < 3  # a guess is 24 pixels off
+    assert float(re.findall(r"([0-9.]+) pixels off", last)[0]) < good  # a guess is 24 pixels off
     assert train(["coordinates", "--observation", "grey", "--epochs", "1"]) == 1
