@@ -8,14 +8,20 @@ import numpy as np
 import pytest
 import torch
 from block_world import block_outcome
+from records import store
 
 from shared.networks.cell_critic import GAIN, CellCritic
 from shared.registry import Registry
+from shared.settings import TrainerSettings
+from trainer_job.data.feature_cache import FeatureCache
+from trainer_job.data.outcome_index import OutcomeIndex
+from trainer_job.data.replay_buffer import ReplayBuffer
 from trainer_job.promotion.publish import REPOSITORY, load_network, seed_registry
 from trainer_job.rl.evaluate import main as evaluate
 from trainer_job.rl.refine import schedule, task_for, trials_done, untaught_version
 from trainer_job.tasks import task_of_model
 from trainer_job.train import main as train
+from trainer_job.training.round import plan_round
 
 
 def test_it_learns_from_outcomes_of_any_planner() -> None:
@@ -47,6 +53,17 @@ def test_a_registry_starts_from_the_scorer_of_dense(tmp_path: Path) -> None:
         untaught_version(registry, "dense")
     with pytest.raises(ValueError, match="starts from the champion of 'dense'"):
         seed_registry(Registry(tmp_path / "empty"), tmp_path / "nothing", task_for("dense"), 0)
+
+
+def test_rounds_of_the_loop_fit_it_to_the_end(tmp_path: Path) -> None:
+    """Thirty steps, as many passes over sixty outcomes are, moved a critic half as far as they told."""
+    registry, task = Registry(tmp_path / "models"), task_of_model("refine")
+    seed_registry(registry, REPOSITORY / "models", task, 0)
+    store(tmp_path / "shards", [block_outcome(number) for number in range(20)])
+    replay = ReplayBuffer(OutcomeIndex(tmp_path / "shards"), FeatureCache(tmp_path / "features", task))
+    replay.refresh()
+    schedule = plan_round(replay, registry, TrainerSettings(), "refine").schedule
+    assert schedule.steps(60) == task.recipe.min_steps == 300
 
 
 def test_it_is_fitted_early_and_then_every_500_trials() -> None:

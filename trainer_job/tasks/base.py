@@ -47,6 +47,8 @@ class TrainingTask(ABC, Generic[Raw, B]):
     """Whether several processes cannot share its gradients."""
     blended: ClassVar[bool] = True
     """Whether what a round learns from a champion is blended with it."""
+    own_schedule: ClassVar[bool] = False
+    """Whether rounds learn as long and as fast as the recipe says, not by the trainer's settings."""
 
     def __init__(self, recipe: TrainingRecipe) -> None:
         if recipe.architecture not in self.architectures:

@@ -36,6 +36,7 @@ class RefineTask(FeatureTask):
     architectures = ("cell-critic",)
     max_tilt = FROM_ABOVE
     blended = False
+    own_schedule = True
 
     @cached_property
     def spec(self) -> FeatureSpec:

@@ -77,6 +77,7 @@ class TrainingRecipe(_Part):
     epochs: int = Field(25, ge=1)
     batch: int = Field(256, ge=2)
     min_steps: int = Field(0, ge=0, description="a small set is passed over more often for so many steps")
+    max_passes: int = Field(30, ge=1, description="over a small set at most, so as not to learn it by heart")
     seed: int = 0
 
 

@@ -53,12 +53,15 @@ def plan_round(replay: ReplayBuffer, registry: Registry, settings: TrainerSettin
     if parent is None:
         raise ValueError(f"the registry has no champion of {name} to start from")
     trained = is_trained(registry.card(name, parent))
-    base = WARM if trained else FRESH
+    task = task_of_version(registry, name, parent)
     next_version = registry.versions(name)[-1] + 1
     seed = int(np.random.default_rng([settings.seed, next_version]).integers(2**31))
     chosen = replay.training(settings.replay_outcomes, trained_on(registry, name, replay), seed)
-    fewest = max(1, int(WARM_STEPS * settings.min_steps)) if trained else settings.min_steps
-    schedule = replace(base, epochs=settings.epochs, min_steps=fewest)
+    if task.own_schedule:
+        schedule = Schedule.of(task.recipe)
+    else:
+        fewest = max(1, int(WARM_STEPS * settings.min_steps)) if trained else settings.min_steps
+        schedule = replace(WARM if trained else FRESH, epochs=settings.epochs, min_steps=fewest)
     return RoundPlan(name, parent, seed, schedule, replay.select(chosen))
 
 

@@ -11,22 +11,23 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from trainer_job.training.recipe import OptimizerRecipe, RateRecipe, TrainingRecipe
 
 MAX_PASSES = 30
-"""More passes over a small set only teach it by heart."""
+"""More passes over a small set only teach it by heart, where a network has weights enough for that."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A small set is passed over up to MAX_PASSES times for `min_steps`."""
+    """A small set is passed over up to `max_passes` times for `min_steps`."""
 
     optimizer: OptimizerRecipe
     rate: RateRecipe
     epochs: int
     batch: int
     min_steps: int = 0
+    max_passes: int = MAX_PASSES
 
     @classmethod
     def of(cls, recipe: TrainingRecipe) -> Schedule:
-        return cls(recipe.optimizer, recipe.schedule, recipe.epochs, recipe.batch, recipe.min_steps)
+        return cls(recipe.optimizer, recipe.schedule, recipe.epochs, recipe.batch, recipe.min_steps, recipe.max_passes)
 
     def per_pass(self, examples: int) -> int:
         """Steps in which as many examples are drawn as there are."""
@@ -34,7 +35,7 @@ class Schedule:
 
     def steps(self, examples: int) -> int:
         per_pass = self.per_pass(examples)
-        return max(self.epochs * per_pass, min(self.min_steps, MAX_PASSES * per_pass))
+        return max(self.epochs * per_pass, min(self.min_steps, self.max_passes * per_pass))
 
     def start(self, network: nn.Module, examples: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
         """The optimizer, and its learning rate, which goes on with every step that is taken."""
