@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from grasp_client.contract import Approach, CameraIntrinsics, FailedGrasp, Gripper, PushOptions, RegisteredView
+from grasp_client.contract import Approach, CameraIntrinsics, FailedGrasp, Gripper, Proposal, PushOptions, RegisteredView
 from grasp_client.contract.bins import Bin
 
 Matrix = Sequence[Sequence[float]] | np.ndarray
@@ -37,6 +37,7 @@ class PlanOptions(TypedDict, total=False):
     return_heatmap: bool
     explain: bool
     failed: Sequence[FailedGrasp | dict[str, Any]]
+    proposals: Sequence[Proposal | dict[str, Any]]
     seed: int | None
     checks: Literal["on", "off"]
 

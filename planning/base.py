@@ -72,6 +72,9 @@ class Planner(ABC):
     several_views: ClassVar[bool] = False
     """Whether it looks at all views of an observation; others know of the first alone, and refuse them."""
 
+    corrects: ClassVar[bool] = False
+    """Whether it corrects the `proposals` of a request; others refuse them."""
+
     batched_with: ClassVar[str | None] = None
     """Name of the model whose passes it shares where that is not `model_name`."""
 
@@ -111,6 +114,10 @@ class Planner(ABC):
         if request.approach is not None and not self.any_approach:
             raise PlannerError(
                 422, "approach_unsupported", f"planner {self.name!r} does not keep to `approach`: ask for auto or tilted"
+            )
+        if request.proposals and not self.corrects:
+            raise PlannerError(
+                422, "proposals_unsupported", f"planner {self.name!r} corrects no `proposals`: ask for auto or refined"
             )
         if request.views and len(request.views) != len(observation.views) + 1:
             raise PlannerError(

@@ -67,6 +67,8 @@ def choose(request: PlanRequest, observation: Observation, available: Collection
     names = [name for name in PREFERENCE if name in known] + sorted(set(known) - set(PREFERENCE))
     if observation.views:
         names = [name for name in names if known[name].several_views]
+    if request.proposals:
+        names = [name for name in names if known[name].corrects]
     if request.approach is not None:
         names = [name for name in names if known[name].any_approach]
     elif observation.depth is not None and _blocked(observation.depth, request):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_client.contract import Grasp, Gripper
+from grasp_client.contract import Grasp, Gripper, Proposal
 from grasp_client.geometry import invert
 
 STRAIGHT = 1e-6
@@ -89,7 +89,7 @@ def _swing(approach: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([1 - ax * ax * share, mixed, -ax], 1), torch.stack([mixed, 1 - ay * ay * share, -ay], 1)
 
 
-def hands_of(map_pose: np.ndarray, grasps: Sequence[Grasp], gripper: Gripper) -> HandPose:
+def hands_of(map_pose: np.ndarray, grasps: Sequence[Grasp | Proposal], gripper: Gripper) -> HandPose:
     """Grasps, by `pose_camera` and `width`, in the frame of a map whose pose in the camera's frame is `map_pose` (4, 4).
 
     Raises ValueError for a grasp without either.
@@ -176,7 +176,7 @@ def cups_of(map_pose: np.ndarray, grasps: Sequence[Grasp], gripper: Gripper) -> 
     return CupPose(*(value.float() for value in values))
 
 
-def _in_map(map_pose: np.ndarray, grasps: Sequence[Grasp]) -> Tensor:
+def _in_map(map_pose: np.ndarray, grasps: Sequence[Grasp | Proposal]) -> Tensor:
     """(N, 4, 4) float64: `pose_camera` of grasps in the map's frame."""
     into_map = invert(map_pose)
     poses = [into_map @ np.asarray(grasp.pose_camera, dtype=float) for grasp in grasps]

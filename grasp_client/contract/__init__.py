@@ -49,7 +49,7 @@ from grasp_client.contract.outcomes import (
 )
 from grasp_client.contract.plans import ActionPlan, Grasp, GraspPlan, HandPart, ModelRef, RefusedGrasp
 from grasp_client.contract.pushes import Push, PushOptions
-from grasp_client.contract.requests import MOST_FAILED, ActionRequest, FailedGrasp, PlanRequest, RegisteredView
+from grasp_client.contract.requests import MOST_FAILED, ActionRequest, FailedGrasp, PlanRequest, Proposal, RegisteredView
 from grasp_client.contract.scene_requests import SceneRequest
 
 __all__ = [
@@ -58,6 +58,6 @@ __all__ = [
     "ErrorDetail", "ErrorReply", "FailedGrasp", "Failure", "Grasp", "GraspKind", "GraspMeta", "GraspPlan", "Gripper",
     "Grippers", "HandPart", "ImageSpec", "Label", "Meta", "ModelEntry", "ModelPointers", "ModelRef", "Models", "Name",
     "Outcome", "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel", "PlanRequest", "PlannerEntry", "Planners", "Pose",
-    "Probability", "Push", "PushMeta", "PushOptions", "RefusedGrasp", "RegisteredView", "SceneRef", "SceneRequest",
+    "Probability", "Proposal", "Push", "PushMeta", "PushOptions", "RefusedGrasp", "RegisteredView", "SceneRef", "SceneRequest",
     "UnknownMeta", "Variation", "meta_model", "plain_message",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
@@ -14,6 +14,7 @@ from grasp_client.contract.gripper import Gripper
 from grasp_client.contract.pushes import PushOptions
 
 MOST_FAILED = 64
+MOST_PROPOSALS = 64
 MOST_VIEWS = 4
 
 
@@ -74,13 +75,35 @@ def _arm_has_a_frame(reach: bool | None, info: ValidationInfo) -> bool | None:
     return reach
 
 
+class Proposal(ApiModel):
+    """A grasp of another planner, which is to be corrected."""
+
+    pose_camera: Pose | None = Field(None, description="in the sent image's camera frame, 4x4")
+    pose_base: Pose | None = Field(None, description="in the robot base frame, 4x4; used without pose_camera")
+    width: float | None = Field(None, ge=0, le=1, description="opening before approaching, m; none: as wide as the hand opens")
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Proposal:
+        if self.pose_camera is None and self.pose_base is None:
+            raise ValueError("expected where the proposed grasp is: pose_camera or pose_base")
+        return self
+
+
 def _poses_have_a_frame(failed: list[FailedGrasp], info: ValidationInfo) -> list[FailedGrasp]:
     for each in failed:
         if (each.pose_camera or each.pose_base) and _lacks("camera", info):
             raise ValueError("a pose is metric: send `camera`, or name the failed grasp by center_px")
+    return _bases_are_told(failed, info)
+
+
+Posed = TypeVar("Posed", FailedGrasp, Proposal)
+
+
+def _bases_are_told(grasps: list[Posed], info: ValidationInfo) -> list[Posed]:
+    for each in grasps:
         if each.pose_base and not each.pose_camera and _lacks("camera_pose", info):
             raise ValueError("pose_base needs `camera_pose`, or send pose_camera")
-    return failed
+    return grasps
 
 
 class RegisteredView(ApiModel):
@@ -132,6 +155,9 @@ class PlanRequest(ApiModel):
     explain: bool = Field(False, description="the reply tells `refused` grasps: why not there, and which part meets what")
     failed: Annotated[list[FailedGrasp], Field(max_length=MOST_FAILED), AfterValidator(_poses_have_a_frame)] = Field(
         [], description="grasps tried in this scene without success: those near them lose quality, most at the same object"
+    )
+    proposals: Annotated[list[Proposal], Field(max_length=MOST_PROPOSALS), AfterValidator(_bases_are_told)] = Field(
+        [], description="grasps of a planner of your own, best first, for planner `refined` to correct"
     )
     seed: Seed | None = Field(None, description="makes sampling planners repeatable")
     checks: Literal["on", "off"] = Field("on", description="off: do not look for odd input, and warn of none")

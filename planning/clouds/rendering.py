@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from grasp_client.contract import FailedGrasp, Grasp, GraspPlan, PlanRequest, RefusedGrasp
+from grasp_client.contract import FailedGrasp, Grasp, GraspPlan, PlanRequest, Proposal, RefusedGrasp
 from grasp_client.geometry import invert, transform
 from planning.base import PlanItem, PlannerError
 from planning.clouds.checks import cloud_warnings
@@ -135,6 +135,7 @@ def _options(request: PlanRequest, view: CloudView) -> dict[str, Any]:
             422, "table_depth_of_cloud", "`table_depth` lies along the optical axis of a camera: send the table in scene_points"
         )
     failed = [each.model_copy(update=_failed(each, view)) for each in request.failed]
+    proposals = [each.model_copy(update=_seen_from(each, view)) for each in request.proposals]
     return {
         "camera": view.camera,
         "camera_pose": (view.up @ view.pose).tolist() if turned or request.camera_pose is not None else None,
@@ -143,18 +144,23 @@ def _options(request: PlanRequest, view: CloudView) -> dict[str, Any]:
         "region": None if request.region is None else [_scaled(edge, view.scale) for edge in request.region],
         "point": None if request.point is None else [_scaled(each, view.scale) for each in request.point],
         "failed": failed,
+        "proposals": proposals,
         "return_heatmap": False,
         "checks": "off",
     }
 
 
 def _failed(failed: FailedGrasp, view: CloudView) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
+    changes = _seen_from(failed, view)
     if failed.center_px is not None:
         changes["center_px"] = [_scaled(each, view.scale) for each in failed.center_px]
-    if failed.pose_camera is not None:
-        changes["pose_camera"] = (invert(view.pose) @ np.asarray(failed.pose_camera)).tolist()
     return changes
+
+
+def _seen_from(told: FailedGrasp | Proposal, view: CloudView) -> dict[str, Any]:
+    if told.pose_camera is None:
+        return {}
+    return {"pose_camera": (invert(view.pose) @ np.asarray(told.pose_camera)).tolist()}
 
 
 def _scaled(pixel: float, scale: float) -> float:

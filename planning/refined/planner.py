@@ -4,6 +4,7 @@ The one-step decision of DexRL (state: what the hand sees; action: an offset of 
 hand's frame in place of an actor: the best of many offsets is taken.
 """
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_client.contract import GraspPlan, PlanRequest
+from grasp_client.contract import Grasp, GraspPlan, PlanRequest, Proposal
+from grasp_client.geometry import invert
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlanItem, Planner, PlannerError
 from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall
@@ -27,8 +29,8 @@ from shared.grasp_poses import HandPose, hands_of
 
 PROPOSALS = 5
 """Grasps of the base planner that are corrected, at least."""
-OFFSETS = 32
-"""Offsets tried of each, the first none."""
+OFFSETS, HANDS = 32, 160
+"""Offsets tried of each grasp, at least, the first none; and of all together, where few were proposed."""
 MOST_SHIFT, MOST_TURN = 0.02, 0.26
 """Of an offset along each axis of the hand and about its approach, m and rad (DexRL's)."""
 EFFORT = 0.5
@@ -41,6 +43,7 @@ class RefinedPlanner(BatchedPlanner):
     cpu_seconds = 0.12
     model_name = "refine"
     architecture = "cell-critic"
+    corrects = True
 
     def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
         observation, request = item
@@ -48,13 +51,16 @@ class RefinedPlanner(BatchedPlanner):
         if request.camera is None:
             raise PlannerError(422, "no_camera", f"planner {self.name!r} corrects metric grasps: send `camera`")
         critic: Any = network.module
-        plan = yield from self._propose(critic.base, observation, request)
-        if not plan.grasps:
-            return plan.model_copy(update={"planner": self.name, "model": network.ref})
+        proposed: Sequence[Grasp | Proposal] = [_seen(each, request) for each in request.proposals]
+        if not proposed:
+            plan = yield from self._propose(critic.base, observation, request)
+            if not plan.grasps:
+                return plan.model_copy(update={"planner": self.name, "model": network.ref})
+            proposed = plan.grasps
         scene = observe_scene(observation, request, network.device)
         frame = frame_of(scene.map.pose, scene.camera_pose)
-        told = undone(critic, hands_of(scene.map.pose, plan.grasps, request.gripper), frame)
-        told, lengths = offset(told, OFFSETS, np.random.default_rng(request.seed))
+        told = undone(critic, hands_of(scene.map.pose, proposed, request.gripper), frame)
+        told, lengths = offset(told, max(OFFSETS, HANDS // len(proposed)), np.random.default_rng(request.seed))
         kept, rejected = veto(scene, request.gripper, candidates(scene, moved(critic, told, frame)))
         told, lengths = _pick(told, kept.source), lengths[kept.source]
         if not len(told):
@@ -68,7 +74,11 @@ class RefinedPlanner(BatchedPlanner):
         return select(self.name, scene, hands, torch.sigmoid(ranked[best]), rejected, network)
 
     def _propose(self, base: str, observation: Observation, request: PlanRequest) -> InferenceSteps[GraspPlan]:
-        """The plan of the base planner. Raises PlannerError where it has no network, or cannot use what was sent."""
+        """The plan of the base planner. Raises PlannerError where there is none, it has no network, or cannot use what was
+        sent."""
+        if base not in discover():
+            message = f"the critic was taught with grasps of {base!r}, which is no planner of this server: send `proposals`"
+            raise PlannerError(422, "no_proposals", message)
         planner: Planner = discover()[base]()
         asked = observation, request.model_copy(update={"n_grasps": max(PROPOSALS, request.n_grasps), "min_quality": 0.0})
         planner.networks = self.networks
@@ -77,6 +87,15 @@ class RefinedPlanner(BatchedPlanner):
         if isinstance(planner, BatchedPlanner):
             return (yield from planner.steps(asked, network))
         return planner.plan_batch([asked], network)[0]
+
+
+def _seen(proposal: Proposal, request: PlanRequest) -> Proposal:
+    """A proposal with its pose in the camera's frame, and a width."""
+    pose = proposal.pose_camera
+    if pose is None:
+        pose = (invert(np.asarray(request.camera_pose, dtype=float)) @ np.asarray(proposal.pose_base, dtype=float)).tolist()
+    width = request.gripper.max_width if proposal.width is None else proposal.width
+    return Proposal(pose_camera=pose, width=width)
 
 
 def candidates(scene: PlanningScene, hands: HandPose) -> JawCandidates:

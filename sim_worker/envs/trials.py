@@ -1,23 +1,33 @@
 """Trials of planners in scenes of one cell, for learners in another process: as outcomes to learn from, or side by side."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from grasp_client.contract import Gripper, SceneRequest
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from grasp_client.contract import GraspPlan, Gripper, Proposal, SceneRequest
+from grasp_client.geometry import pose_from
 from shared.outcome_codec import EncodedOutcome, encode_outcome
-from sim_worker.grasp_poses import cell_error_of
+from sim_worker.grasp_poses import cell_error_of, pose_in_base
 from sim_worker.outcome_records import outcome_of
-from sim_worker.planner_request import PlanningRequest
+from sim_worker.planner_request import PlanningRequest, planning_request
 from sim_worker.planners import NamedPlanner, load_planner
 from sim_worker.tasks.attempts import Attempt, run_scene_request
-from sim_worker.world import SceneSpec, World
+from sim_worker.worker.exploration import MOST_SHIFT, MOST_TURN
+from sim_worker.world import Scene, SceneSpec, World
 
 SEEDS = 2**32
 """Scenes of a set of trials: number `n` of seed s has the scene seed s * SEEDS + n."""
+PROPOSALS = 5
+"""Grasps of a planner that are corrected."""
+REFINED = "refined"
 
 
 class Trials:
-    """Attempts, one in a scene. models_dir: registry of planners of this process, read anew in every call.
+    """Attempts in scenes, each anew. models_dir: registry of planners of this process, read anew in every call.
 
     cell_error: see `cell_error_of`. kind, profile: of the scenes, see SceneSpec.
     """
@@ -36,38 +46,81 @@ class Trials:
         self.kind, self.profile, self.models_dir = kind, profile, models_dir
 
     def outcomes(self, planner: str, first: int, count: int, seed: int, exploration: float) -> list[EncodedOutcome]:
-        """What `count` trials, from number `first` on, of scenes of training objects bring; none where nothing is planned."""
+        """What `count` trials, from number `first` on, of scenes of training objects bring; none where nothing is planned.
+        exploration: share of them in which the planner's best grasp is offset at random."""
         found = []
         named = load_planner(planner, self.models_dir)
         for number in range(first, first + count):
-            request = self._request(named, "train", seed, number, exploration)
-            attempt = self._attempt(named, request)
-            if attempt is not None:
-                found.append(encode_outcome(outcome_of(attempt, request, f"refine-{seed}:{number}:0", "trials")))
+            scene = {"kind": self.kind, "object_set": "train", "profile": self.profile}
+            asked = {"planner": named.name, "model_version": named.model_version, "exploration": exploration}
+            request = SceneRequest.model_validate(
+                {"id": f"refine-{seed}-{number}", "seed": seed * SEEDS + number, **scene, **asked}
+            )
+            task = run_scene_request(
+                self._scene("train", seed, number), request, self.gripper, cell_error=self.cell_error, by_offset=True
+            )
+            event = next(task)
+            assert isinstance(event, PlanningRequest)
+            event = task.send(named.planner.plan(event.observation, event.request))
+            if isinstance(event, Attempt):
+                found.append(encode_outcome(outcome_of(event, request, f"refine-{seed}:{number}:0", "trials")))
         return found
 
-    def compared(self, planners: list[str], object_set: str, first: int, count: int, seed: int) -> list[list[bool]]:
-        """Whether the best grasp of each planner holds, in each scene."""
-        named = [load_planner(planner, self.models_dir) for planner in planners]
-        rows = []
-        for number in range(first, first + count):
-            attempts = (self._attempt(each, self._request(each, object_set, seed, number, 0.0)) for each in named)
-            rows.append([bool(attempt and attempt.result.success) for attempt in attempts])
-        return rows
+    def compared(
+        self,
+        base: str,
+        versions: Sequence[int],
+        constant: dict[str, Any] | None,
+        object_set: str,
+        first: int,
+        count: int,
+        seed: int,
+    ) -> list[list[bool]]:
+        """Whether the best grasp holds, in each scene: of the base; of the base with a constant offset, if there is one; of
+        the base corrected by each version of the critic."""
+        named = load_planner(base, self.models_dir)
+        critics = [load_planner(f"{REFINED}:{version}", self.models_dir) for version in versions]
+        return [
+            self._row(named, critics, constant, self._scene(object_set, seed, number)) for number in range(first, first + count)
+        ]
 
     def close(self) -> None:
         self.world.close()
 
-    def _request(self, named: NamedPlanner, object_set: str, seed: int, number: int, exploration: float) -> SceneRequest:
-        scene: dict[str, Any] = {"kind": self.kind, "object_set": object_set, "profile": self.profile}
-        asked = {"planner": named.name, "model_version": named.model_version, "exploration": exploration}
-        return SceneRequest(id=f"refine-{seed}-{number}", seed=seed * SEEDS + number, **scene, **asked)
+    def _row(
+        self, named: NamedPlanner, critics: Sequence[NamedPlanner], constant: dict[str, Any] | None, scene: Scene
+    ) -> list[bool]:
+        view = scene.observe()
+        view = replace(view, camera_pose=self.cell_error @ view.camera_pose)
+        call = planning_request(view, scene.spec, self.gripper, PROPOSALS, named.name, named.model_version)
+        base = named.planner.plan(call.observation, call.request)
+        offered = [Proposal(pose_base=grasp.pose_base, width=grasp.width) for grasp in base.grasps]
 
-    def _attempt(self, named: NamedPlanner, request: SceneRequest) -> Attempt | None:
-        spec = {name: getattr(request, name) for name in ("seed", "kind", "object_set", "profile")}
-        scene = self.world.build(SceneSpec.model_validate(spec))
-        task = run_scene_request(scene, request, self.gripper, cell_error=self.cell_error)
-        event = next(task)
-        assert isinstance(event, PlanningRequest)
-        event = task.send(named.planner.plan(event.observation, event.request))
-        return event if isinstance(event, Attempt) else None
+        def held(plan: GraspPlan, offset: dict[str, Any] | None = None) -> bool:
+            if not plan.grasps:
+                return False
+            pose = pose_in_base(plan.grasps[0], view.camera_pose)
+            width = plan.grasps[0].width or self.gripper.max_width
+            return scene.attempt(displaced(pose, offset) if offset else pose, width, self.gripper).success
+
+        row = [held(base)] + ([held(base, constant)] if constant else [])
+        for critic in critics:
+            asked = {"planner": critic.name, "model_version": critic.model_version, "proposals": offered}
+            row.append(bool(offered) and held(critic.planner.plan(call.observation, call.request.model_copy(update=asked))))
+        return row
+
+    def _scene(self, object_set: str, seed: int, number: int) -> Scene:
+        spec = {"seed": seed * SEEDS + number, "kind": self.kind, "object_set": object_set, "profile": self.profile}
+        return self.world.build(SceneSpec.model_validate(spec))
+
+
+def displaced(pose: np.ndarray, constant: dict[str, Any]) -> np.ndarray:
+    """A grasp pose (4, 4) in the base frame moved by `offset` (4,), -1 to 1: x, y, z and a turn about z, of the frame that
+    `frame` names, the hand's own or the base."""
+    frame: Literal["hand", "base"] = constant["frame"]
+    shift, turn = MOST_SHIFT * np.array(constant["offset"][:3]), MOST_TURN * constant["offset"][3]
+    moved = pose_from(Rotation.from_rotvec([0.0, 0.0, turn]).as_matrix(), shift)
+    if frame == "hand":
+        result: np.ndarray = pose @ moved
+        return result
+    return pose_from(moved[:3, :3] @ pose[:3, :3], pose[:3, 3] + shift)

@@ -60,13 +60,15 @@ def run_scene_request(
     withheld: Collection[DroppedInput] = (),
     told: Gripper | None = None,
     cell_error: np.ndarray = EXACT,
+    by_offset: bool = False,
 ) -> Task:
     """Up to `request.attempts` attempts. A lifted object is taken away and the rest seen anew; after a failure the next
     attempt takes a grasp that was not tried yet, from the same state (the scene restores itself). An object at which
     SET_ASIDE_AFTER attempts failed is taken away too, unless it is the last.
 
     told: what the planner, and learners, know of the gripper; none: all of it. cell_error: (4, 4), by which every told camera
-    pose is off in the base frame, as in a cell whose calibration has slipped.
+    pose is off in the base frame, as in a cell whose calibration has slipped. by_offset: explore by offsets of the best grasp,
+    as with a planner that corrects.
     """
     told = told or gripper
     rng = np.random.default_rng([request.seed, 1])
@@ -81,7 +83,9 @@ def run_scene_request(
         tried: set[int] = set()
         taken = None
         while taken is None:
-            choice = choose(plan.grasps, request.exploration, surface, told, rng, tried, plan.planner == CORRECTING)
+            choice = choose(
+                plan.grasps, request.exploration, surface, told, rng, tried, by_offset or plan.planner == CORRECTING
+            )
             if choice is None:
                 if not plan.grasps:
                     yield NoPlan(plan)

@@ -120,6 +120,14 @@ def test_refused_and_failed_grasps_are_in_the_frame_of_the_cloud() -> None:
             np.testing.assert_allclose(each.obstacle_base, transform(VIEW.pose, np.array(each.obstacle_camera)), atol=1e-6)
 
 
+def test_proposals_are_in_the_frame_of_the_cloud() -> None:
+    pose = pose_from(np.diag([1.0, -1.0, -1.0]), np.array([0.0, 0.0, 0.05]))
+    asked = request_of(camera_pose=np.eye(4), viewpoint=VIEW.pose[:3, 3], proposals=[{"pose_camera": pose.tolist()}])
+    _, seen = rectify((observe(points=IN_BASE), asked))
+    np.testing.assert_allclose(np.array(seen.camera_pose) @ np.array(seen.proposals[0].pose_camera), pose, atol=1e-6)
+    assert not np.allclose(seen.proposals[0].pose_camera, pose, atol=0.1)  # the image is not seen from the cloud's origin
+
+
 def test_a_region_is_in_the_pixels_of_the_camera_that_is_told() -> None:
     u, v = plan(CLOUD, camera=VIEW.intrinsics, camera_pose=VIEW.pose, n_grasps=1).grasps[0].center_px
     region = [u - 10, v - 10, u + 10, v + 10]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from scipy.spatial.transform import Rotation
 from table_scenes import Box, camera, render
 
@@ -12,6 +13,7 @@ from grasp_client.contract import PlanRequest
 from grasp_client.geometry import pose_from
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlannerError
+from planning.discovery import choose
 from planning.jaw.analytic import AntipodalPlanner
 from planning.refined import planner as refined
 from planning.refined.planner import RefinedPlanner, moved, undone
@@ -41,6 +43,7 @@ def item(error: np.ndarray = np.eye(4), **options) -> tuple[Observation, PlanReq
 def test_it_undoes_an_error_that_it_knows(monkeypatch) -> None:
     """Without other offsets, what is told to a cell that is off is where the base would go if it were not."""
     monkeypatch.setattr(refined, "OFFSETS", 1)
+    monkeypatch.setattr(refined, "HANDS", 1)
     [plan] = RefinedPlanner().plan_batch([item(ERROR)], network(SHIFTED, TURNED))
     [base] = AntipodalPlanner().plan_batch([item(n_grasps=refined.PROPOSALS)], None)
     assert (plan.planner, plan.model.name, plan.model.version) == ("refined", "refine", 4)
@@ -94,6 +97,40 @@ def test_offsets_stay_in_their_box_and_the_first_is_none() -> None:
     assert lengths[::40].tolist() == [0] * 5
     assert apart.max() <= 0.0201 + 0.0201 * 0.27
     assert apart.max() > 0.018
+
+
+def test_proposals_are_corrected_in_place_of_the_bases_grasps(monkeypatch) -> None:
+    monkeypatch.setattr(refined, "OFFSETS", 1)
+    monkeypatch.setattr(refined, "HANDS", 1)
+    [base] = AntipodalPlanner().plan_batch([item(n_grasps=1)], None)
+    told = ERROR @ np.array(base.grasps[0].pose_base)
+    alike = [{"pose_base": told.tolist()}, {"pose_camera": base.grasps[0].pose_camera, "width": base.grasps[0].width}]
+    for proposal in alike:
+        [plan] = RefinedPlanner().plan_batch([item(ERROR, proposals=[proposal])], network(SHIFTED, TURNED))
+        [grasp] = plan.grasps
+        off = np.linalg.inv(np.array(base.grasps[0].pose_base)) @ np.array(grasp.pose_base)
+        assert np.allclose(off[:3, 3], 0, atol=1e-3)
+        assert grasp.width == pytest.approx(proposal.get("width", 0.08), abs=1e-6)
+
+
+def test_only_planners_that_correct_take_proposals() -> None:
+    proposals = [{"pose_base": np.eye(4).tolist()}]
+    seen, request = item(proposals=proposals)
+    with pytest.raises(PlannerError, match="ask for auto or refined"):
+        AntipodalPlanner().check(seen, request)
+    assert choose(request, seen, {"antipodal", "dense", "refined"}) == "refined"
+    with pytest.raises(ValidationError, match="needs `camera_pose`"):
+        item(proposals=proposals, camera_pose=None)
+    with pytest.raises(ValidationError, match="pose_camera or pose_base"):
+        item(proposals=[{"width": 0.05}])
+
+
+def test_a_base_that_is_no_planner_here_needs_proposals() -> None:
+    taught = network()
+    assert isinstance(taught.module, CellCritic)
+    taught.module.base = "centroid"
+    with pytest.raises(PlannerError, match="'centroid', which is no planner of this server: send `proposals`"):
+        RefinedPlanner().plan_batch([item()], taught)
 
 
 def test_it_needs_a_camera_and_a_model() -> None:

@@ -3,24 +3,29 @@
     grasploop train refine --base dense --cell-error 0.010,-0.008,0.006,0,0,0.07 --trials 500 --seed 0
     grasploop evaluate refine --base dense --cell-error 0.010,-0.008,0.006,0,0,0.07 --episodes 300
 
-Trials are ordinary outcomes, half of them offset at random; after 50, 100, 250, 500, ... of them the critic is fitted to all of
-them anew, published as `refine` and used from then on, as the loop does it (`make run MODEL=refine`). `evaluate` plays in the
-same scenes the base, the planner `refined` before it was taught (of the same offsets the best by the scorer of `dense`), and
-after.
+Trials are ordinary outcomes of the base's best grasps, half of them offset at random; after 50, 100, 250, 500, ... of them the
+critic is fitted to all of them anew, and published as `refine`. `evaluate` plays in the same scenes the base; the base with one
+constant offset, fitted to the same trials; its grasps corrected by the critic before it was taught (of the same offsets the
+best by the scorer of `dense`); and after. The base may be any planner: of the server, of a server elsewhere
+(`dense@http://...`), or a baseline of the benchmark (`centroid`).
 """
 
 import argparse
+import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from grasp_client.contract import GraspMeta
+from shared.durable import replace_file
 from shared.logs import setup
 from shared.networks.cell_critic import CellCritic
-from shared.rates import rate_with_interval
+from shared.rates import paired_gain, rate_with_interval
 from shared.registry import ModelCard, Registry
 from shared.shards import ShardReader, ShardWriter, shard_folders
 from trainer_job.evaluation.assessment import assess
@@ -34,6 +39,7 @@ from trainer_job.promotion.publish import (
     seed_registry,
     weights_of,
 )
+from trainer_job.rl import constant_offset
 from trainer_job.rl.worlds import WorldProcess
 from trainer_job.tasks import AnyTask, task_of, task_of_model
 from trainer_job.training.loop import train
@@ -80,7 +86,8 @@ def evaluation_parser() -> argparse.ArgumentParser:
     parser = _parser("grasploop evaluate")
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--object-set", default="validation", choices=("train", "validation", "test"))
-    parser.add_argument("--version", type=int, help="of `refine`; default: the champion")
+    parser.add_argument("--version", type=int, nargs="*", help="of `refine`, one or more; default: the champion")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures, and how each scene ended")
     return parser
 
 
@@ -88,7 +95,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("environment", choices=["refine"])
-    add("--base", default="dense", help="planner of the server whose grasps are corrected (default: %(default)s)")
+    add("--base", default="dense", help="planner whose grasps are corrected (default: %(default)s)")
     add("--cell-error", default="", help="x, y, z (m) and rotation vector (rad), with commas, that told camera poses are off")
     add("--kind", default="single", help="of the scenes (default: %(default)s)")
     add("--profile", default="standard", help="of the scenes (default: %(default)s)")
@@ -111,7 +118,7 @@ def learn(options: argparse.Namespace) -> int:
                 continue
             while done < until:
                 count = min(STEP, until - done)
-                outcomes = trials.ask("outcomes", PLANNER, done, count, options.seed, EXPLORATION)
+                outcomes = trials.ask("outcomes", options.base, done, count, options.seed, EXPLORATION)
                 if outcomes:
                     ShardWriter(shards).write(outcomes)
                 done += count
@@ -169,7 +176,14 @@ def fit(registry: Registry, task: AnyTask, folder: Path, seed: int) -> int:
     version = publish(registry, Trained(network, task, registry.champion(MODEL), assessment, data.outcomes, seed, training))
     reason = f"fitted to {data.outcomes['count']} trials of this cell"
     promote(registry, MODEL, version, {"action": "promoted", "reason": reason})
+    registry.update(MODEL, version, constant_offset=constant_offset.fit(list(trials_in(folder / "shards"))))
     return version
+
+
+def trials_in(shards: Path) -> Iterator[GraspMeta]:
+    """What is told of all trials of a folder."""
+    for folder in shard_folders(shards):
+        yield from (outcome.meta for _, outcome in ShardReader(folder).of_kind(GraspMeta))
 
 
 def tell(registry: Registry, version: int, trials: int) -> None:
@@ -191,23 +205,45 @@ def untaught_version(registry: Registry, base: str) -> int:
     )
 
 
-def play(options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Prints how often the best grasps of the base, and of `refined` untaught and taught, hold in the same scenes; rates with
+def play(options: argparse.Namespace) -> dict[str, Any]:
+    """Prints how often the best grasps of the base hold, of its controls, and corrected, in the same scenes; rates with
     intervals."""
-    pinned = f":{options.version}" if options.version else ""
-    control = untaught_version(Registry(options.models_dir), options.base)
-    planners = [options.base, f"{PLANNER}:{control}", f"{PLANNER}{pinned}"]
+    registry = Registry(options.models_dir)
+    untaught = untaught_version(registry, options.base)
+    versions = options.version or [registry.champion(MODEL)]
+    constant = (registry.card(MODEL, versions[-1]).model_extra or {}).get("constant_offset")
+    corrected = [f"untaught {PLANNER}", *(f"{PLANNER}:{version}" for version in versions)]
+    names = [options.base, *(["constant offset"] if constant else []), *corrected]
     rows: list[list[bool]] = []
-    rates: dict[str, dict[str, float]] = {}
+    figures: dict[str, Any] = {}
     with closing(trials_of(options)) as trials:
         while len(rows) < options.episodes:
             count = min(STEP, options.episodes - len(rows))
-            rows += trials.ask("compared", planners, options.object_set, len(rows), count, options.seed)
-            held = np.array(rows).sum(axis=0)
-            names = [options.base, f"untaught {PLANNER}", planners[-1]]
-            rates = {name: rate_with_interval(int(each), len(rows)) for name, each in zip(names, held, strict=True)}
+            asked = (options.base, [untaught, *versions], constant, options.object_set, len(rows), count, options.seed)
+            rows += trials.ask("compared", *asked)
+            figures = figures_of(names, rows)
             told = "; ".join(
-                f"{name} {each['rate']:.3f} ({each['low']:.3f} to {each['high']:.3f})" for name, each in rates.items()
+                f"{name} {each['rate']:.3f} ({each['low']:.3f} to {each['high']:.3f})" for name, each in figures.items()
             )
             print(f"{len(rows)} of {options.episodes} scenes: {told}", flush=True)
-    return rates
+    best = figures[names[-1]]
+    print(f"{names[-1]} removes {best['removed']:.0%} of the failures of {options.base}")
+    if options.out:
+        about = {"cell_error": options.cell_error, "object_set": options.object_set, "seed": options.seed, "kind": options.kind}
+        about |= {"profile": options.profile, "constant_offset": constant, "planners": names}
+        replace_file(options.out, json.dumps({**about, "figures": figures, "held": rows}).encode())
+    return figures
+
+
+def figures_of(names: Sequence[str], rows: Sequence[Sequence[bool]]) -> dict[str, Any]:
+    """Of each planner: rate and interval; beside the first also `removed`, the share of its failures that are gone in all, and
+    `gain`, in points, paired."""
+    columns = np.array(rows).T
+    failed = int((~columns[0]).sum())
+    figures: dict[str, Any] = {}
+    for name, held in zip(names, columns, strict=True):
+        figures[name] = rate_with_interval(int(held.sum()), len(held))
+        if name != names[0]:
+            figures[name]["removed"] = (int(held.sum()) - int(columns[0].sum())) / failed if failed else 0.0
+            figures[name]["gain"] = paired_gain(columns[0].tolist(), held.tolist()) if len(held) > 1 else {}
+    return figures

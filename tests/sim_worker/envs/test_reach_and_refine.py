@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
+from grasp_client.geometry import pose_from
 from sim_worker.envs.reach import Reach
 from sim_worker.envs.refine import Refine
+from sim_worker.envs.trials import displaced
 
 
 @pytest.mark.parametrize("hand", ["floating", "arm"])
@@ -65,3 +68,12 @@ def test_a_cell_that_is_off_moves_the_proposal_and_not_what_the_hand_sees() -> N
 def test_a_planner_that_does_not_exist_is_named() -> None:
     with pytest.raises(ValueError, match="nonsense"):
         Refine(planner="nonsense")
+
+
+def test_a_constant_offset_moves_in_its_own_frame() -> None:
+    pose = pose_from(Rotation.from_euler("ZX", [0.3, np.pi]).as_matrix(), np.array([0.1, 0.2, 0.05]))
+    for frame, moved in (("hand", pose[:3, :3] @ [0.01, 0, 0.02]), ("base", [0.01, 0, 0.02])):
+        found = displaced(pose, {"frame": frame, "offset": [0.5, 0, 1, 1]})
+        assert np.allclose(found[:3, 3] - pose[:3, 3], moved)
+        yaw = np.arctan2(found[1, 0], found[0, 0]) - 0.3
+        assert yaw == pytest.approx(0.26 if frame == "base" else -0.26)
