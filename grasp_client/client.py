@@ -250,7 +250,7 @@ class AsyncGraspClient(_Connection):
 
     async def predict_grasp(
         self,
-        depth: np.ndarray | None = None,
+        depth: np.ndarray | Sequence[np.ndarray] | None = None,
         rgb: np.ndarray | None = None,
         segmask: np.ndarray | None = None,
         goal: np.ndarray | None = None,

@@ -21,6 +21,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the test of the whole loop, which takes longest: at the end one core would do it while the other waits."""
+    items.sort(key=lambda item: item.path.name != "test_loop.py")
+
+
 class QueueServer:
     """A server process that tests may kill and start again on the same port and, with `persist`, on the same data."""
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_module
+from this_process import one_worker_here
 
 from benchmarks.analytic_score.fit import LEAST, blended, fit, fit_blend, fit_score
 from benchmarks.analytic_score.labels import NAMES, Labels, read
 from planning.jaw.learned import BLEND
 from planning.jaw.search import JAW_WEIGHTS
 from planning.local import local_planner
+from sim_worker.collect import command as collect
 from trainer_job.evaluation.metrics import log_losses, sigmoid
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -69,7 +70,7 @@ def test_blend_comes_back_from_labels_that_it_made() -> None:
     assert found.neutral == pytest.approx(BLEND.neutral, abs=0.2)
 
 
-def test_labels_carry_what_the_score_saw_of_the_grasps_that_were_tried(tmp_path: Path) -> None:
+def test_labels_carry_what_the_score_saw_of_the_grasps_that_were_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = [
         "--attempts",
         "8",
@@ -86,8 +87,9 @@ def test_labels_carry_what_the_score_saw_of_the_grasps_that_were_tried(tmp_path:
         "--on-policy",
         "2",
     ]
-    command = [sys.executable, "-m", "sim_worker.collect", "--out", str(tmp_path), *options]
-    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    one_worker_here(monkeypatch, collect, "_collector")
+    done = run_module("sim_worker.collect", "--out", str(tmp_path), *options)
+    assert done.returncode == 0, done.stderr
     network = local_planner("dense", MODELS).network
     assert network is not None
     labels = read(tmp_path, network)
