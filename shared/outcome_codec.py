@@ -63,6 +63,17 @@ def depth_in_units(depth: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(units) & (units > 0) & (units <= 65535), units, 0).astype(np.uint16)
 
 
+def stored_depth(depth: np.ndarray) -> tuple[np.ndarray, float]:
+    """Depth (H, W), m, as it is sent and stored, with its scale: in DEPTH_UNIT where that reaches."""
+    fine = float(np.where(np.isfinite(depth), depth, 0).max()) < 65535 * DEPTH_UNIT
+    return (depth_in_units(depth), DEPTH_UNIT) if fine else (depth, 1.0)
+
+
+def image_bytes(image: np.ndarray) -> bytes:
+    """Pixels as they are sent and stored: little-endian, in C order."""
+    return image.astype(image.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
 def depth_metres(outcome: Outcome[Meta]) -> np.ndarray:
     """Depth (H, W) of an outcome, float32 metres, 0 where there is no reading. Raises ImageError where that cannot be."""
     image, scale = outcome.images["depth"], float(outcome.meta.images["depth"].scale)
@@ -85,10 +96,9 @@ def build_outcome(
     images: dict[str, np.ndarray] = {}
     specs: dict[str, ImageSpec] = {}
     if depth is not None:
-        fine = float(np.where(np.isfinite(depth), depth, 0).max()) < 65535 * DEPTH_UNIT
-        images["depth"] = depth_in_units(depth) if fine else depth
-        dtype, scale = ("uint16", DEPTH_UNIT) if fine else ("float32", 1.0)
-        specs["depth"] = ImageSpec.model_validate({"shape": list(depth.shape), "dtype": dtype, "scale": scale})
+        images["depth"], scale = stored_depth(depth)
+        described = {"shape": list(depth.shape), "dtype": images["depth"].dtype.name, "scale": scale}
+        specs["depth"] = ImageSpec.model_validate(described)
     if rgb is not None:
         images["rgb"] = rgb
         specs["rgb"] = ImageSpec(shape=list(rgb.shape), dtype="uint8")
@@ -103,7 +113,7 @@ def encode_outcome(outcome: Outcome[Meta]) -> EncodedOutcome:
     specs = outcome.meta.images
     if OUTCOME_KINDS.get(outcome.meta.kind) is not type(outcome.meta):
         raise ValueError(f"outcome {outcome.id}: {type(outcome.meta).__name__} is no kind of outcome")
-    if set(outcome.images) != set(specs) or RESERVED & set(outcome.images):
+    if (set(outcome.images) != set(specs) and not is_replay(outcome)) or RESERVED & set(outcome.images):
         raise ValueError(f"outcome {outcome.id}: images {sorted(outcome.images)} do not match meta.images {sorted(specs)}")
     images = {}
     for name, image in outcome.images.items():
@@ -113,8 +123,13 @@ def encode_outcome(outcome: Outcome[Meta]) -> EncodedOutcome:
                 f"outcome {outcome.id}, image {name!r}: meta.images says {spec.dtype} {spec.shape}, "
                 f"got {image.dtype} {list(image.shape)}"
             )
-        images[name] = image.astype(np.dtype(spec.dtype).newbyteorder("<"), copy=False).tobytes()
+        images[name] = image_bytes(image)
     return EncodedOutcome(outcome.id, outcome.meta.kind, outcome.meta.model_dump_json().encode(), images)
+
+
+def is_replay(outcome: Outcome[Meta]) -> bool:
+    """Whether an outcome has what its images are rendered from in place of them."""
+    return outcome.meta.replay is not None and not outcome.images
 
 
 def decode_outcome(encoded: EncodedOutcome) -> Outcome[OutcomeMeta]:
@@ -126,7 +141,8 @@ def decode_outcome(encoded: EncodedOutcome) -> Outcome[OutcomeMeta]:
         meta = meta_model(encoded.kind).model_validate_json(encoded.meta)
     except ValidationError as error:
         raise UnreadableOutcome(f"meta.{_first_fault(error)}") from error
-    images = {name: image_of(encoded.images.get(name), name, spec) for name, spec in meta.images.items()}
+    there = {} if meta.replay and not encoded.images else meta.images
+    images = {name: image_of(encoded.images.get(name), name, spec) for name, spec in there.items()}
     try:
         return Outcome(id=encoded.id, meta=meta, images=images)
     except ValidationError as error:

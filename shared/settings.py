@@ -148,6 +148,11 @@ class WorkerSettings(ServiceSettings):
         description="replicas of the queue that must have an outcome before the worker drops its own copy; needed where a "
         "replica may take over (sentinels)",
     )
+    outcome_records: Literal["images", "replay"] = Field(
+        "images",
+        description="what is kept of attempts on a scene as it was built: images, or what renders them again where they are "
+        "learned from, which needs the simulator there",
+    )
     worlds: int = Field(
         1, ge=1, le=64, description="simulated worlds per process, so that physics goes on while requests are in flight"
     )

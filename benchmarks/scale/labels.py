@@ -21,9 +21,9 @@ def recorded(folder: Path, scenes: int, attempts: int) -> list[list[EncodedOutco
     """Scenes of shards of a collection: attempts that share an image."""
     found: list[list[EncodedOutcome]] = []
     for shard in shard_folders(folder):
-        reader, by_image = ShardReader(shard), dict[int, list[int]]()
+        reader, by_image = ShardReader(shard), dict[int | str, list[int]]()
         for row in range(len(reader)):
-            by_image.setdefault(reader.image_offset(row, "depth"), []).append(row)
+            by_image.setdefault(reader.image_key(row, "depth"), []).append(row)
         for rows in by_image.values():
             if len(rows) >= attempts:
                 found.append([encode_outcome(reader[row]) for row in rows[:attempts]])

@@ -45,6 +45,7 @@ from grasp_client.contract.outcomes import (
     PushMeta,
     SceneRef,
     UnknownMeta,
+    ViewReplay,
     meta_model,
 )
 from grasp_client.contract.plans import ActionPlan, Grasp, GraspPlan, HandPart, ModelRef, RefusedGrasp
@@ -59,5 +60,5 @@ __all__ = [
     "Grippers", "HandPart", "ImageSpec", "Label", "Meta", "ModelEntry", "ModelPointers", "ModelRef", "Models", "Name",
     "Outcome", "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel", "PlanRequest", "PlannerEntry", "Planners", "Pose",
     "Probability", "Proposal", "Push", "PushMeta", "PushOptions", "RefusedGrasp", "RegisteredView", "SceneRef", "SceneRequest",
-    "UnknownMeta", "Variation", "meta_model", "plain_message",
+    "UnknownMeta", "Variation", "ViewReplay", "meta_model", "plain_message",
 ]  # fmt: skip

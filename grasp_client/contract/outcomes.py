@@ -104,6 +104,17 @@ class GraspResult(ApiModel):
         return self
 
 
+class ViewReplay(ApiModel):
+    """What the images of a simulated attempt are rendered from again, in place of them.
+
+    simulator: what rendered them. scene: for it, as JSON. checksums: of each image's bytes (BLAKE2b of 16 bytes, hexadecimal).
+    """
+
+    simulator: Name
+    scene: str = Field(max_length=4000)
+    checksums: dict[Name, Annotated[str, Field(pattern="^[0-9a-f]{32}$")]] = Field(min_length=1, max_length=8)
+
+
 class OutcomeMeta(AttemptInfo):
     """What an outcome of any kind tells of itself, with what is needed to replay it. `kind` is the name of a subclass.
 
@@ -119,6 +130,7 @@ class OutcomeMeta(AttemptInfo):
     time: EpochSeconds = Field(default_factory=time.time, description="end of the attempt, seconds since the epoch")
     images: dict[str, ImageSpec] = Field(default_factory=dict)
     episode: EpisodeEnd | None = Field(None, description="of the last action of an episode of getting one thing")
+    replay: ViewReplay | None = Field(None, description="of a simulated attempt that is kept without its images")
 
 
 class GraspMeta(OutcomeMeta, GraspResult):

@@ -2,6 +2,7 @@
 
 A shard is a folder `shard-<n>/`:
     outcomes.jsonl   one outcome per line: {"id", "kind", "at": {image name: byte offset in images.bin}, "digests", "meta"}
+                     (outcomes.jsonl.gz where that is more than the images)
     images.bin       raw little-endian pixels in C order, each distinct image once, 64-byte aligned
     index.json       {"v", "ids", "kinds", "digests", "numbers"}: what is in it, without parsing every line. numbers: ranges of
                      those that each worker gave its outcomes; "unnumbered": rows of outcomes without one (where missing: all)
@@ -14,7 +15,7 @@ of their outcomes that are kept, in their order. Its index tells besides which n
 """
 
 from shared.shards.names import UNFINISHED, replaced_folders, shard_folders, shard_number, shard_span
-from shared.shards.reader import DAMAGED_KIND, ShardError, ShardReader, ShardRow, digest
+from shared.shards.reader import DAMAGED_KIND, ShardError, ShardReader, ShardRow, digest, text_of
 from shared.shards.rewriting import finish_removals, rewrite
 from shared.shards.writer import Sender, ShardWriter, numbering, write_rows
 
@@ -34,5 +35,6 @@ __all__ = [
     "shard_folders",
     "shard_number",
     "shard_span",
+    "text_of",
     "write_rows",
 ]

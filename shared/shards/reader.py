@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from shared.outcome_codec import DEFAULT_KIND, EncodedOutcome, image_of
 from shared.shards.names import shard_number
 
 READABLE_VERSIONS = (1, 2)
+LINES = "outcomes.jsonl"
 DAMAGED_KIND = "damaged"
 """Kind of a row that stands where a damaged one was, so that the others keep their places."""
 _SPECS, _TEXTS = TypeAdapter(dict[str, ImageSpec]), TypeAdapter(list[str])
@@ -51,7 +53,8 @@ class ShardRow(BaseModel):
 
     @model_validator(mode="after")
     def _images_are_described(self) -> ShardRow:
-        if self.images.keys() != self.at.keys():
+        replayed = bool(self.meta.get("replay")) and not self.at
+        if self.images.keys() != self.at.keys() and not replayed:
             raise ValueError(f"meta describes images {sorted(self.images)}, there are {sorted(self.at)}")
         return self
 
@@ -135,9 +138,10 @@ class ShardReader:
         except ValidationError as error:
             raise ShardError(self.folder, f"outcome {row.id} cannot be read: {error}") from error
 
-    def image_offset(self, i: int, name: str) -> int:
-        """Where the image lies in the file: equal for outcomes that share it."""
-        return self.rows[i].at[name]
+    def image_key(self, i: int, name: str) -> int | str:
+        """Equal for outcomes that share an image: where it lies in the file, or the checksum of one that is rendered again."""
+        row = self.rows[i]
+        return row.at[name] if row.at else str(row.meta["replay"]["checksums"][name])
 
     def image(self, i: int, name: str) -> np.ndarray:
         """An image of an outcome, checked against its digest when it is first read."""
@@ -158,10 +162,9 @@ class ShardReader:
     def rows(self) -> list[ShardRow]:
         """The lines as they are stored: cheaper than `Outcome` where no image is needed."""
         try:
-            text = (self.folder / "outcomes.jsonl").read_bytes()
-            lines = text.splitlines()
+            lines = b"".join(text_of(self.folder)).splitlines()
             rows = [ShardRow.model_validate_json(line) for line in lines]
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, zlib.error) as error:
             raise ShardError(self.folder, f"cannot read outcomes.jsonl: {error}") from None
         if [row.id for row in rows] != self._ids or [row.kind for row in rows] != self.kinds:
             raise ShardError(self.folder, "outcomes.jsonl and index.json list different outcomes")
@@ -185,6 +188,21 @@ class ShardReader:
             return np.memmap(path, np.uint8, mode="r")
         except OSError as error:
             raise ShardError(self.folder, f"cannot read images.bin: {error}") from None
+
+
+def text_of(folder: Path) -> Iterator[bytes]:
+    """Pieces of a shard's outcomes.jsonl, which may be compressed. Raises OSError, ValueError or zlib.error at what is damaged,
+    after the pieces before it."""
+    packed = folder / f"{LINES}.gz"
+    if not packed.exists():
+        yield (folder / LINES).read_bytes()
+        return
+    inflater = zlib.decompressobj(wbits=31)  # of gzip
+    data = packed.read_bytes()
+    for at in range(0, len(data), 4096):
+        yield inflater.decompress(data[at : at + 4096])
+    if not inflater.eof:
+        raise ValueError(f"{packed.name} is cut off")
 
 
 def digest(data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from typing import Any
 from shared.durable import sync_folder, unfinished_folder, write_synced
 from shared.outcome_codec import EncodedOutcome
 from shared.shards.names import PREFIX, UNFINISHED, shard_folders, shard_number
-from shared.shards.reader import digest
+from shared.shards.reader import LINES, digest
 
 INDEX_VERSION = 2
 ALIGNMENT = 64
@@ -102,7 +103,11 @@ def numbering(senders: Sequence[Sender | None]) -> dict[str, Any]:
 
 def write_rows(folder: Path, ids: list[str], kinds: list[str], lines: list[bytes], numbers: dict[str, Any]) -> None:
     """Writes outcomes.jsonl and index.json of a shard whose images are there already. numbers: see `numbering`."""
-    write_synced(folder / "outcomes.jsonl", b"".join(line + b"\n" for line in lines))
+    text, images = b"".join(line + b"\n" for line in lines), folder / "images.bin"
+    if len(text) > (images.stat().st_size if images.exists() else 0):  # what outcomes say is most of it
+        write_synced(folder / f"{LINES}.gz", gzip.compress(text, 1, mtime=0))
+    else:
+        write_synced(folder / LINES, text)
     index = {"v": INDEX_VERSION, "ids": ids, "kinds": kinds, "digests": [digest(line) for line in lines]} | numbers
     write_synced(folder / "index.json", json.dumps(index).encode())
     sync_folder(folder)

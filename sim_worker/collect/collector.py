@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel
@@ -15,6 +15,7 @@ from shared.shards import ShardReader, ShardWriter, shard_folders
 from sim_worker.collect.recipe_lock import lock_recipe
 from sim_worker.planner_request import DroppedInput, ExtraInput
 from sim_worker.planners import NamedPlanner, load_planner
+from sim_worker.replays import without_images
 from sim_worker.sampling.hands import drawn_hand
 from sim_worker.sampling.variety import varied
 from sim_worker.tasks.goal_planner import GoalPlans
@@ -51,6 +52,7 @@ class CollectionRecipe(BaseModel):
     pushes: PushMix = PushMix(0)
     vary: list[Variation] = []
     tilts: bool = False
+    records: Literal["images", "replay"] = "images"
     gripper: Gripper
 
 
@@ -162,7 +164,8 @@ class Collector:
         hand = drawn_hand(gripper, spec)
         told = hand.told, recipe.inputs, recipe.drop_inputs, recipe.tilts
         tried = candidates(scene, recipe.mix, self.feasible, self.on_policy, *told)
-        return list(label_scene(scene, tried, hand.true, f"collect-{recipe.seed}:{number}", recipe.rgb, hand.told))
+        labels = label_scene(scene, tried, hand.true, f"collect-{recipe.seed}:{number}", recipe.rgb, hand.told)
+        return [without_images(label, spec) for label in labels] if recipe.records == "replay" else list(labels)
 
 
 def _origin(meta: OutcomeMeta) -> str:

@@ -10,6 +10,7 @@ from collections import Counter
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
+from typing import Literal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -66,6 +67,9 @@ class CollectSettings(BaseSettings):
     models_dir: Path = Field(Path("data/models"), description="registry for planners in this process")
     api_key: SecretStr | None = Field(None, description="for planners on a server")
     rgb: bool = Field(False, description="keep the colour image too")
+    records: Literal["images", "replay"] = Field(
+        "images", description="what is kept of a view: images, or what renders them again where they are learned from"
+    )
     gripper: str | None = Field(None, description="name of a hand, or JSON file with its sizes; none: Franka Panda hand")
     scenes_per_shard: int = Field(8, ge=1, le=4096, description="scenes whose labels make one shard")
     vary: list[Variation] = Field(
@@ -87,6 +91,7 @@ class CollectSettings(BaseSettings):
             "pushes": PushMix(self.pushes),
             "feasible": self.feasible_planner,
             "rgb": self.rgb or self.export_mobileunet is not None,
+            "records": "images" if self.export_mobileunet else self.records,
             "gripper": gripper_of(self.gripper),
         }
         return CollectionRecipe.model_validate({**self.model_dump(), **decided})

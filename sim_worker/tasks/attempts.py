@@ -17,7 +17,7 @@ from sim_worker.planner_request import DroppedInput, ExtraInput, PlanningRequest
 from sim_worker.sampling.surface import Surface
 from sim_worker.tasks.decluttering import SET_ASIDE_AFTER
 from sim_worker.worker.exploration import Choice, choose
-from sim_worker.world import AttemptResult, CameraView, Scene
+from sim_worker.world import AttemptResult, CameraView, Scene, SceneSpec
 
 GRASPS_ASKED = 20
 EXACT = np.eye(4)
@@ -30,7 +30,8 @@ CORRECTING = "refined"
 class Attempt:
     """One executed grasp: what was seen, planned, chosen and what came of it. number: counts a scene request's attempts from 0.
 
-    sent: the images that were planned on. conditions: what the scene drew from its profile."""
+    sent: the images that were planned on. conditions: what the scene drew from its profile. built: the scene as it was built,
+    where nothing was taken out of it before."""
 
     number: int
     view: CameraView
@@ -40,6 +41,7 @@ class Attempt:
     result: AttemptResult
     gripper: Gripper
     conditions: dict[str, float | str]
+    built: SceneSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def run_scene_request(
             if choice.offset:
                 moved = {f"offset_{name}": value for name, value in zip(OFFSET_AXES, choice.offset, strict=True)}
                 result = replace(result, details={**result.details, **moved})
-            yield Attempt(number, view, call.observation, plan, choice, result, told, scene.conditions.flat())
+            built = None if scene.changes else scene.spec
+            yield Attempt(number, view, call.observation, plan, choice, result, told, scene.conditions.flat(), built)
             number += 1
             if number == request.attempts:
                 return

@@ -28,6 +28,7 @@ from sim_worker.command_line import gripper_of
 from sim_worker.grasp_poses import cell_error_of
 from sim_worker.outcome_records import goal_outcome, outcome_of
 from sim_worker.planner_request import DroppedInput, ExtraInput, PlanningRequest
+from sim_worker.replays import without_images
 from sim_worker.sampling.hands import drawn_hand
 from sim_worker.sampling.variety import varied
 from sim_worker.tasks.attempts import Attempt, NoPlan, run_scene_request
@@ -232,7 +233,9 @@ class Worker:
             outcome = encode_outcome(goal_outcome(event, slot.request, outcome_id, self.name))
             success, failure = event.motion.success, event.motion.failure
         else:
-            outcome = encode_outcome(outcome_of(event, slot.request, outcome_id, self.name))
+            made = outcome_of(event, slot.request, outcome_id, self.name)
+            replayed = self.settings.outcome_records == "replay" and event.built
+            outcome = encode_outcome(without_images(made, replayed) if replayed else made)
             success, failure = event.result.success, event.result.failure
         slot.kept.append(outcome)
         if len(slot.kept) == MOST_KEPT:

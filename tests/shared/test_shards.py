@@ -55,7 +55,7 @@ def test_an_image_shared_by_attempts_is_stored_once(tmp_path: Path) -> None:
     depth = np.full((64, 64), 500, np.uint16)
     reader = ShardReader(store(tmp_path, [outcome(f"w:0:{i}", depth.copy()) for i in range(10)]))
     assert (reader.folder / "images.bin").stat().st_size == depth.nbytes
-    assert {reader.image_offset(i, "depth") for i in range(10)} == {0}
+    assert {reader.image_key(i, "depth") for i in range(10)} == {0}
 
 
 def test_outcomes_without_images_can_be_stored(tmp_path: Path) -> None:
@@ -79,9 +79,9 @@ def test_writer_refuses_nothing_and_repeats(tmp_path: Path, outcomes: list[Outco
 
 
 def test_broken_shards_are_named(tmp_path: Path) -> None:
-    folder = store(tmp_path, [outcome("a", np.zeros((8, 8), np.float32))])
+    folder = store(tmp_path, [outcome("a", np.zeros((64, 64), np.float32))])
     (folder / "images.bin").write_bytes(b"short")
-    with pytest.raises(ShardError, match=r"has 5 bytes, .* needs 256"):
+    with pytest.raises(ShardError, match=r"has 5 bytes, .* needs 16384"):
         ShardReader(folder)[0]
     (folder / "outcomes.jsonl").write_text("")
     with pytest.raises(ShardError, match="different outcomes"):

@@ -209,7 +209,7 @@ def damage(shard: Path, kind: int) -> list[str]:
         lines = (shard / "outcomes.jsonl").read_bytes().splitlines(keepends=True)
         (shard / "outcomes.jsonl").write_bytes(b"".join([*lines[:-1], lines[-1][:100]]))
         return [reader.ids()[last]]
-    os.truncate(shard / "images.bin", reader.image_offset(last, "depth") + 7)
+    os.truncate(shard / "images.bin", reader.image_key(last, "depth") + 7)
     return [reader.ids()[last]]
 
 

@@ -71,7 +71,7 @@ def flipped_line(shard: Path) -> None:
 
 
 def half_of_the_images(shard: Path) -> None:
-    os.truncate(shard / "images.bin", ShardReader(shard).image_offset(1, "depth") + 5)
+    os.truncate(shard / "images.bin", ShardReader(shard).image_key(1, "depth") + 5)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_the_rest_is_read_in_the_same_order(shards: Path, damage: Callable[[Path
 def test_an_image_that_is_not_what_was_written_is_found_when_it_is_read(shards: Path) -> None:
     path = shards / "shard-000002" / "images.bin"
     data = bytearray(path.read_bytes())
-    data[ShardReader(path.parent).image_offset(1, "depth")] ^= 1
+    data[ShardReader(path.parent).image_key(1, "depth")] ^= 1
     path.write_bytes(data)
     check_shards(shards)  # looks at no image: there may be gigabytes
     with pytest.raises(ShardError, match="is not what was written") as raised:

@@ -17,6 +17,7 @@ from pydantic import NonNegativeInt, TypeAdapter
 
 from shared.durable import array_bytes, unfinished_folder
 from shared.shards import DAMAGED_KIND, ShardReader
+from trainer_job.data.replayed_views import NO_SIMULATOR, VIEWS, ReplayError, complete
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,8 @@ class FeatureCache:
         folder = self.directory / shard.name
         reader = ShardReader(shard)
         digest = _digest(reader)
-        if (cached := self._read(folder, digest, len(reader))) is None:
+        cached = self._read(folder, digest, len(reader))
+        if cached is None or (cached.refused[NO_SIMULATOR] and not VIEWS.missing):
             self._compute(reader, folder, digest)
             cached = self._read(folder, digest, len(reader))
         assert cached is not None  # it has just been written
@@ -150,7 +152,12 @@ class FeatureCache:
         aux = np.zeros((len(rows), spec.aux), np.float32)
         usable = np.zeros(len(rows), bool)
         for members in _by_image(reader, rows, self.task.image):
-            outcomes: list[Any] = [reader[int(row)] for row in rows[members]]
+            try:
+                outcomes: list[Any] = complete([reader[int(row)] for row in rows[members]])
+            except ReplayError as error:
+                refused[error.reason] += len(members)
+                log.warning("outcomes without images", extra={"shard": reader.folder.name, "error": str(error)})
+                continue
             try:
                 with np.errstate(all="ignore"):  # what is too large for half precision is not finite
                     features[members], aux[members] = self.task.features(outcomes)
@@ -180,10 +187,10 @@ def _digest(reader: ShardReader) -> str:
 
 def _by_image(reader: ShardReader, rows: np.ndarray, image: str) -> list[list[int]]:
     """Places in `rows` grouped by image, camera and gripper: one height map serves all attempts on an image."""
-    groups: dict[tuple[int, str], list[int]] = {}
+    groups: dict[tuple[int | str, str], list[int]] = {}
     for place, row in enumerate(rows):
         meta = reader.rows[row].meta
-        circumstances = json.dumps([meta.get(name) for name in ("camera", "camera_pose", "gripper", "images")])
-        key = (reader.image_offset(int(row), image), circumstances)
+        circumstances = json.dumps([meta.get(name) for name in ("camera", "camera_pose", "gripper", "images", "replay")])
+        key = (reader.image_key(int(row), image), circumstances)
         groups.setdefault(key, []).append(place)
     return list(groups.values())

@@ -1,5 +1,6 @@
 """Pictures of executed grasps, from our own shards: the colour image, the place and map that were tried, and the outcome."""
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from shared.outcome_codec import depth_metres
 from shared.shards import ShardReader, shard_folders
 from trainer_job.data.outcome_index import read_records
 from trainer_job.data.pictures import Pictures
+from trainer_job.data.replayed_views import VIEWS, ReplayError
+
+log = logging.getLogger(__name__)
 
 SAME_HEIGHT = 0.004
 """Tips this near to one of the network's heights, m, are at it."""
@@ -41,21 +45,26 @@ def read(
     lenses: list[np.ndarray] = []
     rows: list[tuple[int, float, float, int, bool, bool]] = []
     for shard in (shard for folder in folders for shard in shard_folders(folder)):
-        reader, seen = ShardReader(shard), dict[int, int]()
+        reader, seen = ShardReader(shard), dict[int | str, int]()
         records = {record.row: record for record in read_records(shard)[0]}
         for index, outcome in reader.of_kind(GraspMeta):
             if records[index].ab_test or refusal(reader.rows[index].meta):
                 continue
-            meta, offset = outcome.meta, reader.image_offset(index, "rgb")
-            if offset not in seen:
-                seen[offset] = len(pictures)
+            meta, key = outcome.meta, reader.image_key(index, "rgb")
+            if key not in seen:
+                try:
+                    outcome = VIEWS.complete(outcome)
+                except ReplayError as error:
+                    log.warning("an outcome without images", extra={"outcome": outcome.id, "error": str(error)})
+                    continue
+                seen[key] = len(pictures)
                 pictures.append(picture_of(np.asarray(outcome.images["rgb"]), meta, network, pixels_per_metre))
                 principal, focal = pictures[-1].lens(meta.camera, None)
                 lenses.append(np.append(principal[0], focal))
                 if with_fits:
                     dense.append(_fits(outcome, pictures[-1], network))
-            [(u, v)] = pictures[seen[offset]].to_picture(np.array([meta.grasp.center_px]))
-            rows.append((seen[offset], v, u, cast(int, map_of(meta, network)), meta.success, records[index].held_out))
+            [(u, v)] = pictures[seen[key]].to_picture(np.array([meta.grasp.center_px]))
+            rows.append((seen[key], v, u, cast(int, map_of(meta, network)), meta.success, records[index].held_out))
     if not rows or len({picture.image.shape for picture in pictures}) > 1:
         shapes = sorted({picture.image.shape for picture in pictures})
         raise ValueError(f"{', '.join(map(str, folders))}: expected outcomes with colour images of one shape, got {shapes}")

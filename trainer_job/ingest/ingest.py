@@ -16,7 +16,7 @@ from pathlib import Path
 
 from grasp_client.contract import SceneRef, UnknownMeta
 from shared.durable import LEAST_FREE_BYTES
-from shared.outcome_codec import EncodedOutcome
+from shared.outcome_codec import EncodedOutcome, is_replay
 from shared.retrying import AWAY, Troubles
 from shared.shards import Sender, ShardWriter
 from shared.streams import Delivered, OutcomeStream, StreamEntry
@@ -163,7 +163,7 @@ class Ingest:
         """Why an outcome is not stored; empty where it is."""
         if delivered.outcome is None:
             return delivered.error
-        if not delivered.encoded.images:
+        if not delivered.encoded.images and not is_replay(delivered.outcome):
             return "no image: an outcome needs the observation it was planned on"
         scene = getattr(delivered.outcome.meta, "scene", None)
         made_up = scene and scene.nonce and not self.issued(scene)

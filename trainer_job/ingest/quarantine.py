@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import zlib
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +13,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from shared.durable import replace_file, sync_folder, unfinished_folder
-from shared.shards import DAMAGED_KIND, ShardError, ShardReader, ShardRow, digest, numbering, shard_folders, write_rows
+from shared.shards import (
+    DAMAGED_KIND,
+    ShardError,
+    ShardReader,
+    ShardRow,
+    digest,
+    numbering,
+    shard_folders,
+    text_of,
+    write_rows,
+)
 
 log = logging.getLogger(__name__)
 
@@ -80,12 +91,12 @@ def _readable(folder: Path) -> list[Row]:
     digests = list[str]()
     with suppress(ShardError):
         digests = ShardReader(folder).digests
-    try:
-        lines = (folder / "outcomes.jsonl").read_bytes().splitlines()
-    except OSError:
-        return []
+    text = b""
+    with suppress(OSError, ValueError, zlib.error):
+        for piece in text_of(folder):
+            text += piece
     rows = []
-    for i, line in enumerate(lines):
+    for i, line in enumerate(text.splitlines()):
         try:
             row = ShardRow.model_validate_json(line)
         except ValidationError:

@@ -40,7 +40,7 @@ from trainer_job.promotion.publish import (
     weights_of,
 )
 from trainer_job.rl import constant_offset
-from trainer_job.rl.worlds import WorldProcess
+from trainer_job.rl.world_process import WorldProcess
 from trainer_job.tasks import AnyTask, task_of, task_of_model
 from trainer_job.training.loop import train
 from trainer_job.training.schedule import Schedule

@@ -2,6 +2,7 @@
 
 import signal
 from importlib.metadata import entry_points
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -60,3 +61,36 @@ def _answer(worlds: Any, method: str, arguments: tuple[Any, ...]) -> Any:
         succeeded = final.get("is_success", [False] * worlds.num_envs)
         return observations, rewards, ended | cut, [bool(each) for each in succeeded], worlds.curriculum.level
     return getattr(worlds, method)(*arguments)
+
+
+class WorldProcess:
+    """A process with what the entry point `name` makes of `count` worlds; it ends with `close`."""
+
+    def __init__(self, name: str, count: int, **options: Any) -> None:
+        context = get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=main, args=(other, name, count, options), daemon=True)
+        self._process.start()
+        other.close()
+
+    def send(self, method: str, *arguments: Any) -> None:
+        self._pipe.send((method, arguments))
+
+    def receive(self) -> Any:
+        """The answer to what was sent. Raises RuntimeError with what went wrong over there."""
+        try:
+            fine, answer = self._pipe.recv()
+        except EOFError:
+            raise RuntimeError("the process of the simulated worlds ended unexpectedly") from None
+        if not fine:
+            raise RuntimeError(f"in the simulated worlds: {answer}")
+        return answer
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Have a method called over there; its answer. Raises as `receive`."""
+        self.send(method, *arguments)
+        return self.receive()
+
+    def close(self) -> None:
+        self._pipe.close()
+        self._process.join()

@@ -1,49 +1,15 @@
 """Simulated worlds of another process, as the learner sees them: send actions, learn meanwhile, fetch what came of them."""
 
 from collections.abc import Sequence
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from trainer_job.rl import world_process
+from trainer_job.rl.world_process import WorldProcess
 
 Observations = dict[str, np.ndarray]
-
-
-class WorldProcess:
-    """A process with what the entry point `name` makes of `count` worlds; it ends with `close`."""
-
-    def __init__(self, name: str, count: int, **options: Any) -> None:
-        context = get_context("spawn")
-        self._pipe, other = context.Pipe()
-        self._process = context.Process(target=world_process.main, args=(other, name, count, options), daemon=True)
-        self._process.start()
-        other.close()
-
-    def send(self, method: str, *arguments: Any) -> None:
-        self._pipe.send((method, arguments))
-
-    def receive(self) -> Any:
-        """The answer to what was sent. Raises RuntimeError with what went wrong over there."""
-        try:
-            fine, answer = self._pipe.recv()
-        except EOFError:
-            raise RuntimeError("the process of the simulated worlds ended unexpectedly") from None
-        if not fine:
-            raise RuntimeError(f"in the simulated worlds: {answer}")
-        return answer
-
-    def ask(self, method: str, *arguments: Any) -> Any:
-        """Have a method called over there; its answer. Raises as `receive`."""
-        self.send(method, *arguments)
-        return self.receive()
-
-    def close(self) -> None:
-        self._pipe.close()
-        self._process.join()
 
 
 class RemoteWorlds(VecEnv):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from trainer_job.rl import world_process, worlds
+from trainer_job.rl import world_process
 from trainer_job.rl.worlds import RemoteWorlds
 
 MakeWorlds = Callable[..., RemoteWorlds]
@@ -32,7 +32,7 @@ class Threads:
 
 
 def _in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worlds, "get_context", lambda method: Threads)
+    monkeypatch.setattr(world_process, "get_context", lambda method: Threads)
 
 
 @pytest.fixture
