@@ -44,6 +44,7 @@ from sim_worker.world import World
 from sim_worker.world.grippers.attempt import RetreatName
 from sim_worker.world.simulation.bins import BIN_INNER
 from sim_worker.world.simulation.sim_state import HandName
+from sim_worker.world.simulation.spec import Looks
 
 
 class BenchmarkSettings(BaseSettings):
@@ -65,6 +66,9 @@ class BenchmarkSettings(BaseSettings):
     objects: Path | None = Field(None, description="folder of URDF, OBJ or STL files of your own, instead of --object-set")
     named: list[str] = Field([], description="one object by name, such as box/70x110x40 (mm); repeat: scenes take them in turn")
     upright: bool = Field(False, description="drop objects as they are modelled, turned about the vertical alone")
+    looks: Looks = Field(
+        "plain", description="of colour pictures: plain, photographic, or held-out, which nothing learned from"
+    )
     fill: tuple[float, float] | None = Field(None, description="scale objects to between these shares of the jaw's opening")
     view: ViewName = Field(
         "usual",

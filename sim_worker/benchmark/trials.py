@@ -20,6 +20,7 @@ from sim_worker.world import CameraView, SceneError, SceneSpec, World
 from sim_worker.world.grippers.attempt import RetreatName
 from sim_worker.world.simulation.bins import BIN_INNER
 from sim_worker.world.simulation.sim_state import HandName
+from sim_worker.world.simulation.spec import Looks
 
 KindName = Literal["single", "packed", "pile", "bin", "leaning", "shelf"]
 ViewName = Literal["usual", "tilted", "near", "far", "fine", "side", "side_640"]
@@ -44,6 +45,7 @@ class Protocol(BaseModel):
     objects_dir: Path | None = None
     named: list[str] = Field([], description="objects of the scenes in turn, instead of draws from the set")
     upright: bool = False
+    looks: Looks = "plain"
     fill: tuple[float, float] | None = Field(None, description="objects scaled to between these shares of the opening")
     view: ViewName = "usual"
     lean: float | None = Field(None, description="of the camera from straight down, degrees, in place of what the view draws")
@@ -76,6 +78,7 @@ class Protocol(BaseModel):
                 "objects_dir": self.objects_dir,
                 "objects": (self.named[number % len(self.named)],) if self.named else None,
                 "upright": self.upright,
+                "looks": self.looks,
                 "object_span": self.fill and tuple(share * self.gripper.max_width for share in self.fill),
             }
         )

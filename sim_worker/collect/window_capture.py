@@ -16,7 +16,7 @@ from sim_worker.sampling.rgb_trials import try_best, try_grasps
 from sim_worker.world import SceneError, SceneSpec, World
 from sim_worker.world.camera.camera import CameraView
 from sim_worker.world.simulation.scene import Scene
-from sim_worker.world.simulation.spec import CameraSpec
+from sim_worker.world.simulation.spec import CameraSpec, Looks
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class WindowRecipe(BaseModel):
     seed: int
     object_set: str
     profile: str
+    looks: Looks = "plain"
     clutter_ratio: float
     windows_per_scene: int
     scenes_per_part: int
@@ -64,6 +65,7 @@ def capture_windows(world: World, recipe: WindowRecipe, number: int, planner: Gr
             kind="pile" if several else "single",
             object_set=recipe.object_set,
             profile=recipe.profile,
+            looks=recipe.looks,
             count=int(rng.integers(2, 6)) if several else 1,
         )
         try:

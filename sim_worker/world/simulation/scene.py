@@ -12,6 +12,7 @@ from grasp_client.geometry import pose_from
 from grasp_client.observation import Observation
 from sim_worker.world.camera.appearance import Appearance
 from sim_worker.world.camera.camera import BACKGROUND, TABLE, CameraView, camera_poses, over_table, render
+from sim_worker.world.camera.photographic import Photographic
 from sim_worker.world.camera.sensor import sense
 from sim_worker.world.grippers.arm import Arm
 from sim_worker.world.grippers.attempt import AttemptResult, RetreatName, retreat
@@ -60,6 +61,7 @@ class Scene:
         self.attempts = 0
         self._view: CameraView | None = None
         self.appearance = Appearance.draw(PROFILES[spec.profile].colours, spec.random("appearance"))
+        self.photographic = Photographic.draw(spec.looks, spec.random("looks"))
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -92,7 +94,12 @@ class Scene:
         depth = sense(exact, self.conditions.sensor, random, camera.focal)
         segmentation = np.where(bare, np.where(table > 0, TABLE, BACKGROUND), _numbered(image.bodies, state))
         seen = Observation(depth=depth), camera.intrinsics, reported, true, segmentation.astype(np.int32), self.objects
-        return CameraView(*seen, exact, partial(self.appearance.paint, image.rgb, bare, exact, camera.intrinsics, true))
+        paint = partial(self.appearance.paint, image.rgb, bare, exact, camera.intrinsics, true)
+        if self.photographic:
+            taken = self.spec.random("photograph", self.changes, repr(camera))
+            how = self.photographic.paint
+            paint = partial(how, image.rgb, segmentation, bare, exact, camera.intrinsics, true, taken)
+        return CameraView(*seen, exact, paint)
 
     # -- acting
 

@@ -21,6 +21,9 @@ SceneKind = Literal["single", "packed", "pile", "bin", "leaning", "shelf", "encl
 """leaning: a bin in which things lean against the walls; enclosed: one thing with others slid up to it; scattered: dropped one
 by one over the table; case: as a preset file says."""
 ProfileName = Literal["clean", "standard", "hard"]
+Looks = Literal["plain", "photographic", "held-out"]
+"""How a scene looks in colour: flat colours as the profile draws them, or patterns, shadows and a colour camera's doing;
+held-out: with patterns and lights that nothing is learned from."""
 
 DEFAULT_COUNTS: dict[SceneKind, tuple[int, int]] = {
     "single": (1, 1), "packed": (5, 5), "pile": (5, 5), "bin": (8, 8), "leaning": (5, 5), "shelf": (5, 5), "enclosed": (3, 8),
@@ -155,6 +158,7 @@ class SceneSpec(BaseModel):
         None, description="m: each object is scaled so that the middle one of its sides is drawn between these"
     )
     vary: tuple[Variation, ...] = Field((), description="what is drawn by the seed besides: hands, cameras, sides")
+    looks: Looks = Field("plain", description="of colour pictures; shapes and outcomes are the same in all")
     upright: bool = Field(False, description="objects are dropped as they are modelled, turned about the vertical alone")
     bin_size: tuple[float, float, float] | None = Field(
         None,
