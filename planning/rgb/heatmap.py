@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,8 +20,9 @@ from planning.jaw.fit import measure
 from planning.limits import LEAST_OVERLAP, RETREAT, TABLE_GAP
 from planning.plan_result import select
 from planning.rgb.maps import Peaks, find_peaks, heat_maps, the_network
-from planning.rgb.ranking import rank_refined
+from planning.rgb.ranking import rank, rank_refined
 from planning.rgb.refinement import GraspRefiner, can_refine
+from planning.rgb.unlike_table import find_things
 from planning.scene.scene import PlanningScene, observe_scene
 from shared.table_grasp import table_grasp, table_up
 
@@ -82,14 +82,15 @@ class HeatmapPlanner(Planner):
         observation, request = item
         maps = heat_maps(observation, request, network)
         peaks, rejected = find_peaks(maps, observation, request)
+        things = find_things(observation, request)
         calibrate = partial(calibrated_logits, calibration=network.card.calibration)
         metric = request.camera is not None and request.table_depth is not None
         from_rgb = the_network(network).height_from_rgb
         if from_rgb is not None and can_refine(request, maps.heights):
             refiner = GraspRefiner(from_rgb, observation, request, network.device)
-            peaks, heights = rank_refined(peaks, maps, calibrate, refiner, item)
+            peaks, heights = rank_refined(peaks, maps, calibrate, refiner, things, item)
         else:
-            peaks = replace(peaks, logits=calibrate(peaks.logits))
+            peaks = rank(peaks, maps, calibrate, things, item)
             known = maps.heights if len(maps.heights) else torch.tensor([UNSAID_HEIGHT], device=peaks.logits.device)
             heights = known[peaks.levels]
         quality = torch.sigmoid(peaks.logits)

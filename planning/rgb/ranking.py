@@ -9,6 +9,7 @@ from torch import Tensor
 from planning.base import PlanItem
 from planning.rgb.maps import Peaks, QualityMaps, allowed
 from planning.rgb.refinement import GraspRefiner, adjusted
+from planning.rgb.unlike_table import Things
 from shared.networks.height_from_rgb import BINS
 from shared.table_grasp import ROTATIONS
 
@@ -27,24 +28,35 @@ HOLDS = 0.5
 """Weight of the logit of holding."""
 FITS = 0.4
 """Weight of the logit of fitting."""
+THINGS = 0.7
+"""Weight of the logit that a thing is seen there."""
+PROPOSED = 16
+"""Places of things that are looked at."""
 INTERCEPT = 0.13
 """Added to the logit of success."""
 
 
 def rank_refined(
-    peaks: Peaks, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor], refiner: GraspRefiner, item: PlanItem
+    peaks: Peaks,
+    maps: QualityMaps,
+    calibrate: Callable[[Tensor], Tensor],
+    refiner: GraspRefiner,
+    things: Things,
+    item: PlanItem,
 ) -> tuple[Peaks, Tensor]:
-    """The squares of the best peaks and those next to the best of them, each at its best angle and height of the tips; and the
-    heights (N,) to which the tips go then, m.
+    """The squares of the best peaks, of the likeliest things and those next to the best of them, each at its best angle and
+    height of the tips; and the heights (N,) to which the tips go then, m.
 
     calibrate: of the maps' logits.
     """
-    pixels = _distinct(peaks.pixels[_first(peaks, len(maps.logits), max(REFINED, item[1].n_grasps))], refiner, item)
-    logits, highest = _together(pixels, maps, calibrate, refiner)
+    first = peaks.pixels[_first(peaks, len(maps.logits), max(REFINED, item[1].n_grasps))]
+    places = things.places[allowed(things.places, *item)][:PROPOSED].to(first.device)
+    pixels = _distinct(torch.cat([first, places]), refiner, item)
+    logits, highest = _together(pixels, maps, calibrate, refiner, things)
     best = pixels[logits.flatten(1).amax(1).topk(min(BEST, len(pixels))).indices]
     more = _next_to(best, pixels, refiner)
     more = more[allowed(more, *item)]
-    both = (logits, highest), _together(more, maps, calibrate, refiner)
+    both = (logits, highest), _together(more, maps, calibrate, refiner, things)
     pixels, (logits, highest) = torch.cat([pixels, more]), map(torch.cat, zip(*both, strict=True))
     places = refiner.seen(pixels)
     near = (torch.cdist(places, places) < NEAR).float()
@@ -57,15 +69,38 @@ def rank_refined(
     return Peaks(pixels[order], turns * math.pi / ROTATIONS, levels, value[order]), heights
 
 
+def rank(peaks: Peaks, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor], things: Things, item: PlanItem) -> Peaks:
+    """The peaks and the likeliest things, these at the angle and height of the tips that the maps like best about the
+    narrowest way across them."""
+    keep = allowed(things.places, *item)
+    places, across = (each[keep][:PROPOSED].to(peaks.pixels.device) for each in (things.places, things.angles))
+    turns = torch.arange(-1, 2, device=across.device) * math.pi / ROTATIONS
+    each = [maps.at_angles(place[None], angle + turns)[0] for place, angle in zip(places, across, strict=True)]
+    best = torch.stack([one.flatten().max(0).indices for one in each]) if each else across.long()
+    own = Peaks(
+        places,
+        across + turns[best % len(turns)],
+        best // len(turns),
+        torch.stack([one.max() for one in each]) if each else across,
+    )
+    pixels, angles, levels, logits = (
+        torch.cat([getattr(peaks, name), getattr(own, name)]) for name in ("pixels", "angles", "levels", "logits")
+    )
+    logits = calibrate(logits) + THINGS * things.logits_at(pixels)
+    order = torch.argsort(logits, descending=True, stable=True)
+    return Peaks(pixels[order], angles[order], levels[order], logits[order])
+
+
 def _together(
-    pixels: Tensor, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor], refiner: GraspRefiner
+    pixels: Tensor, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor], refiner: GraspRefiner, things: Things
 ) -> tuple[Tensor, Tensor]:
     """Logits of success (N, T, ROTATIONS) at pixels (N, 2) of the sent image, and of the highest points there (N, 2, BINS)."""
     if not len(pixels):
         return pixels.new_zeros(0, len(maps.logits), ROTATIONS), pixels.new_zeros(0, 2, BINS)
     holds, fits, highest = refiner.refine(refiner.seen(pixels))
     angles = torch.arange(ROTATIONS, device=pixels.device) * math.pi / ROTATIONS
-    return MAPS * calibrate(maps.at_angles(pixels, angles)) + HOLDS * holds + FITS * fits + INTERCEPT, highest
+    told = MAPS * calibrate(maps.at_angles(pixels, angles)) + HOLDS * holds + FITS * fits + INTERCEPT
+    return told + THINGS * things.logits_at(pixels)[:, None, None], highest
 
 
 def _first(peaks: Peaks, heights: int, most: int) -> Tensor:

@@ -10,7 +10,9 @@ from grasp_client.contract import CameraIntrinsics, PlanRequest
 from grasp_client.observation import Observation
 from planning.rgb.maps import Peaks, QualityMaps
 from planning.rgb.ranking import SQUARE, rank_refined
+from planning.rgb.ranking import rank as rank_maps
 from planning.rgb.refinement import GraspRefiner
+from planning.rgb.unlike_table import Things
 from shared.features.rgb_input import RgbInput
 from shared.networks.height_from_rgb import BINS, PIXELS_PER_METRE
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
@@ -39,14 +41,17 @@ class Island(GraspRefiner):
         return holds, torch.zeros_like(holds), torch.zeros(len(middles), 2, BINS)
 
 
-def rank(middle, radius, pixels, segmask=None, **options):
+NO_THINGS = Things(torch.zeros(0, 2), torch.zeros(0), np.full(IMAGE.shape[:2], 0.5, np.float32), MAPS.picture)
+
+
+def rank(middle, radius, pixels, segmask=None, things=None, **options):
     camera = CameraIntrinsics(fx=0.7 * PIXELS_PER_METRE, fy=0.7 * PIXELS_PER_METRE, cx=127.5, cy=95.5)
     request = PlanRequest(camera=camera, table_depth=0.7, **options)
     refiner, pixels = Island(request, middle, radius), torch.as_tensor(pixels)
     count = len(pixels)
     peaks = Peaks(pixels, torch.zeros(count), torch.zeros(count, dtype=torch.long), torch.arange(0.0, -count, -1))
     item = Observation(rgb=IMAGE, segmask=segmask), request
-    found, heights = rank_refined(peaks, MAPS, lambda logits: logits, refiner, item)
+    found, heights = rank_refined(peaks, MAPS, lambda logits: logits, refiner, things or NO_THINGS, item)
     assert len(heights) == len(found.pixels)
     return found, refiner
 
@@ -64,6 +69,40 @@ def test_what_lies_next_to_the_best_is_looked_at_and_the_middle_of_what_holds_wi
     assert len(refiner.asked[0]) == 2
     assert len(refiner.asked[1]) == 16
     assert (found.pixels[0] - torch.tensor([101.0, 91.0])).norm() <= SQUARE
+
+
+def seen_at(pixel, likely):
+    """Things at one pixel, and nowhere else."""
+    shares = np.full(IMAGE.shape[:2], 0.1, np.float32)
+    shares[pixel[1] - 10 : pixel[1] + 11, pixel[0] - 10 : pixel[0] + 11] = likely
+    return Things(torch.tensor([pixel]).float(), torch.zeros(1), shares, MAPS.picture)
+
+
+def test_a_thing_is_looked_at_where_the_maps_have_no_peak():
+    things = seen_at((100, 90), 0.9)
+    found, _ = rank([100.0, 90.0], 10.0, [[30.0, 40.0]], things=things)
+    assert (found.pixels[0] - torch.tensor([100.0, 90.0])).norm() < 10
+    flat, _ = rank([300.0, 300.0], 1.0, [[30.0, 40.0]], things=things)  # nothing seems to hold: what is a thing comes first
+    assert (flat.pixels[0] - torch.tensor([100.0, 90.0])).norm() < 15
+
+
+def test_where_no_thing_is_seen_the_quality_is_lower():
+    where = [[100.0, 90.0]]
+    on, off = (rank([100.0, 90.0], 20.0, where, things=seen_at(at, 0.9))[0].logits[0] for at in ((100, 90), (30, 40)))
+    assert off < on - 1
+
+
+def test_without_a_refiner_things_are_ranked_among_the_peaks():
+    peaks = Peaks(torch.tensor([[30.0, 40.0]]), torch.zeros(1), torch.zeros(1, dtype=torch.long), torch.zeros(1))
+    item = Observation(rgb=IMAGE), PlanRequest()
+    found = rank_maps(peaks, MAPS, lambda logits: logits, seen_at((100, 90), 0.9), item)
+    assert found.pixels.tolist() == [[100.0, 90.0], [30.0, 40.0]]
+    masked = np.zeros(IMAGE.shape[:2], bool)
+    masked[35:45, 25:35] = True
+    kept = rank_maps(
+        peaks, MAPS, lambda logits: logits, seen_at((100, 90), 0.9), (Observation(rgb=IMAGE, segmask=masked), item[1])
+    )
+    assert kept.pixels.tolist() == [[30.0, 40.0]]
 
 
 def test_places_in_one_square_are_looked_at_once():
