@@ -31,7 +31,7 @@ FOREIGN = {
     "trainer_job": {"pybullet", "fastapi", "httpx", "planning"},
 }
 """What must not be needed to run a package. Imports inside functions count: they need the package as well."""
-CLIENT_TAKES_IF_THERE = {"yaml"}
+CLIENT_TAKES_IF_THERE = {"yaml", "mcp"}
 """Imported where it is used, with a message that says how to install it."""
 CLIENT_NEEDS = {"numpy", "httpx", "pydantic", "pydantic_core", "PIL", "typing_extensions"}
 """typing_extensions: for type checkers alone, which bring it."""

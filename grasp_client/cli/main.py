@@ -25,6 +25,7 @@ class KnownCommand(NamedTuple):
 KNOWN = {
     "predict": KnownCommand("send an image to a server, print its grasps, draw them", None),
     "doctor": KnownCommand("check what is installed, running and in the way", None),
+    "mcp": KnownCommand("offer the client's calls as tools of the Model Context Protocol", "mcp"),
     "run": KnownCommand("run the whole loop on this machine: queue, server, workers, trainer", "local"),
     "serve": KnownCommand("serve grasps over HTTP", "server"),
     "worker": KnownCommand("grasp in simulation what a server plans, and report the outcomes", "sim"),

@@ -91,7 +91,7 @@ def _predict_one(client: GraspClient, arguments: argparse.Namespace, images: lis
         action = client.plan_action(observation, request) if isinstance(request, ActionRequest) else None
         plan = as_plan(action) if action else client.plan(observation, request)
     except (ValidationError, ValueError, GraspServerError) as error:
-        return _fail(*_problem(error))
+        return _fail(*problem_of(error))
     answer = action or plan
     _print_answer(answer.model_dump_json(indent=2) if arguments.json else action_table(action) if action else plan_table(plan))
     overlay = Path(arguments.overlay or f"{(images[0] if images else arguments.rgb).stem}_grasps.png")
@@ -116,7 +116,7 @@ def _predict_all(client: GraspClient, arguments: argparse.Namespace, images: lis
             if folder:
                 status |= _write_pictures(arguments, folder / f"{path.stem}_grasps.png", observation, request, plan, quiet=True)
         except (ValidationError, ValueError, GraspServerError) as error:
-            failed, message = _problem(error)
+            failed, message = problem_of(error)
             status = max(status, failed)
             rows.append((path, message))
             continue
@@ -147,7 +147,7 @@ def _json_line(source: Source, found: GraspPlan | str) -> str:
     return json.dumps({"file": str(source.path), **segment, **answer})
 
 
-def _problem(error: Exception) -> tuple[int, str]:
+def problem_of(error: Exception) -> tuple[int, str]:
     """Exit status and message."""
     if isinstance(error, ValidationError):
         return 2, f"{error.title}: " + "; ".join(_reason(problem) for problem in error.errors())
