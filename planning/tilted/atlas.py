@@ -69,9 +69,11 @@ def atlas_of(scenes: Sequence[PlanningScene]) -> Atlas:
         if parts[0] is None:
             layers[name] = None
             continue
-        layers[name] = whole = torch.full(shape, between, dtype=parts[0].dtype, device=device)
+        layers[name] = whole = torch.empty(shape, dtype=parts[0].dtype, device=device)
         for top, part in zip(tops, parts, strict=True):
             whole[top : top + len(part), : part.shape[1]] = part
+            whole[top : top + len(part), part.shape[1] :] = between
+            whole[top + len(part) : top + len(part) + GAP] = between
     shift = np.array([[*scene.map.corner, 0.0] for scene in scenes]) - np.outer(tops * cells, [0.0, 1.0, 0.0])
     slopes = np.array([scene.map.table for scene in scenes])
     poses = np.array([scene.map.pose for scene in scenes])

@@ -37,8 +37,11 @@ RISE = 0.010
 """What rises higher over the table belongs to a thing, m."""
 FARTHER = 0.005
 """The same grows by this share of the distance, as the error of a table seen at a grazing angle does."""
-SAMPLE = 6_000
+SAMPLE = 24_000
 """Points that tell where the things lie."""
+COMPANY, NEAR = 4, 0.04
+"""Those of things, where many are looked at, lie at least so many together within a cell so wide, m; others are noise, of
+which a table that is seen from afar has some everywhere."""
 LEVEL = math.radians(75)
 """A camera that leans more than this from straight down does not see things from above."""
 STEEPEST = math.radians(80)
@@ -118,11 +121,25 @@ def cloud_of(
 ) -> SceneCloud:
     """A cloud of points (N, 3) float32 seen from a viewpoint (3,), m, in one frame. scale: of the hand. wanted (M, 3): points
     of what is to be grasped; none: all that rises over the support."""
-    some = points[:: max(1, len(points) // SAMPLE)] if wanted is None or not len(wanted) else wanted
+    step = max(1, len(points) // SAMPLE) if wanted is None or not len(wanted) else 0
+    some = points[::step] if step else wanted
+    assert some is not None
     rise, away = support.rise(some), np.linalg.norm(some - viewpoint.astype(some.dtype), axis=1)
     things = some[(rise > RISE + 4 * support.noise + FARTHER * away) & (rise < MAX_HEIGHT)]
+    if step > 1:
+        things = things[_in_company(things)]
     margin = max(MARGIN * scale, 0.5 * MARGIN)
     return SceneCloud(points, viewpoint, support, things if len(things) >= 4 else some, resolution, margin)
+
+
+def _in_company(points: np.ndarray) -> np.ndarray:
+    """Which points (N, 3) lie in cells with COMPANY of them, of one of two lattices that lie half a cell beside each other."""
+    together = np.zeros(len(points), bool)
+    for shift in (0.0, 0.5):
+        cell = np.floor(points / NEAR + shift).astype(np.int64)
+        _, place, count = np.unique(cell @ (1, 2**20, 2**40), return_inverse=True, return_counts=True)
+        together |= count[place] >= COMPANY
+    return together
 
 
 def depth_cloud(

@@ -31,7 +31,7 @@ def hidden(
     around = cv2.dilate(beside, np.ones((5, 5), np.uint8))
     rows, columns = floor.shape
     blocks = cv2.dilate(floor, BLOCK, anchor=(0, 0))[::COARSE, ::COARSE]
-    shadow = _cast(blocks, known, corner, resolution, camera_height)
+    shadow = _cast(blocks, known, corner, resolution, camera_height, float(table.min()))
     shadow = np.repeat(np.repeat(shadow, COARSE, 0), COARSE, 1)[:rows, :columns]
     unobserved = ~known & (around == UNSEEN) & (shadow < table + 0.002)
     unobserved[0] = unobserved[-1] = unobserved[:, 0] = unobserved[:, -1] = True  # nobody knows what is beyond the map
@@ -39,28 +39,42 @@ def hidden(
 
 
 def _cast(
-    blocks: np.ndarray, known: np.ndarray, corner: tuple[float, float], resolution: float, camera_height: float
+    blocks: np.ndarray,
+    known: np.ndarray,
+    corner: tuple[float, float],
+    resolution: float,
+    camera_height: float,
+    lowest: float,
 ) -> np.ndarray:
-    """Height of the highest line of sight over each block, from blocks (h, w) of greatest heights (UNSEEN: no reading)."""
+    """Height of the highest line of sight over each block, from blocks (h, w) of greatest heights (UNSEEN: no reading); right
+    where that is more than `lowest`, m."""
     step = COARSE * resolution
     rows, columns = blocks.shape
     half = (COARSE - 1) / 2 * resolution
     left, top = corner[0] + half, corner[1] + half
     row, column = np.nonzero(cv2.erode(known.astype(np.uint8), BLOCK, anchor=(0, 0))[::COARSE, ::COARSE] == 0)
-    x, y = left + step * column, top + step * row
-    distance = np.maximum(np.hypot(x, y), 1e-6)
+    distance = np.hypot(left + step * column, top + step * row)
+    tallest = max(float(blocks.max()), 0.0)
+    height = max(camera_height, 1e-3)
+    # What stands farther away from a block than this, towards the camera's foot, is not tall enough to hide its table.
+    share = 1 - (height - tallest) / (height - lowest) if tallest < height else 1.0
+    reach = np.minimum(distance, share * distance + 2 * step)
+    order = np.argsort(-reach)
+    row, column, distance, reach = row[order], column[order], distance[order], reach[order]
+    x, y = left / step + column, top / step + row
+    # Nothing is beyond the edge.
+    around = np.pad(blocks, 1, constant_values=UNSEEN)
     highest = np.full(len(row), UNSEEN, np.float32)
-    tallest = max(float(blocks.max()), 0.0) / max(camera_height, 1e-3)
-    reach = min(float(distance.max(initial=0.0)) * min(1.0, tallest) + 2 * step, step * max(rows, columns))
-    for away in np.arange(step, reach, step):
-        share = np.maximum(1 - away / distance, 1e-3)  # where along the way from the camera's foot to the block
-        i = np.rint((y * share - top) / step).astype(np.int32)
-        j = np.rint((x * share - left) / step).astype(np.int32)
-        occluder = blocks[np.clip(i, 0, rows - 1), np.clip(j, 0, columns - 1)]
-        valid = (i >= 0) & (i < rows) & (j >= 0) & (j < columns) & (occluder > UNSEEN) & (distance > away)
+    farthest = min(float(distance.max(initial=0.0)) * min(1.0, tallest / height) + 2 * step, step * max(rows, columns))
+    for away in np.arange(step, farthest, step):
+        count = int(np.searchsorted(-reach, -away))  # the first so many blocks are farther than that
+        nearer = np.maximum(1 - away / distance[:count], 1e-3)  # where along the way from the camera's foot to the block
+        i = np.rint(y[:count] * nearer + (1 - top / step)).astype(np.int32).clip(0, rows + 1)
+        j = np.rint(x[:count] * nearer + (1 - left / step)).astype(np.int32).clip(0, columns + 1)
+        occluder = around.take(i * np.int32(columns + 2) + j)
         # Similar triangles from the camera over the occluder's top down to the cell.
-        sight = camera_height - (camera_height - occluder) / share
-        np.maximum(highest, np.where(valid, sight, UNSEEN), out=highest)
+        sight = camera_height - (camera_height - occluder) / nearer
+        np.maximum(highest[:count], sight, out=highest[:count], casting="same_kind")
     shadow = np.full(blocks.shape, UNSEEN, np.float32)
     shadow[row, column] = highest
     return shadow

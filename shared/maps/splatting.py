@@ -34,16 +34,23 @@ def splat(
 
 def close_gaps(height: np.ndarray, known: np.ndarray) -> None:
     """Fill, in place, single empty cells between two readings of one surface: gaps between splats, not holes."""
-    width = height.shape[1] + 2
-    h = np.pad(np.where(known, height, np.nan), 1, constant_values=np.nan).ravel()  # nothing is near to nan
-    row, column = np.nonzero(~known & (cv2.dilate(known.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0))
+    rows, columns = height.shape
+    width = columns + 2
+    # Nothing is near to nan. The edge is there so that all neighbours of a cell are its place in memory and a step.
+    padded, beside = np.full((rows + 2, width), np.nan, np.float32), np.zeros((rows + 2, width), bool)
+    padded[1:-1, 1:-1] = np.where(known, height, np.float32(np.nan))
+    beside[1:-1, 1:-1] = (cv2.dilate(known.view(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~known
+    h, cell = padded.ravel(), np.flatnonzero(beside)
+    filled, levels = [], []
     for step in (1, width, width + 1, width - 1):
-        cell = (row + 1) * width + column + 1
-        first, second = h[cell + step], h[cell - step]
+        first, second = h.take(cell + step), h.take(cell - step)
         close = np.abs(first - second) < 0.01
-        height[row[close], column[close]] = (0.5 * (first + second))[close]
-        known[row[close], column[close]] = True
-        row, column = row[~close], column[~close]
+        filled.append(cell[close])
+        levels.append((0.5 * (first + second))[close])
+        cell = cell[~close]
+    row, column = np.divmod(np.concatenate(filled), width)
+    height[row - 1, column - 1] = np.concatenate(levels)
+    known[row - 1, column - 1] = True
 
 
 def drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray, resolution: float) -> None:
@@ -56,8 +63,9 @@ def drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray, resolu
     row, column = np.nonzero(alone)
     if len(row):
         around = np.pad(raised, 2, constant_values=UNSEEN)
-        level = raised[row, column] - SPECK_RISE
-        company = sum((around[row + i, column + j] > level).astype(int) for i in range(5) for j in range(5)) - 1
+        level, width = raised[row, column] - SPECK_RISE, around.shape[1]
+        first = row * width + column
+        company = sum((around.take(first + (i * width + j)) > level).view(np.uint8) for i in range(5) for j in range(5)) - 1
         speck = company < SPECK_COMPANY
         known[row[speck], column[speck]] = False
     peak = float((raised - table).max())

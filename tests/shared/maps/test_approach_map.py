@@ -92,3 +92,14 @@ def test_what_comes_from_behind_or_from_under_the_table_is_refused(lean: float) 
 def test_an_image_without_readings_is_refused() -> None:
     with pytest.raises(ValueError, match="no reading"):
         depth_cloud(np.zeros((20, 20), np.float32), CameraIntrinsics(fx=20, fy=20, cx=9, cy=9), up=UP)
+
+
+def test_lone_readings_of_a_noisy_table_do_not_make_the_map_larger() -> None:
+    view = camera(480, 640, 525.0, math.radians(50))
+    depth = render(view, [BOX])
+    bare = project_along(depth_cloud(depth, view.intrinsics, up=view.pose[2, :3]), leaning(view, 0.5))
+    random = np.random.default_rng(0)
+    noise = random.random(depth.shape) < 0.001
+    noisy = np.where(noise, depth * 0.93, depth).astype(np.float32)
+    map = project_along(depth_cloud(noisy, view.intrinsics, up=view.pose[2, :3]), leaning(view, 0.5))
+    assert map.height.size < 1.3 * bare.height.size
