@@ -43,7 +43,6 @@ def tools_of(client: GraspClient) -> MCPServer:
     """A server of tools that ask through the client."""
     server = MCPServer("grasploop", instructions=INSTRUCTIONS, log_level="WARNING")
 
-    @server.tool()
     def plan_grasps(
         file: str, camera: str | None = None, color: str | None = None, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
@@ -63,27 +62,26 @@ def tools_of(client: GraspClient) -> MCPServer:
             raise ToolError(problem_of(error)[1]) from error
         return plan.model_dump(mode="json", exclude_none=True, exclude={"heatmap_png"})
 
-    @server.tool()
     def list_planners() -> list[dict[str, Any]]:
         """The planners that the server can be asked for, what each needs and whether it is ready."""
         return [planner.model_dump(mode="json") for planner in client.planners()]
 
-    @server.tool()
     def list_models() -> list[dict[str, Any]]:
         """The server's models: their versions, and which of them answers."""
         return [model.model_dump(mode="json") for model in client.models()]
 
-    @server.tool()
     def list_grippers() -> dict[str, dict[str, Any]]:
         """The grippers that the server knows by name, with their sizes in metres."""
         return {name: gripper.model_dump(mode="json") for name, gripper in client.grippers().items()}
 
+    for tool in (plan_grasps, list_planners, list_models, list_grippers):
+        server.add_tool(tool)
     return server
 
 
 def _seen(path: Path, color: str | None) -> tuple[Observation, dict[str, Any]]:
     """What a file holds, and the options that it tells. Raises ValueError for one that cannot be read."""
-    rgb = {"rgb": read_rgb(Path(color))} if color else {}
+    rgb: dict[str, Any] = {"rgb": read_rgb(Path(color))} if color else {}
     if scene := read_scene(Source(path)):
         arrays, told = scene
         return observe(**{**arrays, **rgb}), told
