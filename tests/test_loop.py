@@ -14,8 +14,10 @@ from waiting import PATIENCE
 
 from grasp_client import GraspClient
 from grasp_client.contract import GraspPlan
+from shared.networks.cell_critic import CellCritic
 from shared.registry import Registry
 from shared.shards import ShardReader, shard_folders
+from trainer_job.promotion.publish import load_network
 
 pytestmark = [
     pytest.mark.timeout(1200),
@@ -47,9 +49,9 @@ def stored_ids(data: Path) -> list[str]:
     return [name for folder in shard_folders(data / "shards") for name in ShardReader(folder).ids()]
 
 
-def ask(url: str) -> GraspPlan:
+def ask(url: str, planner: str = "dense") -> GraspPlan:
     with GraspClient(url, deadline=PATIENCE) as client:
-        return client.predict_grasp(depth=box_on_a_table(), camera=CAMERA, planner="dense")
+        return client.predict_grasp(depth=box_on_a_table(), camera=CAMERA, planner=planner)
 
 
 def test_the_loop_turns_stops_and_goes_on(tmp_path: Path, started: list[RunningLoop]) -> None:
@@ -84,3 +86,25 @@ def test_the_loop_turns_stops_and_goes_on(tmp_path: Path, started: list[RunningL
     after = stored_ids(tmp_path / "data")
     assert after[: len(before)] == before
     assert len(set(after)) == len(after)
+
+
+@pytest.mark.slow
+def test_a_cell_that_is_off_is_corrected_while_the_loop_runs(tmp_path: Path, started: list[RunningLoop]) -> None:
+    """Workers explore by offsets, a round fits the critic, it wins against the untaught one, and the server answers by it."""
+    off = np.array([0.010, -0.008, 0.006])
+    cell = {"MODEL": "refine", "CELL_ERROR": ",".join(map(str, [*off, 0, 0, 0.07])), "OUTCOMES_PER_ROUND": "120"}
+    scenes = {"WORKERS": "1", "SCENE_KIND": "single", "PROFILE": "standard", "VARY": "nothing", "RELOAD_SECONDS": "0.5"}
+    loop = RunningLoop(tmp_path, **cell, **scenes)
+    started.append(loop)
+    loop.wait_until_ready()
+    registry = Registry(tmp_path / "data" / "models")
+    loop.wait_for(lambda: (registry.champion("refine") or 0) >= 2, "a critic that won", seconds=900)
+    version = registry.champion("refine")
+    assert version is not None
+    assert registry.card("refine", version).decisions[-1]["action"] == "promoted"
+    critic = load_network(registry, "refine", version)
+    assert isinstance(critic, CellCritic)
+    told = critic.movements()[0].detach().numpy()
+    assert np.linalg.norm(told - off) < 0.6 * np.linalg.norm(off)
+    loop.wait_for(lambda: getattr(ask(loop.url, "refined").model, "version", 0) >= version, "the critic in replies")
+    loop.stop()

@@ -4,6 +4,7 @@ The one-step decision of DexRL (state: what the hand sees; action: an offset of 
 hand's frame in place of an actor: the best of many offsets is taken.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -31,6 +32,8 @@ PROPOSALS = 5
 """Grasps of the base planner that are corrected, at least."""
 OFFSETS, HANDS = 32, 160
 """Offsets tried of each grasp, at least, the first none; and of all together, where few were proposed."""
+BEST, AGAIN, CLOSER = 8, 16, 0.3
+"""Hands that are then offset again, how often each, the first not at all, and how far, in the most that a hand is offset by."""
 MOST_SHIFT, MOST_TURN = 0.02, 0.26
 """Of an offset along each axis of the hand and about its approach, m and rad (DexRL's)."""
 EFFORT = 0.5
@@ -60,18 +63,37 @@ class RefinedPlanner(BatchedPlanner):
         scene = observe_scene(observation, request, network.device)
         frame = frame_of(scene.map.pose, scene.camera_pose)
         told = undone(critic, hands_of(scene.map.pose, proposed, request.gripper), frame)
-        told, lengths = offset(told, max(OFFSETS, HANDS // len(proposed)), np.random.default_rng(request.seed))
-        kept, rejected = veto(scene, request.gripper, candidates(scene, moved(critic, told, frame)))
-        told, lengths = _pick(told, kept.source), lengths[kept.source]
-        if not len(told):
-            logits = torch.zeros(0)
-        else:
-            logits = yield NetworkCall(network, (patches(scene.map, told, request.gripper), places(told, frame)))
-            logits = calibrated_logits(logits, network.card.calibration)
-        ranked = logits - EFFORT * lengths
-        best = torch.argsort(ranked, descending=True, stable=True)
+        random, rejected = np.random.default_rng(request.seed), Counter[str]()
+        many, steps = offset(told, max(OFFSETS, HANDS // len(proposed)), random)
+        told, steps, worth = yield from self._judge(network, scene, frame, many, steps, rejected)
+        best = torch.argsort(worth, descending=True, stable=True)[:BEST]
+        if len(best):
+            many, more = offset(_pick(told, best), AGAIN, random, CLOSER)
+            more = more + steps[best].repeat_interleave(AGAIN, 0)
+            closer, _, gained = yield from self._judge(network, scene, frame, many, more, rejected)
+            told, worth = _both(told, closer), torch.cat([worth, gained])
+            best = torch.argsort(worth, descending=True, stable=True)
         hands = candidates(scene, _pick(told, best))
-        return select(self.name, scene, hands, torch.sigmoid(ranked[best]), rejected, network)
+        return select(self.name, scene, hands, torch.sigmoid(worth[best]), rejected, network)
+
+    def _judge(
+        self,
+        network: LoadedNetwork,
+        scene: PlanningScene,
+        frame: np.ndarray,
+        hands: HandPose,
+        steps: Tensor,
+        rejected: Counter[str],
+    ) -> InferenceSteps[tuple[HandPose, Tensor, Tensor]]:
+        """Told hands that geometry lets go where they really go, their offsets, and what they are worth (logits)."""
+        gripper = scene.request.gripper
+        kept, refused = veto(scene, gripper, candidates(scene, moved(network.module, hands, frame)))
+        rejected.update(refused)
+        hands, steps = _pick(hands, kept.source), steps[kept.source]
+        if not len(hands):
+            return hands, steps, torch.zeros(0)
+        logits = yield NetworkCall(network, (patches(scene.map, hands, gripper), places(hands, frame)))
+        return hands, steps, calibrated_logits(logits, network.card.calibration) - EFFORT * steps.square().sum(1)
 
     def _propose(self, base: str, observation: Observation, request: PlanRequest) -> InferenceSteps[GraspPlan]:
         """The plan of the base planner. Raises PlannerError where there is none, it has no network, or cannot use what was
@@ -113,13 +135,14 @@ def candidates(scene: PlanningScene, hands: HandPose) -> JawCandidates:
     return JawCandidates(**{field.name: known.get(field.name, nothing) for field in fields(JawCandidates)})
 
 
-def offset(hands: HandPose, count: int, random: np.random.Generator) -> tuple[HandPose, Tensor]:
-    """Each of N hands with `count` offsets, the first none: (N * count) hands, and the squared lengths of the offsets."""
-    drawn = random.uniform(-1, 1, (len(hands), count, 4)) * (np.arange(count) > 0)[:, None]
+def offset(hands: HandPose, count: int, random: np.random.Generator, most: float = 1.0) -> tuple[HandPose, Tensor]:
+    """Each of N hands with `count` offsets of up to `most` MOST_SHIFT and MOST_TURN, the first none: (N * count) hands, and
+    their offsets (N * count, 4), -most to most."""
+    drawn = most * random.uniform(-1, 1, (len(hands), count, 4)) * (np.arange(count) > 0)[:, None]
     steps = torch.as_tensor(drawn.reshape(-1, 4), dtype=torch.float32, device=hands.width.device)
     many = _pick(hands, torch.arange(len(hands), device=hands.width.device).repeat_interleave(count))
     position = many.position + torch.einsum("nij,nj->ni", many.rotation, MOST_SHIFT * steps[:, :3])
-    return HandPose(position, many.approach, many.angle + MOST_TURN * steps[:, 3], many.width), steps.square().sum(1)
+    return HandPose(position, many.approach, many.angle + MOST_TURN * steps[:, 3], many.width), steps
 
 
 def moved(critic: Any, hands: HandPose, frame: np.ndarray) -> HandPose:
@@ -154,6 +177,11 @@ def _cross(turn: Tensor) -> Tensor:
     """(3, 3): what multiplies as the cross product with `turn`."""
     x, y, z = turn.tolist()
     return torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]], device=turn.device)
+
+
+def _both(one: HandPose, other: HandPose) -> HandPose:
+    names = ("position", "approach", "angle", "width")
+    return HandPose(*(torch.cat([getattr(one, name), getattr(other, name)]) for name in names))
 
 
 def _pick(hands: HandPose, which: Tensor) -> HandPose:

@@ -44,6 +44,7 @@ def test_it_undoes_an_error_that_it_knows(monkeypatch) -> None:
     """Without other offsets, what is told to a cell that is off is where the base would go if it were not."""
     monkeypatch.setattr(refined, "OFFSETS", 1)
     monkeypatch.setattr(refined, "HANDS", 1)
+    monkeypatch.setattr(refined, "AGAIN", 1)
     [plan] = RefinedPlanner().plan_batch([item(ERROR)], network(SHIFTED, TURNED))
     [base] = AntipodalPlanner().plan_batch([item(n_grasps=refined.PROPOSALS)], None)
     assert (plan.planner, plan.model.name, plan.model.version) == ("refined", "refine", 4)
@@ -91,10 +92,11 @@ def test_undone_is_the_inverse_of_moved() -> None:
 def test_offsets_stay_in_their_box_and_the_first_is_none() -> None:
     angle = torch.linspace(-3, 3, 5)
     hands = HandPose.straight_down(angle, 2 * angle, angle, angle, 0.05 + 0 * angle)
-    many, lengths = refined.offset(hands, 40, np.random.default_rng(0))
+    many, steps = refined.offset(hands, 40, np.random.default_rng(0))
     apart = torch.einsum("nij,ni->nj", many.rotation, many.position - hands.position.repeat_interleave(40, 0)).abs()
     assert len(many) == 200
-    assert lengths[::40].tolist() == [0] * 5
+    assert not steps[::40].any()
+    assert 0.25 < refined.offset(hands, 40, np.random.default_rng(0), 0.3)[1].abs().max() <= 0.3
     assert apart.max() <= 0.0201 + 0.0201 * 0.27
     assert apart.max() > 0.018
 
@@ -102,6 +104,7 @@ def test_offsets_stay_in_their_box_and_the_first_is_none() -> None:
 def test_proposals_are_corrected_in_place_of_the_bases_grasps(monkeypatch) -> None:
     monkeypatch.setattr(refined, "OFFSETS", 1)
     monkeypatch.setattr(refined, "HANDS", 1)
+    monkeypatch.setattr(refined, "AGAIN", 1)
     [base] = AntipodalPlanner().plan_batch([item(n_grasps=1)], None)
     told = ERROR @ np.array(base.grasps[0].pose_base)
     alike = [{"pose_base": told.tolist()}, {"pose_camera": base.grasps[0].pose_camera, "width": base.grasps[0].width}]
