@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
 PROGRESS_SECONDS = 10.0
 RECENT_EPISODES = 100
+MOST_STRAY = 0.8
+"""Deviation of what the last world's actions are off those of a policy that learns from a teacher."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Recipe:
     """How to learn; steps count over all worlds. A checkpoint goes on only under the same recipe.
 
     evaluate_every, save_every: steps. averaging: share of the averaged actor that an update leaves. nudge (m), mount_shift (m),
-    mount_turn (rad): by up to so much is the box shifted on the way and the camera off its mount, see the environment.
+    mount_turn (rad): by up to so much is the box shifted on the way and the camera off its mount, see the environment. teacher:
+    learn what a hand that knows the state would do where the policy gets to, not by reward (Ross, Gordon and Bagnell 2011).
     """
 
     steps: int = 30_000
@@ -63,6 +66,7 @@ class Recipe:
     nudge: float = 0.0
     mount_shift: float = 0.0
     mount_turn: float = 0.0
+    teacher: bool = False
 
 
 @dataclass
@@ -136,8 +140,10 @@ class Learner:
         self.model.set_logger(configure(str(folder), ["tensorboard"]))
         self.replay = cast(FileReplay, self.model.replay_buffer)
         self.position = nn.Linear(FEATURES, 3)
+        actor = self.model.policy.actor
+        taught = [*actor.latent_pi.parameters(), *actor.mu.parameters()] if recipe.teacher else []
         self.auxiliary = torch.optim.Adam(
-            [*self._features().parameters(), *self.position.parameters()], recipe.learning_rate, fused=True
+            [*self._features().parameters(), *self.position.parameters(), *taught], recipe.learning_rate, fused=True
         )
         self.averaged = self.newest()
         """Exponential average of the actor's weights over updates: the actor itself swings from update to update, and with it
@@ -212,6 +218,11 @@ class Learner:
             actions = self.random.uniform(-1, 1, (self.recipe.worlds, *(self.worlds.action_space.shape or ()))).astype(
                 np.float32
             )
+        elif self.recipe.teacher:
+            actions, _ = self.model.predict(observations, deterministic=True)
+            # Worlds that stray more and more show what to do where a policy that is nearly right does not get.
+            strays = np.linspace(0, MOST_STRAY, self.recipe.worlds)[:, None]
+            actions = np.clip(actions + strays * self.random.normal(size=actions.shape), -1, 1).astype(np.float32)
         else:
             actions, _ = self.model.predict(observations, deterministic=False)
         self.worlds.step_async(actions)
@@ -224,17 +235,26 @@ class Learner:
         return following  # type: ignore[return-value]
 
     def _update(self) -> None:
-        batch = self.replay.sample(self.recipe.batch).observations
-        self.auxiliary.zero_grad()
-        # As the actor sees them: 0 to 1.
-        found = self.position(self._features().encoder(batch["picture"].float() / 255))
-        F.mse_loss(found, batch["state"][:, :3]).backward()
-        self.auxiliary.step()
-        self.model.train(self.recipe.updates, self.recipe.batch)
+        for _ in range(self.recipe.updates if self.recipe.teacher else 1):
+            self._learn_pictures()
+        if not self.recipe.teacher:
+            self.model.train(self.recipe.updates, self.recipe.batch)
         with torch.no_grad():
             for name, part in actor_parts(self.model, self.position).items():
                 for average, newest in zip(getattr(self.averaged, name).parameters(), part.parameters(), strict=True):
                     average.lerp_(newest, 1 - self.recipe.averaging)
+
+    def _learn_pictures(self) -> None:
+        """One step towards telling where the object is and, with a teacher, what to do."""
+        batch, actor = self.replay.sample(self.recipe.batch).observations, self.model.policy.actor
+        # As the actor sees them: 0 to 1.
+        features = self._features().encoder(batch["picture"].float() / 255)
+        loss = F.mse_loss(self.position(features), batch["state"][:, :3])
+        if self.recipe.teacher:
+            loss = loss + F.mse_loss(torch.tanh(actor.mu(actor.latent_pi(features))), batch["advice"])
+        self.auxiliary.zero_grad()
+        loss.backward()
+        self.auxiliary.step()
 
     def _features(self) -> PictureFeatures:
         features = self.model.policy.actor.features_extractor

@@ -69,6 +69,8 @@ def parser() -> argparse.ArgumentParser:
     add("--nudge", type=float, default=usual.nudge, help="m, at most, by which the box is shifted in every episode")
     add("--mount-shift", type=float, default=usual.mount_shift, help="m, at most, that the camera sits off its mount")
     add("--mount-turn", type=float, default=0.0, help="degrees, at most, that it is turned")
+    add("--updates", type=int, default=usual.updates, help="of a step of all worlds (default: %(default)s)")
+    add("--teacher", action="store_true", help="learn what a hand that knows the state would do, in place of by reward")
     add("--evaluate-every", type=int, default=usual.evaluate_every, help="steps (default: %(default)s)")
     add("--evaluate-episodes", type=int, default=usual.evaluate_episodes, help="default: %(default)s")
     add("--final-episodes", type=int, default=320, help="that the published success is measured in (default: %(default)s)")
@@ -86,14 +88,25 @@ def run(options: argparse.Namespace) -> int:
     """Learns, measures, publishes and decides; the version."""
     name = model_name(options.environment, options.observation)
     folder = options.out or Path("data/cache/runs") / f"{name}-{options.seed}"
-    same = ("steps", "seed", "worlds", "learning_rate", "evaluate_every", "evaluate_episodes", "nudge", "mount_shift")
+    same = (
+        "steps",
+        "seed",
+        "worlds",
+        "learning_rate",
+        "evaluate_every",
+        "evaluate_episodes",
+        "nudge",
+        "mount_shift",
+        "updates",
+        "teacher",
+    )
     recipe = replace(Recipe(), **{each: getattr(options, each) for each in same}, mount_turn=math.radians(options.mount_turn))
     if options.demonstrations:
         recipe = replace(recipe, random_steps=0)  # what a person did tells more
     made = {"observation": options.observation, "hand": options.hand, "privileged": True, "varied": True}
     made |= {"nudge": recipe.nudge, "mount_shift": recipe.mount_shift, "mount_turn": recipe.mount_turn}
     with (
-        closing(RemoteWorlds(options.environment, recipe.worlds, **made)) as worlds,
+        closing(RemoteWorlds(options.environment, recipe.worlds, **made, taught=recipe.teacher)) as worlds,
         closing(RemoteWorlds(options.environment, recipe.worlds, **made, level=worlds.interface["levels"])) as whole,
     ):
         shown = read_demonstrations(options.demonstrations, worlds.interface) if options.demonstrations else []

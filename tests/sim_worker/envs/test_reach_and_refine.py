@@ -1,4 +1,4 @@
-"""The two tasks without a camera on the hand."""
+"""The two tasks without a camera on the hand, and the hand that knows the state."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from grasp_client.geometry import pose_from
+from sim_worker.envs.closed_loop import ClosedLoop
 from sim_worker.envs.reach import Reach
 from sim_worker.envs.refine import Refine
 from sim_worker.envs.trials import displaced
@@ -77,3 +78,12 @@ def test_a_constant_offset_moves_in_its_own_frame() -> None:
         assert np.allclose(found[:3, 3] - pose[:3, 3], moved)
         yaw = np.arctan2(found[1, 0], found[0, 0]) - 0.3
         assert yaw == pytest.approx(0.26 if frame == "base" else -0.26)
+
+
+def test_the_action_of_a_hand_that_knows_lifts_what_moves() -> None:
+    environment = ClosedLoop(privileged=True, taught=True, level=4, nudge=0.03, mount_shift=0.01, mount_turn=0.07)
+    observation, _ = environment.reset(seed=1)
+    ended = False
+    while not ended:
+        observation, _, ended, _, info = environment.step(observation["advice"])
+    assert info["is_success"]

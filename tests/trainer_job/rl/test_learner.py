@@ -98,6 +98,22 @@ def test_a_kill_anywhere_changes_nothing_but_time(make_worlds, tmp_path: Path, m
     assert learner.progress.steps == TINY.steps
 
 
+def test_it_learns_what_a_hand_that_knows_the_state_would_do(make_worlds, tmp_path: Path) -> None:
+    recipe = replace(TINY, teacher=True, updates=4, batch=32)
+    learner = Learner(make_worlds(taught=True), recipe, tmp_path)
+    untaught, critic = learner.newest(), [value.clone() for value in learner.model.policy.critic.parameters()]
+    learner.learn(no_evaluation)
+    seen = learner.replay.sample(160).observations
+
+    def error(actor) -> float:
+        told = deterministic(actor)(seen["picture"].numpy(), BEGUN)
+        return float(np.square(told - seen["advice"].numpy()).mean())
+
+    assert error(learner.newest()) < 0.75 * error(untaught)
+    assert all(map(torch.equal, learner.model.policy.critic.parameters(), critic))
+    assert learner.worlds.level == learner.worlds.interface["levels"]  # no curriculum
+
+
 def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(make_worlds, tmp_path: Path) -> None:
     Learner(make_worlds(), replace(TINY, steps=80), tmp_path).learn(no_evaluation)
     assert (tmp_path / CHECKPOINT).is_file()
