@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import numpy as np
@@ -23,8 +24,9 @@ from grasp_client.imaging import encode_npy, encode_png_depth, encode_png_rgb
 from inference_server.admission import BodyReader
 from inference_server.app import create_app
 from inference_server.http_server import config_of
-from inference_server.models.warm import block_on_table
+from inference_server.models.warm import block_on_table, warm_up
 from inference_server.service import Service
+from planning.base import LoadedNetwork, Planner
 from shared.networks import build_network
 from shared.registry import ModelCard, Registry
 from shared.settings import ServerSettings
@@ -81,15 +83,27 @@ def raw_headers(depth: np.ndarray = DEPTH, options: dict | None = None) -> dict[
     }
 
 
+_WARM: set[str] = set()
+"""Planners without a network that this process has planned with."""
+
+
+def warm_once(planner: Planner, network: LoadedNetwork | None) -> None:
+    """`warm_up`, but of what needs no network only for the first of a process's many servers: from then on it is warm."""
+    if planner.model_name is not None or planner.name not in _WARM:
+        warm_up(planner, network)
+        _WARM.add(planner.name)
+
+
 @contextmanager
 def serving(chosen: ServerSettings) -> Iterator[Running]:
     """The real application behind the real HTTP server, until the block ends."""
     app = create_app(chosen)
     server = uvicorn.Server(config_of(app, chosen))
     thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
     try:
-        wait_until(lambda: server.started or not thread.is_alive())
+        with mock.patch("inference_server.service.warm_up", warm_once):
+            thread.start()
+            wait_until(lambda: server.started or not thread.is_alive())
         assert server.started, "the server did not start"
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         with httpx.Client(base_url=url, timeout=PATIENCE) as client:

@@ -181,7 +181,8 @@ def test_a_database_that_is_just_being_made_is_left_alone(tmp_path):
     assert (tmp_path / "starting.sqlite3").exists()
 
 
-def test_a_name_in_use_is_refused(tmp_path):
+def test_a_name_in_use_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("sim_worker.worker.outbox.OWN_SECONDS", 0.01)
     spool = Outbox(tmp_path, "w")
     with pytest.raises(RuntimeError, match="in use"):
         Outbox(tmp_path, "w")
