@@ -8,10 +8,11 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from grasp_client.cli.scene_files import CLOUD_ENDINGS
-from grasp_client.contract import PRESETS, Approach, FailedGrasp, Gripper
+from grasp_client.contract import PRESETS, Approach, FailedGrasp, Gripper, RegisteredView
 from grasp_client.imaging import ImageError, decode_image, decode_rgb, decode_segmask
 
 Decoded = TypeVar("Decoded")
+VIEWS = 'expected [{"depth": FILE, "camera": {...}, "camera_pose": [[...]]}, ...], files from the folder of this one'
 
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".npy", ".npz", *CLOUD_ENDINGS)
@@ -78,6 +79,21 @@ def read_place(given: str) -> list[float]:
 
 def read_region(given: str) -> list[float]:
     return _numbers(given, 4, "expected u0,v0,u1,v1 in pixels")
+
+
+def read_views(path: Path, depth_scale: float) -> tuple[list[np.ndarray], list[RegisteredView]]:
+    """Depth images and where each was taken, of a file that names them. Raises ValueError for what cannot be used."""
+    told = _json(_bytes(path).decode(errors="replace"), f"{path}: {VIEWS}")
+    if not isinstance(told, list) or not all(isinstance(each, dict) and isinstance(each.get("depth"), str) for each in told):
+        raise ValueError(f"{path}: {VIEWS}")
+    depths, views = [], []
+    for each in told:
+        kind, image = read_image(path.parent / each["depth"], depth_scale)
+        if kind != "depth":
+            raise ValueError(f"{path}: {each['depth']} is a colour image; {VIEWS}")
+        depths.append(image)
+        views.append(RegisteredView.model_validate({name: value for name, value in each.items() if name != "depth"}))
+    return depths, views
 
 
 def read_pixel(given: str) -> list[float]:

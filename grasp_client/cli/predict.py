@@ -28,6 +28,7 @@ from grasp_client.cli.input_files import (
     read_pose,
     read_region,
     read_rgb,
+    read_views,
 )
 from grasp_client.cli.plan_table import action_table, as_plan, plan_table, plans_table
 from grasp_client.cli.scene_files import Source, read_cloud, read_scene, segments_in
@@ -38,7 +39,7 @@ from grasp_client.drawing import depth_picture, draw_grasps
 from grasp_client.errors import GraspServerError
 from grasp_client.imaging import encode_png_rgb
 from grasp_client.input_warnings import InputWarning
-from grasp_client.inputs import action_request_of, observe, request_of
+from grasp_client.inputs import action_request_of, observe, request_of, several_views
 from grasp_client.observation import Observation
 from grasp_client.viewer import glb_bytes, ply_bytes, scene_of, view_page
 
@@ -75,8 +76,10 @@ def main(argv: list[str] | None = None) -> int:
     warnings.simplefilter("ignore", InputWarning)  # the answer prints them
     try:
         images = [source for path in images_in(arguments.images) for source in segments_in(path)]
-        if not images and not arguments.rgb:
-            raise ValueError("expected IMAGE, a file or a folder of them, or --rgb FILE")
+        if not images and not arguments.rgb and not arguments.views:
+            raise ValueError("expected IMAGE, a file or a folder of them, or --rgb FILE, or --views FILE")
+        if images and arguments.views:
+            raise ValueError("the depth images of --views stand in its file: leave IMAGE out")
         # Two retries only: somebody is waiting to hear that no server runs.
         client = GraspClient(arguments.url, api_key=arguments.api_key, deadline=arguments.deadline, attempts=3)
     except ValueError as error:
@@ -94,7 +97,7 @@ def _predict_one(client: GraspClient, arguments: argparse.Namespace, images: lis
         return _fail(*problem_of(error))
     answer = action or plan
     _print_answer(answer.model_dump_json(indent=2) if arguments.json else action_table(action) if action else plan_table(plan))
-    overlay = Path(arguments.overlay or f"{(images[0] if images else arguments.rgb).stem}_grasps.png")
+    overlay = Path(arguments.overlay or f"{(images[0] if images else arguments.views or arguments.rgb).stem}_grasps.png")
     status = _write_pictures(arguments, None if arguments.overlay == "none" else overlay, observation, request, plan, action)
     return status or _write_scenes(arguments, observation, request, plan)
 
@@ -177,6 +180,10 @@ def _add_images(group: argparse._ArgumentGroup) -> None:
         "a cloud (npy of N x 3 floats, PLY, PCD); npz as Contact-GraspNet's, a row for each segment; or a folder",
     )  # fmt: skip
     group.add_argument("--scene-points", type=Path, metavar="FILE", help="what surrounds a cloud: npy, PLY or PCD")
+    group.add_argument(
+        "--views", type=Path, metavar="FILE",
+        help="in place of IMAGE: JSON of two to four depth images of one scene, [{depth: FILE, camera, camera_pose}, ...]",
+    )  # fmt: skip
     group.add_argument(
         "--rgb", type=Path, metavar="FILE", help="colour image beside a depth IMAGE, drawn on; or alone, also of a grey photo"
     )
@@ -285,11 +292,15 @@ def _inputs(arguments: argparse.Namespace, source: Source | None) -> tuple[Obser
     if path and (points := read_cloud(path)) is not None:
         around = arguments.scene_points and read_cloud(arguments.scene_points)
         return observe(points=points, scene_points=around), made(**options)
+    segmask, goal = (read_mask(mask, what) if (mask := getattr(arguments, what)) else None for what in ("segmask", "goal"))
+    if arguments.views:
+        depths, views = read_views(arguments.views, arguments.depth_scale)
+        rgb = read_rgb(arguments.rgb) if arguments.rgb else None
+        return several_views(depths, views, rgb=rgb, segmask=segmask, goal=goal), made(views=views, **options)
     kind, image = read_image(path, arguments.depth_scale) if path else ("none", None)
     if arguments.rgb and kind == "rgb":
         raise ValueError(f"{path} is already a colour image: give the depth image as IMAGE, or leave --rgb out")
     rgb = read_rgb(arguments.rgb) if arguments.rgb else image if kind == "rgb" else None
-    segmask, goal = (read_mask(path, what) if (path := getattr(arguments, what)) else None for what in ("segmask", "goal"))
     depth = image if kind == "depth" else None
     return observe(depth, rgb, segmask, goal=goal), made(**options)
 

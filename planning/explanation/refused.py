@@ -25,6 +25,7 @@ from planning.suction.collision import body_overlap
 from planning.suction.filters import objections as cup_objections
 from planning.suction.seal import lay_cups
 from planning.suction.search import rate as rate_cups
+from planning.tilted.scenes import observe_approaches
 from shared.grasp_poses import CupPose, HandPose
 
 MOST_REFUSED = 10
@@ -37,9 +38,11 @@ DEEPEST = 0.05
 """Deeper in an obstacle counts no more, m."""
 MEETS = frozenset({"collision", "below_table", "bin", "no_depth", "too_wide"})
 """Reasons for which a part of the hand meets something."""
-NO_EXPLANATION = "no_explanation: refused grasps are told from a depth image seen from above: {}"
-CPU_SECONDS = 0.08
-"""What an explanation takes of one core at most, as `Planner.cpu_seconds`."""
+NO_EXPLANATION = "no_explanation: refused grasps are told from a depth image: {}"
+TILTED = "tilted"
+"""Planner whose hands come along several directions."""
+CPU_SECONDS = 0.2
+"""What an explanation takes of one core at most, as `Planner.cpu_seconds`: of `tilted`, of others a third."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,27 @@ class _Refused(Candidates):
 
 def explained(plan: GraspPlan, item: PlanItem) -> GraspPlan:
     """The plan with the refused grasps that are nearest to what its request asks for, at most MOST_REFUSED."""
-    observation, request = item
     try:
-        scene = observe_scene(observation, request, torch.device("cpu"), hand_units=True)
-    except PlannerError as error:  # colour alone, or a view that only the plan's own planner can use
+        scenes = _scenes(plan, item)
+    except PlannerError as error:  # colour alone
         return plan.model_copy(update={"refused": [], "warnings": [*plan.warnings, NO_EXPLANATION.format(error.message)]})
-    return plan.model_copy(update={"refused": refused_grasps(scene)})
+    found = [each for scene in scenes for each in refused_grasps(scene)]
+    refused = [grasp for _, grasp in sorted(found, key=lambda each: each[0])[:MOST_REFUSED]]
+    return plan.model_copy(update={"refused": refused})
+
+
+def _scenes(plan: GraspPlan, item: PlanItem) -> list[PlanningScene]:
+    """What the hands of a plan see: from straight above, or along the directions of `tilted`."""
+    observation, request = item
+    if plan.planner == TILTED:
+        return observe_approaches(observation, request, torch.device("cpu")).scenes
+    return [observe_scene(observation, request, torch.device("cpu"), hand_units=True)]
 
 
 @torch.inference_mode()
-def refused_grasps(scene: PlanningScene) -> list[RefusedGrasp]:
-    """What is refused in a scene at the places that were asked for, or near them; what lacks least comes first."""
+def refused_grasps(scene: PlanningScene) -> list[tuple[float, RefusedGrasp]]:
+    """What is refused in a scene at the places that were asked for, or near them, each with what it lacks, m; what lacks least
+    comes first."""
     groups = _refused(scene, *nearest_places(scene))
     if not any(map(len, groups.values())):
         return []
@@ -80,10 +93,11 @@ def refused_grasps(scene: PlanningScene) -> list[RefusedGrasp]:
     grasps = wire_grasps(scene, refused.pose, refused.quality)
     told = [reasons[index] for index in chosen.tolist()]
     points = meeting_points(scene, scene.request.gripper, refused.pose)
-    return [
+    explanations = [
         RefusedGrasp(**dict(grasp), reason=reason, **(_where(scene, part, point) if reason in MEETS else {}))
         for grasp, reason, (part, point) in zip(grasps, told, points, strict=True)
     ]
+    return list(zip(lacking[chosen].tolist(), explanations, strict=True))
 
 
 def _refused(scene: PlanningScene, x: Tensor, y: Tensor) -> dict[str, _Refused]:

@@ -237,6 +237,28 @@ def test_refused_grasps_are_a_table_of_their_own(server, folder, capsys):
     assert ["collision", "finger_left", "44", "31", "40.0", "30.0", "+28.6"] in rows
 
 
+def test_several_views_are_sent_together_and_drawn_on_the_first(server, folder, capsys):
+    camera = {"fx": 525.0, "fy": 525.0, "cx": 39.5, "cy": 29.5}
+    told = [{"depth": name, "camera": camera, "camera_pose": POSE} for name in ("depth.npy", "depth.png")]
+    (folder / "views.json").write_text(json.dumps(told))
+    assert main(["--views", "views.json", "--url", server.url, "--n-grasps", "3"]) == 0
+    _, headers, body = server.got[0]
+    assert headers["Content-Type"].startswith("multipart/form-data")
+    assert all(part in body for part in (b'name="depth_0"', b'name="depth_1"', b'"n_grasps":3'))
+    assert decode_rgb((folder / "views_grasps.png").read_bytes()).shape == (720, 960, 3)
+    for wrong, says in (
+        ([{"camera": camera}], "expected [{"),
+        ([{**told[0], "depth": "colour.png"}, told[1]], "colour image"),
+        ([{**told[0], "depth": "no.npy"}, told[1]], "no.npy"),
+        ([{**told[0], "pose": POSE}, told[1]], "pose"),
+        (told[:1], "views"),
+    ):
+        (folder / "views.json").write_text(json.dumps(wrong))
+        assert main(["--views", "views.json", "--url", server.url]) == 2, wrong
+        assert says in capsys.readouterr().err, says
+    assert main(["depth.npy", "--views", "views.json", "--url", server.url]) == 2
+
+
 def test_several_images_as_json_are_a_line_each(server, folder, capsys):
     assert main(["depth.npy", "depth.png", "--url", server.url, "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from table_scenes import Box, Camera, Cylinder, Solid, camera, collides, render
 
 from grasp_client.contract import FailedGrasp, Grasp, GraspPlan, Gripper, PlanRequest
-from grasp_client.geometry import project
+from grasp_client.geometry import deproject, project
 from grasp_client.observation import Observation
 from planning.base import PlannerError
 from planning.discovery import choose
@@ -261,3 +261,42 @@ def test_whatever_is_sent_is_answered_or_refused_with_a_reason(seed: int) -> Non
         except PlannerError as error:
             refused.append(error.status)
     assert set(refused) <= {422}
+
+
+@pytest.mark.parametrize("lean", [60, 90])
+def test_what_is_refused_is_told_along_the_directions_of_the_plan(lean: int) -> None:
+    view = view_at(lean, height=0.05)
+    wide = Cylinder(0.0, 0.0, 0.06, 0.12)
+    depth = level_depth(view, [wide, WALL])
+    u, v = project(np.linalg.inv(view.pose)[None, :3] @ [0.0, 0.0, 0.06, 1.0], view.intrinsics)[0]
+    plan = tilted().plan(
+        Observation(depth=depth),
+        PlanRequest.model_validate(
+            {
+                **{"camera": view.intrinsics, "camera_pose": view.pose.tolist(), "planner": "tilted", "explain": True},
+                "region": [u - 20, v - 20, u + 20, v + 20],
+            }
+        ),
+    )
+    assert not any(text.startswith("no_explanation") for text in plan.warnings)
+    assert {"too_wide", "collision"} & {each.reason for each in plan.refused}
+    assert max(angle(approach(view, each), DOWN) for each in plan.refused) > math.radians(29)
+    for each in plan.refused:
+        x, y, _ = np.asarray(each.pose_base)[:3, 3]
+        assert math.hypot(x, y) < 0.13, "near to what was asked for"
+
+
+@pytest.mark.parametrize("surroundings", [True, False])
+def test_clouds_are_approached_as_the_request_says(surroundings: bool) -> None:
+    view = view_at(50)
+    depth = render(view, CANS)
+    v, u = np.nonzero(depth > 0)
+    scene = deproject(np.stack([u, v], 1), depth[v, u], view.intrinsics).astype(np.float32)
+    rise = (scene @ view.pose[:3, :3].T + view.pose[:3, 3])[:, 2]
+    things = Observation(points=scene[rise > 0.004], scene_points=scene if surroundings else None)
+    axis = view.pose[:3, 2].tolist()
+    told = {"camera_pose": view.pose.tolist(), "viewpoint": [0.0, 0.0, 0.0], "planner": "tilted", "n_grasps": 5}
+    plan = tilted().plan(things, PlanRequest.model_validate({**told, "approach": {"axis": axis, "max_angle": 0.3}}))
+    assert plan.grasps
+    assert all(angle(approach(view, grasp), np.array(axis)) <= 0.3 + 1e-6 for grasp in plan.grasps)
+    assert not any(collides(grasp, Gripper(), CANS, 0.002) for grasp in plan.grasps)
