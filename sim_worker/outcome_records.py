@@ -70,7 +70,7 @@ def push_outcome(
 ) -> Outcome[PushMeta]:
     """What came of a push, with the image and the mask (H, W) bool of the goal as they were before it.
 
-    conditions: what the scene drew. fields: others of PushMeta.
+    conditions: what the scene drew. fields: others of PushMeta, and `rgb`, the colours, where they are kept.
     """
     meta = {
         "camera": view.camera,
@@ -78,7 +78,8 @@ def push_outcome(
         "time": time.time(),
         "details": {**conditions, **fields.pop("details", {})},
     }
-    return build_outcome(PushMeta, outcome_id, view.observation.depth, None, {**meta, **fields}, {"goal": mask})
+    rgb = fields.pop("rgb", None)
+    return build_outcome(PushMeta, outcome_id, view.observation.depth, rgb, {**meta, **fields}, {"goal": mask})
 
 
 def goal_outcome(step: GoalStep, request: SceneRequest, outcome_id: str, source: str) -> Outcome[Any]:

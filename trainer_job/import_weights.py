@@ -2,7 +2,8 @@
 
     python -m trainer_job.import_weights SOURCE [--models-dir data/models] [--name gqcnn-jaw] [--promote]
 
-SOURCE is a PyTorch state dict (`.pt`, `.pth`) of MobileUNet or of the Dex-Net 5.0 networks, or a folder with a TensorFlow-1
+SOURCE is a PyTorch state dict (`.pt`, `.pth`) of MobileUNet, of the Dex-Net 5.0 networks or of goal-conditioned
+Q-maps of pushes and grasps, or a folder with a TensorFlow-1
 checkpoint of the GQ-CNN family (`model.ckpt.index`, `architecture.json`, `config.json`, `*_mean.npy`, `*_std.npy`). The kind
 of network is told from its parameters. State dicts are read with `weights_only=True`; nothing is ever unpickled freely.
 """
@@ -11,6 +12,7 @@ import argparse
 import json
 import math
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,12 @@ VIEWS = {
     "gqcnn4": {"focal_px": 552.5, "near": 0.60, "far": 0.90},  # PhoXi S at 516x386, 96-pixel crops
     "gqcnn": {"focal_px": 175.0, "near": 0.60, "far": 0.80},  # Primesense Carmine, 96-pixel crops shrunk to 32
     "efficientnet": {"focal_px": 175.0, "near": 0.60, "far": 0.80},
+    "push-grasp-qmap": {"grasp_from": 1.8},  # the value from which on the publishers' policy grasps
 }
-NAMES = {"mobileunet": "heatmap", "gqcnn": "gqcnn", "gqcnn4": "gqcnn", "efficientnet": "efficientnet"}
+QMAP = "push-grasp-qmap"
+NAMES = {"mobileunet": "heatmap", "gqcnn": "gqcnn", "gqcnn4": "gqcnn", "efficientnet": "efficientnet", QMAP: QMAP}
+ONE_HAND = ("mobileunet", QMAP)
+"""Networks of a jaw alone: the name of the model does not tell the hand."""
 
 
 class ImportFailure(ValueError):
@@ -108,10 +114,23 @@ def _state_dict(source: Path) -> Imported:
         state = crop_form(state)  # one form is kept; planners derive the other
     if "fc.weight" in state and "conv1.weight" in state:
         return Imported("gqcnn", {"padding": _padding(math.isqrt(state["fc.weight"].shape[1] // 64))}, state)
+    if "push_color_trunk.features.conv0.weight" in state:
+        return _qmap(state)
     raise ImportFailure(
         "unknown network; expected the parameters of MobileUNet (backbone1.*), GQ-CNN (conv1..4, fc, fc2, fc3), FC-GQ-CNN "
-        f"(conv1..7) or EfficientNet (efficient_net.*), got {len(state)} tensors: {', '.join(list(state)[:6])} ..."
+        "(conv1..7), EfficientNet (efficient_net.*) or Q-maps of pushes and grasps (push_color_trunk.*, ...), "
+        f"got {len(state)} tensors: {', '.join(list(state)[:6])} ..."
     )
+
+
+def _qmap(state: dict[str, Tensor]) -> Imported:
+    """Without the classifiers of its trunks, which nothing uses."""
+    state = {name: value for name, value in state.items() if ".classifier." not in name}
+    parts = (name.split(".")[2:4] for name in state if name.startswith("push_color_trunk.features.denseblock"))
+    layers = Counter(block for block, _ in {tuple(part) for part in parts})
+    growth = len(state["push_color_trunk.features.conv0.weight"]) // 2
+    goal = any(name.startswith("mask_trunk.") for name in state)
+    return Imported(QMAP, {"growth": growth, "blocks": [layers[block] for block in sorted(layers)], "goal": goal}, state)
 
 
 def _padding(side: int) -> str:
@@ -196,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     imported.view |= options.view
-    suffix = "" if imported.architecture == "mobileunet" else {"parallel_jaw": "-jaw", "suction": "-suction"}[options.kind]
+    suffix = "" if imported.architecture in ONE_HAND else {"parallel_jaw": "-jaw", "suction": "-suction"}[options.kind]
     name = options.name or NAMES[imported.architecture] + suffix
     version = publish(imported, Registry(options.models_dir), name, options.kind, options.note, options.promote)
     count = sum(value.numel() for value in imported.state.values())

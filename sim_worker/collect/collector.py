@@ -152,7 +152,8 @@ class Collector:
         for goal in things[:MOST_ASKED]:
             if goals.quality(view, goal)[0] < WORTH_A_PUSH:
                 name = f"collect-{self.recipe.seed}:{number}"
-                return list(label_pushes(scene, goal, goals, self.recipe.gripper, self.recipe.pushes, name))
+                recipe = self.recipe
+                return list(label_pushes(scene, goal, goals, recipe.gripper, recipe.pushes, name, recipe.rgb))
         return []
 
     def _scene(self, number: int) -> list[Outcome[Any]]:

@@ -13,28 +13,19 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from grasp_client.contract import Grasp, Gripper, Push
-from sim_worker.grasp_poses import jaw_grasp, top_down
+from grasp_client.contract import Gripper
+from shared.maps.orthographic import CELLS, OrthographicMaps, place_of_cell
 from sim_worker.tasks.goal_episode import Decision, GoalRunner, Look, Motion, Move
 from sim_worker.tasks.goals import goal_of
+from sim_worker.tasks.map_actions import grasp_at, push_at
 from sim_worker.world import SceneError, SceneSpec, World
-from sim_worker.world.camera.orthographic import CELL, CELLS, OrthographicMaps, orthographic_maps, place_of_cell
+from sim_worker.world.camera.orthographic import orthographic_maps
 from sim_worker.world.simulation.spec import ProfileName
 
 ROTATIONS = 16
 PUSH, GRASP = 0, 1
 HEIGHT_UNIT = 0.001
 """m of a step of the observed height."""
-PUSH_LENGTH = 0.10
-"""m."""
-PUSH_GAP, PUSH_LEAST = 0.004, 0.010
-"""m: tips stay so far above what lies under the closed fingers, and at least so high."""
-FOOTPRINT = 0.016
-"""m: half side of the square under the closed fingers."""
-GRASP_DEPTH, GRASP_LEAST = 0.04, 0.004
-"""m: tips go so far below the highest reading near a cell, but no lower than this."""
-REACH = 0.02
-"""m round a grasp's cell in which that reading is looked for."""
 DRAWS = 50
 """Scenes in a row without a visible goal before the set is given up."""
 
@@ -99,9 +90,9 @@ class PushGrasp(gymnasium.Env[Observation, np.ndarray]):
         angle = 2 * np.pi * rotation / ROTATIONS
         place = place_of_cell(row, column)
         if kind == PUSH:
-            move = Move("push", Decision(), push=self._push(place, angle))
+            move = Move("push", Decision(), push=push_at(self._maps, place, angle))
         else:
-            move = Move("grasp", Decision(), grasp=self._grasp(place, angle))
+            move = Move("grasp", Decision(), grasp=grasp_at(self._maps, place, angle, self._look.view, self.gripper))
         motion = self._episode.send(move)
         assert isinstance(motion, Motion)
         log = self.runner.log
@@ -124,26 +115,6 @@ class PushGrasp(gymnasium.Env[Observation, np.ndarray]):
             "height": height[None],
             "goal": goal[None],
         }
-
-    def _highest(self, place: np.ndarray, half: float) -> float:
-        """m: of what is seen in the square about a place (2,)."""
-        low, high = (np.floor((place + sign * half) / CELL + CELLS / 2).astype(int) for sign in (-1, 1))
-        (left, top), (right, bottom) = low.clip(0, CELLS - 1), high.clip(0, CELLS - 1) + 1
-        return float(self._maps.height[top:bottom, left:right].max())
-
-    def _push(self, place: np.ndarray, angle: float) -> Push:
-        height = max(PUSH_LEAST, self._highest(place, FOOTPRINT) + PUSH_GAP)
-        # The closing axis lies across the push, so that both fingers push.
-        start = top_down(place, height, angle + np.pi / 2)
-        end = start.copy()
-        end[:2, 3] += PUSH_LENGTH * np.array([np.cos(angle), np.sin(angle)])
-        return Push(start_base=start.tolist(), end_base=end.tolist(), length=PUSH_LENGTH)
-
-    def _grasp(self, place: np.ndarray, angle: float) -> Grasp:
-        tips = max(GRASP_LEAST, self._highest(place, REACH) - GRASP_DEPTH)
-        view = self._look.view
-        pose = top_down(place, tips, angle)
-        return jaw_grasp(pose, self.gripper.max_width, 0.0, view.camera, np.asarray(view.camera_pose))
 
     def render(self) -> np.ndarray:
         """(H, W, 3) uint8: the scene from above."""

@@ -59,11 +59,11 @@ class _Known:
 
 
 def label_pushes(
-    scene: Scene, goal: str, planner: PushPlanner, gripper: Gripper, mix: PushMix, episode: str
+    scene: Scene, goal: str, planner: PushPlanner, gripper: Gripper, mix: PushMix, episode: str, rgb: bool = False
 ) -> Iterator[Outcome[PushMeta]]:
     """Execute pushes about the goal from the settled state, and from states that they leave.
 
-    episode: `<worker>:<episode>`, the start of the outcome ids.
+    episode: `<worker>:<episode>`, the start of the outcome ids. rgb: whether colours are kept.
     """
     random = scene.spec.random("push labels")
     number = 0
@@ -80,7 +80,7 @@ def label_pushes(
             result = scene.push(np.asarray(push.start_base), np.asarray(push.end_base), gripper)
             scene.commit()
             for name in things:
-                yield _label(f"{episode}:{number}", scene, name, known, push, result, planner, gripper)
+                yield _label(f"{episode}:{number}", scene, name, known, push, result, planner, gripper, rgb)
                 number += 1
             if result.blocked is None and is_in_workspace(scene, goal):
                 left.append(scene.snapshot())
@@ -91,7 +91,15 @@ def label_pushes(
 
 
 def _label(
-    name: str, scene: Scene, goal: str, known: _Known, push: Push, result: PushResult, planner: PushPlanner, gripper: Gripper
+    name: str,
+    scene: Scene,
+    goal: str,
+    known: _Known,
+    push: Push,
+    result: PushResult,
+    planner: PushPlanner,
+    gripper: Gripper,
+    rgb: bool,
 ) -> Outcome[PushMeta]:
     """What a push was worth for one thing, in the scene as the push has left it."""
     lost, seen, before, now = not is_in_workspace(scene, goal), scene.observe(), known.places[goal], place_of(scene, goal)
@@ -120,4 +128,5 @@ def _label(
         exploration=True,
         duration=result.simulated_seconds,
         source="sim_worker.collect",
+        rgb=known.view.rgb if rgb else None,
     )

@@ -8,18 +8,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 
 from grasp_client.contract import Gripper, Push
+from planning.base import LoadedNetwork
+from shared.networks.push_grasp_qmap import PushGraspQmap
+from shared.registry import ModelCard
 from sim_worker.benchmark.goal import scenes
 from sim_worker.benchmark.goal.episodes import driven, replay, run_episode
 from sim_worker.benchmark.goal.policies import POLICIES, Policy, PolicyName
+from sim_worker.benchmark.goal.qmap import QmapPolicy
 from sim_worker.benchmark.goal.results import compare, summarise
 from sim_worker.benchmark.goal.scenes import GoalProtocol, GoalScene, find_scene, preset_files
 from sim_worker.grasp_poses import jaw_grasp, top_down
 from sim_worker.planner_request import Failure
-from sim_worker.tasks.goal_episode import Decision, GoalRunner
-from sim_worker.tasks.goals import goal_mask
+from sim_worker.tasks.goal_episode import Decision, GoalRunner, Look
+from sim_worker.tasks.goals import goal_mask, place_of
 from sim_worker.world import CameraView, SceneError, SceneSpec, World
 
 
@@ -189,4 +195,43 @@ def test_preset_files_need_their_goals(world: World, tmp_path: Path) -> None:
 
 
 def test_policies_are_named_once() -> None:
-    assert len(set(POLICIES)) == 6
+    assert len(set(POLICIES)) == 7
+
+
+class OneCell(PushGraspQmap):
+    """Values that are highest at one cell and turn of each action."""
+
+    def __init__(self, grasp: float) -> None:
+        super().__init__(growth=1, blocks=(1, 1, 1, 1), zoom=1)
+        self.grasp = grasp
+
+    def forward(self, maps: Tensor) -> Tensor:
+        values = torch.full((1, 2, self.rotations, *maps.shape[2:]), -9.0)
+        values[0, 0, 4, 40, 100] = 2.0
+        values[0, 1, 2][maps[0, 4] > 0] = self.grasp
+        values[0, 1, 3, 0, 0] = 5.0  # not on the goal
+        return values
+
+
+@pytest.mark.parametrize("grasp", [1.0, -1.0])
+def test_qmaps_grasp_the_goal_where_that_is_worth_it_and_push_else(world: World, found: GoalScene, grasp: float) -> None:
+    card = ModelCard(name="push-grasp-qmap", architecture="push-grasp-qmap", parameters={})
+    policy = QmapPolicy(LoadedNetwork("push-grasp-qmap", 1, OneCell(grasp), card, torch.device("cpu")), Gripper())
+    scene = world.build(found.spec)
+    look = next(GoalRunner(scene, "block/4", Gripper()).run())
+    assert isinstance(look, Look)
+    move = policy(look)
+    assert move.kind == move.decision.action == ("grasp" if grasp > 0 else "push")
+    if move.grasp is not None:
+        pose = np.asarray(look.view.camera_pose) @ np.asarray(move.grasp.pose_camera)
+        place, goal = pose[:2, 3], place_of(scene, "block/4")
+        assert goal is not None
+        assert np.abs(place - goal[:2]).max() < 0.027
+        assert abs(pose[0, 0]) == pytest.approx(np.cos(np.pi / 4), abs=1e-6)
+    else:
+        assert move.push is not None
+        assert move.push.start_base is not None
+        assert move.push.end_base is not None
+        start, end = (np.asarray(pose)[:2, 3] for pose in (move.push.start_base, move.push.end_base))
+        assert start == pytest.approx([(100 - 111.5) * 0.002, (40 - 111.5) * 0.002])
+        assert end - start == pytest.approx([0.0, 0.1], abs=1e-9)

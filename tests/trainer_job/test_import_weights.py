@@ -114,6 +114,18 @@ def test_efficientnet_is_recognised(tmp_path):
     assert read_source(tmp_path / "net.pth").architecture == "efficientnet"
 
 
+def test_qmaps_are_recognised_and_their_classifiers_left_out(tmp_path):
+    parameters = {"growth": 4, "blocks": [1, 2, 1, 3], "goal": True}
+    state = build_network("push-grasp-qmap", parameters).state_dict()
+    unused = {f"{trunk}.classifier.weight": torch.zeros(9, 9) for trunk in ("push_color_trunk", "mask_trunk")}
+    torch.save({**state, **unused}, tmp_path / "snapshot-backup.reinforcement.pth")
+    assert run(tmp_path / "snapshot-backup.reinforcement.pth", tmp_path / "models", "--promote") == 0
+    network, card = served(tmp_path / "models", "push-grasp-qmap")
+    assert card.parameters == parameters
+    assert card.model_extra["view"] == {"grasp_from": 1.8}
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+
+
 def test_what_cannot_be_imported_is_explained(tmp_path, capsys):
     torch.save({"layer.weight": torch.zeros(2)}, tmp_path / "other.pt")
     assert run(tmp_path / "other.pt", tmp_path) == 1

@@ -22,9 +22,14 @@ from pydantic_settings import BaseSettings, CliPositionalArg
 from rich.console import Console
 from rich.progress import Progress
 
+from planning.base import LoadedNetwork
+from planning.networks.device import pick_device
+from planning.networks.loading import load_network
 from shared import logs
+from shared.registry import Registry
 from sim_worker.benchmark.goal.episodes import RESULTS, replay, run_episode
 from sim_worker.benchmark.goal.policies import PolicyName
+from sim_worker.benchmark.goal.qmap import MODEL
 from sim_worker.benchmark.goal.results import HIDDEN, Row, compare, print_results, summarise
 from sim_worker.benchmark.goal.scenes import GoalProtocol, SceneName, find_scene, preset_files
 from sim_worker.collect.recipe_lock import lock_recipe
@@ -48,7 +53,8 @@ class GoalSettings(BaseSettings):
     policy: list[PolicyName] = Field(
         ["push_grasp"],
         description="push_grasp, push_only (nothing is lifted away), grasp_only, random_push, rule (sweep neighbours away), "
-        "oracle (try a dozen pushes in simulation first); repeat for several on identical scenes",
+        "oracle (try a dozen pushes in simulation first), qmap (model push-grasp-qmap, as published work decides); repeat for "
+        "several on identical scenes",
     )
     planner: str = Field("push", description="who decides: push (in this process), or name@URL of a server")
     episodes: int = Field(50, ge=1, description="scenes")
@@ -103,6 +109,15 @@ def _bench(planner: str, models_dir: Path, api_key: str | None, gripper: str | N
     return World(), GoalPlans(load_planner(planner, models_dir, api_key), gripper_of(gripper))
 
 
+@lru_cache(maxsize=1)
+def _qmap(models_dir: Path) -> LoadedNetwork:
+    registry = Registry(models_dir)
+    version = registry.champion(MODEL)
+    if version is None:
+        raise ValueError(f"policy qmap: no champion of {MODEL!r} in {models_dir}; train or import one")
+    return load_network(registry, MODEL, version, MODEL, pick_device("auto"))
+
+
 @readable_errors
 def _scene(settings: GoalSettings, protocol: GoalProtocol, policies: list[PolicyName], number: int) -> list[Row]:
     """Every policy that is still to come in one scene."""
@@ -123,7 +138,8 @@ def _scene(settings: GoalSettings, protocol: GoalProtocol, policies: list[Policy
             rows.append({**told, "ended": HIDDEN, **empty})
             continue
         folder = settings.out / policy / f"{number:04d}" if settings.pictures else None
-        rows.append(run_episode(world, found, policy, planner, planner.gripper, number, folder))
+        network = _qmap(settings.models_dir) if policy == "qmap" else None
+        rows.append(run_episode(world, found, policy, planner, planner.gripper, number, folder, network))
     return rows
 
 

@@ -6,7 +6,7 @@ and what came of it; `scene.json` what the scene was made of, `strip.png` all of
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from PIL import Image, ImageDraw
 from grasp_client.contract import Grasp, Gripper, Push
 from grasp_client.drawing import draw_grasps
 from grasp_client.geometry import invert, project, transform
+from planning.base import LoadedNetwork
 from shared.outcome_codec import DEPTH_UNIT, depth_in_units
 from sim_worker.benchmark.goal.policies import GoalPlanner, Policy, PolicyName
+from sim_worker.benchmark.goal.qmap import QmapPolicy
 from sim_worker.benchmark.goal.scenes import GoalScene
 from sim_worker.tasks.goal_episode import Decision, EpisodeLog, GoalRunner, Look, Motion, Move, push_poses
 from sim_worker.world import Scene, SceneSpec, World
@@ -28,16 +30,27 @@ HEIGHT_UNIT = 1e-5
 VALUES = 20
 """Pushes of each decision that are kept, the best."""
 RESULTS = "results.jsonl"
+Choice = Callable[[Look], Move | None]
 
 
 def run_episode(
-    world: World, found: GoalScene, policy: PolicyName, planner: GoalPlanner, gripper: Gripper, number: int, folder: Path | None
+    world: World,
+    found: GoalScene,
+    policy: PolicyName,
+    planner: GoalPlanner,
+    gripper: Gripper,
+    number: int,
+    folder: Path | None,
+    network: LoadedNetwork | None = None,
 ) -> dict[str, Any]:
-    """One episode; what `results.jsonl` says of it. folder: where its motions are written."""
+    """One episode; what `results.jsonl` says of it. folder: where its motions are written. network: of the policy `qmap`."""
     scene = world.build(found.spec)
     assert found.goal is not None
     runner = GoalRunner(scene, found.goal, gripper)
-    choose = Policy(policy, planner, scene, gripper, found.spec.random("policy"))
+    choose: Choice = Policy(policy, planner, scene, gripper, found.spec.random("policy"))
+    if policy == "qmap":
+        assert network is not None
+        choose = QmapPolicy(network, gripper)
     session = SessionFolder(folder, found) if folder else None
     for motion in driven(runner, choose):
         if session:
@@ -47,7 +60,7 @@ def run_episode(
     return row(policy, number, found, runner.log)
 
 
-def driven(runner: GoalRunner, choose: Policy) -> Iterator[Motion]:
+def driven(runner: GoalRunner, choose: Choice) -> Iterator[Motion]:
     """The motions of an episode in which a policy decides."""
     episode = runner.run()
     move: Move | None = None

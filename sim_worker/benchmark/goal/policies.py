@@ -15,8 +15,8 @@ from sim_worker.tasks.goal_episode import Decision, Look, Move, push_poses
 from sim_worker.tasks.goals import is_in_workspace, is_visible
 from sim_worker.world import CameraView, Scene
 
-PolicyName = Literal["push_grasp", "push_only", "grasp_only", "random_push", "rule", "oracle"]
-POLICIES: tuple[PolicyName, ...] = ("push_grasp", "push_only", "grasp_only", "random_push", "rule", "oracle")
+PolicyName = Literal["push_grasp", "push_only", "grasp_only", "random_push", "rule", "oracle", "qmap"]
+POLICIES: tuple[PolicyName, ...] = ("push_grasp", "push_only", "grasp_only", "random_push", "rule", "oracle", "qmap")
 THRESHOLD = 0.5
 """Quality from which on the goal is grasped."""
 FORESEEN = 12

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from grasp_client.contract import CameraIntrinsics, Pose, Variation
+from shared.maps.orthographic import HALF
 from sim_worker.world.simulation.bins import Bin
 from sim_worker.world.simulation.shelves import Shelf
 
@@ -36,7 +37,7 @@ WORKSPACE = 0.15
 """m: half side of the square around the origin in which the centre of an object must come to rest; larger in crowded scenes."""
 GOAL_KINDS: frozenset[str] = frozenset({"enclosed", "scattered", "case"})
 """Kinds of scenes in which one thing is wanted, and pushing is allowed."""
-GOAL_WORKSPACE = 0.224
+GOAL_WORKSPACE = HALF
 """m: half side of the workspace of such scenes, as in published work on pushing to grasp; what leaves it is lost."""
 USUAL_SPAN = 0.072
 """m: largest `object_span` of scenes of the usual size; the workspace of another scene is as much larger or smaller."""

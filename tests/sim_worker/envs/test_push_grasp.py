@@ -8,8 +8,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import sim_worker.envs
+from shared.maps.orthographic import CELLS, place_of_cell
 from sim_worker.envs.push_grasp import GRASP, PUSH, PushGrasp
-from sim_worker.world.camera.orthographic import CELLS, place_of_cell
 
 assert sim_worker.envs
 
