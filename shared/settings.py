@@ -263,6 +263,13 @@ class TrainerSettings(ServiceSettings):
         "0: held-out outcomes alone decide",
     )
     exploration: float = Field(0.3, ge=0, le=1, description="share of attempts that do not take the best grasp, to learn from")
+    exploration_start: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="the same for the first scene, from which it falls to EXPLORATION; 0: is that at once",
+    )
+    exploration_decay: float = Field(0.998, gt=0, le=1, description="factor by which it falls with every scene")
     seed: int = Field(0, ge=0, description="seed of the training rounds and of the scenes asked for")
 
 

@@ -16,7 +16,7 @@ from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.tasks import task_of_model
 from trainer_job.tasks.push import PushTask, _own_states, choices, mirrored
 from trainer_job.training.loop import train
-from trainer_job.training.recipe import load
+from trainer_job.training.recipe import DataRecipe, load
 from trainer_job.training.schedule import Schedule
 
 VIEW = camera(240, 240, 300.0)
@@ -127,6 +127,15 @@ def test_members_learn_from_shares_of_the_states_of_their_own() -> None:
     own = _own_states(torch.arange(0, 2_000_000, 997), 4)
     assert own.float().mean(1).tolist() == pytest.approx([0.75] * 4, abs=0.05)
     assert 0.45 < (own[0] & own[1]).float().mean() < 0.65
+
+
+def test_a_recipe_can_draw_opposite_ends_of_pushes_alike(task: PushTask) -> None:
+    data = Examples(np.zeros((10, 1)), np.array([0.9, 0.2] + 8 * [0.1], np.float32), np.zeros((10, 1)))
+    assert task.sampling_weights(data) is None
+    recipe = task.recipe.model_copy(update={"data": DataRecipe(positive_share=0.5)})
+    weights = PushTask(recipe).sampling_weights(data)
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([0.5] + 9 * [0.5 / 9])
 
 
 def test_a_choice_is_judged_among_the_pushes_of_its_state() -> None:

@@ -49,6 +49,12 @@ def test_the_wanted_number_of_tickets_is_kept_waiting(redis_url: str, tmp_path: 
     assert issuer.top_up(0) == 1
 
 
+def test_exploration_falls_from_scene_to_scene_until_it_stays(redis_url: str, tmp_path: Path) -> None:
+    issuer = issuer_of(redis_url, tmp_path, exploration_start=0.8, exploration_decay=0.9)
+    shares = [issuer.collect_request(number).exploration for number in (0, 1, 5, 40, FAR_NUMBERS)]
+    assert shares == pytest.approx([0.8, 0.72, 0.8 * 0.9**5, 0.25, 0.25])
+
+
 def test_numbers_go_on_after_a_restart_and_scenes_can_be_asked_for_again(redis_url: str, tmp_path: Path) -> None:
     first = issuer_of(redis_url, tmp_path)
     first.top_up(0)

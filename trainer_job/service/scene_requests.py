@@ -107,7 +107,7 @@ class SceneRequestIssuer:
             **where,
             object_set=objects,
             planner=self.planner,
-            exploration=settings.exploration,
+            exploration=max(settings.exploration, settings.exploration_start * settings.exploration_decay**number),
             attempts=ATTEMPTS.get(where["kind"], 1),
         )
         return self.signer.sign(request)

@@ -181,6 +181,13 @@ class TrainingTask(ABC, Generic[Raw, B]):
         return card
 
 
+def drawn_by_share(positive: np.ndarray, share: float) -> np.ndarray:
+    """(N,) how often each example is drawn, in sum 1, so that those that are `positive` (N,) are this share of the draws."""
+    weights = np.where(positive, share / max(positive.sum(), 1), (1 - share) / max((~positive).sum(), 1))
+    probabilities: np.ndarray = weights / weights.sum()
+    return probabilities
+
+
 class FeatureTask(TrainingTask[FeatureBatch, FeatureBatch]):
     """Base of networks that give one logit of success from features of one grasp."""
 

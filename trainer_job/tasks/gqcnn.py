@@ -21,7 +21,7 @@ from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.data.replay_buffer import TrainingData
 from trainer_job.evaluation.figures import draw_crops
 from trainer_job.evaluation.metrics import sigmoid
-from trainer_job.tasks.base import MAX_TILT, FeatureTask
+from trainer_job.tasks.base import MAX_TILT, FeatureTask, drawn_by_share
 from trainer_job.training.augmentation import smooth_noise
 from trainer_job.training.recipe import AugmentRecipe, TrainingRecipe
 
@@ -67,12 +67,7 @@ class CropTask(FeatureTask):
 
     def sampling_weights(self, data: Dataset[FeatureBatch]) -> np.ndarray | None:
         share = self.recipe.data.positive_share
-        if share is None:
-            return None
-        labels: np.ndarray = data.labels > 0  # type: ignore[attr-defined]
-        weights = np.where(labels, share / max(labels.sum(), 1), (1 - share) / max((~labels).sum(), 1))
-        probabilities: np.ndarray = weights / weights.sum()
-        return probabilities
+        return None if share is None else drawn_by_share(data.labels > 0, share)  # type: ignore[attr-defined]
 
     def augment(self, batch: FeatureBatch, noise: torch.Generator | None) -> FeatureBatch:
         """Noise and mirrors of the recipe."""

@@ -18,7 +18,7 @@ from shared.outcome_codec import depth_metres
 from trainer_job.data.examples import Dataset, Examples, FeatureBatch, in_order
 from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.evaluation.metrics import Evaluation
-from trainer_job.tasks.base import TrainingTask
+from trainer_job.tasks.base import TrainingTask, drawn_by_share
 
 GRASPED_FROM = 0.5
 """Quality of its best grasp from which on a goal is grasped."""
@@ -82,6 +82,11 @@ class PushTask(TrainingTask[FeatureBatch, FeatureBatch]):
 
     def from_records(self, examples: Examples) -> Dataset[FeatureBatch]:
         return examples
+
+    def sampling_weights(self, data: Dataset[FeatureBatch]) -> np.ndarray | None:
+        """Where the recipe asks for it, replay that draws pushes that were enough this often."""
+        share = self.recipe.data.positive_share
+        return None if share is None else drawn_by_share(data.labels > GRASPED_FROM, share)  # type: ignore[attr-defined]
 
     def standardize(self, network: nn.Module, data: Dataset[FeatureBatch]) -> None:
         """Tells the network mean and deviation of the features that it is to learn from."""
