@@ -23,7 +23,7 @@ from shared.features.push import PushPaths, hand_extent, raised_cells
 
 MOST = 160
 """Candidates of one decision."""
-TRIES = 8
+TRIES = 5
 """Pushes drawn for each candidate that is wanted."""
 TABLE_GAP, GOAL_SHARE = 0.010, 0.5
 """Tips go this far above the table, m, or this share of the goal's height where that is less, and never below LEAST_GAP."""
