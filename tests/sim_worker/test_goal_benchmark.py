@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import Tensor
 
-from grasp_client.contract import Gripper, Push
-from planning.base import LoadedNetwork
-from shared.networks.push_grasp_qmap import PushGraspQmap
-from shared.registry import ModelCard
+from grasp_client.contract import Gripper, ModelRef, Push
+from shared.maps.orthographic import OrthographicMaps
 from sim_worker.benchmark.goal import scenes
 from sim_worker.benchmark.goal.episodes import driven, replay, run_episode
 from sim_worker.benchmark.goal.policies import POLICIES, Policy, PolicyName
@@ -198,30 +195,30 @@ def test_policies_are_named_once() -> None:
     assert len(set(POLICIES)) == 7
 
 
-class OneCell(PushGraspQmap):
+@dataclass
+class OneCell:
     """Values that are highest at one cell and turn of each action."""
 
-    def __init__(self, grasp: float) -> None:
-        super().__init__(growth=1, blocks=(1, 1, 1, 1), zoom=1)
-        self.grasp = grasp
+    grasp: float
+    ref = ModelRef(name="push-grasp-qmap", version=1)
+    grasp_from = 0.5
 
-    def forward(self, maps: Tensor) -> Tensor:
-        values = torch.full((1, 2, self.rotations, *maps.shape[2:]), -9.0)
-        values[0, 0, 4, 40, 100] = 2.0
-        values[0, 1, 2][maps[0, 4] > 0] = self.grasp
-        values[0, 1, 3, 0, 0] = 5.0  # not on the goal
+    def __call__(self, seen: OrthographicMaps) -> np.ndarray:
+        values = np.full((2, 16, *seen.height.shape), -9.0)
+        values[0, 4, 40, 100] = 2.0
+        values[1, 2][seen.goal] = self.grasp
+        values[1, 3, 0, 0] = 5.0  # not on the goal
         return values
 
 
-@pytest.mark.parametrize("grasp", [1.0, -1.0])
+@pytest.mark.parametrize("grasp", [1.0, 0.4])
 def test_qmaps_grasp_the_goal_where_that_is_worth_it_and_push_else(world: World, found: GoalScene, grasp: float) -> None:
-    card = ModelCard(name="push-grasp-qmap", architecture="push-grasp-qmap", parameters={})
-    policy = QmapPolicy(LoadedNetwork("push-grasp-qmap", 1, OneCell(grasp), card, torch.device("cpu")), Gripper())
+    policy = QmapPolicy(OneCell(grasp), Gripper())
     scene = world.build(found.spec)
     look = next(GoalRunner(scene, "block/4", Gripper()).run())
     assert isinstance(look, Look)
     move = policy(look)
-    assert move.kind == move.decision.action == ("grasp" if grasp > 0 else "push")
+    assert move.kind == move.decision.action == ("grasp" if grasp > 0.5 else "push")
     if move.grasp is not None:
         pose = np.asarray(look.view.camera_pose) @ np.asarray(move.grasp.pose_camera)
         place, goal = pose[:2, 3], place_of(scene, "block/4")

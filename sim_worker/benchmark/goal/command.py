@@ -22,14 +22,10 @@ from pydantic_settings import BaseSettings, CliPositionalArg
 from rich.console import Console
 from rich.progress import Progress
 
-from planning.base import LoadedNetwork
-from planning.networks.device import pick_device
-from planning.networks.loading import load_network
 from shared import logs
-from shared.registry import Registry
 from sim_worker.benchmark.goal.episodes import RESULTS, replay, run_episode
 from sim_worker.benchmark.goal.policies import PolicyName
-from sim_worker.benchmark.goal.qmap import MODEL
+from sim_worker.benchmark.goal.qmap import Qmaps, load_qmaps
 from sim_worker.benchmark.goal.results import HIDDEN, Row, compare, print_results, summarise
 from sim_worker.benchmark.goal.scenes import GoalProtocol, SceneName, find_scene, preset_files
 from sim_worker.collect.recipe_lock import lock_recipe
@@ -110,12 +106,8 @@ def _bench(planner: str, models_dir: Path, api_key: str | None, gripper: str | N
 
 
 @lru_cache(maxsize=1)
-def _qmap(models_dir: Path) -> LoadedNetwork:
-    registry = Registry(models_dir)
-    version = registry.champion(MODEL)
-    if version is None:
-        raise ValueError(f"policy qmap: no champion of {MODEL!r} in {models_dir}; train or import one")
-    return load_network(registry, MODEL, version, MODEL, pick_device("auto"))
+def _qmaps(models_dir: Path) -> Qmaps:
+    return load_qmaps(models_dir)
 
 
 @readable_errors
@@ -138,8 +130,8 @@ def _scene(settings: GoalSettings, protocol: GoalProtocol, policies: list[Policy
             rows.append({**told, "ended": HIDDEN, **empty})
             continue
         folder = settings.out / policy / f"{number:04d}" if settings.pictures else None
-        network = _qmap(settings.models_dir) if policy == "qmap" else None
-        rows.append(run_episode(world, found, policy, planner, planner.gripper, number, folder, network))
+        values = _qmaps(settings.models_dir) if policy == "qmap" else None
+        rows.append(run_episode(world, found, policy, planner, planner.gripper, number, folder, values))
     return rows
 
 

@@ -16,10 +16,9 @@ from PIL import Image, ImageDraw
 from grasp_client.contract import Grasp, Gripper, Push
 from grasp_client.drawing import draw_grasps
 from grasp_client.geometry import invert, project, transform
-from planning.base import LoadedNetwork
 from shared.outcome_codec import DEPTH_UNIT, depth_in_units
 from sim_worker.benchmark.goal.policies import GoalPlanner, Policy, PolicyName
-from sim_worker.benchmark.goal.qmap import QmapPolicy
+from sim_worker.benchmark.goal.qmap import QmapPolicy, Qmaps
 from sim_worker.benchmark.goal.scenes import GoalScene
 from sim_worker.tasks.goal_episode import Decision, EpisodeLog, GoalRunner, Look, Motion, Move, push_poses
 from sim_worker.world import Scene, SceneSpec, World
@@ -41,16 +40,16 @@ def run_episode(
     gripper: Gripper,
     number: int,
     folder: Path | None,
-    network: LoadedNetwork | None = None,
+    values: Qmaps | None = None,
 ) -> dict[str, Any]:
-    """One episode; what `results.jsonl` says of it. folder: where its motions are written. network: of the policy `qmap`."""
+    """One episode; what `results.jsonl` says of it. folder: where its motions are written. values: of the policy `qmap`."""
     scene = world.build(found.spec)
     assert found.goal is not None
     runner = GoalRunner(scene, found.goal, gripper)
     choose: Choice = Policy(policy, planner, scene, gripper, found.spec.random("policy"))
     if policy == "qmap":
-        assert network is not None
-        choose = QmapPolicy(network, gripper)
+        assert values is not None
+        choose = QmapPolicy(values, gripper)
     session = SessionFolder(folder, found) if folder else None
     for motion in driven(runner, choose):
         if session:

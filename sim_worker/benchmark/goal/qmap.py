@@ -1,46 +1,64 @@
 """The policy of published work: grasp the goal where the best value of that is high enough, else make the best push."""
 
 from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-import torch
 
-from grasp_client.contract import Gripper
-from planning.base import LoadedNetwork
-from shared.maps.orthographic import place_of_cell
-from shared.networks.push_grasp_qmap import ACTIONS, PushGraspQmap
+from grasp_client.contract import Gripper, ModelRef
+from shared.maps.orthographic import OrthographicMaps, place_of_cell
 from sim_worker.tasks.goal_episode import Decision, Look, Move
 from sim_worker.tasks.map_actions import grasp_at, push_at
 from sim_worker.world.camera.orthographic import orthographic_maps
 
-MODEL = "push-grasp-qmap"
-GRASP_FROM = 0.0
-"""Value of a grasp from which on it is made where the card does not say it: a logit, of one half."""
+GROUP = "grasploop.qmaps"
+
+
+class Qmaps(Protocol):
+    """Values at all cells of a map."""
+
+    @property
+    def ref(self) -> ModelRef: ...
+
+    @property
+    def grasp_from(self) -> float:
+        """Value from which on a grasp of the goal is made."""
+
+    def __call__(self, seen: OrthographicMaps) -> np.ndarray:
+        """Values (2, rotations, rows, columns) of pushes and grasps, by direction in steps of a full turn / rotations."""
 
 
 @dataclass
 class QmapPolicy:
     """Call it with each look."""
 
-    network: LoadedNetwork
+    values: Qmaps
     gripper: Gripper
 
     def __call__(self, look: Look) -> Move:
         seen = orthographic_maps(look.view, look.mask)
-        planes = [seen.colour.transpose(2, 0, 1) / np.float32(255), seen.height[None], seen.goal[None]]
-        maps = torch.from_numpy(np.concatenate(planes).astype(np.float32))[None].to(self.network.device)
-        module = self.network.module
-        assert isinstance(module, PushGraspQmap)
-        with torch.inference_mode():
-            pushes, grasps = module(maps)[0].float().cpu().numpy()
+        pushes, grasps = self.values(seen)
         grasps = np.where(seen.goal, grasps, -np.inf)
-        view = (self.network.card.model_extra or {}).get("view") or {}
-        wanted = grasps if grasps.max() >= view.get("grasp_from", GRASP_FROM) else pushes
-        turn, row, column = np.unravel_index(int(wanted.argmax()), wanted.shape)
-        angle, place = 2 * np.pi * float(turn) / module.rotations, place_of_cell(int(row), int(column))
+        grasp = bool(grasps.max() >= self.values.grasp_from)
+        wanted = grasps if grasp else pushes
+        turn, row, column = (int(each) for each in np.unravel_index(int(wanted.argmax()), wanted.shape))
+        angle, place = 2 * np.pi * turn / len(wanted), place_of_cell(row, column)
         value = float(1 / (1 + np.exp(-wanted.max())))
-        told = Decision(quality=float(1 / (1 + np.exp(-grasps.max()))), action=ACTIONS[int(wanted is grasps)],
-                        model=self.network.ref)  # fmt: skip
-        if wanted is grasps:
+        told = Decision(value if grasp else 0.0, "grasp" if grasp else "push", model=self.values.ref)
+        if grasp:
             return Move("grasp", told, grasp=grasp_at(seen, place, angle, look.view, self.gripper), value=value)
         return Move("push", told, push=push_at(seen, place, angle), value=value)
+
+
+def load_qmaps(models_dir: Path) -> Qmaps:
+    """The network of a registry. Raises ValueError where there is none, or what runs it is not installed."""
+    found = list(entry_points(group=GROUP))
+    if not found:
+        raise ValueError("policy qmap runs a network in this process: install grasploop[server]")
+    try:
+        result: Qmaps = found[0].load()(models_dir)
+        return result
+    except Exception as error:  # its error classes belong to the server's package, which is not imported here
+        raise ValueError(f"policy qmap: {error}") from error
