@@ -32,6 +32,9 @@ THINGS = 0.7
 """Weight of the logit that a thing is seen there."""
 PROPOSED = 16
 """Places of things that are looked at."""
+TEMPERED = (0.39, 0.4)
+"""Slope and intercept of high logits as they are promised: logistic regression on 1,636 grasps in 409 plain scenes of
+validation objects, of whose best 0.848 held, and 0.852 are predicted to. Low ones, where little looks like a thing, stay."""
 INTERCEPT = 0.13
 """Added to the logit of success."""
 
@@ -66,7 +69,7 @@ def rank_refined(
     order = torch.argsort(value, descending=True, stable=True)
     levels, turns = which[order] // ROTATIONS, which[order] % ROTATIONS
     heights = adjusted(maps.heights[levels], highest[order], item[1].gripper.finger_depth)
-    return Peaks(pixels[order], turns * math.pi / ROTATIONS, levels, value[order]), heights
+    return Peaks(pixels[order], turns * math.pi / ROTATIONS, levels, tempered(value[order])), heights
 
 
 def rank(peaks: Peaks, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor], things: Things, item: PlanItem) -> Peaks:
@@ -88,7 +91,12 @@ def rank(peaks: Peaks, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor],
     )
     logits = calibrate(logits) + THINGS * things.logits_at(pixels)
     order = torch.argsort(logits, descending=True, stable=True)
-    return Peaks(pixels[order], angles[order], levels[order], logits[order])
+    return Peaks(pixels[order], angles[order], levels[order], tempered(logits[order]))
+
+
+def tempered(logits: Tensor) -> Tensor:
+    """Logits (N,) of what is promised, in the same order."""
+    return torch.minimum(logits, TEMPERED[0] * logits + TEMPERED[1])
 
 
 def _together(

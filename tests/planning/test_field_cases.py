@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from grasp_client.cli.camera_files import read_camera
 from grasp_client.contract import GraspPlan, PlanRequest
-from grasp_client.imaging import ImageError, check_observation, decode_depth, decode_segmask
+from grasp_client.imaging import ImageError, check_observation, decode_depth, decode_rgb, decode_segmask
 from grasp_client.observation import Observation
 from planning.local import local_planner
 
@@ -30,7 +30,9 @@ def planned(number: str, planner: str = "dense") -> GraspPlan:
     files = {path.stem: path.read_bytes() for path in folder(number).iterdir()}
     request = PlanRequest.model_validate_json(files["request"])
     mask = decode_segmask(files["segmask"]) if "segmask" in files else None
-    observation = Observation(decode_depth(files["depth"], depth_scale=request.depth_scale), segmask=mask)
+    rgb = decode_rgb(files["rgb"]) if "rgb" in files else None
+    depth = decode_depth(files["depth"], depth_scale=request.depth_scale) if "depth" in files else None
+    observation = Observation(depth, rgb, segmask=mask)
     check_observation(observation, request.region)
     return local_planner(planner).plan(observation, request)
 
@@ -90,6 +92,16 @@ def test_intrinsics_of_other_programs_are_read(name):
 
 def test_a_steep_real_table_without_pose_is_told():
     assert "steep_table" in told(planned("21"))
+
+
+def test_a_wide_hand_is_sure_of_a_wide_box():
+    assert planned("11", "antipodal").grasps[0].quality >= 0.9
+
+
+def test_a_toy_is_found_in_a_photograph_by_colour_alone():
+    u, v = planned("23", "heatmap").grasps[0].center_px
+    rgb = decode_rgb((folder("23") / "rgb.png").read_bytes())[round(v) - 2 : round(v) + 3, round(u) - 2 : round(u) + 3]
+    assert (rgb.max(2).astype(int) - rgb.min(2)).mean() > 50  # box and walls are grey
 
 
 def test_negative_depth_is_refused_by_its_cause():

@@ -9,7 +9,7 @@ import torch
 from grasp_client.contract import CameraIntrinsics, PlanRequest
 from grasp_client.observation import Observation
 from planning.rgb.maps import Peaks, QualityMaps
-from planning.rgb.ranking import SQUARE, rank_refined
+from planning.rgb.ranking import SQUARE, rank_refined, tempered
 from planning.rgb.ranking import rank as rank_maps
 from planning.rgb.refinement import GraspRefiner
 from planning.rgb.unlike_table import Things
@@ -135,3 +135,11 @@ def test_without_peaks_there_is_nothing_to_rank():
     found, refiner = rank([100.0, 90.0], 20.0, np.zeros((0, 2), np.float32))
     assert len(found.pixels) == 0
     assert refiner.asked == []
+
+
+def test_high_qualities_are_lowered_low_ones_kept_and_the_order_stays():
+    logits = torch.linspace(-6, 8, 50)
+    promised = tempered(logits)
+    assert (promised.diff() > 0).all()
+    assert torch.equal(promised[logits < 0.6], logits[logits < 0.6])
+    assert torch.sigmoid(tempered(torch.tensor(3.5))) == pytest.approx(0.854, abs=0.002)
