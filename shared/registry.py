@@ -78,6 +78,11 @@ def _number(text: str) -> int | None:
     return int(text) if _VERSION.fullmatch(text) else None
 
 
+def is_model_name(name: str) -> bool:
+    """Whether a model may have this name, which is then also that of its folder."""
+    return _NAME.fullmatch(name) is not None
+
+
 class AbTestState(BaseModel):
     """How a candidate is being compared with the champion: in simulated trials, or by the grasps that robots report."""
 
@@ -109,7 +114,7 @@ class Registry:
         """Models that have at least one version."""
         if not self.root.is_dir():
             return []
-        return sorted(path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name) and self.versions(path.name))
+        return sorted(path.name for path in self.root.iterdir() if is_model_name(path.name) and self.versions(path.name))
 
     def versions(self, name: str) -> list[int]:
         """Versions of a model in rising order; empty for an unknown one."""
@@ -296,7 +301,7 @@ class Registry:
         return os.access(probe, os.W_OK) and not os.statvfs(probe).f_flag & os.ST_RDONLY
 
     def _folder(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
+        if not is_model_name(name):
             raise UnknownModel(f"{name!r} is no model name: expected small letters, digits, '.', '_' and '-', at most 64")
         return self.root / name
 

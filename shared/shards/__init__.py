@@ -14,7 +14,7 @@ of their outcomes that are kept, in their order. Its index tells besides which n
 [number, rows] ...), who numbered outcomes that are not kept any more ("numbers"), and how many those are ("removed").
 """
 
-from shared.shards.names import UNFINISHED, replaced_folders, shard_folders, shard_number, shard_span
+from shared.shards.names import UNFINISHED, current_names, shard_folders, shard_number, shard_span
 from shared.shards.reader import DAMAGED_KIND, ShardError, ShardReader, ShardRow, digest, text_of
 from shared.shards.rewriting import finish_removals, rewrite
 from shared.shards.writer import Sender, ShardWriter, numbering, write_rows
@@ -27,10 +27,10 @@ __all__ = [
     "ShardReader",
     "ShardRow",
     "ShardWriter",
+    "current_names",
     "digest",
     "finish_removals",
     "numbering",
-    "replaced_folders",
     "rewrite",
     "shard_folders",
     "shard_number",

@@ -1,7 +1,7 @@
 """Names of shards: `shard-<n>`, and of one that was written in place of others, `shard-<first>-<last>-<generation>`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 PREFIX = "shard-"
@@ -29,25 +29,32 @@ def rewritten_name(names: Sequence[str]) -> str:
     return f"{PREFIX}{spans[0][0]:06d}-{spans[-1][1]:06d}-{1 + max(generation for _, _, generation in spans)}"
 
 
-def shard_folders(directory: Path) -> list[Path]:
-    """Finished shards in the order in which they were written. One in whose place another was written is none any more."""
-    current, last = list[Path](), -1
-    for _, path in _by_span(directory):
-        if shard_number(path.name) > last:
-            current.append(path)
-            last = shard_number(path.name)
+def current_names(names: Iterable[str]) -> list[str]:
+    """Of these shards those that count, in the order in which they were written: one in whose place another was written does
+    not."""
+
+    def widest_first(name: str) -> tuple[int, int, int]:
+        first, last, generation = shard_span(name)
+        return first, -last, -generation
+
+    current, last = list[str](), -1
+    for name in sorted(names, key=widest_first):
+        if shard_number(name) > last:
+            current.append(name)
+            last = shard_number(name)
     return current
+
+
+def shard_folders(directory: Path) -> list[Path]:
+    """Finished shards in the order in which they were written."""
+    return [directory / name for name in current_names(_names(directory))]
 
 
 def replaced_folders(directory: Path) -> list[Path]:
     """Shards in whose place another was written, and that are still there because a kill came in between."""
-    current = set(shard_folders(directory))
-    return [path for _, path in _by_span(directory) if path not in current]
+    names = _names(directory)
+    return [directory / name for name in set(names) - set(current_names(names))]
 
 
-def _by_span(directory: Path) -> list[tuple[tuple[int, int, int], Path]]:
-    """Of shards that begin with the same number the one that holds the most comes first, of equal ones the newest."""
-    if not directory.is_dir():
-        return []
-    found = ((shard_span(path.name), path) for path in directory.iterdir() if _NAME.fullmatch(path.name))
-    return sorted((((first, -last, -generation), path) for (first, last, generation), path in found), key=lambda each: each[0])
+def _names(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir() if _NAME.fullmatch(path.name)] if directory.is_dir() else []

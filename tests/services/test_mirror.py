@@ -1,0 +1,210 @@
+"""A store by URL holds what the folders hold, whole at every moment, and gives it back."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from records import store as store_shard
+from waiting import wait_until
+
+from grasp_client.contract import Grasp, GraspMeta, Outcome
+from services.mirror import Store, pull_registry, pull_shards, push_registry, push_shards
+from shared.outcome_codec import build_outcome
+from shared.registry import ModelCard, Registry, RegistryError
+from shared.shards import ShardReader, rewrite, shard_folders
+
+
+def any_outcome(number: int) -> Outcome:
+    """Of any grasp."""
+    pose = np.eye(4).tolist()
+    grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[4, 3], angle=0.1, depth=0.5, width=0.04, pose_camera=pose)
+    fields = {"grasp": grasp, "planner": "antipodal", "success": True}
+    return build_outcome(GraspMeta, f"w:{number}:0", np.full((64, 64), 0.5 + number), None, fields)
+
+
+class Killed(BaseException):
+    """In place of a kill: nothing catches it."""
+
+
+class KilledStore(Store):
+    """Ends before its request of this number that changes something."""
+
+    def __init__(self, url: str, requests: int) -> None:
+        super().__init__(url)
+        self.left = requests
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Killed
+
+    def write(self, data: bytes, *parts: str) -> None:
+        self._count()
+        super().write(data, *parts)
+
+    def remove(self, *parts: str) -> None:
+        self._count()
+        super().remove(*parts)
+
+
+@pytest.fixture(
+    params=["file", pytest.param("s3", marks=pytest.mark.s3)],
+)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of an empty store."""
+    if request.param == "file":
+        return f"file://{tmp_path}/store"
+    return f"s3://{request.getfixturevalue('bucket')}/{tmp_path.name}"
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """In a real S3 server: SeaweedFS."""
+    import fsspec
+
+    folder = tmp_path_factory.mktemp("weed")
+    named = [f"{part}.port{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
+    ports = dict(zip(named, _free_ports(len(named)), strict=True))
+    s3 = ports["s3.port"]
+    command = [
+        str(Path(os.environ["S3_TOOLS"]) / "bin" / "weed"), "server", f"-dir={folder}", "-ip=127.0.0.1", "-filer", "-s3",
+        *(f"-{name}={port}" for name, port in ports.items()), "-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=20",
+        "-master.volumeSizeLimitMB=64",
+    ]  # fmt: skip
+    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}"}
+    with open(folder / "log", "w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **keys})
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**keys, "AWS_DEFAULT_REGION": "us-east-1"}.items():
+            patch.setenv(name, value)
+        files = fsspec.filesystem("s3")
+
+        def made() -> bool:
+            try:
+                files.mkdir("loop")
+            except Exception:  # of a server that starts, whatever its client makes of it
+                return False
+            return True
+
+        wait_until(made, lambda: (folder / "log").read_text()[-2000:], every=0.5)
+        yield "loop"
+    server.kill()
+    server.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def registry_of(root: Path) -> Registry:
+    registry = Registry(root)
+    for number in range(3):
+        registry.publish("dense", b"weights %d" % number, ModelCard(name="dense", architecture="dense"))
+    registry.promote("dense", 1)
+    registry.promote("dense", 2)
+    registry.set_candidate("dense", 3)
+    return registry
+
+
+def same(one: Path, other: Path) -> None:
+    contents = [
+        {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()} for root in (one, other)
+    ]
+    assert contents[0] == contents[1]
+
+
+def test_a_registry_comes_back_and_follows(url: str, tmp_path: Path) -> None:
+    registry, copy = registry_of(tmp_path / "models"), tmp_path / "copy"
+    assert push_registry(registry.root, Store(url)) == 3
+    assert pull_registry(Store(url), copy) == 3
+    same(registry.root, copy)
+    registry.promote("dense", 3)
+    registry.record("dense", 2, {"action": "rolled back"})
+    assert (push_registry(registry.root, Store(url)), pull_registry(Store(url), copy)) == (0, 0)
+    same(registry.root, copy)
+    assert Registry(copy).champion("dense") == 3
+    assert Registry(copy).candidate("dense") is None
+
+
+def test_shards_come_back_and_follow(url: str, tmp_path: Path) -> None:
+    shards, copy = tmp_path / "shards", tmp_path / "copy"
+    for number in range(4):
+        store_shard(shards, [any_outcome(number)])
+    assert push_shards(shards, Store(url)) == pull_shards(Store(url), copy) == 4
+    same(shards, copy)
+    readers = [ShardReader(folder) for folder in shard_folders(shards)[:3]]
+    rewrite(readers, [[0], [], [0]])
+    assert push_shards(shards, Store(url)) == pull_shards(Store(url), copy) == 1
+    store = Store(url)
+    there = [name for name in store.names("shards") if store.read("shards", name, "index.json")]
+    assert there == [folder.name for folder in shard_folders(shards)]
+    assert [folder.name for folder in shard_folders(copy)] == [folder.name for folder in shard_folders(shards)]
+    assert [ShardReader(folder).ids() for folder in shard_folders(copy)] == [["w:0:0", "w:2:0"], ["w:3:0"]]
+    assert push_shards(shards, Store(url)) == pull_shards(Store(url), copy) == 0
+
+
+def kills(folder: Path, action: Callable[[Any], object]) -> Iterator[int]:
+    """Runs into a new store each time, with ever more requests before the kill, until one ends by itself."""
+    for requests in range(200):
+        try:
+            action(KilledStore(f"file://{folder}/store-{requests}", requests))
+        except Killed:
+            yield requests
+        else:
+            return
+
+
+def test_a_kill_at_any_request_leaves_what_can_be_read(tmp_path: Path) -> None:
+    registry, shards, seen = registry_of(tmp_path / "models"), tmp_path / "shards", 0
+    for number in range(3):
+        store_shard(shards, [any_outcome(number)])
+    for seen in kills(tmp_path, lambda store: (push_registry(registry.root, store), push_shards(shards, store))):
+        url, copy = f"file://{tmp_path}/store-{seen}", tmp_path / f"copy-{seen}"
+        pull_registry(Store(url), copy / "models")
+        found = Registry(copy / "models")
+        assert [found.fault(name, pointer) for name in found.names() for pointer in ("champion", "candidate", "previous")] == [
+            None for _ in found.names() for _ in range(3)
+        ]
+        pull_shards(Store(url), copy / "shards")
+        for folder in shard_folders(copy / "shards"):
+            assert len(list(ShardReader(folder))) == 1
+        push_registry(registry.root, Store(url))
+        pull_registry(Store(url), copy / "models")
+        same(registry.root, copy / "models")
+    assert seen > 12
+
+
+def test_weights_that_are_not_those_of_the_card_are_not_taken(tmp_path: Path) -> None:
+    registry, store = registry_of(tmp_path / "models"), Store(f"file://{tmp_path}/store")
+    push_registry(registry.root, store)
+    store.write(b"others", "models", "dense", "2", "weights.safetensors")
+    with pytest.raises(RegistryError, match="version 2 in the store"):
+        pull_registry(store, tmp_path / "copy")
+    assert Registry(tmp_path / "copy").champion("dense") is None
+
+
+def test_the_command_copies_there_and_back(tmp_path: Path) -> None:
+    registry_of(tmp_path / "models")
+    store_shard(tmp_path / "data" / "shards", [any_outcome(1)])
+    command = [sys.executable, "-m", "services.mirror"]
+    where = ["--url", f"file://{tmp_path}/store", "--shards"]
+    there = ["--models-dir", str(tmp_path / "models"), "--data-dir", str(tmp_path / "data")]
+    back = ["--models-dir", str(tmp_path / "copy"), "--data-dir", str(tmp_path / "copied")]
+    subprocess.run([*command, "push", *where, *there], check=True)
+    subprocess.run([*command, "pull", *where, *back], check=True)
+    same(tmp_path / "models", tmp_path / "copy")
+    same(tmp_path / "data", tmp_path / "copied")
