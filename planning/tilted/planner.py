@@ -20,7 +20,7 @@ from shared.features.circumstances import NAMES
 class TiltedPlanner(BatchedPlanner):
     name = "tilted"
     description = "As dense, along several approach directions: shelves, level and steep cameras, `approach`. Depth."
-    cpu_seconds = 0.065
+    cpu_seconds = 0.11
     model_name = "dense"
     architecture = "dense"
     any_approach = True
