@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import torch
 
-from grasp_client.contract import CameraIntrinsics
+from grasp_client.contract import CameraIntrinsics, PlanRequest
+from grasp_client.observation import Observation
 from planning.base import PlanItem, PlannerError
+from planning.rgb.unlike_table import piece_at
 from planning.scene.scene import PlanningScene, observe_scene
 from shared.features.push import raised_cells
 from shared.maps.heightmap import HeightMap
@@ -25,12 +27,15 @@ COLOUR_STEP = 14
 """Most that colours of one thing differ from pixel to pixel in each channel of Lab, of 255."""
 COLOUR_PARTS = (0.05, 0.85)
 """Share of what heights tell that colour may take away from it."""
+TABLE_BY_COLOUR = 0.25
+"""Share of the picture that what has one colour covers, and is no thing."""
 FLUSH = (
     "goal_not_told_apart: at `point`, heights alone do not tell where the thing ends and a neighbour that stands flush with it "
     "begins: send a mask, `goal`, to be sure"
 )
 COLOUR_ONLY = (
-    "goal_by_colour: without depth the thing at `point` is what has its colour: send depth, or a mask, `goal`, to be sure"
+    "goal_by_colour: without depth the thing at `point` is what differs from the table there, or has its colour: "
+    "send depth, or a mask, `goal`, to be sure"
 )
 MASK_ONLY = "goal_without_depth: whether fingers touch the goal alone cannot be told without depth: only its mask was looked at"
 
@@ -55,11 +60,27 @@ def mark_goal(item: PlanItem) -> tuple[PlanItem, list[str]]:
         return item, []
     u, v = (round(each) for each in request.point)
     if observation.depth is None:
-        assert observation.rgb is not None
-        mask, told = _by_colour(observation.rgb, (u, v), None), [COLOUR_ONLY, MASK_ONLY]
+        mask, told = _thing_of_colour(observation, request, (u, v)), [COLOUR_ONLY, MASK_ONLY]
     else:
         mask, told = thing_at(observe_scene(observation, request, torch.device("cpu")), (u, v))
     return (replace(observation, goal=mask), request.model_copy(update={"point": None})), told
+
+
+def _thing_of_colour(observation: Observation, request: PlanRequest, pixel: tuple[int, int]) -> np.ndarray:
+    """Mask (rows, columns) bool of the thing at a pixel (u, v) of a colour picture: what is unlike the table there, and of a
+    heap what has one colour. Raises PlannerError 422 where the pixel shows what covers much of the picture."""
+    assert observation.rgb is not None
+    piece, share = piece_at(observation, request, pixel)
+    if share == 1:
+        return piece
+    mask = _by_colour(observation.rgb, pixel, piece if share else None)
+    if mask.mean() > TABLE_BY_COLOUR:
+        raise PlannerError(
+            422, "point_on_table",
+            f"point {list(pixel)} shows what covers {mask.mean():.0%} of the picture: expected a pixel of a thing that "
+            "differs from the table in colour; or send its mask, `goal`",
+        )  # fmt: skip
+    return mask
 
 
 def thing_at(scene: PlanningScene, pixel: tuple[int, int]) -> tuple[np.ndarray, list[str]]:

@@ -99,29 +99,59 @@ class Things:
         return torch.logit(share).to(pixels.device)
 
 
-def find_things(observation: Observation, request: PlanRequest) -> Things:
-    """What in the colours is unlike the table; where a region frames the table, unlike what is about the region's middle.
+@dataclass(frozen=True)
+class _Look:
+    """A request's picture at the scale that is looked at; centre (2,): (u, v) about which the table is taken to lie."""
 
-    Where a mask says what things are, colours say nothing: no places, and no pixel likelier than another.
-    """
+    picture: RgbInput
+    centre: np.ndarray
+
+    @property
+    def image(self) -> np.ndarray:
+        return self.picture.image[: self.picture.size[0], : self.picture.size[1]]
+
+
+def _look(observation: Observation, request: PlanRequest) -> _Look:
     rgb, camera, table_depth = observation.rgb, request.camera, request.table_depth
     assert rgb is not None
     metric = camera is not None and table_depth is not None
     side = round(PIXELS_PER_METRE * UNKNOWN_SIDE)
     picture = fit(rgb, factor_to(rgb.shape[:2], side, PIXELS_PER_METRE if metric else None, camera, table_depth))
-    if observation.graspable is not None:
-        return Things(torch.zeros(0, 2), torch.zeros(0), np.full(picture.size, 0.5, np.float32), picture)
     centre = [camera.cx, camera.cy] if camera is not None else [(rgb.shape[1] - 1) / 2, (rgb.shape[0] - 1) / 2]
     if request.region:
         u0, v0, u1, v1 = request.region
         centre = [(u0 + u1) / 2, (v0 + v1) / 2]
-    image = picture.image[: picture.size[0], : picture.size[1]]
+    return _Look(picture, picture.to_picture(np.array([centre]))[0])
+
+
+def find_things(observation: Observation, request: PlanRequest) -> Things:
+    """What in the colours is unlike the table; where a region frames the table, unlike what is about the region's middle.
+
+    Where a mask says what things are, colours say nothing: no places, and no pixel likelier than another.
+    """
+    look = _look(observation, request)
+    if observation.graspable is not None:
+        return Things(torch.zeros(0, 2), torch.zeros(0), np.full(look.picture.size, 0.5, np.float32), look.picture)
     pitch = 1 / PIXELS_PER_METRE
-    pieces = unlike_table(image, picture.to_picture(np.array([centre]))[0], pitch)
-    places = proposed(pieces, image, pitch)
+    pieces = unlike_table(look.image, look.centre, pitch)
+    places = proposed(pieces, look.image, pitch)
     angles = narrowest(pieces, places, pitch, request.gripper.max_width)
-    sent = torch.from_numpy(picture.to_sent(places)).float()
-    return Things(sent, torch.from_numpy(angles).float(), pieces.likely, picture)
+    sent = torch.from_numpy(look.picture.to_sent(places)).float()
+    return Things(sent, torch.from_numpy(angles).float(), pieces.likely, look.picture)
+
+
+def piece_at(observation: Observation, request: PlanRequest, pixel: tuple[int, int]) -> tuple[np.ndarray, float]:
+    """Mask (H, W) bool, in the sent picture, of the piece unlike the table at a pixel (u, v), and the share of it that
+    one thing may have: 1, less for a heap, 0 where the pixel shows the table."""
+    look = _look(observation, request)
+    pitch = 1 / PIXELS_PER_METRE
+    pieces = unlike_table(look.image, look.centre, pitch)
+    u, v = np.rint(look.picture.to_picture(np.array([pixel]))[0]).astype(int)
+    rows, columns = pieces.number.shape
+    own = int(pieces.number[min(max(v, 0), rows - 1), min(max(u, 0), columns - 1)])
+    mask = (pieces.number == own) & (own > 0)
+    sent = cv2.resize(mask.astype(np.uint8), observation.size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    return sent, float(min(1.0, AREAS[1] / max(mask.sum() * pitch**2, 1e-9))) if own else 0.0
 
 
 def unlike_table(image: np.ndarray, centre: np.ndarray, pitch: float) -> Pieces:

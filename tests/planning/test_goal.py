@@ -137,7 +137,7 @@ def test_colour_alone_marks_what_has_one_colour() -> None:
     rgb[100:200, 300:360] = (200, 40, 40)
     (observation, _), told = mark_goal((Observation(rgb=rgb), PlanRequest(point=[320, 150])))
     assert observation.goal is not None
-    assert abs(int(observation.goal.sum()) - 6000) < 300
+    assert abs(int(observation.goal.sum()) - 6000) < 600  # a pixel or two at the rim: things are found in a coarser picture
     assert told[0].startswith("goal_by_colour")
 
 

@@ -9,7 +9,9 @@ import torch
 
 from grasp_client.contract import CameraIntrinsics, PlanRequest
 from grasp_client.observation import Observation
-from planning.rgb.unlike_table import PIXELS_PER_METRE, find_things, narrowest, proposed, unlike_table
+from planning.base import PlannerError
+from planning.goal.marking import mark_goal
+from planning.rgb.unlike_table import PIXELS_PER_METRE, find_things, narrowest, piece_at, proposed, unlike_table
 
 PITCH = 1 / PIXELS_PER_METRE
 SIZE = (120, 160)
@@ -77,3 +79,19 @@ def test_places_are_pixels_of_the_sent_picture_whatever_its_size():
     on, off = things.logits_at(torch.tensor([[301.0, 211.0], [60.0, 60.0]])).tolist()
     assert on > 0
     assert off < -2
+
+
+def test_a_pixel_of_a_thing_of_two_colours_marks_it_whole_and_one_of_the_table_is_refused():
+    picture = with_bar(table("plain"))
+    picture[66:74, 97:103] = (220, 40, 40)
+    camera = CameraIntrinsics(fx=0.7 * PIXELS_PER_METRE, fy=0.7 * PIXELS_PER_METRE, cx=79.5, cy=59.5)
+    request = PlanRequest(camera=camera, table_depth=0.7, point=[100, 70])
+    (marked, _), told = mark_goal((Observation(rgb=picture), request))
+    bar = (with_bar(table("plain")) != table("plain")).any(2)
+    assert marked.goal is not None
+    assert marked.goal[bar].mean() > 0.85
+    assert marked.goal.sum() < 1.6 * bar.sum()
+    assert told
+    assert piece_at(Observation(rgb=picture), request, (10, 10))[1] == 0
+    with pytest.raises(PlannerError, match="differs from the table"):
+        mark_goal((Observation(rgb=table("plain")), request.model_copy(update={"point": [10, 10]})))
