@@ -13,7 +13,7 @@ SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: run test test-repeat test-slow test-faults test-client test-documents test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean
-.PHONY: test-ros test-s3 test-browser test-manifests bench-compare bench-hostile bench-robots gallery help same-answers docs demo reference
+.PHONY: bench-scale bench-ingest test-ros test-s3 test-browser test-manifests bench-compare bench-hostile bench-robots gallery help same-answers docs demo reference
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
 	@exec $(BIN)/python -m services.local
@@ -50,6 +50,13 @@ $(VENV)/s3: | $(VENV)/.dev
 
 test-s3: $(VENV)/s3 ## copy registry and shards to a real S3 server and back
 	@S3_TOOLS=$(VENV)/s3 PYTHONPATH=$(VENV)/s3 $(PYTEST) -m s3 tests/services/test_mirror.py
+
+bench-scale: $(VENV)/.dev ## a thousand workers for 90 seconds against a real queue, ingest and server, with 50 kills
+	@$(BIN)/python -m benchmarks.scale --workers 1000 --scenes-per-second 10 --seconds 90 --streams 2 --ingest 2 --planned 0.2 --kills 50
+
+bench-ingest: $(VENV)/.dev ## one and two ingest processes that empty the same filled queue: CPU of an outcome, and time
+	@$(BIN)/python -m benchmarks.scale --backlog 20000 --ingest 1 --out data/benchmarks/ingest-1.json
+	@$(BIN)/python -m benchmarks.scale --backlog 20000 --ingest 2 --out data/benchmarks/ingest-2.json
 
 test-manifests: ## render the Kubernetes manifests, and check them strictly against the schemas
 	@tests/services/check_manifests.sh

@@ -6,6 +6,7 @@ grasp, as before there were kinds. What a kind's meta says is known to its model
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -194,5 +195,11 @@ def completed(encoded: EncodedOutcome) -> tuple[EncodedOutcome, Outcome[OutcomeM
 
 def _complete(model: BaseModel) -> bool:
     """Whether every field was given."""
-    nested = (value for value in vars(model).values() if isinstance(value, BaseModel))
-    return model.model_fields_set >= type(model).model_fields.keys() and all(map(_complete, nested))
+    if not model.model_fields_set >= _fields(type(model)):
+        return False
+    return all(_complete(value) for value in vars(model).values() if isinstance(value, BaseModel))
+
+
+@cache
+def _fields(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset(model.model_fields)

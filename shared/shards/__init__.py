@@ -2,7 +2,7 @@
 
 A shard is a folder `shard-<n>/`:
     outcomes.jsonl   one outcome per line: {"id", "kind", "at": {image name: byte offset in images.bin}, "digests", "meta"}
-                     (outcomes.jsonl.gz where that is more than the images)
+                     (outcomes.jsonl.gz where that is more than a quarter of the images)
     images.bin       raw little-endian pixels in C order, each distinct image once, 64-byte aligned
     index.json       {"v", "ids", "kinds", "digests", "numbers"}: what is in it, without parsing every line. numbers: ranges of
                      those that each worker gave its outcomes; "unnumbered": rows of outcomes without one (where missing: all)

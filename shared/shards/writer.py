@@ -19,6 +19,8 @@ from shared.shards.reader import LINES, digest
 
 INDEX_VERSION = 2
 ALIGNMENT = 64
+COMPRESSED = 4
+"""Where what outcomes say is more than one part in so many of their images it is compressed: it shrinks to a tenth."""
 Sender = tuple[str, int]
 """The worker that numbers an outcome, and the number."""
 
@@ -104,7 +106,7 @@ def numbering(senders: Sequence[Sender | None]) -> dict[str, Any]:
 def write_rows(folder: Path, ids: list[str], kinds: list[str], lines: list[bytes], numbers: dict[str, Any]) -> None:
     """Writes outcomes.jsonl and index.json of a shard whose images are there already. numbers: see `numbering`."""
     text, images = b"".join(line + b"\n" for line in lines), folder / "images.bin"
-    if len(text) > (images.stat().st_size if images.exists() else 0):  # what outcomes say is most of it
+    if COMPRESSED * len(text) > (images.stat().st_size if images.exists() else 0):
         write_synced(folder / f"{LINES}.gz", gzip.compress(text, 1, mtime=0))
     else:
         write_synced(folder / LINES, text)
