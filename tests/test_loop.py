@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -99,9 +100,13 @@ def test_a_cell_that_is_off_is_corrected_while_the_loop_runs(tmp_path: Path, sta
     loop.wait_until_ready()
     registry = Registry(tmp_path / "data" / "models")
     loop.wait_for(lambda: (registry.champion("refine") or 0) >= 2, "a critic that won", seconds=900)
-    version = registry.champion("refine")
-    assert version is not None
-    assert registry.card("refine", version).decisions[-1]["action"] == "promoted"
+    version = registry.champion("refine") or 0
+
+    def last_decision() -> dict[str, Any]:
+        return registry.card("refine", version).decisions[-1]
+
+    loop.wait_for(lambda: last_decision()["action"] == "promoted", "the decision, which is written after the pointer")
+    assert last_decision()["trial"]["champion_version"] == 1
     critic = load_network(registry, "refine", version)
     assert isinstance(critic, CellCritic)
     told = critic.movements()[0].detach().numpy()
