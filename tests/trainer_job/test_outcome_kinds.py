@@ -10,7 +10,7 @@ from block_world import block_outcome
 
 from grasp_client.contract import GraspMeta, ImageSpec, Outcome, Push, PushMeta, SceneRef
 from shared.outcome_codec import EncodedOutcome, decode_outcome, encode_outcome
-from shared.shards import ShardReader, shard_folders
+from shared.shards import ShardReader, shard_folders, text_of
 from shared.streams import OutcomeSender, OutcomeStream, connect
 from sim_worker.worker.outbox import Outbox
 from sim_worker.worker.publisher import OutboxPublisher
@@ -72,7 +72,7 @@ def test_a_push_arrives_as_it_was_encoded_and_no_network_of_grasps_takes_it(redi
 def test_the_bytes_of_meta_are_those_that_the_worker_wrote(redis_url: str, tmp_path: Path) -> None:
     encoded = encode_outcome(push_outcome())
     deliver([encoded], redis_url, tmp_path)
-    (line,) = (shard_folders(tmp_path / "shards")[0] / "outcomes.jsonl").read_bytes().splitlines()
+    (line,) = b"".join(text_of(shard_folders(tmp_path / "shards")[0])).splitlines()
     assert encoded.meta in line
 
 

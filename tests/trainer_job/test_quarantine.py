@@ -13,6 +13,7 @@ import pytest
 from block_world import block_outcome
 from records import store
 
+from grasp_client.contract import GraspMeta
 from shared.shards import ShardError, ShardReader, shard_folders
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
@@ -212,3 +213,18 @@ def test_a_full_disk_is_gone_on_from(shards: Path, monkeypatch: pytest.MonkeyPat
     assert sorted(path.name for path in (shards.parent / "features" / TASK.spec.name).iterdir()) == ["shard-000001"]
     library.refresh()
     assert [record.id for record in library.records] == NAMES
+
+
+def test_of_compressed_lines_those_before_the_damage_are_read(tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    small = [block_outcome(k) for k in range(20)]
+    for outcome in small:
+        outcome.images["depth"] = outcome.images["depth"][:8, :8]
+        outcome.meta.images["depth"].shape = [8, 8]
+    packed = store(shards, small) / "outcomes.jsonl.gz"
+    os.truncate(packed, packed.stat().st_size - 600)
+    check_shards(shards)
+    (shard,) = shard_folders(shards)
+    kept = [outcome.id for _, outcome in ShardReader(shard).of_kind(GraspMeta)]
+    assert kept == [outcome.id for outcome in small[: len(kept)]]
+    assert 0 < len(kept) < 20
