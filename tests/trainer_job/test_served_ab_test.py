@@ -17,7 +17,7 @@ KEY = "between trainer and server"
 
 def reported(number: int, version: int, success: bool, shard: int) -> IndexEntry:
     made = ("dense", "dense", version, 0.9, 0, False, False, "grasp", "arm-3", True, f"plan-{number}")
-    return IndexEntry(f"arm-3:{number}", f"shard-{shard:06d}", number, success, 0.0, None, *made)
+    return IndexEntry(f"arm-3:{number}", f"shard-{shard:06d}", number, success, 0.0, None, *made, shard_number=shard)
 
 
 def stream(champion: float, candidate: float, seed: int, count: int = 2_000) -> list[IndexEntry]:
