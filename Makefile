@@ -28,7 +28,7 @@ test-repeat: $(VENV)/.dev ## run the tests N times (10) beside a load on two cor
 	@$(BIN)/python -m tests.repeat $(or $(N),10) $(SPREAD)
 
 test-slow: $(VENV)/.dev ## run the tests that take minutes
-	@MANY_REPORTS=20000 $(PYTEST) -m slow
+	@MANY_REPORTS=20000 REPLAYED_SCENES=1000 $(PYTEST) -m slow
 	@$(PYTEST) -m hypothesis --hypothesis-profile long $(SPREAD)
 
 test-faults: $(VENV)/.dev ## N times (20) each: disk full, a jump of the clock, a damaged shard and a kill; nothing else may be lost
