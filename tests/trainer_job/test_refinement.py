@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -85,9 +86,11 @@ def test_the_commands_learn_go_on_and_compare(tmp_path: Path, capsys: pytest.Cap
     assert card.parameters["base"] == "dense"
     capsys.readouterr()
     assert evaluate(["refine", *where, "--episodes", "3"]) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("3 of 3 scenes: dense ")
-    assert "; untaught refined " in last
-    assert "; refined " in last
+    rates, gain = capsys.readouterr().out.splitlines()[-2:]
+    version = f"refined:{registry.champion('refine')}"
+    assert rates.startswith("3 of 3 scenes: dense ")
+    assert "; untaught refined " in rates
+    assert f"; {version} " in rates
+    assert re.fullmatch(rf"{version} removes -?\d+% of the failures of dense", gain)
     assert train([*learn[:-2], "--out", str(tmp_path / "other"), "--cell-error", "1,2", "--trials", "2"]) == 1
     assert "six numbers, got 2" in capsys.readouterr().err
