@@ -228,3 +228,14 @@ def test_of_compressed_lines_those_before_the_damage_are_read(tmp_path: Path) ->
     kept = [outcome.id for _, outcome in ShardReader(shard).of_kind(GraspMeta)]
     assert kept == [outcome.id for outcome in small[: len(kept)]]
     assert 0 < len(kept) < 20
+
+
+def test_a_line_more_than_the_index_knows_is_set_aside_too(shards: Path) -> None:
+    torn = shards / "shard-000002"
+    text = (torn / "outcomes.jsonl").read_bytes()
+    (torn / "outcomes.jsonl").write_bytes(text + b"\0\0\n")
+    check_shards(shards)
+    assert "2 of 3 outcomes could be read" in quarantined(shards)[0].with_suffix(".txt").read_text()
+    ids = [name for folder in shard_folders(shards) for name in ShardReader(folder).ids()]
+    assert [name for name in ids if name.startswith("w:")] == NAMES
+    assert len(ids) == 7

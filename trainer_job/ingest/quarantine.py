@@ -21,6 +21,7 @@ from shared.shards import (
     digest,
     numbering,
     shard_folders,
+    shard_number,
     text_of,
     write_rows,
 )
@@ -113,7 +114,9 @@ def _numbers(folder: Path, rows: int) -> dict[str, Any]:
         reader = ShardReader(folder)
     except ShardError:
         return numbering([None] * rows)
-    origins = [(number, len(list(its))) for number, its in groupby(reader.numbers_of_rows[:rows])]
+    # A line may have been torn in two, so that there are more of them than the index knows.
+    told = reader.numbers_of_rows[:rows] + [shard_number(folder.name)] * (rows - len(reader))
+    origins = [(number, len(list(its))) for number, its in groupby(told)]
     unnumbered = [row for row in reader.unnumbered if row < rows]
     return {"numbers": reader.numbers, "unnumbered": unnumbered, "origins": origins, "removed": reader.removed}
 
