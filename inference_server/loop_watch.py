@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from shared.durable import LEAST_FREE_BYTES
-from shared.streams import TRAINERS, FailedGrasp, FailureStore, OutcomeStream, WorkerStatusStore, connect
+from shared.streams import TRAINERS, FailureStore, OutcomeStream, PicturedFailure, WorkerStatusStore, connect
 
 LOOK_SECONDS = 2.0
 SILENCE_SECONDS = 10.0
@@ -49,7 +49,7 @@ class LoopState:
     workers: dict[str, dict[str, Any]] = field(default_factory=dict)
     trainers: dict[str, dict[str, Any]] = field(default_factory=dict)
     disk: str = ""
-    failures: Sequence[FailedGrasp] = ()
+    failures: Sequence[PicturedFailure] = ()
 
     @property
     def trouble(self) -> str:

@@ -9,22 +9,9 @@ from starlette.responses import Response
 
 from inference_server.admission import service_of
 from inference_server.errors import ServerError, documented
+from shared.streams import RecentFailure
 
 router = APIRouter(tags=["loop"])
-
-
-class Failure(BaseModel):
-    """A grasp that was executed and failed; its picture is at `GET /loop/failures/{id}`."""
-
-    id: str
-    time: float = Field(description="seconds since the epoch")
-    failure: str = Field(description="missed, slipped, collision or unreachable")
-    quality: float = Field(description="what was promised")
-    simulated: bool
-    source: str
-    planner: str
-    model: str = Field(description="empty where the planner has none")
-    version: int | None
 
 
 class Loop(BaseModel):
@@ -35,21 +22,18 @@ class Loop(BaseModel):
     workers: dict[str, dict[str, Any]] = Field(description="by name: state, attempts, successes, trouble and more")
     trainers: dict[str, dict[str, Any]] = Field(description="by name: state, note, outcomes, champion and more")
     trouble: str = Field(description="what registry or trainer waits for, as a full disk; empty: nothing")
-    failures: list[Failure] = Field(description="of the latest failed grasps those that were promised most, the newest first")
+    failures: list[RecentFailure] = Field(
+        description="of the latest failed grasps those that were promised most, the newest first; "
+        "their pictures are at `GET /loop/failures/{id}`"
+    )
 
 
 @router.get("/loop", responses=documented(401, 403))
 async def loop(request: Request) -> Loop:
     """How the learning loop stands: simulation workers, trainers, and outcomes on their way."""
     state = service_of(request).loop.state
-    return Loop(
-        queue=state.queue,
-        sent=state.sent,
-        workers=state.workers,
-        trainers=state.trainers,
-        trouble=state.trouble,
-        failures=[Failure.model_validate(each.model_dump()) for each in state.failures],
-    )
+    seen = {name: getattr(state, name) for name in Loop.model_fields}
+    return Loop(**{**seen, "failures": list(state.failures)})
 
 
 @router.get(

@@ -4,7 +4,7 @@ Only commands that Redis 7 and Valkey both know. An outcome is delivered at leas
 repeats. Nothing unread or unacknowledged is ever trimmed.
 """
 
-from shared.streams.failures import FailedGrasp, FailureStore
+from shared.streams.failures import FailureStore, PicturedFailure, RecentFailure
 from shared.streams.group import connect, of_type, redacted
 from shared.streams.outcomes import Delivered, OutcomeSender, OutcomeStream, StreamEntry, stream_names
 from shared.streams.scene_requests import SceneRequestStream
@@ -13,10 +13,11 @@ from shared.streams.worker_status import TRAINERS, WorkerStatusStore
 __all__ = [
     "TRAINERS",
     "Delivered",
-    "FailedGrasp",
     "FailureStore",
     "OutcomeSender",
     "OutcomeStream",
+    "PicturedFailure",
+    "RecentFailure",
     "SceneRequestStream",
     "StreamEntry",
     "WorkerStatusStore",

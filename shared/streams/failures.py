@@ -18,18 +18,23 @@ MOST_FAILURES = 24
 JPEG = b"\xff\xd8\xff"
 
 
-class FailedGrasp(BaseModel):
-    """A grasp that was tried and failed. id: letters of a hash of the outcome's. picture: JPEG in base64. quality: promised."""
+class RecentFailure(BaseModel):
+    """A grasp that was executed and failed."""
 
-    id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-    time: FiniteFloat
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", description="of a hash of the outcome's")]
+    time: FiniteFloat = Field(description="seconds since the epoch")
     failure: Failure
-    quality: Annotated[float, Field(ge=0, le=1)]
+    quality: Annotated[float, Field(ge=0, le=1, description="what was promised")]
     simulated: bool
     source: Line
     planner: Line
-    model: Line = ""
+    model: Line = Field("", description="empty where the planner has none")
     version: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+
+
+class PicturedFailure(RecentFailure):
+    """picture: JPEG in base64."""
+
     picture: Annotated[str, Field(max_length=ROW_BYTES)]
 
     @field_validator("picture")
@@ -46,14 +51,14 @@ class FailureStore:
     def __init__(self, client: redis.Redis) -> None:
         self.client: Any = client
         self._newest = b""
-        self._read: list[FailedGrasp] = []
+        self._read: list[PicturedFailure] = []
 
-    def put(self, failed: FailedGrasp) -> None:
+    def put(self, failed: PicturedFailure) -> None:
         row = json.dumps(failed.model_dump())
         of_type(self.client, {FAILURES: "list"}, lambda: self.client.lpush(FAILURES, row))
         self.client.ltrim(FAILURES, 0, MOST_FAILURES - 1)
 
-    def read(self) -> Sequence[FailedGrasp]:
+    def read(self) -> Sequence[PicturedFailure]:
         """The newest first; rows that do not fit are nobody's. Fetches all only where the newest has changed."""
         newest = of_type(self.client, {FAILURES: "list"}, lambda: self.client.lindex(FAILURES, 0)) or b""
         if newest != self._newest:
@@ -61,6 +66,6 @@ class FailureStore:
             for row in self.client.lrange(FAILURES, 0, MOST_FAILURES - 1):
                 if len(row) <= ROW_BYTES:
                     with suppress(ValidationError):
-                        found.append(FailedGrasp.model_validate_json(row))
+                        found.append(PicturedFailure.model_validate_json(row))
             self._newest, self._read = newest, found
         return self._read

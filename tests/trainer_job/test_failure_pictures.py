@@ -17,7 +17,7 @@ from serving import serving, settings
 from waiting import wait_until
 
 from shared.outcome_codec import EncodedOutcome, encode_outcome
-from shared.streams import FailedGrasp, FailureStore, OutcomeStream, connect
+from shared.streams import FailureStore, OutcomeStream, PicturedFailure, connect
 from shared.streams.failures import FAILURES, MOST_FAILURES
 from trainer_job.ingest.failure_pictures import PERIOD_SECONDS, FailurePictures
 from trainer_job.ingest.ingest import Ingest
@@ -67,7 +67,7 @@ def test_only_the_latest_are_kept_and_rows_that_do_not_fit_are_nobodys(redis_url
         client.lpush(FAILURES, row)
     assert [each.quality for each in store.read()] == [number / 100 for number in range(MOST_FAILURES + 2, 6, -1)]
     with pytest.raises(ValueError, match="JPEG"):
-        FailedGrasp.model_validate({**store.read()[0].model_dump(), "picture": "PHNjcmlwdD4="})
+        PicturedFailure.model_validate({**store.read()[0].model_dump(), "picture": "PHNjcmlwdD4="})
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,12 @@ def test_what_cannot_be_drawn_is_left_out(fault: dict, redis_url: str) -> None:
     store = FailureStore(connect(redis_url))
     FailurePictures(store).look([replace(failed(1), **fault)])
     assert store.read() == []
+
+
+def test_of_failures_without_images_another_is_drawn(redis_url: str) -> None:
+    store = FailureStore(connect(redis_url))
+    FailurePictures(store).look([replace(failed(1, quality=0.9), images={}), failed(2, quality=0.3)])
+    assert [each.quality for each in store.read()] == [0.3]
 
 
 def test_a_queue_that_is_away_stops_nothing() -> None:
@@ -95,6 +101,7 @@ def test_what_ingest_stores_is_shown_by_the_server(redis_url: str, tmp_path: Pat
         wait_until(lambda: server.client.get("/loop").json()["failures"])
         (told,) = server.client.get("/loop").json()["failures"]
         assert (told["failure"], told["quality"], told["simulated"]) == ("missed", 0.6, True)
+        assert "picture" not in told
         picture = server.client.get(f"/loop/failures/{told['id']}")
         assert picture.headers["content-type"] == "image/jpeg"
         assert Image.open(io.BytesIO(picture.content)).size == (96, 96)

@@ -13,7 +13,7 @@ from PIL import Image
 from grasp_client.contract import GraspMeta
 from grasp_client.drawing import depth_picture, draw_grasps
 from shared.outcome_codec import EncodedOutcome, decode_outcome, depth_metres
-from shared.streams import FailedGrasp, FailureStore
+from shared.streams import FailureStore, PicturedFailure
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +46,8 @@ class FailurePictures:
 
 
 def _failed(outcome: EncodedOutcome) -> GraspMeta | None:
-    """Its meta where it is a grasp that failed, though it was not drawn at random."""
-    if outcome.kind != GraspMeta.kind:
+    """Its meta where it is a grasp that failed, though it was not drawn at random, and an image was kept."""
+    if outcome.kind != GraspMeta.kind or not outcome.images:
         return None
     try:
         meta = GraspMeta.model_validate_json(outcome.meta)
@@ -56,7 +56,7 @@ def _failed(outcome: EncodedOutcome) -> GraspMeta | None:
     return None if meta.success or meta.exploration else meta
 
 
-def picture_of(outcome: EncodedOutcome, meta: GraspMeta) -> FailedGrasp:
+def picture_of(outcome: EncodedOutcome, meta: GraspMeta) -> PicturedFailure:
     """The grasp drawn on SIDE pixels around it. Raises ValueError for what cannot be drawn."""
     shape = next(iter(meta.images.values())).shape
     if shape[0] * shape[1] > LARGEST_PIXELS:
@@ -70,7 +70,7 @@ def picture_of(outcome: EncodedOutcome, meta: GraspMeta) -> FailedGrasp:
     moved = meta.grasp.model_copy(update={"center_px": (u - left, v - top)})
     buffer = io.BytesIO()
     Image.fromarray(draw_grasps(here, [moved], meta.gripper, meta.camera)).save(buffer, "JPEG", quality=80)
-    return FailedGrasp(
+    return PicturedFailure(
         id=hashlib.sha256(outcome.id.encode()).hexdigest()[:16],
         time=meta.time,
         failure=meta.failure or "missed",
