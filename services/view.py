@@ -62,8 +62,9 @@ def queue_text(status: Status) -> str:
 
 def dataset_text(status: Status) -> str:
     """How many outcomes are stored, and how many were and had to go."""
-    removed, size = status.trainer.get("removed"), status.trainer.get("kept_bytes", 0)
-    return f"{status.stored}, {removed} removed to keep {size / 1e9:.1f} GB" if removed else str(status.stored)
+    if not status.trainer.get("removed"):
+        return str(status.stored)
+    return f"{status.stored}, {status.trainer['removed']} removed to keep {status.trainer['kept_bytes'] / 1e9:.1f} GB"
 
 
 class LineDisplay:

@@ -38,6 +38,8 @@ class StatusRow(BaseModel):
     model: Line = ""
     held_out: Count = 0
     held_out_needed: Count = 0
+    removed: Count = 0
+    kept_bytes: Count = 0
 
 
 class WorkerStatusStore:

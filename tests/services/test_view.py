@@ -15,7 +15,7 @@ from rich.console import Console
 from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome, SceneRef
 from services.process import ManagedProcess, ProcessSpec
 from services.status import Status, StatusReader, last_decision
-from services.view import LINE_SECONDS, LineDisplay, LiveDisplay, champions_text, choose_display
+from services.view import LINE_SECONDS, LineDisplay, LiveDisplay, champions_text, choose_display, dataset_text
 from shared.rates import rate_with_interval
 from shared.registry import ModelCard, Registry
 from shared.streams import TRAINERS, OutcomeStream, WorkerStatusStore, connect
@@ -56,6 +56,16 @@ def test_the_champion_of_the_model_that_is_learned_is_named() -> None:
     assert champions_text(replace(told, champions=many)) == "dense v2, heatmap v3, suction-dense v4"
     for model, text in (("heatmap", "heatmap v3, 2 of other models"), ("push-value", "dense v2, heatmap v3, suction-dense v4")):
         assert champions_text(replace(told, champions=many, trainer={**told.trainer, "model": model})) == text
+
+
+def test_what_a_trainer_says_it_keeps_is_counts_or_nothing(redis_url: str) -> None:
+    board = WorkerStatusStore(connect(redis_url), TRAINERS)
+    board.report("trainer", {"removed": 12, "kept_bytes": 3_200_000_000})
+    (row,) = board.read().values()
+    assert dataset_text(replace(status(), trainer=row)) == "9, 12 removed to keep 3.2 GB"
+    assert dataset_text(status()) == "9"
+    board.report("trainer", {"removed": 12, "kept_bytes": "many"})
+    assert board.read() == {}
 
 
 @pytest.fixture
