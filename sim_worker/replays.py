@@ -6,6 +6,7 @@ from importlib.metadata import version
 import numpy as np
 
 from grasp_client.contract import Meta, Outcome, ViewReplay
+from grasp_client.contract.outcomes import LONGEST_SCENE
 from shared.outcome_codec import image_bytes, stored_depth
 from shared.shards import digest
 from sim_worker.world import SceneSpec, World
@@ -16,12 +17,14 @@ SIMULATOR = f"grasploop {version('grasploop')}, pybullet {version('pybullet')}"
 def without_images(outcome: Outcome[Meta], spec: SceneSpec) -> Outcome[Meta]:
     """An attempt on the first view of a scene, with the scene in place of depth and colour.
 
-    As it is where the scene is made of files, which may be others, or not there, where it is rendered again.
+    As it is where the scene is made of files, which may be others, or not there, where it is rendered again; and where it takes
+    more words than may be sent.
     """
-    if spec.objects_dir or spec.case or not outcome.images.keys() <= {"depth", "rgb"}:
+    scene = spec.model_dump_json(exclude_defaults=True)
+    if spec.objects_dir or spec.case or not outcome.images.keys() <= {"depth", "rgb"} or len(scene) > LONGEST_SCENE:
         return outcome
     checksums = {name: digest(image_bytes(image)) for name, image in outcome.images.items()}
-    replay = ViewReplay(simulator=SIMULATOR, scene=spec.model_dump_json(exclude_defaults=True), checksums=checksums)
+    replay = ViewReplay(simulator=SIMULATOR, scene=scene, checksums=checksums)
     return outcome.model_copy(update={"meta": outcome.meta.model_copy(update={"replay": replay}), "images": {}})
 
 

@@ -24,6 +24,8 @@ SCHEMA_VERSION = "1"
 LONGEST_SIDE = 65_536
 """Pixels along one side of an image."""
 LARGEST_DETAIL = 1e15
+LONGEST_SCENE = 4000
+"""Letters of a scene that is rendered again."""
 EpochSeconds = Annotated[float, Field(ge=0, le=1e10)]
 Detail = (
     Annotated[float, Field(ge=-LARGEST_DETAIL, le=LARGEST_DETAIL)]
@@ -111,7 +113,7 @@ class ViewReplay(ApiModel):
     """
 
     simulator: Name
-    scene: str = Field(max_length=4000)
+    scene: str = Field(max_length=LONGEST_SCENE)
     checksums: dict[Name, Annotated[str, Field(pattern="^[0-9a-f]{32}$")]] = Field(min_length=1, max_length=8)
 
 

@@ -63,6 +63,12 @@ def labelled(spec: SceneSpec, depth: np.ndarray, rgb: np.ndarray) -> Outcome:
     return build_outcome(GraspMeta, f"w:{spec.seed}:0", depth, rgb, fields)
 
 
+def test_a_scene_of_more_words_than_may_be_sent_keeps_its_images() -> None:
+    spec = SceneSpec(seed=1, objects=tuple(f"box/{side}x20x20" for side in range(20, 320)))
+    outcome = labelled(spec, np.full((4, 5), 0.6, np.float32), np.zeros((4, 5, 3), np.uint8))
+    assert without_images(outcome, spec) is outcome
+
+
 def test_views_of_twenty_scenes_are_rendered_again_bit_for_bit() -> None:
     check_views(20)
 
