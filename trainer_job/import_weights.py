@@ -2,10 +2,10 @@
 
     python -m trainer_job.import_weights SOURCE [--models-dir data/models] [--name gqcnn-jaw] [--promote]
 
-SOURCE is a PyTorch state dict (`.pt`, `.pth`) of MobileUNet, of the Dex-Net 5.0 networks or of goal-conditioned
-Q-maps of pushes and grasps, or a folder with a TensorFlow-1
-checkpoint of the GQ-CNN family (`model.ckpt.index`, `architecture.json`, `config.json`, `*_mean.npy`, `*_std.npy`). The kind
-of network is told from its parameters. State dicts are read with `weights_only=True`; nothing is ever unpickled freely.
+SOURCE is a PyTorch state dict (`.pt`, `.pth`) of MobileUNet, of the Dex-Net 5.0 networks or of goal-conditioned Q-maps of
+pushes and grasps, or a folder with a TensorFlow-1 checkpoint of the GQ-CNN family (`model.ckpt.index`, `architecture.json`,
+`config.json`, `*_mean.npy`, `*_std.npy`). The kind of network is told from its parameters. State dicts are read with
+`weights_only=True`; nothing is ever unpickled freely.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """Files and arguments of the command line to what the client takes. Every ValueError says what was expected instead."""
 
+import difflib
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -70,6 +71,9 @@ def read_gripper(given: str) -> Gripper:
         return Gripper.model_validate(given)
     text = Path(given).read_text() if not given.lstrip().startswith("{") and Path(given).is_file() else given
     expected = f"expected {', '.join(PRESETS)}, JSON such as '{{\"max_width\": 0.05}}', or a file with it"
+    if text is given and not given.lstrip().startswith("{"):
+        near = difflib.get_close_matches(given, PRESETS, n=1)
+        raise ValueError(f"--gripper {given}: {f'did you mean {near[0]}? ' if near else ''}{expected}")
     return Gripper.model_validate(_json(text, expected))
 
 

@@ -58,8 +58,7 @@ SAMPLES = (9, 11)
 @dataclass(frozen=True)
 class PushCandidates:
     """N pushes; goal_end (N, 2): where the goal's middle is expected after each, map x, y, m; rejected: pushes that were drawn
-    and refused, by reason (`no_contact`, `no_depth`, `workspace`, `region`,
-    `segmask`, `bin`)."""
+    and refused, by reason (`no_contact`, `no_depth`, `workspace`, `region`, `segmask`, `bin`)."""
 
     paths: PushPaths
     goal_end: np.ndarray

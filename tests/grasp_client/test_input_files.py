@@ -38,6 +38,8 @@ def test_gripper_from_text_and_file(tmp_path):
     assert read_gripper("wsg_50").max_width == 0.11
     with pytest.raises(ValueError, match=r"expected franka_hand, .*JSON such as"):
         read_gripper("wsg")
+    with pytest.raises(ValueError, match=r"--gripper robotic_2f_85: did you mean robotiq_2f_85\? expected franka_hand"):
+        read_gripper("robotic_2f_85")
 
 
 def test_approaches_from_text():

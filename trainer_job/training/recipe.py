@@ -10,6 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 SHIPPED = Path(__file__).parent / "recipes"
 
 
+MAX_PASSES = 30
+"""More passes over a small set only teach it by heart, where a network has weights enough for that."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -77,7 +81,7 @@ class TrainingRecipe(_Part):
     epochs: int = Field(25, ge=1)
     batch: int = Field(256, ge=2)
     min_steps: int = Field(0, ge=0, description="a small set is passed over more often for so many steps")
-    max_passes: int = Field(30, ge=1, description="over a small set at most, so as not to learn it by heart")
+    max_passes: int = Field(MAX_PASSES, ge=1, description="over a small set at most, so as not to learn it by heart")
     seed: int = 0
 
 

@@ -8,10 +8,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from trainer_job.training.recipe import OptimizerRecipe, RateRecipe, TrainingRecipe
-
-MAX_PASSES = 30
-"""More passes over a small set only teach it by heart, where a network has weights enough for that."""
+from trainer_job.training.recipe import MAX_PASSES, OptimizerRecipe, RateRecipe, TrainingRecipe
 
 
 @dataclass(frozen=True)
