@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import Any
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
@@ -81,12 +80,7 @@ class Gripper(ApiModel):
             )
         return self
 
-    def __copy__(self) -> Gripper:
-        copied: Gripper = super().__copy__()
-        copied.__dict__.pop("pad", None)  # it follows from the sizes, others of which a copy may be given
-        return copied
-
-    @cached_property
+    @property
     def pad(self) -> tuple[float, float]:
         """Thickness of a finger at its tip, and the height above the tip from which it is `finger_thickness` thick, m: all of
         its length where it is equally thick all over."""

@@ -40,7 +40,7 @@ class RecentPlans:
         self._lock = threading.Lock()
 
     def remember(self, owner: str, plan: GraspPlan, observation: Observation, request: PlanRequest) -> None:
-        images = {name: _owned(image) for name, image in vars(observation).items() if isinstance(image, np.ndarray)}
+        images = {name: _owned(image) for name, image in observation.images.items()}
         own = replace(observation, views=(), **images)  # a report is of one image
         size = sum(int(image.nbytes) for image in images.values()) + PLAN_BYTES + GRASP_BYTES * len(plan.grasps)
         recent = RecentPlan(own, request, plan.model_copy(update={"heatmap_png": None, "refused": None}), size)
