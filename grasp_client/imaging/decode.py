@@ -99,7 +99,7 @@ def _depth_of_picture(data: bytes, picture: Image.Image, depth_scale: float) -> 
     if picture.mode == "F":
         return metres_of(pixels_of(picture), depth_scale)
     units = pgm_units(data, picture) if picture.format == "PPM" else pixels_of(picture)
-    return metres_of(units.astype(np.uint16), depth_scale)
+    return metres_of(units.astype(np.uint16, copy=False), depth_scale)
 
 
 def decode_raw_depth(

@@ -1,7 +1,5 @@
 """Which part of a hand meets something, and where: points inside of its fingers and palm held against the map."""
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
@@ -59,7 +57,6 @@ def _cup(gripper: Gripper) -> dict[HandPart, Tensor]:
     return {"cup": body[torch.hypot(body[:, 0], body[:, 1]) <= gripper.cup_radius + 1e-6]}
 
 
-@lru_cache(maxsize=64)
 def _box(along: float, across: float, low: float, high: float) -> Tensor:
     """Points (N, 3) of a box from 0 to `along`, across the middle, and from `low` to `high` back from the tips."""
     axes = (_steps(0.0, along), _steps(-across / 2, across / 2), -_steps(low, max(high, low + 1e-4)))

@@ -13,6 +13,7 @@ from grasp_client.contract import Grasp, GraspPlan, PlanRequest
 from grasp_client.geometry import pose_from, wrap_angle
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlanItem, Planner
+from planning.batched_inference import between_passes
 from planning.calibration import calibrated, calibrated_logits
 from planning.gqcnn.crop_scorer import ImageGrasps, to_image, to_map
 from planning.jaw.filters import veto
@@ -81,8 +82,10 @@ class HeatmapPlanner(Planner):
         """Peaks on a table of which at most the distance is known."""
         observation, request = item
         maps = heat_maps(observation, request, network)
+        between_passes.get()()
         peaks, rejected = find_peaks(maps, observation, request)
         things = find_things(observation, request)
+        between_passes.get()()
         calibrate = partial(calibrated_logits, calibration=network.card.calibration)
         metric = request.camera is not None and request.table_depth is not None
         from_rgb = the_network(network).height_from_rgb

@@ -11,8 +11,8 @@ STRIDE = 16
 """Sides of pictures are multiples of it."""
 LONGEST = 1024
 """A picture is never enlarged beyond this, pixels."""
-
-
+ENOUGH = 4
+"""Of a sent picture with more pixels than so many squared for each that is shown, only some are averaged."""
 RAY_SCALE = 3.0
 """Tangents of a common field of view become as large as colours."""
 
@@ -65,6 +65,8 @@ def fit(image: np.ndarray, factor: float, interpolation: int = cv2.INTER_AREA) -
     scale = columns / image.shape[1], rows / image.shape[0]
     if interpolation == cv2.INTER_AREA and factor > 1:
         interpolation = cv2.INTER_LINEAR
+    elif interpolation == cv2.INTER_AREA and (apart := int(1 / (ENOUGH * factor))) > 1:
+        image = image[apart // 2 :: apart, apart // 2 :: apart]
     resized = image if (rows, columns) == image.shape[:2] else cv2.resize(image, (columns, rows), interpolation=interpolation)
     below, beside = -rows % STRIDE, -columns % STRIDE
     return RgbInput(cv2.copyMakeBorder(resized, 0, below, 0, beside, cv2.BORDER_REPLICATE), scale, (rows, columns))

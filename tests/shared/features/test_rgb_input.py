@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -32,6 +33,16 @@ def test_a_metre_of_table_takes_the_same_pixels_whatever_the_camera():
     for unknown in ((None, CAMERA, 0.7), (480, None, 0.7), (480, CAMERA, None)):
         assert factor_to((200, 240), 96, *unknown) == pytest.approx(96 / 200)
     assert max(fit(np.zeros((200, 240, 3), np.uint8), 50.0).image.shape) == 1024
+
+
+def test_a_picture_of_many_pixels_is_looked_at_in_some_of_them_and_stays_where_it_is():
+    v, u = np.mgrid[:1600, :2400].astype(np.float32)
+    smooth = np.clip(128 + 60 * np.sin(u / 300) + 60 * np.cos(v / 250), 0, 255).astype(np.uint8)
+    whole = cv2.resize(smooth, (150, 100), interpolation=cv2.INTER_AREA)
+    some = fit(smooth, 100 / 1600).image[:100, :150]
+    assert np.abs(some.astype(int) - whole).max() <= 2
+    ordinary = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    assert (fit(ordinary, 0.25).image[:120, :160] == cv2.resize(ordinary, (160, 120), interpolation=cv2.INTER_AREA)).all()
 
 
 def test_rays_point_where_pixels_look():
