@@ -26,7 +26,7 @@ from grasp_client.contract import (
     OutcomeAccepted,
     Planners,
     PlanRequest,
-    plain_message,
+    first_problem,
 )
 from grasp_client.errors import GraspServerError
 from grasp_client.imaging import encode_npy, encode_raw_depth
@@ -182,7 +182,7 @@ def parsed(response: httpx.Response, model: type[Reply]) -> Reply:
         return reply
     except ValidationError as error:
         raise GraspServerError(
-            f"{response.request.url} gave an unexpected reply, not a {model.__name__}: {plain_message(error.errors()[0])}: "
+            f"{response.request.url} gave an unexpected reply, not a {model.__name__}: {first_problem(error)}: "
             "is this a GraspLoop server?",
             code="bad_reply",
             status=response.status_code,

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from grasp_client.contract import ErrorDetail, ErrorReply, plain_message
+from grasp_client.contract import ErrorDetail, ErrorReply, plain_message, problems_of
 from grasp_client.imaging import ImageError
 from planning.base import PlannerError
 from shared.registry import BrokenModel, RegistryError
@@ -41,7 +41,7 @@ class ServerError(Exception):
 
 def invalid_fields(where: str, error: ValidationError, kind: type[BaseModel]) -> ServerError:
     """422 that names the first wrong fields of `where` (`request`, `outcome`, ...), which was validated as `kind`."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
+    found = problems_of(error)
     return _invalid(
         [{**item, "loc": (where, *item["loc"]), "msg": _said(item, kind)} for item in found[:MOST_PROBLEMS]], len(found)
     )

@@ -21,8 +21,8 @@ from grasp_client.contract import (
     Meta,
     Outcome,
     OutcomeMeta,
+    first_problem,
     meta_model,
-    plain_message,
 )
 from grasp_client.imaging import metres_of
 
@@ -141,18 +141,13 @@ def decode_outcome(encoded: EncodedOutcome) -> Outcome[OutcomeMeta]:
     try:
         meta = meta_model(encoded.kind).model_validate_json(encoded.meta)
     except ValidationError as error:
-        raise UnreadableOutcome(f"meta.{_first_fault(error)}") from error
+        raise UnreadableOutcome(f"meta.{first_problem(error)}") from error
     there = {} if meta.replay and not encoded.images else meta.images
     images = {name: image_of(encoded.images.get(name), name, spec) for name, spec in there.items()}
     try:
         return Outcome(id=encoded.id, meta=meta, images=images)
     except ValidationError as error:
-        raise UnreadableOutcome(_first_fault(error)) from error
-
-
-def _first_fault(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {plain_message(first)}"
+        raise UnreadableOutcome(first_problem(error)) from error
 
 
 def image_of(data: bytes | np.ndarray | None, name: str, spec: ImageSpec) -> np.ndarray:

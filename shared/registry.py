@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from grasp_client.contract import first_problem
 from shared.durable import replace_file, sync_folder, unfinished_folder, write_synced
 
 WEIGHTS, CARD, AB_TEST = "weights.safetensors", "card.json", "ab_test.json"
@@ -153,8 +154,10 @@ class Registry:
         path = self._version_folder(name, version) / CARD
         try:
             card = ModelCard.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
+        except OSError as error:
             raise BrokenModel(f"the card {path} cannot be read: {error}") from error
+        except ValidationError as error:
+            raise BrokenModel(f"the card {path} cannot be read: {first_problem(error)}") from error
         return card.model_copy(update={"name": name, "version": version})
 
     def weights_path(self, name: str, version: int) -> Path:

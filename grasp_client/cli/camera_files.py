@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from grasp_client.contract import CameraIntrinsics, plain_message
+from grasp_client.contract import CameraIntrinsics, first_problem
 
 EXPECTED = (
     "expected fx,fy,cx,cy in pixels, or a file with them: JSON or YAML of RealSense, Open3D, BOP, ROS, OpenCV or Kalibr, an "
@@ -25,7 +25,7 @@ def read_camera(given: str) -> CameraIntrinsics:
         found = _of_file(path) if path.is_file() else _of_text(given)
         return CameraIntrinsics.model_validate(found)
     except ValidationError as error:
-        raise ValueError(f"{given}: {EXPECTED}; {plain_message(error.errors()[0])}") from error
+        raise ValueError(f"{given}: {EXPECTED}; {first_problem(error)}") from error
     except (ValueError, OSError, EOFError) as error:
         missing = "" if path.is_file() or "," in given else "; there is no such file"
         raise ValueError(f"{given}: {EXPECTED}{missing} ({error})") from error

@@ -21,7 +21,9 @@ from grasp_client.contract.base import (
     Pose,
     Probability,
     Variation,
+    first_problem,
     plain_message,
+    problems_of,
 )
 from grasp_client.contract.bins import Bin
 from grasp_client.contract.camera import CameraIntrinsics
@@ -60,5 +62,5 @@ __all__ = [
     "Grippers", "HandPart", "ImageSpec", "Label", "Meta", "ModelEntry", "ModelPointers", "ModelRef", "Models", "Name",
     "Outcome", "OutcomeAccepted", "OutcomeMeta", "OutcomeReport", "Pixel", "PlanRequest", "PlannerEntry", "Planners", "Pose",
     "Probability", "Proposal", "Push", "PushMeta", "PushOptions", "RefusedGrasp", "RegisteredView", "SceneRef", "SceneRequest",
-    "UnknownMeta", "Variation", "ViewReplay", "meta_model", "plain_message",
+    "UnknownMeta", "Variation", "ViewReplay", "first_problem", "meta_model", "plain_message", "problems_of",
 ]  # fmt: skip

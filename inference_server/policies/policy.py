@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from grasp_client.contract import CameraIntrinsics, Pose, plain_message
+from grasp_client.contract import CameraIntrinsics, Pose, first_problem
 from grasp_client.observation import Observation
 from inference_server.errors import ServerError
 from planning.base import LoadedNetwork
@@ -52,11 +52,8 @@ def policy_of(network: LoadedNetwork) -> Policy:
     try:
         return Policy.model_validate((network.card.model_extra or {}).get("policy"))
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, ("policy", *problem["loc"])))
-        raise BrokenModel(
-            f"{network.name} version {network.version} has a card without {where}: {plain_message(problem)}"
-        ) from error
+        message = f"{network.name} version {network.version} has a card with a wrong policy: {first_problem(error)}"
+        raise BrokenModel(message) from error
 
 
 def check_mount(network: LoadedNetwork, policy: Policy, pose: Pose) -> None:

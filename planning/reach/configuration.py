@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from grasp_client.contract.base import Pose
+from grasp_client.contract.base import Pose, first_problem
 from planning.reach.arm import Arm
 
 IDENTITY = [[float(row == column) for column in range(4)] for row in range(4)]
@@ -31,8 +31,7 @@ def read_arms(path: Path) -> dict[str, Arm]:
     except OSError as error:
         raise ValueError(f"ARMS: {path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"])) or "the file"
-        raise ValueError(f"ARMS: {path}: {where}: {error.errors()[0]['msg']}") from error
+        raise ValueError(f"ARMS: {path}: {first_problem(error)}") from error
     try:
         return {name: Arm(path.parent / arm.urdf, arm.tool, arm.tool_pose, arm.base_pose) for name, arm in told.items()}
     except ValueError as error:

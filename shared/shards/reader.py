@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError, model_validator
 
-from grasp_client.contract import ImageSpec, Meta, Outcome, OutcomeMeta, meta_model
+from grasp_client.contract import ImageSpec, Meta, Outcome, OutcomeMeta, first_problem, meta_model
 from shared.outcome_codec import DEFAULT_KIND, EncodedOutcome, image_of
 from shared.shards.names import shard_number
 
@@ -136,7 +136,7 @@ class ShardReader:
             images = {name: self.image(i, name) for name in row.at}
             return Outcome(id=row.id, meta=meta, images=images)
         except ValidationError as error:
-            raise ShardError(self.folder, f"outcome {row.id} cannot be read: {error}") from error
+            raise ShardError(self.folder, f"outcome {row.id} cannot be read: {first_problem(error)}") from error
 
     def image_key(self, i: int, name: str) -> int | str:
         """Equal for outcomes that share an image: where it lies in the file, or the checksum of one that is rendered again."""

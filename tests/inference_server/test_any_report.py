@@ -1,5 +1,6 @@
 """Well-typed reports and requests with any content: each gets an answer of the contract, and whatever is queued can be read."""
 
+import gc
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from waiting import PATIENCE, wait_until
 from well_typed import some_fields
 
 from grasp_client.contract import GraspMeta, OutcomeReport, PlanRequest
+from grasp_client.observation import Observation
 from inference_server.outcomes.recent_plans import RecentPlans
 from shared.learnable import why_not_learnable
 from shared.streams import OutcomeStream, connect
@@ -154,6 +156,22 @@ def test_any_options(server: Server, chosen: dict[str, Any]) -> None:
     if answer.status_code == 200:
         for grasp in answer.json()["grasps"]:
             assert all(np.isfinite(value) for value in [grasp["quality"], grasp["angle"], *grasp["center_px"]])
+
+
+def test_what_was_refused_is_forgotten(server: ServerHere) -> None:
+    """pydantic's errors hold the frames of those who asked where the garbage collector does not look."""
+
+    def kept() -> int:
+        gc.collect()
+        return sum(type(each) is Observation for each in gc.get_objects())
+
+    refused = {**FULL, "failure": "slipped"}, {**FULL, "id": "of one key:1", "camera": {"K": [[1, 0, 0], [0, 1, 0], [0, 0, 2]]}}
+    before = kept()
+    for report in [*refused] * 3:
+        assert server.report(report, KEYS["report"], PNG).status_code == 422
+    for _ in range(3):
+        assert server.plan({"camera": {**SMALL, "distortion": [0.0] * 3}}).status_code == 422
+    assert kept() <= before + 1
 
 
 def test_the_server_is_as_it_was(server: ServerHere) -> None:
