@@ -47,7 +47,8 @@ SLACK = 0.014
 class _Jaw:
     """Sample positions in the hand, m: `along` the closing axis, `step` apart, and lines `across` it.
 
-    swept: the first so many lines lie under a padded finger. inner: those of them that a finger itself covers.
+    swept: the first so many lines lie under a padded finger. inner: those of them that a finger itself covers. pad: of the
+    gripper. bare: how far outside its inner face a finger without room for padding must be free of whatever may be hidden, m.
     """
 
     step: float
@@ -55,6 +56,8 @@ class _Jaw:
     across: Tensor
     swept: int
     inner: slice
+    pad: tuple[float, float]
+    bare: float
 
     @property
     def centre(self) -> int:
@@ -75,7 +78,7 @@ def measure(
     x, y, angle: (M,) in the map frame. tip: heights (M,) that the tips are to have; default: as deep as fits. close: look
     closely, as it takes to turn a hand by less than a bin. What cannot be gripped is left out and counted.
     """
-    jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, close, scene.device)
+    jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, gripper.pad, close, scene.device)
     found = _deepest(scene, gripper, jaw, (x, y, angle), tip)
     rejected = Counter({reason: int(refused.sum()) for reason, refused in found.refused.items()})
     some, fit, level = found.some, found.fit, found.level[found.some]
@@ -84,7 +87,7 @@ def measure(
     )
     seen = found.seen if some.all() else found.seen[some]
     lines = Fingers(jaw.step, jaw.along, jaw.across, jaw.inner, jaw.swept, seen, tip)
-    room = Room(right, left, free_right, free_left, torch.where(found.padded[some], -PADDING, _inner(gripper)))
+    room = Room(right, left, free_right, free_left, torch.where(found.padded[some], -PADDING, jaw.bare))
     hands = grip(scene, gripper, lines, room, (x[some], y[some], angle[some]), torch.nonzero(some).squeeze(1))
     rejected["no_depth"] += len(tip) - len(hands.score)
     return hands, rejected
@@ -93,7 +96,7 @@ def measure(
 def misfits(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> dict[str, HandPose]:
     """Of poses (M,) in the map frame those that can grip nothing, by reason: open as wide as the jaw goes, their tips as little
     deep as is tried, whatever the palm then meets."""
-    jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, False, scene.device)
+    jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, gripper.pad, False, scene.device)
     found = _deepest(scene, gripper, jaw, (x, y, angle), None)
     wide, table = torch.full_like(x, gripper.max_width), scene.table_at(x, y) + TABLE_GAP
     tip = torch.maximum(found.top - DEPTHS[-1], table)
@@ -141,8 +144,8 @@ def _deepest(
     fit = _fit(highest, tips, jaw, -PADDING, gripper)
     padded = (fit.fits & high).any(1)
     # Where no padded finger fits, one may that stands as near to what it holds as that is seen to reach.
-    lacking, inner = torch.nonzero(~padded).squeeze(1), _inner(gripper)
-    fit.replace(lacking, _fit(highest[lacking], tips[lacking], jaw, inner, gripper))
+    lacking = torch.nonzero(~padded).squeeze(1)
+    fit.replace(lacking, _fit(highest[lacking], tips[lacking], jaw, jaw.bare, gripper))
     good = fit.fits & high
     # Levels are sorted deepest first, and argmax finds the first: a deep grip slips less.
     some, level = good.any(1), torch.argmax(good.to(torch.uint8), 1)
@@ -152,7 +155,9 @@ def _deepest(
 
 
 @lru_cache(maxsize=64)
-def _jaw(max_width: float, finger_width: float, thickness: float, close: bool, device: torch.device) -> _Jaw:
+def _jaw(
+    max_width: float, finger_width: float, thickness: float, pad: tuple[float, float], close: bool, device: torch.device
+) -> _Jaw:
     step = CLOSE_STEP if close else STEP
     reach = max_width / 2 + SLACK + thickness + 2 * PADDING
     count = math.ceil(reach / step)
@@ -164,7 +169,7 @@ def _jaw(max_width: float, finger_width: float, thickness: float, close: bool, d
     if close:
         beside = half + LINE * torch.arange(1, round(BESIDE / LINE) + 1, device=device)
         across = torch.cat([across, beside, -beside])
-    return _Jaw(step, along, across, swept, slice(beyond, swept - beyond))
+    return _Jaw(step, along, across, swept, slice(beyond, swept - beyond), pad, min(INNER, pad[0] / 2))
 
 
 def _heights(scene: PlanningScene, jaw: _Jaw, x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
@@ -194,11 +199,6 @@ def _floor(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: 
     return torch.maximum(table, palm_overlap(scene, gripper, at_zero) + PALM_GAP)
 
 
-def _inner(gripper: Gripper) -> float:
-    """How far outside its inner face a finger without room for padding must be free of whatever may be hidden, m."""
-    return min(INNER, gripper.pad[0] / 2)
-
-
 class _Fit(NamedTuple):
     """Where M fingers fit, right and left of the centre. free_right, free_left (M, levels, distances): with the inner face at a
     distance. right, left (M, levels): the nearest of these, m, infinite without one. fits (M, levels): both within the
@@ -220,7 +220,7 @@ def _fit(strip: Tensor, tips: Tensor, jaw: _Jaw, inner: float, gripper: Gripper)
     """strip: (M, positions), the highest across a padded finger. tips: (M, levels). inner: where the part of a finger begins
     that must be free, m from its inner face outwards."""
     limit = (tips - FINGER_GAP)[:, :, None]
-    begin, (at_tip, pad_depth) = math.floor(inner / jaw.step + 1e-3), gripper.pad
+    begin, (at_tip, pad_depth) = math.floor(inner / jaw.step + 1e-3), jaw.pad
     first = jaw.centre + begin
     # Samples under a finger at its tip, and above its pad, where it has all of its thickness.
     windows = [math.ceil((each + PADDING) / jaw.step - 1e-3) - begin + 1 for each in (at_tip, gripper.finger_thickness)]

@@ -51,8 +51,9 @@ def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tens
     x = scene.map.corner[0] + cells * columns
     y = scene.map.corner[1] + cells * rows
     pace = PACE * cells
-    reach = math.ceil((gripper.max_width / 2 + gripper.pad[0] / 2 + OFF_CENTRE) / pace)
-    thick = max(1, round(gripper.pad[0] / 2 / cells))
+    thickness = gripper.pad[0]
+    reach = math.ceil((gripper.max_width / 2 + thickness / 2 + OFF_CENTRE) / pace)
+    thick = max(1, round(thickness / 2 / cells))
     # The map is dilated by half a fingertip's thickness, so that single samples stand for the finger; the lines span its width.
     span = max(gripper.finger_width / 2 / cells - thick, 0.0)
     lines = max(2, math.ceil(span / thick) + 1)
@@ -65,7 +66,7 @@ def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tens
     table = scene.table_at(x, y)
     tips = torch.maximum(top - depths[:, None], table + TABLE_GAP)
     first = pace * _first_free(fingers.reshape(-1), base, offsets, tips)
-    scores, wide = _judge(first, pace, gripper)
+    scores, wide = _judge(first, gripper.max_width, thickness)
     truncated = scene.truncated_to[rows, columns] >= top - table - max(DEPTHS)
     scores -= (2.0 * truncated + 2.0 * ~inside)[:, None]
     feasible = torch.isfinite(scores)
@@ -132,22 +133,22 @@ def _first_free(heights: Tensor, base: Tensor, offsets: Tensor, tips: Tensor) ->
     return first + len(offsets) * blocked.view(torch.uint8)
 
 
-def _judge(first: Tensor, pace: float, gripper: Gripper) -> tuple[Tensor, Tensor]:
+def _judge(first: Tensor, opening: float, thickness: float) -> tuple[Tensor, Tensor]:
     """Scores (N, ANGLES), -inf where no level fits, and whether the object alone is too wide (N, ANGLES) bool.
 
-    first: (levels, sides, lines, ANGLES, N), m. A finger fits where all its lines do; how far they differ tells how flat the
-    side of the object lies to it.
+    first: (levels, sides, lines, ANGLES, N), m. opening, thickness: of the jaw, and of its fingers at their tips, m. A
+    finger fits where all its lines do; how far they differ tells how flat the side of the object lies to it.
     """
     side = first.amax(2)
-    width = side[:, 0] + side[:, 1] - gripper.pad[0]
+    width = side[:, 0] + side[:, 1] - thickness
     off_centre = (side[:, 0] - side[:, 1]).abs() / 2
     uneven = (side[:, :, None] - first).clamp(max=0.03).mean((1, 2))
     shallow = 0.3 * torch.arange(len(first), device=first.device)[:, None, None]
     # The order only decides what is measured closely: a good hand is found from several centres.
-    scores = -off_centre / 0.02 - uneven / 0.01 - 0.5 * width / gripper.max_width - shallow
-    fits = (width <= gripper.max_width + WIDER) & (off_centre <= OFF_CENTRE)
+    scores = -off_centre / 0.02 - uneven / 0.01 - 0.5 * width / opening - shallow
+    fits = (width <= opening + WIDER) & (off_centre <= OFF_CENTRE)
     # Not even one line is free within half an opening: the thing itself is too wide, no neighbour blocks the fingers.
-    wide = (first.amin((1, 2)) > gripper.max_width / 2).all(0)
+    wide = (first.amin((1, 2)) > opening / 2).all(0)
     return torch.where(fits, scores, -torch.inf).amax(0).T.contiguous(), wide.T
 
 

@@ -16,7 +16,7 @@ from planning.scene.support_plane import OPTICAL_AXIS, TABLE_SHARE, level_pose, 
 from planning.tilted.directions import STRAIGHT, angle, axis_of, directions
 from planning.tilted.overhead import blocked_from_above
 from shared.maps.approach_map import LEVEL, SceneCloud, Support, approachable, depth_cloud, project_along, support_of
-from shared.maps.heightmap import readings_of
+from shared.maps.resampling import readings_of
 
 SIDEWAYS = math.radians(45)
 """Where nothing can come from above, approaches lean at least by this."""

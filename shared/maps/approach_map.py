@@ -25,11 +25,10 @@ from shared.maps.heightmap import (
     Table,
     map_of,
     pixel_rays,
-    readings_of,
     rotation_along,
     table_under,
 )
-from shared.maps.resampling import Readings
+from shared.maps.resampling import Readings, readings_of
 
 MARGIN = 0.13
 """What lies so far beside the things a hand may meet, m."""

@@ -16,19 +16,11 @@ import numpy as np
 from grasp_client.contract import CameraIntrinsics, Gripper
 from grasp_client.geometry import pose_from
 from shared.maps.occlusion import hidden
-from shared.maps.resampling import Readings, resample, typical_distance
-from shared.maps.splatting import close_gaps, drop_specks, splat
+from shared.maps.resampling import RESOLUTION, Readings, readings_of
+from shared.maps.splatting import splat
 from shared.maps.table_plane import fit_table
 from shared.maps.things import Things, find_things
 
-RESOLUTION = 0.002
-"""Side of a cell for a jaw that opens as wide as that of the Panda, m."""
-FINEST = 0.0002
-COARSEST = 0.004
-LEAST_PIXELS = 0.5
-"""A cell is at least so many pixels wide: finer ones would tell nothing more."""
-MOST_CELLS = 1200
-"""Cells of a small hand along the longer side of the picture."""
 SCALE_WIDTH = 0.08
 """Opening of the jaw whose scale is 1, m."""
 SMALLEST_SCALE = 0.0625
@@ -137,15 +129,10 @@ def map_of(
 ) -> HeightMap:
     """The map in a box (left, top, columns, rows) of readings where they are `seen`: `depth` times `rays`, in axes of the map
     (rotation: camera frame to these) and relative to the viewpoint (3,) in the camera's frame, m."""
-    left, top = box[:2]
-    height, known = splat(depth, rays, seen, box, resolution)
-    # Heights relative to the table under the camera: planners and networks see the same numbers from every distance.
+    left, top, columns, rows = box
     foot = float(table.plane[2])
-    height -= np.float32(foot)
-    height[~known] = 0
-    close_gaps(height, known)
-    plane = plane_map(table.plane[:2], (left, top), height.shape, resolution)
-    drop_specks(height, known, plane, resolution)
+    plane = plane_map(table.plane[:2], (left, top), (rows, columns), resolution)
+    height, known = splat(depth, rays, seen, box, resolution, foot, plane)
     pose = pose_from(rotation.T, rotation.T @ np.array([0, 0, -foot]) + viewpoint)
     upper_bound, unobserved = hidden(height, known, plane, (left, top), resolution, camera_height=-foot)
     layers = height, known, upper_bound, unobserved
@@ -178,26 +165,6 @@ def rotation_along(direction: np.ndarray) -> np.ndarray:
 def hand_scale(gripper: Gripper) -> float:
     """How large a jaw is, by its opening: 1 for that of the Panda."""
     return min(max(gripper.max_width / SCALE_WIDTH, SMALLEST_SCALE), LARGEST_SCALE)
-
-
-def readings_of(depth: np.ndarray, camera: CameraIntrinsics, scale: float = 1.0, resolution: float | None = None) -> Readings:
-    """What of a depth image (H, W), m, goes into maps for a hand of this scale. Raises ValueError when that is nothing."""
-    distance = typical_distance(depth)
-    pitch = distance / min(camera.fx, camera.fy)
-    cell = _cell_size(scale, pitch, max(depth.shape)) if resolution is None else resolution
-    read = Readings(*resample(depth, distance, pitch, cell), cell)
-    if not (read.depth > 0).any():
-        raise ValueError(
-            f"at the focal length {camera.fx:g} x {camera.fy:g} the image shows only a few millimetres: `camera` must be in "
-            "pixels of the sent image"
-        )
-    return read
-
-
-def _cell_size(scale: float, pitch: float, side: int) -> float:
-    """Side of a cell for a hand of this scale, m, in a picture of so many pixels with this distance between them, m."""
-    least = max(FINEST, LEAST_PIXELS * pitch, pitch * side / MOST_CELLS if scale < 1 else 0.0)
-    return min(max(RESOLUTION * min(scale, 1.0), least), COARSEST)
 
 
 def pixel_rays(rotation: np.ndarray, camera: CameraIntrinsics, u: np.ndarray, v: np.ndarray) -> list[np.ndarray]:

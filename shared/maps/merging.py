@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from grasp_client.observation import View
-from shared.maps.heightmap import HeightMap, Table, map_of, pixel_rays, readings_of
+from shared.maps.heightmap import HeightMap, Table, map_of, pixel_rays
+from shared.maps.resampling import readings_of
 
 FEWEST = 200
 """Cells that two views share, at least, for anything to be said of how they fit."""

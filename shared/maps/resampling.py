@@ -6,6 +6,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from grasp_client.contract import CameraIntrinsics
+
+RESOLUTION = 0.002
+"""Side of a cell for a jaw that opens as wide as that of the Panda, m."""
+FINEST = 0.0002
+COARSEST = 0.004
+LEAST_PIXELS = 0.5
+"""A cell is at least so many pixels wide: finer ones would tell nothing more."""
+MOST_CELLS = 1200
+"""Cells of a small hand along the longer side of the picture."""
 JUMP = 0.008
 """Neighbouring readings that differ by more lie on two surfaces, m."""
 JUMP_NOISE = 0.02
@@ -31,7 +41,27 @@ class Readings:
     resolution: float
 
 
-def typical_distance(depth: np.ndarray) -> float:
+def readings_of(depth: np.ndarray, camera: CameraIntrinsics, scale: float = 1.0, resolution: float | None = None) -> Readings:
+    """What of a depth image (H, W), m, goes into maps for a hand of this scale. Raises ValueError when that is nothing."""
+    distance = _typical_distance(depth)
+    pitch = distance / min(camera.fx, camera.fy)
+    cell = _cell_size(scale, pitch, max(depth.shape)) if resolution is None else resolution
+    read = Readings(*_resample(depth, distance, pitch, cell), cell)
+    if not (read.depth > 0).any():
+        raise ValueError(
+            f"at the focal length {camera.fx:g} x {camera.fy:g} the image shows only a few millimetres: `camera` must be in "
+            "pixels of the sent image"
+        )
+    return read
+
+
+def _cell_size(scale: float, pitch: float, side: int) -> float:
+    """Side of a cell for a hand of this scale, m, in a picture of so many pixels with this distance between them, m."""
+    least = max(FINEST, LEAST_PIXELS * pitch, pitch * side / MOST_CELLS if scale < 1 else 0.0)
+    return min(max(RESOLUTION * min(scale, 1.0), least), COARSEST)
+
+
+def _typical_distance(depth: np.ndarray) -> float:
     """Median of the readings, m. Raises ValueError without one."""
     rows, columns = depth.shape
     coarse = depth[:: max(1, rows // 64), :: max(1, columns // 64)]
@@ -42,7 +72,7 @@ def typical_distance(depth: np.ndarray) -> float:
     return float(np.median(coarse[coarse > 0]))
 
 
-def resample(depth: np.ndarray, distance: float, pitch: float, resolution: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _resample(depth: np.ndarray, distance: float, pitch: float, resolution: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The image with 1.3 to 3 pixels to a cell, so that cells neither stay empty nor cost for nothing, and its u and v axes.
 
     Between readings of one surface it is interpolated, at a jump in depth the nearest reading is taken. distance: of what is

@@ -14,6 +14,26 @@ SLENDER = 10
 
 
 def splat(
+    depth: np.ndarray,
+    rays: list[np.ndarray],
+    seen: np.ndarray,
+    box: tuple[float, float, int, int],
+    resolution: float,
+    foot: float,
+    table: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Highest readings (H, W), m over the table under the camera, 0 without one, and where there is one: with gaps between
+    readings of one surface closed, without specks. foot: height of that table over the camera, m; table (H, W): in the map."""
+    height, known = _highest(depth, rays, seen, box, resolution)
+    # Heights relative to the table under the camera: planners and networks see the same numbers from every distance.
+    height -= np.float32(foot)
+    height[~known] = 0
+    _close_gaps(height, known)
+    _drop_specks(height, known, table, resolution)
+    return height, known
+
+
+def _highest(
     depth: np.ndarray, rays: list[np.ndarray], seen: np.ndarray, box: tuple[float, float, int, int], resolution: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Highest reading per cell, relative to the camera, and where there is one."""
@@ -32,7 +52,7 @@ def splat(
     return height, height > UNSEEN
 
 
-def close_gaps(height: np.ndarray, known: np.ndarray) -> None:
+def _close_gaps(height: np.ndarray, known: np.ndarray) -> None:
     """Fill, in place, single empty cells between two readings of one surface: gaps between splats, not holes."""
     rows, columns = height.shape
     width = columns + 2
@@ -53,7 +73,7 @@ def close_gaps(height: np.ndarray, known: np.ndarray) -> None:
     known[row - 1, column - 1] = True
 
 
-def drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray, resolution: float) -> None:
+def _drop_specks(height: np.ndarray, known: np.ndarray, table: np.ndarray, resolution: float) -> None:
     """Take out, in place, readings that stand alone: pixels that fly between surfaces, and false echoes.
 
     height, table: (H, W), m. A lone reading has too few others of its level around it; an echo is too slender for its height.
