@@ -208,7 +208,7 @@ def test_a_card_without_terms_says_which(tmp_path: Path) -> None:
     with serving(settings(tmp_path)) as server:
         reply = ask(server)
     assert reply.json()["error"]["code"] == "broken_model"
-    assert "policy.mount" in reply.json()["error"]["message"]
+    assert "wrong policy: mount.0" in reply.json()["error"]["message"]
 
 
 def test_a_step_overtakes_plans_that_would_make_it_late() -> None:
