@@ -141,7 +141,7 @@ def decode_outcome(encoded: EncodedOutcome) -> Outcome[OutcomeMeta]:
     try:
         meta = meta_model(encoded.kind).model_validate_json(encoded.meta)
     except ValidationError as error:
-        raise UnreadableOutcome(f"meta.{first_problem(error)}") from error
+        raise UnreadableOutcome(first_problem(error, "meta")) from error
     there = {} if meta.replay and not encoded.images else meta.images
     images = {name: image_of(encoded.images.get(name), name, spec) for name, spec in there.items()}
     try:

@@ -32,10 +32,10 @@ def problems_of(error: ValidationError) -> list[ErrorDetails]:
     return problems
 
 
-def first_problem(error: ValidationError) -> str:
-    """`field: what is wrong with it`."""
+def first_problem(error: ValidationError, *within: str) -> str:
+    """`field: what is wrong with it`, of a field that lies `within` others."""
     first = problems_of(error)[0]
-    return ": ".join(filter(None, (".".join(map(str, first["loc"])), plain_message(first))))
+    return ": ".join(filter(None, (".".join(map(str, (*within, *first["loc"]))), plain_message(first))))
 
 
 def plain_message(problem: Mapping[str, Any]) -> str:

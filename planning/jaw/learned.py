@@ -10,7 +10,7 @@ from torch import Tensor
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlanItem
-from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall
+from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall, between_passes
 from planning.calibration import scene_logits
 from planning.jaw.candidates import JawCandidates
 from planning.jaw.quality_map import quality_map
@@ -63,6 +63,7 @@ class DensePlanner(BatchedPlanner):
         observation, request = item
         network = network or self.need(network)
         scene = observe_scene(observation, request, network.device, hand_units=True)
+        between_passes.get()()
         hands, rejected = predict(scene)
         hands = hands.pick(distinct(hands.pose, hands.score, max(RANKED, 2 * request.n_grasps), APART, TURNED))
         logits = hands.score

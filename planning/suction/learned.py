@@ -5,7 +5,7 @@ from torch import Tensor
 
 from grasp_client.contract import GraspPlan
 from planning.base import LoadedNetwork, PlanItem
-from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall
+from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall, between_passes
 from planning.calibration import calibrated, told_by
 from planning.nms import distinct
 from planning.plan_result import select
@@ -37,6 +37,7 @@ class SuctionDensePlanner(BatchedPlanner):
         observation, request = item
         network = self.need(network)
         scene = observe_scene(observation, request, network.device)
+        between_passes.get()()
         scene, cups, rejected = predict(scene)
         cups = cups.pick(distinct(cups.pose, cups.score, max(RANKED, 2 * request.n_grasps), APART))
         logits, channels = cups.score, network.card.parameters.get("channels", PLAIN_CHANNELS)

@@ -6,7 +6,7 @@ import torch
 
 from grasp_client.contract import GraspPlan
 from planning.base import LoadedNetwork, PlanItem
-from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall
+from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall, between_passes
 from planning.calibration import calibrated_logits
 from planning.jaw.learned import blend
 from planning.jaw.search import outside_roi_penalty
@@ -29,6 +29,7 @@ class TiltedPlanner(BatchedPlanner):
         observation, request = item
         network = network or self.need(network)
         seen = observe_approaches(observation, request, network.device)
+        between_passes.get()()
         pool = search(seen, request)
         scores = torch.cat([hands.score for hands in pool.hands])
         logits = scores

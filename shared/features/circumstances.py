@@ -20,8 +20,8 @@ USUAL_OPENING, USUAL_RADIUS = 0.08, 0.015
 """m: the same of a jaw and of a cup."""
 LEAST_SLOPE = 0.1
 """However odd the circumstances, a better logit stays a better promise."""
-STRIDE = 4
-"""Every so manyth pixel of a row and a column tells the distance as well as all of them."""
+STRIDE, MOST_READ = 4, 2**15
+"""Every so manyth pixel of a row and a column tells the distance as well as all of them, and of large images about so many."""
 
 
 def circumstances(
@@ -36,7 +36,8 @@ def circumstances(
     size over the usual; 1 in a bin; the angle of the approach from straight down, rad, which is `leans` (N,).
 
     depth (H, W), m, 0 without reading. Without a pose the camera is taken to look straight down."""
-    some = depth[::STRIDE, ::STRIDE]
+    stride = max(STRIDE, math.ceil(math.sqrt(depth.size / MOST_READ)))
+    some = depth[::stride, ::stride]
     read = some[(some > 0) & np.isfinite(some)]
     distance = float(np.median(read)) if len(read) else USUAL_DISTANCE
     down = 1.0 if camera_pose is None else float(-np.asarray(camera_pose)[2, 2])

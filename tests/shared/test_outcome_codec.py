@@ -85,7 +85,7 @@ def test_meta_that_leaves_fields_out_is_completed() -> None:
     ("changes", "reason"),
     [
         ({"v": b"9"}, "schema version is 9"),
-        ({"meta": b"{"}, "meta.: Invalid JSON"),
+        ({"meta": b"{"}, "meta: Invalid JSON"),
         ({"meta": b"{}"}, "meta.success: Field required"),
         ({"kind": b"push"}, "meta.push: Field required"),
         ({"kind": b"\xff"}, "UTF-8"),
