@@ -22,7 +22,7 @@ from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 
 from benchmarks.scale.fleet import FleetPlan, run_fleet
 from benchmarks.scale.labels import made, named, recorded
-from benchmarks.scale.parts import Parts, run_ingest
+from benchmarks.scale.parts import SPAWN, Parts, run_ingest
 from benchmarks.tables import keep, show
 from grasp_client.contract import SceneRequest
 from shared.retrying import AWAY
@@ -30,7 +30,8 @@ from shared.shards import ShardReader, shard_folders
 from shared.streams import OutcomeSender, OutcomeStream, SceneRequestStream, connect, stream_names
 from shared.streams.outcome_batches import OutcomeBatch, pack_outcomes
 
-WORKERS_PER_PROCESS = 250
+PROCESSES = 8
+"""Most, of the workers: what one waits for the disk, others send."""
 REQUESTS = 64
 """Scene requests kept waiting."""
 
@@ -71,13 +72,18 @@ def loop(settings: Settings, scenes: list[Any], folder: Path, parts: Parts) -> d
     url = parts.queue(folder / "queue")
     start_ingest(settings, url, folder, parts)
     server = parts.server() if settings.planned else ""
-    begun, chance = time.time(), random.Random(0)
-    sizes = [min(WORKERS_PER_PROCESS, settings.workers - at) for at in range(0, settings.workers, WORKERS_PER_PROCESS)]
-    for number, size in enumerate(sizes):
+    end, chance = SPAWN.Value("d", 0.0), random.Random(0)
+    processes = min(PROCESSES, settings.workers)
+    for number in range(processes):
+        size = (settings.workers + number) // processes
         rate = settings.scenes_per_second / settings.workers
         plan = FleetPlan(url, folder / "spool", size, rate, settings.streams, server, settings.planned)
-        parts.spawn(f"fleet-{number}", run_fleet, plan, scenes, begun + settings.seconds, number)
+        parts.spawn(f"fleet-{number}", run_fleet, plan, scenes, end, number)
     client, samples, killed = connect(url), list[dict[str, float]](), 0
+    while (connections := client.info("clients")["connected_clients"]) < settings.workers:
+        time.sleep(0.1)
+    begun = time.time()
+    end.value = begun + settings.seconds
     requests = SceneRequestStream(client)
     while (now := time.time()) < begun + settings.seconds:
         try:
@@ -95,7 +101,8 @@ def loop(settings: Settings, scenes: list[Any], folder: Path, parts: Parts) -> d
     parts.wait("fleet")
     sent_seconds = time.time() - begun
     row = finish(settings, client, folder, parts, begun)
-    row |= {"sent_per_second": row["sent"] / sent_seconds, "kills": killed, **_flatness(samples)}
+    rates = {"connections": connections, "sent_per_second": row["sent"] / sent_seconds, "kills": killed}
+    row |= rates | _flatness(samples)
     return row
 
 

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import redis
@@ -52,6 +53,8 @@ class SimulatedWorker:
 
     def __post_init__(self) -> None:
         client = connect(self.plan.url)
+        with suppress(*AWAY):
+            client.ping()
         self.requests, self.board = SceneRequestStream(client), WorkerStatusStore(client)
         sender = OutcomeSender(client, self.plan.streams)
         self.publisher = OutboxPublisher(Outbox(self.plan.outbox, self.name), sender.publish)
@@ -72,11 +75,15 @@ class SimulatedWorker:
             self.board.report(self.name, {"attempts": self.episodes * len(scene), "state": "working"})
 
 
-def run_fleet(plan: FleetPlan, scenes: list[list[EncodedOutcome]], until: float, number: int) -> None:
-    """Runs workers until `until` on the wall clock, one scene at least, then sends what is left in the outboxes."""
-    rng, now = np.random.default_rng(number), time.monotonic()
+def run_fleet(plan: FleetPlan, scenes: list[list[EncodedOutcome]], end: Any, number: int) -> None:
+    """Connects workers, waits until `end` (a shared float, on the wall clock) is told, runs until then, one scene at least, and
+    sends what is left in the outboxes."""
+    rng = np.random.default_rng(number)
     workers = [SimulatedWorker(plan, boot_name(f"w{number}-{each}")) for each in range(plan.workers)]
     servers = [GraspClient(plan.server, deadline=20) if plan.server else None for _ in workers]
+    while not (until := end.value):
+        time.sleep(0.1)
+    now = time.monotonic()
     due = [(now + rng.exponential(1 / plan.scenes_per_second), each) for each in range(plan.workers)]
     heapq.heapify(due)
     claimed = now

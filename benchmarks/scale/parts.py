@@ -69,19 +69,20 @@ class Parts:
         environment = {**os.environ, **where, "MODELS_DIR": "models", "LOG_LEVEL": "error"}
         self.add("server", lambda: subprocess.Popen([sys.executable, "-m", "inference_server"], env=environment))
         with GraspClient(url) as client:
-            client.wait_until_ready(120)
+            client.wait_until_ready(900)
         return url
 
     def kill(self, chance: random.Random) -> list[str]:
         """Kills one part with SIGKILL, of the fleet a third, and starts them again."""
         kind = chance.choice(sorted({name.partition("-")[0] for name in self.running}))
         names = [name for name in self.running if name.partition("-")[0] == kind]
-        for name in names[: max(1, len(names) // 3)]:
+        third = names[: -(-len(names) // 3)]
+        for name in third:
             self.cpu_of_dead[name] = self.cpu(name)
             self.running[name].kill()
             _wait(self.running[name])
             self.running[name] = self._starts[name]()
-        return names[: max(1, len(names) // 3)]
+        return third
 
     def cpu(self, name: str) -> float:
         """Seconds of CPU that a part has taken, those of its dead processes too."""

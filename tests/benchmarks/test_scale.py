@@ -13,6 +13,7 @@ from records import read_outcomes
 from benchmarks.scale.__main__ import Settings, main
 from benchmarks.scale.fleet import FleetPlan, run_fleet
 from benchmarks.scale.labels import made
+from benchmarks.scale.parts import SPAWN
 from grasp_client.contract import SceneRequest
 from shared.streams import OutcomeStream, SceneRequestStream, WorkerStatusStore, connect
 
@@ -25,7 +26,7 @@ def test_a_fleet_says_what_workers_say(redis_url: str, tmp_path: Path) -> None:
     requests = SceneRequestStream(client)
     requests.issue(SceneRequest(id="one", seed=1))
     plan = FleetPlan(redis_url, tmp_path, workers=3, scenes_per_second=20.0)
-    run_fleet(plan, made(2, attempts=4, side=24), time.time() + 0.4, number=0)
+    run_fleet(plan, made(2, attempts=4, side=24), SPAWN.Value("d", time.time() + 0.4), number=0)
     outcomes, sent = read_outcomes(OutcomeStream(client)), OutcomeStream(client).sent()
     assert len({outcome.id for outcome in outcomes}) == len(outcomes) == sum(sent.values()) > 0
     assert len(outcomes) % 4 == 0
