@@ -162,8 +162,11 @@ def _differences(image: np.ndarray) -> bytes:
 
 def _summed(planes: bytes, shape: tuple[int, ...], dtype: np.dtype) -> bytes:
     """The inverse of `_differences`."""
-    whole = np.moveaxis(np.frombuffer(planes, np.uint8).reshape(dtype.itemsize, *shape), 0, -1)
-    folded = np.ascontiguousarray(whole).view(dtype).reshape(shape)
+    *lower, folded = np.frombuffer(planes, np.uint8).reshape(dtype.itemsize, *shape)
+    folded = folded.astype(dtype)
+    for plane in reversed(lower):
+        folded <<= 8
+        folded |= plane
     return np.cumsum((folded >> 1) ^ -(folded & 1), axis=1, dtype=dtype).tobytes()
 
 
