@@ -17,7 +17,7 @@ from grasploop_msgs.action import PlanGrasps as PlanGraspsAction
 from grasploop_msgs.msg import GraspArray, GraspOutcome
 from grasploop_msgs.srv import PlanGrasps
 from rclpy.action import ActionClient
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from visualization_msgs.msg import MarkerArray
@@ -129,10 +129,10 @@ def service(url: str, client: Any) -> None:
 def main(url: str) -> None:
     rclpy.init(args=["--ros-args", "-p", f"server_url:={url}", "-p", "continuous:=true", "-p", "every_image:=true"])
     bridge, robot = Bridge(), Node("robot")
-    executor = MultiThreadedExecutor(num_threads=6)
-    for node in (bridge, robot):
+    executors = MultiThreadedExecutor(num_threads=4), SingleThreadedExecutor()  # each as in a process of its own
+    for executor, node in zip(executors, (bridge, robot), strict=True):
         executor.add_node(node)
-    Thread(target=executor.spin, daemon=True).start()
+        Thread(target=executor.spin, daemon=True).start()
     client = robot.create_client(PlanGrasps, "plan_grasps")
     check("the service is there", client.wait_for_service(timeout_sec=30.0))
     conversions()
@@ -174,7 +174,8 @@ def main(url: str) -> None:
     outcomes.publish(GraspOutcome(request_id=arrays[-1].request_id, rank=0, success=False, failure="slipped", group="cell"))
     print(json.dumps(found), flush=True)
     sys.stdin.readline()  # until the outcome has been looked for
-    executor.shutdown()
+    for executor in executors:
+        executor.shutdown()
     rclpy.try_shutdown()
 
 

@@ -77,12 +77,12 @@ class Bridge(Node):
         self._newest = image
         if self._get("continuous"):
             try:
-                self._plan(PlanGrasps.Request())
+                self._publish(self._plan(PlanGrasps.Request()))
             except (ValueError, GraspServerError) as error:
                 self.get_logger().warning(_told(error)[1], throttle_duration_sec=5.0)
 
     def _plan(self, asked: Any) -> GraspArray:
-        """Plan on what was sent, or on the newest image; publish what was found. Raises ValueError, GraspServerError."""
+        """Plan on what was sent, or on the newest image. Raises ValueError, GraspServerError."""
         depth, colour, info = asked.depth, asked.color, asked.camera_info
         if not depth.data and not colour.data:
             if self._newest is None:
@@ -95,11 +95,13 @@ class Bridge(Node):
             rgb=colour_of(colour) if colour.data else None,
             **self._options(asked, info),
         )
-        found = grasps_of(plan, header, self._get("base_frame"))
-        self._grasps.publish(found)
-        self._poses.publish(poses_of(found))
-        self._markers.publish(markers_of(found))
-        return found
+        return grasps_of(plan, header, self._get("base_frame"))
+
+    def _publish(self, found: GraspArray) -> None:
+        """What somebody listens to: a marker is a hundred values, and messages for nobody take longer than the answer."""
+        for publisher, message in ((self._grasps, lambda found: found), (self._poses, poses_of), (self._markers, markers_of)):
+            if publisher.get_subscription_count():
+                publisher.publish(message(found))
 
     def _options(self, asked: Any, info: CameraInfo) -> dict[str, Any]:
         options = {"planner": asked.planner or self._get("planner"), "n_grasps": asked.n_grasps or self._get("n_grasps")}
@@ -124,6 +126,7 @@ class Bridge(Node):
     def _answer(self, request: Any, response: Any) -> Any:
         try:
             response.result, response.success = self._plan(request), True
+            self.executor.create_task(self._publish, response.result)  # who asked does not wait for it
         except (ValueError, GraspServerError) as error:
             response.error_code, response.message = _told(error)
         return response
