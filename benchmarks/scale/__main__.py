@@ -117,30 +117,32 @@ def backlog(settings: Settings, scenes: list[Any], folder: Path, parts: Parts) -
         bodies.append(OutcomeBatch(worker, 1 + episode // 16 * settings.attempts, settings.attempts, body))
     for at in range(0, len(bodies), 64):
         sender.publish(bodies[at : at + 64])
-    begun = time.time()
-    start_ingest(settings, url, folder, parts)
-    return finish(settings, client, folder, parts, begun)
+    ready = SPAWN.Barrier(settings.ingest + 1)
+    start_ingest(settings, url, folder, parts, ready)
+    ready.wait()
+    return finish(settings, client, folder, parts, time.time(), parts.ingest_cpu())
 
 
-def start_ingest(settings: Settings, url: str, folder: Path, parts: Parts) -> None:
+def start_ingest(settings: Settings, url: str, folder: Path, parts: Parts, ready: Any = None) -> None:
     (folder / "data").mkdir()
     for part in range(settings.ingest):
-        parts.spawn(f"ingest-{part}", run_ingest, url, folder / "data", part, settings.streams, settings.ingest)
+        parts.spawn(f"ingest-{part}", run_ingest, url, folder / "data", part, settings.streams, settings.ingest, ready)
 
 
 def streams_of(settings: Settings, client: Any) -> list[OutcomeStream]:
     return [OutcomeStream(client, name) for name in stream_names(settings.streams)]
 
 
-def finish(settings: Settings, client: Any, folder: Path, parts: Parts, begun: float) -> dict[str, Any]:
-    """Waits until the queue is empty; what was sent and stored, and what an outcome cost."""
+def finish(settings: Settings, client: Any, folder: Path, parts: Parts, begun: float, before: float = 0.0) -> dict[str, Any]:
+    """Waits until the queue is empty; what was sent and stored, and what an outcome cost. before: seconds of CPU of ingest that
+    are not counted."""
     while any(stream.lag() or stream.pending() for stream in streams_of(settings, client)):
         time.sleep(0.1)
     seconds = time.time() - begun
     ids = [name for shard in shard_folders(folder / "data" / "shards") for name in ShardReader(shard).ids()]
     sent, disk = sum(OutcomeStream(client).sent().values()), folder / "data" / "shards"
     stored = max(len(ids), 1)
-    cpu = {"ingest": sum(parts.cpu(name) for name in parts.running if name.startswith("ingest")), "queue": parts.cpu("queue")}
+    cpu = {"ingest": parts.ingest_cpu() - before, "queue": parts.cpu("queue")}
     received = int(client.info("stats")["total_net_input_bytes"])
     return {
         "sent": sent, "stored": len(ids), "lost": sent - len(set(ids)), "twice": len(ids) - len(set(ids)),

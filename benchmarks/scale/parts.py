@@ -26,10 +26,12 @@ Process = Any
 SPAWN = multiprocessing.get_context("spawn")
 
 
-def run_ingest(url: str, data: Path, part: int, streams: int, processes: int) -> None:
-    """An ingest process, until it is terminated."""
+def run_ingest(url: str, data: Path, part: int, streams: int, processes: int, ready: Any = None) -> None:
+    """An ingest process, until it is terminated. ready: a barrier at which it waits before it begins."""
     settings = TrainerSettings(redis_url=url, data_dir=data, outcome_streams=streams, ingest_processes=processes)
     threads = IngestThreads(connect(url), settings, lambda scene: True, part, Troubles())
+    if ready is not None:
+        ready.wait()
     threads.start()
     while threads.is_alive():
         time.sleep(0.5)
@@ -88,6 +90,10 @@ class Parts:
         """Seconds of CPU that a part has taken, those of its dead processes too."""
         fields = Path(f"/proc/{self.running[name].pid}/stat").read_text().rpartition(")")[2].split()
         return self.cpu_of_dead.get(name, 0.0) + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def ingest_cpu(self) -> float:
+        """Of all ingest processes together."""
+        return sum(self.cpu(name) for name in self.running if name.startswith("ingest"))
 
     def memory(self, name: str) -> float:
         """Resident MB."""
