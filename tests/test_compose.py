@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import docker
 import httpx
 import numpy as np
 import pytest
+import trimesh
 from docker.errors import DockerException
 from docker.models.containers import Container
 
@@ -30,6 +32,13 @@ from pathlib import Path
 from shared.shards import ShardReader, shard_folders
 ids = [name for folder in shard_folders(Path("/data/shards")) for name in ShardReader(folder).ids()]
 print(len(ids), len(set(ids)))
+"""
+COUNT_OWN = """
+from pathlib import Path
+from shared.shards import ShardReader, shard_folders
+metas = [row.meta for folder in shard_folders(Path("/data/shards")) for row in ShardReader(folder).rows]
+own = [each for each in metas if each["gripper"]["cup_radius"] == 0.011 and each["scene"]]
+print(sum({*each["scene"]["objects"]} == {"folder/cube"} for each in own))
 """
 
 
@@ -199,3 +208,14 @@ def test_four_workers_send_a_version_rises_and_a_restart_goes_on(stack: Stack) -
     stack.wait_for(lambda: stack.stored()[0] >= sent, 120, f"{sent} stored outcomes")
     assert stack.stored() == (sent, sent)
     assert stack.restarts() == {}, stack.story()
+
+
+def test_own_objects_are_grasped_with_a_suction_cup(stack: Stack) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        trimesh.creation.box((0.05, 0.05, 0.03)).export(Path(folder) / "cube.stl")
+        (Path(folder) / "cup.json").write_text(json.dumps({"kind": "suction", "cup_radius": 0.011}))
+        os.chmod(folder, 0o755)  # workers are another user
+        stack.variables |= {"OBJECTS_DIR": folder, "OBJECT_SET": "folder", "REPLAY_RATIO": "0", "GRIPPER": "/objects/cup.json"}
+        stack.compose("up", "--detach", "--wait")
+        stack.wait_for(lambda: int(stack.inside("trainer_job", "python", "-c", COUNT_OWN)[1]) >= 3, 240, "grasps of the cube")
+        assert stack.restarts() == {}, stack.story()
