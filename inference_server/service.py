@@ -26,9 +26,14 @@ from planning.networks.device import choose_execution, usable_cores
 from planning.networks.loading import Loader
 from planning.push.values import MODEL as PUSH_VALUES
 from shared.registry import Registry
+from shared.retrying import Troubles
 from shared.settings import ServerSettings
+from shared.store import Store, StoreThread, follow_registry
 
 logger = logging.getLogger(__name__)
+
+STORE_SECONDS = 30.0
+"""Longest wait for the store at the start; a server that has a copy of the registry begins with that."""
 
 # Raw depth is a view of the request's body. Nobody writes into an observation, and torch need not say that nobody may.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -44,7 +49,11 @@ class Service:
         self.metrics = Metrics()
         self.limits = ImageLimits(max_pixels=settings.max_pixels, max_bytes=int(settings.max_body_mb * 2**20))
         self.decoders = DecodePool(settings.decode_threads, self.limits, self.metrics)
-        self.registry = Registry(settings.models_dir)
+        self.registry = Registry(settings.models_dir, read_only=settings.store_url is not None)
+        self.store: StoreThread | None = None
+        if settings.store_url is not None:
+            follow = follow_registry(Store(settings.store_url), settings.models_dir)
+            self.store = StoreThread(follow, settings.reload_seconds, Troubles())
         self.planners: dict[str, Planner] = {name: kind() for name, kind in sorted(discover().items())}
         self.execution = choose_execution(settings.device, settings.dtype)
         self.threads = settings.torch_threads or usable_cores()
@@ -67,6 +76,9 @@ class Service:
     def start(self) -> None:
         """Start the inference thread, load the champions and warm every planner. Blocks."""
         self.loop.start()
+        if self.store is not None:
+            self.store.start()
+            self.store.looked.wait(STORE_SECONDS)
         self.decoders.start()
         self.batcher.start()
         # Per thread that computes, so set where the networks run; before any other thread sets its own.
@@ -84,6 +96,8 @@ class Service:
         """Drain and stop. Blocks for at most about `drain_seconds`."""
         self.batcher.close(self.settings.drain_seconds)
         self.weights.stop()
+        if self.store is not None:
+            self.store.stop()
         self.loop.stop()
         self.decoders.close()
         self.outcomes.close()

@@ -108,8 +108,8 @@ def asks_candidate(request_id: str, share: float, key: str) -> bool:
 class Registry:
     """A registry on a file system; safe for many readers and one writer per model."""
 
-    def __init__(self, root: Path | str):
-        self.root = Path(root)
+    def __init__(self, root: Path | str, read_only: bool = False):
+        self.root, self._read_only = Path(root), read_only
 
     def names(self) -> list[str]:
         """Models that have at least one version."""
@@ -297,7 +297,9 @@ class Registry:
             self._point(name, "candidate", version)
 
     def writable(self) -> bool:
-        """Whether pointers can be moved from here (a server may have the registry mounted read-only)."""
+        """Whether pointers can be moved from here (not in a read-only mount, nor in a copy of a store)."""
+        if self._read_only:
+            return False
         probe = self.root
         while not probe.exists() and probe != probe.parent:
             probe = probe.parent

@@ -52,7 +52,17 @@ class ServiceSettings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, JSON lines elsewhere")
 
 
-class ServerSettings(ServiceSettings):
+class StoreSettings(ServiceSettings):
+    """What those share who read or write the registry."""
+
+    store_url: str | None = Field(
+        None,
+        description="object store, as s3://bucket/loop or file:///mnt/loop: the trainer keeps registry and shards there, the "
+        "server follows its registry; MODELS_DIR and DATA_DIR are then their local copies; none: folders alone",
+    )
+
+
+class ServerSettings(StoreSettings):
     """`python -m inference_server`"""
 
     host: str = Field("127.0.0.1", description="address to listen on")
@@ -184,7 +194,7 @@ def _renamed(name: str, before: str, default: Any, **constraints: Any) -> Any:
     return Field(default, validation_alias=AliasChoices(name, before), **constraints)
 
 
-class TrainerSettings(ServiceSettings):
+class TrainerSettings(StoreSettings):
     """`python -m trainer_job`"""
 
     data_dir: Path = Field(Path("data"), description="outcome shards, training state and logs")

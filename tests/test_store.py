@@ -6,20 +6,36 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from records import store as store_shard
 from waiting import wait_until
 
 from grasp_client.contract import Grasp, GraspMeta, Outcome
-from services.mirror import Store, pull_registry, pull_shards, push_registry, push_shards
 from shared.outcome_codec import build_outcome
 from shared.registry import ModelCard, Registry, RegistryError
+from shared.retrying import Troubles
+from shared.settings import TrainerSettings
 from shared.shards import ShardReader, rewrite, shard_folders
+from shared.store import (
+    Store,
+    StoreConflict,
+    StoreWriter,
+    fetched,
+    follow_registry,
+    pull_registry,
+    pull_shards,
+    push_folder,
+    push_registry,
+    push_shards,
+)
+from trainer_job.service.store import kept_in_store
 
 
 def any_outcome(number: int) -> Outcome:
@@ -68,8 +84,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """In a real S3 server: SeaweedFS."""
-    import fsspec
-
     folder = tmp_path_factory.mktemp("weed")
     named = [f"{part}.port{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
     ports = dict(zip(named, _free_ports(len(named)), strict=True))
@@ -195,6 +209,150 @@ def test_weights_that_are_not_those_of_the_card_are_not_taken(tmp_path: Path) ->
     with pytest.raises(RegistryError, match="version 2 in the store"):
         pull_registry(store, tmp_path / "copy")
     assert Registry(tmp_path / "copy").champion("dense") is None
+
+
+def test_a_url_that_cannot_be_used_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="expected a URL as s3://bucket/loop"):
+        Store("nonsense://bucket/loop")
+
+    def lacking(*_: object, **__: object) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec, "url_to_fs", lacking)
+    with pytest.raises(ValueError, match=r"pip install 'grasploop\[s3\]'"):
+        Store("s3://bucket/loop")
+
+
+def test_two_registries_are_not_mixed(tmp_path: Path) -> None:
+    store = Store(f"file://{tmp_path}/store")
+    push_registry(registry_of(tmp_path / "models").root, store)
+    other = Registry(tmp_path / "other")
+    other.publish("dense", b"of another loop", ModelCard(name="dense", architecture="dense"))
+    with pytest.raises(StoreConflict, match="two registries"):
+        push_registry(other.root, store)
+    with pytest.raises(StoreConflict, match="two registries"):
+        pull_registry(store, other.root)
+    assert other.read_weights("dense", 1) == b"of another loop"
+
+
+def test_shards_of_two_loops_are_not_mixed(tmp_path: Path) -> None:
+    store = Store(f"file://{tmp_path}/store")
+    for name in ("one", "other"):
+        store_shard(tmp_path / name, [any_outcome(len(name))])
+    push_shards(tmp_path / "one", store)
+    with pytest.raises(StoreConflict, match="two loops"):
+        pull_shards(store, tmp_path / "other")
+
+
+def writer(url: str, folder: Path) -> StoreWriter:
+    """A trainer on that folder, as it begins."""
+    begun = StoreWriter(Store(url), folder / "models", folder / "data" / "shards")
+    begun.begin()
+    return begun
+
+
+def test_a_trainer_goes_on_from_the_store_on_another_machine(url: str, tmp_path: Path) -> None:
+    first = writer(url, tmp_path / "first")
+    registry = registry_of(first.models_dir)
+    store_shard(first.shards_dir, [any_outcome(1)])
+    first.push()
+    follow = follow_registry(Store(url), tmp_path / "server")
+    follow()
+    assert Registry(tmp_path / "server").champion("dense") == 2
+    registry.promote("dense", 3)  # while the store was away, before a restart
+    assert writer(url, tmp_path / "first").push() is None
+    follow()
+    assert Registry(tmp_path / "server").champion("dense") == 3
+    second = writer(url, tmp_path / "second")
+    same(registry.root / "dense", second.models_dir / "dense")
+    same(first.shards_dir, second.shards_dir)
+    Registry(second.models_dir).rollback("dense")
+    store_shard(second.shards_dir, [any_outcome(2)])
+    second.push()
+    follow()
+    assert Registry(tmp_path / "server").champion("dense") == 2
+    registry.record("dense", 1, {"action": "rejected"})
+    with pytest.raises(StoreConflict, match="another trainer"):
+        first.push()
+    assert writer(url, tmp_path / "first").push() is None  # on the old folder: what the second wrote counts
+    assert registry.champion("dense") == 2
+    assert len(shard_folders(first.shards_dir)) == 2
+
+
+def test_a_server_leaves_the_folder_of_the_trainer_beside_it_alone(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/store"
+    trainer = writer(url, tmp_path)
+    registry = registry_of(trainer.models_dir)
+    trainer.push()
+    registry.promote("dense", 3)
+    follow_registry(Store(url), trainer.models_dir)()
+    assert registry.champion("dense") == 3
+
+
+def test_nothing_is_asked_of_the_store_while_nothing_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"file://{tmp_path}/store"
+    trainer, follow = writer(url, tmp_path), follow_registry(Store(url), tmp_path / "server")
+    registry_of(trainer.models_dir)
+    trainer.push()
+    follow()
+
+    def asked(*_: object) -> None:
+        raise AssertionError("the store was asked")
+
+    for name in ("read", "write", "names"):
+        monkeypatch.setattr(Store, name, asked)
+    trainer.push()
+    follow()
+    Registry(trainer.models_dir).promote("dense", 3)
+    with pytest.raises(AssertionError):
+        trainer.push()
+
+
+def test_any_folder_is_read_by_its_url(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(FileNotFoundError, match="holds no files"):
+        fetched(f"{url}/episodes")
+    episodes = tmp_path / "episodes"
+    for number in range(2):
+        (episodes / f"episode-{number}").mkdir(parents=True)
+        (episodes / f"episode-{number}" / "about.json").write_text(f"{number}")
+    push_folder(episodes, Store(f"{url}/episodes"))
+    found = fetched(f"{url}/episodes")
+    assert [path.read_text() for path in sorted(found.glob("episode-*/about.json"))] == ["0", "1"]
+    (episodes / "episode-1" / "about.json").write_text("changed")
+    push_folder(episodes, Store(f"{url}/episodes"))
+    Store(f"{url}/episodes").remove("episode-0")
+    assert fetched(f"{url}/episodes") == found
+    assert [path.read_text() for path in found.glob("episode-*/about.json")] == ["changed"]
+    assert fetched(str(episodes)) == episodes
+
+
+def test_a_file_astray_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(Store, "stamps", lambda self: {"../out": "1"})
+    with pytest.raises(ValueError, match="expected files below it"):
+        fetched(f"file://{tmp_path}/store")
+
+
+def test_a_trainer_on_foreign_folders_ends_with_what_is_wrong(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/store"
+    registry_of((one := writer(url, tmp_path / "one")).models_dir)
+    one.push()
+    Registry(tmp_path / "other").publish("dense", b"others", ModelCard(name="dense", architecture="dense"))
+    settings = TrainerSettings(store_url=url, models_dir=tmp_path / "other", data_dir=tmp_path / "data")
+    with (
+        pytest.raises(SystemExit, match=r"STORE_URL .* two registries"),
+        kept_in_store(settings, threading.Event(), Troubles(), lambda: None),
+    ):
+        pass
+
+
+def test_what_comes_last_is_in_the_store_when_the_trainer_ends(tmp_path: Path) -> None:
+    settings = TrainerSettings(store_url=f"file://{tmp_path}/store", models_dir=tmp_path / "models", data_dir=tmp_path / "data")
+    with kept_in_store(settings, threading.Event(), Troubles(), lambda: None):
+        registry_of(settings.models_dir)
+    pull_registry(Store(f"file://{tmp_path}/store"), tmp_path / "copy")
+    same(settings.models_dir / "dense", tmp_path / "copy" / "dense")
 
 
 def test_the_command_copies_there_and_back(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from torch import nn
 
 from shared.logs import setup
 from shared.registry import Registry
+from shared.store import folder_or_url
 from trainer_job.data.replay_buffer import TrainingData
 from trainer_job.evaluation.assessment import assess, draw
 from trainer_job.promotion.publish import (
@@ -85,9 +86,16 @@ def parser() -> argparse.ArgumentParser:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--recipe", help=f"YAML file, or one of {', '.join(shipped())}")
     which.add_argument("--name", help="model that the trainer's rounds train, by its recipe")
-    add("--data", "--shards", type=Path, nargs="+", required=True, help="folders of shards, or data of the recipe's format")
+    add(
+        "--data",
+        "--shards",
+        type=folder_or_url,
+        nargs="+",
+        required=True,
+        help="folders (or URLs) of shards, or data as the recipe has it",
+    )
     validation = "what to validate on; none: a tenth of the scenes of shards, or the recipe's share"
-    add("--validation", "--test-shards", type=Path, nargs="+", default=[], help=validation)
+    add("--validation", "--test-shards", type=folder_or_url, nargs="+", default=[], help=validation)
     models = "registry to publish into (default: %(default)s)"
     add("--models-dir", "--models", type=Path, default=Path("data/models"), help=models)
     add("--warm", action="store_true", help="start from the champion, or else from the weights that ship, and blend with it")

@@ -18,7 +18,7 @@ router = APIRouter(tags=["models"])
 
 COMMANDS = "grasp:registry"
 """Redis list of commands that the owner of the registry (the trainer) applies, where this server may only read it."""
-POINTER_SECONDS = 5.0
+POINTER_SECONDS = 10.0
 
 ModelName = Annotated[str, Path(max_length=64, description="name of a model in the registry")]
 Action = Literal["promote", "rollback"]

@@ -29,6 +29,7 @@ from shared.logs import setup
 from shared.networks.picture_actor import PictureActor
 from shared.rates import rate_with_interval
 from shared.registry import ModelCard, Registry
+from shared.store import folder_or_url
 from trainer_job.promotion.publish import git_commit, load_network, promote, reject, weights_of
 from trainer_job.rl.demonstrations import read_demonstrations
 from trainer_job.rl.episodes import deterministic, model_name, play, strip
@@ -74,7 +75,11 @@ def parser() -> argparse.ArgumentParser:
     add("--evaluate-every", type=int, default=usual.evaluate_every, help="steps (default: %(default)s)")
     add("--evaluate-episodes", type=int, default=usual.evaluate_episodes, help="default: %(default)s")
     add("--final-episodes", type=int, default=320, help="that the published success is measured in (default: %(default)s)")
-    add("--demonstrations", type=Path, help="folder of episodes that `grasploop teleop` recorded, to start from")
+    add(
+        "--demonstrations",
+        type=folder_or_url,
+        help="folder (or URL) of episodes that `grasploop teleop` recorded, to start from",
+    )
     add("--models-dir", type=Path, default=Path("data/models"), help="registry to publish into (default: %(default)s)")
     add("--out", type=Path, help="run folder; none: data/cache/runs/<name>-<seed>")
     kept = "whatever the champion is worth, make it the champion or not; default: unless it is worse"

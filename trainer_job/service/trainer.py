@@ -36,6 +36,7 @@ from trainer_job.promotion.evidence import RequestSigner, ServiceRecord
 from trainer_job.promotion.publish import REPOSITORY, offer_shipped, seed_registry
 from trainer_job.service.coordinator import COLLECTING, Coordinator
 from trainer_job.service.scene_requests import SceneRequestIssuer
+from trainer_job.service.store import kept_in_store
 from trainer_job.tasks import task_of_model
 from trainer_job.training.distributed import DistContext
 from trainer_job.training.loop import Interrupted, NotFinite
@@ -257,9 +258,10 @@ def run(settings: TrainerSettings, ranks: DistContext, stopping: threading.Event
             with only_trainer(settings.data_dir), only_ingest(settings, 0):
                 remove_outdated(settings.data_dir)
                 troubles = Troubles()
-                make = partial(Trainer, settings, ranks, stopping, troubles)
                 tell = partial(report_start, settings.redis_url, troubles)
-                troubles.patiently("trainer", stopping, make, tell).run()
+                with kept_in_store(settings, stopping, troubles, tell):
+                    make = partial(Trainer, settings, ranks, stopping, troubles)
+                    troubles.patiently("trainer", stopping, make, tell).run()
         else:
             follow(settings, ranks, stopping)
     except Interrupted as interruption:
