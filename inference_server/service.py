@@ -33,7 +33,7 @@ from shared.store import Store, StoreThread, follow_registry
 logger = logging.getLogger(__name__)
 
 STORE_SECONDS = 30.0
-"""Longest wait for the store at the start; a server that has a copy of the registry begins with that."""
+"""Longest wait for the first copy from the store; where that is away, the server begins with the copy that it has."""
 
 # Raw depth is a view of the request's body. Nobody writes into an observation, and torch need not say that nobody may.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

@@ -15,7 +15,7 @@ import fsspec
 import numpy as np
 import pytest
 from records import store as store_shard
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 from grasp_client.contract import Grasp, GraspMeta, Outcome
 from shared.outcome_codec import build_outcome
@@ -26,6 +26,7 @@ from shared.shards import ShardReader, rewrite, shard_folders
 from shared.store import (
     Store,
     StoreConflict,
+    StoreThread,
     StoreWriter,
     fetched,
     follow_registry,
@@ -353,6 +354,31 @@ def test_what_comes_last_is_in_the_store_when_the_trainer_ends(tmp_path: Path) -
         registry_of(settings.models_dir)
     pull_registry(Store(f"file://{tmp_path}/store"), tmp_path / "copy")
     same(settings.models_dir / "dense", tmp_path / "copy" / "dense")
+
+
+def test_a_store_that_is_away_holds_nobody_up() -> None:
+    def away() -> None:
+        raise OSError("away")
+
+    thread = StoreThread(away, 0.01, Troubles())
+    thread.start()
+    assert thread.looked.wait(PATIENCE)
+    thread.stop()
+    assert not thread.is_alive()
+
+
+def test_what_is_wrong_in_the_store_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    looks: list[int] = []
+
+    def broken() -> None:
+        looks.append(1)
+        raise StoreConflict("two registries")
+
+    thread = StoreThread(broken, 0.001, Troubles())
+    thread.start()
+    wait_until(lambda: len(looks) > 2, lambda: "it is looked at again")
+    thread.stop()
+    assert [record.message for record in caplog.records] == ["two registries"]
 
 
 def test_the_command_copies_there_and_back(tmp_path: Path) -> None:

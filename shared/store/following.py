@@ -42,7 +42,7 @@ class StoreThread(threading.Thread):
         self._stopping = threading.Event()
         self._said = ""
         self.looked = threading.Event()
-        """Set when the first call has returned, or has found something wrong."""
+        """Set when the first call has returned, or the store is found away, or something wrong in it."""
 
     def run(self) -> None:
         while True:
@@ -61,7 +61,7 @@ class StoreThread(threading.Thread):
     def _once(self) -> None:
         try:
             with suppress(*AWAY):  # raised where it is still away at the end
-                self._troubles.patiently("store", self._stopping, self._action)
+                self._troubles.patiently("store", self._stopping, self._action, self.looked.set)
             self._said = ""
         except (RegistryError, StoreConflict) as error:
             if str(error) != self._said:

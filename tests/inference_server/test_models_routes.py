@@ -14,6 +14,7 @@ from waiting import PATIENCE, wait_until
 
 from inference_server.routes.models import COMMANDS
 from shared.registry import AbTestState, Registry
+from shared.store import Store, push_registry
 
 
 @pytest.fixture
@@ -211,3 +212,26 @@ def test_a_read_only_registry_without_its_owner_is_503(tmp_path: Path, redis_url
         response = running.client.post("/models/dense/promote", params={"version": 2})
         assert response.status_code == 503
         assert "REDIS_URL" in response.json()["error"]["message"]
+
+
+def test_a_server_follows_a_store_and_asks_the_trainer_to_promote(tmp_path: Path, redis_url: str) -> None:
+    trainers, url = tmp_path / "trainer", f"file://{tmp_path}/store"
+    publish_dense(trainers, 1)
+    push_registry(trainers, Store(url))
+    copy = settings(tmp_path / "copy", redis_url=redis_url, store_url=url)
+    with serving(copy) as running, redis.Redis.from_url(redis_url) as queue:
+        assert version_that_answers(running) == 1
+        publish_dense(trainers, 2, champion=False)
+        push_registry(trainers, Store(url))
+        wait_until(lambda: running.client.get("/models/dense").json()["versions"] == [1, 2])
+
+        def apply() -> None:
+            queue.blpop(COMMANDS, timeout=PATIENCE)  # type: ignore[misc]
+            Registry(trainers).promote("dense", 2)
+            push_registry(trainers, Store(url))
+
+        owner = threading.Thread(target=apply)
+        owner.start()
+        response = running.client.post("/models/dense/promote", params={"version": 2})
+        owner.join()
+        assert (response.status_code, response.json()["serving"]) == (200, 2), response.text
