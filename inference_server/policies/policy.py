@@ -52,7 +52,7 @@ def policy_of(network: LoadedNetwork) -> Policy:
     try:
         return Policy.model_validate((network.card.model_extra or {}).get("policy"))
     except ValidationError as error:
-        message = f"{network.name} version {network.version} has a wrong card: {first_problem(error, 'policy')}"
+        message = f"{network.name} version {network.version} has a card with a wrong policy: {first_problem(error)}"
         raise BrokenModel(message) from error
 
 
