@@ -1,7 +1,8 @@
 """`python -m benchmarks.gallery FOLDER`: what the shipped planners answer to pictures, on one page to look through.
 
 A picture is `NAME_depth_K.npy`, with `_color_` and an `.intr` and `.tf` file beside it where there are some; or a folder with
-`depth` or `rgb` (any format that is read), `segmask` and the options as `request.json`.
+`depth` or `rgb` (any format that is read), `segmask` and the options as `request.json`. Where colours lie beside a depth image,
+the page shows also what is answered to them alone, with the camera and the median depth as the table's distance.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from grasp_client.cli.camera_files import read_camera
 from grasp_client.cli.input_files import read_mask, read_pose, read_rgb
 from grasp_client.contract import GraspPlan, PlanRequest, plain_message
 from grasp_client.drawing import depth_picture, draw_grasps
+from grasp_client.geometry import resize_camera
 from grasp_client.imaging import check_observation, decode_depth, encode_png_rgb
 from grasp_client.observation import Observation
 from planning.base import PlanItem, PlannerError
@@ -50,6 +52,8 @@ def pictures_in(folder: Path) -> Iterator[Picture]:
             yield Picture(str(path.parent.relative_to(folder)), partial(_case, path.parent))
         elif path.suffix == ".npy" and "_depth_" in path.name:
             yield Picture(str(path.relative_to(folder)), partial(_captured, path))
+            if _colour_of(path).exists() and any(path.parent.glob("*.intr")):
+                yield Picture(f"{_colour_of(path).relative_to(folder)}, colour alone", partial(_colour_alone, path))
 
 
 def _case(folder: Path) -> PlanItem:
@@ -62,11 +66,23 @@ def _case(folder: Path) -> PlanItem:
     ), request
 
 
+def _colour_of(path: Path) -> Path:
+    return path.with_name(path.name.replace("_depth_", "_color_")).with_suffix(".png")
+
+
+def _colour_alone(path: Path) -> PlanItem:
+    depth, rgb = decode_depth(path.read_bytes()), read_rgb(_colour_of(path))
+    camera = read_camera(str(next(path.parent.glob("*.intr"))))
+    larger = (rgb.shape[axis] / depth.shape[axis] for axis in (1, 0))
+    return Observation(rgb=rgb), PlanRequest(
+        camera=resize_camera(camera, *larger), table_depth=float(np.median(depth[depth > 0])), planner="heatmap"
+    )
+
+
 def _captured(path: Path) -> PlanItem:
     depth = decode_depth(path.read_bytes())
     camera, pose = next(path.parent.glob("*.intr"), None), next(path.parent.glob("*.tf"), None)
-    colour = path.with_name(path.name.replace("_depth_", "_color_")).with_suffix(".png")
-    rgb = read_rgb(colour) if colour.exists() else None
+    rgb = read_rgb(_colour_of(path)) if _colour_of(path).exists() else None
     fits = rgb is not None and rgb.shape[:2] == depth.shape
     options = {"camera": camera and read_camera(str(camera)), "camera_pose": pose and read_pose(pose)}
     return Observation(depth, rgb if fits else None), PlanRequest.model_validate(options)

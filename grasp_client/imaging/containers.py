@@ -42,6 +42,10 @@ _FOREIGN_MAGIC = {
     b"v/1\x01": "OpenEXR",
     b"%PDF": "PDF",
 }
+_CURES = {
+    "OpenEXR": ". No library that is installed reads it: with one that does (`pip install OpenEXR`) write depth as npy, "
+    "numpy.save('depth.npy', metres.astype('float32')), and colour as PNG"
+}
 _MEDIA_TYPES: dict[str, Container | None] = {
     "": None,
     "application/octet-stream": None,
@@ -82,6 +86,8 @@ def _declared(media_type: str | None) -> Container | None:
     name = (media_type or "").split(";")[0].strip().lower()
     if name in _MEDIA_TYPES:
         return _MEDIA_TYPES[name]
+    if "exr" in name:
+        raise ImageError(415, "unsupported_media_type", f"media type {name[:80]!r} is not accepted{_CURES['OpenEXR']}")
     hint = " (curl sends this unless told otherwise: add -H 'Content-Type: image/png')" if "urlencoded" in name else ""
     raise ImageError(415, "unsupported_media_type", f"media type {name[:80]!r} is not accepted{hint}; send {_ACCEPTED}")
 
@@ -89,7 +95,8 @@ def _declared(media_type: str | None) -> Container | None:
 def _no_image(data: bytes, declared: Container | None) -> ImageError:
     foreign = next((name for magic, name in _FOREIGN_MAGIC.items() if data.startswith(magic)), None)
     if foreign and declared is None:
-        return ImageError(415, "unsupported_media_type", f"this looks like {foreign}, which is not accepted; send {_ACCEPTED}")
+        message = f"this looks like {foreign}, which is not accepted; send {_ACCEPTED}{_CURES.get(foreign, '')}"
+        return ImageError(415, "unsupported_media_type", message)
     expected = f"a {declared} file" if declared else _ACCEPTED
     return ImageError(400, "undecodable_image", f"expected {expected}, but the data starts with {bytes(data[:16])!r}")
 

@@ -119,6 +119,8 @@ CASES: dict[str, tuple[Send, int, str]] = {
     "unknown part": (form(depth=PNG, image=PNG), 422, "'image'"),
     "urlencoded": (body(PNG, "application/x-www-form-urlencoded"), 415, "curl"),
     "no media type": (post("/predict_grasp", b"x" * 10, {}), 400, "PNG"),
+    "OpenEXR": (form(depth=b"v/1\x01\x02\x00\x00\x00"), 415, "numpy.save('depth.npy'"),
+    "OpenEXR by its media type": (body(b"v/1\x01\x02\x00\x00\x00", "image/x-exr"), 415, "numpy.save('depth.npy'"),
     "video": (body(b"....", "video/mp4"), 415, "image/png"),
     "multipart without boundary": (body(b"....", "multipart/form-data"), 400, "boundary"),
     "broken multipart": (body(b"--x\r\nnonsense", "multipart/form-data; boundary=x"), 400, "multipart"),
