@@ -51,11 +51,14 @@ class Plan:
         arguments = ("--out", *self.shards(name), *common, *flags)
         return Step(f"collect {name}", frozenset(models), "sim_worker.collect", arguments, {"OMP_NUM_THREADS": "1"})
 
-    def windows(self, name: str, models: Iterable[str], windows: int, seed: int, on_policy: int = 0) -> Step:
+    def windows(
+        self, name: str, models: Iterable[str], windows: int, seed: int, on_policy: int = 0, looks: str = "plain"
+    ) -> Step:
         """Windows of colour pictures with true heights and tried grasps, of the set `train` too."""
         fewer = [f"--windows={windows // QUICK}", "--scenes-per-part=16"] if self.quick else [f"--windows={windows}"]
         arguments = ("--out", *self.shards(name), *fewer, f"--seed={seed}", f"--workers={self.workers}")
         arguments += (f"--on-policy={on_policy}", f"--models-dir={self.models}") if on_policy else ()
+        arguments += (f"--looks={looks}",) if looks != "plain" else ()
         return Step(f"look at {name}", frozenset(models), "sim_worker.collect.rgb_windows", arguments, {"OMP_NUM_THREADS": "1"})
 
     def train(
@@ -169,9 +172,12 @@ def colour_steps(make: Plan) -> list[Step]:
         ),
         make.train("heatmap16", ["over-table", "more-over-table"], "heatmap"),
         make.windows("rgb-windows", {"heatmap"}, 66_000, 109),
-        make.train("height-from-rgb", ["rgb-windows"], "heatmap", "heights"),
+        make.windows("photographic-windows", {"heatmap"}, 66_000, 113, looks="photographic"),
+        make.train("height-from-rgb", ["rgb-windows", "photographic-windows"], "heatmap", "heights"),
         make.windows("rgb-windows-best", {"heatmap"}, 20_000, 110, on_policy=3),
-        make.train("height-from-rgb", ["rgb-windows", "rgb-windows-best"], "heatmap", "heights again"),
+        make.train(
+            "height-from-rgb", ["rgb-windows", "photographic-windows", "rgb-windows-best"], "heatmap", "heights again"
+        ),
     ]  # fmt: skip
 
 

@@ -43,7 +43,7 @@ class RgbWindowSettings(BaseSettings):
     workers: int = Field(1, ge=1, le=256, description="processes")
     object_set: str = Field("train", description="objects: train, validation, test, random, household or procedural")
     profile: str = Field("standard", description="difficulty profile, of which colours and light are used")
-    looks: Looks = Field("plain", description="of the pictures: plain or photographic (held-out ones are for judging)")
+    looks: Looks = Field("plain", description="of each window: plain or photographic (held-out ones are for judging)")
     clutter_ratio: float = Field(0.15, ge=0, le=1, description="share of scenes with several objects")
     windows_per_scene: int = Field(4, ge=1, le=64, description="windows per scene")
     grasps_per_window: int = Field(3, ge=1, le=64, description="grasps tried per window, straight down with the jaw wide open")

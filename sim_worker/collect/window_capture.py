@@ -15,6 +15,7 @@ from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 from sim_worker.sampling.rgb_trials import try_best, try_grasps
 from sim_worker.world import SceneError, SceneSpec, World
 from sim_worker.world.camera.camera import CameraView
+from sim_worker.world.camera.photographic import Photographic
 from sim_worker.world.simulation.scene import Scene
 from sim_worker.world.simulation.spec import CameraSpec, Looks
 
@@ -74,6 +75,7 @@ def capture_windows(world: World, recipe: WindowRecipe, number: int, planner: Gr
             logger.info("scene %d could not be built: %s", scene_number, error)
             continue
         for _ in range(recipe.windows_per_scene):
+            scene.photographic = Photographic.draw(recipe.looks, rng)
             view, nadir = capture_window(scene, rng)
             colours.append(view.rgb)
             heights.append(heights_of(view))

@@ -1,12 +1,13 @@
 import re
 
 from benchmarks import input_checks
+from sim_worker.world.simulation.profiles import PROFILES
 
 
 def test_every_profile_and_camera_is_looked_at_and_the_time_is_told(capsys):
     assert input_checks.main(["--scenes", "1"]) == 0
     *rows, time = capsys.readouterr().out.splitlines()
-    assert len(rows) == len(input_checks.PROFILES) * len(input_checks.CAMERAS)
+    assert len(rows) == len(PROFILES) * len(input_checks.CAMERAS)
     assert all(row.endswith("1 scenes, false alarms 0") for row in rows)
     assert re.match(r"640 x 480, \d+ inspections: median \d+\.\d\d ms, 99 % below \d+\.\d\d ms$", time)
 

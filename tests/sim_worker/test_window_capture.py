@@ -100,6 +100,19 @@ def test_equal_seeds_give_equal_looks(world, tmp_path):
     assert not np.array_equal(once.colours, other.colours)
 
 
+def test_every_photographic_window_looks_anew(world, tmp_path):
+    changes = {"windows_per_scene": 8, "scenes_per_part": 1, "clutter_ratio": 0.0}
+    plain, painted = (
+        capture_windows(world, settings(tmp_path, looks=looks, **changes).recipe(), 0) for looks in ("plain", "photographic")
+    )
+
+    def spread(windows):  # of the table's colour from window to window
+        table = [colours[heights == 0].mean(0) for colours, heights in zip(windows.colours, windows.heights, strict=True)]
+        return float(np.std(table, 0).mean())
+
+    assert spread(painted) > 4 * spread(plain)
+
+
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on(tmp_path):
     asked, whole = tmp_path / "asked", tmp_path / "whole"
