@@ -4,6 +4,7 @@
     python -m trainer_job.train --name dense --shards data/collected [more ...] [--warm]
     torchrun --standalone --nproc-per-node=2 -m trainer_job.train ...
     grasploop train closed-loop --help     a policy that acts step by step, in simulation
+    grasploop train closed-loop-any --help the same with any objects
     grasploop train refine --help          a critic that corrects a planner's grasps, in simulation
     grasploop train coordinates --help     a minute's check of what such policies see with
 
@@ -55,6 +56,7 @@ log = logging.getLogger(__name__)
 
 OTHERS = {
     "closed-loop": "trainer_job.rl.train",
+    "closed-loop-any": "trainer_job.rl.train",
     "coordinates": "trainer_job.rl.coordinates",
     "refine": "trainer_job.rl.refine",
 }

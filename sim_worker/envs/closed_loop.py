@@ -18,7 +18,7 @@ from grasp_client.geometry import pose_from
 from shared.features.eye_in_hand import View
 from sim_worker.envs.curriculum import Curriculum
 from sim_worker.envs.eye import Eye, intrinsics, mount
-from sim_worker.envs.hand_env import HandEnv, Observation
+from sim_worker.envs.hand_env import HandEnv
 from sim_worker.world import PROFILES, Conditions, Scene, SceneSpec
 from sim_worker.world.camera.appearance import draw_colour
 from sim_worker.world.objects.objects import Part, PartsModel
@@ -69,8 +69,8 @@ class ClosedLoop(HandEnv):
 
     level: 0 to 4, for good; none: the curriculum. curriculum: one that several worlds share; none: of its own. nudge: m by
     which the box is shifted once in every episode, any way, in one of NUDGE_STEPS. mount_shift, mount_turn: m and rad that the
-    camera sits off its mount, any way. varied: by up to so much, drawn evenly for every episode. taught: what is privileged has
-    also `advice`, the action of a hand that knows where the box is; there is then no curriculum, for who is told needs none.
+    camera sits off its mount, any way. varied: by up to so much, drawn evenly for every episode. taught: see HandEnv; there is
+    then no curriculum, for who is told needs none.
     """
 
     gripper = SMALL_JAW
@@ -92,11 +92,8 @@ class ClosedLoop(HandEnv):
     ) -> None:
         level = LEVELS if taught else level
         levels = curriculum or (Curriculum(LEVELS) if level is None else Curriculum(level, level))
-        super().__init__(spaces.Box(-1, 1, (2,), np.float32), observation, hand, privileged, levels, render_mode)
-        self.nudge, self.mount_error, self.varied, self.taught = nudge, (mount_shift, mount_turn), varied, taught
-        if taught:
-            assert isinstance(self.observation_space, spaces.Dict), "advice is privileged"
-            self.observation_space = spaces.Dict({**self.observation_space.spaces, "advice": self.action_space})
+        super().__init__(spaces.Box(-1, 1, (2,), np.float32), observation, hand, privileged, taught, levels, render_mode)
+        self.nudge, self.mount_error, self.varied = nudge, (mount_shift, mount_turn), varied
         self._nudge_at, self._nudge_by = -1, np.zeros(3)
 
     def interface(self) -> dict[str, Any]:
@@ -139,12 +136,9 @@ class ClosedLoop(HandEnv):
         away = self._object_position() - self.hand.tip_pose()[:3, 3]
         return np.append(away / STATE_SCALE, self.steps / STEPS).astype(np.float32)
 
-    def _observe(self) -> Observation:
-        seen = super()._observe()
-        if self.taught:
-            away = self._object_position() - self._sent[:3, 3]
-            seen["advice"] = np.clip(away[:2] / MOST_SHIFT, -1, 1).astype(np.float32)
-        return seen
+    def _advice(self) -> np.ndarray:
+        away = self._object_position() - self._sent[:3, 3]
+        return np.clip(away[:2] / MOST_SHIFT, -1, 1).astype(np.float32)
 
     def _act(self, action: np.ndarray) -> tuple[float, bool, dict[str, Any]]:
         if self.steps == self._nudge_at:

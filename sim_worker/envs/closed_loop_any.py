@@ -19,6 +19,7 @@ from grasp_client.geometry import pose_from
 from shared.features.eye_in_hand import View
 from sim_worker.envs.curriculum import Curriculum
 from sim_worker.envs.eye import Eye, intrinsics, mount
+from sim_worker.envs.guide import Guide
 from sim_worker.envs.hand_env import HandEnv
 from sim_worker.grasp_poses import points_in_base, top_down
 from sim_worker.world import Scene, SceneSpec
@@ -62,7 +63,8 @@ class ClosedLoopAny(HandEnv):
     steps done.
 
     object_set, profile: of the scenes, see SceneSpec. nudge: shift the object on the way. level: 0 to 3 for good, at which the
-    hand starts within a quarter, half, ... of START_ASIDE; none: the curriculum.
+    hand starts within a quarter, half, ... of START_ASIDE; none: the curriculum, or where it is `taught` the
+    last level.
     """
 
     gripper = Gripper()
@@ -78,11 +80,14 @@ class ClosedLoopAny(HandEnv):
         nudge: bool = True,
         level: int | None = None,
         curriculum: Curriculum | None = None,
+        taught: bool = False,
         render_mode: Literal["rgb_array"] | None = None,
     ) -> None:
+        level = LEVELS if taught else level
         levels = curriculum or (Curriculum(LEVELS) if level is None else Curriculum(level, level))
-        super().__init__(spaces.Box(-1, 1, (5,), np.float32), observation, hand, privileged, levels, render_mode)
+        super().__init__(spaces.Box(-1, 1, (5,), np.float32), observation, hand, privileged, taught, levels, render_mode)
         self.object_set, self.profile, self.nudge = object_set, profile, nudge
+        self._guide = Guide(self.gripper, MOST_SHIFT, MOST_TURN) if taught else None
 
     def interface(self) -> dict[str, Any]:
         return {
@@ -131,6 +136,16 @@ class ClosedLoopAny(HandEnv):
         """(3,) m in the base frame: where tips should be."""
         x, y, z = self._object_position()
         return np.array([x, y, max(z - BELOW_CENTRE, LOWEST)])
+
+    def _take_in(self) -> None:
+        aim = self._aim()
+        if self._guide:
+            self._guide.look(self.scene, self.hand_name, self._object_pose(), top_down(aim[:2], aim[2], self._short))
+            self.scene.stage(self.gripper, self.hand_name)
+
+    def _advice(self) -> np.ndarray:
+        assert self._guide is not None
+        return self._guide.advice(self._sent, self._object_pose(), self._height)
 
     def _known(self) -> np.ndarray:
         tip = self.hand.tip_pose()

@@ -6,8 +6,10 @@ from typing import Any, Literal, TypeAlias
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from scipy.spatial.transform import Rotation
 
 from grasp_client.contract import Gripper
+from grasp_client.geometry import pose_from
 from shared.features.eye_in_hand import SIDE, View, channels
 from sim_worker.envs.curriculum import Curriculum
 from sim_worker.envs.eye import Eye
@@ -32,7 +34,8 @@ class HandEnv(gymnasium.Env[Observation, np.ndarray]):
     `privileged` they are a dict of `picture` and of `state`, float32, which only a simulator knows: to learn with, never to act
     on.
 
-    observation: depth, rgb or grey. hand: `floating`, or `arm` for the whole Panda arm with the same jaw.
+    observation: depth, rgb or grey. hand: `floating`, or `arm` for the whole Panda arm with the same jaw. taught: what is
+    privileged has also `advice`, the action of a hand that knows where things are.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012  (declared so by gymnasium)
@@ -45,15 +48,18 @@ class HandEnv(gymnasium.Env[Observation, np.ndarray]):
         observation: View,
         hand: HandName,
         privileged: bool,
+        taught: bool,
         curriculum: Curriculum,
         render_mode: Literal["rgb_array"] | None,
     ) -> None:
         shown = spaces.Box(0, 255, (channels(observation), SIDE, SIDE), np.uint8)
         known = spaces.Box(-np.inf, np.inf, (self.states,), np.float32)
-        self.observation_space: spaces.Space[Any] = spaces.Dict({"picture": shown, "state": known}) if privileged else shown
+        parts: dict[str, spaces.Space[Any]] = {"picture": shown, "state": known, **({"advice": actions} if taught else {})}
+        self.observation_space: spaces.Space[Any] = spaces.Dict(parts) if privileged else shown
         self.action_space = actions
         self._least, self._most = actions.low, actions.high
         self.view, self.hand_name, self.privileged, self.render_mode = observation, hand, privileged, render_mode
+        self.taught = taught
         self.curriculum = curriculum
         self.world = World(Physics(hz=ATTEMPT_HZ))
         self.scene: Scene
@@ -69,9 +75,16 @@ class HandEnv(gymnasium.Env[Observation, np.ndarray]):
     def _begin(self) -> tuple[Scene, Eye, np.ndarray, float]:
         """A new scene of `np_random`, the camera, the tip pose (4, 4) to start at, and the opening of the jaw, m."""
 
+    def _take_in(self) -> None:
+        """Note what advice needs of the settled scene, before the hand is in it."""
+
     @abstractmethod
     def _known(self) -> np.ndarray:
         """(states,) float32: what only a simulator knows."""
+
+    @abstractmethod
+    def _advice(self) -> np.ndarray:
+        """The action, float32, of a hand that knows it; only asked for where it is `taught`."""
 
     @abstractmethod
     def _act(self, action: np.ndarray) -> tuple[float, bool, dict[str, Any]]:
@@ -97,6 +110,7 @@ class HandEnv(gymnasium.Env[Observation, np.ndarray]):
         self.scene, self.eye, tip, opening = self._begin()
         self._state = self.scene.stage(self.gripper, self.hand_name)
         self._heights = heights_of(self.scene.physics, self._state.bodies)
+        self._take_in()
         self.hand.place(tip, opening)
         self._sent = tip
         return self._observe(), {"level": self.curriculum.level}
@@ -147,7 +161,9 @@ class HandEnv(gymnasium.Env[Observation, np.ndarray]):
 
     def _observe(self) -> Observation:
         shown = self.eye.look(self.scene, self.hand.tip_pose())
-        return {"picture": shown, "state": self._known()} if self.privileged else shown
+        if not self.privileged:
+            return shown
+        return {"picture": shown, "state": self._known(), **({"advice": self._advice()} if self.taught else {})}
 
     def _move(self, target: np.ndarray, steps: int) -> None:
         """Send the hand to the tip pose `target` (4, 4) within `steps` physics steps."""
@@ -159,6 +175,11 @@ class HandEnv(gymnasium.Env[Observation, np.ndarray]):
     def _object(self) -> int:
         """The body of the one thing in the scene."""
         return next(iter(self._state.bodies))
+
+    def _object_pose(self) -> np.ndarray:
+        """(4, 4) in the base frame."""
+        position, orientation = self.scene.physics.client.getBasePositionAndOrientation(self._object())
+        return pose_from(Rotation.from_quat(orientation).as_matrix(), np.array(position))
 
     def _object_position(self) -> np.ndarray:
         """(3,) m in the base frame."""

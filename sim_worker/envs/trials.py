@@ -1,10 +1,12 @@
 """Trials of planners in scenes of one cell, for learners in another process: as outcomes to learn from, or side by side."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -24,6 +26,10 @@ SEEDS = 2**32
 PROPOSALS = 5
 """Grasps of a planner that are corrected."""
 REFINED = "refined"
+FINGER_PX = 12
+"""Half the length of a finger in a drawing, in pixels of the camera."""
+LINE = (255, 60, 200)
+"""Of a grasp in a drawing: no object's colour."""
 
 
 class Trials:
@@ -75,21 +81,31 @@ class Trials:
         first: int,
         count: int,
         seed: int,
-    ) -> list[list[bool]]:
+        pictured: int = 0,
+    ) -> tuple[list[list[bool]], list[tuple[np.ndarray, np.ndarray]]]:
         """Whether the best grasp holds, in each scene: of the base; of the base with a constant offset, if there is one; of
-        the base corrected by each version of the critic."""
+        the base corrected by each version of the critic. And of the first `pictured` scenes what the camera saw, (H, W, 3)
+        uint8, with the best grasp of the base, and of the last critic, drawn."""
         named = load_planner(base, self.models_dir)
         critics = [load_planner(f"{REFINED}:{version}", self.models_dir) for version in versions]
-        return [
-            self._row(named, critics, constant, self._scene(object_set, seed, number)) for number in range(first, first + count)
-        ]
+        rows: list[list[bool]] = []
+        pictures: list[tuple[np.ndarray, np.ndarray]] = []
+        for number in range(first, first + count):
+            scene = self._scene(object_set, seed, number)
+            row, base_plan, last = self._row(named, critics, constant, scene)
+            rows.append(row)
+            if len(pictures) < pictured:
+                rgb = scene.observe().rgb
+                pictures.append((drawn(rgb, base_plan), drawn(rgb, last)))
+        return rows, pictures
 
     def close(self) -> None:
         self.world.close()
 
     def _row(
         self, named: NamedPlanner, critics: Sequence[NamedPlanner], constant: dict[str, Any] | None, scene: Scene
-    ) -> list[bool]:
+    ) -> tuple[list[bool], GraspPlan, GraspPlan]:
+        """What each holds; the plans of the base and of the last critic."""
         view = scene.observe()
         view = replace(view, camera_pose=self.cell_error @ view.camera_pose)
         call = planning_request(view, scene.spec, self.gripper, PROPOSALS, named.name, named.model_version)
@@ -104,14 +120,32 @@ class Trials:
             return scene.attempt(displaced(pose, offset) if offset else pose, width, self.gripper).success
 
         row = [held(base)] + ([held(base, constant)] if constant else [])
+        plan = base
         for critic in critics:
             asked = {"planner": critic.name, "model_version": critic.model_version, "proposals": offered}
-            row.append(bool(offered) and held(critic.planner.plan(call.observation, call.request.model_copy(update=asked))))
-        return row
+            plan = critic.planner.plan(call.observation, call.request.model_copy(update=asked)) if offered else base
+            row.append(held(plan))
+        return row, base, plan
 
     def _scene(self, object_set: str, seed: int, number: int) -> Scene:
         spec = {"seed": seed * SEEDS + number, "kind": self.kind, "object_set": object_set, "profile": self.profile}
         return self.world.build(SceneSpec.model_validate(spec))
+
+
+def drawn(rgb: np.ndarray, plan: GraspPlan) -> np.ndarray:
+    """A picture (H, W, 3) uint8 in half its size, with the best grasp of a plan: a line from finger to finger."""
+    shown = np.ascontiguousarray(rgb[::2, ::2])
+    for grasp in plan.grasps[:1]:
+        along = np.array([math.cos(grasp.angle), math.sin(grasp.angle)]) * (grasp.width_px or 0.0) / 2
+        across, centre = (
+            FINGER_PX * np.array([-along[1], along[0]]) / max(np.linalg.norm(along), 1e-9),
+            np.array(grasp.center_px),
+        )
+        ends = [centre - along, centre + along]
+        for start, end in ((ends[0], ends[1]), *((each - across, each + across) for each in ends)):
+            first, last = (tuple(np.rint(point / 2).astype(int).tolist()) for point in (start, end))
+            cv2.line(shown, first, last, LINE, 2, cv2.LINE_AA)
+    return shown
 
 
 def displaced(pose: np.ndarray, constant: dict[str, Any]) -> np.ndarray:

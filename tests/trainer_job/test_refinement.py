@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from block_world import block_outcome
+from PIL import Image
 from records import store
 
 from shared.networks.cell_critic import GAIN, CellCritic
@@ -85,7 +86,10 @@ def test_the_commands_learn_go_on_and_compare(tmp_path: Path, capsys: pytest.Cap
     assert card.outcomes["count"] >= 7
     assert card.parameters["base"] == "dense"
     capsys.readouterr()
-    assert evaluate(["refine", *where, "--episodes", "3"]) == 0
+    recording = tmp_path / "scenes.gif"
+    assert evaluate(["refine", *where, "--episodes", "3", "--record", str(recording)]) == 0
+    with Image.open(recording) as gif:
+        assert gif.size == (2 * 324, 244)
     rates, gain = capsys.readouterr().out.splitlines()[-2:]
     version = f"refined:{registry.champion('refine')}"
     assert rates.startswith("3 of 3 scenes: dense ")

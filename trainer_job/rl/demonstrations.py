@@ -45,10 +45,11 @@ def read_demonstrations(folder: Path, interface: dict[str, Any]) -> list[Episode
 def fill(replay: FileReplay, episodes: Sequence[Episode], first: Observations) -> int:
     """Adds episodes in front of what worlds show first, side by side as if each world had played some; the rounds.
 
-    What does not come out even is left out, from the beginnings: each row must end as its last episode does.
+    What does not come out even is left out, from the beginnings: each row must end as its last episode does. Where advice is
+    learned from, it is what the person did.
     """
-    worlds = replay.n_envs
-    rows = [[step for episode in episodes[world::worlds] for step in _steps(episode)] for world in range(worlds)]
+    worlds, advised = replay.n_envs, "advice" in first
+    rows = [[step for episode in episodes[world::worlds] for step in _steps(episode, advised)] for world in range(worlds)]
     rounds = min(len(row) for row in rows)
     if not rounds:
         raise ValueError(f"expected at least {worlds} episodes, one for each world, got {len(episodes)}")
@@ -68,7 +69,8 @@ def _seen(rows: Sequence[Sequence[Any]], number: int) -> Observations:
     return {name: np.stack([each[name] for each in seen]) for name in seen[0]}
 
 
-def _steps(episode: Episode) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, float, bool]]:
+def _steps(episode: Episode, advised: bool) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, float, bool]]:
     for step in range(len(episode.actions)):
         seen = {name: values[step] for name, values in episode.seen.items()}
+        seen |= {"advice": episode.actions[step]} if advised else {}
         yield seen, episode.actions[step], float(episode.rewards[step]), bool(episode.ended[step])

@@ -1,5 +1,7 @@
 """Episodes of a policy in simulated worlds: played, counted and drawn."""
 
+import argparse
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +24,31 @@ EVERY = 10
 ENLARGED = 4
 """Times, in a recording."""
 MS_PER_STEP = 40
+MS_PER_SCENE = 1_500
 ENDS = {True: (60, 180, 75), False: (220, 60, 50)}
 """Colours of a frame round what succeeded and what failed."""
+
+
+ENVIRONMENTS = ("closed-loop", "closed-loop-any")
+"""That a policy is learned in: entry points of `grasploop.environments`."""
 
 
 def model_name(environment: str, observation: str) -> str:
     """Of a policy in the registry."""
     return f"{environment}-{observation}"
+
+
+def world_options(options: argparse.Namespace) -> dict[str, Any]:
+    """What worlds are made with, of a command's options. Raises ValueError for disturbances that an environment has itself."""
+    made = {"observation": options.observation, "hand": options.hand, "privileged": True}
+    disturbed = {"nudge": options.nudge, "mount_shift": options.mount_shift, "mount_turn": math.radians(options.mount_turn)}
+    if options.environment == "closed-loop":
+        return made | disturbed
+    if any(disturbed.values()):
+        raise ValueError(
+            f"--nudge, --mount-shift and --mount-turn are options of closed-loop: {options.environment} shifts things by itself"
+        )
+    return made
 
 
 @dataclass(frozen=True)
@@ -138,6 +158,15 @@ def record(episodes: Sequence[Episode], path: Path) -> None:
         for picture in episode.pictures
     ]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=MS_PER_STEP, loop=0)
+
+
+def record_beside(pictures: Sequence[Sequence[np.ndarray]], held: Sequence[Sequence[bool]], path: Path) -> None:
+    """Writes an animated GIF of scenes: pictures (H, W, 3) of each side by side, framed by whether each held."""
+    frames = [
+        Image.fromarray(np.hstack([_framed(image, success) for image, success in zip(*scene, strict=True)]))
+        for scene in zip(pictures, held, strict=False)
+    ]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=MS_PER_SCENE, loop=0)
 
 
 def _framed(image: np.ndarray, success: bool) -> np.ndarray:

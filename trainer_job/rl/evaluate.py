@@ -5,7 +5,6 @@ grasploop evaluate refine --help                               a planner's grasp
 """
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -17,7 +16,18 @@ from shared.networks.picture_actor import PictureActor
 from shared.rates import rate_with_interval
 from shared.registry import Registry, RegistryError
 from trainer_job.promotion.publish import load_network
-from trainer_job.rl.episodes import LOOK, Episode, deterministic, model_name, open_loop, play, record, stochastic
+from trainer_job.rl.episodes import (
+    ENVIRONMENTS,
+    LOOK,
+    Episode,
+    deterministic,
+    model_name,
+    open_loop,
+    play,
+    record,
+    stochastic,
+    world_options,
+)
 from trainer_job.rl.refine import evaluate as evaluate_refinement
 from trainer_job.rl.worlds import RemoteWorlds
 
@@ -42,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("grasploop evaluate", description=__doc__, formatter_class=raw)
     add = parser.add_argument
-    add("environment", choices=["closed-loop"])
+    add("environment", choices=ENVIRONMENTS)
     add("--observation", choices=VIEWS, default="depth", help="whose policy: what the camera on the hand shows")
     add("--episodes", type=int, default=100)
     add("--deterministic", action="store_true", help="the most likely action; else drawn as while learning")
@@ -50,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     add("--nudge", type=float, default=0.0, help="m by which the box is shifted in the middle of every episode")
     add("--mount-shift", type=float, default=0.0, help="m that the camera sits off its mount, any way")
     add("--mount-turn", type=float, default=0.0, help="degrees that it is turned, any way")
+    add("--object-set", default="validation", choices=("train", "validation", "test"), help="of closed-loop-any")
     add("--level", type=int, help="of the curriculum; default: the whole task")
     add("--hand", choices=["floating", "arm"], default="floating", help="a free hand, or the whole Panda arm")
     add("--seed", type=int, default=0)
@@ -69,9 +80,14 @@ def run(options: argparse.Namespace) -> dict[str, float]:
         raise ValueError(f"no policy {name} in {options.models_dir}: `grasploop train {options.environment}` learns one")
     actor = load_network(registry, name, version)
     assert isinstance(actor, PictureActor)
-    shown = {"observation": options.observation, "hand": options.hand, "privileged": True}
-    shown |= {"nudge": options.nudge, "mount_shift": options.mount_shift, "mount_turn": math.radians(options.mount_turn)}
-    with closing(RemoteWorlds(options.environment, options.worlds, **shown, level=options.level)) as worlds:
+    shown = world_options(options)
+    if options.environment != "closed-loop":
+        shown["object_set"] = options.object_set
+        if options.open_loop:
+            raise ValueError("--open-loop plans where a box is: it is a control of closed-loop alone")
+    learned = (registry.card(name, version).model_extra or {}).get("policy") or {}
+    shown["level"] = learned.get("levels") if options.level is None else options.level
+    with closing(RemoteWorlds(options.environment, options.worlds, **shown)) as worlds:
         check_policy(registry, name, version, worlds)
         policy = deterministic(actor) if options.deterministic else stochastic(actor, options.seed)
         if options.open_loop:

@@ -35,7 +35,9 @@ CHECKPOINT = "checkpoint.pt"
 PROGRESS_SECONDS = 10.0
 RECENT_EPISODES = 100
 MOST_STRAY = 0.8
-"""Deviation of what the last world's actions are off those of a policy that learns from a teacher."""
+"""Deviation of what the last world's actions are off those of a policy that learns from a teacher, or of the teacher."""
+GUIDED = 4
+"""Of so many worlds one is steered by the teacher itself."""
 
 
 @dataclass(frozen=True)
@@ -214,15 +216,12 @@ class Learner:
 
     def _round(self, observations: Observations) -> Observations:
         """One step of every world; what they take the time for is learned meanwhile."""
-        if self.progress.steps < self.recipe.random_steps:
+        if self.recipe.teacher:
+            actions = self._strayed(observations)
+        elif self.progress.steps < self.recipe.random_steps:
             actions = self.random.uniform(-1, 1, (self.recipe.worlds, *(self.worlds.action_space.shape or ()))).astype(
                 np.float32
             )
-        elif self.recipe.teacher:
-            actions, _ = self.model.predict(observations, deterministic=True)
-            # Worlds that stray more and more show what to do where a policy that is nearly right does not get.
-            strays = np.linspace(0, MOST_STRAY, self.recipe.worlds)[:, None]
-            actions = np.clip(actions + strays * self.random.normal(size=actions.shape), -1, 1).astype(np.float32)
         else:
             actions, _ = self.model.predict(observations, deterministic=False)
         self.worlds.step_async(actions)
@@ -233,6 +232,18 @@ class Learner:
         self.progress.recent.extend(succeeded(infos))
         self.progress.steps += self.recipe.worlds
         return following  # type: ignore[return-value]
+
+    def _strayed(self, observations: Observations) -> np.ndarray:
+        """Actions where a teacher is to be learned from: its own at first, then in one of GUIDED worlds, else the policy's."""
+        actions = observations["advice"].copy()
+        if self.progress.steps >= self.recipe.random_steps:
+            own, _ = self.model.predict(observations, deterministic=True)
+            # A policy that knows little seldom gets to an episode's end by itself.
+            alone = np.arange(self.recipe.worlds) % GUIDED != GUIDED - 1
+            actions[alone] = own[alone]
+        # Worlds that stray more and more show what to do where who is nearly right does not get.
+        strays = np.linspace(0, MOST_STRAY, self.recipe.worlds)[:, None]
+        return np.clip(actions + strays * self.random.normal(size=actions.shape), -1, 1).astype(np.float32)
 
     def _update(self) -> None:
         for _ in range(self.recipe.updates if self.recipe.teacher else 1):

@@ -40,6 +40,7 @@ from trainer_job.promotion.publish import (
     weights_of,
 )
 from trainer_job.rl import constant_offset
+from trainer_job.rl.episodes import record_beside
 from trainer_job.rl.world_process import WorldProcess
 from trainer_job.tasks import AnyTask, task_of, task_of_model
 from trainer_job.training.loop import train
@@ -51,6 +52,8 @@ FITTED_AFTER = (50, 100, 250)
 EXPLORATION = 0.5
 STEP = 25
 """Trials that are run, and scenes that are compared, at once."""
+RECORDED = 20
+"""Scenes at most in a recording."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,6 +91,8 @@ def evaluation_parser() -> argparse.ArgumentParser:
     parser.add_argument("--object-set", default="validation", choices=("train", "validation", "test"))
     parser.add_argument("--version", type=int, nargs="*", help="of `refine`, one or more; default: the champion")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures, and how each scene ended")
+    shown = f"draw the base's and the corrected grasp in the first {RECORDED} scenes, green where it held"
+    parser.add_argument("--record", type=Path, metavar="FILE.gif", help=shown)
     return parser
 
 
@@ -215,12 +220,14 @@ def play(options: argparse.Namespace) -> dict[str, Any]:
     corrected = [f"untaught {PLANNER}", *(f"{PLANNER}:{version}" for version in versions)]
     names = [options.base, *(["constant offset"] if constant else []), *corrected]
     rows: list[list[bool]] = []
+    pictures: list[tuple[np.ndarray, np.ndarray]] = []
     figures: dict[str, Any] = {}
     with closing(trials_of(options)) as trials:
         while len(rows) < options.episodes:
             count = min(STEP, options.episodes - len(rows))
             asked = (options.base, [untaught, *versions], constant, options.object_set, len(rows), count, options.seed)
-            rows += trials.ask("compared", *asked)
+            found, seen = trials.ask("compared", *asked, RECORDED - len(pictures) if options.record else 0)
+            rows, pictures = rows + found, pictures + seen
             figures = figures_of(names, rows)
             told = "; ".join(
                 f"{name} {each['rate']:.3f} ({each['low']:.3f} to {each['high']:.3f})" for name, each in figures.items()
@@ -228,6 +235,8 @@ def play(options: argparse.Namespace) -> dict[str, Any]:
             print(f"{len(rows)} of {options.episodes} scenes: {told}", flush=True)
     best = figures[names[-1]]
     print(f"{names[-1]} removes {best['removed']:.0%} of the failures of {options.base}")
+    if options.record:
+        record_beside(pictures, [(row[0], row[-1]) for row in rows], options.record)
     if options.out:
         about = {"cell_error": options.cell_error, "object_set": options.object_set, "seed": options.seed, "kind": options.kind}
         about |= {"profile": options.profile, "constant_offset": constant, "planners": names}

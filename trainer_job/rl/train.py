@@ -1,6 +1,7 @@
 """Learns a closed-loop policy in simulation, and publishes it as `<environment>-<observation>`.
 
     grasploop train closed-loop --observation depth --steps 30000 --seed 0
+    grasploop train closed-loop-any --teacher --updates 4 --buffer 200000 --steps 300000
 
 The same command goes on after an interruption, exactly where its last checkpoint stands. In the run folder: checkpoint.pt,
 TensorBoard events, strips of what the hand saw, result.json. What is published is the policy that held its level over three
@@ -32,7 +33,7 @@ from shared.registry import ModelCard, Registry
 from shared.store import folder_or_url
 from trainer_job.promotion.publish import git_commit, load_network, promote, reject, weights_of
 from trainer_job.rl.demonstrations import read_demonstrations
-from trainer_job.rl.episodes import deterministic, model_name, play, strip
+from trainer_job.rl.episodes import ENVIRONMENTS, deterministic, model_name, play, strip, world_options
 from trainer_job.rl.learner import Learner, Recipe
 from trainer_job.rl.worlds import RemoteWorlds
 
@@ -60,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("grasploop train", description=__doc__, formatter_class=raw)
     add, usual = parser.add_argument, Recipe()
-    add("environment", choices=["closed-loop"])
+    add("environment", choices=ENVIRONMENTS)
     add("--observation", choices=VIEWS, default="depth", help="what the camera on the hand shows")
     add("--hand", choices=["floating", "arm"], default="floating", help="a free hand, or the whole Panda arm")
     add("--steps", type=int, default=usual.steps, help="of all worlds together (default: %(default)s)")
@@ -70,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     add("--nudge", type=float, default=usual.nudge, help="m, at most, by which the box is shifted in every episode")
     add("--mount-shift", type=float, default=usual.mount_shift, help="m, at most, that the camera sits off its mount")
     add("--mount-turn", type=float, default=0.0, help="degrees, at most, that it is turned")
+    add("--buffer", type=int, default=usual.buffer, help="steps, the last, that are learned from (default: %(default)s)")
     add("--updates", type=int, default=usual.updates, help="of a step of all worlds (default: %(default)s)")
     add("--teacher", action="store_true", help="learn what a hand that knows the state would do, in place of by reward")
     add("--evaluate-every", type=int, default=usual.evaluate_every, help="steps (default: %(default)s)")
@@ -97,6 +99,7 @@ def run(options: argparse.Namespace) -> int:
         "steps",
         "seed",
         "worlds",
+        "buffer",
         "learning_rate",
         "evaluate_every",
         "evaluate_episodes",
@@ -108,11 +111,12 @@ def run(options: argparse.Namespace) -> int:
     recipe = replace(Recipe(), **{each: getattr(options, each) for each in same}, mount_turn=math.radians(options.mount_turn))
     if options.demonstrations:
         recipe = replace(recipe, random_steps=0)  # what a person did tells more
-    made = {"observation": options.observation, "hand": options.hand, "privileged": True, "varied": True}
-    made |= {"nudge": recipe.nudge, "mount_shift": recipe.mount_shift, "mount_turn": recipe.mount_turn}
+    made = world_options(options)
+    made |= {"varied": True} if options.environment == "closed-loop" else {}
+    unseen = {} if options.environment == "closed-loop" else {"object_set": "validation"}
     with (
         closing(RemoteWorlds(options.environment, recipe.worlds, **made, taught=recipe.teacher)) as worlds,
-        closing(RemoteWorlds(options.environment, recipe.worlds, **made, level=worlds.interface["levels"])) as whole,
+        closing(RemoteWorlds(options.environment, recipe.worlds, **made, **unseen, level=worlds.interface["levels"])) as whole,
     ):
         shown = read_demonstrations(options.demonstrations, worlds.interface) if options.demonstrations else []
         learner = Learner(worlds, recipe, folder, shown)
@@ -163,6 +167,8 @@ def _card(
 ) -> ModelCard:
     progress = learner.progress
     recipe, protocol = learner.recipe, "deterministic policy, whole area, physics in every step"
+    if learner.worlds.interface["environment"] != "GraspLoop/ClosedLoop-v0":
+        protocol += "; validation objects, profile standard, shifted by 30 mm in half of the episodes"
     if recipe.nudge or recipe.mount_shift or recipe.mount_turn:
         protocol += f"; box shifted by up to {1e3 * recipe.nudge:g} mm, camera off by up to {1e3 * recipe.mount_shift:g} mm"
         protocol += f" and {math.degrees(recipe.mount_turn):.3g} degrees"

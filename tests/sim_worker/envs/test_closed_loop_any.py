@@ -62,3 +62,18 @@ def test_half_of_the_objects_are_shifted_by_three_centimetres() -> None:
     assert 3 <= shifted.sum() <= 9
     assert np.array(shifts)[shifted] == pytest.approx(0.03, abs=0.004)
     assert np.array(shifts)[~shifted] == pytest.approx(0, abs=0.004)
+
+
+def test_who_is_advised_lifts_what_no_middle_fits_between_the_fingers() -> None:
+    """Wide objects too: it goes where a planner would grasp, and follows when they are shifted."""
+    environment, lifted = ClosedLoopAny(privileged=True, taught=True), []
+    assert environment.curriculum.level == 3
+    for seed in range(8):
+        observation, _ = environment.reset(seed=seed)
+        assert environment.observation_space.contains(observation)
+        ended = False
+        while not ended:
+            observation, _, ended, _, info = environment.step(observation["advice"])
+        lifted.append(info["is_success"])
+        assert environment.steps < 30  # it closes by itself
+    assert sum(lifted) >= 7

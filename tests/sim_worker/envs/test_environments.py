@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -58,6 +60,16 @@ def test_the_whole_arm_is_an_option(name: str) -> None:
     observation, reward, *_ = environment.step(np.zeros(environment.action_space.shape, np.float32))
     assert environment.observation_space.contains(observation)
     assert np.isfinite(float(reward))
+
+
+@pytest.mark.documents
+def test_the_lines_of_the_page_make_a_library_learn() -> None:
+    page = Path(__file__).parents[3] / "docs" / "reference" / "environments.md"
+    [code] = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(code.splitlines()) <= 10
+    found: dict[str, object] = {}
+    exec(code.replace("10_000", "102"), found)  # two steps of learning
+    assert found["model"].num_timesteps == 102  # type: ignore[attr-defined]
 
 
 def vector(count: int, **options) -> Worlds:

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shared.registry import Registry
+from shared.networks.picture_actor import PictureActor
+from shared.registry import ModelCard, Registry
+from trainer_job.promotion.publish import weights_of
 from trainer_job.rl import coordinates, evaluate
 from trainer_job.rl import train as learn
+from trainer_job.rl.episodes import Episode
 from trainer_job.rl.learner import CHECKPOINT
 from trainer_job.train import main as train
 
@@ -53,6 +56,41 @@ def test_a_policy_is_learned_published_and_played(tmp_path: Path, capsys: pytest
     assert "\x1b[38;2;" in capsys.readouterr().out
     assert evaluate.main([*play, "--observation", "rgb"]) == 1
     assert "no policy closed-loop-rgb" in capsys.readouterr().err
+
+
+def test_a_policy_for_any_object_is_taught_published_and_played(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--models-dir", str(tmp_path / "models")]
+    taught = ["--teacher", "--buffer", "100", "--out", str(tmp_path / "run")]
+    assert train(["closed-loop-any", *QUICK, *where, *taught]) == 0
+    card = Registry(tmp_path / "models").card("closed-loop-any-depth", 1)
+    assert card.parameters == {"channels": 1, "actions": 5, "hidden": 128}
+    assert card.simulated is not None
+    assert "validation objects" in card.simulated["protocol"]
+    assert (card.model_extra or {})["policy"]["environment"] == "GraspLoop/ClosedLoopAny-v0"
+    play = ["closed-loop-any", "--episodes", "2", "--worlds", "2", *where]
+    assert evaluate.main([*play, "--deterministic", "--object-set", "test"]) == 0
+    assert "2 of 2 episodes" in capsys.readouterr().out
+    for unknown in ("--open-loop", "--nudge=0.02"):
+        assert evaluate.main([*play, unknown]) == 1
+        assert "closed-loop" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("asked", "level"), [([], 4), (["--level", "1"], 1)])
+def test_a_policy_is_played_on_the_whole_area_unless_told(
+    asked, level, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_worlds
+) -> None:
+    registry, name = Registry(tmp_path), "closed-loop-depth"
+    made = {"name": name, "architecture": "picture-actor", "policy": make_worlds().interface}
+    registry.publish(name, weights_of(PictureActor()), ModelCard.model_validate(made))
+    levels: list[int] = []
+
+    def play(worlds, *_) -> list[Episode]:
+        levels.append(worlds._process.ask("snapshot")["curriculum"]["level"])
+        return [Episode(True, [])]
+
+    monkeypatch.setattr(evaluate, "play", play)
+    assert evaluate.main(["closed-loop", "--version", "1", "--models-dir", str(tmp_path), *asked]) == 0
+    assert levels == [level]
 
 
 def test_a_policy_of_another_camera_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,6 +62,13 @@ def test_a_learner_starts_from_them_and_goes_on_exactly(make_worlds, tmp_path: P
     assert bare.identity != again.identity
 
 
+def test_a_taught_policy_learns_what_the_person_did(make_worlds, tmp_path: Path) -> None:
+    taught = Recipe(**{**vars(RECIPE), "teacher": True})
+    learner = Learner(make_worlds(taught=True), taught, tmp_path, [episode(1, 3), episode(2, 3)])
+    learner.learn(lambda actor, step: (1, 0))
+    assert learner.replay.arrays["advice"][:3, :, 0].tolist() == [[1, 2]] * 3
+
+
 def test_what_was_played_elsewhere_is_refused(make_worlds, tmp_path: Path) -> None:
     interface = make_worlds().interface
     write(tmp_path / "good" / "episode-000001", episode(1, 3), interface)

@@ -114,6 +114,25 @@ def test_it_learns_what_a_hand_that_knows_the_state_would_do(make_worlds, tmp_pa
     assert learner.worlds.level == learner.worlds.interface["levels"]  # no curriculum
 
 
+def test_a_teacher_steers_at_first_and_one_of_four_worlds_on(make_worlds, tmp_path: Path) -> None:
+    recipe = replace(TINY, teacher=True, worlds=4, random_steps=4)
+    learner = Learner(make_worlds(4, taught=True), recipe, tmp_path)
+    learner.random = Still()  # type: ignore[assignment]
+    seen = learner._begin()
+    seen["advice"][:] = 0.25, -0.5
+    assert np.allclose(learner._strayed(seen), seen["advice"])
+    learner.progress.steps = 4
+    own, _ = learner.model.predict(seen, deterministic=True)
+    assert np.allclose(learner._strayed(seen), [*own[:3], seen["advice"][3]])
+
+
+class Still:
+    """In place of chance: no strays."""
+
+    def normal(self, size) -> np.ndarray:
+        return np.zeros(size)
+
+
 def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(make_worlds, tmp_path: Path) -> None:
     Learner(make_worlds(), replace(TINY, steps=80), tmp_path).learn(no_evaluation)
     assert (tmp_path / CHECKPOINT).is_file()
