@@ -12,7 +12,7 @@ PYTEST = $(BIN)/python -m pytest
 SPREAD = -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-repeat test-slow test-faults test-client test-documents test-docker lint bench bench-serving pretrain evaluate finetune up down logs clean
+.PHONY: run test test-repeat test-slow test-faults test-client test-documents test-docker lint bench bench-serving bench-act pretrain evaluate finetune up down logs clean
 .PHONY: bench-scale bench-ingest test-ros test-s3 test-browser test-manifests bench-compare bench-hostile bench-robots gallery help same-answers docs demo reference
 
 run: $(VENV)/.local ## run the loop on this machine: queue, server, workers, trainer (PORT, WORKERS, DATA_DIR; Ctrl-C ends it)
@@ -106,6 +106,9 @@ gallery: $(VENV)/.dev ## draw what is answered to the pictures in PICTURES (a fo
 
 bench-serving: $(VENV)/.dev ## measure the server under load, beside a plain handler (and LitServe where it is installed)
 	@$(BIN)/python -m benchmarks.serving
+
+bench-act: $(VENV)/.dev ## measure steps of a policy over HTTP (one client, 16, beside plans, while the champion changes), beside a plain handler
+	@$(BIN)/python -m benchmarks.serving.acting
 
 bench-hostile: $(VENV)/.dev ## measure what attacks cost an ordinary client beside them (SHORT=1: 3 s for each)
 	@$(BIN)/python -m benchmarks.hostile $(if $(SHORT),--seconds 3)

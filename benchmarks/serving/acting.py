@@ -1,6 +1,7 @@
-"""`python -m benchmarks.serving.acting`: steps of the policy that ships, 64 x 64, over loopback; beside a plain handler.
+"""`python -m benchmarks.serving.acting` (`make bench-act`): steps of the policy that ships, 64 x 64, over loopback.
 
-One client, 16 clients; of our server also one client beside others that plan, and 16 while the champion changes.
+One client, 16 clients, beside a plain handler; of our server also one client beside others that plan, and 16 while the champion
+changes.
 `python -m benchmarks.serving.acting PORT` runs the plain handler.
 """
 
