@@ -16,6 +16,7 @@ class JawCandidates(Candidates):
     pose: of the open hand. grip: distance between the contacts. overlap: height of the object above the tips. lines: share of
     the finger's width that touches, 0 to 1, the worse side. flat: mean gap left between the flat fingers and the object, m.
     hollow: share of the way between the contacts on which nothing rises above the tips. slant: run over rise of the sides.
+    steep: the same of both sides alike, all the way up.
     turn: angle by which the hand would fit them better. aside: how far the middle of the contacts is from that between the
     fingers. offset: where the middle of the object lies across the closing axis, seen from the hand. clearance: free space
     beyond the padding of a finger, the worse side. inner: from where on, outside their inner faces, fingers must be free, m:
@@ -31,6 +32,7 @@ class JawCandidates(Candidates):
     flat: Tensor
     hollow: Tensor
     slant: Tensor
+    steep: Tensor
     turn: Tensor
     aside: Tensor
     offset: Tensor

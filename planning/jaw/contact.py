@@ -103,6 +103,7 @@ def grip(
     x, y = x + middle * cos, y + middle * sin
     tops = inside[:, inner].amax(2)
     rise = fingers.tip - scene.table_at(x, y)
+    slant, steep = _slant(fingers, inside, ends, tops.amax(1).clamp(min=0.0))
     offset, known, truncated_to = _look_around(scene, (x, y), fingers.tip + FINGER_GAP, cos, sin)
     hands = JawCandidates(
         pose=HandPose.straight_down(x, y, fingers.tip, angle, 2 * half),
@@ -111,7 +112,8 @@ def grip(
         lines=torch.minimum(*shares),
         flat=0.5 * torch.stack([_mean(gap.clamp(max=0.02), touched) for gap in gaps]).sum(0),
         hollow=_hollow(fingers, inside[:, inner], (ends[0][:, inner], ends[1][:, inner])),
-        slant=_slant(fingers, inside, ends, tops.amax(1).clamp(min=0.0)),
+        slant=slant,
+        steep=steep,
         turn=_turn(right, left, ends, held, fingers.across),
         aside=(middle - 0.5 * (right - left)).abs(),
         offset=offset,
@@ -185,16 +187,24 @@ def _hollow(fingers: Fingers, inside: Tensor, ends: tuple[Tensor, Tensor]) -> Te
     return (1 - solid.sum(1) / whole.sum(1).clamp(min=1)).clamp(0, 1)
 
 
-def _slant(fingers: Fingers, inside: Tensor, ends: tuple[Tensor, Tensor], tallest: Tensor) -> Tensor:
-    """Run over rise (N,) of the sides above the contacts: 0 for upright ones. inside: heights between the fingers (N, lines,
-    positions), of which the highest is `tallest` (N,); ends (N, lines) of what is held."""
+def _slant(fingers: Fingers, inside: Tensor, ends: tuple[Tensor, Tensor], tallest: Tensor) -> tuple[Tensor, Tensor]:
+    """Run over rise (N,) of the sides above the contacts: 0 for upright ones; and of the steeper side from the contacts to half
+    of that height and to all of it the least: 0 beside ledges, rounds and whatever leans on one side alone.
+
+    inside: heights between the fingers (N, lines, positions), of which the highest is `tallest` (N,); ends (N, lines) of what
+    is held.
+    """
     # Compared a little higher up, but below the top, where every thing ends.
     rise = (0.6 * (tallest - fingers.tip)).clamp(max=RISE)
     low = [end[:, fingers.inner] for end in ends]
-    high = _ends(inside[:, fingers.inner], fingers.along, fingers.tip + FINGER_GAP + rise)
-    both = torch.isfinite(low[0]) & torch.isfinite(high[0])
-    run = 0.5 * _mean((low[0] - high[0]) + (high[1] - low[1]), both)
-    return torch.where(both.any(1), run / rise.clamp(min=0.002), 1.0)
+    slant, steep = torch.ones_like(rise), torch.full_like(rise, torch.inf)
+    for share in (0.5, 1.0):
+        high = _ends(inside[:, fingers.inner], fingers.along, fingers.tip + FINGER_GAP + share * rise)
+        both = torch.isfinite(low[0]) & torch.isfinite(high[0])
+        runs = [_mean(run, both) / (share * rise).clamp(min=0.002) for run in (low[0] - high[0], high[1] - low[1])]
+        slant = torch.where(both.any(1), 0.5 * (runs[0] + runs[1]), 1.0)
+        steep = torch.minimum(steep, torch.minimum(*runs))
+    return slant, steep
 
 
 def _turn(right: Tensor, left: Tensor, ends: tuple[Tensor, Tensor], held: Tensor, across: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 
 import pytest
@@ -26,24 +27,33 @@ THIN_PLATE = LeaningBox(0.0, 0.0, 0.015, 0.3, 0.1, 0.09, 0.006, 0.03)
 NEIGHBOUR = Box(-0.025, 0.029, 0.5, 0.04, 0.03, 0.04)
 WIDE_BOX = Box(0.0, 0.12, 0.0, 0.10, 0.076, 0.04)
 STEEP_BOX = LeaningBox(0.14, 0.0, 0.03, 0.3, 0.5, 0.05, 0.03, 0.05)
+RIDGE = LeaningBox(-0.15, 0.0, 0.0, 0.0, math.pi / 4, 0.08, 0.06, 0.06)
+"""A wedge of 45 degrees on both sides: the upper half of a box that stands on its edge."""
 SLIM_HAND = Gripper(finger_width=0.02, finger_thickness=0.01, finger_depth=0.053)
 LEANING_BOX = LeaningBox(0.0, 0.01, 0.05, 0.7, 0.44, 0.08, 0.07, 0.05)
 
 
 @pytest.fixture(scope="module")
 def scene() -> PlanningScene:
-    """A thin plate that leans, with a block beside it, a box as wide as the jaw, and one that leans."""
-    return observe_scene(*item(VIEW, [THIN_PLATE, NEIGHBOUR, WIDE_BOX, STEEP_BOX], SLIM_HAND), CPU)  # type: ignore[call-arg]
+    """A thin plate that leans, with a block beside it, a box as wide as the jaw, one that leans, and a ridge."""
+    return observe_scene(*item(VIEW, [THIN_PLATE, NEIGHBOUR, WIDE_BOX, STEEP_BOX, RIDGE], SLIM_HAND), CPU)  # type: ignore[call-arg]
 
 
 @pytest.fixture(scope="module")
 def hands(scene: PlanningScene) -> JawCandidates:
     """Two hands that grip the plate askew near its ends, one with room beside its fingers and one off the middle; one without
-    room for padding, one on slanted sides, and one round two things."""
-    poses = [[0.034, -0.018, 1.47], [-0.039, 0.014, 1.05], [0.0, -0.12, 1.571], [0.133, 0.008, 2.02], [-0.022, -0.002, 1.247]]
+    room for padding, one on a slanted side, one round two things, and one across a ridge."""
+    poses = [
+        [0.034, -0.018, 1.47],
+        [-0.039, 0.014, 1.05],
+        [0.0, -0.12, 1.571],
+        [0.133, 0.008, 2.02],
+        [-0.022, -0.002, 1.247],
+        [-0.15, 0.0, 1.571],
+    ]
     x, y, angle = torch.tensor(poses).T
     found, _ = measure(scene, scene.request.gripper, x, y, angle, close=True)
-    assert len(found) == 5
+    assert len(found) == 6
     return found
 
 
@@ -55,7 +65,14 @@ def cup() -> SuctionCandidates:
 
 
 def test_scores_of_jaw_grasps_are_pinned(scene: PlanningScene, hands: JawCandidates) -> None:
-    assert rate(scene, hands).tolist() == pytest.approx([1.14135, -0.51338, 0.39323, 0.33732, 2.56676], abs=1e-4)
+    assert rate(scene, hands).tolist() == pytest.approx([1.14135, -0.51338, 0.39323, 0.33732, 2.56676, -2.65557], abs=1e-4)
+
+
+def test_what_leans_alike_on_both_sides_is_promised_little(scene: PlanningScene, hands: JawCandidates) -> None:
+    """Fingers slip off a wedge of 45 degrees; a ledge, or one side that leans, is no wedge."""
+    assert hands.steep[5] == pytest.approx(1.0, abs=0.2)
+    assert hands.steep[:5].max() < 0.5
+    assert torch.sigmoid(rate(scene, hands)[5]) < 0.2
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(JAW_WEIGHTS)])
@@ -69,8 +86,8 @@ def test_overlap_and_clearance_are_worth_what_their_weights_say(scene: PlanningS
     most = {"overlap": 0.020, "clearance": 0.006}
     assert (MOST_OVERLAP, max(EXTRA)) == tuple(most.values())
     for name, logits in worth.items():
-        none, full, more = (replace(hands, **{name: torch.full((5,), value)}) for value in (0.0, most[name], 2 * most[name]))
-        assert (rate(scene, full) - rate(scene, none)).tolist() == pytest.approx([logits] * 5, abs=1e-4)
+        none, full, more = (replace(hands, **{name: torch.full((6,), value)}) for value in (0.0, most[name], 2 * most[name]))
+        assert (rate(scene, full) - rate(scene, none)).tolist() == pytest.approx([logits] * 6, abs=1e-4)
         if name == "overlap":
             assert torch.equal(rate(scene, more), rate(scene, full))
 
