@@ -19,8 +19,8 @@ SIGNER = RequestSigner(bytes(32))
 MIX = SceneMix("enclosed", "standard", "nothing")
 
 
-def trial(pairs: int = 100) -> EpisodeTest:
-    return EpisodeTest("push-value", 1, 2, pairs, SIGNER, 0, MIX)
+def trial(pairs: int = 100, champion_trained: bool = True) -> EpisodeTest:
+    return EpisodeTest("push-value", 1, 2, pairs, SIGNER, 0, MIX, champion_trained=champion_trained)
 
 
 def end_of(asked: SceneRequest, done: bool, motions: int, kind: str = "grasp", version: int | None = None) -> IndexEntry:
@@ -69,6 +69,20 @@ def test_a_version_that_needs_fewer_motions_is_promoted() -> None:
     record = test.record(True)
     assert record["trial"]["candidate"]["motions"] < record["trial"]["champion"]["motions"]
     assert "fewer motions" in record["rule"]
+
+
+@pytest.mark.parametrize(("champion_trained", "lost", "promoted"), [(True, 1, False), (False, 1, True), (False, 2, False)])
+def test_a_champion_that_has_learned_nothing_yields_to_what_is_not_worse(
+    champion_trained: bool, lost: int, promoted: bool
+) -> None:
+    test = trial(4, champion_trained)
+    for asked in test.missing(8):
+        pair, candidate = int(asked.id.rsplit("-", 2)[1]), asked.model_version == 2
+        worse = candidate if pair < lost else not candidate and pair == 3
+        assert test.decided() is None
+        test.learn([end_of(asked, True, 3 if worse else 2)])
+    assert (test.score().wins, test.score().losses) == (1, lost)
+    assert test.decided() is promoted
 
 
 def test_episodes_are_asked_for_where_one_thing_is_wanted(tmp_path) -> None:

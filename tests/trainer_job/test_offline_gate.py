@@ -48,6 +48,14 @@ def test_a_trained_champion_needs_enough_evidence_and_an_untrained_one_does_not(
     assert decide(few, champion_trained=False).promote
 
 
+def test_one_outcome_keeps_nothing_untrained_in_place() -> None:
+    labels = np.ones(1)
+    comparison = compare(of(labels, np.array([0.1])), of(labels, np.array([-0.1])))
+    assert comparison.difference > comparison.standard_error == 0
+    assert decide(comparison, champion_trained=False).promote
+    assert not decide(comparison, champion_trained=True).promote
+
+
 @pytest.mark.parametrize(
     "figures",
     [

@@ -13,13 +13,13 @@ from shared.rates import rate_with_interval
 from shared.registry import AbTestState, Registry
 from shared.settings import TrainerSettings
 from shared.streams import SceneRequestStream, WorkerStatusStore
-from shared.streams.scene_mix import SceneMix
+from shared.streams.scene_mix import GOAL_KINDS, SceneMix
 from trainer_job.data.outcome_index import IndexEntry, OutcomeIndex
 from trainer_job.data.sources import readable
 from trainer_job.promotion.ab_test import AbTest, rule
 from trainer_job.promotion.episode_test import EpisodeTest
 from trainer_job.promotion.evidence import RequestSigner, ServiceRecord
-from trainer_job.promotion.publish import offline_decision, pending_versions, promote, reject
+from trainer_job.promotion.publish import is_trained, offline_decision, pending_versions, promote, reject
 from trainer_job.promotion.rollback_monitor import next_look
 from trainer_job.promotion.served_ab_test import SHARE, ServedAbTest
 from trainer_job.tasks import AnyTask
@@ -140,9 +140,13 @@ class PromotionController:
         if how == "served":
             return ServedAbTest(*versions, self._after, self.signer.key_for(f"A/B test {versions[:3]} after {self._after}"))
         unseen = "folder" if settings.object_set == "folder" else "validation"
-        mix = SceneMix(settings.scene_kind, settings.profile, settings.vary).for_planner(self.task.recipe.planner)
-        test = EpisodeTest if self.task.outcome_kind == PushMeta.kind else AbTest
-        simulated = test(*versions, self.signer, settings.seed, mix, unseen)
+        pushes = self.task.outcome_kind == PushMeta.kind
+        # What is done first where one thing is wanted may be a push, that tells nothing of grasps.
+        kind = "mixed" if settings.scene_kind in GOAL_KINDS and not pushes else settings.scene_kind
+        mix = SceneMix(kind, settings.profile, settings.vary).for_planner(self.task.recipe.planner)
+        asked = (*versions, self.signer, settings.seed, mix, unseen)
+        trained = is_trained(self.registry.card(self.model, champion))
+        simulated = EpisodeTest(*asked, champion_trained=trained) if pushes else AbTest(*asked)
         simulated.learn(self.dataset.records)
         return simulated
 

