@@ -247,6 +247,11 @@ class TrainerSettings(StoreSettings):
     rounds: int = Field(0, ge=0, description="stop after this many rounds; 0: go on")
     torch_threads: int = Field(0, ge=0, le=256, description="threads of a round on the CPU; 0: one less than there are cores")
     model: str = Field("dense", description="model that the rounds train: of a recipe that names who serves it")
+    stages: str = Field(
+        "",
+        description="models that learn in turn, the others standing still: `dense:3,push-value:5` is three rounds of the one, "
+        "five of the other, then one each in turn; none: `model` alone",
+    )
     planner: str = Field(
         "auto", description="planner that collecting scenes ask for; auto: the server's choice, or who serves another model"
     )

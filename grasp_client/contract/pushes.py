@@ -52,6 +52,9 @@ class PushOptions(ApiModel):
         None, ge=1, le=LARGEST_VERSION, description="registry version of the network that values pushes; default: the champion"
     )
     allow_clear: bool = Field(True, description="grasping a neighbour of the goal away is allowed")
+    rule_below: Probability = Field(
+        0.0, description="where the network promises no push this quality, the rule orders them: neighbours swept away first"
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> PushOptions:

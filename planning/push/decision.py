@@ -193,13 +193,14 @@ def _pushes(asked: Asked, scene: PlanningScene, quality: float, warnings: list[s
     rejections = {reason: count for reason, count in sorted(found.rejected.items()) if count}
     if not len(found):
         return {"pushes": [], "push_rejections": rejections}
-    values = None
+    values, scores, changes = None, None, dict[str, object]()
     if asked.values:
-        values = predicted_qualities(scene.map, goal, found.paths, request.gripper, quality, asked.values)
-    scores = values if values is not None else sweep_order(scene.map, goal, found.paths, request.gripper)
+        scores = values = predicted_qualities(scene.map, goal, found.paths, request.gripper, quality, asked.values)
+    if scores is None or scores.max() < request.push.rule_below:
+        scores, changes = sweep_order(scene.map, goal, found.paths, request.gripper), {"planner": RULE}
     chosen = _distinct(found, scores, request.n_grasps)
     pushes = wire_pushes(scene, found.paths.pick(chosen), None if values is None else values[chosen], quality)
-    return {"pushes": pushes, "push_rejections": rejections}
+    return {**changes, "pushes": pushes, "push_rejections": rejections}
 
 
 def _distinct(found: PushCandidates, scores: np.ndarray, most: int) -> np.ndarray:

@@ -60,6 +60,9 @@ class CollectSettings(BaseSettings):
         description="labels of pushes instead of grasps: so many from each settled state of scenes of the kinds enclosed and "
         "scattered, by --planner push",
     )
+    relabelled: int = Field(
+        1, ge=0, le=3, description="things beside the goal that the same pushes are labelled for too, where they may help them"
+    )
     feasible_planner: str = Field("antipodal", description="planner whose list gives the feasible grasps")
     planner: str = Field("antipodal", description="planner whose best are tried: a name, name:version, URL or name@URL")
     inputs: list[ExtraInput] = Field([], description="give --planner more: rgb, segmask, table_depth, bin, region")
@@ -88,7 +91,7 @@ class CollectSettings(BaseSettings):
             "object_set": "folder" if self.objects_dir else self.object_set,
             "counts": sorted((self.min_objects, self.max_objects)),
             "mix": Mix(self.random, self.edges, self.feasible, self.on_policy, self.flat),
-            "pushes": PushMix(self.pushes),
+            "pushes": PushMix(self.pushes, self.relabelled),
             "feasible": self.feasible_planner,
             "rgb": self.rgb or self.export_mobileunet is not None,
             "records": "images" if self.export_mobileunet else self.records,

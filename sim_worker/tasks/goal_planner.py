@@ -47,6 +47,8 @@ class GoalPlans:
     named: NamedPlanner
     gripper: Gripper
     spec: SceneSpec | None = None
+    rule_below: float = 0.0
+    """Promise of the best push below which the rule decides instead."""
 
     @property
     def _actions(self) -> ActionPlanner:
@@ -64,7 +66,8 @@ class GoalPlans:
         if not push:
             plan = self._ask(view, goal, failed, PushOptions(workspace=WORKSPACE, allow_clear=False, threshold=0.0))
         else:
-            plan = self._ask(view, goal, failed, PushOptions(workspace=WORKSPACE, allow_clear=clear))
+            options = PushOptions(workspace=WORKSPACE, allow_clear=clear, rule_below=self.rule_below)
+            plan = self._ask(view, goal, failed, options)
         return decision_of(plan)
 
     def quality(self, view: CameraView, goal: str) -> tuple[float, ModelRef | None]:

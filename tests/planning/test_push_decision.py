@@ -120,6 +120,18 @@ def test_a_network_orders_by_what_it_predicts() -> None:
     assert found.pushes[0].gain == pytest.approx(predicted[0] - found.goal_quality)
 
 
+def test_the_rule_orders_where_the_network_promises_too_little() -> None:
+    told = decided(item([GOAL, *LARGE]), network()).answer
+    best = max(push.predicted_quality or 0.0 for push in told.pushes)
+    swept = decided(item([GOAL, *LARGE], push={"rule_below": best + 0.01}), network()).answer
+    assert (swept.planner, swept.model) == ("rule", told.model)
+    by_rule = answer([GOAL, *LARGE])
+    assert [push.start_base for push in swept.pushes] == [push.start_base for push in by_rule.pushes]
+    assert all(push.predicted_quality is not None for push in swept.pushes)
+    hopeful = decided(item([GOAL, *LARGE], push={"rule_below": best - 0.01}), network()).answer
+    assert hopeful.planner == MODEL
+
+
 def test_the_rule_sweeps_neighbours_and_not_the_goal() -> None:
     observation, request = item([GOAL, Box(0.0, 0.055, 0.0, 0.06, 0.04, 0.05)])
     scene = observe_scene(observation, request, torch.device("cpu"))

@@ -131,11 +131,29 @@ def test_members_learn_from_shares_of_the_states_of_their_own() -> None:
 
 def test_a_recipe_can_draw_opposite_ends_of_pushes_alike(task: PushTask) -> None:
     data = Examples(np.zeros((10, 1)), np.array([0.9, 0.2] + 8 * [0.1], np.float32), np.zeros((10, 1)))
-    assert task.sampling_weights(data) is None
+    network = task.build()
+    assert task.sampling_weights(data, network) is None
     recipe = task.recipe.model_copy(update={"data": DataRecipe(positive_share=0.5)})
-    weights = PushTask(recipe).sampling_weights(data)
+    weights = PushTask(recipe).sampling_weights(data, network)
     assert weights is not None
     assert weights.tolist() == pytest.approx([0.5] + 9 * [0.5 / 9])
+
+
+def test_a_recipe_can_draw_by_the_rank_of_surprise(task: PushTask) -> None:
+    random = np.random.default_rng(0)
+    labels, features = np.array([1.0, 0.9, 0.0, 0.1], np.float32), random.normal(size=(4, len(FEATURES))).astype(np.float32)
+    data, network = Examples(features, labels, np.zeros((4, 1))), task.build()
+    told = torch.sigmoid(network(torch.from_numpy(features))).detach().numpy()
+    order = np.argsort(-np.abs(labels - told))
+    recipe = task.recipe.model_copy(update={"data": DataRecipe(rank_power=1.0)})
+    weights = PushTask(recipe).sampling_weights(data, network)
+    assert weights is not None
+    assert weights[order].tolist() == pytest.approx([12 / 25, 6 / 25, 4 / 25, 3 / 25])
+    both = PushTask(recipe.model_copy(update={"data": DataRecipe(rank_power=1.0, positive_share=0.5)}))
+    shared = both.sampling_weights(data, network)
+    assert shared is not None
+    assert shared[:2].sum() == pytest.approx(0.5)
+    assert (shared[0] > shared[1]) == (weights[0] > weights[1])
 
 
 def test_a_choice_is_judged_among_the_pushes_of_its_state() -> None:

@@ -36,6 +36,7 @@ from trainer_job.promotion.evidence import RequestSigner, ServiceRecord
 from trainer_job.promotion.publish import REPOSITORY, offer_shipped, seed_registry
 from trainer_job.service.coordinator import COLLECTING, Coordinator
 from trainer_job.service.scene_requests import SceneRequestIssuer
+from trainer_job.service.stages import turns
 from trainer_job.service.store import kept_in_store
 from trainer_job.tasks import task_of_model
 from trainer_job.training.distributed import DistContext
@@ -87,7 +88,7 @@ class Trainer:
         if offered := offer_shipped(self.registry, shipped):
             log.info("newer weights ship, and are offered as candidates", extra={"versions": ", ".join(offered)})
         self.sources = Sources(settings.trusted_sources, settings.max_source_share)
-        self.replay = ReplayBuffer(OutcomeIndex(shards), feature_cache(settings, self.registry), self.sources)
+        self.replay = ReplayBuffer(OutcomeIndex(shards), feature_cache(settings, self.registry, settings.model), self.sources)
         self.lock = threading.Lock()
         stream = SceneRequestStream(client)
         issuer = SceneRequestIssuer(stream, settings.data_dir / "scene_requests.json", settings, signer)
@@ -107,7 +108,7 @@ class Trainer:
         """Learnable outcomes of a round that could not be trained."""
 
     def run(self) -> None:
-        """Until told to stop, or after `settings.rounds` rounds."""
+        """Until told to stop, or after `settings.rounds` rounds; in a stage what they made is decided on, too."""
         threads: list[IngestThreads | Coordinator] = [self.ingest, self.coordinator]
         for thread in threads:
             thread.start()
@@ -121,10 +122,9 @@ class Trainer:
         finally:
             for thread in threads:
                 thread.stop()
-        self.ranks.broadcast(None)
 
     def _finished(self) -> bool:
-        return 0 < self.settings.rounds <= self.rounds
+        return 0 < self.settings.rounds <= self.rounds and not (self.settings.stages and self.promotion.trial)
 
     def _patiently(self, action: Callable[[], T]) -> T:
         return self.troubles.patiently("trainer", self.stopping, action)
@@ -226,10 +226,9 @@ def remove_outdated(data_dir: Path) -> None:
             log.info("folder of an earlier version removed", extra={"folder": str(folder)})
 
 
-def feature_cache(settings: TrainerSettings, registry: Registry) -> FeatureCache:
-    """Features as the champion sees the world."""
-    champion = registry.champion(settings.model)
-    return FeatureCache(settings.data_dir / "features", task_of_version(registry, settings.model, champion))
+def feature_cache(settings: TrainerSettings, registry: Registry, model: str) -> FeatureCache:
+    """Features as the model's champion sees the world."""
+    return FeatureCache(settings.data_dir / "features", task_of_version(registry, model, registry.champion(model)))
 
 
 def follow(settings: TrainerSettings, ranks: DistContext, stopping: threading.Event) -> None:
@@ -238,7 +237,7 @@ def follow(settings: TrainerSettings, ranks: DistContext, stopping: threading.Ev
     plan: RoundPlan | str | None
     while (plan := ranks.broadcast("")) is not None:
         if isinstance(plan, RoundPlan):
-            cache = feature_cache(settings, registry)  # rank 0 has filled the registry before it plans
+            cache = feature_cache(settings, registry, plan.name)  # rank 0 has filled the registry before it plans
             with suppress(NotFinite):  # rank 0 says so
                 train_round(plan, registry, cache, shards_folder(settings.data_dir), ranks, stopping.is_set)
 
@@ -260,8 +259,9 @@ def run(settings: TrainerSettings, ranks: DistContext, stopping: threading.Event
                 troubles = Troubles()
                 tell = partial(report_start, settings.redis_url, troubles)
                 with kept_in_store(settings, stopping, troubles, tell):
-                    make = partial(Trainer, settings, ranks, stopping, troubles)
-                    troubles.patiently("trainer", stopping, make, tell).run()
+                    for turn in turns(settings, stopping):
+                        troubles.patiently("trainer", stopping, partial(Trainer, turn, ranks, stopping, troubles), tell).run()
+                ranks.broadcast(None)
         else:
             follow(settings, ranks, stopping)
     except Interrupted as interruption:

@@ -123,8 +123,8 @@ class TrainingTask(ABC, Generic[Raw, B]):
     def from_records(self, examples: Examples) -> Dataset[Raw]:
         """Cached features of outcomes as this task learns from them."""
 
-    def sampling_weights(self, data: Dataset[Raw]) -> np.ndarray | None:
-        """(N,) how often each example is drawn, in sum 1; None: all alike."""
+    def sampling_weights(self, data: Dataset[Raw], network: nn.Module) -> np.ndarray | None:
+        """(N,) how often each example is drawn, in sum 1; None: all alike. network: as it is before the first step."""
         return None
 
     # Learning
@@ -181,9 +181,14 @@ class TrainingTask(ABC, Generic[Raw, B]):
         return card
 
 
-def drawn_by_share(positive: np.ndarray, share: float) -> np.ndarray:
-    """(N,) how often each example is drawn, in sum 1, so that those that are `positive` (N,) are this share of the draws."""
-    weights = np.where(positive, share / max(positive.sum(), 1), (1 - share) / max((~positive).sum(), 1))
+def drawn_by_share(positive: np.ndarray, share: float, among: np.ndarray | float = 1.0) -> np.ndarray:
+    """(N,) how often each example is drawn, in sum 1, so that those that are `positive` (N,) are this share of the draws.
+
+    among (N,): how often each is drawn among the positive ones, or among the others.
+    """
+    each = np.broadcast_to(among, positive.shape)
+    totals = (max(each[group].sum(), np.finfo(float).tiny) for group in (positive, ~positive))
+    weights = each * np.where(positive, *(part / total for part, total in zip((share, 1 - share), totals, strict=True)))
     probabilities: np.ndarray = weights / weights.sum()
     return probabilities
 

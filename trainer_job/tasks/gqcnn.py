@@ -65,7 +65,7 @@ class CropTask(FeatureTask):
         crops = dexnet.read(folders[0], data.format, cache)
         return TrainingData(*crops.split(data.split, data.validation_share, self.recipe.seed))
 
-    def sampling_weights(self, data: Dataset[FeatureBatch]) -> np.ndarray | None:
+    def sampling_weights(self, data: Dataset[FeatureBatch], network: nn.Module) -> np.ndarray | None:
         share = self.recipe.data.positive_share
         return None if share is None else drawn_by_share(data.labels > 0, share)  # type: ignore[attr-defined]
 

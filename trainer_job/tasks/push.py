@@ -83,10 +83,30 @@ class PushTask(TrainingTask[FeatureBatch, FeatureBatch]):
     def from_records(self, examples: Examples) -> Dataset[FeatureBatch]:
         return examples
 
-    def sampling_weights(self, data: Dataset[FeatureBatch]) -> np.ndarray | None:
-        """Where the recipe asks for it, replay that draws pushes that were enough this often."""
-        share = self.recipe.data.positive_share
-        return None if share is None else drawn_by_share(data.labels > GRASPED_FROM, share)  # type: ignore[attr-defined]
+    def sampling_weights(self, data: Dataset[FeatureBatch], network: nn.Module) -> np.ndarray | None:
+        """Where the recipe asks for it, replay that draws pushes that were enough this often, and by the rank of how far off
+        the network was (Schaul et al. 2016, section 3.3)."""
+        share, power = self.recipe.data.positive_share, self.recipe.data.rank_power
+        if share is None and power is None:
+            return None
+        weights: np.ndarray = np.ones(len(data))
+        if power is not None:
+            rank = 1 + np.argsort(np.argsort(-self._surprises(network, data), kind="stable"))
+            weights = rank**-power
+        if share is not None:
+            weights = drawn_by_share(data.labels > GRASPED_FROM, share, weights)  # type: ignore[attr-defined]
+        shares: np.ndarray = weights / weights.sum()
+        return shares
+
+    @torch.inference_mode()
+    def _surprises(self, network: nn.Module, data: Dataset[FeatureBatch]) -> np.ndarray:
+        """How far (N,) the network is from the quality of each push."""
+        network.eval()
+        device = next(network.parameters()).device
+        found = [self.predict(network, batch.to(device)) for batch in in_order(data, self.evaluated_at_once)]
+        network.train()
+        surprises: np.ndarray = torch.cat([(label - torch.sigmoid(logit)).abs() for label, logit in found]).cpu().numpy()
+        return surprises
 
     def standardize(self, network: nn.Module, data: Dataset[FeatureBatch]) -> None:
         """Tells the network mean and deviation of the features that it is to learn from."""
@@ -126,8 +146,13 @@ class PushTask(TrainingTask[FeatureBatch, FeatureBatch]):
             quality, logit = (each.double().cpu().numpy() for each in found)
             qualities, logits = np.append(qualities, quality), np.append(logits, logit)
             states = np.append(states, batch.aux[:, 0].numpy())
-        losses = -(qualities * -np.logaddexp(0, -logits) + (1 - qualities) * -np.logaddexp(0, logits))
-        return Evaluation(losses, (qualities > GRASPED_FROM).astype(float), logits, choices(qualities, logits, states))
+        return evaluation(qualities, logits, states)
+
+
+def evaluation(qualities: np.ndarray, logits: np.ndarray, states: np.ndarray) -> Evaluation:
+    """Of pushes (N,): labels are whether the goal could be grasped after each, losses are of its quality."""
+    losses = -(qualities * -np.logaddexp(0, -logits) + (1 - qualities) * -np.logaddexp(0, logits))
+    return Evaluation(losses, (qualities > GRASPED_FROM).astype(float), logits, choices(qualities, logits, states))
 
 
 def split(features: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -1,6 +1,7 @@
 """Values of pushes at every cell of a map (shared.networks.push_grasp_qmap), from executed ones, each at its cell and turn."""
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
@@ -15,10 +16,12 @@ from shared.maps.orthographic import CELL, CELLS, HALF, OrthographicMaps, cell_o
 from shared.networks.push_grasp_qmap import COLOUR_MEAN, PLANES, Action, PushGraspQmap
 from shared.outcome_codec import depth_metres
 from shared.registry import Registry
-from trainer_job.data.examples import Dataset, Examples
+from trainer_job.data.examples import Dataset, Examples, in_order
 from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.data.pictures import PictureBatch, Windows
+from trainer_job.evaluation.metrics import Evaluation
 from trainer_job.tasks.base import TrainingTask
+from trainer_job.tasks.push import evaluation
 from trainer_job.training.augmentation import Labels
 
 HEIGHT_UNIT = 0.001
@@ -115,6 +118,17 @@ class PushGraspQmapTask(TrainingTask[PictureBatch, PictureBatch]):
         values = network.values(batch.images, self.action, batch.labels.map)
         row, column = batch.labels.place.long().unbind(1)
         return batch.labels.success, values[torch.arange(len(values), device=values.device), row, column]
+
+    @torch.inference_mode()
+    def evaluate(self, network: nn.Module, data: Dataset[PictureBatch], device: torch.device) -> Evaluation:
+        """As of the values of pushes; of one state are those that were tried on the same map."""
+        network.to(device).eval()
+        rows = []
+        for batch in in_order(data, self.evaluated_at_once):
+            labels, logits = self.predict(network, self.augment(batch, None).to(device))
+            states = [zlib.crc32(image.numpy().tobytes()) for image in batch.images]
+            rows.append(np.stack([labels.double().cpu().numpy(), logits.double().cpu().numpy(), states]))
+        return evaluation(*np.concatenate([np.zeros((3, 0)), *rows], 1))
 
 
 def planes(maps: OrthographicMaps) -> np.ndarray:

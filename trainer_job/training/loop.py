@@ -64,7 +64,7 @@ def train(
     model = DistributedDataParallel(network) if ranks.world > 1 else network
     steps, per_pass = schedule.steps(len(data)), schedule.per_pass(len(data))
     optimizer, rate = schedule.start(network, len(data))
-    sampler = BatchSampler(len(data), schedule.batch, seed, task.sampling_weights(data))
+    sampler = BatchSampler(len(data), schedule.batch, seed, task.sampling_weights(data, network))
     noise = torch.Generator(ranks.device).manual_seed(seed * ranks.world + ranks.rank)
     torch.manual_seed(seed)
     state = RunState(network, optimizer, rate, noise, TrainingHistory())

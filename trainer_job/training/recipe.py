@@ -23,6 +23,9 @@ class DataRecipe(_Part):
     split: str = Field("ordered", description="of published tensors: ordered, random, or a split that they bring along")
     validation_share: float = Field(0.2, gt=0, lt=1, description="of published data; of shards a fixed tenth of the scenes")
     positive_share: float | None = Field(None, gt=0, lt=1, description="draw positives this often; none: as they come")
+    rank_power: float | None = Field(
+        None, gt=0, le=2, description="draw the n-th most surprising example n**-power as often; none: all alike"
+    )
 
 
 class OptimizerRecipe(_Part):

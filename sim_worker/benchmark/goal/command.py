@@ -59,6 +59,7 @@ class GoalSettings(BaseSettings):
     cases: Path | None = Field(None, description="folder of preset files (*.txt), for the scenes `cases`")
     goals: list[int] = Field([], description="line of the goal in each preset file, from 0; none: those of the ten published")
     seed: int = Field(0, ge=0, description="of the scenes")
+    rule_below: float = Field(0.0, ge=0, le=1, description="where no push is promised this quality, the rule orders them")
     gripper: str | None = Field(None, description="name of a hand, or JSON file with its sizes; none: Franka Panda hand")
     models_dir: Path = Field(Path("data/models"), description="registry for planners in this process")
     api_key: SecretStr | None = Field(None, description="for planners on a server")
@@ -75,7 +76,7 @@ class GoalSettings(BaseSettings):
             if self.cases is None:
                 raise ValueError("--scenes cases needs --cases: a folder of preset files, which are not part of this project")
             files, goals = preset_files(self.cases, self.goals)
-        asked = {name: getattr(self, name) for name in ("scenes", "object_set", "profile", "seed")}
+        asked = {name: getattr(self, name) for name in ("scenes", "object_set", "profile", "seed", "rule_below")}
         return GoalProtocol(**asked, cases=files, goals=goals)
 
 
@@ -100,9 +101,11 @@ class ReplaySettings(BaseSettings):
 
 
 @lru_cache(maxsize=1)
-def _bench(planner: str, models_dir: Path, api_key: str | None, gripper: str | None) -> tuple[World, GoalPlans]:
+def _bench(
+    planner: str, models_dir: Path, api_key: str | None, gripper: str | None, rule_below: float
+) -> tuple[World, GoalPlans]:
     """World and planner of this process, kept from scene to scene."""
-    return World(), GoalPlans(load_planner(planner, models_dir, api_key), gripper_of(gripper))
+    return World(), GoalPlans(load_planner(planner, models_dir, api_key), gripper_of(gripper), rule_below=rule_below)
 
 
 @lru_cache(maxsize=1)
@@ -114,7 +117,7 @@ def _qmaps(models_dir: Path) -> Qmaps:
 def _scene(settings: GoalSettings, protocol: GoalProtocol, policies: list[PolicyName], number: int) -> list[Row]:
     """Every policy that is still to come in one scene."""
     key = settings.api_key.get_secret_value() if settings.api_key else None
-    world, planner = _bench(settings.planner, settings.models_dir, key, settings.gripper)
+    world, planner = _bench(settings.planner, settings.models_dir, key, settings.gripper, settings.rule_below)
 
     def quality(scene: Scene, goal: str) -> float:
         planner.spec = scene.spec

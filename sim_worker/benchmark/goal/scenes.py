@@ -35,6 +35,7 @@ class GoalProtocol(BaseModel):
     object_set: str = "blocks"
     profile: ProfileName = "standard"
     seed: int = 0
+    rule_below: float = 0.0
     cases: list[Path] = Field([], description="preset files, taken in turn")
     goals: list[int] = Field([], description="line of the goal in each of them, from 0")
 
