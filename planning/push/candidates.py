@@ -16,6 +16,7 @@ import torch
 
 from grasp_client.contract import PushOptions
 from planning.limits import PADDING, PALM_GAP
+from planning.push.rolling import rolls
 from planning.scene.projection import camera_pixels
 from planning.scene.region import outside_region
 from planning.scene.scene import PlanningScene
@@ -46,6 +47,8 @@ LEAST_EFFECT = 0.01
 """Least way that a push goes on after its first contact, m."""
 MARGIN = 0.024
 """The middle of the goal stays this far within the workspace, m."""
+ROLLED = 0.20
+"""So far what rolls is expected to roll on, m: the worst tenth of balls and capsules went so much farther than the hand."""
 FALL = 0.02
 """What lies so far under the table is beyond its edge, m."""
 WALL_GAP = 0.003
@@ -221,10 +224,11 @@ def _contacts(scene: PlanningScene, goal: np.ndarray, paths: PushPaths) -> tuple
 def _goal_ends(
     scene: PlanningScene, goal: np.ndarray, paths: PushPaths, until_goal: np.ndarray, taken: np.ndarray
 ) -> np.ndarray:
-    """Where (N, 2) the goal's middle is expected: as far on as it is pushed, by the hand or by what is between them."""
+    """Where (N, 2) the goal's middle is expected: as far on as the hand, or what is between, pushes it, and as it rolls."""
     row, column = np.nonzero(goal)
     middle = np.array(scene.map.corner) + scene.map.resolution * np.array([column.mean(), row.mean()])
     moved = np.where(np.isfinite(until_goal), (paths.length - until_goal + taken).clip(min=0), 0.0)
+    moved += np.where((moved > 0) & rolls(scene.map, goal, paths.direction), ROLLED, 0.0)
     ends: np.ndarray = middle + moved[:, None] * np.stack([np.cos(paths.direction), np.sin(paths.direction)], 1)
     return ends
 
