@@ -96,7 +96,7 @@ def _arch() -> tuple[Part, ...]:
     strips = []
     for low, high in pairwise(edges.tolist()):
         # Down to the arc's mean height over the strip: as much of it lies in the hole as is missing beside it.
-        bottom = math.sqrt(max(0.0, radius**2 - (low + high) / 2**2))
+        bottom = math.sqrt(radius**2 - ((low + high) / 2) ** 2)
         middle = ((low + high) / 2, 0.0, (bottom + height) / 2)
         strips.append(Part("box", (high - low, depth, height - bottom), middle))
     return (*legs, *strips)

@@ -6,7 +6,7 @@ import pytest
 
 from sim_worker.world.objects.blocks import BLOCKS, HullModel, block_model
 from sim_worker.world.objects.catalogue import OBJECT_SETS, draw_names, model_named
-from sim_worker.world.objects.objects import prepare
+from sim_worker.world.objects.objects import PartsModel, prepare
 from sim_worker.world.simulation.fixtures import fixed_box
 from sim_worker.world.simulation.physics import Physics
 
@@ -39,6 +39,18 @@ def test_every_block_has_its_published_size_and_rests_as_it_is_modelled() -> Non
         turn = physics.client.getBasePositionAndOrientation(body)[1]
         assert abs(turn[3]) > 0.999, f"{name} toppled"
         physics.close()
+
+
+def test_the_arch_is_a_block_with_a_half_round_hole() -> None:
+    arch = BLOCKS["block/1"]
+    assert isinstance(arch, PartsModel)
+    low, high = (np.array([np.add(p.position, sign * np.array(p.size) / 2) for p in arch.parts]) for sign in (-1, 1))
+    assert low.min(axis=0) == pytest.approx([-0.05, -0.025, 0.0])
+    assert high.max(axis=0) == pytest.approx([0.05, 0.025, 0.05])
+    assert min(min(part.size) for part in arch.parts) > 0
+    assert sum(part.volume for part in arch.parts) == pytest.approx(0.05 * (0.1 * 0.05 - np.pi * 0.025**2 / 2), rel=0.02)
+    np.testing.assert_allclose(low[2:, 2], low[2:, 2][::-1], atol=1e-12)
+    assert low[2:, 2].argmax() in (3, 4)
 
 
 def test_a_hull_has_its_centre_of_mass_and_volume_and_is_drawn_closed() -> None:
