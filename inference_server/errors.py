@@ -2,19 +2,18 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from http import HTTPStatus
-from typing import Any, get_args
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from grasp_client.contract import ErrorDetail, ErrorReply, plain_message, problems_of
+from grasp_client.contract.errors import MOST_NAME
 from grasp_client.imaging import ImageError
 from planning.base import PlannerError
 from shared.registry import BrokenModel, RegistryError
@@ -27,8 +26,8 @@ RETRY_SECONDS = 2
 """When to come back to a server that has no model yet."""
 MOST_PROBLEMS = 10
 """Wrong fields that a reply names: to look for the name that was meant takes a millisecond for each."""
-MOST_NAME, MOST_MESSAGE = 40, 500
-"""Characters of a name, which the sender chooses, and of a message."""
+MOST_MESSAGE = 500
+"""Characters of a message."""
 
 
 class ServerError(Exception):
@@ -43,7 +42,7 @@ def invalid_fields(where: str, error: ValidationError, kind: type[BaseModel]) ->
     """422 that names the first wrong fields of `where` (`request`, `outcome`, ...), which was validated as `kind`."""
     found = problems_of(error)
     return _invalid(
-        [{**item, "loc": (where, *item["loc"]), "msg": _said(item, kind)} for item in found[:MOST_PROBLEMS]], len(found)
+        [{**item, "loc": (where, *item["loc"]), "msg": plain_message(item, kind)} for item in found[:MOST_PROBLEMS]], len(found)
     )
 
 
@@ -59,33 +58,6 @@ def _invalid(problems: Sequence[Mapping[str, Any]], count: int) -> ServerError:
     ]
     more = f" (and {count - 1} more, see detail)" if count > 1 else ""
     return ServerError(422, "invalid_field", f"{detail[0]['field']}: {detail[0]['message']}{more}", detail=detail)
-
-
-def _said(problem: ErrorDetails, kind: type[BaseModel]) -> str:
-    """pydantic's words, but for an unknown field the nearest name and all that are allowed."""
-    *path, name = problem["loc"] or ("",)
-    name = str(name)[:MOST_NAME]
-    model = _model_at(path, kind)
-    if problem["type"] != "extra_forbidden" or model is None:
-        return problem["msg"]
-    near = get_close_matches(name, model.model_fields, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ";"
-    return f"unknown field {name!r}{hint} allowed: {', '.join(model.model_fields)}"
-
-
-def _model_at(path: list[int | str], kind: type[BaseModel]) -> type[BaseModel] | None:
-    """The model that a path of field names leads to, through optional fields and lists."""
-    model: type[BaseModel] | None = kind
-    for part in path:
-        if isinstance(part, str) and model is not None:
-            model = _model_in(model.model_fields[part].annotation) if part in model.model_fields else None
-    return model
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((model for model in map(_model_in, get_args(annotation)) if model), None)
 
 
 def as_server_error(error: Exception) -> ServerError:

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from grasp_client import contract
 from grasp_client.cli.camera_files import read_camera
 from grasp_client.cli.input_files import (
     images_in,
@@ -130,7 +131,8 @@ def _json_line(source: Source, found: GraspPlan | str) -> str:
 def problem_of(error: Exception) -> tuple[int, str]:
     """Exit status and message."""
     if isinstance(error, ValidationError):
-        return 2, f"{error.title}: " + "; ".join(_reason(problem) for problem in error.errors())
+        kind = getattr(contract, error.title, None)
+        return 2, f"{error.title}: " + "; ".join(_reason(problem, kind) for problem in error.errors())
     return (1, f"{error.message} [{error.code}]") if isinstance(error, GraspServerError) else (2, str(error))
 
 
@@ -238,10 +240,10 @@ def _overlay(observation: Observation, request: PlanRequest, plan: GraspPlan, ac
     return draw_grasps(picture, plan.grasps, request.gripper, request.camera, zoom, plan.refused or (), pushes)
 
 
-def _reason(problem: Any) -> str:
+def _reason(problem: Any, kind: type[BaseModel] | None) -> str:
     """One problem that pydantic found, without pydantic's words."""
     field = ".".join(str(part) for part in problem["loc"])
-    return f"{field}: {plain_message(problem)}".removeprefix(": ")
+    return f"{field}: {plain_message(problem, kind)}".removeprefix(": ")
 
 
 def _print_answer(answer: str) -> None:

@@ -21,13 +21,10 @@ from grasp_client.contract.base import (
     Pose,
     Probability,
     Variation,
-    first_problem,
-    plain_message,
-    problems_of,
 )
 from grasp_client.contract.bins import Bin
 from grasp_client.contract.camera import CameraIntrinsics
-from grasp_client.contract.errors import ErrorDetail, ErrorReply
+from grasp_client.contract.errors import ErrorDetail, ErrorReply, first_problem, plain_message, problems_of
 from grasp_client.contract.gripper import Gripper
 from grasp_client.contract.gripper_presets import PRESETS
 from grasp_client.contract.models import Grippers, ModelEntry, ModelPointers, Models, PlannerEntry, Planners

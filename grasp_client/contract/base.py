@@ -1,11 +1,9 @@
 """What every model of the contract is made of: the base class, poses, pixels, probabilities."""
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 RIGID_TOLERANCE = 1e-3
 """Largest deviation of an entry of R R^T from the identity, and of the last row from (0, 0, 0, 1): calibrations written with
@@ -16,31 +14,6 @@ LARGEST_PIXEL = 1e6
 """Farthest from the image's corner that a pixel is told to lie, on any side of the image."""
 LARGEST_VERSION = 10**9
 LARGEST_SEED = 2**63 - 1
-
-
-def problems_of(error: ValidationError) -> list[ErrorDetails]:
-    """What pydantic found wrong; after it the error may be kept, as the cause of another.
-
-    Python's garbage collector does not see the exceptions of validators that it holds. Their tracebacks hold the frames of all
-    callers, with images and bodies; when one of these frames holds the error, nothing of it is ever freed.
-    """
-    problems = error.errors(include_url=False)
-    for problem in problems:
-        raised = problem.get("ctx", {}).get("error")
-        while isinstance(raised, BaseException):
-            raised.__traceback__, raised = None, raised.__context__
-    return problems
-
-
-def first_problem(error: ValidationError, *within: str) -> str:
-    """`field: what is wrong with it`, of a field that lies `within` others."""
-    first = problems_of(error)[0]
-    return ": ".join(filter(None, (".".join(map(str, (*within, *first["loc"]))), plain_message(first))))
-
-
-def plain_message(problem: Mapping[str, Any]) -> str:
-    """What is wrong, of a problem that pydantic found, without the kind of exception that pydantic puts before it."""
-    return str(problem["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 def _rigid(matrix: list[list[float]]) -> list[list[float]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from grasp_client.contract.base import Pose, first_problem
+from grasp_client.contract import Pose, first_problem
 from planning.reach.arm import Arm
 
 IDENTITY = [[float(row == column) for column in range(4)] for row in range(4)]

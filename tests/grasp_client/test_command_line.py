@@ -415,3 +415,12 @@ def test_many_at_once_share_one_asynchronous_client(server):
             return await asyncio.gather(*(client.predict_grasp(DEPTH) for _ in range(8)))
 
     assert [plan.planner for plan in asyncio.run(ask())] == ["dense"] * 8
+
+
+def test_an_unknown_size_of_a_hand_is_named_with_those_that_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "hand.json").write_text('{"max_width": 0.06, "finger_lenght": 0.05}')
+    np.save(tmp_path / "depth.npy", np.full((8, 8), 0.7, np.float32))
+    assert main([str(tmp_path / "depth.npy"), "--gripper", str(tmp_path / "hand.json")]) == 2
+    said = capsys.readouterr().err
+    assert "unknown field 'finger_lenght'; did you mean 'finger_" in said
+    assert "max_width" in said
