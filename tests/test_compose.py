@@ -129,6 +129,9 @@ def test_images_hold_what_they_need_and_no_more(stack: Stack) -> None:
     for service in ("inference_server", "sim_worker", "trainer_job"):
         status, user = stack.inside(service, "id", "-u")
         assert (status, user.strip()) == (0, "10001")
+    for service in ("inference_server", "trainer_job"):
+        status, said = stack.inside(service, "python", "-c", "from shared.store import Store; Store('s3://bucket/loop')")
+        assert status == 0, said
     assert stack.inside("sim_worker", "python", "-c", "import torch")[0] != 0
     assert stack.inside("trainer_job", "python", "-c", "import pybullet")[0] != 0
     assert stack.inside("inference_server", "touch", "/models/mark")[0] != 0
