@@ -8,7 +8,8 @@
 `python -m grasp_client --help` is the command line.
 """
 
-from grasp_client.client import DEFAULT_URL, AsyncGraspClient, GraspClient
+from grasp_client.async_client import AsyncGraspClient
+from grasp_client.client import DEFAULT_URL, GraspClient
 from grasp_client.contract import ModelEntry, ModelPointers, PlannerEntry
 from grasp_client.errors import (
     DeadlineExceeded,

@@ -67,7 +67,7 @@ def connect(request, monkeypatch):
 
     monkeypatch.setattr("grasp_client.client.time", clock)
     monkeypatch.setattr("grasp_client.retry.time", clock)
-    monkeypatch.setattr("grasp_client.client.asyncio", SimpleNamespace(sleep=pause))
+    monkeypatch.setattr("grasp_client.async_client.asyncio", SimpleNamespace(sleep=pause))
 
     def connected(replies: Replies, **options):
         async def awaited(name, *arguments, **keywords):
