@@ -11,26 +11,23 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from planning.base import PlannerError
-from planning.batched_inference import InferenceSteps, NetworkCall, yield_between_layers
+from planning.batched_inference import InferenceSteps, NetworkCall
 from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps, to_map
+from planning.gqcnn.pieces import Form, Piece, affordable, cut, form_of
 from planning.jaw.quality_map import angle_bins, spacing
 from planning.jaw.sampling import ANGLES, survey
 from planning.limits import LEAST_OVERLAP, TABLE_GAP
 from planning.scene.projection import map_pixels, map_points
 from planning.scene.scene import PlanningScene
 from shared.features.crops import crop
-from shared.networks.fc_gqcnn import FCGQCNN, convert
-from shared.networks.gqcnn import GQCNN
-from shared.networks.gqcnn4 import GQCNN4
 
 DEPTHS = 16
 """Depths of the tips at which the image is evaluated."""
@@ -40,13 +37,9 @@ DEEPEST = 0.06
 """Fingertips farther than this under the surface at the centre are not considered, m."""
 WIDEST = 2048
 """Longest side of the turned picture, pixels of the network's: what is so near that it would be larger is seen from farther."""
-MOST_PIECES = 40
-"""So many of the largest pieces are asked about, or more that are smaller; a table full of things takes half of them."""
 EVERY = 3
 """Of the depths that cost a pass of their own, every third is asked about under an angle, other ones under the next: quality
 changes little between neighbours, and the best are tried again around where they were found."""
-
-Box = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -82,51 +75,6 @@ class AngleMap:
         return F.grid_sample(values[None, None], grid, mode="bilinear", align_corners=False)[0, 0]
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Elements `box` of the maps under one turn at some of their depths, of which those in `wanted` (h, w) are asked for."""
-
-    turn: int
-    levels: slice
-    box: Box
-    wanted: Tensor
-
-
-@dataclass(frozen=True)
-class Form:
-    """A network in its fully convolutional form: pixels between outputs, side of the window that one sees, angles per output
-    (0: one, along the rows), whether all depths share a pass, the most pixels of a piece, 50 to 250 ms on a core, and how many
-    pixels cost as much as one output."""
-
-    network: GQCNN4 | FCGQCNN
-    stride: int
-    window: int
-    bins: int
-    shared: bool
-    piece: int
-    output: int
-
-    def size(self, box: Box) -> tuple[int, int]:
-        """Rows and columns of the picture that elements in a box see."""
-        rows, columns = (self.stride * (side.stop - side.start - 1) + self.window for side in box)
-        return rows, columns
-
-    def cost(self, piece: Piece) -> int:
-        """Of a piece, in pixels."""
-        return math.prod(self.size(piece.box)) + self.output * int(piece.wanted.sum())
-
-    def logits(self, image: Tensor, depths: Tensor, wanted: Tensor) -> Tensor:
-        """Logits (1, A, D, W) of one picture (1, 1, H, W) at depths (1, D), of the W elements in `wanted` (h, w)."""
-        if isinstance(self.network, FCGQCNN):
-            found = self.network(image, depths[0] if self.network.takes_gripper_depth else None)[None]
-        elif not self.shared:
-            return self.network.sparse(image, depths[0], wanted).T[None, :, None]
-        else:
-            found = self.network.merge(self.network.features(image), depths[0]).transpose(0, 1)
-        chosen: Tensor = found[None, :, :, wanted]
-        return chosen.expand(-1, -1, depths.shape[1], -1)
-
-
 def angle_maps(
     scene: PlanningScene, scorer: CropScorer, close: bool = True
 ) -> InferenceSteps[tuple[list[AngleMap], Counter[str]]]:
@@ -134,7 +82,7 @@ def angle_maps(
 
     Raises PlannerError 422 for a network that has no fully convolutional form.
     """
-    form, box, rejected = _form(scorer.network), _box(scene), Counter[str]()
+    form, box, rejected = form_of(scorer.network), _box(scene), Counter[str]()
     if box is None:
         return [], rejected
     center, extent, near, far = box
@@ -152,8 +100,8 @@ def angle_maps(
         single = range(k % EVERY, count, EVERY) if close and not form.bins else range(count)
         for levels in [slice(count)] if form.shared else [slice(d, d + 1) for d in single]:
             flat = wanted[levels].any(0)
-            pieces += [Piece(k, levels, cut, flat[cut]) for cut in _cut(flat.cpu().numpy(), form)]
-    for piece in _affordable(pieces, form):
+            pieces += [Piece(k, levels, part, flat[part]) for part in cut(flat.cpu().numpy(), form)]
+    for piece in affordable(pieces, form):
         maps, size = turns[piece.turn], form.size(piece.box)
         along, across = (scale * (form.stride * side.start + (pixels - form.window) / 2)
                          for side, pixels in zip(piece.box[::-1], size[::-1], strict=True))  # fmt: skip
@@ -215,35 +163,6 @@ def _wanted(scene: PlanningScene, grid: AngleMap, places: Tensor | None) -> Tens
     return inside & (under > TABLE_GAP) & (under < DEEPEST)
 
 
-def _cut(wanted: np.ndarray, form: Form) -> list[Box]:
-    """Boxes of elements (h, w) bool that hold all that are wanted, apart where that takes fewer pixels or it must be."""
-    filled = [np.flatnonzero(wanted.any(axis)) for axis in (1, 0)]
-    if not len(filled[0]):
-        return []
-    box = slice(filled[0][0], filled[0][-1] + 1), slice(filled[1][0], filled[1][-1] + 1)
-    whole, longer = math.prod(form.size(box)), int(len(filled[1]) > len(filled[0]))
-    gaps = [np.diff(each, prepend=each[0]) for each in filled]
-    axis = int(gaps[1].max() > gaps[0].max())
-    at = filled[axis][int(gaps[axis].argmax())]
-    if gaps[axis].max() * form.stride < form.window / 2:  # pieces overlap by a window: nothing is won
-        if whole <= form.piece or len(filled[longer]) < 2:
-            return [box]
-        axis, at = longer, filled[longer][len(filled[longer]) // 2]
-    first, second = np.split(wanted, [at], axis)
-    down, right = (0, at) if axis else (at, 0)
-    parts = _cut(first, form)
-    for rows, columns in _cut(second, form):
-        parts.append((slice(rows.start + down, rows.stop + down), slice(columns.start + right, columns.stop + right)))
-    return parts if whole > form.piece or sum(math.prod(form.size(each)) for each in parts) < whole else [box]
-
-
-def _affordable(pieces: list[Piece], form: Form) -> list[Piece]:
-    """Those with the most places for what they cost, up to MOST_PIECES times the largest in all."""
-    dense = sorted(pieces, key=lambda piece: -int(piece.wanted.sum()) / form.cost(piece))
-    total = np.cumsum([form.cost(piece) for piece in dense])
-    return [piece for piece, pixels in zip(dense, total, strict=True) if pixels <= MOST_PIECES * form.piece]
-
-
 def best(scene: PlanningScene, maps: Sequence[AngleMap], most: int) -> tuple[ImageGrasps, Tensor]:
     """The `most` best local maxima, best first: grasps and logits (N,)."""
     found: list[Tensor] = []
@@ -282,39 +201,6 @@ def _box(scene: PlanningScene) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
     pose = torch.as_tensor(scene.map.pose, dtype=torch.float32, device=x.device)
     nearest, farthest = (map_points(x, y, z) @ pose[2, :3] + pose[2, 3] for z in (height, scene.table_at(x, y)))
     return (low + high) / 2, high - low, nearest.amin(), farthest.amax()
-
-
-def _form(network: nn.Module) -> Form:
-    """Raises PlannerError 422 for a network that has none."""
-    if isinstance(network, GQCNN4):
-        shared = network.depth_mode != "im_depth_sub"
-        return Form(
-            network, network.stride, network.crop_size, network.angular_bins, shared, piece=160_000, output=0 if shared else 45
-        )
-    if isinstance(network, GQCNN):
-        dense = _fully_convolutional(network)
-        return Form(dense, dense.stride, dense.window, 0, shared=True, piece=10_000, output=0)
-    raise PlannerError(422, "not_convolutional", f"{type(network).__name__} has no fully convolutional form; ask for gqcnn")
-
-
-@lru_cache(maxsize=2)
-def _fully_convolutional(network: GQCNN) -> FCGQCNN:
-    """The same weights, made once per loaded network."""
-    device = network.fc.weight.device
-    pose = network.pc1
-    dense = FCGQCNN(
-        gripper_depth=network.takes_gripper_depth,
-        padding=network.padding,
-        mean=network.mean,
-        std=network.std,
-        depth_mean=pose.mean if pose else 0.0,
-        depth_std=pose.std if pose else 1.0,
-        lrn_size=network.lrn.size,
-        lrn_alpha=network.lrn.alpha,
-    )
-    dense.load_state_dict(convert(network.state_dict()))
-    yield_between_layers(dense)
-    return dense.to(device).eval()
 
 
 def _turned(along: float, across: float, turn: float, like: Tensor) -> Tensor:

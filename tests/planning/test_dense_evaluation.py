@@ -9,14 +9,15 @@ from gqcnn_scenes import BLOCK_CAMERA, CPU, block, loaded
 from grasp_client.contract import PlanRequest
 from grasp_client.observation import Observation
 from planning.batched_inference import run_batched
-from planning.gqcnn import dense_evaluation
+from planning.gqcnn import dense_evaluation, pieces
 from planning.gqcnn.crop_scorer import CropScorer, ImageGrasps
 from planning.gqcnn.dense_evaluation import angle_maps, best
 from planning.gqcnn.fc_jaw import FCGQCNNPlanner
+from planning.gqcnn.pieces import form_of
 from planning.scene.scene import observe_scene
 
 REGION = [150.0, 110.0, 170.0, 130.0]
-AROUND = [130.0, 80.0, 190.0, 160.0]
+AROUND = [145.0, 100.0, 175.0, 140.0]
 MIDDLE = [157.0, 117.0, 163.0, 123.0]
 FAMILY = [
     ("gqcnn4", {}, {"focal_px": 552.5, "near": 0.6, "far": 0.9}),
@@ -56,11 +57,10 @@ def test_pieces_answer_what_one_picture_does(architecture, parameters, seen, mon
     scene = observe_scene(block(), PlanRequest(camera=BLOCK_CAMERA, region=AROUND), CPU)
     scorer = CropScorer(scene, loaded(architecture, parameters, seen))
     whole, _ = finished(angle_maps(scene, scorer, close=False))
-    form = dense_evaluation._form
     monkeypatch.setattr(
-        dense_evaluation, "_form", lambda network: replace(form(network), piece=form(network).window ** 2 + 900)
+        dense_evaluation, "form_of", lambda network: replace(form_of(network), piece=form_of(network).window ** 2 + 900)
     )
-    monkeypatch.setattr(dense_evaluation, "MOST_PIECES", 10_000)
+    monkeypatch.setattr(pieces, "MOST_PIECES", 10_000)
     cut, _ = finished(angle_maps(scene, scorer, close=False))
     for one, other in zip(whole, cut, strict=True):
         assert torch.isfinite(one.logits).any()
@@ -70,14 +70,14 @@ def test_pieces_answer_what_one_picture_does(architecture, parameters, seen, mon
 @pytest.mark.parametrize("seed", range(20))
 def test_boxes_hold_all_that_is_wanted_once_and_no_more_than_is_allowed(seed):
     rng = np.random.default_rng(seed)
-    form = dense_evaluation._form(loaded("gqcnn4").module)
+    form = form_of(loaded("gqcnn4").module)
     wanted = np.zeros((90, 120), bool)
     for _ in range(rng.integers(0, 6)):
         row, column, size = rng.integers(0, 80), rng.integers(0, 110), rng.integers(1, 40)
         wanted[row : row + size, column : column + size] |= (
             rng.random((90, 120))[row : row + size, column : column + size] < 0.5
         )
-    boxes = dense_evaluation._cut(wanted, form)
+    boxes = pieces.cut(wanted, form)
     held = np.zeros(wanted.shape, int)
     for box in boxes:
         held[box] += 1
@@ -92,9 +92,9 @@ def test_boxes_hold_all_that_is_wanted_once_and_no_more_than_is_allowed(seed):
 def test_what_a_request_costs_is_bounded_also_without_a_camera(depth, monkeypatch):
     """Noise at any distance: things everywhere, which the assumed camera sees in any size."""
     noise = np.random.default_rng(0).uniform(0.8 * depth, 1.2 * depth, (120, 160)).astype(np.float32)
-    monkeypatch.setattr(dense_evaluation, "MOST_PIECES", 4)
+    monkeypatch.setattr(pieces, "MOST_PIECES", 4)
     network = loaded("gqcnn4", {"depth_mode": "im_depth_sub"}, FAMILY[1][2])
-    form = dense_evaluation._form(network.module)
+    form = form_of(network.module)
     steps = FCGQCNNPlanner().steps((Observation(depth=noise), PlanRequest()), network)
     pixels, call = [], next(steps, None)
     while call is not None:
@@ -105,7 +105,7 @@ def test_what_a_request_costs_is_bounded_also_without_a_camera(depth, monkeypatc
         except StopIteration:
             call = None
     assert max(pixels) <= form.piece
-    assert sum(pixels) <= dense_evaluation.MOST_PIECES * form.piece
+    assert sum(pixels) <= pieces.MOST_PIECES * form.piece
 
 
 @torch.inference_mode()
