@@ -81,7 +81,7 @@ def test_a_plan_of_the_dense_planner_crosses_few_file_boundaries() -> None:
     finally:
         sys.setprofile(None)
     assert plan.grasps
-    assert len(recorder.result()[threading.current_thread().name]["moves"]) < 108
+    assert len(recorder.result()[threading.current_thread().name]["moves"]) < 93
 
 
 @pytest.mark.slow
@@ -94,8 +94,8 @@ def test_the_whole_command(tmp_path: Path) -> None:
     found = json.loads(figures.read_text())
     for side in ("http", "inference"):
         assert 0 < len(found["request"][side]["moves"]) <= found["request"][side]["calls"]
-    assert len(found["request"]["http"]["moves"]) < 27
-    assert len(found["request"]["inference"]["moves"]) < 114
+    assert len(found["request"]["http"]["moves"]) < 26  # one of them a timer that looks at all connections
+    assert len(found["request"]["inference"]["moves"]) < 100
     what = [step["what"] for step in found["outcome"]]
     assert what[0] == "serialised"
     assert "parsed" in what
