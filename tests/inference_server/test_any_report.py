@@ -135,14 +135,14 @@ def check_report(server: Server, report: dict[str, Any], key: str, depth: bytes 
         assert answer.json()["error"]["detail"]["learnable"] is False
 
 
-@examples(40)
+@examples(20)
 @given(report=reports(), key=st.sampled_from(sorted(KEYS.values())), depth=IMAGES)
 def test_any_report(server: Server, report: dict[str, Any], key: str, depth: bytes | None) -> None:
     check_report(server, report, key, depth)
     server.take_queued()
 
 
-@examples(40)
+@examples(20)
 @given(said=some_fields(OutcomeReport, 3), rank=st.integers(0, 3))
 def test_any_report_on_a_plan(server: Server, said: dict[str, Any], rank: int) -> None:
     plan = server.plan({"planner": "antipodal", "camera": SMALL, "n_grasps": 4}).json()
@@ -151,7 +151,7 @@ def test_any_report_on_a_plan(server: Server, said: dict[str, Any], rank: int) -
     server.take_queued()
 
 
-@examples(40)
+@examples(20)
 @given(chosen=options())
 def test_any_options(server: Server, chosen: dict[str, Any]) -> None:
     answer = server.plan(chosen)

@@ -90,7 +90,7 @@ def explore(server: Running, folder: Path, examples: int) -> None:
 
 
 def test_what_is_declared_is_what_is_answered(server: Running, tmp_path: Path) -> None:
-    explore(server, tmp_path, 3)
+    explore(server, tmp_path, 2)
 
 
 @pytest.mark.slow

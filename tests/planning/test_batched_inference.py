@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gqcnn_scenes import BLOCK_CAMERA, block, loaded
+from gqcnn_scenes import BLOCK_CAMERA, SMALL, block, loaded
 from table_scenes import Box, camera, render
 from torch import Tensor, nn
 
@@ -71,7 +71,7 @@ def test_dense_and_the_jaw_of_the_ensemble_are_one_pass() -> None:
 
 
 def test_gqcnn_and_fc_gqcnn_meet_in_the_passes_on_crops() -> None:
-    network = loaded("gqcnn4")
+    network = loaded("gqcnn4", SMALL)
     item = (block(), PlanRequest(camera=BLOCK_CAMERA, seed=2))
     passes: list[int] = []
     network.module.register_forward_hook(lambda module, inputs, output: passes.append(len(inputs[0])))

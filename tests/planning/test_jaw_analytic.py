@@ -60,7 +60,7 @@ def planners() -> dict[str, GraspPlanner]:
 
 @pytest.mark.parametrize("planner", ["antipodal", "dense"])
 @pytest.mark.parametrize("size", CAMERAS)
-@pytest.mark.parametrize("tilt", [0, 15, 30])
+@pytest.mark.parametrize("tilt", [0, pytest.param(15, marks=pytest.mark.slow), 30])
 @pytest.mark.parametrize("name", SOLIDS)
 def test_best_grasp_is_near_a_perfect_one(
     planners: dict[str, GraspPlanner], name: str, tilt: int, size: str, planner: str

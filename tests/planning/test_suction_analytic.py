@@ -29,7 +29,7 @@ def plan(view: Camera, solids: list[Solid], gripper: Gripper = CUP, **options: o
 
 
 @pytest.mark.parametrize("size", CAMERAS)
-@pytest.mark.parametrize("tilt", [0, 15, 30])
+@pytest.mark.parametrize("tilt", [0, pytest.param(15, marks=pytest.mark.slow), 30])
 @pytest.mark.parametrize("name", SOLIDS)
 def test_best_cup_lies_flat_on_the_surface_with_all_its_rim(name: str, tilt: int, size: str) -> None:
     solid = SOLIDS[name]

@@ -23,8 +23,8 @@ SLAB, LEANING = Box(-0.05, 0.0, 0.5, 0.1, 0.08, 0.03), LeaningBox(0.07, 0.01, 0.
 NETWORKS = [
     ("gqcnn", {"mean": 0.6, "std": 0.07}),
     ("gqcnn", {"mean": 0.6, "std": 0.07, "gripper_depth": True, "lean": [0.2, 0.2]}),
-    ("gqcnn4", {}),
-    ("gqcnn4", {"lean": [0.2, 0.2]}),
+    ("gqcnn4", SMALL),
+    ("gqcnn4", {**SMALL, "lean": [0.2, 0.2]}),
 ]
 
 

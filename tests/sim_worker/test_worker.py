@@ -248,7 +248,7 @@ ERRORS = st.sampled_from([KeyError("odd"), ValueError("odd"), RecursionError("od
 PLANS = st.fixed_dictionaries({"planner": st.text(), "grasps": st.lists(GRASPS, max_size=3)})
 
 
-@examples(25)
+@examples(12)
 @given(
     plans=st.lists(PLANS | st.sampled_from([KeyError("odd"), ValueError("odd"), RecursionError("odd")]), min_size=1, max_size=4)
 )
@@ -281,7 +281,7 @@ REQUESTS = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@examples(25)
+@examples(12)
 @given(asked=st.lists(REQUESTS.map(json.dumps) | st.binary(), max_size=6), rows=st.lists(st.binary(), max_size=3))
 def test_nothing_in_the_queue_ends_the_worker(tmp_path_factory, queue_server, asked, rows):
     with connect(queue_server.url) as queue:

@@ -150,7 +150,7 @@ def queue(queue_server: Any) -> redis.Redis:
     return connect(queue_server.url)
 
 
-@examples(25)
+@examples(15)
 @given(sent=st.lists(entries(), min_size=1, max_size=8))
 def test_every_entry_is_stored_or_a_dead_letter(queue_server: Any, sent: list[dict[bytes, bytes]]) -> None:
     with connect(queue_server.url) as client, tempfile.TemporaryDirectory() as folder:
@@ -167,7 +167,7 @@ def test_every_entry_is_stored_or_a_dead_letter(queue_server: Any, sent: list[di
         assert len(trainer.replay) + trainer.replay.refused.total() <= stored
 
 
-@examples(25)
+@examples(15)
 @given(
     lines=st.lists(odd({"id": "x", "kind": "grasp", "at": {"depth": 0}, "digests": {}, "meta": META}), min_size=1, max_size=5),
     damage=st.lists(
@@ -206,7 +206,7 @@ def test_whatever_lies_in_a_shard_the_rest_is_read(
         assert learnable == {record.id for record in work(queue_server.url, data).replay.records}
 
 
-@examples(25)
+@examples(15)
 @given(
     cards=st.lists(st.none() | RAW | odd(CARD).map(json.dumps).map(str.encode), min_size=1, max_size=4),
     pointers=st.dictionaries(
@@ -253,7 +253,7 @@ def served(registry: Registry) -> int | None:
     return following.versions().get("dense")
 
 
-@examples(25)
+@examples(15)
 @given(
     counter=RAW,
     key=st.binary(max_size=40),

@@ -91,8 +91,8 @@ def test_rounds_learn_and_go_on_from_what_was_learned(shards: Path, tmp_path: Pa
     registry = with_champion(tmp_path, name, made)
     library = library_of(shards, tmp_path, registry, name)
     assert len(library) == 200
-    settings = TrainerSettings(epochs=1, min_steps=40)
-    for parent in (1, 2):
+    for parent, steps in ((1, 40), (2, 10)):
+        settings = TrainerSettings(epochs=1, min_steps=steps)
         plan = plan_round(library, registry, settings, name)
         network, history = train_round(plan, registry, library.cache, shards)
         version = finish_round(plan, network, history, library, registry, tmp_path / "runs")
@@ -112,10 +112,11 @@ def test_rounds_learn_and_go_on_from_what_was_learned(shards: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(("name", "made"), [("gqcnn-jaw", SMALL_CROPS), ("heatmap", SMALL_MAPS)])
 def test_training_goes_on_from_their_champions(
-    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture, name: str, made: tuple
+    outcomes: list[Outcome], tmp_path: Path, capsys: pytest.CaptureFixture, name: str, made: tuple
 ) -> None:
     registry = with_champion(tmp_path, name, made)
-    where = ["--shards", str(shards), "--models", str(registry.root), "--cache", str(tmp_path / "fit")]
+    store(tmp_path / "shards", outcomes[:40])
+    where = ["--shards", str(tmp_path / "shards"), "--models", str(registry.root), "--cache", str(tmp_path / "fit")]
     assert train([*where, "--name", name, "--warm", "--epochs", "1", "--torch-threads", "1"]) == 0
     card = registry.card(name, 2)
     assert (card.parent, card.view, card.training["started_from"]) == (1, made[2], 1)  # type: ignore[attr-defined]

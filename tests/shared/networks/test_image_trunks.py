@@ -90,7 +90,8 @@ def test_stochastic_depth_trains_and_is_off_in_evaluation():
 @pytest.mark.parametrize("architecture", sorted(set(architectures()) - {"dense"}))
 @torch.inference_mode()
 def test_golden_batch_runs_and_repeats(architecture):
-    network = build_network(architecture, {}).eval()
+    few_turns = {"rotations": 2} if architecture == "push-grasp-qmap" else {}  # each is a pass of its own
+    network = build_network(architecture, few_turns).eval()
     first = network(*network.golden_batch())
     assert first.isfinite().all()
     assert torch.equal(first, network(*network.golden_batch()))
