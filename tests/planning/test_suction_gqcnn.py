@@ -24,7 +24,7 @@ NETWORKS = [
     ("gqcnn", {"mean": 0.6, "std": 0.07}),
     ("gqcnn", {"mean": 0.6, "std": 0.07, "gripper_depth": True, "lean": [0.2, 0.2]}),
     ("gqcnn4", SMALL),
-    ("gqcnn4", {**SMALL, "lean": [0.2, 0.2]}),
+    ("gqcnn4", {"lean": [0.2, 0.2]}),
 ]
 
 

@@ -200,7 +200,7 @@ JSON_VALUES = st.recursive(
 ROWS = st.dictionaries(st.sampled_from(["time", "attempts", "successes", "state", "trouble", "asks", "x"]), JSON_VALUES)
 
 
-@examples(100)
+@examples(30)
 @given(row=ROWS.map(json.dumps).map(str.encode) | st.binary())
 def test_a_row_has_the_fields_that_are_shown_or_is_not_there(queue_server, row):
     with connect(queue_server.url) as client:

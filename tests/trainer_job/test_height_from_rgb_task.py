@@ -156,7 +156,7 @@ def test_heights_are_learned_beside_the_maps_of_the_champion(folder, tmp_path, c
     card = ModelCard.model_validate(values | {"metrics": {"ap": 0.5}, "training": {"seconds": 10, "examples": 7}})
     augment = {"colour": 0.0, "grey": 0.0}
     (tmp_path / "r.yaml").write_text(
-        yaml.safe_dump(json.loads(recipe(epochs=5).model_dump_json()) | {"augment": augment, "parameters": PARAMETERS})
+        yaml.safe_dump(json.loads(recipe(epochs=4).model_dump_json()) | {"augment": augment, "parameters": PARAMETERS})
     )
     command = ["--recipe", str(tmp_path / "r.yaml"), "--data", str(folder), "--models-dir", str(registry.root), "--promote"]
     assert train([*command, "--out", str(tmp_path / "early")]) == 1

@@ -117,7 +117,7 @@ def test_it_learns_given_maps(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / "set" / "X" / f"{number:03d}.png"), image)
         np.save(tmp_path / "set" / "Y" / f"{number:03d}.npy", quality)
     parameters = {"widths": [8, 16], "mean": 0.7, "std": 0.2}
-    recipe = recipe_file(tmp_path, "quality-map-published", parameters=parameters, epochs=40, optimizer={"name": "adam"})
+    recipe = recipe_file(tmp_path, "quality-map-published", parameters=parameters, epochs=25, optimizer={"name": "adam"})
     assert train(command(recipe, tmp_path / "set", tmp_path)) == 0
     card = Registry(tmp_path / "models").card("quality-map", 1)
     assert card.metrics["n"] == 4

@@ -86,7 +86,7 @@ def test_it_is_trained_and_published(tmp_path) -> None:
     for first in (0, 100):
         store(shards, [cup_outcome(episode) for episode in range(first, first + 100)])
     options = ["--shards", tmp_path / "shards", "--models", tmp_path / "models", "--cache", tmp_path / "fit"]
-    assert train([*map(str, options), "--name", "suction-dense", "--epochs", "6", "--batch", "32", "--torch-threads", "1"]) == 0
+    assert train([*map(str, options), "--name", "suction-dense", "--epochs", "4", "--batch", "32", "--torch-threads", "1"]) == 0
     card = Registry(tmp_path / "models").card("suction-dense", 1)
     assert card.architecture == "suction-dense"
     assert card.metrics["ap"] > card.metrics["base_rate"] + 0.2

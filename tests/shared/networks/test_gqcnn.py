@@ -44,7 +44,7 @@ def test_has_the_published_size_and_names():
     assert network.state_dict()["fc.weight"].shape == (1024, 16384)
 
 
-@pytest.mark.parametrize(("height", "width"), [(36, 36), (37, 35)])
+@pytest.mark.parametrize(("height", "width"), [(34, 34), (35, 33)])
 @torch.inference_mode()
 def test_dense_map_equals_every_crop_with_valid_padding(height, width):
     crop, coarse, fine = pair(padding="valid")

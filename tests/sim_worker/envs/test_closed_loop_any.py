@@ -20,14 +20,14 @@ def scripted(state: np.ndarray) -> np.ndarray:
 
 def test_a_policy_that_knows_the_state_lifts_most_objects() -> None:
     environment, lifted = ClosedLoopAny(privileged=True), 0
-    for seed in range(20):
+    for seed in range(10):
         observation, _ = environment.reset(seed=seed)
         ended = False
         while not ended:
             observation, reward, ended, _, info = environment.step(scripted(observation["state"]))
         lifted += info["is_success"]
         assert reward == (1.0 if info["is_success"] else -info["distance"])
-    assert lifted >= 13  # 83 % of 30 when this was written
+    assert lifted >= 6  # 83 % of 30 when this was written
 
 
 def test_closing_ends_an_episode_and_time_does_too() -> None:
