@@ -72,6 +72,26 @@ def test_first_in_first_out_and_deleted_when_done(tmp_path):
     assert numbers(spool) == list(range(1, 12))
 
 
+def test_only_what_is_kept_waits_for_the_disk(tmp_path):
+    with closing(OutboxFile(tmp_path / "w.sqlite3", make=True)) as file:
+        said: list[str] = []
+        file._database.set_trace_callback(said.append)
+        levels = {}
+        for name, act in (
+            ("put", lambda: file.put([])),
+            ("delete", lambda: file.delete([1])),
+            ("put again", lambda: file.put([])),
+        ):
+            before = file.number("PRAGMA synchronous")
+            said.clear()
+            act()
+            levels[name] = (
+                before,
+                [each for each in said if "synchronous" in each and said.index(each) < said.index("COMMIT")],
+            )
+        assert levels == {"put": (2, []), "delete": (2, ["PRAGMA synchronous = NORMAL"]), "put again": (2, [])}
+
+
 def test_the_limit_is_in_bytes_on_disk(tmp_path):
     spool = Outbox(tmp_path, "w", limit_bytes=1)
     assert not spool.full()
