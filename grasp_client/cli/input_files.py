@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+from pydantic import ValidationError
 
 from grasp_client.cli.scene_files import CLOUD_ENDINGS
-from grasp_client.contract import PRESETS, Approach, FailedGrasp, Gripper, RegisteredView
+from grasp_client.contract import PRESETS, Approach, FailedGrasp, Gripper, RegisteredView, first_problem
 from grasp_client.imaging import ImageError, decode_image, decode_rgb, decode_segmask
 
 Decoded = TypeVar("Decoded")
@@ -74,7 +75,10 @@ def read_gripper(given: str) -> Gripper:
     if text is given and not given.lstrip().startswith("{"):
         near = difflib.get_close_matches(given, PRESETS, n=1)
         raise ValueError(f"--gripper {given}: {f'did you mean {near[0]}? ' if near else ''}{expected}")
-    return Gripper.model_validate(_json(text, expected))
+    try:
+        return Gripper.model_validate(_json(text, expected))
+    except ValidationError as error:
+        raise ValueError(f"--gripper {given}: {first_problem(error, kind=Gripper)}") from error
 
 
 def read_place(given: str) -> list[float]:

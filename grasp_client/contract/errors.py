@@ -37,10 +37,10 @@ def problems_of(error: ValidationError) -> list[ErrorDetails]:
     return problems
 
 
-def first_problem(error: ValidationError, *within: str) -> str:
-    """`field: what is wrong with it`, of a field that lies `within` others."""
+def first_problem(error: ValidationError, *within: str, kind: type[BaseModel] | None = None) -> str:
+    """`field: what is wrong with it`, of a field that lies `within` others; kind as for `plain_message`."""
     first = problems_of(error)[0]
-    return ": ".join(filter(None, (".".join(map(str, (*within, *first["loc"]))), plain_message(first))))
+    return ": ".join(filter(None, (".".join(map(str, (*within, *first["loc"]))), plain_message(first, kind))))
 
 
 def plain_message(problem: Mapping[str, Any], kind: type[BaseModel] | None = None) -> str:
