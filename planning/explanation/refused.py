@@ -72,7 +72,7 @@ def _scenes(plan: GraspPlan, item: PlanItem) -> list[PlanningScene]:
     observation, request = item
     if plan.planner == TILTED:
         return observe_approaches(observation, request, torch.device("cpu")).scenes
-    return [observe_scene(observation, request, torch.device("cpu"), hand_units=True)]
+    return [observe_scene(observation, request, torch.device("cpu"), for_jaw=True)]
 
 
 @torch.inference_mode()

@@ -30,7 +30,7 @@ class AntipodalPlanner(Planner):
 
     def _plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
         started = time.perf_counter()
-        scene = observe_scene(observation, request, torch.device("cpu"), hand_units=True)
+        scene = observe_scene(observation, request, torch.device("cpu"), for_jaw=True)
         hands, rejected = predict(scene)
         hands = hands.best_first(hands.score)  # which tells apart what are equal probabilities
         return select(self.name, scene, hands, torch.sigmoid(hands.score), rejected, started=started)

@@ -20,7 +20,7 @@ from planning.plan_result import select
 from planning.scene.scene import observe_scene
 from shared.features.hand_frame import patches
 
-RANKED = 64
+RANKED = 32
 """Candidates that the network sees per observation, at least: in 24 scenes of validation objects the one that it finds best is
 among the first 9 of the analytic score."""
 APART = 0.006
@@ -62,7 +62,7 @@ class DensePlanner(BatchedPlanner):
     def steps(self, item: PlanItem, network: LoadedNetwork | None) -> InferenceSteps[GraspPlan]:
         observation, request = item
         network = network or self.need(network)
-        scene = observe_scene(observation, request, network.device, hand_units=True)
+        scene = observe_scene(observation, request, network.device, for_jaw=True)
         between_passes.get()()
         hands, rejected = predict(scene)
         hands = hands.pick(distinct(hands.pose, hands.score, max(RANKED, 2 * request.n_grasps), APART, TURNED))

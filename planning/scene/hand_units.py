@@ -51,4 +51,5 @@ def map_in(map: HeightMap, unit: float) -> HeightMap:
         corner=(map.corner[0] / unit, map.corner[1] / unit),
         table_noise=map.table_noise / unit,
         resolution=map.resolution / unit,
+        levels=None if map.levels is None else map.levels / np.float32(unit),
     )

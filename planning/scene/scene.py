@@ -16,10 +16,11 @@ from planning.limits import NOISE_DEVIATIONS
 from planning.scene.bin import SeenBin, told_bin, with_walls
 from planning.scene.bin_detection import find_bin
 from planning.scene.hand_units import map_in, request_in, unit_of_scale
+from planning.scene.levels import with_levels
 from planning.scene.support_plane import guessed_pose
 from planning.scene.truncation import truncation_height
 from shared.features.push import goal_cells
-from shared.maps.heightmap import HeightMap, hand_scale, project
+from shared.maps.heightmap import AROUND, HeightMap, hand_scale, project
 from shared.maps.merging import merged
 from shared.maps.resampling import Readings
 
@@ -81,7 +82,7 @@ class PlanningScene:
     TOP cells along both axes, m. near_unobserved: bool, cells within NEAR_UNOBSERVED cells of unobserved ones along both axes.
     truncated_to: greatest height over the table at which what rises there reaches out of view, m; see `truncation_height`.
     above_table: height over the table where known, else 0, m. goal: bool, cells of the one thing that is wanted; None where
-    anything is. table: slopes a, b of the table's height a x + b y.
+    anything is. table: slopes a, b of the table's height a x + b y; levels: what other surfaces lie over it, None without any.
     restricted: the request asks for a part of the scene only. bin: the one to plan inside of; its walls, and what lies beyond
     them, are in the way but never `seen`, nor `above_table`. inside: bool (H, W), cells between its walls; None without one.
     warnings: about what was seen, `kind: text`. unit: the map and the request's jaw are in units of so many metres.
@@ -107,6 +108,7 @@ class PlanningScene:
     truncated_to: Tensor = field(init=False, repr=False)
     above_table: Tensor = field(init=False, repr=False)
     goal: Tensor | None = field(init=False, repr=False)
+    levels: Tensor | None = field(init=False, repr=False)
     table: tuple[float, float] = field(init=False)
     restricted: bool = field(init=False)
 
@@ -141,12 +143,15 @@ class PlanningScene:
         goal = None if mask is None else torch.from_numpy(goal_cells(self.map, self.camera, mask)).to(self.device)
         restricted = self.request.region is not None or self.observation.segmask is not None
         self.__dict__.update(table=tuple(self.map.table.tolist()), restricted=restricted, inside=inside, goal=goal)
+        levels = self.map.levels
+        self.__dict__["levels"] = None if levels is None else torch.from_numpy(levels).to(self.device)
 
     def table_at(self, x: Tensor, y: Tensor, aside: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Height of the table at map x, y (N,), or so far aside of these, any shapes (..., N), m."""
         if aside is not None:
             x, y = x + aside[0], y + aside[1]
-        return self.table[0] * x + self.table[1] * y
+        height = self.table[0] * x + self.table[1] * y
+        return height if self.levels is None else height + self.sample(x, y, self.levels)[0]
 
     def to_camera(self, points: Tensor) -> Tensor:
         """Map frame to camera frame, float64, where map points (N, 3) lie: (4, 4), or (N, 4, 4) where that is not the same."""
@@ -196,11 +201,12 @@ def observe_scene(
     observation: Observation,
     request: PlanRequest,
     device: torch.device,
-    hand_units: bool = False,
+    for_jaw: bool = False,
     gravity: np.ndarray | None = None,
     readings: Readings | None = None,
 ) -> PlanningScene:
-    """The scene of an observation with depth, in metres, or for a small jaw, outside of bins, in units of its size.
+    """The scene of an observation with depth, in metres. for_jaw: what lies round the things alone, outside of bins with all
+    surfaces that carry them, and for a small jaw in units of its size.
 
     gravity: (4, 4), camera to a frame whose z points up, of a request that does not tell. readings: of the image, if they are
     there already. Raises PlannerError 422 when there is nothing to see.
@@ -214,9 +220,9 @@ def observe_scene(
         gravity = guessed_pose(observation.depth, camera) if pose is None and request.camera else pose
     scale = scale_of(request.gripper)
     try:
-        height_map = project(
-            observation.depth, camera, gravity, request.table_depth, None, _focus(observation, request), scale, readings
-        )
+        around = AROUND * max(scale, 1.0) if for_jaw and not observation.views else None
+        focus = _focus(observation, request)
+        height_map = project(observation.depth, camera, gravity, request.table_depth, None, focus, scale, readings, around)
     except ValueError as error:
         raise PlannerError(422, "unusable_view", str(error)) from error
     apart = 0.0
@@ -227,7 +233,10 @@ def observe_scene(
         told = f"where several views see the same place they tell heights {1e3 * apart:.0f} mm apart"
         how = told if math.isfinite(apart) else "a view shows hardly anything of what the first one shows"
         warnings = (*warnings, NO_AGREEMENT.format(how=how))
-    unit = unit_of_scale(scale) if hand_units and bin is None else 1.0
+    if for_jaw and bin is None and not observation.views:
+        height_map, told_levels = with_levels(height_map, request.gripper)
+        warnings = (*warnings, *(told_levels if request.checks == "on" else ()))
+    unit = unit_of_scale(scale) if for_jaw and bin is None else 1.0
     if unit < 1:
         height_map, request = map_in(height_map, unit), request_in(request, unit)
     return PlanningScene(height_map, camera, pose, observation, request, device, bin, warnings, unit)

@@ -21,7 +21,7 @@ from planning.tilted.scenes import ApproachScenes, in_other
 from shared.features.hand_frame import patches
 from shared.grasp_poses import HandPose
 
-RANKED = (28, 12)
+RANKED = (16, 8)
 """Candidates that the network sees, at least: of straight down, and of every other direction."""
 MORE = 0.15
 """What every further direction adds to the candidates that are looked at, as a share of those of `dense`."""
@@ -79,7 +79,8 @@ class Pool:
 @torch.inference_mode()
 def search(seen: ApproachScenes, request: PlanRequest) -> Pool:
     """The best feasible hands of every direction, with their analytic scores."""
-    groups = [seen.scenes[:1], seen.scenes[1:]] if seen.bin is seen.scenes[0] else [seen.scenes]
+    first = seen.scenes[0]
+    groups = [[first], seen.scenes[1:]] if seen.bin is first or first.levels is not None else [seen.scenes]
     searched = [_predict(scenes) for scenes in groups if scenes]
     found = [hands for hands_of_group, _ in searched for hands in hands_of_group]
     refused = sum((rejected for _, rejected in searched), Counter())

@@ -1,6 +1,7 @@
 """What hands see that come along several directions: one planning scene for each, of one cloud over one table."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +17,7 @@ from planning.scene.support_plane import OPTICAL_AXIS, TABLE_SHARE, level_pose, 
 from planning.tilted.directions import STRAIGHT, angle, axis_of, directions
 from planning.tilted.overhead import blocked_from_above
 from shared.maps.approach_map import LEVEL, SceneCloud, Support, approachable, depth_cloud, project_along, support_of
+from shared.maps.heightmap import HeightMap
 from shared.maps.resampling import readings_of
 
 SIDEWAYS = math.radians(45)
@@ -78,9 +80,9 @@ def observe_approaches(observation: Observation, request: PlanRequest, device: t
             "none of the directions that `approach` allows comes from the camera's side and from above the table: expected one "
             "within 80 degrees of the way that the camera looks; [0, 0, -1] is straight down in the base frame",
         )
-    scenes = [
-        scene if scene and angle(each, -up) < STRAIGHT else _along(cloud, each, observation, request, device) for each in chosen
-    ]
+    straight = [scene is not None and angle(each, -up) < STRAIGHT for each in chosen]
+    leaning = iter(_maps(cloud, [each for each, down in zip(chosen, straight, strict=True) if not down]))
+    scenes = [scene if scene and down else _along(next(leaning), observation, request, device) for down in straight]
     warnings += scene.warnings if scene else (NO_BIN_SEEN,) if request.bin else ()
     return ApproachScenes(scenes, scene, -up, cloud.support, warnings)
 
@@ -112,7 +114,7 @@ def _cloud(
     if -up[2] < math.cos(LEVEL):
         return None, of_depth(up=up, table_depth=request.table_depth)
     gravity = pose if pose is not None else level_pose(up)
-    scene = observe_scene(observation, request, device, hand_units=True, gravity=gravity, readings=read)
+    scene = observe_scene(observation, request, device, for_jaw=True, gravity=gravity, readings=read)
     return scene, of_depth(support=support_of(map_in(scene.map, 1 / scene.unit)))
 
 
@@ -127,12 +129,19 @@ def _wanted(observation: Observation, request: PlanRequest) -> np.ndarray | None
     return wanted if wanted is not None and wanted.any() else None
 
 
-def _along(
-    cloud: SceneCloud, direction: np.ndarray, observation: Observation, request: PlanRequest, device: torch.device
-) -> PlanningScene:
-    """The scene seen along a direction; bins are not looked for in it."""
+def _maps(cloud: SceneCloud, chosen: list[np.ndarray]) -> list[HeightMap]:
+    """The maps along directions, made at once by as many threads as a plan may use."""
+    threads = min(torch.get_num_threads(), len(chosen))
+    if threads < 2:
+        return [project_along(cloud, each) for each in chosen]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(partial(project_along, cloud), chosen))
+
+
+def _along(seen: HeightMap, observation: Observation, request: PlanRequest, device: torch.device) -> PlanningScene:
+    """The scene of a map along a direction; bins are not looked for in it."""
     unit = hand_unit(request.gripper)
-    seen, asked = project_along(cloud, direction), request.model_copy(update={"bin": False})
+    asked = request.model_copy(update={"bin": False})
     if unit < 1:
         seen, asked = map_in(seen, unit), request_in(asked, unit)
     camera = request.camera or assumed_camera(*observation.size)

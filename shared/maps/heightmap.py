@@ -17,7 +17,7 @@ from grasp_client.contract import CameraIntrinsics, Gripper
 from grasp_client.geometry import pose_from
 from shared.maps.occlusion import hidden
 from shared.maps.resampling import RESOLUTION, Readings, readings_of
-from shared.maps.splatting import splat
+from shared.maps.splatting import BELOW, splat
 from shared.maps.table_plane import fit_table
 from shared.maps.things import Things, find_things
 
@@ -35,6 +35,12 @@ TILT_FREE = math.radians(45)
 """Steepest table when only the image shows it, rad."""
 TILT_KNOWN = math.radians(3)
 """Steepest table when gravity is known, up to the error of a camera pose, rad."""
+LOWEST, LOWER_SHARE = 0.35, 0.1
+"""What lies under the table, m at most, is another surface that things may stand on, if it is this share of what is seen."""
+THING_RISE = 0.005
+"""What rises less than this over the table is no thing that a jaw is sent for, m."""
+AROUND = 0.21
+"""What lies so far beside things a jaw that opens 80 mm may meet or look at, m: its far view, and how far it is moved."""
 
 
 ORIGIN = np.zeros(3)
@@ -50,6 +56,7 @@ class HeightMap:
     pose (4, 4): map frame to camera frame. corner: map x, y of the centre of cell (0, 0), m. table (2,): slopes a, b of the
     table's height a x + b y; table_share: share of the readings that lie on it (0: assumed);
     table_noise: their standard deviation from it, m. outside: about how many readings rise over the table beyond the map.
+    levels (H, W) float32: how far over that table another surface lies that carries what is there, m; None: none does.
     """
 
     height: np.ndarray
@@ -63,12 +70,13 @@ class HeightMap:
     table_noise: float
     resolution: float = RESOLUTION
     outside: int = 0
+    levels: np.ndarray | None = None
     table_map: np.ndarray = field(init=False, repr=False)
-    """Height of the table at every cell, (H, W) float32."""
+    """Height of what carries the things at every cell, (H, W) float32."""
 
     def __post_init__(self) -> None:
         plane = plane_map(self.table, self.corner, self.height.shape, self.resolution)
-        object.__setattr__(self, "table_map", plane)
+        object.__setattr__(self, "table_map", plane if self.levels is None else plane + self.levels)
 
     @cached_property
     def things(self) -> Things:
@@ -85,13 +93,15 @@ def project(
     focus: Sequence[float] | None = None,
     scale: float = 1.0,
     readings: Readings | None = None,
+    around: float | None = None,
 ) -> HeightMap:
     """Height map of a depth image (H, W), m along the optical axis, 0 = no reading.
 
     camera_pose: (4, 4), camera to a frame whose z points up. table_depth: distance to the table along the optical axis, m.
     resolution: of the map, m; none: what suits a hand of this `scale`. focus: pixels [u0, v0, u1, v1] around which the map lies
-    where not all that is seen fits into it. readings: of the image, if they are there already. Of several
-    readings in a cell the highest counts. Raises ValueError when the image has no reading or the camera looks up.
+    where not all that is seen fits into it. readings: of the image, if they are there already. around: what lies farther
+    from all that rises over the table is left out, m. Of several readings in a cell the highest counts. Raises ValueError when
+    the image has no reading or the camera looks up.
     """
     rotation = approach_rotation(camera_pose)
     read = readings or readings_of(depth, camera, scale, resolution)
@@ -103,7 +113,7 @@ def project(
     middle = None if focus is None else _middle(points, rays, focus, read.u, read.v)
     box = _extent(sample, table, resolution, middle)
     outside = _outside(sample, table, box, resolution) * int(seen.sum()) // len(sample)
-    return map_of(points, rays, seen, box, resolution, rotation, Table(table, share, noise), outside)
+    return map_of(points, rays, seen, box, resolution, rotation, Table(table, share, noise), outside, around=around)
 
 
 @dataclass(frozen=True)
@@ -126,13 +136,19 @@ def map_of(
     table: Table,
     outside: int,
     viewpoint: np.ndarray = ORIGIN,
+    around: float | None = None,
 ) -> HeightMap:
     """The map in a box (left, top, columns, rows) of readings where they are `seen`: `depth` times `rays`, in axes of the map
-    (rotation: camera frame to these) and relative to the viewpoint (3,) in the camera's frame, m."""
+    (rotation: camera frame to these) and relative to the viewpoint (3,) in the camera's frame, m; of it what lies within
+    `around`, m, of what rises over the table, if that is given."""
     left, top, columns, rows = box
     foot = float(table.plane[2])
     plane = plane_map(table.plane[:2], (left, top), (rows, columns), resolution)
-    height, known = splat(depth, rays, seen, box, resolution, foot, plane)
+    things = None if around is None else (around, max(THING_RISE, 4 * table.noise))
+    height, known, part = splat(depth, rays, seen, box, resolution, foot, plane, things)
+    if things:
+        left, top = (resolution * (round(edge / resolution) + at.start) for edge, at in zip(box[:2], part[::-1], strict=True))
+        plane = plane[part]
     pose = pose_from(rotation.T, rotation.T @ np.array([0, 0, -foot]) + viewpoint)
     upper_bound, unobserved = hidden(height, known, plane, (left, top), resolution, camera_height=-foot)
     layers = height, known, upper_bound, unobserved
@@ -230,7 +246,8 @@ def _extent(
     middle: (2,) of the map where not all fits into it; none: of what is seen.
     """
     above = sample[:, 2] - sample[:, :2] @ table[:2] - table[2]
-    near = sample[(above > -0.05) & (above < MAX_HEIGHT), :2]
+    lower = np.count_nonzero((above < -BELOW) & (above > -LOWEST)) > LOWER_SHARE * len(above)
+    near = sample[(above > (-LOWEST if lower else -BELOW)) & (above < MAX_HEIGHT), :2]
     if len(near) < 4:
         near = sample[:, :2]
     low, high = np.percentile(near, (0.2, 99.8), axis=0)

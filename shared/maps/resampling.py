@@ -115,19 +115,22 @@ def _sharpened(depth: np.ndarray, jump: float) -> np.ndarray:
     edge = np.flatnonzero((farthest - nearest > jump) & ~holes)
     if len(edge):
         # Over a wider window a step stays as it is, and a steep side grows with the window.
-        wider = (cv2.dilate(farthest, kernel).ravel()[edge], cv2.erode(nearest, kernel).ravel()[edge])
-        here, far, near = (layer.ravel()[edge] for layer in (depth, farthest, nearest))
+        here, far, near = (layer.ravel().take(edge) for layer in (depth, farthest, nearest))
+        wider = cv2.dilate(farthest, kernel).ravel().take(edge) - cv2.erode(nearest, kernel).ravel().take(edge)
         step = far - near
-        smeared = (wider[0] - wider[1] < STEP_GROWTH * step) & (np.minimum(far - here, here - near) > BETWEEN * step)
+        smeared = (wider < STEP_GROWTH * step) & (np.minimum(far - here, here - near) > BETWEEN * step)
         sharp.ravel()[edge[smeared]] = np.where(2 * here > far + near, far, near)[smeared]
     if holed:
         company = cv2.boxFilter(1 - holes.view(np.uint8), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-        row, column = np.divmod(np.flatnonzero(holes & (company >= COMPANY)), depth.shape[1])
+        lone = np.flatnonzero(holes & (company >= COMPANY))
         around = np.pad(sharp, 1)
-        beside = np.sort([around[row + i, column + j] for i in range(3) for j in range(3)], axis=0)
+        width = around.shape[1]
+        first = lone + lone // depth.shape[1] * 2  # in the padded image, where the window begins
+        beside = np.stack([around.take(first + (i * width + j)) for i in range(3) for j in range(3)])
         # Of nine, sorted, the holes come first: the median of the others lies in their middle.
         count = np.count_nonzero(beside, axis=0)
+        beside = np.sort(beside.T, axis=1).ravel()
         lower, upper = 9 - count + (count - 1) // 2, 9 - count + count // 2
-        place = np.arange(len(row))
-        sharp[row, column] = 0.5 * (beside[lower, place] + beside[upper, place])
+        place = 9 * np.arange(len(lone))
+        sharp.ravel()[lone] = 0.5 * (beside.take(place + lower) + beside.take(place + upper))
     return sharp

@@ -1,10 +1,14 @@
 """Readings into the cells of a map: the highest of each, the gaps between them, and what stands alone."""
 
+import math
+
 import cv2
 import numpy as np
 
-from shared.maps.occlusion import UNSEEN
+from shared.maps.occlusion import COARSE, UNSEEN
 
+BELOW = 0.05
+"""What lies deeper under the table than this is not its noise but another surface, m."""
 SPECK_RISE = 0.01
 """A reading this far above its surroundings may be a speck, m."""
 SPECK_COMPANY = 5
@@ -21,16 +25,24 @@ def splat(
     resolution: float,
     foot: float,
     table: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Highest readings (H, W), m over the table under the camera, 0 without one, and where there is one: with gaps between
-    readings of one surface closed, without specks. foot: height of that table over the camera, m; table (H, W): in the map."""
+    around: tuple[float, float] | None = None,
+) -> tuple[np.ndarray, np.ndarray, tuple[slice, slice]]:
+    """Highest readings (H, W), m over the table under the camera, 0 without one, where there is one, and which part of the box
+    that is: with gaps between readings of one surface closed, without specks. foot: height of that table over the camera, m;
+    table (H, W): in the map. around: only what lies within the first, m, of what rises over the table by the second, m, or
+    lies BELOW it; none: all of the box."""
     height, known = _highest(depth, rays, seen, box, resolution)
     # Heights relative to the table under the camera: planners and networks see the same numbers from every distance.
     height -= np.float32(foot)
     height[~known] = 0
+    part = slice(0, height.shape[0]), slice(0, height.shape[1])
+    if around is not None:
+        rise = height - table
+        part = _part_round_things(known & ((rise > around[1]) | (rise < -BELOW)), math.ceil(around[0] / resolution))
+        height, known = np.ascontiguousarray(height[part]), np.ascontiguousarray(known[part])
     _close_gaps(height, known)
-    _drop_specks(height, known, table, resolution)
-    return height, known
+    _drop_specks(height, known, table[part], resolution)
+    return height, known, part
 
 
 def _highest(
@@ -50,6 +62,19 @@ def _highest(
     np.maximum.at(cells, place.ravel(), (-depth * rays[2]).ravel())
     height = cells[:-1].reshape(rows, columns)
     return height, height > UNSEEN
+
+
+def _part_round_things(raised: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """Rows and columns of a map that lie within `margin` cells of those that are raised (H, W) bool, not alone; all, where none
+    is."""
+    company = cv2.boxFilter(raised.view(np.uint8), -1, (5, 5), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    left, top, columns, rows = cv2.boundingRect((company >= SPECK_COMPANY).view(np.uint8))
+    if not columns:
+        return slice(0, raised.shape[0]), slice(0, raised.shape[1])
+    starts = (max(0, first - margin) // COARSE * COARSE for first in (top, left))  # shadows are cast on the same blocks
+    ends = (top + rows + margin, left + columns + margin)
+    row, column = (slice(start, min(end, most)) for start, end, most in zip(starts, ends, raised.shape, strict=True))
+    return row, column
 
 
 def _close_gaps(height: np.ndarray, known: np.ndarray) -> None:

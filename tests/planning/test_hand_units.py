@@ -44,7 +44,7 @@ def test_answers_and_circumstances_are_in_metres() -> None:
     assert grasp.width is not None
     assert 0.005 <= grasp.width <= 0.01
     assert grasp.depth == pytest.approx(np.asarray(grasp.pose_camera)[2, 3])
-    scene = observe_scene(observation, request, torch.device("cpu"), hand_units=True)
+    scene = observe_scene(observation, request, torch.device("cpu"), for_jaw=True)
     assert scene.unit == pytest.approx(0.25)
     assert observation.depth is not None
     expected = circumstances(observation.depth, view.intrinsics, view.pose, SMALL, False, [0.0])
