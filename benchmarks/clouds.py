@@ -10,11 +10,17 @@ viewpoint. All attempts are under contact rule strict.
 import argparse
 import json
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
+import msgpack
 import numpy as np
+import zmq
 
-from grasp_client.contract import GraspPlan, PlanRequest
+from benchmarks.serving.servers import free_port, graspserver
+from grasp_client.contract import Grasp, GraspPlan, PlanRequest
 from grasp_client.geometry import deproject
 from grasp_client.observation import GraspPlanner, Observation
 from planning.local import local_planner
@@ -23,7 +29,8 @@ from sim_worker.benchmark.trials import Protocol, run_round
 from sim_worker.planners import NamedPlanner
 from sim_worker.world import SceneError, World
 
-MODES = ("image", "alone", "upright", "scene")
+MODES = ("image", "alone", "upright", "scene", "socket")
+PATIENCE_MS = 60_000
 
 
 class CloudPlanner:
@@ -38,7 +45,7 @@ class CloudPlanner:
         started = time.perf_counter()
         plan = self.planner.plan(*item)
         self.seconds.append(time.perf_counter() - started)
-        if self.mode != "alone":
+        if self.mode not in ("alone", "socket"):
             return plan
         pose = np.asarray(request.camera_pose)
         based = [each.model_copy(update={"pose_base": (pose @ np.asarray(each.pose_camera)).tolist()}) for each in plan.grasps]
@@ -58,11 +65,51 @@ class CloudPlanner:
         told: dict[str, Any] = {
             "camera": None,
             "region": None,
-            "camera_pose": None if self.mode == "alone" else request.camera_pose,
+            "camera_pose": None if self.mode in ("alone", "socket") else request.camera_pose,
         }
         if self.mode == "scene":
             told["viewpoint"] = [0.0, 0.0, 0.0]
         return Observation(points=few, scene_points=scene if self.mode == "scene" else None), request.model_copy(update=told)
+
+
+class GraspGenClient:
+    """A REQ socket that asks for grasps on a cloud; its server's poses are those of plans (base offset 0)."""
+
+    def __init__(self, port: int) -> None:
+        self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.REQ)
+        self.socket.setsockopt(zmq.RCVTIMEO, PATIENCE_MS)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.connect(f"tcp://127.0.0.1:{port}")
+
+    def plan(self, observation: Observation, request: PlanRequest) -> GraspPlan:
+        assert observation.points is not None
+        asked = {"action": "infer", "point_cloud": observation.points, "topk_num_grasps": request.n_grasps}
+        self.socket.send(msgpack.packb(asked, default=_as_map))
+        told = msgpack.unpackb(self.socket.recv(), object_hook=_as_array, strict_map_key=False)
+        if "error" in told:
+            raise RuntimeError(told["error"])
+        ranked = zip(told["grasps"], told["widths"], told["confidences"], strict=True)
+        flat: dict[str, Any] = {"kind": "parallel_jaw", "center_px": (0, 0), "angle": 0}
+        grasps = [
+            Grasp(**flat, quality=float(sure), width=float(width), pose_camera=pose.tolist()) for pose, width, sure in ranked
+        ]
+        return GraspPlan(planner="graspgen", grasps=grasps, rejections=told["rejections"], warnings=told["warnings"])
+
+
+def _as_map(array: np.ndarray) -> dict[bytes, Any]:
+    return {b"nd": True, b"type": array.dtype.str, b"kind": b"", b"shape": array.shape, b"data": array.tobytes()}
+
+
+def _as_array(found: dict[Any, Any]) -> Any:
+    return np.frombuffer(found[b"data"], found[b"type"]).reshape(found[b"shape"]) if b"nd" in found else found
+
+
+@contextmanager
+def graspgen_server(models: Path) -> Iterator[GraspGenClient]:
+    """A client of a server that answers GraspGen's protocol, with the hand of the requests that are tried."""
+    port = free_port()
+    with graspserver(models, graspgen_port=port, graspgen_base_offset=0, deadline_ms=PATIENCE_MS):
+        yield GraspGenClient(port)
 
 
 def main() -> None:
@@ -74,9 +121,16 @@ def main() -> None:
     parser.add_argument("--profile", default="standard")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
+    parser.add_argument("--models-dir", type=Path, default=Path("models"))
     arguments = parser.parse_args()
-    local = local_planner(arguments.planner)
-    planners = {mode: CloudPlanner(local, mode, arguments.points) for mode in arguments.modes}
+    with ExitStack() as stack:
+        measure(arguments, stack)
+
+
+def measure(arguments: argparse.Namespace, stack: ExitStack) -> None:
+    local = local_planner(arguments.planner, arguments.models_dir)
+    servers = {"socket": stack.enter_context(graspgen_server(arguments.models_dir))} if "socket" in arguments.modes else {}
+    planners = {mode: CloudPlanner(servers.get(mode, local), mode, arguments.points) for mode in arguments.modes}
     protocol = Protocol.model_validate(
         {"kind": "single", "profile": arguments.profile, "object_set": arguments.objects, "inputs": ["segmask"]}
     )

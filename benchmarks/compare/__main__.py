@@ -1,10 +1,10 @@
 """`python -m benchmarks.compare --base COMMIT` (`make bench-compare BASE=COMMIT`): is this tree slower than that commit?
 
-Plan times of every planner, what a decision towards one wanted thing takes (beside the plan of `dense`, where a tree has no
-actions), what a request costs beside its plan (time of its client, CPU time of the server), and grasps per
-second of the whole loop. Both trees are measured in turn, A B A B, in one run on one machine: what the machine does meanwhile
-falls on both, and the ratios mean more than the figures. A ratio is of two neighbours; above 1, this tree takes longer, or its
-loop makes more attempts.
+Plan times of every planner, of `tilted` (beside `dense`, where a tree has no `tilted`), what a decision towards one wanted
+thing takes (beside the plan of `dense`, where a tree has no actions), what a request costs beside its plan (time of its client,
+CPU time of the server), and grasps per second of the whole loop. Both trees are measured in turn, A B A B, in one run on one
+machine: what the machine does meanwhile falls on both, and the ratios mean more than the figures. A ratio is of two neighbours;
+above 1, this tree takes longer, or its loop makes more attempts.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.compare.loop import attempts_per_second
-from benchmarks.compare.speed import OVERHEADS, REQUESTS, cpu_ms, decision_ms, overhead_ms, plan_ms, serving
+from benchmarks.compare.speed import OVERHEADS, REQUESTS, cpu_ms, decision_ms, overhead_ms, plan_ms, serving, tilted_ms
 from benchmarks.compare.trees import HERE, Tree, revision, tree_of
 from benchmarks.tables import keep
 
-Part = Literal["plan", "action", "overhead", "loop"]
+Part = Literal["plan", "tilted", "action", "overhead", "loop"]
 Measure = Callable[[Any], float]
 """A quantity of one arm: of its running server, or of its tree."""
 SHORT = {"rounds": 2, "seconds": 0.3, "longest": 0.0, "loop_rounds": 1, "loop_seconds": 8.0}
@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(cli_kebab_case=True, cli_implicit_flags=True)
     base: str = Field(description="commit to compare with")
     head: str = Field(HERE, description=f"commit that is compared; {HERE}: this tree as it lies, committed or not")
-    parts: list[Part] = Field(["plan", "action", "overhead", "loop"], description="what to measure")
+    parts: list[Part] = Field(["plan", "tilted", "action", "overhead", "loop"], description="what to measure")
     planners: list[str] = Field(list(REQUESTS), description="whose plan times to measure")
     rounds: int = Field(15, ge=1, description="turns of each tree for plan times and overhead")
     longest: float = Field(90.0, ge=0, description="no third or later turn begins after so many seconds of one of these")
@@ -97,6 +97,8 @@ def served(settings: Settings, trees: Sequence[Tree]) -> Iterator[Figure]:
     measures: list[tuple[Figure, Measure]] = []
     if "plan" in settings.parts:
         measures += [(Figure(f"plan {name}", "ms"), _bound(plan_ms, name, settings.seconds)) for name in settings.planners]
+    if "tilted" in settings.parts:
+        measures.append((Figure("plan tilted", "ms"), _bound(tilted_ms, settings.seconds)))
     if "action" in settings.parts:
         measures.append((Figure("action", "ms"), _bound(decision_ms, settings.seconds)))
     if "overhead" in settings.parts:
