@@ -18,7 +18,7 @@ from grasp_client.geometry import pose_from
 from shared.features.eye_in_hand import View
 from sim_worker.envs.curriculum import Curriculum
 from sim_worker.envs.eye import Eye, intrinsics, mount
-from sim_worker.envs.hand_env import HandEnv
+from sim_worker.envs.hand_env import HandEnv, Observation
 from sim_worker.world import PROFILES, Conditions, Scene, SceneSpec
 from sim_worker.world.camera.appearance import draw_colour
 from sim_worker.world.objects.objects import Part, PartsModel
@@ -69,8 +69,9 @@ class ClosedLoop(HandEnv):
 
     level: 0 to 4, for good; none: the curriculum. curriculum: one that several worlds share; none: of its own. nudge: m by
     which the box is shifted once in every episode, any way, in one of NUDGE_STEPS. mount_shift, mount_turn: m and rad that the
-    camera sits off its mount, any way. varied: by up to so much, drawn evenly for every episode. taught: see HandEnv; there is
-    then no curriculum, for who is told needs none.
+    camera sits off its mount, any way. varied: by up to so much, drawn evenly for every episode, for the camera where it is
+    taught for every step: what has no memory learns of a mount in each. taught: see HandEnv; there is then no curriculum, for
+    who is told needs none.
     """
 
     gripper = SMALL_JAW
@@ -120,13 +121,21 @@ class ClosedLoop(HandEnv):
         colour = draw_colour(False, 0, self.np_random)
         placed = PlacedObject("box", box, BOX_MASS, colour, (float(x), float(y), BOX / 2))
         tip = pose_from(POINTING_DOWN, WRIST_START - [0, 0, WRIST_TO_TIP])
-        off = [(self._size(most) * _any_way(self.np_random)).tolist() if most else [0.0] * 3 for most in self.mount_error]
-        eye = Eye(self.view, intrinsics(FIELD), mount(BESIDE, WRIST_TO_TIP, *off))
+        eye = self._drawn_eye()
         if self.nudge:
             self._nudge_at = int(self.np_random.integers(*NUDGE_STEPS))
             way = self.np_random.uniform(-math.pi, math.pi)
             self._nudge_by = self._size(self.nudge) * np.array([math.cos(way), math.sin(way), 0.0])
         return Scene(self.world.simulation, spec, conditions, [placed]), eye, tip, self.gripper.max_width
+
+    def _drawn_eye(self) -> Eye:
+        off = [(self._size(most) * _any_way(self.np_random)).tolist() if most else [0.0] * 3 for most in self.mount_error]
+        return Eye(self.view, intrinsics(FIELD), mount(BESIDE, WRIST_TO_TIP, *off))
+
+    def _observe(self) -> Observation:
+        if self.taught and self.varied:
+            self.eye = self._drawn_eye()
+        return super()._observe()
 
     def _size(self, most: float) -> float:
         """Of a disturbance in this episode."""

@@ -145,3 +145,14 @@ def test_a_camera_may_sit_off_its_mount() -> None:
         sizes.append(float(np.linalg.norm((np.linalg.inv(plain.eye.mount) @ varied.eye.mount)[:3, 3])))
     assert len(set(sizes)) == 4
     assert max(sizes) <= 0.01
+
+
+@pytest.mark.parametrize(("taught", "mounts"), [(False, 1), (True, 5)])
+def test_who_is_taught_sees_from_another_mount_in_every_step(taught: bool, mounts: int) -> None:
+    environment = ClosedLoop(level=4, privileged=True, mount_shift=0.01, mount_turn=0.07, varied=True, taught=taught)
+    environment.reset(seed=5)
+    seen = {environment.eye.mount.tobytes()}
+    for _ in range(4):
+        environment.step(np.zeros(2, np.float32))
+        seen.add(environment.eye.mount.tobytes())
+    assert len(seen) == mounts
