@@ -19,8 +19,8 @@ from shared.registry import BrokenModel
 
 ARCHITECTURE = "picture-actor"
 MOST_SHIFT, MOST_TURN = 0.001, math.radians(0.3)
-"""m and rad that a camera may sit off a policy's mount: the one that ships lifts nine of ten
-boxes there (docs/reports/2026-11-30-closed-loop.md)."""
+"""m and rad that a camera may sit off a policy's mount: those of colours learned with a true one
+(docs/reports/2026-11-30-closed-loop.md)."""
 LEAST_SEEN = 0.9
 """Share of what a policy's camera sees that a sent picture must show."""
 COARSE = 1.5
