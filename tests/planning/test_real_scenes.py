@@ -92,7 +92,8 @@ def test_colours_alone_find_an_object(camera: str, framed: list[float] | None, l
         around = mask[max(0, v - 6) : v + 7, max(0, u - 6) : u + 7]
         hits, promised = hits + bool(around.any()), promised + best.quality
     assert hits >= least
-    assert promised / len(paths) == pytest.approx(hits / len(paths), abs=0.3)
+    # Not all that is on a thing holds: less may be promised, more not.
+    assert 0.5 < promised / len(paths) < hits / len(paths) + 0.15
 
 
 @pytest.mark.parametrize("path", SCENES[::4], ids=lambda path: f"{path.parent.name}-{path.stem}")
