@@ -16,7 +16,7 @@ from planning.limits import NOISE_DEVIATIONS
 from planning.scene.bin import SeenBin, told_bin, with_walls
 from planning.scene.bin_detection import find_bin
 from planning.scene.hand_units import map_in, request_in, unit_of_scale
-from planning.scene.levels import with_levels
+from planning.scene.levels import APART, SHARE, with_levels
 from planning.scene.support_plane import guessed_pose
 from planning.scene.truncation import truncation_height
 from shared.features.push import goal_cells
@@ -233,7 +233,8 @@ def observe_scene(
         told = f"where several views see the same place they tell heights {1e3 * apart:.0f} mm apart"
         how = told if math.isfinite(apart) else "a view shows hardly anything of what the first one shows"
         warnings = (*warnings, NO_AGREEMENT.format(how=how))
-    if for_jaw and bin is None and not observation.views:
+    apart_from_table = height_map.known & (np.abs(height_map.height - height_map.table_map) > APART)
+    if for_jaw and bin is None and not observation.views and apart_from_table.mean() > SHARE:
         height_map, told_levels = with_levels(height_map, request.gripper)
         warnings = (*warnings, *(told_levels if request.checks == "on" else ()))
     unit = unit_of_scale(scale) if for_jaw and bin is None else 1.0
