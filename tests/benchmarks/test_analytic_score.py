@@ -23,8 +23,8 @@ MODELS = Path(__file__).parents[2] / "models"
 def made_up(count: int = 6000, seed: int = 0) -> Labels:
     """Labels drawn from the score and blend that ship, with features about as large as they are."""
     rng = np.random.default_rng(seed)
-    size = np.array([1.0, 0.01, 0.2, 0.01, 0.02, 0.8, 0.5, 0.08, 0.012, 0.02, 0.006, 0.001, 0.3])
-    sign = np.array([1, -1, -1, -1, -1, -1, -1, 1, -1, 1, 1, -1, -1])
+    size = np.array([1.0, 0.01, 0.2, 0.01, 0.02, 0.8, 0.05, 0.5, 0.08, 0.012, 0.02, 0.006, 0.001, 0.3])
+    sign = np.array([1, -1, -1, -1, -1, -1, -1, -1, 1, -1, 1, 1, -1, -1])
     features = sign * size * np.column_stack([np.ones(count), rng.random((count, len(NAMES) - 1))])
     labels = Labels(
         features=features,

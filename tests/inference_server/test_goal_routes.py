@@ -97,7 +97,7 @@ def test_a_wrong_goal_is_refused(server: Running, options: dict, images: dict[st
 
 
 ENCLOSED = DEPTH.copy()
-ENCLOSED[60:180, 100:220] = 0.65
+ENCLOSED[88:152, 128:192] = 0.65
 BLOCK = np.zeros(DEPTH.shape, bool)
 BLOCK[100:140, 140:180] = True
 """A block in the middle of a slab of the same height that nobody can hold: nothing but its mask tells it apart."""
