@@ -20,7 +20,7 @@ from planning.plan_result import select
 from planning.scene.scene import observe_scene
 from shared.features.hand_frame import patches
 
-RANKED = 32
+RANKED = 64
 """Candidates that the network sees per observation, at least: in 24 scenes of validation objects the one that it finds best is
 among the first 9 of the analytic score."""
 APART = 0.006

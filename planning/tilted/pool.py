@@ -21,7 +21,7 @@ from planning.tilted.scenes import ApproachScenes, in_other
 from shared.features.hand_frame import patches
 from shared.grasp_poses import HandPose
 
-RANKED = (16, 8)
+RANKED = (28, 12)
 """Candidates that the network sees, at least: of straight down, and of every other direction."""
 MORE = 0.15
 """What every further direction adds to the candidates that are looked at, as a share of those of `dense`."""
