@@ -137,6 +137,14 @@ def test_masks_that_allow_nothing_or_all_or_what_is_not_seen():
 def test_colour_that_shows_nothing():
     assert kinds(rgb=np.zeros((480, 640, 3), np.uint8)) == ["colour"]
     assert kinds(rgb=np.random.default_rng(0).integers(0, 255, (480, 640, 3)).astype(np.uint8)) == []
+    noise = np.random.default_rng(0).normal(12, 2, (480, 640, 3)).clip(0, 255).astype(np.uint8)
+    assert kinds(rgb=noise) == ["colour"]
+
+
+def test_a_small_thing_on_a_plain_table_is_colour_enough():
+    rgb = np.full((240, 320, 3), 105, np.uint8)
+    rgb[100:116, 100:116] = (60, 150, 70)  # a three-hundredth
+    assert kinds(rgb=rgb) == []
 
 
 def test_checks_are_off_when_asked():
