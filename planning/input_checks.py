@@ -43,6 +43,8 @@ SCALED_BELOW = 0.35
 """Of an image that reaches to 1 exactly: readings this far below it are not of the same table, m."""
 SPARSE = 0.35
 """Share of pixels with a reading above which nothing was cut away."""
+MOST_DARK_NOISE = 24
+"""Colour values of an image that shows nothing lie this near to each other."""
 TABLE_DEPTH_OFF = 0.03
 """m. Largest difference between `table_depth` and the plane that is seen."""
 
@@ -256,10 +258,11 @@ def _colour(look: _Look) -> str | None:
     rgb = look.observation.rgb
     if rgb is None:
         return None
-    low, high = np.percentile(thinned(rgb), (0.1, 99.9))  # one small thing on a plain table is less than a hundredth
-    if high - low >= 16:
+    seen = thinned(rgb)
+    low, high = int(seen.min()), int(seen.max())  # one small thing on a plain table is less than a thousandth
+    if high - low >= MOST_DARK_NOISE:
         return None
-    return f"nearly all colour values lie between {low:.0f} and {high:.0f}: is the lens covered, or the range 0 to 1?"
+    return f"all colour values lie between {low} and {high}: is the lens covered, or the range 0 to 1?"
 
 
 def _region(look: _Look) -> str | None:
