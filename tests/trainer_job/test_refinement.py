@@ -89,7 +89,7 @@ def test_the_commands_learn_go_on_and_compare(tmp_path: Path, capsys: pytest.Cap
     recording = tmp_path / "scenes.gif"
     assert evaluate(["refine", *where, "--episodes", "3", "--record", str(recording)]) == 0
     with Image.open(recording) as gif:
-        assert gif.size == (2 * 324, 244)
+        assert gif.size == (2 * 244, 244)
     rates, gain = capsys.readouterr().out.splitlines()[-2:]
     version = f"refined:{registry.champion('refine')}"
     assert rates.startswith("3 of 3 scenes: dense ")

@@ -21,8 +21,8 @@ LOOK = 25
 """Steps after which one plan is made: the first pictures do not show the whole area, and nothing has moved yet."""
 EVERY = 10
 """Steps between the pictures of a strip."""
-ENLARGED = 4
-"""Times, in a recording."""
+ENLARGED, SEEN = 4, 240
+"""Times, in a recording of episodes; rows that pictures side by side have at least."""
 MS_PER_STEP = 40
 MS_PER_SCENE = 1_500
 ENDS = {True: (60, 180, 75), False: (220, 60, 50)}
@@ -163,10 +163,15 @@ def record(episodes: Sequence[Episode], path: Path) -> None:
 def record_beside(pictures: Sequence[Sequence[np.ndarray]], held: Sequence[Sequence[bool]], path: Path) -> None:
     """Writes an animated GIF of scenes: pictures (H, W, 3) of each side by side, framed by whether each held."""
     frames = [
-        Image.fromarray(np.hstack([_framed(image, success) for image, success in zip(*scene, strict=True)]))
+        Image.fromarray(np.hstack([_framed(_enlarged(image), success) for image, success in zip(*scene, strict=True)]))
         for scene in zip(pictures, held, strict=False)
     ]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=MS_PER_SCENE, loop=0)
+
+
+def _enlarged(image: np.ndarray) -> np.ndarray:
+    times = math.ceil(SEEN / image.shape[0])
+    return np.kron(image, np.ones((times, times, 1), image.dtype))
 
 
 def _framed(image: np.ndarray, success: bool) -> np.ndarray:
