@@ -19,7 +19,7 @@ from waiting import PATIENCE, wait_until
 
 from grasp_client.contract import Grasp, GraspMeta, Outcome
 from shared.outcome_codec import build_outcome
-from shared.registry import ModelCard, Registry, RegistryError
+from shared.registry import BrokenModel, ModelCard, Registry, RegistryError
 from shared.retrying import Troubles
 from shared.settings import TrainerSettings
 from shared.shards import ShardReader, rewrite, shard_folders
@@ -365,6 +365,22 @@ def test_a_store_that_is_away_holds_nobody_up() -> None:
     assert thread.looked.wait(PATIENCE)
     thread.stop()
     assert not thread.is_alive()
+
+
+def test_a_card_that_cannot_be_read_ends_no_thread(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = Store(f"file://{tmp_path}/store")
+    push_registry(registry_of(tmp_path / "models").root, store)
+    whole = store.read("models", "dense", "1", "card.json")
+    assert whole is not None
+    store.write(b"{", "models", "dense", "1", "card.json")
+    with pytest.raises(BrokenModel, match="the card cannot be read"):
+        push_registry(tmp_path / "models", store)
+    thread = StoreThread(follow_registry(store, tmp_path / "copy"), 0.001, Troubles())
+    thread.start()
+    wait_until(lambda: caplog.records, lambda: "it is said")
+    store.write(whole, "models", "dense", "1", "card.json")
+    wait_until(lambda: Registry(tmp_path / "copy").champion("dense") == 2, lambda: "the store is followed again")
+    thread.stop()
 
 
 def test_what_is_wrong_in_the_store_is_said_once(caplog: pytest.LogCaptureFixture) -> None:

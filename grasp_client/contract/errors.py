@@ -29,7 +29,7 @@ def problems_of(error: ValidationError) -> list[ErrorDetails]:
     Python's garbage collector does not see the exceptions of validators that it holds. Their tracebacks hold the frames of all
     callers, with images and bodies; when one of these frames holds the error, nothing of it is ever freed.
     """
-    problems = error.errors(include_url=False)
+    problems = error.errors(include_url=False, include_input=False)
     for problem in problems:
         raised = problem.get("ctx", {}).get("error")
         while isinstance(raised, BaseException):

@@ -233,14 +233,18 @@ def observe_scene(
         told = f"where several views see the same place they tell heights {1e3 * apart:.0f} mm apart"
         how = told if math.isfinite(apart) else "a view shows hardly anything of what the first one shows"
         warnings = (*warnings, NO_AGREEMENT.format(how=how))
-    apart_from_table = height_map.known & (np.abs(height_map.height - height_map.table_map) > APART)
-    if for_jaw and bin is None and not observation.views and apart_from_table.mean() > SHARE:
+    if for_jaw and bin is None and not observation.views and _off_the_table(height_map) > SHARE:
         height_map, told_levels = with_levels(height_map, request.gripper)
         warnings = (*warnings, *(told_levels if request.checks == "on" else ()))
     unit = unit_of_scale(scale) if for_jaw and bin is None else 1.0
     if unit < 1:
         height_map, request = map_in(height_map, unit), request_in(request, unit)
     return PlanningScene(height_map, camera, pose, observation, request, device, bin, warnings, unit)
+
+
+def _off_the_table(map: HeightMap) -> float:
+    """Share of a map whose height is known and not the table's: without some no further surface needs to be looked for."""
+    return float((map.known & (np.abs(map.height - map.table_map) > APART)).mean())
 
 
 def scale_of(gripper: Gripper) -> float:

@@ -4,6 +4,9 @@ import hashlib
 import uuid
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from grasp_client.contract import first_problem
 from shared.durable import replace_file, sync_folder, unfinished_folder, write_synced
 from shared.registry import AB_TEST, CARD, UNFINISHED, WEIGHTS, BrokenModel, ModelCard, Registry, is_model_name
 from shared.store.files import Store, StoreConflict
@@ -41,7 +44,8 @@ def push_registry(root: Path, store: Store) -> int:
 
 def pull_registry(store: Store, root: Path) -> int:
     """Copies what the store has beyond the registry, pointers last; returns how many versions were new. Raises BrokenModel for
-    weights that are not what their card says, and StoreConflict where the registry has another version of that number."""
+    a card that cannot be read, or weights that are not what it says, and StoreConflict where the registry has another version
+    of that number."""
     new = 0
     for name in filter(is_model_name, store.names(MODELS)):
         pointers = {pointer: store.read(MODELS, name, pointer) for pointer in POINTERS}  # of what is there, by now or later
@@ -53,7 +57,7 @@ def pull_registry(store: Store, root: Path) -> int:
             if not (folder / CARD).exists():
                 with unfinished_folder(root / name / f"{UNFINISHED}{uuid.uuid4().hex}") as temporary:
                     weights = store.read(MODELS, name, version, WEIGHTS) or b""
-                    if hashlib.sha256(weights).hexdigest() != ModelCard.model_validate_json(card).sha256:
+                    if hashlib.sha256(weights).hexdigest() != _weights_of(card, f"{store.url}, {name} version {version}"):
                         raise BrokenModel(f"{name} version {version} in the store: its weights are not those of its card")
                     write_synced(temporary / WEIGHTS, weights)
                     write_synced(temporary / CARD, card)
@@ -76,9 +80,16 @@ def _read(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
+def _weights_of(card: bytes, where: str) -> str:
+    """Checksum of the weights that a card is of. Raises BrokenModel."""
+    try:
+        return ModelCard.model_validate_json(card).sha256
+    except ValidationError as error:
+        raise BrokenModel(f"{where}: the card cannot be read: {first_problem(error)}") from error
+
+
 def _check_same(card: bytes, current: bytes, folder: Path, store: Store) -> None:
-    one, other = (ModelCard.model_validate_json(each).sha256 for each in (card, current))
-    if one != other:
+    if _weights_of(card, f"{store.url}, as {folder}") != _weights_of(current, str(folder)):
         raise StoreConflict(
             f"{folder} holds other weights than the same version at {store.url}: two registries. Give one of them another "
             "URL, or an empty folder"
