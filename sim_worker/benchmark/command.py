@@ -8,6 +8,9 @@
 
     goal    one wanted thing, by pushing and grasping: see sim_worker.benchmark.goal.command
 
+`--ceiling 200` measures instead what could be had: the best of so many poses per scene, beside each planner's best grasp, both
+under draws of the pose error that nothing was chosen under.
+
 Every planner meets the same scenes with the same pose errors, and is given depth, camera and camera_pose, no more;
 `--inputs` and `--drop-inputs` change that: `--inputs rgb --inputs table_depth --drop-inputs depth` measures a planner on colour
 alone, `--inputs failures` one that is given the grasps of the round that failed.
@@ -16,11 +19,11 @@ alone, `--inputs failures` one that is given the grasps of the round that failed
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -32,6 +35,8 @@ from rich.progress import Progress
 from grasp_client.contract import ContactRule
 from shared import logs
 from shared.durable import replace_file
+from sim_worker.benchmark.ceiling import CeilingState, Search, ceilings
+from sim_worker.benchmark.ceiling_results import ceiling_json, print_ceiling
 from sim_worker.benchmark.goal import command as goal_command
 from sim_worker.benchmark.report import write_failures, write_gif
 from sim_worker.benchmark.results import as_json, print_results
@@ -45,6 +50,8 @@ from sim_worker.world.grippers.attempt import RetreatName
 from sim_worker.world.simulation.bins import BIN_INNER
 from sim_worker.world.simulation.sim_state import HandName
 from sim_worker.world.simulation.spec import Looks
+
+Found = TypeVar("Found")
 
 
 class BenchmarkSettings(BaseSettings):
@@ -112,6 +119,13 @@ class BenchmarkSettings(BaseSettings):
     models_dir: Path = Field(Path("data/models"), description="registry for planners in this process")
     api_key: SecretStr | None = Field(None, description="for planners on a server")
     workers: int = Field(1, ge=1, le=256, description="processes")
+    ceiling: int | None = Field(
+        None, ge=1, description="measure what the best of so many poses per scene comes to, beside each planner's best grasp"
+    )
+    draws: int = Field(12, ge=2, description="of a ceiling: pose errors drawn, half to choose poses under, half to score under")
+    picks: int = Field(
+        1, ge=1, description="of a ceiling: states of a scene; from each, what the best pose lifts is taken away"
+    )
     json_file: Path | None = Field(None, alias="json", description="write all results to this file")
     report: Path | None = Field(None, description="folder for a page with a picture of every failure")
     gif: Path | None = Field(None, description="write the first rounds as GIF, one frame per attempt")
@@ -121,6 +135,10 @@ class BenchmarkSettings(BaseSettings):
         if self.draw_bins:
             named["bin_size"] = None
         return Protocol.model_validate({**self.model_dump(), **named})
+
+    @property
+    def key(self) -> str | None:
+        return self.api_key.get_secret_value() if self.api_key else None
 
 
 @lru_cache(maxsize=1)
@@ -140,27 +158,40 @@ def _round(
     return trials
 
 
+@readable_errors
+def _ceiling(
+    specs: tuple[str, ...], models_dir: Path, api_key: str | None, protocol: Protocol, search: Search, task: tuple[int, int]
+) -> list[CeilingState]:
+    return ceilings(*_bench(specs, models_dir, api_key), protocol, search, *task)
+
+
 def run(settings: BenchmarkSettings, console: Console) -> dict[str, list[Trial]]:
     """All trials by planner, in the order of seeds and rounds. Raises RuntimeError when a planner or a scene fails."""
-    protocol = settings.protocol()
     baselines = ("random", "centroid") if settings.baselines and not settings.drop_inputs else ()
     specs = tuple(dict.fromkeys([*settings.planner, *baselines]))
-    api_key = settings.api_key.get_secret_value() if settings.api_key else None
-    tasks = [(seed, number) for seed in settings.seeds for number in range(settings.rounds)]
     pictures = settings.report is not None or settings.gif is not None
-    one = partial(_round, specs, settings.models_dir, api_key, protocol, pictures)
-    done: dict[tuple[int, int], list[Trial]] = {}
+    one = partial(_round, specs, settings.models_dir, settings.key, settings.protocol(), pictures)
+    rounds = _over_rounds(settings, console, one)
+    return {spec: [trials[place] for trials in rounds] for place, spec in enumerate(specs)}
+
+
+def _over_rounds(
+    settings: BenchmarkSettings, console: Console, one: Callable[[tuple[int, int]], list[Found]]
+) -> list[list[Found]]:
+    """What `one` finds of each (seed, number), in their order."""
+    tasks = [(seed, number) for seed in settings.seeds for number in range(settings.rounds)]
+    done: dict[tuple[int, int], list[Found]] = {}
     with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("rounds", total=len(tasks))
-        for task, trials in _in_processes(one, tasks, settings.workers):
-            done[task] = trials
+        for task, found in _in_processes(one, tasks, settings.workers):
+            done[task] = found
             progress.update(bar, advance=1)
-    return {spec: [done[task][place] for task in tasks] for place, spec in enumerate(specs)}
+    return [done[task] for task in tasks]
 
 
 def _in_processes(
-    one: partial[list[Trial]], tasks: list[tuple[int, int]], workers: int
-) -> Iterator[tuple[tuple[int, int], list[Trial]]]:
+    one: Callable[[tuple[int, int]], list[Found]], tasks: list[tuple[int, int]], workers: int
+) -> Iterator[tuple[tuple[int, int], list[Found]]]:
     if workers == 1:
         yield from ((task, one(task)) for task in tasks)
         return
@@ -180,13 +211,14 @@ def main() -> int:
 
 
 def _measure(settings: BenchmarkSettings, console: Console) -> None:
+    if settings.ceiling:
+        _measure_ceiling(settings, console)
+        return
     trials = run(settings, console)
     protocol = settings.protocol()
     result = as_json(protocol, trials, settings.sense_seconds, settings.robot_seconds)
     print_results(console, result)
-    if settings.json_file:
-        settings.json_file.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(settings.json_file, json.dumps({**result, "workers": settings.workers}, indent=1).encode())
+    _write(settings, result)
     measured = [trial for spec in settings.planner for trial in trials[spec]]
     if settings.report:
         title = f"Failures of {', '.join(settings.planner)}: {protocol.kind}, {protocol.profile}"
@@ -194,3 +226,19 @@ def _measure(settings: BenchmarkSettings, console: Console) -> None:
         console.print(f"{shown} failures in {settings.report / 'index.html'}")
     if settings.gif:
         write_gif(settings.gif, measured, protocol.gripper)
+
+
+def _measure_ceiling(settings: BenchmarkSettings, console: Console) -> None:
+    protocol, specs = settings.protocol(), tuple(dict.fromkeys(settings.planner))
+    search = Search(settings.ceiling or 0, settings.draws, settings.picks)
+    one = partial(_ceiling, specs, settings.models_dir, settings.key, protocol, search)
+    states = [state for states in _over_rounds(settings, console, one) for state in states]
+    result = ceiling_json(protocol, search, specs, states)
+    print_ceiling(console, result)
+    _write(settings, result)
+
+
+def _write(settings: BenchmarkSettings, result: dict[str, Any]) -> None:
+    if settings.json_file:
+        settings.json_file.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(settings.json_file, json.dumps({**result, "workers": settings.workers}, indent=1).encode())

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -122,11 +123,12 @@ class Trial:
 
 def run_round(world: World, planners: Sequence[NamedPlanner], protocol: Protocol, seed: int, number: int) -> list[Trial]:
     """Every planner on scene `number` of `seed`. Raises SceneError when it cannot be built."""
-    spec = _buildable(world, protocol, seed, number)
+    spec = buildable(world, protocol, seed, number)
     return [_trial(world, spec, named, protocol, seed, number) for named in planners]
 
 
-def _buildable(world: World, protocol: Protocol, seed: int, number: int) -> SceneSpec:
+def buildable(world: World, protocol: Protocol, seed: int, number: int) -> SceneSpec:
+    """Scene `number` of `seed`, drawn again while it does not come to rest. Raises SceneError where it never does."""
     for redraw in range(REDRAWS):
         spec = protocol.spec(seed, number, redraw)
         try:
@@ -137,27 +139,32 @@ def _buildable(world: World, protocol: Protocol, seed: int, number: int) -> Scen
     raise failure
 
 
+def asked(named: NamedPlanner, protocol: Protocol, spec: SceneSpec, view: CameraView, count: int = GRASPS_ASKED) -> GraspPlan:
+    """The plan of a view, nothing tried yet."""
+    call = _request(named, protocol, spec, view, (), count)
+    return named.planner.plan(call.observation, call.request)
+
+
+def _request(
+    named: NamedPlanner,
+    protocol: Protocol,
+    spec: SceneSpec,
+    view: CameraView,
+    failed: Sequence[Failure],
+    count: int = GRASPS_ASKED,
+) -> PlanningRequest:
+    given = protocol.inputs, protocol.drop_inputs
+    asking = view, spec, protocol.gripper, count, named.name, named.model_version
+    return planning_request(*asking, *given, failed, protocol.told(view))
+
+
 def _trial(world: World, spec: SceneSpec, named: NamedPlanner, protocol: Protocol, seed: int, number: int) -> Trial:
     scene = world.build(spec)
     trial = Trial(named.spec, seed, number, spec.seed, scene.hash(), len(scene.objects))
 
-    def ask(view: CameraView, failed: Sequence[Failure]) -> PlanningRequest:
-        return planning_request(
-            view,
-            spec,
-            protocol.gripper,
-            GRASPS_ASKED,
-            named.name,
-            named.model_version,
-            protocol.inputs,
-            protocol.drop_inputs,
-            failed,
-            protocol.told(view),
-        )
-
     rules = RULES[protocol.kind]
     how = protocol.gripper, protocol.hand, protocol.contact_rule, protocol.carry
-    clearer = DeclutteringRunner(scene, ask, rules, *how)
+    clearer = DeclutteringRunner(scene, partial(_request, named, protocol, spec), rules, *how)
     task = clearer.run()
     plan: GraspPlan | None = None
     while True:
