@@ -12,6 +12,10 @@ SOURCES = ("random", "edges", "feasible", "on_policy", "flat", "pushes")
 """Options of a collection that say how many labels a scene gets, by where its grasps come from."""
 
 
+TEXTURES = "textures"
+"""Folder of pictures from published packages, in that of the run."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One command. `models`: those that need it, directly or on the way."""
@@ -51,14 +55,24 @@ class Plan:
         arguments = ("--out", *self.shards(name), *common, *flags)
         return Step(f"collect {name}", frozenset(models), "sim_worker.collect", arguments, {"OMP_NUM_THREADS": "1"})
 
+    @property
+    def photographic(self) -> dict[str, str]:
+        """Options of a collection whose pictures look less like renders, with patterns of pictures too."""
+        return {"looks": "photographic", "textures": str(self.out / TEXTURES)}
+
+    def textures(self, models: Iterable[str]) -> Step:
+        """A quick run takes those of one small package."""
+        fewer = ("--packages", "scikit-image") if self.quick else ()
+        return Step("get textures", frozenset(models), "services.textures", ("--out", str(self.out / TEXTURES), *fewer))
+
     def windows(
-        self, name: str, models: Iterable[str], windows: int, seed: int, on_policy: int = 0, looks: str = "plain"
+        self, name: str, models: Iterable[str], windows: int, seed: int, on_policy: int = 0, photographic: bool = False
     ) -> Step:
         """Windows of colour pictures with true heights and tried grasps, of the set `train` too."""
         fewer = [f"--windows={windows // QUICK}", "--scenes-per-part=16"] if self.quick else [f"--windows={windows}"]
         arguments = ("--out", *self.shards(name), *fewer, f"--seed={seed}", f"--workers={self.workers}")
         arguments += (f"--on-policy={on_policy}", f"--models-dir={self.models}") if on_policy else ()
-        arguments += (f"--looks={looks}",) if looks != "plain" else ()
+        arguments += tuple(f"--{name}={value}" for name, value in self.photographic.items()) if photographic else ()
         return Step(f"look at {name}", frozenset(models), "sim_worker.collect.rgb_windows", arguments, {"OMP_NUM_THREADS": "1"})
 
     def train(
@@ -162,19 +176,21 @@ def suction_steps(make: Plan) -> list[Step]:
 
 def colour_steps(make: Plan) -> list[Step]:
     return [
+        make.textures({"heatmap"}),
         make.collect(
             "over-table", {"heatmap"}, 40_000, 103, kinds="single,single,single,single,pile", profiles="standard",
             min_objects=2, max_objects=5, random=0, edges=0, feasible=0, on_policy=0, flat=60, rgb=True,
         ),
         make.collect(
-            "more-over-table", {"heatmap"}, 16_000, 104, kinds="single,single,single,single,single,pile", profiles="standard",
-            min_objects=2, max_objects=5, random=0, edges=0, feasible=0, on_policy=0, flat=20, rgb=True, scenes_per_shard=32,
+            "photographic-over-table", {"heatmap"}, 32_000, 104, kinds="single,single,single,single,single,pile",
+            profiles="standard", min_objects=2, max_objects=5, random=0, edges=0, feasible=0, on_policy=0, flat=20, rgb=True,
+            scenes_per_shard=32, **make.photographic,
         ),
-        make.train("heatmap16", ["over-table", "more-over-table"], "heatmap"),
+        make.train("heatmap16", ["over-table", "photographic-over-table"], "heatmap"),
         make.windows("rgb-windows", {"heatmap"}, 66_000, 109),
-        make.windows("photographic-windows", {"heatmap"}, 66_000, 113, looks="photographic"),
+        make.windows("photographic-windows", {"heatmap"}, 66_000, 113, photographic=True),
         make.train("height-from-rgb", ["rgb-windows", "photographic-windows"], "heatmap", "heights"),
-        make.windows("rgb-windows-best", {"heatmap"}, 20_000, 110, on_policy=3),
+        make.windows("rgb-windows-best", {"heatmap"}, 20_000, 110, on_policy=3, photographic=True),
         make.train(
             "height-from-rgb", ["rgb-windows", "photographic-windows", "rgb-windows-best"], "heatmap", "heights again"
         ),

@@ -23,6 +23,8 @@ from sim_worker.tasks.goals import goal_of, neighbours_of
 from sim_worker.tasks.labels import Mix, candidates, label_scene
 from sim_worker.tasks.push_labels import WORTH_A_PUSH, PushMix, label_pushes
 from sim_worker.world import SceneError, SceneSpec, World
+from sim_worker.world.camera.textures import textures_of
+from sim_worker.world.simulation.spec import Looks
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +54,8 @@ class CollectionRecipe(BaseModel):
     pushes: PushMix = PushMix(0)
     vary: list[Variation] = []
     tilts: bool = False
+    looks: Looks = "plain"
+    textures: Path | None = None
     records: Literal["images", "replay"] = "images"
     gripper: Gripper
 
@@ -91,6 +95,7 @@ def scene_spec(recipe: CollectionRecipe, number: int) -> SceneSpec:
             "count": _count(recipe, kind, rng),
             "objects_dir": recipe.objects_dir,
             "vary": recipe.vary,
+            "looks": recipe.looks,
         }
     )
 
@@ -109,7 +114,7 @@ class Collector:
     def __init__(self, recipe: CollectionRecipe, out: Path, models_dir: Path, api_key: str | None) -> None:
         self.recipe = recipe
         self.writer = ShardWriter(out)
-        self.world = World()
+        self.world = World(textures=textures_of(recipe.textures))
         self.goals = (
             GoalPlans(load_planner(recipe.planner, models_dir, api_key), recipe.gripper) if recipe.pushes.pushes else None
         )

@@ -14,7 +14,7 @@ from typing import Literal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
 from rich.console import Console
 
@@ -30,6 +30,8 @@ from sim_worker.processes import as_made, process_pool, readable_errors
 from sim_worker.progress import Bar
 from sim_worker.tasks.labels import Mix
 from sim_worker.tasks.push_labels import PushMix
+from sim_worker.world.camera.textures import check_looks
+from sim_worker.world.simulation.spec import Looks
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,10 @@ class CollectSettings(BaseSettings):
     models_dir: Path = Field(Path("data/models"), description="registry for planners in this process")
     api_key: SecretStr | None = Field(None, description="for planners on a server")
     rgb: bool = Field(False, description="keep the colour image too")
+    looks: Looks = Field("plain", description="of colour images: plain or photographic (held-out ones are for judging)")
+    textures: Path | None = Field(
+        None, description="folder of pictures whose brightness tables and things of photographic looks may have for a pattern"
+    )
     records: Literal["images", "replay"] = Field(
         "images", description="what is kept of a view: images, or what renders them again where they are learned from"
     )
@@ -85,6 +91,13 @@ class CollectSettings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return value.split(",") if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _textures_are_seen(self) -> "CollectSettings":
+        check_looks(self.looks, self.textures)
+        if self.textures and self.records == "replay":
+            raise ValueError("views with textures cannot be rendered again from their scene: keep --records images")
+        return self
 
     def recipe(self) -> CollectionRecipe:
         decided = {

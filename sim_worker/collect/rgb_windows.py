@@ -27,6 +27,7 @@ from sim_worker.planners import load_planner
 from sim_worker.processes import as_made, process_pool, readable_errors
 from sim_worker.progress import Bar
 from sim_worker.world import World
+from sim_worker.world.camera.textures import check_looks, textures_of
 from sim_worker.world.simulation.spec import Looks
 
 RECIPE = "rgb_windows.json"
@@ -44,6 +45,9 @@ class RgbWindowSettings(BaseSettings):
     object_set: str = Field("train", description="objects: train, validation, test, random, household or procedural")
     profile: str = Field("standard", description="difficulty profile, of which colours and light are used")
     looks: Looks = Field("plain", description="of each window: plain or photographic (held-out ones are for judging)")
+    textures: Path | None = Field(
+        None, description="folder of pictures whose brightness tables and things of photographic looks may have for a pattern"
+    )
     clutter_ratio: float = Field(0.15, ge=0, le=1, description="share of scenes with several objects")
     windows_per_scene: int = Field(4, ge=1, le=64, description="windows per scene")
     grasps_per_window: int = Field(3, ge=1, le=64, description="grasps tried per window, straight down with the jaw wide open")
@@ -60,6 +64,11 @@ class RgbWindowSettings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _textures_are_seen(self) -> RgbWindowSettings:
+        check_looks(self.looks, self.textures)
+        return self
+
     def recipe(self) -> WindowRecipe:
         return WindowRecipe.model_validate(self.model_dump())
 
@@ -72,7 +81,10 @@ def _part(recipe: WindowRecipe, out: Path, models_dir: Path, number: int) -> int
     """Runs in a process of the pool, whose world and planner are kept from part to part."""
     global _cell
     if _cell is None:
-        _cell = World(), load_planner(recipe.planner, models_dir).planner if recipe.on_policy else None
+        _cell = (
+            World(textures=textures_of(recipe.textures)),
+            load_planner(recipe.planner, models_dir).planner if recipe.on_policy else None,
+        )
     world, planner = _cell
     windows = capture_windows(world, recipe, number, planner)
     write(out, number, windows)

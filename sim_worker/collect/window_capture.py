@@ -2,6 +2,7 @@
 
 import logging
 import math
+from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel
@@ -39,13 +40,15 @@ ABOVE_TABLE = 0.004
 class WindowRecipe(BaseModel):
     """What windows are of; kept beside them, and the same for every run that continues them.
 
-    clutter_ratio: share of scenes with several objects. on_policy: how many of a window's grasps are a planner's best.
+    textures: folder of pictures, patterns of photographic looks. clutter_ratio: share of scenes with several objects.
+    on_policy: how many of a window's grasps are a planner's best.
     """
 
     seed: int
     object_set: str
     profile: str
     looks: Looks = "plain"
+    textures: Path | None = None
     clutter_ratio: float
     windows_per_scene: int
     scenes_per_part: int
@@ -75,7 +78,7 @@ def capture_windows(world: World, recipe: WindowRecipe, number: int, planner: Gr
             logger.info("scene %d could not be built: %s", scene_number, error)
             continue
         for _ in range(recipe.windows_per_scene):
-            scene.photographic = Photographic.draw(recipe.looks, rng)
+            scene.photographic = Photographic.draw(recipe.looks, rng, world.textures)
             view, nadir = capture_window(scene, rng)
             colours.append(view.rgb)
             heights.append(heights_of(view))

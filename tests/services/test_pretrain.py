@@ -35,6 +35,15 @@ def test_one_model_alone_needs_only_its_own_steps(tmp_path: Path) -> None:
         plan(tmp_path, None, quick=True, workers=1, only=["tense"])
 
 
+def test_photographic_looks_have_pictures_that_are_fetched_before(tmp_path: Path) -> None:
+    names = [step.name for step in plan(tmp_path, None, quick=False, workers=1, only=["heatmap"])]
+    looks = [step for step in plan(tmp_path, None, quick=False, workers=1) if "--looks=photographic" in step.arguments]
+    assert {step.module for step in looks} == {"sim_worker.collect", "sim_worker.collect.rgb_windows"}
+    for step in looks:
+        assert f"--textures={tmp_path / 'textures'}" in step.arguments
+        assert names.index("get textures") < names.index(step.name)
+
+
 def writing(name: str, text: str, path: Path) -> Step:
     """A step that appends `text` to a file; `this` prints to standard output and is of no interest."""
     code = path.parent / f"append_{name}.py"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -27,6 +27,10 @@ CLEAR = 0.004
 """m over the table: what is lower casts no shadow."""
 SHARES = {"prints": 0.35, "edge": 0.3, "arm": 0.25, "second light": 0.4, "patterned thing": 0.6}
 """Of scenes, and of things, that have one."""
+TEXTURED = 0.5
+"""Share of scenes whose patterns may be those of pictures, where there are any."""
+PICTURES = 4
+"""So many of them beside the other patterns."""
 NOISE_CELLS = 64
 THINGS = 8
 """Patterns of things, which take them in turn."""
@@ -114,12 +118,15 @@ class Photographic:
     arm: tuple[float, float] | None
 
     @staticmethod
-    def draw(looks: Looks, random: np.random.Generator) -> Photographic | None:
-        """None for plain looks."""
+    def draw(looks: Looks, random: np.random.Generator, textures: Sequence[Pattern] = ()) -> Photographic | None:
+        """None for plain looks. textures: patterns of pictures, for `photographic` looks."""
         if looks == "plain":
             return None
         held_out = looks == "held-out"
         patterns = HELD_OUT if held_out else PATTERNS
+        if textures and not held_out and random.random() < TEXTURED:
+            drawn_pictures = random.choice(len(textures), min(PICTURES, len(textures)), replace=False)
+            patterns = {**patterns, **{f"picture {each}": textures[each] for each in drawn_pictures}}
         lights = 2 if random.random() < SHARES["second light"] else 1
         side = random.uniform(-math.pi, math.pi, lights)
         lean = np.tan(random.uniform(0.6, 1.0, lights) if held_out else random.uniform(0.0, 0.75, lights))

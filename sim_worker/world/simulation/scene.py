@@ -1,6 +1,7 @@
 """A settled scene: look at it, try grasps on it, take objects out of it."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,7 +13,7 @@ from grasp_client.geometry import pose_from
 from grasp_client.observation import Observation
 from sim_worker.world.camera.appearance import Appearance
 from sim_worker.world.camera.camera import BACKGROUND, TABLE, CameraView, camera_poses, over_table, render
-from sim_worker.world.camera.photographic import Photographic
+from sim_worker.world.camera.photographic import Pattern, Photographic
 from sim_worker.world.camera.sensor import sense
 from sim_worker.world.grippers.arm import Arm
 from sim_worker.world.grippers.attempt import AttemptResult, RetreatName, retreat
@@ -53,7 +54,10 @@ class Scene:
     scene gives the same outcomes whatever the world did before.
     """
 
-    def __init__(self, simulation: Simulation, spec: SceneSpec, conditions: Conditions, placed: list[PlacedObject]) -> None:
+    def __init__(
+        self, simulation: Simulation, spec: SceneSpec, conditions: Conditions, placed: list[PlacedObject],
+        textures: Sequence[Pattern] = (),
+    ) -> None:  # fmt: skip
         self.simulation, self.physics = simulation, simulation.physics
         self.spec, self.conditions = spec, conditions
         self.placed = placed
@@ -61,7 +65,7 @@ class Scene:
         self.attempts = 0
         self._view: CameraView | None = None
         self.appearance = Appearance.draw(PROFILES[spec.profile].colours, spec.random("appearance"))
-        self.photographic = Photographic.draw(spec.looks, spec.random("looks"))
+        self.photographic = Photographic.draw(spec.looks, spec.random("looks"), textures)
 
     @property
     def objects(self) -> tuple[str, ...]:

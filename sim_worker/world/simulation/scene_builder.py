@@ -1,13 +1,14 @@
 """The work cell: builds scenes, one simulated at a time."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from sim_worker.world.camera.appearance import draw_colour
+from sim_worker.world.camera.photographic import Pattern
 from sim_worker.world.objects.catalogue import draw_names, model_named
 from sim_worker.world.objects.folder import folder_models
 from sim_worker.world.objects.objects import ObjectModel, middle_side
@@ -46,7 +47,9 @@ def _counts(spec: SceneSpec) -> tuple[int, int]:
 class World:
     """One simulation, without a window. Scenes of the same world may be used in turn; using several worlds is faster."""
 
-    def __init__(self, physics: Physics | None = None) -> None:
+    def __init__(self, physics: Physics | None = None, textures: Sequence[Pattern] = ()) -> None:
+        """textures: patterns of pictures, which photographic looks may have."""
+        self.textures = textures
         self.physics = physics or Physics()
         self.simulation = Simulation(self.physics)
         self._folders: dict[Path, dict[str, ObjectModel]] = {}
@@ -69,7 +72,7 @@ class World:
             else:
                 placed = arrange(self.physics, spec, objects, spares, random)
             if placed:
-                return Scene(self.simulation, spec, conditions, placed)
+                return Scene(self.simulation, spec, conditions, placed, self.textures)
         raise SceneError(
             f"no {spec.kind} scene of seed {spec.seed} came to rest in {MOST_DRAWS} draws of {spec.object_set!r} objects"
         )

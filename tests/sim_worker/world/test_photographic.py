@@ -1,12 +1,15 @@
 """Looks of colour pictures: seeded, apart for judging, and with the shapes and outcomes of plain ones."""
 
+import re
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from sim_worker.world import SceneSpec, World
 from sim_worker.world.camera.photographic import HELD_OUT, PATTERNS, Photographic
+from sim_worker.world.camera.textures import PERIODS, SIDE, check_looks, read_textures
 from sim_worker.world.simulation.spec import CameraSpec
 
 SMALL = CameraSpec(width=96, height=96, focal=170)
@@ -62,3 +65,53 @@ def test_shadows_fall_away_from_the_light():
     light = look._lit(points, ~things, things)
     assert light[29, 38] < 0.7
     assert light[29, 20] == pytest.approx(1, abs=0.02)
+
+
+def pictures(folder, count=3):
+    for number in range(count):
+        picture = np.random.default_rng(number).integers(0, 256, (40, 60), np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), cv2.resize(picture, (480, 320), interpolation=cv2.INTER_CUBIC))
+    return folder
+
+
+def test_a_picture_is_a_pattern_of_its_brightness(tmp_path):
+    stripes = np.repeat(np.array([[30, 200] * 50], np.uint8), 100, 0)
+    cv2.imwrite(str(tmp_path / "stripes.png"), cv2.resize(stripes, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST))
+    (tmp_path / "notes.txt").write_text("no picture")
+    (pattern,) = read_textures(tmp_path)
+    x = np.linspace(-9, 9, 2000)
+    share = pattern(x, np.full(2000, 0.3))
+    assert set(np.unique(share)) == {0, 1}
+    np.testing.assert_array_equal(share, pattern(x + PERIODS, np.full(2000, -0.7)))
+
+
+def test_a_folder_without_pictures_is_told(tmp_path):
+    with pytest.raises(ValueError, match=re.escape("python -m services.textures")):
+        read_textures(tmp_path)
+
+
+def test_pictures_are_patterns_of_some_scenes_and_never_of_those_that_judge(tmp_path):
+    textures = read_textures(pictures(tmp_path))
+    drawn = {
+        looks: {Photographic.draw(looks, np.random.default_rng(seed), textures).table.pattern for seed in range(40)}
+        for looks in ("photographic", "held-out")
+    }
+    assert drawn["photographic"] & set(textures)
+    assert drawn["photographic"] & set(PATTERNS.values())
+    assert not drawn["held-out"] & set(textures)
+
+
+def test_pictures_change_colours_alone(world, tmp_path):
+    textured, seeds = World(textures=read_textures(pictures(tmp_path))), range(4)
+    bare = [seen(world, "photographic", seed) for seed in seeds]
+    with_pictures = [seen(textured, "photographic", seed) for seed in seeds]
+    for one, other in zip(bare, with_pictures, strict=True):
+        np.testing.assert_array_equal(one.observation.depth, other.observation.depth)
+    assert any(not np.array_equal(one.rgb, other.rgb) for one, other in zip(bare, with_pictures, strict=True))
+    textured.close()
+
+
+@pytest.mark.parametrize("looks", ["plain", "held-out"])
+def test_pictures_that_nothing_would_show_are_refused(looks, tmp_path):
+    with pytest.raises(ValueError, match=f"got looks '{looks}'"):
+        check_looks(looks, tmp_path)
