@@ -6,6 +6,7 @@ the loop runs; planning in the process (for labels) is counted.
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import subprocess
@@ -44,6 +45,7 @@ class Settings(BaseSettings):
 def attempts_per_core_second(attempt: Callable[[int], int], seconds: float) -> tuple[float, int]:
     """Rate and number of attempts; `attempt(seed)` says how many it made."""
     attempt(10_000)  # loading of meshes and code is not what is measured
+    gc.freeze()  # as workers and collections do
     done, seed, start = 0, 0, time.process_time()
     while time.process_time() - start < seconds:
         done += attempt(seed)
@@ -91,6 +93,7 @@ def _label_rate(seconds: float, result: multiprocessing.Queue[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         attempt = labels("single", Path(folder))
         attempt(10_000)
+        gc.freeze()
         done, seed, start = 0, 0, time.monotonic()
         while time.monotonic() - start < seconds:
             done += attempt(seed)

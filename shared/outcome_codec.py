@@ -4,11 +4,11 @@ The fields of a stream entry are `v`, `id`, `kind`, `meta` (JSON) and one binary
 grasp, as before there were kinds. What a kind's meta says is known to its model alone (`grasp_client.contract.OUTCOME_KINDS`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
@@ -64,10 +64,17 @@ def depth_in_units(depth: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(units) & (units > 0) & (units <= 65535), units, 0).astype(np.uint16)
 
 
-def stored_depth(depth: np.ndarray) -> tuple[np.ndarray, float]:
-    """Depth (H, W), m, as it is sent and stored, with its scale: in DEPTH_UNIT where that reaches."""
+class StoredDepth(NamedTuple):
+    """Depth (H, W) as it is sent and stored: pixels times scale are metres."""
+
+    pixels: np.ndarray
+    scale: float
+
+
+def stored_depth(depth: np.ndarray) -> StoredDepth:
+    """Depth (H, W), m, in DEPTH_UNIT where that reaches."""
     fine = float(np.where(np.isfinite(depth), depth, 0).max()) < 65535 * DEPTH_UNIT
-    return (depth_in_units(depth), DEPTH_UNIT) if fine else (depth, 1.0)
+    return StoredDepth(depth_in_units(depth), DEPTH_UNIT) if fine else StoredDepth(depth, 1.0)
 
 
 def image_bytes(image: np.ndarray) -> bytes:
@@ -84,21 +91,21 @@ def depth_metres(outcome: Outcome[Meta]) -> np.ndarray:
 def build_outcome(
     model: type[Meta],
     outcome_id: str,
-    depth: np.ndarray | None,
+    depth: np.ndarray | StoredDepth | None,
     rgb: np.ndarray | None,
     fields: Mapping[str, Any],
     masks: Mapping[str, np.ndarray] = NO_MASKS,
 ) -> Outcome[Meta]:
     """An outcome of a kind: the images as they are stored, with their descriptions, and the meta made of `fields`.
 
-    depth: m, in DEPTH_UNIT where that reaches. masks: images (H, W) bool by name. Raises pydantic.ValidationError for fields
-    that do not fit the kind.
+    depth: m, or as it is stored already (of many outcomes on one view). masks: images (H, W) bool by name. Raises
+    pydantic.ValidationError for fields that do not fit the kind.
     """
     images: dict[str, np.ndarray] = {}
     specs: dict[str, ImageSpec] = {}
     if depth is not None:
-        images["depth"], scale = stored_depth(depth)
-        described = {"shape": list(depth.shape), "dtype": images["depth"].dtype.name, "scale": scale}
+        images["depth"], scale = depth if isinstance(depth, StoredDepth) else stored_depth(depth)
+        described = {"shape": list(images["depth"].shape), "dtype": images["depth"].dtype.name, "scale": scale}
         specs["depth"] = ImageSpec.model_validate(described)
     if rgb is not None:
         images["rgb"] = rgb
@@ -109,8 +116,17 @@ def build_outcome(
     return Outcome(id=outcome_id, meta=model.model_validate({**fields, "images": specs}), images=images)
 
 
-def encode_outcome(outcome: Outcome[Meta]) -> EncodedOutcome:
-    """Raises ValueError for a kind that is not registered, and when images and `meta.images` do not agree."""
+def encode_outcomes(outcomes: Sequence[Outcome[Meta]]) -> list[EncodedOutcome]:
+    """Each as `encode_outcome` does; an image that outcomes share is made bytes once, and they share these."""
+    shared = dict[int, bytes]()
+    return [encode_outcome(outcome, shared) for outcome in outcomes]
+
+
+def encode_outcome(outcome: Outcome[Meta], shared: dict[int, bytes] | None = None) -> EncodedOutcome:
+    """The outcome as bytes. shared: of images that are encoded already, by the id of their array.
+
+    Raises ValueError for a kind that is not registered, and when images and `meta.images` do not agree.
+    """
     specs = outcome.meta.images
     if OUTCOME_KINDS.get(outcome.meta.kind) is not type(outcome.meta):
         raise ValueError(f"outcome {outcome.id}: {type(outcome.meta).__name__} is no kind of outcome")
@@ -124,7 +140,10 @@ def encode_outcome(outcome: Outcome[Meta]) -> EncodedOutcome:
                 f"outcome {outcome.id}, image {name!r}: meta.images says {spec.dtype} {spec.shape}, "
                 f"got {image.dtype} {list(image.shape)}"
             )
-        images[name] = image_bytes(image)
+        known = shared.get(id(image)) if shared is not None else None
+        images[name] = image_bytes(image) if known is None else known
+        if shared is not None:
+            shared[id(image)] = images[name]
     return EncodedOutcome(outcome.id, outcome.meta.kind, outcome.meta.model_dump_json().encode(), images)
 
 

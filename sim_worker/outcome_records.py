@@ -8,7 +8,7 @@ import numpy as np
 
 from grasp_client.contract import Grasp, GraspMeta, Gripper, ModelRef, Outcome, PushMeta, SceneRef, SceneRequest
 from grasp_client.observation import Observation
-from shared.outcome_codec import build_outcome
+from shared.outcome_codec import StoredDepth, build_outcome
 from sim_worker.tasks.attempts import Attempt
 from sim_worker.tasks.goal_episode import OTHER_THING
 from sim_worker.tasks.goal_request import GoalStep
@@ -38,11 +38,12 @@ def grasp_outcome(
     gripper: Gripper,
     scene: SceneRef,
     conditions: dict[str, float | str],
+    depth: StoredDepth | None = None,
     **fields: Any,
 ) -> Outcome[GraspMeta]:
     """What happened, with the images as they were planned on (sent) and all that is needed to replay the scene.
 
-    fields: others of GraspMeta.
+    depth: that of `sent`, where it is known as it is stored. fields: others of GraspMeta.
     """
     meta = {
         "camera": view.camera,
@@ -62,7 +63,7 @@ def grasp_outcome(
         "duration": result.simulated_seconds,
         "details": {"strategy": proposal.strategy, "object": result.object_name, **conditions, **result.details},
     }
-    return build_outcome(GraspMeta, outcome_id, sent.depth, sent.rgb, {**meta, **fields})
+    return build_outcome(GraspMeta, outcome_id, depth or sent.depth, sent.rgb, {**meta, **fields})
 
 
 def push_outcome(

@@ -3,6 +3,7 @@
     python -m benchmarks.scale                                    # 8 workers as fast as they can
     python -m benchmarks.scale --workers 1000 --scenes-per-second 10 --seconds 600 --planned 0.2 --kills 50
     python -m benchmarks.scale --backlog 20000 --ingest 2         # ingest alone, of a queue that is full already
+    python -m benchmarks.scale --base e261ce5                     # this tree and version 0.1.0, in turn, 8 workers
 
 Workers are simulated: their outcomes are made (or recorded: --shards); what they say to queue and server is what workers say.
 Ends with status 1 where an outcome is lost or stored twice.
@@ -20,6 +21,7 @@ from typing import Any
 from pydantic import Field
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 
+from benchmarks.scale.comparison import compared
 from benchmarks.scale.fleet import FleetPlan, run_fleet
 from benchmarks.scale.labels import made, named, recorded
 from benchmarks.scale.parts import SPAWN, Parts, run_ingest
@@ -51,10 +53,15 @@ class Settings(BaseSettings):
     backlog: int = Field(0, ge=0, description="outcomes that are in the queue before ingest starts; no workers then")
     planned: float = Field(0.0, ge=0, le=1, description="share of the scenes for which the inference server is asked")
     kills: int = Field(0, ge=0, description="kill -9 of queue, ingest, server or a third of the workers, in all")
+    base: str = Field("", description="commit to compare with: one of version 0.1.0, or one that has this benchmark")
+    turns: int = Field(3, ge=1, description="turns of each tree in a comparison")
     out: Path = Field(Path("data/benchmarks/scale.json"), description="report")
 
 
 def main(settings: Settings) -> int:
+    if settings.base:
+        figures = "workers", "seconds", "attempts", "side", "streams", "ingest"
+        return compared(settings.base, settings.turns, {name: getattr(settings, name) for name in figures}, settings.out)
     scenes = recorded(settings.shards, 8, settings.attempts) if settings.shards else made(8, settings.attempts, settings.side)
     with tempfile.TemporaryDirectory() as folder:
         parts = Parts()
@@ -72,13 +79,13 @@ def loop(settings: Settings, scenes: list[Any], folder: Path, parts: Parts) -> d
     url = parts.queue(folder / "queue")
     start_ingest(settings, url, folder, parts)
     server = parts.server() if settings.planned else ""
-    end, chance = SPAWN.Value("d", 0.0), random.Random(0)
+    end, spent, chance = SPAWN.Value("d", 0.0), SPAWN.Value("d", 0.0), random.Random(0)
     processes = min(PROCESSES, settings.workers)
     for number in range(processes):
         size = (settings.workers + number) // processes
         rate = settings.scenes_per_second / settings.workers
         plan = FleetPlan(url, folder / "spool", size, rate, settings.streams, server, settings.planned)
-        parts.spawn(f"fleet-{number}", run_fleet, plan, scenes, end, number)
+        parts.spawn(f"fleet-{number}", run_fleet, plan, scenes, end, number, spent)
     client, samples, killed = connect(url), list[dict[str, float]](), 0
     while (connections := client.info("clients")["connected_clients"]) < settings.workers:
         time.sleep(0.1)
@@ -101,6 +108,7 @@ def loop(settings: Settings, scenes: list[Any], folder: Path, parts: Parts) -> d
     parts.wait("fleet")
     sent_seconds = time.time() - begun
     row = finish(settings, client, folder, parts, begun)
+    row["worker_ms"] = 1e3 * spent.value / max(row["stored"], 1)
     rates = {"connections": connections, "sent_per_second": row["sent"] / sent_seconds, "kills": killed}
     row |= rates | _flatness(samples)
     return row

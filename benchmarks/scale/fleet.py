@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import redis
 
-from benchmarks.scale.labels import named
+from benchmarks.scale.labels import Scene, named
 from grasp_client import GraspClient, GraspServerError
 from grasp_client.contract import PlanRequest
 from grasp_client.observation import Observation
-from shared.outcome_codec import EncodedOutcome
 from shared.retrying import AWAY
 from shared.streams import OutcomeSender, SceneRequestStream, WorkerStatusStore, connect
 from sim_worker.worker.outbox import Outbox
@@ -59,7 +58,7 @@ class SimulatedWorker:
         sender = OutcomeSender(client, self.plan.streams)
         self.publisher = OutboxPublisher(Outbox(self.plan.outbox, self.name), sender.publish)
 
-    def run(self, scene: list[EncodedOutcome], server: GraspClient | None) -> None:
+    def run(self, scene: Scene, server: GraspClient | None) -> None:
         """One scene, as a worker runs it. Raises what the queue raises while it is away; the outbox keeps what is not sent."""
         taken = self.requests.take(self.name, block_ms=1)
         if server is not None:
@@ -75,15 +74,15 @@ class SimulatedWorker:
             self.board.report(self.name, {"attempts": self.episodes * len(scene), "state": "working"})
 
 
-def run_fleet(plan: FleetPlan, scenes: list[list[EncodedOutcome]], end: Any, number: int) -> None:
+def run_fleet(plan: FleetPlan, scenes: list[Scene], end: Any, number: int, spent: Any) -> None:
     """Connects workers, waits until `end` (a shared float, on the wall clock) is told, runs until then, one scene at least, and
-    sends what is left in the outboxes."""
+    sends what is left in the outboxes. spent: a shared float to which the seconds of CPU are added that this took."""
     rng = np.random.default_rng(number)
     workers = [SimulatedWorker(plan, boot_name(f"w{number}-{each}")) for each in range(plan.workers)]
     servers = [GraspClient(plan.server, deadline=20) if plan.server else None for _ in workers]
     while not (until := end.value):
         time.sleep(0.1)
-    now = time.monotonic()
+    now, began = time.monotonic(), time.process_time()
     due = [(now + rng.exponential(1 / plan.scenes_per_second), each) for each in range(plan.workers)]
     heapq.heapify(due)
     claimed = now
@@ -102,5 +101,7 @@ def run_fleet(plan: FleetPlan, scenes: list[list[EncodedOutcome]], end: Any, num
     while left := [worker for worker in workers if worker.publisher.outbox.waiting()]:
         with suppress(*AWAY):
             left[0].publisher.deliver_waiting()
+    with spent.get_lock():
+        spent.value += time.process_time() - began
     for worker in workers:
         worker.publisher.outbox.close()

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from grasp_client.contract import Gripper, Outcome, OutcomeMeta, PushMeta, Variation
-from shared.outcome_codec import encode_outcome
+from shared.outcome_codec import encode_outcomes
 from shared.shards import ShardReader, ShardWriter, shard_folders
 from sim_worker.collect.recipe_lock import lock_recipe
 from sim_worker.planner_request import DroppedInput, ExtraInput
@@ -143,7 +143,7 @@ class Collector:
         report.successes = sum(succeeded(outcome.meta) for outcome in outcomes)
         report.by_origin = Counter((_origin(outcome.meta), succeeded(outcome.meta)) for outcome in outcomes)
         if outcomes:
-            self.writer.write([encode_outcome(outcome) for outcome in outcomes])
+            self.writer.write(encode_outcomes(outcomes))
         return report
 
     def _pushes(self, number: int, goals: GoalPlans) -> list[Outcome[Any]]:

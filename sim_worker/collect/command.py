@@ -4,6 +4,7 @@ Scenes are numbered and seeded; a shard holds a fixed run of them, and its outco
 collection goes on where it stopped, and what is collected does not depend on how many processes collect it.
 """
 
+import gc
 import logging
 import os
 from collections import Counter
@@ -122,6 +123,7 @@ def _shard(recipe: CollectionRecipe, out: Path, models_dir: Path, api_key: str |
     global _collector
     if _collector is None:
         _collector = Collector(recipe, out, models_dir, api_key)
+        gc.freeze()  # what is loaded stays
     return _collector.shard(number)
 
 

@@ -90,7 +90,7 @@ class Surface:
         pixels = project(transform(invert(self.camera_pose), np.array(corners)), self.camera)
         low, high = np.floor(pixels.min(axis=0)).astype(int), np.ceil(pixels.max(axis=0)).astype(int)
         part = self.points[max(low[1], 0) : max(high[1] + 1, 0), max(low[0], 0) : max(high[0] + 1, 0)]
-        close = (np.abs(part[..., :2] - xy) < radius).all(axis=-1)
+        close = (np.abs(part[..., 0] - xy[0]) < radius) & (np.abs(part[..., 1] - xy[1]) < radius)
         result: np.ndarray = part[close]
         return result
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from grasp_client.contract import Approach, Grasp, GraspMeta, GraspPlan, Gripper, Outcome, SceneRef
 from grasp_client.observation import Observation
+from shared.outcome_codec import stored_depth
 from sim_worker.grasp_poses import pose_in_base
 from sim_worker.outcome_records import Proposal, grasp_outcome
 from sim_worker.planner_request import DroppedInput, ExtraInput, planning_request
@@ -135,10 +136,11 @@ def label_scene(
         vary=list(spec.vary),
         objects=list(view.objects),
     )
-    conditions = scene.conditions.flat()
+    conditions, depth = scene.conditions.flat(), None if seen.depth is None else stored_depth(seen.depth)
     for number, proposal in enumerate(tried):
         grasp = proposal.grasp
         width = grasp.width or gripper.max_width
         result = scene.attempt(pose_in_base(grasp, np.asarray(view.camera_pose)), width, gripper)
         name = f"{episode}:{number}"
-        yield grasp_outcome(name, proposal, result, view, seen, told or gripper, ref, conditions, source="sim_worker.collect")
+        happened = name, proposal, result, view, seen, told or gripper, ref, conditions, depth
+        yield grasp_outcome(*happened, source="sim_worker.collect")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from records import read_outcomes
 
+from benchmarks.compare.trees import revision
 from benchmarks.scale.__main__ import Settings, main
 from benchmarks.scale.fleet import FleetPlan, run_fleet
 from benchmarks.scale.labels import made
@@ -26,13 +27,31 @@ def test_a_fleet_says_what_workers_say(redis_url: str, tmp_path: Path) -> None:
     requests = SceneRequestStream(client)
     requests.issue(SceneRequest(id="one", seed=1))
     plan = FleetPlan(redis_url, tmp_path, workers=3, scenes_per_second=20.0)
-    run_fleet(plan, made(2, attempts=4, side=24), SPAWN.Value("d", time.time() + 0.4), number=0)
+    run_fleet(plan, made(2, attempts=4, side=24), SPAWN.Value("d", time.time() + 0.4), 0, SPAWN.Value("d", 0.0))
     outcomes, sent = read_outcomes(OutcomeStream(client)), OutcomeStream(client).sent()
     assert len({outcome.id for outcome in outcomes}) == len(outcomes) == sum(sent.values()) > 0
     assert len(outcomes) % 4 == 0
     assert requests.outstanding() == 0
     assert set(WorkerStatusStore(client).read()) <= {f"{name}" for name in sent}
     assert list(tmp_path.iterdir()) == []
+
+
+FIRST = "e261ce5"
+"""A commit of version 0.1.0."""
+
+
+@pytest.mark.slow
+def test_two_commits_carry_the_same_load_in_turn(tmp_path: Path) -> None:
+    try:
+        revision(FIRST)
+    except ValueError as error:
+        pytest.skip(f"a shallow clone: {error}")
+    report, load = tmp_path / "report.json", {"workers": 2, "seconds": 1.0, "attempts": 4, "side": 32}
+    assert main(Settings(base=FIRST, turns=1, out=report, **load)) == 0  # type: ignore[arg-type]
+    told = json.loads(report.read_text())
+    assert all(told["turns"][name][0]["stored"] >= 8 for name in ("base", "head"))
+    assert all(told["turns"][name][0]["worker_ms"] > 0 for name in ("base", "head"))
+    assert told["ratios"] == [told["turns"]["head"][0]["stored_per_second"] / told["turns"]["base"][0]["stored_per_second"]]
 
 
 @pytest.mark.slow

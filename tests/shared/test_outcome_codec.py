@@ -18,7 +18,15 @@ from grasp_client.contract import (
     PushMeta,
     UnknownMeta,
 )
-from shared.outcome_codec import UnreadableOutcome, decode_outcome, encode_outcome, read_entry
+from shared.outcome_codec import (
+    UnreadableOutcome,
+    build_outcome,
+    decode_outcome,
+    encode_outcome,
+    encode_outcomes,
+    read_entry,
+    stored_depth,
+)
 
 DEPTH = np.arange(12, dtype=np.uint16).reshape(3, 4)
 SPECS = {"depth": ImageSpec(shape=[3, 4], dtype="uint16", scale=1e-4)}
@@ -54,6 +62,15 @@ def test_an_outcome_survives_the_wire_bit_for_bit(kind: str) -> None:
     assert (received.id, encoded.kind) == (sent.id, kind)
     assert received.meta == decode_outcome(encoded).meta == sent.meta
     np.testing.assert_array_equal(received.images["depth"], DEPTH)
+
+
+def test_outcomes_on_one_view_share_its_bytes() -> None:
+    view, fields = np.linspace(0.5, 0.8, 12, dtype=np.float32).reshape(3, 4), {"grasp": GRASP, "planner": "p", "success": True}
+    seen = stored_depth(view)
+    made = [build_outcome(GraspMeta, f"w:1:{number}", seen, None, {**fields, "time": 1.0}) for number in range(2)]
+    first, second = encode_outcomes(made)
+    assert first.images["depth"] is second.images["depth"]
+    assert first == encode_outcome(build_outcome(GraspMeta, "w:1:0", view, None, {**fields, "time": 1.0}))
 
 
 def test_an_entry_without_a_kind_is_a_grasp() -> None:

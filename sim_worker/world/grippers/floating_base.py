@@ -4,7 +4,9 @@ It can approach and lift in any direction and is stiff against turning. Links 0 
 hang on link 2, whose frame is the tip frame.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -69,6 +71,18 @@ class Part(Protocol):
         """Collision and visual shape, in the tip frame."""
 
 
+@lru_cache(maxsize=16)
+def _quaternion(rotation: bytes) -> list[float]:
+    """Quaternion (xyzw) of a rotation matrix's bytes: a hand is parked, and probed and placed at a pose, again and again."""
+    quaternion: list[float] = Rotation.from_matrix(np.frombuffer(rotation).reshape(3, 3)).as_quat().tolist()
+    return quaternion
+
+
+def quaternion_of(rotation: np.ndarray) -> list[float]:
+    """Quaternion (xyzw) of a rotation matrix (3, 3)."""
+    return _quaternion(rotation.astype(float, copy=False).tobytes())
+
+
 class FloatingBase:
     """A base that carries `solid`, and fingers that slide along x. It waits far away until it is placed."""
 
@@ -97,18 +111,20 @@ class FloatingBase:
         )
         self.rising = STRAIGHT_UP
         self._root = np.eye(4)
-        self._travel = np.zeros(3)
+        self._travel = [0.0, 0.0, 0.0]
+        self._along: list[float] = []
+        """`rising` in the hand's frame; empty where it is not known yet."""
 
     def set_pose(self, tip_pose: np.ndarray, behind: float = 0.0) -> None:
         """Put the hand, at rest, `behind` m short of `tip_pose` (4, 4; base frame)."""
         client = self.physics.client
-        turn = Rotation.from_matrix(tip_pose[:3, :3]).as_quat().tolist()
-        client.resetBasePositionAndOrientation(self.body, tip_pose[:3, 3].tolist(), turn)
+        client.resetBasePositionAndOrientation(self.body, tip_pose[:3, 3].tolist(), quaternion_of(tip_pose[:3, :3]))
         for joint, value in enumerate((0.0, 0.0, -behind)):
             client.resetJointState(self.body, joint, value)
         self._root = tip_pose.copy()
-        self._travel = np.array([0.0, 0.0, -behind])
-        self.set_velocity(np.zeros(3))
+        self._travel = [0.0, 0.0, -behind]
+        self._along = []
+        self.set_velocity([0.0, 0.0, 0.0])
 
     def park(self) -> None:
         """Out of sight and out of reach."""
@@ -116,17 +132,19 @@ class FloatingBase:
         away[2, 3] = -FAR_AWAY
         self.set_pose(away)
 
-    def set_velocity(self, velocity: np.ndarray, force: float = BASE_FORCE) -> None:
+    def set_velocity(self, velocity: Sequence[float], force: float = BASE_FORCE) -> None:
         """Move at `velocity` (3,), m/s in the hand frame, for the next step, with at most `force` N per axis."""
         # Position control towards where the hand should be by now: with velocity control alone a load would let it sag, and
         # the rise that decides on success would be short by that.
-        self._travel = self._travel + velocity / self.physics.hz
+        # Plain arithmetic: this runs at every step, and numpy takes several times as long for three numbers.
+        hz = self.physics.hz
+        self._travel = [at + speed / hz for at, speed in zip(self._travel, velocity, strict=True)]
         self.physics.client.setJointMotorControlArray(
             self.body,
             (0, 1, 2),
             pybullet.POSITION_CONTROL,
-            targetPositions=self._travel.tolist(),
-            targetVelocities=velocity.tolist(),
+            targetPositions=self._travel,
+            targetVelocities=velocity,
             positionGains=[0.3] * 3,
             velocityGains=[1.0] * 3,
             forces=[force] * 3,
@@ -136,17 +154,19 @@ class FloatingBase:
         """Hold the hand where it is now, for instance where something stopped it."""
         # Without this the motors would keep pulling towards where the hand was to go, through what stopped it.
         states = self.physics.client.getJointStates(self.body, (0, 1, 2))
-        self._travel = np.array([state[0] for state in states])
-        self.set_velocity(np.zeros(3))
+        self._travel = [state[0] for state in states]
+        self.set_velocity([0.0, 0.0, 0.0])
 
     def lift(self, speed: float) -> None:
         """Move along `rising`, straight up unless told otherwise, at `speed` m/s for the next step."""
-        self.set_velocity(speed * (self.rising @ self._root[:3, :3]))
+        if not self._along:
+            self._along = (self.rising @ self._root[:3, :3]).tolist()
+        self.set_velocity([speed * along for along in self._along])
 
     def approach(self, distance: float, speed: float, force: float) -> None:
         """Advance `distance` m along the approach at `speed` m/s, pushing with at most `force` N, and stay there."""
         steps = self.physics.steps_in(distance / speed)
-        velocity = np.array([0.0, 0.0, distance / steps * self.physics.hz])
+        velocity = [0.0, 0.0, distance / steps * self.physics.hz]
         for _ in range(steps):
             self.set_velocity(velocity, force)
             self.physics.step()
@@ -164,7 +184,7 @@ class FloatingBase:
             if turn.magnitude() > 1e-6:
                 self._turn(turn)
             way = self._root[:3, :3].T @ (target[:3, 3] - self._root[:3, 3]) - self._travel
-            self.set_velocity(way / left * self.physics.hz)
+            self.set_velocity((way / left * self.physics.hz).tolist())
             self.physics.step()
 
     def _turn(self, turn: Rotation) -> None:
@@ -176,4 +196,5 @@ class FloatingBase:
         )
         for joint in range(3):
             client.resetJointState(self.body, joint, 0.0)
-        self._root, self._travel = turned, turned[:3, :3].T @ (sent - turned[:3, 3])
+        self._along = []
+        self._root, self._travel = turned, (turned[:3, :3].T @ (sent - turned[:3, 3])).tolist()

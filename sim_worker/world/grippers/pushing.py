@@ -30,7 +30,7 @@ def execute_push(physics: Physics, jaw: Jaw, start: np.ndarray, travel: np.ndarr
     jaw.place(start, 0.0)
     length = float(np.linalg.norm(travel))
     steps = physics.steps_in(length / STROKE_SPEED)
-    velocity = start[:3, :3].T @ travel / steps * physics.hz
+    velocity = (start[:3, :3].T @ travel / steps * physics.hz).tolist()
     for _ in range(steps):
         jaw.set_velocity(velocity, STROKE_FORCE)
         physics.step()

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import pybullet
 from scipy.spatial import ConvexHull
-from scipy.spatial.transform import Rotation
 
 from grasp_client.contract import Gripper
 from grasp_client.geometry import pose_from
+from sim_worker.world.grippers.floating_base import quaternion_of
 from sim_worker.world.simulation.physics import HULL_SKIN, Physics
 
 SWEEP_LENGTH = 0.30
@@ -118,7 +118,7 @@ class ApproachSweep:
 
         `skins`: for each body to check, how far its contact surface lies outside the drawn one, m.
         """
-        turn = Rotation.from_matrix(tip_pose[:3, :3]).as_quat().tolist()
+        turn = quaternion_of(tip_pose[:3, :3])
         for probe in probes:
             position, shape = (tip_pose[:3, :3] @ probe.centre + tip_pose[:3, 3]).tolist(), self._shape(probe)
             for body, skin in skins.items():

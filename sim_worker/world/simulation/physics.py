@@ -46,6 +46,14 @@ def quiet_stdout() -> Iterator[None]:
         os.close(sink)
 
 
+class _Client(BulletClient):  # type: ignore[misc]
+    """Binds each of PyBullet's functions once: an attempt makes hundreds of calls, and the usual client binds at every one."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = self.__dict__[name] = super().__getattr__(name)
+        return value
+
+
 class Physics:
     """A PyBullet client: reset, step, settle. `hz`, `iterations` and `sleeping` differ from the defaults only to measure them.
 
@@ -60,7 +68,7 @@ class Physics:
         renderer: Literal["cpu", "egl"] = "cpu",
     ) -> None:
         with quiet_stdout():
-            self.client: Any = BulletClient(pybullet.DIRECT)
+            self.client: Any = _Client(pybullet.DIRECT)
         self.hz, self.iterations, self.sleeping = hz, iterations, sleeping
         self.hardware_renderer = renderer == "egl"
         if self.hardware_renderer:
@@ -85,8 +93,9 @@ class Physics:
         self.client.setGravity(0, 0, -GRAVITY)
 
     def step(self, count: int = 1) -> None:
+        step = self.client.stepSimulation
         for _ in range(count):
-            self.client.stepSimulation()
+            step()
         self.seconds += count / self.hz
 
     @contextlib.contextmanager

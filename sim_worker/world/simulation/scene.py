@@ -34,6 +34,8 @@ JAWS: dict[HandName, type[Jaw] | type[Arm]] = {"floating": Jaw, "arm": Arm, "mes
 FULL_FORCE = 0.08
 """m: a floating jaw that opens less than this has less of the scene's grip force, down to LEAST_FORCE of it."""
 LEAST_FORCE = 0.25
+NOT_RIGID = 1e-3
+"""Largest deviation of an entry of R R^T from the identity in a pose to execute."""
 FORGET_ROUNDS = 10
 """Of collision detection with everything apart; one suffices for a few bodies, pairs are dropped a tenth at a time."""
 
@@ -130,7 +132,7 @@ class Scene:
             raise SceneError(f"an arm or a cup lifts straight up; got carry {carry!r}: use a floating jaw")
         trial, self.attempts = (self.attempts if trial is None else trial), self.attempts + 1
         pose = np.asarray(pose_base, dtype=float)
-        if pose.shape != (4, 4) or not np.allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-3):
+        if pose.shape != (4, 4) or not np.abs(pose[:3, :3] @ pose[:3, :3].T - np.eye(3)).max() <= NOT_RIGID:
             raise SceneError(f"expected a rigid 4x4 grasp pose in the base frame, got {pose.tolist()}")
         wanted = hand_key(gripper, hand)
         if gripper.kind == "parallel_jaw" and width > wanted[0].max_width + 1e-6:
