@@ -3,7 +3,8 @@
 Request: raw depth, 640 x 480, to `/predict_grasp`, planner `dense`, the fourth one on a connection that is kept, as clients
 keep it. A move is a call (or the resumption of a coroutine) in which a function of one project file enters one of another;
 frames of libraries in between are looked through (the event loop runs below `__main__`), and a return is no move of its own.
-The inference thread is counted apart; the HTTP side is every other thread.
+What a timer does that was set before the request came is left out. The inference thread is counted apart; the HTTP side is
+every other thread.
 
 Outcome: a worker attempts one grasp and a trainer writes it into a shard, through a real server and a real queue. Counted is
 how often the record, all of an outcome but its pixels, is made into JSON and parsed from it before the shard is in its place.

@@ -7,6 +7,7 @@ tree. REQUEST: JSON {"path", "headers", "body"}, the body as base64. RESULT: fil
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
@@ -19,6 +20,10 @@ import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -34,16 +39,42 @@ class Recorder:
 
     def __init__(self, root: str):
         self.root, self.on = root + os.sep, False
+        self._apart = threading.local()
         self.calls: defaultdict[str, list[tuple[str | None, str]]] = defaultdict(list)
         """File of the caller (None: no project code above) and of the function called."""
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        if self.on and event == "call" and self._counts(frame.f_code):
+        if self.on and event == "call" and self._counts(frame.f_code) and not self._is_apart():
             self.calls[threading.current_thread().name].append((self._caller(frame), self._short(frame.f_code)))
+
+    def leave_out_timers(self, loops: Iterable[type]) -> None:
+        """From now on ignore what a timer of these event loops does that was set while not `on`, or by such a one: it would
+        run without a request too."""
+        for loop in loops:
+            for name in ("call_later", "call_at"):
+                setattr(loop, name, self._setting(getattr(loop, name)))
+
+    def _setting(self, set_timer: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(loop: Any, when: float, callback: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+            ours = self.on and not self._is_apart()
+            return set_timer(loop, when, callback if ours else partial(self._run_apart, callback), *arguments, **options)
+
+        return wrapped
+
+    def _run_apart(self, callback: Callable[..., Any], *arguments: Any) -> None:
+        self._apart.now = True
+        try:
+            callback(*arguments)
+        finally:
+            self._apart.now = False
+
+    def _is_apart(self) -> bool:
+        return getattr(self._apart, "now", False)
 
     def _counts(self, code: CodeType) -> bool:
         """Whether it is a function of the project; a comprehension is a part of one (`<listcomp>`, `<genexpr>`)."""
-        ours = code.co_filename.startswith(self.root) and f"{os.sep}site-packages{os.sep}" not in code.co_filename
+        name = code.co_filename
+        ours = name.startswith(self.root) and f"{os.sep}site-packages{os.sep}" not in name and name != __file__
         return ours and not code.co_name.startswith("<")
 
     def _caller(self, frame: FrameType) -> str | None:
@@ -95,6 +126,14 @@ def ask(connection: http.client.HTTPConnection, request: dict[str, Any]) -> None
         raise ValueError("the request got no grasps: it did not go the whole way")
 
 
+def event_loops() -> list[type]:
+    """That a server may run on here."""
+    loops: list[type] = [asyncio.BaseEventLoop]
+    with suppress(ImportError):
+        loops.append(import_module("uvloop").Loop)
+    return loops
+
+
 def ready(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=2) as reply:
@@ -106,6 +145,7 @@ def ready(port: int) -> bool:
 def main() -> None:
     root, port, request, result = sys.argv[1:]
     recorder = Recorder(root)
+    recorder.leave_out_timers(event_loops())
     asked = json.loads(Path(request).read_text())
     threading.Thread(target=watch, args=(recorder, int(port), asked, Path(result)), daemon=True).start()
     sys.argv = ["inference_server", "--port", port]

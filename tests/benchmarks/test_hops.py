@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +47,32 @@ def test_moves_are_calls_between_files_across_libraries_and_not_within_one(
     assert seen["moves"] == [("walk_one.py", "walk_two.py")] * 5  # leaf 2 + 1, add 2; leaf below add stays in its file
     assert seen["calls"] == 9
     assert seen["files"] == 2
+
+
+def test_timers_that_were_set_before_a_request_are_no_moves_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rings.py").write_text("def ring(loop):\n    loop.call_later(0, note, loop)\ndef note(loop):\n    pass\n")
+    (tmp_path / "waits.py").write_text("import asyncio\ndef turn(loop):\n    loop.run_until_complete(asyncio.sleep(0.02))\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import rings  # type: ignore[import-not-found]
+    import waits  # type: ignore[import-not-found]
+
+    class Loop(asyncio.SelectorEventLoop):
+        call_later, call_at = asyncio.BaseEventLoop.call_later, asyncio.BaseEventLoop.call_at
+
+    recorder = Recorder(str(tmp_path))
+    recorder.leave_out_timers([Loop])
+    with closing(Loop()) as loop:
+        loop.call_later(0, rings.ring, loop)  # sets another one
+        recorder.on = True
+        sys.setprofile(recorder)
+        try:
+            waits.turn(loop)
+            loop.call_later(0, rings.note, loop)
+            waits.turn(loop)
+        finally:
+            sys.setprofile(None)
+    seen = recorder.result()[threading.current_thread().name]
+    assert seen["moves"] == [("waits.py", "rings.py")]
 
 
 def test_only_an_outcomes_json_is_noted_and_where_it_came_from(tmp_path: Path) -> None:
@@ -94,7 +122,7 @@ def test_the_whole_command(tmp_path: Path) -> None:
     found = json.loads(figures.read_text())
     for side in ("http", "inference"):
         assert 0 < len(found["request"][side]["moves"]) <= found["request"][side]["calls"]
-    assert len(found["request"]["http"]["moves"]) < 26  # one of them a timer that looks at all connections
+    assert len(found["request"]["http"]["moves"]) < 25
     assert len(found["request"]["inference"]["moves"]) < 100
     what = [step["what"] for step in found["outcome"]]
     assert what[0] == "serialised"
