@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -19,6 +20,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Many tests start processes of the services: half of each start would be spent on compiling what they import.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# The GNU C library gives the memory of an image back and asks for it anew with the next one, page by page: of tests with images
+# that is a third. So much it keeps: M_TRIM_THRESHOLD, M_TOP_PAD, and from here on blocks of their own, M_MMAP_THRESHOLD.
+if _mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+    for _parameter, _bytes in ((-1, 2**29), (-2, 2**26), (-3, 2**25)):
+        _mallopt(_parameter, _bytes)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,11 +5,25 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
 from grasp_client.geometry import look_at
+
+
+def entered(low: np.ndarray, high: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """How far along rays (..., 3) the box begins whose sides lie at `low` and `high` (3,) from where they start; infinite where
+    they miss it."""
+    near = far = np.zeros(())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for axis in range(3):  # axis by axis: to reduce an array along so short a one takes five times as long
+            along = np.ascontiguousarray(directions[..., axis])
+            first, second = low[axis] / along, high[axis] / along
+            begin, end = np.fmin(first, second), np.fmax(first, second)
+            near, far = (np.maximum(near, begin), np.minimum(far, end)) if axis else (begin, end)
+    return np.where((near <= far) & (near > 0), near, np.inf)
 
 
 @dataclass(frozen=True)
@@ -30,11 +44,7 @@ class Box:
         direction = rays @ into.T
         low = np.array([-self.length / 2, -self.width / 2, 0]) - start
         high = np.array([self.length / 2, self.width / 2, self.height]) - start
-        with np.errstate(divide="ignore", invalid="ignore"):
-            first, second = low / direction, high / direction
-        near = np.fmin(first, second).max(-1)
-        far = np.fmax(first, second).min(-1)
-        return np.where((near <= far) & (near > 0), near, np.inf)
+        return entered(low, high, direction)
 
     def inside(self, points: np.ndarray) -> np.ndarray:
         cos, sin = math.cos(self.yaw), math.sin(self.yaw)
@@ -54,15 +64,16 @@ class Cylinder:
 
     def hit(self, origin: np.ndarray, rays: np.ndarray) -> np.ndarray:
         start = origin[:2] - [self.x, self.y]
-        a = (rays[..., :2] ** 2).sum(-1)
-        b = (rays[..., :2] * start).sum(-1)
+        x, y, z = (np.ascontiguousarray(rays[..., axis]) for axis in range(3))
+        a = x**2 + y**2
+        b = x * start[0] + y * start[1]
         inside = b**2 - a * (start @ start - self.radius**2)
         with np.errstate(divide="ignore", invalid="ignore"):
             side = (-b - np.sqrt(inside)) / a
-            top = (self.height - origin[2]) / rays[..., 2]
-        level = origin[2] + side * rays[..., 2]
+            top = (self.height - origin[2]) / z
+        level = origin[2] + side * z
         side = np.where((inside >= 0) & (side > 0) & (level >= 0) & (level <= self.height), side, np.inf)
-        on_top = ((start + top[..., None] * rays[..., :2]) ** 2).sum(-1) <= self.radius**2
+        on_top = (start[0] + top * x) ** 2 + (start[1] + top * y) ** 2 <= self.radius**2
         return np.minimum(side, np.where(on_top & (top > 0), top, np.inf))
 
     def inside(self, points: np.ndarray) -> np.ndarray:
@@ -90,12 +101,16 @@ def camera(rows: int, columns: int, focal: float, tilt: float = 0.0, turn: float
     return Camera(rows, columns, intrinsics, look_at(eye, np.zeros(3), up))
 
 
+@lru_cache(maxsize=4)
+def _rays(rows: int, columns: int, fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
+    u, v = np.meshgrid(np.arange(columns), np.arange(rows))
+    return np.stack([(u - cx) / fx, (v - cy) / fy, np.ones(u.shape)], -1)
+
+
 def render(view: Camera, solids: list[Solid]) -> np.ndarray:
     """Depth image (rows, columns) float32, m along the optical axis."""
-    intrinsics = view.intrinsics
-    u, v = np.meshgrid(np.arange(view.columns), np.arange(view.rows))
-    rays = np.stack([(u - intrinsics.cx) / intrinsics.fx, (v - intrinsics.cy) / intrinsics.fy, np.ones(u.shape)], -1)
-    rays = rays @ view.pose[:3, :3].T
+    camera = view.intrinsics
+    rays = _rays(view.rows, view.columns, camera.fx, camera.fy, camera.cx, camera.cy) @ view.pose[:3, :3].T
     origin = view.pose[:3, 3]
     depth = -origin[2] / rays[..., 2]
     for solid in solids:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from table_scenes import Box, Camera, Cylinder, render
+from table_scenes import Box, Camera, Cylinder, entered, render
 
 from grasp_client.contract import Grasp, Gripper, PlanRequest
 from grasp_client.observation import Observation
@@ -47,10 +47,7 @@ class LeaningBox:
 
     def hit(self, origin: np.ndarray, rays: np.ndarray) -> np.ndarray:
         start, direction = (origin - [self.x, self.y, self.z]) @ self.rotation, rays @ self.rotation
-        with np.errstate(divide="ignore", invalid="ignore"):
-            first, second = (-self.half - start) / direction, (self.half - start) / direction
-        near, far = np.fmin(first, second).max(-1), np.fmax(first, second).min(-1)
-        return np.where((near <= far) & (near > 0), near, np.inf)
+        return entered(-self.half - start, self.half - start, direction)
 
 
 Solid: TypeAlias = Box | Cylinder | LeaningBox
