@@ -26,7 +26,7 @@ demo: $(VENV)/.local ## watch the loop learn to lift hammers, in a folder of its
 test: $(VENV)/.dev ## run the tests
 	@$(MEMORY) $(PYTEST) $(SPREAD)
 
-test-repeat: $(VENV)/.dev ## run the tests N times (10) beside a load on two cores, and say of each run whether it passed
+test-repeat: $(VENV)/.dev ## run the tests N times (10) beside a load on two cores, and say of each run whether it passed; goes on where it was stopped
 	@$(MEMORY) $(BIN)/python -m tests.repeat $(or $(N),10) $(SPREAD)
 
 test-slow: $(VENV)/.dev ## run the tests that take minutes
