@@ -75,18 +75,7 @@ def train(
         if ranks.any(stopping()):
             raise Interrupted(f"stopped at step {step} of {steps}")
         batch = task.augment(data.batch(ranks.slice(sampler.next())).to(ranks.device), noise)
-        means = [buffer.clone() for buffer in network.buffers()]
-        loss = task.loss(model, batch)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        value = float(loss.detach())
-        if taken := not ranks.any(not (math.isfinite(value) and finite_gradients(network))):
-            optimizer.step()
-            rate.step()
-        else:  # running means too have seen what is not finite
-            for buffer, before in zip(network.buffers(), means, strict=True):
-                buffer.copy_(before)
-        due = state.history.add(step, steps, value if taken else None)
+        due = state.history.add(step, steps, take_step(model, task, batch, state, ranks))
         if state.history.skipped > MAX_SKIPPED * steps:
             raise NotFinite(f"{state.history.skipped} of {step} steps had a loss or gradient that is not finite")
         if due:
@@ -102,6 +91,23 @@ def train(
     if broken := [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]:
         raise NotFinite(f"values that are not finite in {', '.join(broken[:3])}")
     return state.history
+
+
+def take_step(model: nn.Module, task: AnyTask, batch: Any, state: RunState, ranks: DistContext) -> float | None:
+    """One step of `model`, which is the run's network, spread over ranks if there are several; returns its loss, or None where
+    loss or gradient is not finite: then all is as before."""
+    means = [buffer.clone() for buffer in state.network.buffers()]
+    loss = task.loss(model, batch)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    value = float(loss.detach())
+    if ranks.any(not (math.isfinite(value) and finite_gradients(state.network))):
+        for buffer, before in zip(state.network.buffers(), means, strict=True):  # they too have seen what is not finite
+            buffer.copy_(before)
+        return None
+    state.optimizer.step()
+    state.rate.step()
+    return value
 
 
 def finite_gradients(network: nn.Module) -> bool:

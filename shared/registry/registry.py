@@ -5,7 +5,6 @@ atomically. Readers follow only the pointers, so nobody ever sees half a version
 """
 
 import hashlib
-import hmac
 import os
 import re
 import uuid
@@ -13,12 +12,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
 from grasp_client.contract import first_problem
 from shared.durable import replace_file, sync_folder, unfinished_folder, write_synced
+from shared.registry.ab_tests import AbTestState
+from shared.registry.cards import ModelCard
 
 WEIGHTS, CARD, AB_TEST = "weights.safetensors", "card.json", "ab_test.json"
 UNFINISHED = ".tmp-"
@@ -44,37 +45,6 @@ class BrokenModel(RegistryError):
     """A version whose card or weights cannot be trusted."""
 
 
-class ModelCard(BaseModel):
-    """What is known of one version: where it came from and how good it was measured to be."""
-
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
-
-    name: str
-    version: int = 0
-    architecture: str
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    sha256: str = ""
-    parent: int | None = None
-    created: str = ""
-    git_commit: str | None = None
-    seeds: dict[str, int] = Field(default_factory=dict)
-    outcomes: dict[str, Any] = Field(default_factory=dict, description="first and last outcome id, count")
-    metrics: dict[str, float] = Field(default_factory=dict, description="held out: ap, brier, ece, base_rate, ...")
-    simulated: dict[str, Any] | None = Field(None, description="attempts, successes, rate, low, high, protocol")
-    robots: dict[str, Any] | None = Field(None, description="as simulated, of grasps that robots of trusted sources report")
-    calibration: dict[str, Any] = Field(default_factory=dict, description="e.g. {kind: temperature, value: 1.2}")
-    note: str = ""
-    decisions: list[dict[str, Any]] = Field(default_factory=list, description="promoted, rejected, rolled back: when and why")
-
-    @field_validator("outcomes")
-    @classmethod
-    def _counts_are_counts(cls, outcomes: dict[str, Any]) -> dict[str, Any]:
-        for key in ("count", "total", "held_out"):
-            if not isinstance(value := outcomes.get(key) or 0, int) or value < 0:
-                raise ValueError(f"expected outcomes.{key} as a count, got {value!r:.100}")
-        return outcomes
-
-
 def _number(text: str) -> int | None:
     return int(text) if _VERSION.fullmatch(text) else None
 
@@ -82,27 +52,6 @@ def _number(text: str) -> int | None:
 def is_model_name(name: str) -> bool:
     """Whether a model may have this name, which is then also that of its folder."""
     return _NAME.fullmatch(name) is not None
-
-
-class AbTestState(BaseModel):
-    """How a candidate is being compared with the champion: in simulated trials, or by the grasps that robots report."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    champion: int
-    candidate: int
-    how: Literal["simulated", "served"]
-    share: float = Field(0.0, ge=0, le=1, description="of the requests, that the candidate shall answer")
-    key: str = Field("", max_length=128, description="secret: with a request's id it decides which version answers")
-    after: int = Field(0, ge=0, description="number of the newest shard of outcomes when the test began")
-    text: str = Field("", description="how far it is, for people")
-
-
-def asks_candidate(request_id: str, share: float, key: str) -> bool:
-    """Whether a request is of the share that the candidate answers: always the same for one id and one key, so a repeated
-    request meets the same version. Clients choose ids: without the secret key nobody can choose a version by them."""
-    digest = hmac.digest(key.encode(), request_id.encode(errors="replace"), "sha256")
-    return int.from_bytes(digest[:4], "big") < share * 2**32
 
 
 class Registry:
