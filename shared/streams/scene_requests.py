@@ -7,6 +7,8 @@ from grasp_client.contract import SceneRequest
 from shared.streams.group import GroupStream, of_type
 
 SCENE_REQUESTS = "grasp:tickets"
+WITHDRAWING = "withdrawn"
+"""Name of the consumer that takes requests back."""
 
 
 class SceneRequestStream(GroupStream):
@@ -34,6 +36,16 @@ class SceneRequestStream(GroupStream):
         transaction.xack(self.stream, self.group, key)
         transaction.xdel(self.stream, key)
         transaction.execute()
+
+    def withdraw(self, *prefixes: str) -> None:
+        """Take out the requests whose ids begin so and that no worker has taken yet; others go to the end of the line."""
+        for _ in range(self.outstanding()):
+            if (taken := self.take(WITHDRAWING, block_ms=1)) is None:
+                return
+            key, request = taken
+            if not request.id.startswith(prefixes):
+                self.issue(request)
+            self.done(key)
 
     def outstanding(self) -> int:
         """Requests waiting or being worked on."""

@@ -17,6 +17,9 @@ TRAINERS = "grasp:trainers"
 ROW_BYTES = 65_536
 """What is longer is no status."""
 FORGOTTEN_SECONDS = 3600.0
+HERE_SECONDS = 15.0
+"""Rows come every second, but for a worker that builds a scene or waits for a plan."""
+STOPPED = "stopped"
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Line = Annotated[str, AfterValidator(lambda text: "".join(each if each.isprintable() else "?" for each in text[:300]))]
@@ -40,6 +43,7 @@ class StatusRow(BaseModel):
     held_out_needed: Count = 0
     removed: Count = 0
     kept_bytes: Count = 0
+    refused: dict[Line, Line] = Field(default_factory=dict, max_length=16)
 
 
 class WorkerStatusStore:
@@ -66,6 +70,12 @@ class WorkerStatusStore:
         rows = of_type(self.client, {self.key: "hash"}, lambda: self.client.hgetall(self.key))
         recent = self._recent(rows, max_age_seconds)
         return {name.decode(errors="replace"): row.model_dump() for name, row in recent.items()}
+
+    def refusal(self, planner: str) -> str:
+        """Why no worker gets plans from a planner, where every one that is there says that it is refused; else nothing."""
+        here = [row for row in self.read(max_age_seconds=HERE_SECONDS).values() if row["state"] != STOPPED]
+        reasons = [row["refused"].get(planner, "") for row in here]
+        return reasons[0] if reasons and all(reasons) else ""
 
     def _recent(self, rows: dict[bytes, bytes], max_age_seconds: float) -> dict[bytes, StatusRow]:
         """Rows whose age is at most this. A row's age is how long it has been unchanged by this reader's clock, whatever clocks

@@ -11,35 +11,29 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any
 
 import redis
 
-from grasp_client.contract import ActionPlan, ActionRequest, GraspPlan, SceneRequest
+from grasp_client.contract import ActionRequest, SceneRequest
 from grasp_client.errors import GraspServerError, InvalidRequest, NotAllowed
 from grasp_client.observation import GraspPlanner
-from shared.outcome_codec import EncodedOutcome, encode_outcome
+from shared.outcome_codec import EncodedOutcome
 from shared.retrying import FIRST_PAUSE, retrying
 from shared.settings import WorkerSettings
 from shared.streams import WorkerStatusStore
-from sim_worker.command_line import gripper_of
-from sim_worker.grasp_poses import cell_error_of
-from sim_worker.outcome_records import goal_outcome, outcome_of
-from sim_worker.planner_request import DroppedInput, ExtraInput, PlanningRequest
-from sim_worker.replays import without_images
-from sim_worker.sampling.hands import drawn_hand
-from sim_worker.sampling.variety import varied
-from sim_worker.tasks.attempts import Attempt, NoPlan, run_scene_request
+from shared.streams.worker_status import STOPPED
+from sim_worker.planner_request import PlanningRequest
+from sim_worker.tasks.attempts import Attempt, NoPlan
 from sim_worker.tasks.goal_planner import ActionPlanner
-from sim_worker.tasks.goal_request import GoalStep, run_goal_request
+from sim_worker.tasks.goal_request import GoalStep
 from sim_worker.worker.counters import Counters
 from sim_worker.worker.publisher import OutboxPublisher
+from sim_worker.worker.refusals import Refusals
 from sim_worker.worker.scene_requests import SceneRequestSource
-from sim_worker.world import SceneError, SceneSpec, World
-from sim_worker.world.simulation.spec import GOAL_KINDS
+from sim_worker.worker.scene_tasks import AnyTask, Plan, SceneTasks, is_last
+from sim_worker.world import SceneError, World
 
 logger = logging.getLogger(__name__)
 
@@ -59,14 +53,6 @@ def boot_name(worker_id: str) -> str:
 def server_is_away(error: BaseException) -> bool:
     """Whether the same request may be answered later."""
     return isinstance(error, GraspServerError) and not isinstance(error, InvalidRequest | NotAllowed)
-
-
-Plan = GraspPlan | ActionPlan
-AnyTask = Generator[PlanningRequest | Attempt | NoPlan | GoalStep, Any, None]
-
-
-def _is_last(event: Attempt | GoalStep, request: SceneRequest) -> bool:
-    return event.end is not None if isinstance(event, GoalStep) else event.number + 1 == request.attempts
 
 
 @dataclass
@@ -98,14 +84,8 @@ class Worker:
     ) -> None:
         self.settings, self.name, self.stop = settings, name, stop
         self.planner, self.requests, self.publisher, self.board = planner, requests, publisher, board
-        self.gripper, self.cell_error = gripper_of(settings.gripper), cell_error_of(settings.cell_error)
-        self.extras: list[ExtraInput] = ["rgb"] if settings.rgb else []
-        self.withheld: list[DroppedInput] = []
-        if not settings.depth:
-            if not settings.rgb:
-                raise ValueError("without depth the planner needs colour: set rgb as well")
-            self.extras, self.withheld = ["rgb", "table_depth"], ["depth"]
-        self.tally = Counters()
+        self.tasks = SceneTasks(settings)
+        self.tally, self.refusals = Counters(), Refusals()
         self.state = "starting"
         self._episodes = 0
         self._pool = ThreadPoolExecutor(settings.worlds, thread_name_prefix="plan")
@@ -132,7 +112,7 @@ class Worker:
         finally:
             self.stop.set()
             self._pool.shutdown(wait=True, cancel_futures=True)
-            self.state = "stopped"
+            self.state = STOPPED
             for slot in slots:
                 self._store(slot)
             left = self.publisher.stop(DRAIN_SECONDS)
@@ -159,24 +139,8 @@ class Worker:
         slot.key, slot.request = taken
         self._episodes += 1
         slot.episode = self._episodes
-        slot.task = self._run_scene(slot.world, slot.request)
+        slot.task = self.tasks.run(slot.world, slot.request, self.tally)
         self._advance(slot)
-
-    def _run_scene(self, world: World, request: SceneRequest) -> AnyTask:
-        spec = {name: getattr(request, name) for name in ("seed", "kind", "object_set", "profile", "vary")}
-        if self.withheld:
-            spec["vary"] = []  # planners of colour alone look straight down, and know one hand
-        elif self.settings.gripper:
-            spec["vary"] = [each for each in spec["vary"] if each != "hands"]
-        asked = SceneSpec.model_validate({**spec, "objects_dir": self.settings.objects_dir})
-        varied_spec, gripper = varied(asked, self.gripper)
-        scene = world.build(varied_spec)
-        self.tally.scenes += 1
-        if request.kind in GOAL_KINDS:
-            yield from run_goal_request(scene, request, gripper)
-            return
-        hand = drawn_hand(gripper, varied_spec)
-        yield from run_scene_request(scene, request, hand.true, self.extras, self.withheld, hand.told, self.cell_error)
 
     def _follow(self, slots: list[WorldSlot]) -> None:
         """Wait for a plan and carry its world's task on."""
@@ -194,6 +158,8 @@ class Worker:
             except Exception as error:  # of whatever a server or a planner may answer
                 self._give_up(slot, error)
             else:
+                if slot.request is not None:
+                    self.refusals.answered(slot.request.planner)
                 self._advance(slot, plan)
 
     def _advance(self, slot: WorldSlot, plan: Plan | None = None) -> None:
@@ -204,7 +170,7 @@ class Worker:
             event = next(slot.task) if plan is None else slot.task.send(plan)
             while not isinstance(event, PlanningRequest):
                 self._keep(slot, event)
-                last = isinstance(event, NoPlan) or _is_last(event, slot.request)
+                last = isinstance(event, NoPlan) or is_last(event, slot.request)
                 if self._finished() and not last:
                     slot.task = None  # stopping in the middle: the scene request stays with the queue
                     self._store(slot)
@@ -232,20 +198,13 @@ class Worker:
             self.requests.own.learn(slot.request, False)
             return
         outcome_id = f"{self.name}:{slot.episode}:{event.number}"
-        if isinstance(event, GoalStep):
-            outcome = encode_outcome(goal_outcome(event, slot.request, outcome_id, self.name))
-            success, failure = event.motion.success, event.motion.failure
-        else:
-            made = outcome_of(event, slot.request, outcome_id, self.name)
-            replayed = self.settings.outcome_records == "replay" and event.built
-            outcome = encode_outcome(without_images(made, replayed) if replayed else made)
-            success, failure = event.result.success, event.result.failure
-        slot.kept.append(outcome)
+        slot.kept.append(self.tasks.outcome(event, slot.request, outcome_id, self.name))
         if len(slot.kept) == MOST_KEPT:
             self._store(slot)
         self.tally.count(event)
-        self.requests.own.learn(slot.request, success)
-        logger.debug("attempt", extra={"outcome": outcome_id, "success": success, "failure": failure})
+        result = event.motion if isinstance(event, GoalStep) else event.result
+        self.requests.own.learn(slot.request, result.success)
+        logger.debug("attempt", extra={"outcome": outcome_id, "success": result.success, "failure": result.failure})
 
     def _store(self, slot: WorldSlot) -> bool:
         """Put a scene's outcomes into the outbox, waiting for room on the disk; False when stopped before there was any."""
@@ -271,15 +230,17 @@ class Worker:
 
     def _give_up(self, slot: WorldSlot, error: Exception) -> None:
         """Another try of this scene request would end the same: the server refuses it, or its scene is none."""
+        assert slot.request is not None
         refused, foreseen = isinstance(error, GraspServerError), isinstance(error, GraspServerError | SceneError | ValueError)
         self.tally.refused_requests += refused
         self.tally.broken_scenes += not refused
-        asked = slot.request.model_dump(mode="json", include={"id", "seed", "planner"}) if slot.request else {}
+        asked = slot.request.model_dump(mode="json", include={"id", "seed", "planner"})
         what = "the server refuses the scene request" if refused else "the scene broke"
         logger.warning("%s: %s", what, error, extra={"request": asked}, exc_info=None if foreseen else error)
+        pause = self.refusals.note(asked["planner"], str(error)) if refused else 0.0 if foreseen else FIRST_PAUSE
         self._end(slot)
-        if refused or not foreseen:
-            self.stop.wait(FIRST_PAUSE)  # were it always so, neither server nor log is flooded
+        self._report(now=bool(self.refusals.now()))
+        self.stop.wait(pause)
 
     def _ask(self, call: PlanningRequest) -> Plan:
         """A plan, waiting as long as the server is away. Raises GraspServerError when it refuses, or when stopped."""
@@ -315,10 +276,12 @@ class Worker:
         if not now and clock - self._reported_at < REPORT_SECONDS:
             return
         self._reported_at = clock
+        refused = self.refusals.now()
         status = {
             **self.tally.status(),
             "state": self.state,
-            "trouble": self.publisher.trouble,
+            "trouble": self.publisher.trouble or "; ".join(f"{who} is refused: {why}" for who, why in refused.items()),
+            "refused": refused,
             "sent": self.publisher.delivered,
             "spooled": self.publisher.outbox.waiting(),
         }

@@ -29,6 +29,7 @@ def patient(monkeypatch):
     """At the end a worker waits for what a busy machine has not sent yet; of the odd it makes short work."""
     monkeypatch.setattr("sim_worker.worker.worker.DRAIN_SECONDS", PATIENCE)
     monkeypatch.setattr("sim_worker.worker.worker.FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("sim_worker.worker.refusals.FIRST_PAUSE", 0.0)
 
 
 def settings(folder, **options) -> WorkerSettings:
@@ -325,6 +326,19 @@ def test_it_waits_for_the_server_and_hands_back_tickets_that_are_refused(tmp_pat
     assert worker.tally.refused_requests == 1
     assert worker.tally.broken_scenes == 1
     assert worker.tally.attempts == 1
+
+
+def test_a_planner_that_is_refused_time_and_again_is_told_with_the_reason(tmp_path, redis_url):
+    queue = connect(redis_url)
+    tickets = SceneRequestStream(queue)
+    for number in range(4):
+        tickets.issue(SceneRequest(id=f"bad-{number}", seed=number, profile="clean", planner="nonsense"))
+    tickets.issue(SceneRequest(id="good", seed=2, profile="clean", planner="edges"))
+    worker, _ = make_worker(settings(tmp_path, attempts=1), queue, Moody(), tickets)
+    worker.run()
+    line = WorkerStatusStore(queue).read()[worker.name]
+    assert line["refused"] == {"nonsense": "unknown planner 'nonsense'"}
+    assert line["trouble"] == "nonsense is refused: unknown planner 'nonsense'"
 
 
 def test_own_tickets_come_only_when_no_trainer_asks(tmp_path, redis_url):

@@ -14,10 +14,12 @@ from grasp_client.contract import SceneRef, SceneRequest
 from shared.registry import Registry, asks_candidate
 from shared.settings import TrainerSettings
 from shared.streams import SceneRequestStream, WorkerStatusStore, connect
+from shared.streams.worker_status import STOPPED
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.sources import Sources
 from trainer_job.evaluation.assessment import Assessment
 from trainer_job.evaluation.metrics import Evaluation, log_losses
+from trainer_job.promotion.ab_test import LOST_SECONDS
 from trainer_job.promotion.controller import WORKERS_GONE_SECONDS, PromotionController
 from trainer_job.promotion.evidence import RequestSigner, ServiceRecord
 from trainer_job.promotion.offline_gate import compare
@@ -257,6 +259,29 @@ def test_what_robots_of_unnamed_sources_report_decides_nothing(redis_url: str, t
     assert "0 of at most 200 pairs" in bench.decisions.state
     assert "no simulation worker runs, and no trusted robot reports grasps of dense" in bench.decisions.state
     assert bench.registry.card("dense", 1).robots is None
+
+
+def test_trials_that_all_workers_are_refused_wait_and_are_asked_for_again(redis_url: str, tmp_path: Path) -> None:
+    bench = Bench(redis_url, tmp_path, max_ab_pairs=20)
+    version = bench.candidate()
+    bench.workers.report("old", {"state": STOPPED})
+    bench.workers.report("cup", {"refused": {}})
+    bench.turn()
+    assert bench.requests.outstanding() == 16
+    for _ in range(3):
+        assert bench.requests.take("cup", block_ms=1)
+    bench.workers.report("cup", {"refused": {"dense": "dense plans for a parallel_jaw gripper"}})
+    for _ in range(5):  # however often
+        bench.now += LOST_SECONDS
+        bench.turn()
+    assert bench.requests.outstanding() == 3, "those that it has taken; the others are taken back"
+    assert "0 of at most 20 pairs" in (bench.decisions.state or "")
+    assert "waits: the workers' requests are refused: dense plans for a parallel_jaw gripper" in (bench.decisions.state or "")
+    assert bench.registry.candidate("dense") == version
+    bench.workers.report("jaw", {"refused": {}})
+    bench.turn()
+    assert bench.requests.outstanding() == 16
+    assert "waits" not in (bench.decisions.state or "")
 
 
 def test_simulated_trials_decide_as_long_as_workers_run(redis_url: str, tmp_path: Path) -> None:

@@ -49,6 +49,19 @@ def test_the_wanted_number_of_tickets_is_kept_waiting(redis_url: str, tmp_path: 
     assert issuer.top_up(0) == 1
 
 
+def test_nothing_is_collected_while_all_workers_are_refused(redis_url: str, tmp_path: Path) -> None:
+    issuer = issuer_of(redis_url, tmp_path, planner="dense")
+    assert issuer.top_up(0) == 5
+    judged = SceneRequest(id="judge-dense-2-0-champion", seed=1)
+    issuer.stream.issue(judged)
+    issuer.workers.report("w", {"refused": {"dense": "it plans for a jaw"}})
+    assert issuer.top_up(0) == 0
+    assert issuer.refusal == "it plans for a jaw"
+    assert take_all(issuer.stream) == [judged]
+    issuer.workers.report("w", {"refused": {"suction": "it plans for a cup"}})
+    assert (issuer.top_up(0), issuer.refusal) == (5, "")
+
+
 def test_exploration_falls_from_scene_to_scene_until_it_stays(redis_url: str, tmp_path: Path) -> None:
     issuer = issuer_of(redis_url, tmp_path, exploration_start=0.8, exploration_decay=0.9)
     shares = [issuer.collect_request(number).exploration for number in (0, 1, 5, 40, FAR_NUMBERS)]

@@ -165,6 +165,7 @@ class AbTest(PairedTest):
     ) -> None:
         super().__init__(model, champion, candidate, max_pairs)
         self.signer, self.seed, self.mix, self.object_set, self.clock = signer, seed, mix, object_set, clock
+        self.planner = recipe_of_model(model).planner or "auto"
         self._trials = {self._name(pair, arm): (pair, arm) for pair in range(max_pairs) for arm in ARMS}
         self._requests: dict[str, SceneRequest] = {}
         self._success: dict[str, bool] = {}
@@ -181,7 +182,7 @@ class AbTest(PairedTest):
                 **self.mix.draw(rng),
                 object_set=self.object_set,
                 purpose="judge",
-                planner=recipe_of_model(self.model).planner or "auto",
+                planner=self.planner,
                 model_version=self.champion if arm == "champion" else self.candidate,
                 attempts=self.attempts,
             )
@@ -222,6 +223,10 @@ class AbTest(PairedTest):
                 self._asked[name] = (self.clock(), self._asked.get(name, NEVER)[1] + 1)
                 requests.append(self.scene_request(*trial))
         return requests
+
+    def ask_anew(self) -> None:
+        """Count what was asked for and not heard of as never asked: nobody could do it."""
+        self._asked.clear()
 
     def decided(self) -> bool | None:
         """The verdict; at the limit also when what is missing will not come."""

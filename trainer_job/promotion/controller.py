@@ -14,7 +14,7 @@ from shared.registry import AbTestState, Registry
 from shared.settings import TrainerSettings
 from shared.streams import SceneRequestStream, WorkerStatusStore
 from shared.streams.scene_mix import GOAL_KINDS, SceneMix
-from trainer_job.data.outcome_index import IndexEntry, OutcomeIndex
+from trainer_job.data.outcome_index import AB_TEST_PREFIX, IndexEntry, OutcomeIndex
 from trainer_job.data.sources import readable
 from trainer_job.promotion.ab_test import AbTest, rule
 from trainer_job.promotion.episode_test import EpisodeTest
@@ -63,6 +63,8 @@ class PromotionController:
         self._seen = self._after = 0
         self._measured: dict[tuple[str, int], int] = {}
         self._workers_at = clock()
+        self._refusal = ""
+        """Why no worker gets plans for the simulated trials."""
 
     def turn(self) -> None:
         """One look at what is new. Raises redis.RedisError when the queue is away and OSError when the disk refuses."""
@@ -82,6 +84,8 @@ class PromotionController:
         """How far the A/B test is, for people; None without one."""
         if isinstance(self.trial, AbTest) and self._without_workers():
             return f"{self.trial.text()}; waits: no simulation worker runs, and no trusted robot reports grasps of {self.model}"
+        if isinstance(self.trial, AbTest) and self._refusal:
+            return f"{self.trial.text()}; waits: the workers' requests are refused: {self._refusal}"
         return self.trial.text() if self.trial else None
 
     def decided_after(self) -> float:
@@ -160,6 +164,12 @@ class PromotionController:
             self._decide(trial, verdict)
             return
         if isinstance(trial, AbTest):
+            self._refusal = self.workers.refusal(trial.planner)
+            if self._refusal:
+                self.requests.withdraw(AB_TEST_PREFIX)
+                trial.ask_anew()
+                self._write_down(trial)
+                return
             # As many as the workers have room for, whatever is done and not stored yet: else they would collect meanwhile.
             room = max(0, self.settings.outstanding_requests - self.requests.outstanding())
             for request in trial.missing(trial.under_way() + room):

@@ -105,7 +105,9 @@ class Coordinator(threading.Thread):
             "held_out": self.held_out,
             "held_out_needed": MIN_HELD_OUT,
             "untrusted": self.untrusted,
-            "note": self.note,
+            "note": "; ".join(
+                filter(None, (self.issuer.refusal and f"nothing is collected: {self.issuer.refusal}", self.note))
+            ),
             "refused": self.refused,
             **self.ingest.status(),
             "damaged_shards": len(quarantined(self.ingest.directory)),

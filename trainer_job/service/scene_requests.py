@@ -12,7 +12,7 @@ import numpy as np
 from grasp_client.contract import SceneRef, SceneRequest
 from shared.durable import replace_file
 from shared.settings import TrainerSettings
-from shared.streams import SceneRequestStream
+from shared.streams import SceneRequestStream, WorkerStatusStore
 from shared.streams.scene_mix import SceneMix
 from trainer_job.data.outcome_index import REVISIT_PREFIX, IndexEntry
 from trainer_job.promotion.evidence import RequestSigner
@@ -44,6 +44,7 @@ class SceneRequestIssuer:
 
     def __init__(self, stream: SceneRequestStream, counter: Path, settings: TrainerSettings, signer: RequestSigner) -> None:
         self.stream, self.counter, self.settings, self.signer = stream, counter, settings, signer
+        self.workers, self.refusal = WorkerStatusStore(stream.client), ""
         if (before := counter.with_name(COUNTER_0_1)).exists() and not counter.exists():
             before.rename(counter)
         self.issued = _issued(counter)
@@ -61,11 +62,16 @@ class SceneRequestIssuer:
                 self._failed.append(record.scene)
 
     def top_up(self, waiting_to_be_learned: int, testing: bool = False) -> int:
-        """Issues as many requests to collect as are missing and returns how many; none while the trainer is behind.
+        """Issues as many requests to collect as are missing and returns how many; none while the trainer is behind, or while
+        all workers say that their plans are refused.
 
         While a candidate is being tested the workers run trials, and collect only when none wait: a decision comes sooner, and
         what is then collected shows the better version.
         """
+        self.refusal = self.workers.refusal(self.planner)
+        if self.refusal:
+            self.stream.withdraw(COLLECT_PREFIX, REVISIT_PREFIX)
+            return 0
         outstanding = self.stream.outstanding()
         if waiting_to_be_learned > BACKLOG_ROUNDS * self.settings.outcomes_per_round or (testing and outstanding):
             return 0
