@@ -198,14 +198,14 @@ def test_a_full_spool_pauses_the_worker(tmp_path):
 
 def limit_disk(worker: Worker, pages: int) -> None:
     """The outbox's database cannot grow beyond `pages`, as on a full disk; one that is larger cannot grow at all. (What
-    is in its last page may still find room: colour images do not.)"""
+    is in its last page may still find room: colour images with a camera's noise do not, a third of the clean ones do.)"""
     with worker.publisher.outbox._lock:
         worker.publisher.outbox._own._database.execute(f"PRAGMA max_page_count = {pages}")
 
 
 def test_a_full_disk_pauses_the_worker_until_there_is_room(tmp_path, redis_url):
     queue = connect(redis_url)
-    worker, _ = make_worker(settings(tmp_path, attempts=6, rgb=True), queue)
+    worker, _ = make_worker(settings(tmp_path, attempts=6, rgb=True, profile="standard"), queue)
     limit_disk(worker, 1)
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -222,7 +222,7 @@ def test_a_full_disk_pauses_the_worker_until_there_is_room(tmp_path, redis_url):
 def test_a_worker_that_is_stopped_on_a_full_disk_leaves_its_scene_request_to_others(tmp_path, redis_url):
     queue = connect(redis_url)
     requests = SceneRequestStream(queue)
-    requests.issue(SceneRequest(id="kept", seed=1, profile="clean", attempts=2))
+    requests.issue(SceneRequest(id="kept", seed=1, attempts=2))
     worker, _ = make_worker(settings(tmp_path, attempts=0, rgb=True), queue, tickets=requests)
     limit_disk(worker, 1)
     thread = threading.Thread(target=worker.run)
