@@ -18,7 +18,7 @@ from inference_server.outcomes.accepted_reports import AcceptedReports
 from inference_server.outcomes.publisher import OutcomePublisher
 from inference_server.planner_service import PlannerService
 from inference_server.policies.episodes import Policies
-from inference_server.policies.policy import ARCHITECTURE
+from inference_server.policies.policy import ARCHITECTURES
 from inference_server.security.keys import Keys
 from planning.base import Planner
 from planning.discovery import discover
@@ -62,7 +62,7 @@ class Service:
         architectures[PUSH_VALUES] = PUSH_VALUES
         self.weights = Weights(
             Loader(self.registry, architectures, self.execution), self.batcher.between_batches, self.metrics,
-            settings.reload_seconds, settings.candidate_share, frozenset({ARCHITECTURE}),
+            settings.reload_seconds, settings.candidate_share, frozenset(ARCHITECTURES),
         )  # fmt: skip
         for planner in self.planners.values():
             planner.networks = self.weights.get

@@ -17,7 +17,7 @@ from planning.networks.device import to_device
 from shared.features.eye_in_hand import SIDE, View, picture
 from shared.registry import BrokenModel
 
-ARCHITECTURE = "picture-actor"
+ARCHITECTURES = ("picture-actor", "grasp-actor")
 MOST_SHIFT, MOST_TURN = 0.001, math.radians(0.3)
 """m and rad that a camera may sit off a policy's mount: those of colours learned with a true one
 (docs/reports/2026-11-30-closed-loop.md)."""
@@ -46,7 +46,7 @@ class Policy(BaseModel):
 
 def policy_of(network: LoadedNetwork) -> Policy:
     """What a version says of itself. Raises ServerError 422 for a model that is no policy, BrokenModel for a bad card."""
-    if network.card.architecture != ARCHITECTURE:
+    if network.card.architecture not in ARCHITECTURES:
         message = f"model {network.name!r} ({network.card.architecture}) is no policy: it cannot act"
         raise ServerError(422, "no_policy", message)
     try:

@@ -8,7 +8,8 @@ distance (m).
 """
 
 import math
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from gymnasium import spaces
@@ -20,10 +21,11 @@ from shared.features.eye_in_hand import View
 from sim_worker.envs.curriculum import Curriculum
 from sim_worker.envs.eye import Eye, intrinsics, mount
 from sim_worker.envs.guide import Guide
-from sim_worker.envs.hand_env import HandEnv
+from sim_worker.envs.hand_env import HandEnv, Observation
 from sim_worker.grasp_poses import points_in_base, top_down
-from sim_worker.world import Scene, SceneSpec
+from sim_worker.world import Conditions, Scene, SceneSpec
 from sim_worker.world.simulation.physics import AWAKE
+from sim_worker.world.simulation.placement import PlacedObject
 from sim_worker.world.simulation.sim_state import HandName
 from sim_worker.world.simulation.spec import ProfileName
 
@@ -55,6 +57,24 @@ NUDGE_STEPS = (5, 20)
 LEVELS = 3
 STATE_SCALE = 0.1
 """m that count as 1 in the privileged state."""
+SCENES = 4000
+"""That are taught in turn: finding grasps that hold in one takes as long as 30 steps."""
+TIPPED = 0.2
+"""rad off how it stood by which an object has to be for its grasps to be none any more."""
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """A settled scene of one object as seen from above: its sides (short, long), m, the direction of the short one, rad, and
+    its top, m. grasps: poses (4, 4) in the object's frame that hold; only where they are asked for."""
+
+    spec: SceneSpec
+    conditions: Conditions
+    placed: PlacedObject
+    sides: np.ndarray
+    short: float
+    top: float
+    grasps: tuple[np.ndarray, ...] = ()
 
 
 class ClosedLoopAny(HandEnv):
@@ -64,11 +84,16 @@ class ClosedLoopAny(HandEnv):
 
     object_set, profile: of the scenes, see SceneSpec. nudge: shift the object on the way. level: 0 to 3 for good, at which the
     hand starts within a quarter, half, ... of START_ASIDE; none: the curriculum, or where it is `taught` the
-    last level.
+    last level. taught: see HandEnv; episodes are then of SCENES scenes, the camera is off in another way in every step, and
+    `advice` is no action but where the nearest grasp that holds is: x, y, z in 0.1 m of the tip frame, cosine and sine of twice
+    its angle, and how far tips are over the object, in 0.1 m.
     """
 
     gripper = Gripper()
     states = 9
+    advised = 6
+    _surveyed: ClassVar[dict[tuple[SceneSpec, HandName], Surveyed]] = {}
+    """Scenes that were taught in this process: what is found in one depends on nothing else."""
 
     def __init__(
         self,
@@ -106,55 +131,74 @@ class ClosedLoopAny(HandEnv):
 
     def _begin(self) -> tuple[Scene, Eye, np.ndarray, float]:
         draw = self.np_random
-        spec = SceneSpec(seed=int(draw.integers(2**62)), object_set=self.object_set, profile=self.profile)
-        scene = self.world.build(spec)
-        top = self._measure(scene)
+        seed = int(draw.integers(SCENES if self.taught else 2**62))
+        scene = self._found(SceneSpec(seed=seed, object_set=self.object_set, profile=self.profile))
+        self._turned = Rotation.from_quat(self._about.placed.orientation).inv()
         aside = START_ASIDE * (self.curriculum.level + 1) / (LEVELS + 1)
         xy = np.array(scene.placed[0].position[:2]) + draw.uniform(-aside, aside, 2)
-        tip = top_down(xy, top + draw.uniform(*START_ABOVE), draw.uniform(-math.pi / 2, math.pi / 2))
-        off = draw.uniform(-MOUNT_SHIFT, MOUNT_SHIFT, 3).tolist(), draw.uniform(-MOUNT_TURN, MOUNT_TURN, 3).tolist()
-        noise = np.random.default_rng(draw.integers(2**62))
+        tip = top_down(xy, self._about.top + draw.uniform(*START_ABOVE), draw.uniform(-math.pi / 2, math.pi / 2))
+        eye = self._drawn_eye()
         self._nudge_at = int(draw.integers(*NUDGE_STEPS)) if self.nudge and draw.random() < NUDGED else None
         way = draw.uniform(-math.pi, math.pi)
         self._nudge_by = NUDGE * np.array([math.cos(way), math.sin(way)])
-        return scene, Eye(self.view, intrinsics(FIELD), mount(BESIDE, BEHIND, *off), noise), tip, self.gripper.max_width
+        return scene, eye, tip, self.gripper.max_width
 
-    def _measure(self, scene: Scene) -> float:
-        """Notes the object's sides as seen from above, their direction (of the short side, rad) and its turn; its top, m."""
-        view = scene.observe()
+    def _drawn_eye(self) -> Eye:
+        draw = self.np_random
+        off = draw.uniform(-MOUNT_SHIFT, MOUNT_SHIFT, 3).tolist(), draw.uniform(-MOUNT_TURN, MOUNT_TURN, 3).tolist()
+        return Eye(self.view, intrinsics(FIELD), mount(BESIDE, BEHIND, *off), np.random.default_rng(draw.integers(2**62)))
+
+    def _observe(self) -> Observation:
+        if self.taught:
+            self.eye = self._drawn_eye()
+        return super()._observe()
+
+    def _found(self, spec: SceneSpec) -> Scene:
+        """The scene; what is known of it is in `_about` then."""
+        key = spec, self.hand_name
+        if key in self._surveyed:
+            self._about = self._surveyed[key]
+            return Scene(self.world.simulation, spec, self._about.conditions, [self._about.placed])
+        scene = self.world.build(spec)
+        self._about = self._survey(scene)
+        if self._guide:
+            self._surveyed[key] = self._about
+        return scene
+
+    def _survey(self, scene: Scene) -> Surveyed:
+        view, placed = scene.observe(), scene.placed[0]
         points = points_in_base(view.exact_depth, view.camera, view.true_camera_pose)[view.segmentation > 0]
         flat = points[:, :2] - points[:, :2].mean(axis=0)
         _, axes = np.linalg.eigh(np.cov(flat.T))
-        self._sides = np.ptp(flat @ axes, axis=0)
-        self._short = math.atan2(axes[1, 0], axes[0, 0])
-        self._turned = Rotation.from_quat(scene.placed[0].orientation).inv()
-        top = float(points[:, 2].max())
-        self._height = top
-        return top
+        short, top = math.atan2(axes[1, 0], axes[0, 0]), float(points[:, 2].max())
+        about = Surveyed(scene.spec, scene.conditions, placed, np.ptp(flat @ axes, axis=0), short, top)
+        if not self._guide:
+            return about
+        body = pose_from(Rotation.from_quat(placed.orientation).as_matrix(), np.array(placed.position))
+        x, y, z = placed.position
+        middle = top_down(np.array([x, y]), max(z - BELOW_CENTRE, LOWEST), short)
+        return replace(about, grasps=tuple(self._guide.grasps(scene, self.hand_name, body, middle)))
 
     def _aim(self) -> np.ndarray:
         """(3,) m in the base frame: where tips should be."""
         x, y, z = self._object_position()
         return np.array([x, y, max(z - BELOW_CENTRE, LOWEST)])
 
-    def _take_in(self) -> None:
-        aim = self._aim()
-        if self._guide:
-            self._guide.look(self.scene, self.hand_name, self._object_pose(), top_down(aim[:2], aim[2], self._short))
-            self.scene.stage(self.gripper, self.hand_name)
-
     def _advice(self) -> np.ndarray:
         assert self._guide is not None
-        return self._guide.advice(self._sent, self._object_pose(), self._height)
+        x, y, z, turn = self._guide.nearest(self._sent, self._object_pose(), self._about.grasps)
+        clear = self._sent[2, 3] - self._about.top
+        far = np.array([x, y, z, clear]) / STATE_SCALE
+        return np.array([*far[:3], math.cos(2 * turn), math.sin(2 * turn), far[3]], dtype=np.float32)
 
     def _known(self) -> np.ndarray:
         tip = self.hand.tip_pose()
         way = tip[:3, :3].T @ (self._aim() - tip[:3, 3])
         orientation = self.scene.physics.client.getBasePositionAndOrientation(self._object())[1]
         turn = (Rotation.from_quat(orientation) * self._turned).as_matrix()
-        short = self._short + math.atan2(turn[1, 0], turn[0, 0])
+        short = self._about.short + math.atan2(turn[1, 0], turn[0, 0])
         angle = 2 * (math.atan2(tip[1, 0], tip[0, 0]) - short)
-        sizes = np.append(self._sides, self._height) / STATE_SCALE
+        sizes = np.append(self._about.sides, self._about.top) / STATE_SCALE
         return np.array([*(way / STATE_SCALE), math.cos(angle), math.sin(angle), *sizes, self.steps / STEPS], dtype=np.float32)
 
     def _act(self, action: np.ndarray) -> tuple[float, bool, dict[str, Any]]:
@@ -166,17 +210,24 @@ class ClosedLoopAny(HandEnv):
             target = self._sent @ pose_from(turn, MOST_SHIFT * action[:3])
             target[2, 3] = max(target[2, 3], LOWEST)
             self._move(target, PHYSICS_STEPS)
-            if self.steps < STEPS:
-                return 0.0, False, {}
         distance = float(np.linalg.norm(self._aim() - self.hand.tip_pose()[:3, 3]))
+        if self.taught and self._tipped():
+            return -distance, True, {"is_success": False, "distance": distance}
+        if not closing and self.steps < STEPS:
+            return 0.0, False, {}
         result = self._close_and_lift()
         return 1.0 if result.success else -distance, True, {"is_success": result.success, "distance": distance}
+
+    def _tipped(self) -> bool:
+        orientation = self.scene.physics.client.getBasePositionAndOrientation(self._object())[1]
+        upright = (Rotation.from_quat(orientation) * self._turned).as_matrix()[2, 2]
+        return bool(upright < math.cos(TIPPED))
 
     def _shift_object(self) -> None:
         """As if something had pushed it; not when fingers are round it."""
         client, body = self.scene.physics.client, self._object()
         position, orientation = client.getBasePositionAndOrientation(body)
-        if self.hand.tip_pose()[2, 3] < self._height + LOWEST:
+        if self.hand.tip_pose()[2, 3] < self._about.top + LOWEST:
             return
         moved = [position[0] + self._nudge_by[0], position[1] + self._nudge_by[1], position[2]]
         client.resetBasePositionAndOrientation(body, moved, orientation)

@@ -35,12 +35,14 @@ class HandEnv(gymnasium.Env[Observation, np.ndarray]):
     on.
 
     observation: depth, rgb or grey. hand: `floating`, or `arm` for the whole Panda arm with the same jaw. taught: what is
-    privileged has also `advice`, the action of a hand that knows where things are.
+    privileged has also `advice`, what a hand would do that knows where things are: an action, unless a subclass says otherwise.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012  (declared so by gymnasium)
     gripper: Gripper
     states: int
+    advised: int = 0
+    """Numbers of advice; 0: it is an action."""
 
     def __init__(
         self,
@@ -54,7 +56,8 @@ class HandEnv(gymnasium.Env[Observation, np.ndarray]):
     ) -> None:
         shown = spaces.Box(0, 255, (channels(observation), SIDE, SIDE), np.uint8)
         known = spaces.Box(-np.inf, np.inf, (self.states,), np.float32)
-        parts: dict[str, spaces.Space[Any]] = {"picture": shown, "state": known, **({"advice": actions} if taught else {})}
+        advice = spaces.Box(-np.inf, np.inf, (self.advised,), np.float32) if self.advised else actions
+        parts: dict[str, spaces.Space[Any]] = {"picture": shown, "state": known, **({"advice": advice} if taught else {})}
         self.observation_space: spaces.Space[Any] = spaces.Dict(parts) if privileged else shown
         self.action_space = actions
         self._least, self._most = actions.low, actions.high
@@ -75,16 +78,13 @@ class HandEnv(gymnasium.Env[Observation, np.ndarray]):
     def _begin(self) -> tuple[Scene, Eye, np.ndarray, float]:
         """A new scene of `np_random`, the camera, the tip pose (4, 4) to start at, and the opening of the jaw, m."""
 
-    def _take_in(self) -> None:
-        """Note what advice needs of the settled scene, before the hand is in it."""
-
     @abstractmethod
     def _known(self) -> np.ndarray:
         """(states,) float32: what only a simulator knows."""
 
     @abstractmethod
     def _advice(self) -> np.ndarray:
-        """The action, float32, of a hand that knows it; only asked for where it is `taught`."""
+        """What a hand that knows it would do, float32; only asked for where it is `taught`."""
 
     @abstractmethod
     def _act(self, action: np.ndarray) -> tuple[float, bool, dict[str, Any]]:
@@ -110,7 +110,6 @@ class HandEnv(gymnasium.Env[Observation, np.ndarray]):
         self.scene, self.eye, tip, opening = self._begin()
         self._state = self.scene.stage(self.gripper, self.hand_name)
         self._heights = heights_of(self.scene.physics, self._state.bodies)
-        self._take_in()
         self.hand.place(tip, opening)
         self._sent = tip
         return self._observe(), {"level": self.curriculum.level}

@@ -5,16 +5,19 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from PIL import Image
 
 from shared.features.terminal import colours
+from shared.networks.grasp_actor import GraspActor
 from shared.networks.picture_actor import PictureActor
 from trainer_job.rl.worlds import RemoteWorlds
 
+Actor: TypeAlias = PictureActor | GraspActor
+"""What a policy is kept as."""
 Policy = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Pictures (N, channels, H, W) uint8, and the steps (N,) that each episode has taken, to actions (N, actions) float32."""
 LOOK = 25
@@ -59,7 +62,7 @@ class Episode:
     pictures: list[np.ndarray]
 
 
-def deterministic(actor: PictureActor) -> Policy:
+def deterministic(actor: Actor) -> Policy:
     """The most likely action."""
 
     @torch.no_grad()
@@ -70,7 +73,7 @@ def deterministic(actor: PictureActor) -> Policy:
     return act
 
 
-def stochastic(actor: PictureActor, seed: int) -> Policy:
+def stochastic(actor: Actor, seed: int) -> Policy:
     """Actions drawn as they are while learning."""
     noise = torch.Generator().manual_seed(seed)
 
@@ -82,7 +85,7 @@ def stochastic(actor: PictureActor, seed: int) -> Policy:
     return act
 
 
-def open_loop(actor: PictureActor, interface: dict[str, Any]) -> Policy:
+def open_loop(actor: Actor, interface: dict[str, Any]) -> Policy:
     """As `deterministic` for LOOK steps, then one plan: to where that picture shows the object, whatever follows."""
     movement, still = np.array(interface["movement"])[:2], np.array(interface["still"])[:2]
     position = np.array(interface["position"])

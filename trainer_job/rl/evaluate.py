@@ -12,13 +12,13 @@ from pathlib import Path
 
 from shared.features.eye_in_hand import VIEWS
 from shared.features.terminal import show
-from shared.networks.picture_actor import PictureActor
 from shared.rates import rate_with_interval
 from shared.registry import Registry, RegistryError
 from trainer_job.promotion.publish import load_network
 from trainer_job.rl.episodes import (
     ENVIRONMENTS,
     LOOK,
+    Actor,
     Episode,
     deterministic,
     model_name,
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
     if version is None:
         raise ValueError(f"no policy {name} in {options.models_dir}: `grasploop train {options.environment}` learns one")
     actor = load_network(registry, name, version)
-    assert isinstance(actor, PictureActor)
+    assert isinstance(actor, Actor)
     shown = world_options(options)
     if options.environment != "closed-loop":
         shown["object_set"] = options.object_set

@@ -23,8 +23,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from shared.durable import replace_file
-from shared.networks.picture_actor import FEATURES, PictureActor
+from shared.networks.picture_actor import FEATURES
 from trainer_job.rl.demonstrations import Episode, fill
+from trainer_job.rl.episodes import Actor
 from trainer_job.rl.policy import AsymmetricPolicy, PictureFeatures, actor_of, actor_parts
 from trainer_job.rl.replay import FileReplay
 from trainer_job.rl.worlds import Observations, RemoteWorlds, succeeded
@@ -90,7 +91,7 @@ class Progress:
         last = self.evaluations[max(0, number - 2) : number + 1]
         return min(found / episodes for _, episodes, found in last) if len(last) == 3 else 0.0
 
-    def note(self, evaluation: tuple[int, int, int], actor: PictureActor) -> None:
+    def note(self, evaluation: tuple[int, int, int], actor: Actor) -> None:
         """Keeps the actor if it holds its level at least as long as the one kept so far: a single good evaluation may be luck,
         and while the curriculum moves good policies come and go."""
         self.evaluations.append(evaluation)
@@ -103,7 +104,7 @@ class Progress:
         return self.persistence(number), found / episodes
 
 
-Evaluate = Callable[[PictureActor, int], tuple[int, int]]
+Evaluate = Callable[[Actor, int], tuple[int, int]]
 """Of an actor after so many steps: (episodes, successes)."""
 
 
@@ -156,16 +157,16 @@ class Learner:
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must be of; how long and how fast it learns, and how often it is looked at, may change."""
-        changeable = ("steps", "learning_rate", "evaluate_every", "evaluate_episodes")
+        changeable = ("steps", "learning_rate", "batch", "updates", "evaluate_every", "evaluate_episodes")
         recipe = {name: value for name, value in asdict(self.recipe).items() if name not in changeable}
         shown = {"demonstrations": sum(len(each.actions) for each in self.demonstrations)} if self.demonstrations else {}
         return {"recipe": recipe, "interface": self.worlds.interface, **shown}
 
-    def newest(self) -> PictureActor:
+    def newest(self) -> Actor:
         """The actor as the last update left it."""
         return actor_of(self.model, self.position)
 
-    def best(self) -> PictureActor:
+    def best(self) -> Actor:
         """The policy that is kept; before the first evaluation the averaged one of now."""
         actor = self.newest()
         actor.load_state_dict(self.progress.best or self.averaged.state_dict())
@@ -235,15 +236,24 @@ class Learner:
 
     def _strayed(self, observations: Observations) -> np.ndarray:
         """Actions where a teacher is to be learned from: its own at first, then in one of GUIDED worlds, else the policy's."""
-        actions = observations["advice"].copy()
+        actions = self._advised(observations).copy()
         if self.progress.steps >= self.recipe.random_steps:
-            own, _ = self.model.predict(observations, deterministic=True)
+            own = self._own(observations)
             # A policy that knows little seldom gets to an episode's end by itself.
             alone = np.arange(self.recipe.worlds) % GUIDED != GUIDED - 1
             actions[alone] = own[alone]
         # Worlds that stray more and more show what to do where who is nearly right does not get.
         strays = np.linspace(0, MOST_STRAY, self.recipe.worlds)[:, None]
         return np.clip(actions + strays * self.random.normal(size=actions.shape), -1, 1).astype(np.float32)
+
+    def _advised(self, observations: Observations) -> np.ndarray:
+        """The teacher's actions."""
+        return observations["advice"]
+
+    def _own(self, observations: Observations) -> np.ndarray:
+        """The policy's likeliest actions."""
+        own, _ = self.model.predict(observations, deterministic=True)
+        return own
 
     def _update(self) -> None:
         for _ in range(self.recipe.updates if self.recipe.teacher else 1):

@@ -1,7 +1,7 @@
 """Learns a closed-loop policy in simulation, and publishes it as `<environment>-<observation>`.
 
     grasploop train closed-loop --observation depth --steps 30000 --seed 0
-    grasploop train closed-loop-any --teacher --updates 4 --buffer 200000 --steps 300000
+    grasploop train closed-loop-any --teacher --worlds 16 --batch 256 --updates 4 --buffer 200000 --steps 300000
 
 The same command goes on after an interruption, exactly where its last checkpoint stands. In the run folder: checkpoint.pt,
 TensorBoard events, strips of what the hand saw, result.json. What is published is the policy that held its level over three
@@ -27,13 +27,14 @@ import torch
 
 from shared.features.eye_in_hand import VIEWS
 from shared.logs import setup
-from shared.networks.picture_actor import PictureActor
+from shared.networks.grasp_actor import GraspActor
 from shared.rates import rate_with_interval
 from shared.registry import ModelCard, Registry
 from shared.store import folder_or_url
 from trainer_job.promotion.publish import git_commit, load_network, promote, reject, weights_of
 from trainer_job.rl.demonstrations import read_demonstrations
-from trainer_job.rl.episodes import ENVIRONMENTS, deterministic, model_name, play, strip, world_options
+from trainer_job.rl.episodes import ENVIRONMENTS, Actor, deterministic, model_name, play, strip, world_options
+from trainer_job.rl.grasp_learner import GraspLearner
 from trainer_job.rl.learner import Learner, Recipe
 from trainer_job.rl.worlds import RemoteWorlds
 
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     add("--mount-shift", type=float, default=usual.mount_shift, help="m, at most, that the camera sits off its mount")
     add("--mount-turn", type=float, default=0.0, help="degrees, at most, that it is turned")
     add("--buffer", type=int, default=usual.buffer, help="steps, the last, that are learned from (default: %(default)s)")
+    add("--batch", type=int, default=usual.batch, help="steps that an update learns from (default: %(default)s)")
     add("--updates", type=int, default=usual.updates, help="of a step of all worlds (default: %(default)s)")
     add("--teacher", action="store_true", help="learn what a hand that knows the state would do, in place of by reward")
     add("--evaluate-every", type=int, default=usual.evaluate_every, help="steps (default: %(default)s)")
@@ -100,6 +102,7 @@ def run(options: argparse.Namespace) -> int:
         "seed",
         "worlds",
         "buffer",
+        "batch",
         "learning_rate",
         "evaluate_every",
         "evaluate_episodes",
@@ -119,9 +122,10 @@ def run(options: argparse.Namespace) -> int:
         closing(RemoteWorlds(options.environment, recipe.worlds, **made, **unseen, level=worlds.interface["levels"])) as whole,
     ):
         shown = read_demonstrations(options.demonstrations, worlds.interface) if options.demonstrations else []
-        learner = Learner(worlds, recipe, folder, shown)
+        tells_grasps = recipe.teacher and options.environment == "closed-loop-any"
+        learner = (GraspLearner if tells_grasps else Learner)(worlds, recipe, folder, shown)
 
-        def evaluate(actor: PictureActor, step: int) -> tuple[int, int]:
+        def evaluate(actor: Actor, step: int) -> tuple[int, int]:
             return _measure(whole, actor, recipe.evaluate_episodes, CHOOSING_SEED, folder / "strips" / f"{step:07d}.png")
 
         learner.learn(evaluate)
@@ -143,7 +147,7 @@ def run(options: argparse.Namespace) -> int:
     return version
 
 
-def _measure(worlds: RemoteWorlds, actor: PictureActor, episodes: int, seed: int, drawn: Path | None) -> tuple[int, int]:
+def _measure(worlds: RemoteWorlds, actor: Actor, episodes: int, seed: int, drawn: Path | None) -> tuple[int, int]:
     """(episodes, successes) of the deterministic policy on the whole area."""
     played = list(play(worlds, deterministic(actor), episodes, seed, pictured=DRAWN if drawn else 0))
     if drawn:
@@ -158,13 +162,11 @@ def _champion_result(
     if version is None or (registry.card(name, version).model_extra or {}).get("policy") != worlds.interface:
         return None
     actor = load_network(registry, name, version)
-    assert isinstance(actor, PictureActor)
+    assert isinstance(actor, Actor)
     return rate_with_interval(*_measure(worlds, actor, episodes, FINAL_SEED, None)[::-1])
 
 
-def _card(
-    name: str, learner: Learner, seed: int, actor: PictureActor, result: dict[str, float], champion: int | None
-) -> ModelCard:
+def _card(name: str, learner: Learner, seed: int, actor: Actor, result: dict[str, float], champion: int | None) -> ModelCard:
     progress = learner.progress
     recipe, protocol = learner.recipe, "deterministic policy, whole area, physics in every step"
     if learner.worlds.interface["environment"] != "GraspLoop/ClosedLoop-v0":
@@ -174,7 +176,7 @@ def _card(
         protocol += f" and {math.degrees(recipe.mount_turn):.3g} degrees"
     fields = {
         "name": name,
-        "architecture": "picture-actor",
+        "architecture": "grasp-actor" if isinstance(actor, GraspActor) else "picture-actor",
         "parameters": actor.parameters_of_card,
         "parent": champion,
         "git_commit": git_commit(),

@@ -63,7 +63,8 @@ def test_a_policy_for_any_object_is_taught_published_and_played(tmp_path: Path, 
     taught = ["--teacher", "--buffer", "100", "--out", str(tmp_path / "run")]
     assert train(["closed-loop-any", *QUICK, *where, *taught]) == 0
     card = Registry(tmp_path / "models").card("closed-loop-any-depth", 1)
-    assert card.parameters == {"channels": 1, "actions": 5, "hidden": 128}
+    assert card.architecture == "grasp-actor"
+    assert card.parameters["channels"] == 1
     assert card.simulated is not None
     assert "validation objects" in card.simulated["protocol"]
     assert (card.model_extra or {})["policy"]["environment"] == "GraspLoop/ClosedLoopAny-v0"
