@@ -100,7 +100,7 @@ def loop(settings: Settings, scenes: list[Any], folder: Path, parts: Parts) -> d
             samples.append({"queue_mb": client.info("memory")["used_memory"] / 1e6, "lag": lag} | _memory(parts))
         except AWAY:
             pass
-        due = int(settings.kills * (now - begun) / settings.seconds)
+        due = min(settings.kills, 1 + int(settings.kills * (now - begun) / settings.seconds))  # the last before the end
         if killed < due:
             parts.kill(chance)
             killed += 1

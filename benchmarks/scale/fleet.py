@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import sqlite3
 import time
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ import redis
 from benchmarks.scale.labels import Scene, named
 from grasp_client import GraspClient, GraspServerError
 from grasp_client.contract import PlanRequest
+from grasp_client.input_warnings import InputWarning
 from grasp_client.observation import Observation
 from shared.retrying import AWAY
 from shared.streams import OutcomeSender, SceneRequestStream, WorkerStatusStore, connect
@@ -77,6 +79,7 @@ class SimulatedWorker:
 def run_fleet(plan: FleetPlan, scenes: list[Scene], end: Any, number: int, spent: Any) -> None:
     """Connects workers, waits until `end` (a shared float, on the wall clock) is told, runs until then, one scene at least, and
     sends what is left in the outboxes. spent: a shared float to which the seconds of CPU are added that this took."""
+    warnings.simplefilter("ignore", InputWarning)  # an empty table is what is shown
     rng = np.random.default_rng(number)
     workers = [SimulatedWorker(plan, boot_name(f"w{number}-{each}")) for each in range(plan.workers)]
     servers = [GraspClient(plan.server, deadline=20) if plan.server else None for _ in workers]
