@@ -114,6 +114,8 @@ class FloatingBase:
         self._travel = [0.0, 0.0, 0.0]
         self._along: list[float] = []
         """`rising` in the hand's frame; empty where it is not known yet."""
+        self._driven: tuple[object, ...] = ()
+        """What the motors were told last, until the hand is put elsewhere."""
 
     def set_pose(self, tip_pose: np.ndarray, behind: float = 0.0) -> None:
         """Put the hand, at rest, `behind` m short of `tip_pose` (4, 4; base frame)."""
@@ -123,7 +125,7 @@ class FloatingBase:
             client.resetJointState(self.body, joint, value)
         self._root = tip_pose.copy()
         self._travel = [0.0, 0.0, -behind]
-        self._along = []
+        self._along, self._driven = [], ()
         self.set_velocity([0.0, 0.0, 0.0])
 
     def park(self) -> None:
@@ -139,6 +141,10 @@ class FloatingBase:
         # Plain arithmetic: this runs at every step, and numpy takes several times as long for three numbers.
         hz = self.physics.hz
         self._travel = [at + speed / hz for at, speed in zip(self._travel, velocity, strict=True)]
+        driven = self._travel, velocity, force, hz
+        if driven == self._driven:
+            return  # holds still, as it was told
+        self._driven = driven
         self.physics.client.setJointMotorControlArray(
             self.body,
             (0, 1, 2),
@@ -196,5 +202,5 @@ class FloatingBase:
         )
         for joint in range(3):
             client.resetJointState(self.body, joint, 0.0)
-        self._along = []
+        self._along, self._driven = [], ()
         self._root, self._travel = turned, (turned[:3, :3].T @ (sent - turned[:3, 3])).tolist()
