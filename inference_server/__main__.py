@@ -14,6 +14,7 @@ from inference_server import http_server
 from inference_server.app import create_app
 from inference_server.security.auth import check_exposure
 from shared import logs
+from shared.freed_memory import keep_freed_memory
 from shared.settings import ServerSettings
 
 logger = logging.getLogger("inference_server")
@@ -32,6 +33,7 @@ class Command(ServerSettings):
 def serve(settings: ServerSettings) -> None:
     """Run until SIGTERM or SIGINT. Exits with status 2 and a message for settings that cannot work."""
     logs.setup("inference_server", settings.log_level, settings.log_format)
+    keep_freed_memory()
     try:
         check_exposure(settings)
         app = create_app(settings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import math
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from inference_server.errors import ServerError
 from inference_server.request_context import RequestContext
 from inference_server.security.auth import ASKER, Asker
 from inference_server.service import Service
+from shared.freed_memory import give_back_freed_memory
 
 MAX_DEADLINE_MS = 600_000
 """A client that would wait longer than this waits no longer."""
@@ -44,8 +44,6 @@ images of 640 x 480 are half of this."""
 LARGE_BYTES = 4 * 2**20
 TRIM_SECONDS = 1.0
 """How long after a large body the memory is looked at, once for all that came meanwhile."""
-_MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
-"""Of the GNU C library; other allocators have none."""
 
 
 class BodyReader:
@@ -124,8 +122,7 @@ class BodyReader:
     def _trim(self) -> None:
         """Have the allocator give memory back, which it else keeps for a next body of the size."""
         self._trimming = False
-        if _MALLOC_TRIM is not None:
-            asyncio.get_running_loop().run_in_executor(None, _MALLOC_TRIM, 0)
+        asyncio.get_running_loop().run_in_executor(None, give_back_freed_memory)
 
     def _too_large(self) -> ServerError:
         return ServerError(
