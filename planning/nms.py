@@ -11,7 +11,6 @@ from shared.grasp_poses import CupPose, HandPose
 LEAST_DISTANCE = 0.015
 """Two grasps nearer than this to each other, m, and turned by less than LEAST_TURN, are one grasp."""
 LEAST_TURN = math.radians(30)
-MAP_APPROACH = np.array([0, 0, 1], np.float32)
 TILE = 0.016
 """Side of the tiles from which candidates are taken in turn, m."""
 TURN_COST = 0.15
@@ -30,6 +29,8 @@ def distinct(
     order = torch.argsort(values, descending=True, stable=True).cpu().numpy()
     position, rotation = pose.position.cpu().numpy()[order], pose.rotation.cpu().numpy()[order]
     closing, approach = rotation[:, :, :2].reshape(-1, 6), np.ascontiguousarray(rotation[:, :, 2])
+    x, y = np.ascontiguousarray(position[:, :2].T)
+    straight = not isinstance(pose, HandPose) or pose.straight  # ways in lie as far apart as places on the map
     # cos(turn) = (trace - 1) / 2; half a turn about the approach changes the sign of the closing axis' and its normal's share.
     least_trace = 1 + 2 * math.cos(turn)
     alive = np.ones(len(position), dtype=bool)
@@ -40,10 +41,12 @@ def distinct(
         chosen.append(index)
         if len(chosen) == most:
             break
-        along = MAP_APPROACH if pose.axisymmetric else approach[index]
-        offset = position - position[index]
-        beside = offset - (offset @ along)[:, None] * along
-        near = (beside**2).sum(1) < distance**2
+        if straight:
+            near = (x - x[index]) ** 2 + (y - y[index]) ** 2 < distance**2
+        else:
+            offset = position - position[index]
+            beside = offset - (offset @ approach[index])[:, None] * approach[index]
+            near = (beside**2).sum(1) < distance**2
         if not pose.axisymmetric:
             near &= np.abs(closing @ closing[index]) + approach @ approach[index] > least_trace
         alive &= ~near

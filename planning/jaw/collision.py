@@ -69,13 +69,28 @@ def _plate_overlap(
 def palm_overlap(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:
     """How far (N,) the highest thing in the way reaches over the lower faces of the palms of N hands, m; up to a cell beyond a
     palm's edge counts."""
-    # Samples within `reach` of every point of the palm, however it is turned: that far apart and that far from its edge.
-    reach = DILATION * scene.map.resolution
-    inset, step = 1.3 * reach, 1.3 * reach
-    along = _lattice(max(gripper.palm_width - inset, inset), step, hands.width.device)
-    across = _lattice(max(gripper.palm_thickness - inset, inset), step, hands.width.device)
+    along, across, step = _palm(scene, gripper)
     face = _face(hands, along[None], across)
     return scene.overlap(lambda back: scene.dilated, face, hands.approach, gripper.finger_depth, step)
+
+
+def top_under_palm(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> Tensor:
+    """Height (N,) of the highest thing under the palms of hands that come straight down at map x, y, turned by `angle` (N,), m;
+    as in `palm_overlap`."""
+    along, across, _ = _palm(scene, gripper)
+    cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
+    at = x[:, None, None] + along * cos, y[:, None, None] + along * sin
+    [found] = scene.sample(*at, scene.dilated, beside=(across[:, None] * -sin, across[:, None] * cos))
+    return found.amax((1, 2))
+
+
+def _palm(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, float]:
+    """Samples along the closing axis and across it, m, and how far apart: within `reach` of every point of the palm, however
+    it is turned, that far apart and that far from its edge."""
+    reach = DILATION * scene.map.resolution
+    inset, step = 1.3 * reach, 1.3 * reach
+    along = _lattice(max(gripper.palm_width - inset, inset), step, scene.device)
+    return along, _lattice(max(gripper.palm_thickness - inset, inset), step, scene.device), step
 
 
 @lru_cache(maxsize=256)

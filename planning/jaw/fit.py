@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from grasp_client.contract import Gripper
 from planning.jaw.candidates import JawCandidates
-from planning.jaw.collision import palm_overlap
+from planning.jaw.collision import top_under_palm
 from planning.jaw.contact import ROUNDING, Fingers, Room, grip
 from planning.limits import FINGER_GAP, LEAST_OVERLAP, PADDING, PALM_GAP, TABLE_GAP
 from planning.scene.scene import PlanningScene
@@ -195,8 +195,7 @@ def _floor(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: 
     half = gripper.max_width / 2 * torch.tensor([[0.0], [1.0], [-1.0]], device=x.device)  # between the fingers, and at both
     under, right, left = scene.table_at(x, y, (half * torch.cos(angle), half * torch.sin(angle)))
     table = torch.maximum(right, left) + (GAP_SHARE * (top - under)).clamp(TABLE_GAP, COMFORTABLE_GAP)
-    at_zero = HandPose.straight_down(x, y, torch.zeros_like(x), angle, torch.full_like(x, gripper.max_width))
-    return torch.maximum(table, palm_overlap(scene, gripper, at_zero) + PALM_GAP)
+    return torch.maximum(table, top_under_palm(scene, gripper, x, y, angle) - gripper.finger_depth + PALM_GAP)
 
 
 class _Fit(NamedTuple):
@@ -235,5 +234,7 @@ def _fit(strip: Tensor, tips: Tensor, jaw: _Jaw, inner: float, gripper: Gripper)
 
 def _first(free: Tensor) -> Tensor:
     """Index (M, levels) of the first True along the distances of (M, levels, distances), infinite without one."""
-    index = torch.arange(free.shape[2], dtype=torch.float32, device=free.device)
-    return torch.where(free, index, torch.inf).amin(2)
+    count = free.shape[2]
+    # The greatest number from behind, of small integers, is found much faster than the least index.
+    found = (free * torch.arange(count, 0, -1, dtype=torch.int16, device=free.device)).amax(2)
+    return torch.where(found > 0, (count - found).to(torch.float32), torch.inf)
