@@ -93,12 +93,15 @@ def sample_map(scene: HeightMap, layers: Tensor, x: Tensor, y: Tensor) -> tuple[
     layers: (1, 2, H, W), height and known share of the cells.
     """
     rows, columns = scene.height.shape
-    column = (x - scene.corner[0]) / scene.resolution
-    row = (y - scene.corner[1]) / scene.resolution
-    grid = torch.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], dim=-1).to(torch.float32)
-    places = grid.reshape(1, -1, x.shape[-1], 2)
+    across, down = (
+        ((2 * ((place - corner) / scene.resolution) + 1) / count - 1).to(torch.float32)
+        for place, corner, count in ((x, scene.corner[0], columns), (y, scene.corner[1], rows))
+    )
+    places = torch.stack([across, down], dim=-1).reshape(1, -1, x.shape[-1], 2)
     sampled = F.grid_sample(layers, places, mode="bilinear", padding_mode="border", align_corners=False)[0].reshape(2, *x.shape)
-    inside = (grid.abs() <= 1).all(-1)
+    inside = (across.abs() <= 1) & (down.abs() <= 1)
+    if bool(inside.all()):
+        return sampled[0], sampled[1]
     table = float(scene.table[0]) * x + float(scene.table[1]) * y
     return torch.where(inside, sampled[0], table.to(torch.float32)), sampled[1] * inside
 

@@ -25,7 +25,6 @@ from shared.maps.heightmap import (
     HeightMap,
     Table,
     map_of,
-    pixel_rays,
     rotation_along,
     table_under,
 )
@@ -92,6 +91,14 @@ class SceneCloud:
         result: np.ndarray = np.median(self.things, axis=0)
         return result
 
+    @cached_property
+    def rising(self) -> tuple[np.ndarray, int]:
+        """Points (N, 3) that rise over the support, m, and one of how many they are."""
+        step = max(1, len(self.points) // SAMPLE)
+        some = self.points[::step]
+        rise = self.support.rise(some)
+        return some[(rise > RISE) & (rise < MAX_HEIGHT)], step
+
 
 def support_of(map: HeightMap) -> Support:
     """The table of a height map along gravity, in the camera's frame."""
@@ -157,9 +164,12 @@ def depth_cloud(
     image, if they are there already. Raises ValueError when the image has no reading."""
     read = readings or readings_of(depth, camera, scale)
     # By coordinates, as they are turned: one after the other is several times faster.
-    grid = np.stack([read.depth * ray for ray in pixel_rays(np.eye(3), camera, read.u, read.v)])
+    grid = np.empty((3, *read.depth.shape), np.float32)
+    np.multiply(read.depth, ((read.u - camera.cx) / camera.fx).astype(np.float32), out=grid[0])
+    np.multiply(read.depth, ((read.v - camera.cy) / camera.fy).astype(np.float32)[:, None], out=grid[1])
+    grid[2] = read.depth
     seen = read.depth > 0
-    points = grid.reshape(3, -1).take(np.flatnonzero(seen), axis=1).T
+    points = (grid.reshape(3, -1) if seen.all() else grid.reshape(3, -1).take(np.flatnonzero(seen), axis=1)).T
     if support is None:
         assert up is not None
         support = find_support(points, ORIGIN, up, table_depth)
@@ -233,9 +243,7 @@ def _window(cloud: SceneCloud, rotation: np.ndarray) -> tuple[tuple[float, float
     first = np.floor(low / cloud.resolution)
     size = np.maximum(np.ceil(high / cloud.resolution) - first, 8).astype(int)
     low = first * cloud.resolution
-    step = max(1, len(cloud.points) // SAMPLE)
-    some = cloud.points[::step]
-    rise, place = cloud.support.rise(some), (some - cloud.viewpoint) @ axes
+    rising, step = cloud.rising
+    place = (rising - cloud.viewpoint) @ axes
     beyond = np.any((place < low) | (place > low + size * cloud.resolution), axis=1)
-    outside = step * int(np.count_nonzero(beyond & (rise > RISE) & (rise < MAX_HEIGHT)))
-    return (float(low[0]), float(low[1]), int(size[0]), int(size[1])), outside
+    return (float(low[0]), float(low[1]), int(size[0]), int(size[1])), step * int(np.count_nonzero(beyond))

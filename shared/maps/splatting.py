@@ -57,7 +57,8 @@ def _highest(
     # As unsigned numbers what is negative is large.
     inside = seen & (column.view(np.uint32) < columns) & (row.view(np.uint32) < rows)
     # What lies outside goes into a cell of its own, which costs less than to leave it out.
-    place = np.where(inside, row * np.int32(columns) + column, np.int32(rows * columns))
+    place = row * np.int32(columns) + column
+    np.putmask(place, ~inside, rows * columns)
     cells = np.full(rows * columns + 1, UNSEEN, np.float32)
     np.maximum.at(cells, place.ravel(), (-depth * rays[2]).ravel())
     height = cells[:-1].reshape(rows, columns)
