@@ -125,7 +125,7 @@ class PlanningScene:
         # Cells keep their highest reading: noise alone would hold the tips so far above the table that thin things slip.
         noise = min(NOISE_DEVIATIONS * self.map.table_noise, TABLE_NOISE)
         upper_bound = np.where(things & (above < noise), self.map.table_map, upper_bound)
-        depth = self.observation.depth
+        depth, cup = self.observation.depth, self.request.gripper.kind == "suction"
         assert depth is not None
         layers = {
             "upper_bound": upper_bound,
@@ -135,7 +135,7 @@ class PlanningScene:
             "obstacle": np.where(unobserved, np.float32(np.inf), upper_bound),
             "top": cv2.dilate(seen, _square(TOP)),
             "near_unobserved": cv2.dilate(unobserved.astype(np.uint8), _square(NEAR_UNOBSERVED)) > 0,
-            "truncated_to": truncation_height(followed, self.camera, None if self.observation.views else depth.shape),
+            "truncated_to": truncation_height(followed, self.camera, None if self.observation.views else depth, cup),
             "above_table": above,
         }
         self.__dict__.update({name: torch.from_numpy(layer).to(self.device) for name, layer in layers.items()})

@@ -90,4 +90,5 @@ def rate(cups: SuctionCandidates, weights: SuctionScoreWeights = SUCTION_WEIGHTS
 
 def outside_roi_penalty(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:
     """What (N,) cups lose of their logit because what they stand on reaches out of the picture: a robot's arm, a bin's wall."""
-    return TRUNCATED_COST * (scene.sample(cups.x, cups.y, scene.truncated_to)[0] >= cups.rise - LEVEL)
+    [level] = scene.sample(cups.x, cups.y, scene.truncated_to)
+    return TRUNCATED_COST * ((level > 0) & (level >= cups.rise - LEVEL))  # 0: nothing of what is there leaves the picture

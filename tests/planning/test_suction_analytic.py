@@ -11,6 +11,7 @@ from table_scenes import Box, Camera, Cylinder, camera
 
 from grasp_client.contract import GraspPlan, Gripper
 from grasp_client.geometry import project
+from grasp_client.observation import Observation
 from planning.suction.analytic import SuctionPlanner
 
 CAMERAS = {"640x480": (480, 640, 525.0), "240x240": (240, 240, 420.0), "1280x720": (720, 1280, 1050.0)}
@@ -94,3 +95,17 @@ def test_the_middle_is_preferred_to_the_rest_of_a_plate() -> None:
     best = plan(camera(480, 640, 525.0), [Box(0.03, -0.02, 0.3, 0.16, 0.06, 0.02)]).grasps[0]
     point, _ = contact(best)
     assert np.hypot(point[0] - 0.03, point[1] + 0.02) < 0.02
+
+
+@pytest.mark.parametrize("height", [0.008, 0.03])
+def test_what_leaves_the_picture_is_promised_less_and_nothing_else(height: float) -> None:
+    view, block = camera(480, 640, 525.0), Box(0.0, 0.0, 0.0, 0.12, 0.08, height)
+    whole = plan(view, [block]).grasps[0].quality
+    assert whole == pytest.approx(plan(view, [Box(0.0, 0.0, 0.0, 0.12, 0.08, 0.05)]).grasps[0].quality, abs=0.05)
+    observation, request = item(view, [block])
+    holed = np.array(observation.depth)
+    holed[200:280, 330:400] = 0  # over one end of the block and the table beside it
+    [answer] = SuctionPlanner().plan_batch([(Observation(depth=holed), request)], None)
+    assert answer.grasps[0].quality == pytest.approx(whole, abs=0.1)
+    leaving = plan(view, [Box(0.25, 0.0, 0.0, 0.6, 0.08, height)]).grasps[0].quality
+    assert leaving < whole / 2 or height < 0.01  # so low, all of a table's unevenness would leave the picture
