@@ -1,5 +1,5 @@
-"""What tells how much a picture is worth to a grasp: the camera's tilt and distance, the pixels' pitch, a bin, the hand, and
-how the grasp approaches.
+"""What tells how much a picture is worth to a grasp: the camera's tilt and distance, the pixels' pitch, a bin, the hand, how
+the grasp approaches, and how much of the picture is missing.
 
 A network's promise is honest on average over what it learned from; in a bin, or from a tilted or a near camera, it may not be.
 Calibration takes these numbers in, here for the server and the trainer alike.
@@ -13,7 +13,7 @@ import numpy as np
 
 from grasp_client.contract import CameraIntrinsics, Gripper
 
-NAMES = ("tilt", "distance", "pitch", "bin", "hand", "approach")
+NAMES = ("tilt", "distance", "pitch", "bin", "hand", "approach", "missing")
 USUAL_DISTANCE, USUAL_PITCH = 0.7, 0.0017
 """m: of the table from the camera, of a pixel there: 0 of their numbers."""
 USUAL_OPENING, USUAL_RADIUS = 0.08, 0.015
@@ -33,7 +33,8 @@ def circumstances(
     leans: Sequence[float] | np.ndarray,
 ) -> np.ndarray:
     """(N, len(NAMES)) float32 of N grasps: the camera's tilt from straight down, rad; logarithms of distance, pitch and hand
-    size over the usual; 1 in a bin; the angle of the approach from straight down, rad, which is `leans` (N,).
+    size over the usual; 1 in a bin; the angle of the approach from straight down, rad, which is `leans` (N,); the share of
+    pixels without a reading, of the part of the picture that has any.
 
     depth (H, W), m, 0 without reading. Without a pose the camera is taken to look straight down."""
     stride = max(STRIDE, math.ceil(math.sqrt(depth.size / MOST_READ)))
@@ -50,7 +51,15 @@ def circumstances(
         float(in_bin),
         math.log(size),
     )
-    return np.column_stack([np.tile(np.array(values, np.float32), (len(leans), 1)), np.asarray(leans, np.float32)])
+    before, after = (np.tile(np.array(each, np.float32), (len(leans), 1)) for each in (values, (_missing(some > 0),)))
+    return np.column_stack([before, np.asarray(leans, np.float32), after])
+
+
+def _missing(read: np.ndarray) -> float:
+    """Share that is not read of the rows and columns of pixels (H, W) bool of which most are: none where nothing is."""
+    rows, columns = (share > 0.5 * share.max(initial=0.0) for share in (read.mean(1), read.mean(0)))
+    part = read[rows][:, columns]
+    return 1.0 - float(part.mean()) if part.size else 0.0
 
 
 def slope_and_offset(calibration: dict[str, Any], circumstances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -95,7 +95,7 @@ def test_a_request_tells_tilt_distance_pitch_bin_and_hand_and_a_grasp_its_approa
     [one, two] = circumstances(depth, CAMERA, tilted, Gripper(max_width=0.01), True, [0.5, 1.0])
     other = dict(zip(NAMES, one, strict=True))
     assert other["approach"] == 0.5
-    assert two.tolist() == [*one[:5].tolist(), 1.0]
+    assert two.tolist() == [*one[:5].tolist(), 1.0, other["missing"]]
     assert usual["tilt"] == usual["bin"] == usual["hand"] == usual["approach"] == 0
     assert usual["distance"] == pytest.approx(math.log(0.5))
     assert usual["pitch"] == pytest.approx(math.log(0.35 / 420 / 0.0017), abs=1e-5)
@@ -104,3 +104,13 @@ def test_a_request_tells_tilt_distance_pitch_bin_and_hand_and_a_grasp_its_approa
     assert other["hand"] == pytest.approx(math.log(1 / 8))
     nothing = circumstances(np.zeros((8, 8), np.float32), CAMERA, None, Gripper(kind="suction"), False, [0.0])
     assert nothing[0, :2].tolist() == [0.0, 0.0]
+
+
+def test_what_is_missing_of_a_picture_is_told_but_not_what_no_reading_frames():
+    depth = np.full((240, 240), 0.35, np.float32)
+    depth[:20], depth[:, :8] = 0, 0
+    assert circumstances(depth, CAMERA, None, Gripper(), False, [0.0])[0, NAMES.index("missing")] == 0
+    depth[100:160, 100:160] = 0
+    share = 60 * 60 / (220 * 232)
+    told = circumstances(depth, CAMERA, None, Gripper(), False, [0.0, 1.0])[:, NAMES.index("missing")]
+    assert told == pytest.approx([share, share], abs=0.01)
