@@ -11,22 +11,19 @@ import anyio
 import pytest
 from serving import CAMERA, DEPTH, PNG, publish_dense, serving, settings
 
-pytest.importorskip("mcp", reason="`grasploop mcp` needs it: pip install 'grasploop-client[mcp]'")
-
-from mcp.client import Client
-from mcp.client.stdio import StdioServerParameters, stdio_client
-
 PROGRAM = "import sys; from grasp_client.cli.mcp_server import main; sys.exit(main())"
 
 
 def asked(url: str, calls: list[tuple[str, dict[str, Any]]]) -> tuple[set[str], list[Any]]:
     """Names of the tools, and the results of calls to them."""
+    client = pytest.importorskip("mcp.client", reason="`grasploop mcp` needs it: pip install 'grasploop-client[mcp]'")
+    stdio = pytest.importorskip("mcp.client.stdio")
 
     async def talk() -> tuple[set[str], list[Any]]:
-        server = StdioServerParameters(command=sys.executable, args=["-c", PROGRAM, "--url", url])
-        async with Client(stdio_client(server)) as client:
-            tools = await client.list_tools()
-            return {tool.name for tool in tools.tools}, [await client.call_tool(*call) for call in calls]
+        server = stdio.StdioServerParameters(command=sys.executable, args=["-c", PROGRAM, "--url", url])
+        async with client.Client(stdio.stdio_client(server)) as connected:
+            tools = await connected.list_tools()
+            return {tool.name for tool in tools.tools}, [await connected.call_tool(*call) for call in calls]
 
     return anyio.run(talk)
 

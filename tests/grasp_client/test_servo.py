@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,16 @@ from grasp_client import GraspClient, Servo
 from grasp_client.contract import Action, CameraIntrinsics
 from sim_worker.envs.closed_loop import DESCENT, MOST_SHIFT, STEPS, ClosedLoop
 
+POLICY = "closed-loop-depth"
 SHIPPED = Path(__file__).parents[2] / "models"
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Running]:
-    with serving(settings(SHIPPED)) as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """With the one policy that ships, which is asked for."""
+    models = tmp_path_factory.mktemp("models")
+    shutil.copytree(SHIPPED / POLICY, models / POLICY)
+    with serving(settings(models)) as running:
         yield running
 
 
@@ -48,9 +53,7 @@ def test_a_hand_is_steered_over_the_wire(server: Running, environment: ClosedLoo
             ended.append({**info, "told": action.close})
 
     with GraspClient(server.url) as client:
-        servo = Servo(
-            client, camera=CameraIntrinsics(**terms["camera"]), hand_camera_pose=terms["mount"], policy="closed-loop-depth"
-        )
+        servo = Servo(client, camera=CameraIntrinsics(**terms["camera"]), hand_camera_pose=terms["mount"], policy=POLICY)
         done = servo.run(observe, move)
     assert len(done) == STEPS
     assert [action.close for action in done] == [False] * (STEPS - 1) + [True]

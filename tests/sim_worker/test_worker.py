@@ -52,7 +52,8 @@ def make_worker(options: WorkerSettings, queue: redis.Redis | None, planner=None
         publisher = OutboxPublisher(spool, OutcomeSender(queue).publish)
     else:
         publisher = OutboxPublisher(spool, lambda batches: sum(take(batch.outcomes(), taken) for batch in batches))
-    source = SceneRequestSource(tickets, name, LocalSceneRequests(options, name))
+    # Not by its own name, which is another one at every start: the same scenes every time.
+    source = SceneRequestSource(tickets, name, LocalSceneRequests(options, options.worker_id))
     board = WorkerStatusStore(queue) if queue else None
     return Worker(options, name, planner or BASELINES["edges"], source, publisher, board, threading.Event()), taken
 

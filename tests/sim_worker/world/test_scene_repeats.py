@@ -25,11 +25,11 @@ def fingerprint(world: World, kind: str, profile: str, seed: int = 5) -> str:
 
 def grasps(scene):
     poses = []
-    for placed in scene.placed[:4]:
+    for placed in scene.placed[:3]:
         x, y, z = placed.position
         poses += [
             approach_frame(np.array([x, y, max(z - 0.01, 0.006)]), np.array([np.cos(a), np.sin(a), 0]), np.array([0, 0, -1.0]))
-            for a in (0.0, 1.0, 2.0)
+            for a in (0.0, 1.5)
         ]
     return poses
 
@@ -45,7 +45,9 @@ def world():
 @pytest.mark.parametrize("kind", KINDS)
 def test_same_seed_same_everything_after_other_work(world, kind, profile):
     first = fingerprint(world, kind, profile)
-    fingerprint(world, "pile", "standard", seed=6)
+    other = world.build(SceneSpec(seed=6, kind="pile"))
+    other.observe()
+    other.attempt(grasps(other)[0], 0.08)
     assert fingerprint(world, kind, profile) == first
 
 
