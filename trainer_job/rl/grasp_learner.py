@@ -10,7 +10,8 @@ from torch import Tensor
 
 from shared.networks.grasp_actor import GraspActor
 from trainer_job.rl.demonstrations import Episode
-from trainer_job.rl.learner import Learner, Recipe
+from trainer_job.rl.learner import Learner
+from trainer_job.rl.progress import Recipe
 from trainer_job.rl.worlds import Observations, RemoteWorlds
 
 

@@ -35,7 +35,8 @@ from trainer_job.promotion.publish import git_commit, load_network, promote, rej
 from trainer_job.rl.demonstrations import read_demonstrations
 from trainer_job.rl.episodes import ENVIRONMENTS, Actor, deterministic, model_name, play, strip, world_options
 from trainer_job.rl.grasp_learner import GraspLearner
-from trainer_job.rl.learner import Learner, Recipe
+from trainer_job.rl.learner import Learner
+from trainer_job.rl.progress import Recipe
 from trainer_job.rl.worlds import RemoteWorlds
 
 log = logging.getLogger(__name__)

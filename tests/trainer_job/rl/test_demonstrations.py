@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from trainer_job.rl.demonstrations import Episode, fill, read_demonstrations
-from trainer_job.rl.learner import Learner, Recipe
+from trainer_job.rl.learner import Learner
+from trainer_job.rl.progress import Recipe
 
 RECIPE = Recipe(steps=32, worlds=2, buffer=200, batch=8, random_steps=0, evaluate_every=1000, save_every=16)
 

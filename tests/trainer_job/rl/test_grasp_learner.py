@@ -15,7 +15,7 @@ from sim_worker.envs.eye import intrinsics, mount
 from sim_worker.envs.guide import Guide
 from trainer_job.rl.demonstrations import Episode
 from trainer_job.rl.grasp_learner import GraspLearner, _half_mirrored
-from trainer_job.rl.learner import Recipe
+from trainer_job.rl.progress import Recipe
 from trainer_job.rl.worlds import RemoteWorlds
 
 TINY = Recipe(

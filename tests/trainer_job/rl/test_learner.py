@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from trainer_job.rl.episodes import deterministic, stochastic
-from trainer_job.rl.learner import CHECKPOINT, Learner, Progress, Recipe
+from trainer_job.rl.learner import CHECKPOINT, Learner
+from trainer_job.rl.progress import Progress, Recipe
 
 BEGUN = np.zeros(1, int)
 TINY = Recipe(steps=220, worlds=2, random_steps=40, buffer=110, batch=8, evaluate_every=110, save_every=44)

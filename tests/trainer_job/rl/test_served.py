@@ -15,7 +15,8 @@ from shared.networks.grasp_actor import GraspActor
 from shared.registry import ModelCard, Registry
 from sim_worker.envs.closed_loop_any import ClosedLoopAny
 from trainer_job.promotion.publish import weights_of
-from trainer_job.rl.learner import Learner, Recipe
+from trainer_job.rl.learner import Learner
+from trainer_job.rl.progress import Recipe
 
 
 def test_a_served_policy_acts_as_the_learners_does(tmp_path: Path, make_worlds) -> None:
