@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
-REPOSITORY = Path(__file__).parents[1]
+from places import ROOT
+
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run_module(module: str, *arguments: str, cwd: Path = REPOSITORY, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_module(module: str, *arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     """`python -m module arguments` with more environment variables, for commands that end by themselves."""
     out, err, status = io.StringIO(), io.StringIO(), 0
     argv, variables = mock.patch.object(sys, "argv", [module, *arguments]), mock.patch.dict(os.environ, environment)

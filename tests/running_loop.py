@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from places import ROOT
 from waiting import PATIENCE, wait_until
 
 from services.status import Status, StatusReader
-
-REPOSITORY = Path(__file__).parents[1]
 
 
 def runs(process: int) -> bool:
@@ -32,7 +31,7 @@ class RunningLoop:
 
     def __init__(self, folder: Path, **variables: str) -> None:
         self.data, self.output = folder / "data", folder / f"output-{time.time_ns()}.txt"
-        environment = {**os.environ, "PORT": "0", "DATA_DIR": str(self.data), "PYTHONPATH": str(REPOSITORY), **variables}
+        environment = {**os.environ, "PORT": "0", "DATA_DIR": str(self.data), "PYTHONPATH": str(ROOT), **variables}
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "services.local"],

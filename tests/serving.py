@@ -20,6 +20,8 @@ from fastapi import FastAPI
 from safetensors.torch import save
 from waiting import PATIENCE, wait_until
 
+from grasp_client.contract import CameraIntrinsics
+from grasp_client.geometry import deproject
 from grasp_client.imaging import encode_npy, encode_png_depth, encode_png_rgb
 from inference_server.admission import BodyReader
 from inference_server.app import create_app
@@ -37,6 +39,10 @@ RGB: np.ndarray = OBSERVATION.rgb if OBSERVATION.rgb is not None else np.zeros(0
 CAMERA = {"fx": 300.0, "fy": 300.0, "cx": 159.5, "cy": 119.5}
 PNG, NPY, RGB_PNG = encode_png_depth(DEPTH), encode_npy(DEPTH), encode_png_rgb(RGB)
 OPTIONS: dict[str, Any] = {"camera": CAMERA, "planner": "antipodal"}
+_V, _U = np.nonzero(DEPTH > 0)
+CLOUD = deproject(np.stack([_U, _V], 1), DEPTH[_V, _U], CameraIntrinsics(**CAMERA)).astype(np.float32)
+THING = CLOUD[CLOUD[:, 2] < np.median(CLOUD[:, 2]) - 0.01]
+"""The block without the table."""
 
 
 def settings(models: Path, **changes: Any) -> ServerSettings:

@@ -12,12 +12,17 @@ import numpy as np
 from grasp_client.contract import CameraIntrinsics, Grasp, Gripper
 from grasp_client.geometry import look_at
 
+CAMERAS = {"640x480": (480, 640, 525.0), "240x240": (240, 240, 420.0), "1280x720": (720, 1280, 1050.0)}
+"""Height and width, pixels, and focal length, pixels."""
+SLIM_HAND = Gripper(finger_width=0.02, finger_thickness=0.01, finger_depth=0.053)
+"""Goes down behind what hides its far side from a camera that leans."""
+
 
 def entered(low: np.ndarray, high: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """How far along rays (..., 3) the box begins whose sides lie at `low` and `high` (3,) from where they start; infinite where
     they miss it."""
     near = far = np.zeros(())
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for axis in range(3):  # axis by axis: to reduce an array along so short a one takes five times as long
             along = np.ascontiguousarray(directions[..., axis])
             first, second = low[axis] / along, high[axis] / along

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from places import ROOT
 from serving import Running, serving_shipped
 
 from grasp_client import GraspClient
@@ -31,7 +32,6 @@ from shared.settings import LocalSettings, ServerSettings, TrainerSettings, Work
 
 pytestmark = pytest.mark.documents
 
-ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 FOLDERS = ("docs/tutorials", "docs/how_to", "examples")
 BIN = Path(sys.executable).parent

@@ -19,12 +19,12 @@ import pytest
 import trimesh
 from docker.errors import DockerException
 from docker.models.containers import Container
+from places import ROOT
 
 from grasp_client import GraspClient
 from services.queue import ReservedPort
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1500)]
-REPOSITORY = Path(__file__).parents[1]
 WORKERS = 4
 ADMIN_KEY = "of-the-operator"
 COUNT_STORED = """
@@ -69,9 +69,9 @@ class Stack:
 
     def compose(self, *arguments: str) -> None:
         variables = {**self.variables, "ADMIN_KEY": ADMIN_KEY, "PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
-        file = str(REPOSITORY / "docker-compose.yml")
+        file = str(ROOT / "docker-compose.yml")
         command = ["docker", "compose", "-p", self.name, "-f", file, "--profile", "monitoring", *arguments]
-        done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}\n{self.story()}"
 
     def containers(self, service: str | None = None) -> list[Container]:
@@ -175,7 +175,7 @@ def test_every_alert_and_panel_finds_series(stack: Stack) -> None:
     assert sum(len(group["rules"]) for group in rules) == 13
     assert {rule["health"] for group in rules for rule in group["rules"]} <= {"ok", "unknown"}
     compared = [re.sub(r" [<>] [0-9.]+$", "", rule["query"]) for group in rules for rule in group["rules"]]
-    dashboard = json.loads((REPOSITORY / "services" / "monitoring" / "grafana" / "grasploop.json").read_text())
+    dashboard = json.loads((ROOT / "services" / "monitoring" / "grafana" / "grasploop.json").read_text())
     shown = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
 
     def empty() -> list[str]:

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 import pytest
 import yaml
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("*.md"), ROOT / "models" / "README.md"])
 WORDS = 1200

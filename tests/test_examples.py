@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from places import ROOT
 from serving import Running, serving_shipped
 
 pytestmark = pytest.mark.documents
 
-ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
 

@@ -6,9 +6,9 @@ import ast
 from collections import Counter
 from functools import reduce
 from operator import or_
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from places import ROOT
+
 PACKAGES = sorted(path.parent for path in ROOT.glob("*/__init__.py"))
 
 

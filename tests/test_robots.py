@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from benchmarks.learning.robots import run
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.slow

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 PACKAGES = ("grasp_client", "shared", "planning", "inference_server", "sim_worker", "trainer_job", "services")
 BETTER = {
     "asked_for": "region of interest",

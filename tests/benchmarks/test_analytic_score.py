@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import run_module
+from places import SHIPPED
 from this_process import one_worker_here
 
 from benchmarks.analytic_score.fit import LEAST, blended, fit, fit_blend, fit_score
@@ -16,8 +17,6 @@ from planning.jaw.search import JAW_WEIGHTS
 from planning.local import local_planner
 from sim_worker.collect import command as collect
 from trainer_job.evaluation.metrics import log_losses, sigmoid
-
-MODELS = Path(__file__).parents[2] / "models"
 
 
 def made_up(count: int = 6000, seed: int = 0) -> Labels:
@@ -90,7 +89,7 @@ def test_labels_carry_what_the_score_saw_of_the_grasps_that_were_tried(tmp_path:
     one_worker_here(monkeypatch, collect, "_collector")
     done = run_module("sim_worker.collect", "--out", str(tmp_path), *options)
     assert done.returncode == 0, done.stderr
-    network = local_planner("dense", MODELS).network
+    network = local_planner("dense", SHIPPED).network
     assert network is not None
     labels = read(tmp_path, network)
     assert len(labels.success) >= 4

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import ROOT
 
 from benchmarks.hops.request_probe import Recorder
 from benchmarks.serving.parts import CAMERA, scene
@@ -20,7 +21,6 @@ from grasp_client.observation import Observation
 from planning.batched_inference import plan_batched
 from planning.local import local_planner
 
-ROOT = Path(__file__).parents[2]
 RECORD_PROBE = ROOT / "benchmarks" / "hops" / "record_probe.py"
 
 

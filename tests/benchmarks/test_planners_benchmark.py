@@ -1,10 +1,8 @@
 """The benchmark of whole plans times real answers."""
 
-from pathlib import Path
+from places import SHIPPED
 
 from benchmarks.planners import measure, scenes, yardstick
-
-SHIPPED = Path(__file__).parents[2] / "models"
 
 
 def test_every_planner_meets_the_same_scenes_and_answers():

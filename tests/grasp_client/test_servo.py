@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from places import SHIPPED
 from serving import Running, serving, settings
 
 from grasp_client import GraspClient, Servo
@@ -16,7 +16,6 @@ from grasp_client.contract import Action, CameraIntrinsics
 from sim_worker.envs.closed_loop import DESCENT, MOST_SHIFT, STEPS, ClosedLoop
 
 POLICY = "closed-loop-depth"
-SHIPPED = Path(__file__).parents[2] / "models"
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
+
+from places import ROOT
 
 from planning.clouds.checks import CLOUD_CHECKS
 from planning.input_checks import CHECKS
 
-ROOT = Path(__file__).parents[2]
 ERRORS = {"ServerError", "ImageError", "PlannerError"}
 COUNTED = {"rejected", "rejections", "outside", "reasons"}
 """Names of the mappings from a reason to what was rejected for it."""

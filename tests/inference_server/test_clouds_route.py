@@ -7,16 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving import CAMERA, DEPTH, PNG, Running
+from serving import CAMERA, CLOUD, DEPTH, PNG, THING, Running
 
 from grasp_client.client import GraspClient
-from grasp_client.contract import CameraIntrinsics
-from grasp_client.geometry import deproject
 from grasp_client.imaging import encode_npy
 
-V, U = np.nonzero(DEPTH > 0)
-CLOUD = deproject(np.stack([U, V], 1), DEPTH[V, U], CameraIntrinsics(**CAMERA)).astype(np.float32)
-THING = CLOUD[CLOUD[:, 2] < np.median(CLOUD[:, 2]) - 0.01]
 SEEN = {"planner": "antipodal", "viewpoint": [0, 0, 0]}
 
 

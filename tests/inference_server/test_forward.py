@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from places import SHIPPED
 from serving import CAMERA, Running, publish_dense, serving, settings
 from torch import Tensor, nn
 
@@ -18,7 +19,6 @@ from shared.networks import architectures, build_network
 from shared.registry import Registry
 
 CPU = torch.device("cpu")
-MODELS = Path(__file__).parents[2] / "models"
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
@@ -88,11 +88,11 @@ def test_half_precision_stays_near_for_every_architecture(architecture: str) -> 
     assert all(output.dtype == torch.float32 for output in outputs)
 
 
-@pytest.mark.parametrize("name", Registry(MODELS).names())
+@pytest.mark.parametrize("name", Registry(SHIPPED).names())
 def test_half_precision_of_shipped_weights(name: str) -> None:
     from planning.networks.loading import load_network
 
-    registry = Registry(MODELS)
+    registry = Registry(SHIPPED)
     network = load_network(registry, name, registry.champion(name) or 1, None, CPU)
     forward = Forward(network.module, Execution(CPU, torch.bfloat16))
     with torch.inference_mode():

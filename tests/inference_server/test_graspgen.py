@@ -7,16 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving import CAMERA, DEPTH, publish_dense, serving, settings
-
-from grasp_client.contract import CameraIntrinsics
-from grasp_client.geometry import deproject
+from serving import CLOUD, THING, publish_dense, serving, settings
 
 msgpack, zmq = pytest.importorskip("msgpack"), pytest.importorskip("zmq")
 
-V, U = np.nonzero(DEPTH > 0)
-CLOUD = deproject(np.stack([U, V], 1), DEPTH[V, U], CameraIntrinsics(**CAMERA)).astype(np.float32)
-THING = CLOUD[CLOUD[:, 2] < np.median(CLOUD[:, 2]) - 0.01]
 OFFSET = 0.1
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from places import ROOT
 from serving import Running, raw_headers, serving, settings
 
 from inference_server.security.origins import SERVICE_NAMES
 
-REPOSITORY = Path(__file__).parents[2]
 PATHS = [
     "/",
     "/docs",
@@ -122,7 +122,7 @@ def test_refusals_have_the_shape_of_all_errors_and_are_counted(server: Running) 
 
 
 def test_the_names_of_the_compose_files_are_known() -> None:
-    files = [*REPOSITORY.glob("docker-compose*.yml"), *REPOSITORY.glob("services/docker/*.yml")]
+    files = [*ROOT.glob("docker-compose*.yml"), *ROOT.glob("services/docker/*.yml")]
     asked = {name for file in files for name in re.findall(r"http://([\w.-]+):8000", file.read_text())}
     assert asked
     assert asked <= set(SERVICE_NAMES)

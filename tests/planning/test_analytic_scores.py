@@ -8,9 +8,8 @@ from dataclasses import fields, replace
 import pytest
 import torch
 from suction_scenes import LeaningBox, item
-from table_scenes import Box, camera
+from table_scenes import SLIM_HAND, Box, camera
 
-from grasp_client.contract import Gripper
 from planning.jaw.candidates import JawCandidates
 from planning.jaw.contact import EXTRA
 from planning.jaw.fit import measure
@@ -29,7 +28,6 @@ WIDE_BOX = Box(0.0, 0.12, 0.0, 0.10, 0.076, 0.04)
 STEEP_BOX = LeaningBox(0.14, 0.0, 0.03, 0.3, 0.5, 0.05, 0.03, 0.05)
 RIDGE = LeaningBox(-0.15, 0.0, 0.0, 0.0, math.pi / 4, 0.08, 0.06, 0.06)
 """A wedge of 45 degrees on both sides: the upper half of a box that stands on its edge."""
-SLIM_HAND = Gripper(finger_width=0.02, finger_thickness=0.01, finger_depth=0.053)
 LEANING_BOX = LeaningBox(0.0, 0.01, 0.05, 0.7, 0.44, 0.08, 0.07, 0.05)
 
 

@@ -17,7 +17,7 @@ from planning.gqcnn.pieces import form_of
 from planning.scene.scene import observe_scene
 
 REGION = [150.0, 110.0, 170.0, 130.0]
-AROUND = [145.0, 100.0, 175.0, 140.0]
+AROUND = [150.0, 108.0, 170.0, 132.0]
 MIDDLE = [157.0, 117.0, 163.0, 123.0]
 FAMILY = [
     ("gqcnn4", {}, {"focal_px": 552.5, "near": 0.6, "far": 0.9}),

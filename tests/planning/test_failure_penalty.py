@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
 from gqcnn_scenes import BLOCK_CAMERA, block
+from places import SHIPPED
 from suction_scenes import item
 from table_scenes import Box, camera
 
@@ -20,7 +20,6 @@ from planning.batched_inference import plan_batched
 from planning.failure_penalty import distances_to_failures, logit_penalty, penalize
 from planning.local import local_planner
 
-MODELS = Path(__file__).resolve().parents[2] / "models"
 VIEW = camera(480, 640, 525.0)
 LEFT, RIGHT = Box(-0.13, 0.0, 0.3, 0.12, 0.04, 0.05), Box(0.13, 0.01, -0.4, 0.1, 0.035, 0.03)
 JAW, CUP = Gripper(max_width=0.08), Gripper(kind="suction", cup_radius=0.015)
@@ -41,7 +40,7 @@ def scene(gripper: Gripper, solids: tuple[Box, ...] = (LEFT, RIGHT), **options: 
 
 
 def plan(name: str, asked: PlanItem) -> GraspPlan:
-    return local_planner(name, MODELS).plan(*asked)
+    return local_planner(name, SHIPPED).plan(*asked)
 
 
 def with_failed(asked: PlanItem, *failed: Grasp | FailedGrasp, **options: object) -> PlanItem:

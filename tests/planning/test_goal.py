@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from places import SHIPPED
 from table_scenes import Box, Camera, Solid, camera, render
 
 from grasp_client.contract import GraspPlan, Gripper, PlanRequest
@@ -17,7 +16,6 @@ from planning.jaw.analytic import AntipodalPlanner
 from planning.local import local_planner
 from planning.suction.analytic import SuctionPlanner
 
-SHIPPED = Path(__file__).parents[2] / "models"
 VIEW = camera(480, 640, 525.0)
 GOAL = Box(0.0, 0.0, 0.3, 0.03, 0.05, 0.05)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
-from table_scenes import Box, Camera, Cylinder, Solid, camera, collides, render
+from places import SHIPPED
+from table_scenes import CAMERAS, SLIM_HAND, Box, Camera, Cylinder, Solid, camera, collides, render
 
 from grasp_client.contract import Grasp, GraspPlan, Gripper, PlanRequest
 from grasp_client.geometry import project
@@ -16,8 +16,6 @@ from grasp_client.observation import GraspPlanner, Observation
 from planning.jaw.analytic import AntipodalPlanner
 from planning.local import local_planner
 
-SHIPPED = Path(__file__).parents[2] / "models"
-CAMERAS = {"640x480": (480, 640, 525.0), "240x240": (240, 240, 420.0), "1280x720": (720, 1280, 1050.0)}
 SOLIDS: dict[str, Solid] = {
     "cube": Box(0.02, -0.03, 0.5, 0.04, 0.04, 0.04),
     "plate": Box(-0.03, 0.02, 1.1, 0.12, 0.06, 0.015),
@@ -25,9 +23,6 @@ SOLIDS: dict[str, Solid] = {
     "cylinder": Cylinder(0.03, 0.01, 0.025, 0.06),
     "tall box": Box(-0.02, -0.02, 2.0, 0.05, 0.03, 0.12),
 }
-
-SLIM_HAND = Gripper(finger_width=0.02, finger_thickness=0.01, finger_depth=0.053)
-"""Goes down behind what hides its far side from a camera that leans."""
 
 
 def plan(view: Camera, solids: list[Solid], **options: object) -> GraspPlan:

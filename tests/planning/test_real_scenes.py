@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from places import SHIPPED
 
 from grasp_client.contract import CameraIntrinsics, PlanRequest
 from grasp_client.geometry import resize_camera
@@ -22,7 +23,6 @@ from shared.networks.dense import DenseScorer
 from shared.registry import ModelCard
 
 DATA = Path(os.environ.get("GRASP_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "real_depth"
-MODELS = Path(__file__).parents[2] / "models"
 SCENES = sorted(DATA.glob("*/*_depth_*.npy"))
 
 pytestmark = pytest.mark.skipif(not SCENES, reason=f"no real depth images in {DATA}")
@@ -63,7 +63,7 @@ def test_dense_finds_an_object_before_it_has_learned_anything(path: Path) -> Non
 @pytest.mark.parametrize("path", SCENES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_network_that_ships_finds_an_object(path: Path) -> None:
     depth, mask, camera, _ = load(path)
-    plan = local_planner("dense", MODELS).plan(Observation(depth=depth), PlanRequest(camera=camera, planner="dense"))
+    plan = local_planner("dense", SHIPPED).plan(Observation(depth=depth), PlanRequest(camera=camera, planner="dense"))
     u, v = plan.grasps[0].center_px
     assert mask[round(v), round(u)]
 
@@ -86,7 +86,7 @@ def test_colours_alone_find_an_object(camera: str, framed: list[float] | None, l
             region=framed,
             planner="heatmap",
         )
-        best = local_planner("heatmap", MODELS).plan(Observation(rgb=rgb), request).grasps[0]
+        best = local_planner("heatmap", SHIPPED).plan(Observation(rgb=rgb), request).grasps[0]
         u, v = (round(each / scale) for each in best.center_px)
         # Masks were drawn by depth, and end up to 7 mm before things do.
         around = mask[max(0, v - 6) : v + 7, max(0, u - 6) : u + 7]

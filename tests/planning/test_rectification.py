@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from table_scenes import Box, camera, render
+from table_scenes import SLIM_HAND, Box, camera, render
 
-from grasp_client.contract import CameraIntrinsics, FailedGrasp, Grasp, Gripper, PlanRequest, RefusedGrasp
+from grasp_client.contract import CameraIntrinsics, FailedGrasp, Grasp, PlanRequest, RefusedGrasp
 from grasp_client.observation import Observation
 from planning.base import PlannerError
 from planning.local import local_planner
@@ -17,7 +17,6 @@ VIEW = camera(240, 320, 300.0, tilt=0.2)
 DEPTH = render(VIEW, [Box(0.03, -0.02, 0.4, 0.10, 0.04, 0.05)])
 ASIDE = render(VIEW, [Box(0.16, -0.11, 0.4, 0.10, 0.04, 0.05)])
 """What lies far off the optical axis is where a lens bends most."""
-SLIM_HAND = Gripper(finger_width=0.02, finger_thickness=0.01, finger_depth=0.053)
 LENS = [0.12, -0.08, 0.002, -0.001, 0.01]
 PLAIN = VIEW.intrinsics
 BENT = PLAIN.model_copy(update={"distortion": LENS})

@@ -7,14 +7,13 @@ import math
 import numpy as np
 import pytest
 from suction_scenes import CUP, LeaningBox, Solid, body_collides, contact, item, surface_distances
-from table_scenes import Box, Camera, Cylinder, camera
+from table_scenes import CAMERAS, Box, Camera, Cylinder, camera
 
 from grasp_client.contract import GraspPlan, Gripper
 from grasp_client.geometry import project
 from grasp_client.observation import Observation
 from planning.suction.analytic import SuctionPlanner
 
-CAMERAS = {"640x480": (480, 640, 525.0), "240x240": (240, 240, 420.0), "1280x720": (720, 1280, 1050.0)}
 SOLIDS: dict[str, Solid] = {
     "cube": Box(0.02, -0.03, 0.5, 0.04, 0.04, 0.04),
     "plate": Box(-0.03, 0.02, 1.1, 0.12, 0.06, 0.008),

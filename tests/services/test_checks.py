@@ -8,11 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from places import ROOT
 
 from grasp_client.cli.doctor import Finding
 from services.checks import machine
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)

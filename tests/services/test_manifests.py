@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
+from places import ROOT
 from pydantic_settings import BaseSettings
 
 from inference_server.loop_watch import LoopWatch
 from inference_server.metrics import Metrics
 from shared.settings import ServerSettings, TrainerSettings, WorkerSettings
 
-ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "services" / "kubernetes"
 MONITORING = ROOT / "services" / "monitoring"
 OF_THE_IMAGE = {

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+from places import SHIPPED
 from serving import serving, settings
 
 from services import smoke_test
 from shared.registry import Registry
 
-MODELS = Path(__file__).parents[2] / "models"
-
 
 def test_every_planner_of_a_model_and_the_models_without_one_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("suction-dense", "heatmap", "efficientnet-suction", "push-value"):
-        shutil.copytree(MODELS / name, tmp_path / name)
+        shutil.copytree(SHIPPED / name, tmp_path / name)
     assert smoke_test.main(["--models", str(tmp_path)]) == 0
     said = capsys.readouterr().out.splitlines()
     assert {"suction_dense (suction-dense): answers", "heatmap (heatmap): answers"} < set(said)
@@ -36,7 +35,7 @@ def test_a_broken_model_and_one_that_is_missing_fail(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(smoke_test, "server", server_of_this_process)
-    shutil.copytree(MODELS / "suction-dense", tmp_path / "suction-dense")
+    shutil.copytree(SHIPPED / "suction-dense", tmp_path / "suction-dense")
     registry = Registry(tmp_path)
     with open(registry.weights_path("suction-dense", registry.champion("suction-dense") or 0), "ab") as weights:
         weights.write(b"more")

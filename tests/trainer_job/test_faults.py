@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from block_world import block_outcome
+from places import ROOT
 from records import send
 from waiting import wait_until
 
@@ -28,7 +29,6 @@ from shared.streams import TRAINERS, OutcomeStream, WorkerStatusStore, connect
 from trainer_job.ingest.quarantine import quarantined
 
 FAULTS = int(os.environ.get("FAULTS", "3"))
-ROOT = Path(__file__).parents[2]
 IN_OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
 DISK_MB = 384
 PAUSE_SECONDS = 0.05

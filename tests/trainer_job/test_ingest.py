@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import redis
 from block_world import block_outcome
+from places import ROOT
 from records import dead_letters, send
 from waiting import wait_until
 
@@ -25,8 +26,6 @@ from shared.shards import ShardReader, shard_folders
 from shared.streams import OutcomeStream, connect
 from trainer_job.ingest.ingest import MOST_DELIVERIES, Ingest, IngestThread
 from trainer_job.promotion.evidence import RequestSigner
-
-ROOT = Path(__file__).parents[2]
 
 
 def stored_ids(directory: Path) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from block_world import block_outcome
+from places import ROOT
 from test_ingest import stored_ids
 from waiting import wait_until
 
@@ -20,8 +21,6 @@ from shared.settings import TrainerSettings
 from shared.streams import OutcomeSender, connect
 from shared.streams.outcome_batches import OutcomeBatch, pack_outcomes
 from trainer_job.ingest.threads import IngestThreads, numbers_of, only_ingest
-
-ROOT = Path(__file__).parents[2]
 
 
 def settings(url: str, data: Path, **options: object) -> TrainerSettings:

@@ -14,6 +14,7 @@ import pytest
 from block_world import block_outcome
 from commands import run_module
 from forked import Forked
+from places import ROOT
 from records import send, store
 from waiting import PATIENCE, wait_until
 
@@ -24,7 +25,6 @@ from shared.streams import TRAINERS, OutcomeStream, SceneRequestStream, WorkerSt
 from trainer_job.service import trainer
 from trainer_job.training.distributed import DistContext
 
-ROOT = Path(__file__).parents[2]
 TINY = [
     "--outcomes-per-round", "40", "--shard-outcomes", "16", "--shard-seconds", "0.2", "--outstanding-requests", "4",
     "--epochs", "1", "--min-steps", "12", "--max-ab-pairs", "0",
