@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from grasp_client.contract import CameraIntrinsics, Grasp, GraspMeta, ImageSpec, ModelRef, Outcome, SceneRef
 from grasp_client.geometry import approach_frame
+from trainer_job.data.feature_cache import FeatureSpec
 
 CAMERA = CameraIntrinsics(fx=120.0, fy=120.0, cx=47.5, cy=47.5)
 TABLE_DEPTH = 0.6
@@ -45,3 +49,17 @@ def outcome_at(
         "time": 1_000.0 + seed,
     }
     return Outcome(id=name, meta=GraspMeta(**{**fields, **meta}), images={"depth": depth})
+
+
+class Means:
+    """Features that cost nothing: the mean of the image."""
+
+    outcome_kind, image = "grasp", "depth"
+    spec = FeatureSpec("means", (1,), "float32", aux=1)
+
+    def refusal(self, meta: Mapping[str, Any]) -> str | None:
+        return None
+
+    def features(self, outcomes: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+        means = np.array([[outcome.images["depth"].mean()] for outcome in outcomes], np.float32)
+        return means, means + 1

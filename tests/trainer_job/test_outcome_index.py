@@ -6,10 +6,11 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from block_world import block_outcome
+from block_world import Means, block_outcome
 from records import store
 from scipy.spatial.transform import Rotation
 
@@ -27,10 +28,10 @@ TASK = task_of_model("dense")
 CROPS = task_of_model("gqcnn-jaw")
 
 
-def library_of(folder: Path, *batches: list[Outcome]) -> ReplayBuffer:
+def library_of(folder: Path, *batches: list[Outcome], task: Any = TASK) -> ReplayBuffer:
     for batch in batches:
         store(folder / "shards", batch)
-    library = ReplayBuffer(OutcomeIndex(folder / "shards"), FeatureCache(folder / "features", TASK))
+    library = ReplayBuffer(OutcomeIndex(folder / "shards"), FeatureCache(folder / "features", task))
     library.refresh()
     return library
 
@@ -44,7 +45,7 @@ def test_a_tenth_of_the_scenes_is_held_out_and_always_the_same_ones() -> None:
 
 
 def test_all_attempts_of_a_scene_fall_on_the_same_side(tmp_path: Path) -> None:
-    library = library_of(tmp_path, [block_outcome(i, k) for i in range(40) for k in range(2)])
+    library = library_of(tmp_path, [block_outcome(i, k) for i in range(40) for k in range(2)], task=Means())
     held_out = {record.scene.seed for record in library.records if record.scene and record.held_out}
     learned = {record.scene.seed for record in library.records if record.scene and not record.held_out}
     assert held_out
@@ -187,7 +188,9 @@ def test_down_is_where_gravity_points_not_where_the_camera_looks() -> None:
 
 
 def test_replay_mixes_new_and_old_outcomes_of_learning_scenes(tmp_path: Path) -> None:
-    library = library_of(tmp_path, [block_outcome(i) for i in range(60)], [block_outcome(i) for i in range(60, 100)])
+    library = library_of(
+        tmp_path, [block_outcome(i) for i in range(60)], [block_outcome(i) for i in range(60, 100)], task=Means()
+    )
     everything = library.training(1_000, seen=60, seed=0)
     assert not any(library.records[place].held_out for place in everything)
     some = library.training(40, seen=60, seed=0)
@@ -272,7 +275,7 @@ def test_a_source_that_is_not_trusted_teaches_within_its_share_and_decides_nothi
     store(tmp_path / "shards", [*simulated, *robots])
 
     def replay(trusted: str) -> ReplayBuffer:
-        cache = FeatureCache(tmp_path / "features", TASK)
+        cache = FeatureCache(tmp_path / "features", Means())
         buffer = ReplayBuffer(OutcomeIndex(tmp_path / "shards"), cache, Sources(trusted, 0.3))
         buffer.refresh()
         return buffer

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from block_world import block_outcome
+from block_world import Means, block_outcome
 
 from grasp_client.contract import Outcome, SceneRef
 from shared.outcome_codec import encode_outcome
 from shared.registry import ModelCard, Registry
 from shared.shards import ShardReader, ShardWriter, shard_folders
-from trainer_job.data.feature_cache import FeatureCache, FeatureSpec
+from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer
 from trainer_job.history import table
@@ -36,29 +35,12 @@ def _a_few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "COMPACTED", 6)
 
 
-class Means:
-    """Features that cost nothing: the mean of the image."""
-
-    outcome_kind, image = "grasp", "depth"
-    spec = FeatureSpec("means", (1,), "float32", aux=1)
-
-    def refusal(self, meta: Mapping[str, Any]) -> str | None:
-        return None
-
-    def features(self, outcomes: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-        means = np.array([[outcome.images["depth"].mean()] for outcome in outcomes], np.float32)
-        return means, means + 1
-
-
-TASK = Means()
-
-
 class Loop:
     """What of a trainer keeps outcomes, as it starts."""
 
     def __init__(self, folder: Path, keep_bytes: float | None = None, decided_after: float = float("inf")) -> None:
         self.shards = folder / "shards"
-        self.replay = ReplayBuffer(OutcomeIndex(self.shards), FeatureCache(folder / "features", TASK))
+        self.replay = ReplayBuffer(OutcomeIndex(self.shards), FeatureCache(folder / "features", Means()))
         self.now: float = LATER
         self.retention = Retention(
             self.replay.dataset, self.replay.cache, folder / "features", keep_bytes, lambda: decided_after, lambda: self.now
@@ -118,7 +100,7 @@ def test_small_shards_become_one_and_everything_follows(tmp_path: Path, monkeypa
     assert written.name == "shard-000001-000006-1", "the newest stays as it is"
     assert [folder.name for folder in shard_folders(loop.shards)] == [written.name, "shard-000007"]
     assert len(list(loop.shards.iterdir())) == 2
-    assert sorted(path.name for path in (tmp_path / "features" / TASK.spec.name).iterdir()) == [written.name, "shard-000007"]
+    assert sorted(path.name for path in (tmp_path / "features" / Means.spec.name).iterdir()) == [written.name, "shard-000007"]
     assert contents(tmp_path) == before
     assert [(r.id, r.shard_number, r.held_out) for r in replay.dataset.records] == [
         (r.id, r.shard_number, r.held_out) for r in records
