@@ -21,7 +21,7 @@ from trainer_job.evaluation.assessment import Assessment
 from trainer_job.evaluation.metrics import Evaluation, log_losses
 from trainer_job.promotion.ab_test import LOST_SECONDS
 from trainer_job.promotion.controller import WORKERS_GONE_SECONDS, PromotionController
-from trainer_job.promotion.evidence import RequestSigner, ServiceRecord
+from trainer_job.promotion.evidence import KEY_BYTES, KEY_FILE, RequestSigner, ServiceRecord
 from trainer_job.promotion.offline_gate import compare
 from trainer_job.promotion.publish import Trained, publish, seed_registry
 from trainer_job.service.scene_requests import SceneRequestIssuer
@@ -41,6 +41,7 @@ class Bench:
         self.settings = TrainerSettings(max_ab_pairs=max_ab_pairs, outstanding_requests=16, trusted_sources=trusted)
         self.folder, self.shards = folder, folder / "shards"
         self.attempt, self.now = 0, 0.0
+        (folder / KEY_FILE).write_bytes(bytes(KEY_BYTES))  # by which it is chosen who answers: the same in every run
         self.restart()
 
     def restart(self) -> None:
