@@ -26,7 +26,7 @@ pytestmark = [
 ]
 TINY = {
     "WORKERS": "1", "OUTCOMES_PER_ROUND": "16", "SHARD_OUTCOMES": "8", "SHARD_SECONDS": "1", "EPOCHS": "1", "MIN_STEPS": "20",
-    "RELOAD_SECONDS": "0.5",
+    "RELOAD_SECONDS": "0.5", "SCENE_KIND": "single", "PROFILE": "standard", "VARY": "nothing",
 }  # fmt: skip
 CAMERA = {"fx": 300.0, "fy": 300.0, "cx": 160.0, "cy": 120.0}
 
