@@ -14,7 +14,7 @@ from shared.features.eye_in_hand import VIEWS
 from shared.features.terminal import show
 from shared.rates import rate_with_interval
 from shared.registry import Registry, RegistryError
-from trainer_job.promotion.publish import load_network
+from trainer_job.promotion.publish import REPOSITORY, load_network
 from trainer_job.rl.episodes import (
     ENVIRONMENTS,
     LOOK,
@@ -77,7 +77,9 @@ def run(options: argparse.Namespace) -> dict[str, float]:
     registry, name = Registry(options.models_dir), model_name(options.environment, options.observation)
     version = options.version or registry.champion(name)
     if version is None:
-        raise ValueError(f"no policy {name} in {options.models_dir}: `grasploop train {options.environment}` learns one")
+        shipped = REPOSITORY / "models"
+        ready = f", and `--models-dir {shipped}` has the one that ships" if Registry(shipped).champion(name) else ""
+        raise ValueError(f"no policy {name} in {options.models_dir}: `grasploop train {options.environment}` learns one{ready}")
     actor = load_network(registry, name, version)
     assert isinstance(actor, Actor)
     shown = world_options(options)

@@ -16,7 +16,8 @@ from trainer_job.rl.worlds import Observations, RemoteWorlds
 
 
 class GraspLearner(Learner):
-    """Of worlds whose advice tells grasps, not actions. There is no reward in it."""
+    """Of worlds whose advice tells grasps, not actions. There is no reward in it. It learns ever more slowly, till the last
+    step."""
 
     def __init__(self, worlds: RemoteWorlds, recipe: Recipe, folder: Path, demonstrations: Sequence[Episode] = ()) -> None:
         if demonstrations:
@@ -45,6 +46,8 @@ class GraspLearner(Learner):
         return actions
 
     def _update(self) -> None:
+        for group in self.auxiliary.param_groups:
+            group["lr"] = self.recipe.learning_rate * (1 - self.progress.steps / self.recipe.steps)
         for _ in range(self.recipe.updates):
             batch = self.replay.sample(self.recipe.batch).observations
             loss = self.actor.loss(*_half_mirrored(batch["picture"], batch["advice"]), self.short)

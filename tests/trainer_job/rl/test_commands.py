@@ -55,7 +55,14 @@ def test_a_policy_is_learned_published_and_played(tmp_path: Path, capsys: pytest
     assert evaluate.main([*play, "--render", "--episodes", "1"]) == 0
     assert "\x1b[38;2;" in capsys.readouterr().out
     assert evaluate.main([*play, "--observation", "rgb"]) == 1
-    assert "no policy closed-loop-rgb" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "no policy closed-loop-rgb" in told
+    assert evaluate.main(["closed-loop", "--observation", "rgb", "--episodes", "1", "--worlds", "1", *told_folder(told)]) == 0
+
+
+def told_folder(told: str) -> list[str]:
+    """The option that a message offers."""
+    return list(re.findall(r"`(--models-dir) (\S+)`", told)[0])
 
 
 def test_a_policy_for_any_object_is_taught_published_and_played(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from sim_worker.envs.closed_loop_any import BEHIND, BESIDE, FIELD, ClosedLoopAny
 from sim_worker.envs.eye import intrinsics, mount
 from sim_worker.envs.guide import Guide
 from trainer_job.rl.demonstrations import Episode
+from trainer_job.rl.episodes import Actor
 from trainer_job.rl.grasp_learner import GraspLearner, _half_mirrored
 from trainer_job.rl.progress import Recipe
 from trainer_job.rl.worlds import RemoteWorlds
@@ -29,20 +30,33 @@ def _nothing_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ClosedLoopAny, "_surveyed", {})
 
 
-def learned(folder: Path, steps: int) -> GraspLearner:
+class Killed(Exception):
+    pass
+
+
+def learned(folder: Path, kill: int = 0) -> GraspLearner:
+    """A run, or what is left of one that is killed after so many steps."""
     with closing(RemoteWorlds("closed-loop-any", TINY.worlds, privileged=True, taught=True)) as worlds:
-        learner = GraspLearner(worlds, Recipe(**{**vars(TINY), "steps": steps}), folder)
-        learner.learn(lambda actor, step: (4, step // 32))
+        learner = GraspLearner(worlds, TINY, folder)
+
+        def look(actor: Actor, step: int) -> tuple[int, int]:
+            if step == kill:
+                raise Killed
+            return 4, step // 32
+
+        learner.learn(look)
         return learner
 
 
 def test_a_kill_changes_nothing_but_time(tmp_path: Path) -> None:
-    whole = learned(tmp_path / "whole", 64)
-    learned(tmp_path / "killed", 30)
-    resumed = learned(tmp_path / "killed", 64)
+    whole = learned(tmp_path / "whole")
+    with pytest.raises(Killed):
+        learned(tmp_path / "killed", kill=32)
+    resumed = learned(tmp_path / "killed")
     assert resumed.progress.evaluations == whole.progress.evaluations
     for one, other in ((resumed.newest(), whole.newest()), (resumed.averaged, whole.averaged)):
         assert all(map(torch.equal, one.state_dict().values(), other.state_dict().values()))
+    assert whole.auxiliary.param_groups[0]["lr"] == pytest.approx(TINY.learning_rate * 2 / 64)  # nothing is learned last
     assert not torch.equal(whole.averaged.state_dict()["means.bias"], whole.newest().state_dict()["means.bias"])
 
 
