@@ -165,8 +165,8 @@ def suction_steps(make: Plan) -> list[Step]:
             planner="suction",
         ),
         make.collect(
-            "suction-best", {"suction-dense"}, 16_000, 305, **CUP, **hand, random=2, edges=4, feasible=6, on_policy=18,
-            planner="suction_dense",
+            "suction-best", {"suction-dense"}, 16_000, 305, **{**CUP, "kinds": "single,pile,pile,packed,bin"}, **hand, random=2,
+            edges=4, feasible=6, on_policy=18, planner="suction_dense",
         ),
         make.train("suction-dense", ["suction", "suction-own", "suction-best"], epochs=10),
         make.train("gqcnn4-suction-shards", ["suction-own"], "gqcnn-suction"),

@@ -18,7 +18,7 @@ RANKED = 192
 APART = 0.003
 """Candidates nearer than this to a better one are not worth the network's time, m."""
 MARGIN, WIDE = 200.0, 0.003
-"""Worth of a metre of surface beyond the rim, in logits, and how far it counts on both sides of the rim, m."""
+"""Cost of a metre less of surface beyond the rim, in logits, and how far it counts on both sides of the rim, m."""
 UNTOLD_SHARE, ANALYTIC_SHARE = 0.25, 1.0
 """What the logits of a network that is told neither lip nor weight count, and what the analytic score, which knows both: fitted
 on the attempts that the analytic weights are fitted on, and steeper, because the best of a plan hold more often."""
@@ -48,7 +48,7 @@ class SuctionDensePlanner(BatchedPlanner):
         if channels == PLAIN_CHANNELS:
             logits = UNTOLD_SHARE * logits + (ANALYTIC_SHARE * (cups.score + beyond)).to(logits.device)
         else:
-            logits = logits + (MARGIN * cups.margin.clamp(-WIDE, WIDE)).to(logits.device)
+            logits = logits + (MARGIN * (cups.margin.clamp(-WIDE, WIDE) - WIDE)).to(logits.device)
         told = told_by(scene, cups.pose.approach)
         quality = calibrated(logits - beyond.to(logits.device), network.card.calibration, told)
         return select(self.name, scene, cups, quality, rejected, network)
