@@ -7,7 +7,7 @@ random comes from the scene's seed, so a `SceneSpec` replays a scene, its image 
 from sim_worker.world.camera.camera import CameraView
 from sim_worker.world.grippers.attempt import AttemptResult
 from sim_worker.world.simulation.profiles import PROFILES, Conditions, Profile
-from sim_worker.world.simulation.scene import Scene
+from sim_worker.world.simulation.scene import Scene, Snapshot
 from sim_worker.world.simulation.scene_builder import World
 from sim_worker.world.simulation.spec import CameraSpec, SceneError, SceneSpec
 
@@ -21,5 +21,6 @@ __all__ = [
     "Scene",
     "SceneError",
     "SceneSpec",
+    "Snapshot",
     "World",
 ]

@@ -65,7 +65,7 @@ def found(world: World, tmp_path: Path) -> GoalScene:
     path = tmp_path / "case.txt"
     path.write_text("".join(f"4.obj 1 0 0 {x - 0.5} -0.1 0.026 0 0 0\n" for x in (0.0, 0.0505)))
     spec = SceneSpec(seed=2, kind="case", case=path, object_set="blocks")
-    return GoalScene(spec, "block/4", world.build(spec).hash())
+    return GoalScene.of(world.build(spec), "block/4")
 
 
 def play(world: World, found: GoalScene, policy: PolicyName) -> tuple[GoalRunner, Referee]:
@@ -123,7 +123,7 @@ def test_the_rule_sweeps_neighbours_and_makes_no_push_twice(world: World, found:
 
 def test_a_session_can_be_looked_at_and_replayed(world: World, found: GoalScene, tmp_path: Path) -> None:
     folder = tmp_path / "session" / "push_only" / "0000"
-    row = run_episode(world, found, "push_only", Referee(), Gripper(), 0, folder)
+    row = run_episode(found, "push_only", Referee(), Gripper(), 0, folder)
     assert row["ended"] == "done"
     told = json.loads((folder / "00.json").read_text())
     assert (told["kind"], told["value"], told["goal_quality"]) == ("push", 0.8, 0.2)
@@ -140,6 +140,13 @@ def test_a_session_can_be_looked_at_and_replayed(world: World, found: GoalScene,
     assert [told["moved"] for told, _ in again] == [now.moved for _, now in again]
     with pytest.raises(ValueError, match=r"no scene\.json"):
         replay(world, tmp_path, Gripper())
+
+
+def test_every_policy_finds_the_scene_as_it_was_built(world: World, found: GoalScene) -> None:
+    rows = [run_episode(found, "push_only", Referee(), Gripper(), 0, None) for _ in range(2)]
+    assert rows[0]["ended"] == "done"
+    assert rows[1] == rows[0]
+    assert found.again().hash() == found.hash == world.build(found.spec).hash()
 
 
 def test_figures_are_those_of_published_work() -> None:

@@ -134,7 +134,7 @@ def _scene(settings: GoalSettings, protocol: GoalProtocol, policies: list[Policy
             continue
         folder = settings.out / policy / f"{number:04d}" if settings.pictures else None
         values = _qmaps(settings.models_dir) if policy == "qmap" else None
-        rows.append(run_episode(world, found, policy, planner, planner.gripper, number, folder, values))
+        rows.append(run_episode(found, policy, planner, planner.gripper, number, folder, values))
     return rows
 
 

@@ -33,7 +33,6 @@ Choice = Callable[[Look], Move | None]
 
 
 def run_episode(
-    world: World,
     found: GoalScene,
     policy: PolicyName,
     planner: GoalPlanner,
@@ -43,7 +42,7 @@ def run_episode(
     values: Qmaps | None = None,
 ) -> dict[str, Any]:
     """One episode; what `results.jsonl` says of it. folder: where its motions are written. values: of the policy `qmap`."""
-    scene = world.build(found.spec)
+    scene = found.again()
     assert found.goal is not None
     runner = GoalRunner(scene, found.goal, gripper)
     choose: Choice = Policy(policy, planner, scene, gripper, found.spec.random("policy"))
