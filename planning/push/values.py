@@ -13,6 +13,8 @@ from shared.maps.heightmap import HeightMap
 
 MODEL = "push-value"
 """Name in the registry of the network that tells the values of pushes, and of its architecture."""
+CLOSER = 64
+"""So many pushes, the best by numbers alone, are also looked at in crops of the map, which take ten times as long."""
 GOAL_COST = 0.5
 """What a swept cell of the goal costs a push in the order by geometry, in cells of its neighbours."""
 
@@ -20,12 +22,17 @@ GOAL_COST = 0.5
 def predicted_qualities(
     map: HeightMap, goal: np.ndarray, paths: PushPaths, gripper: Gripper, quality: float, network: LoadedNetwork
 ) -> np.ndarray:
-    """Quality (N,), 0 to 1, of the goal's best grasp after each of N pushes, at least one; `quality`: now."""
-    inputs = [push_features(map, goal, paths, gripper, quality)]
-    if getattr(network.module, "crop_width", 0):
-        inputs.append(push_crops(map, goal, paths, gripper))
+    """Quality (N,), 0 to 1, of the goal's best grasp after each of N pushes, at least one; `quality`: now. Where the network
+    looks at crops, the best CLOSER are valued with them, and all others no better than these."""
+    features = to_device(push_features(map, goal, paths, gripper, quality), network.device)
     with torch.inference_mode():
-        logits = network.module(*(to_device(each, network.device) for each in inputs)).float()
+        logits = network.module(features).float()
+        if getattr(network.module, "crop_width", 0):
+            closer = logits.topk(min(CLOSER, len(logits))).indices
+            crops = push_crops(map, goal, paths.pick(closer.cpu().numpy()), gripper)
+            seen = network.module(features[closer], to_device(crops, network.device)).float()
+            logits = logits.clamp(max=float(seen.min()))
+            logits[closer] = seen
         return calibrated(logits, network.card.calibration).cpu().numpy()
 
 

@@ -34,12 +34,14 @@ SCALE = 0.1
 """Lengths are told in units of so many metres."""
 OVER = 0.002
 """What rises no more than so much over the fingertips they pass over, m."""
-CROP = (4, 48, 64)
+CROP = (5, 48, 64)
 """Channels, rows across and columns along a push of what `push_crops` shows."""
 CROP_STEP = 0.005
 """Cell of a crop, m."""
 CROP_SPAN = 0.1
 """Heights of a crop are over this, m."""
+TIPS_SPAN, TIPS_RANGE = 1 / 30, (-0.03, 0.05)
+"""Heights over the fingertips are over this, and cut off there, m."""
 
 FEATURES = (
     *("goal_along", "goal_across", "goal_first", "goal_last", "goal_left", "goal_right"),
@@ -178,32 +180,32 @@ def push_features(map: HeightMap, goal: np.ndarray, paths: PushPaths, gripper: G
 
 def push_crops(map: HeightMap, goal: np.ndarray, paths: PushPaths, gripper: Gripper) -> np.ndarray:
     """What N pushes meet, (N, *CROP) float32: height over the table / CROP_SPAN; the share of the goal; that of its neighbours;
-    where the fingers sweep. The goal's middle is in the middle of a crop, the push runs along its columns."""
-    _, rows, columns = CROP
+    where the fingers sweep; height over their tips / TIPS_SPAN, without which what they push does not differ from what they
+    pass over. The goal's middle is in the middle of a crop, the push runs along its columns."""
+    channels, rows, columns = CROP
     raised = raised_cells(map)
     rise = np.where(map.known, map.height - map.table_map, 0) / np.float32(CROP_SPAN)
     wide = 2 * round(0.5 * CROP_STEP / map.resolution) - 1
     layers: np.ndarray = np.stack([rise, goal, raised & ~goal], 2).astype(np.float32)
     if wide > 1:
         layers = cv2.blur(layers, (wide, wide), borderType=cv2.BORDER_REPLICATE)
-    x, y = _places(map, *np.nonzero(goal))
+    x, y = (each.mean() for each in _places(map, *np.nonzero(goal)))
     ahead, sideways = (CROP_STEP * (np.arange(count) - (count - 1) / 2) for count in (columns, rows))
-    crops = np.empty((len(paths), *CROP), np.float32)
-    half_along, half_across = hand_extent(gripper, paths.turned)
-    for i in range(len(paths)):
-        cos, sin = math.cos(paths.direction[i]), math.sin(paths.direction[i])
-        place_x, place_y = (
-            middle + ahead * a + sideways[:, None] * b for middle, a, b in ((x.mean(), cos, -sin), (y.mean(), sin, cos))
-        )
-        column, row = (
-            ((place - corner) / map.resolution).astype(np.float32)
-            for place, corner in zip((place_x, place_y), map.corner, strict=True)
-        )
-        seen = cv2.remap(layers, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        from_start = (place_x - paths.x[i]) * cos + (place_y - paths.y[i]) * sin
-        beside = np.abs((place_y - paths.y[i]) * cos - (place_x - paths.x[i]) * sin)
-        swept = (beside < half_across[i]) & (from_start > -half_along[i]) & (from_start < paths.length[i] + half_along[i])
-        crops[i] = np.concatenate([seen, swept[..., None]], 2).transpose(2, 0, 1)
+    cos, sin = (each[:, None, None].astype(np.float32) for each in (np.cos(paths.direction), np.sin(paths.direction)))
+    places = x + ahead * cos - sideways[:, None] * sin, y + ahead * sin + sideways[:, None] * cos
+    column, row = (((place - corner) / map.resolution).astype(np.float32).reshape(len(paths), -1)
+                   for place, corner in zip(places, map.corner, strict=True))  # fmt: skip
+    crops = np.empty((len(paths), channels, rows, columns), np.float32)
+    seen = cv2.remap(layers, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    crops[:, :3] = seen.reshape(len(paths), rows, columns, 3).transpose(0, 3, 1, 2)
+    middle = in_frame(paths, np.array([x]), np.array([y]))
+    half_along, half_across = (each[:, None] for each in hand_extent(gripper, paths.turned))
+    from_start, beside = middle[0] + ahead, np.abs(middle[1] + sideways)
+    along = (from_start > -half_along) & (from_start < paths.length[:, None] + half_along)
+    crops[:, 3] = (beside < half_across)[:, :, None] & along[:, None]
+    tips = (paths.tip - map.table[0] * paths.x - map.table[1] * paths.y).astype(np.float32)
+    over = crops[:, 0] * np.float32(CROP_SPAN) - tips[:, None, None]
+    crops[:, 4] = over.clip(*TIPS_RANGE) / np.float32(TIPS_SPAN)
     return crops
 
 

@@ -215,6 +215,19 @@ def test_features_and_crops_turn_with_the_scene() -> None:
     assert np.abs(crops[0] - crops[1]).mean() < 0.03
     assert crops[0][1].sum() * 0.005**2 == pytest.approx(0.05 * 0.04, rel=0.1)
     assert crops[0][0].max() == pytest.approx(0.6, abs=0.03)
+    on_goal = crops[0][1] > 0.99
+    assert np.median(crops[0][4][on_goal]) == pytest.approx((0.04 - 0.01) * 30, abs=0.1)
+    assert np.median(crops[0][4][crops[0][:3].max(0) == 0]) == pytest.approx(-0.01 * 30, abs=0.1)
+
+
+def test_crops_of_many_pushes_are_those_of_each() -> None:
+    scene, goal = seen([GOAL, *WALLS])
+    paths = proposed(scene, goal).paths
+    together = push_crops(scene.map, goal, paths, scene.request.gripper)
+    for k in (0, 7, len(paths) - 1):
+        np.testing.assert_allclose(
+            push_crops(scene.map, goal, paths.pick(np.array([k])), scene.request.gripper)[0], together[k]
+        )
 
 
 def test_what_is_sent_lies_where_it_was_planned() -> None:

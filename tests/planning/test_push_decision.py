@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from grasp_client.contract import ActionPlan, ActionRequest, Gripper
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlannerError
 from planning.jaw.analytic import AntipodalPlanner
+from planning.push.candidates import push_candidates
 from planning.push.decision import Asked, Decision, check_asked, decide
-from planning.push.values import MODEL, sweep_order
+from planning.push.values import MODEL, predicted_qualities, sweep_order
 from planning.scene.scene import observe_scene
 from planning.suction.analytic import SuctionPlanner
 from shared.features.push import FEATURES, PushPaths
@@ -118,6 +120,24 @@ def test_a_network_orders_by_what_it_predicts() -> None:
     assert predicted == sorted(predicted, reverse=True)
     assert lengths == sorted(lengths, reverse=True)
     assert found.pushes[0].gain == pytest.approx(predicted[0] - found.goal_quality)
+
+
+def test_only_the_best_by_numbers_are_looked_at_closer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("planning.push.values.CLOSER", 5)
+    scene = observe_scene(*item([GOAL, *LARGE]), torch.device("cpu"))
+    torch.manual_seed(0)
+    plain, module = network(), PushValue(hidden=4, members=1, crop_width=2)
+    module.load_state_dict(plain.module.state_dict(), strict=False)
+    with torch.no_grad():
+        module.crop_scorers[0].head[-1].bias.fill_(0.5)  # type: ignore[union-attr, index, operator]
+    wide = replace(plain, module=module.eval())
+    assert scene.goal is not None
+    goal = scene.goal.numpy()
+    paths = push_candidates(scene, goal, scene.request.push, np.random.default_rng(0)).paths  # type: ignore[attr-defined]
+    numbers, crops = (predicted_qualities(scene.map, goal, paths, Gripper(), 0.2, each) for each in (plain, wide))
+    order = np.argsort(-numbers, kind="stable")
+    assert (crops[order[:5]] > numbers[order[:5]]).all()
+    assert crops[order[5:]].max() <= crops[order[:5]].min()
 
 
 def test_the_rule_orders_where_the_network_promises_too_little() -> None:

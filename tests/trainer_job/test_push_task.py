@@ -73,6 +73,7 @@ def test_a_push_is_seen_in_its_own_frame(task: PushTask) -> None:
 def test_crops_are_seen_where_the_recipe_asks_for_them() -> None:
     recipe = load("push-value")
     wide = PushTask(recipe.model_copy(update={"parameters": {**recipe.parameters, "crop_width": 4}}))
+    assert wide.spec != PushTask(recipe.model_copy(update={"parameters": {"hidden": 64, "members": 4}})).spec
     features, aux = wide.features([outcome(0)])
     assert features.shape == (1, *wide.spec.shape)
     network = wide.build()

@@ -46,7 +46,7 @@ class PushTask(TrainingTask[FeatureBatch, FeatureBatch]):
     @cached_property
     def spec(self) -> FeatureSpec:
         if self.with_crops:
-            return FeatureSpec("push-2-crops", (len(FEATURES) + int(np.prod(CROP)),), "float16", aux=1)
+            return FeatureSpec("push-3-crops", (len(FEATURES) + int(np.prod(CROP)),), "float16", aux=1)
         return FeatureSpec("push-2", (len(FEATURES),), "float32", aux=1)
 
     def refusal(self, meta: Mapping[str, Any]) -> str | None:
@@ -122,16 +122,13 @@ class PushTask(TrainingTask[FeatureBatch, FeatureBatch]):
         return FeatureBatch(torch.where(mirror, mirrored(batch.features), batch.features), batch.aux, batch.labels)
 
     def loss(self, network: nn.Module, batch: FeatureBatch) -> Tensor:
-        """Cross-entropy of qualities: of every member on its own share of the states, and of the whole where it sees crops."""
+        """Cross-entropy of qualities: of every member on its own share of the states."""
         assert isinstance(network, PushValue)
         told, crops = split(batch.features)
-        members = network.members(told)
+        members = network.members(told, crops)
         losses = F.binary_cross_entropy_with_logits(members, batch.labels.expand_as(members), reduction="none")
         weights = _own_states(batch.aux[:, 0], len(members)).to(losses)
-        loss = (losses * weights).sum() / weights.sum().clamp(min=1)
-        if crops is not None:
-            loss = loss + F.binary_cross_entropy_with_logits(network(told, crops), batch.labels)
-        return loss
+        return (losses * weights).sum() / weights.sum().clamp(min=1)
 
     def predict(self, network: nn.Module, batch: FeatureBatch) -> tuple[Tensor, Tensor]:
         return batch.labels, network(*(part for part in split(batch.features) if part is not None))

@@ -31,9 +31,15 @@ def test_inputs_are_told_by_their_own_scale() -> None:
 
 def test_crops_begin_without_a_say_and_can_learn_one() -> None:
     torch.manual_seed(0)
-    network = PushValue(crop_width=4)
+    network = PushValue(members=3, crop_width=4, crop_members=2)
     features, crops = torch.randn(6, len(FEATURES)), torch.rand(6, *CROP)
     assert torch.allclose(network(features, crops), network(features))
     network(features, crops).sum().backward()
-    assert network.crop_scorer is not None
-    assert network.crop_scorer.head[-1].weight.grad.abs().max() > 0
+    heads = [scorer.head[-1].weight for scorer in network.crop_scorers]
+    assert len(heads) == 2
+    assert all(weight.grad.abs().max() > 0 for weight in heads)
+    with torch.no_grad():
+        for weight in heads:
+            weight.add_(1)
+    changed = (network.members(features, crops) != network.members(features)).any(1)
+    assert changed.tolist() == [False, True, True]
