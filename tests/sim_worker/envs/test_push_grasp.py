@@ -59,3 +59,5 @@ def test_it_is_cut_off_after_fifteen_motions(lone_cube: PushGrasp) -> None:
     for number in range(15):
         _, reward, ended, cut, _ = lone_cube.step(np.array([PUSH, 0, 5, 5]))
         assert (reward, ended, cut) == (0.0, False, number == 14)
+    with pytest.raises(gymnasium.error.ResetNeeded, match="ended"):
+        lone_cube.step(np.array([PUSH, 0, 5, 5]))
