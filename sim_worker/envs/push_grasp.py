@@ -87,7 +87,7 @@ class PushGrasp(gymnasium.Env[Observation, np.ndarray]):
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         if self.runner.log.ended is not None:
-            raise gymnasium.error.ResetNeeded(f"the episode has ended ({self.runner.log.ended}): call reset() before another step")
+            raise gymnasium.error.ResetNeeded(f"the episode has ended ({self.runner.log.ended}): call reset() first")
         kind, rotation, row, column = (int(each) for each in action)
         angle = 2 * np.pi * rotation / ROTATIONS
         place = place_of_cell(row, column)
