@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import trimesh
-from commands import REPOSITORY, run_module
+from commands import run_module
+from places import SHIPPED
 from rich.console import Console
 
 from grasp_client.contract import Gripper
@@ -100,7 +101,7 @@ def test_what_cannot_be_used_is_told_in_one_line(objects: Path, tmp_path: Path, 
 def test_the_whole_command_with_tiny_numbers(objects: Path, tmp_path: Path) -> None:
     (objects / "crate.obj").unlink()
     models = tmp_path / "models"
-    shutil.copytree(REPOSITORY / "models", models)
+    shutil.copytree(SHIPPED, models)
     options = ["--objects", str(objects), "--out", str(tmp_path / "out"), "--models-dir", str(models), "--workers", "2"]
     tiny = ["--attempts", "300", "--scenes", "12"]
     done = run_module("services.finetune", *options, *tiny)
