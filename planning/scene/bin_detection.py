@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from planning.scene.bin import SeenBin
+from planning.scene.open_side import open_to_camera
 from shared.maps.heightmap import HeightMap
 
 UNKNOWN = -1.0
@@ -81,7 +82,9 @@ def find_bin(map: HeightMap) -> SeenBin | None:
     found = _rectangle(lines, low, high, cell)
     if found is None:
         return None
-    return _measured(map, angle, found, turn)
+    tote = _measured(map, angle, found, turn)
+    sides = np.array([line.offset for line in found]).reshape(2, 2)
+    return None if open_to_camera(map, turn, sides[:, 0], sides[:, 1], tote.rim) else tote
 
 
 def _coarse(map: HeightMap, step: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,11 +1,12 @@
 """A bin is found by its rim, told by its corners, and planned inside of: its walls are never what is held."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
-from table_scenes import Box, Camera, Solid, camera, render
+from table_scenes import Box, Camera, Solid, camera, entered, render
 
 from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import Observation
@@ -153,3 +154,35 @@ def test_corners_are_told_in_either_order_and_a_few_millimetres_off() -> None:
         for x, y in ((0.0, 0.0), (0.1, 0.05), (-0.12, 0.3)):
             at = torch.tensor(x), torch.tensor(y)
             assert float(other.gap(*at)) == pytest.approx(float(bins[0].gap(*at)), abs=0.004)
+
+
+@dataclass(frozen=True)
+class Board(Box):
+    """Hangs with its upper face at `height`."""
+
+    def hit(self, origin: np.ndarray, rays: np.ndarray) -> np.ndarray:
+        cos, sin = math.cos(self.yaw), math.sin(self.yaw)
+        into = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+        low = np.array([-self.length / 2, -self.width / 2, self.height - THICK]) - into @ (origin - [self.x, self.y, 0])
+        return entered(low, low + np.array([self.length, self.width, THICK]), rays @ into.T)
+
+
+@pytest.mark.parametrize(
+    ("length", "width", "height", "tilt", "aside"),
+    [
+        (0.45, 0.32, 0.22, 1.15, 0.0),
+        (0.55, 0.30, 0.28, 1.25, 0.0),
+        (0.35, 0.38, 0.22, 1.15, 0.3),
+        (0.45, 0.32, 0.22, 1.25, 0.3),
+    ],
+)
+def test_a_shelf_that_is_looked_into_from_its_front_is_no_bin(
+    length: float, width: float, height: float, tilt: float, aside: float
+) -> None:
+    """Its boards and the front of its ceiling are a rim, but where a fourth wall stood, it would hide the floor."""
+    view, yaw = camera(480, 640, 525.0, tilt=tilt, distance=0.8), math.pi / 2 + aside
+    sides = [(0.0, width / 2, length, THICK), (length / 2, 0.0, THICK, width), (-length / 2, 0.0, THICK, width)]
+    boards: list[Solid] = [Box(*placed(u, v, yaw, 0, 0), yaw, *size, height) for u, v, *size in sides]
+    depth = render(view, [*boards, Board(0.0, 0.0, yaw, length, width, height)])
+    noisy = depth + np.random.default_rng(0).normal(0, 0.0007, depth.shape).astype(np.float32)
+    assert find_bin(project(noisy, view.intrinsics, view.pose)) is None
