@@ -2,6 +2,7 @@
 
     python -m benchmarks.scale                                    # 8 workers as fast as they can
     python -m benchmarks.scale --workers 1000 --scenes-per-second 10 --seconds 600 --planned 0.2 --kills 50
+    python -m benchmarks.scale --workers 100 --hosts 4            # on four hosts (network namespaces; needs root)
     python -m benchmarks.scale --backlog 20000 --ingest 2         # ingest alone, of a queue that is full already
     python -m benchmarks.scale --base e261ce5                     # this tree and version 0.1.0, in turn, 8 workers
 
@@ -23,7 +24,8 @@ from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 
 from benchmarks.scale.comparison import compared
 from benchmarks.scale.fleet import FleetPlan, run_fleet
-from benchmarks.scale.labels import made, named, recorded
+from benchmarks.scale.hosts import ADDRESS, MOST_HOSTS, NETWORK, network
+from benchmarks.scale.labels import Scene, made, named, recorded
 from benchmarks.scale.parts import SPAWN, Parts, run_ingest
 from benchmarks.tables import keep, show
 from grasp_client.contract import SceneRequest
@@ -48,6 +50,7 @@ class Settings(BaseSettings):
     attempts: int = Field(32, ge=1, le=64, description="attempts in a scene")
     side: int = Field(240, ge=16, description="pixels of a side of the image")
     shards: Path | None = Field(None, description="take the scenes from the shards of this collection")
+    hosts: int = Field(0, ge=0, le=MOST_HOSTS, description="network namespaces that the workers run in (needs root on Linux)")
     streams: int = Field(2, ge=1, description="outcome streams")
     ingest: int = Field(1, ge=1, le=8, description="ingest processes")
     backlog: int = Field(0, ge=0, description="outcomes that are in the queue before ingest starts; no workers then")
@@ -63,10 +66,13 @@ def main(settings: Settings) -> int:
         figures = "workers", "seconds", "attempts", "side", "streams", "ingest"
         return compared(settings.base, settings.turns, {name: getattr(settings, name) for name in figures}, settings.out)
     scenes = recorded(settings.shards, 8, settings.attempts) if settings.shards else made(8, settings.attempts, settings.side)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, network(settings.hosts) as hosts:
         parts = Parts()
         try:
-            row = (backlog if settings.backlog else loop)(settings, scenes, Path(folder), parts)
+            if settings.backlog:
+                row = backlog(settings, scenes, Path(folder), parts)
+            else:
+                row = loop(settings, scenes, Path(folder), parts, hosts)
         finally:
             parts.close()
     show("scale", [{"figure": name, "value": value} for name, value in row.items()])
@@ -74,21 +80,25 @@ def main(settings: Settings) -> int:
     return int(row["lost"] or row["twice"])
 
 
-def loop(settings: Settings, scenes: list[Any], folder: Path, parts: Parts) -> dict[str, Any]:
+def loop(settings: Settings, scenes: list[Scene], folder: Path, parts: Parts, hosts: list[str]) -> dict[str, Any]:
     """Workers, queue, ingest and, if asked for, the server, for `seconds`; then until all is stored."""
-    url = parts.queue(folder / "queue")
+    url, workers_url = parts.queue(folder / "queue", ADDRESS if hosts else "")
     start_ingest(settings, url, folder, parts)
-    server = parts.server() if settings.planned else ""
+    server = parts.server(ADDRESS if hosts else "127.0.0.1") if settings.planned else ""
     end, spent, chance = SPAWN.Value("d", 0.0), SPAWN.Value("d", 0.0), random.Random(0)
     processes = min(PROCESSES, settings.workers)
     for number in range(processes):
         size = (settings.workers + number) // processes
         rate = settings.scenes_per_second / settings.workers
-        plan = FleetPlan(url, folder / "spool", size, rate, settings.streams, server, settings.planned)
+        host = hosts[number % len(hosts)] if hosts else ""
+        outbox = folder / "spool" / str(number)  # a machine of their own: who looks for the dead opens every file of a folder
+        plan = FleetPlan(workers_url, outbox, size, rate, settings.streams, server, settings.planned, host)
         parts.spawn(f"fleet-{number}", run_fleet, plan, scenes, end, number, spent)
     client, samples, killed = connect(url), list[dict[str, float]](), 0
-    while (connections := client.info("clients")["connected_clients"]) < settings.workers:
+    while sum(bool(each["name"]) for each in client.client_list()) < settings.workers:
         time.sleep(0.1)
+    connected = client.client_list()
+    addresses = {each["addr"].rpartition(":")[0] for each in connected}
     begun = time.time()
     end.value = begun + settings.seconds
     requests = SceneRequestStream(client)
@@ -109,14 +119,19 @@ def loop(settings: Settings, scenes: list[Any], folder: Path, parts: Parts) -> d
     sent_seconds = time.time() - begun
     row = finish(settings, client, folder, parts, begun)
     row["worker_ms"] = 1e3 * spent.value / max(row["stored"], 1)
-    rates = {"connections": connections, "sent_per_second": row["sent"] / sent_seconds, "kills": killed}
+    rates = {
+        "connections": len(connected),
+        "hosts": sum(each.startswith(NETWORK) for each in addresses),
+        "sent_per_second": row["sent"] / sent_seconds,
+        "kills": killed,
+    }
     row |= rates | _flatness(samples)
     return row
 
 
-def backlog(settings: Settings, scenes: list[Any], folder: Path, parts: Parts) -> dict[str, Any]:
+def backlog(settings: Settings, scenes: list[Scene], folder: Path, parts: Parts) -> dict[str, Any]:
     """How fast ingest empties a queue, publishers stopped."""
-    url = parts.queue(folder / "queue")
+    url, _ = parts.queue(folder / "queue")
     client = connect(url)
     sender, bodies = OutcomeSender(client, settings.streams), list[OutcomeBatch]()
     for episode in range(-(-settings.backlog // settings.attempts)):

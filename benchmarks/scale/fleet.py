@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import redis
 
+from benchmarks.scale.hosts import enter
 from benchmarks.scale.labels import Scene, named
 from grasp_client import GraspClient, GraspServerError
 from grasp_client.contract import PlanRequest
@@ -33,7 +34,7 @@ DEPTH = np.full((120, 160), 0.7, np.float32)
 class FleetPlan:
     """workers of this process, and scenes that each runs per second. streams: of outcomes.
 
-    server: its URL, if there is one. planned: share of the scenes for which it is asked."""
+    server: its URL, if there is one. planned: share of the scenes for which it is asked. host: which it is, if not this one."""
 
     url: str
     outbox: Path
@@ -42,6 +43,7 @@ class FleetPlan:
     streams: int = 1
     server: str = ""
     planned: float = 0.0
+    host: str = ""
 
 
 @dataclass
@@ -55,7 +57,7 @@ class SimulatedWorker:
     def __post_init__(self) -> None:
         client = connect(self.plan.url)
         with suppress(*AWAY):
-            client.ping()
+            client.client_setname(self.name)  # by which the benchmark counts who is there
         self.requests, self.board = SceneRequestStream(client), WorkerStatusStore(client)
         sender = OutcomeSender(client, self.plan.streams)
         self.publisher = OutboxPublisher(Outbox(self.plan.outbox, self.name), sender.publish)
@@ -80,6 +82,8 @@ def run_fleet(plan: FleetPlan, scenes: list[Scene], end: Any, number: int, spent
     """Connects workers, waits until `end` (a shared float, on the wall clock) is told, runs until then, one scene at least, and
     sends what is left in the outboxes. spent: a shared float to which the seconds of CPU are added that this took."""
     warnings.simplefilter("ignore", InputWarning)  # an empty table is what is shown
+    if plan.host:
+        enter(plan.host)
     rng = np.random.default_rng(number)
     workers = [SimulatedWorker(plan, boot_name(f"w{number}-{each}")) for each in range(plan.workers)]
     servers = [GraspClient(plan.server, deadline=20) if plan.server else None for _ in workers]
@@ -101,6 +105,7 @@ def run_fleet(plan: FleetPlan, scenes: list[Scene], end: Any, number: int, spent
         if time.monotonic() - claimed > CLAIM_SECONDS:
             claimed = time.monotonic()
             workers[0].publisher.outbox.claim_orphans()
+    workers[0].publisher.outbox.claim_orphans()
     while left := [worker for worker in workers if worker.publisher.outbox.waiting()]:
         with suppress(*AWAY):
             left[0].publisher.deliver_waiting()

@@ -57,17 +57,20 @@ class Parts:
 
         self.add(name, start)
 
-    def queue(self, folder: Path) -> str:
-        """Starts the queue as `make run` does; its URL."""
-        embedded = queue.EmbeddedQueue(folder)
-        self.add("queue", lambda: subprocess.Popen(embedded.command(), stdout=subprocess.DEVNULL))
+    def queue(self, folder: Path, address: str = "") -> tuple[str, str]:
+        """Starts the queue as `make run` does; its URL, and that for hosts, for which it listens at `address` besides."""
+        embedded, port, command = queue.EmbeddedQueue(folder), free_port(), list[str]()
+        if address:
+            command = ["--bind", address, "--port", str(port), "--protected-mode", "no"]
+        self.add("queue", lambda: subprocess.Popen([*embedded.command(), *command], stdout=subprocess.DEVNULL))
         while not queue.answers(embedded.url):
             time.sleep(0.05)
-        return embedded.url
+        return embedded.url, f"redis://{address}:{port}/0" if address else embedded.url
 
-    def server(self) -> str:
+    def server(self, address: str = "127.0.0.1") -> str:
         """Starts an inference server with the models that ship; its URL once it is ready."""
-        url, where = f"http://127.0.0.1:{(port := free_port())}", {"PORT": str(port), "CONNECTIONS_PER_ADDRESS": "4096"}
+        url, where = f"http://{address}:{(port := free_port())}", {"PORT": str(port), "CONNECTIONS_PER_ADDRESS": "4096"}
+        where |= {"HOST": address, "ALLOW_OPEN": "true"}
         environment = {**os.environ, **where, "MODELS_DIR": "models", "LOG_LEVEL": "error"}
         self.add("server", lambda: subprocess.Popen([sys.executable, "-m", "inference_server"], env=environment))
         with GraspClient(url) as client:

@@ -13,6 +13,7 @@ from records import read_outcomes
 from benchmarks.compare.trees import revision
 from benchmarks.scale.__main__ import Settings, main
 from benchmarks.scale.fleet import FleetPlan, run_fleet
+from benchmarks.scale.hosts import NAMESPACES, network
 from benchmarks.scale.labels import made
 from benchmarks.scale.parts import SPAWN
 from grasp_client.contract import SceneRequest
@@ -34,6 +35,22 @@ def test_a_fleet_says_what_workers_say(redis_url: str, tmp_path: Path) -> None:
     assert requests.outstanding() == 0
     assert set(WorkerStatusStore(client).read()) <= {f"{name}" for name in sent}
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_workers_of_several_hosts_are_stored_once(tmp_path: Path) -> None:
+    try:
+        with network(1):
+            pass
+    except SystemExit as error:
+        pytest.skip(str(error))
+    report, load = tmp_path / "report.json", {"workers": 4, "seconds": 2.0, "attempts": 4, "side": 32, "planned": 0.5}
+    assert main(Settings(hosts=2, scenes_per_second=8.0, out=report, **load)) == 0  # type: ignore[arg-type]
+    told = json.loads(report.read_text())
+    assert told["hosts"] == 2
+    assert told["sent"] >= 4 * 4
+    with network(1) as hosts:  # what was made for the run is gone
+        assert (NAMESPACES / hosts[0]).exists()
 
 
 FIRST = "e261ce5"
