@@ -62,7 +62,8 @@ class WorkerStatusStore:
         if not self._reported:
             self._reported = True
             rows = self.client.hgetall(self.key)
-            if old := [name for name in rows if name not in self._recent(rows, FORGOTTEN_SECONDS)]:
+            recent = self._recent(rows, FORGOTTEN_SECONDS)
+            if old := [name for name in rows if name not in recent]:
                 self.client.hdel(self.key, *old)
 
     def read(self, max_age_seconds: float = 60.0) -> dict[str, dict[str, Any]]:

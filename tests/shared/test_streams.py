@@ -13,6 +13,7 @@ from waiting import FakeClock
 from grasp_client.contract import Grasp, GraspMeta, ImageSpec, Outcome, SceneRequest
 from shared.outcome_codec import encode_outcome
 from shared.streams import OutcomeStream, SceneRequestStream, WorkerStatusStore, connect, redacted
+from shared.streams.worker_status import StatusRow
 
 
 def outcome(number: int = 0, **changes) -> Outcome:
@@ -230,3 +231,13 @@ def test_a_url_that_is_none_is_refused_without_its_password():
         connect("redis://:s3cret@queue:port")
     assert refused.value.__suppress_context__
     assert "s3cret" not in str(refused.value)
+
+
+def test_a_first_report_reads_each_row_once(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, read = connect(redis_url), list[bytes]()
+    for number in range(20):
+        WorkerStatusStore(client).report(f"w{number}", {})
+    validate = StatusRow.model_validate_json
+    monkeypatch.setattr(StatusRow, "model_validate_json", lambda text: read.append(text) or validate(text))
+    WorkerStatusStore(client).report("new", {})
+    assert len(read) == 21
