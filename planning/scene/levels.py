@@ -60,7 +60,7 @@ def _peaks(rise: np.ndarray, least: float) -> list[float]:
     """Levels at which at least so many of rises (N,), m, lie, the most frequent first, APART from each other."""
     if len(rise) < least:
         return []
-    bins, count = np.unique(np.rint(rise / STEP).astype(np.int64), return_counts=True)
+    bins, count = np.unique(np.rint(rise / STEP), return_counts=True)
     near = np.array([count[np.abs(bins - each) <= 1].sum() for each in bins])
     peaks: list[float] = []
     for place in np.argsort(-near):

@@ -7,6 +7,7 @@ import pytest
 
 from grasp_client.contract import EpisodeEnd, ModelRef, SceneRef, SceneRequest
 from shared.settings import TrainerSettings
+from shared.streams import SceneRequestStream, connect
 from shared.streams.scene_mix import SceneMix
 from trainer_job.data.outcome_index import IndexEntry
 from trainer_job.data.sources import Sources
@@ -89,7 +90,8 @@ def test_episodes_are_asked_for_where_one_thing_is_wanted(tmp_path) -> None:
     asked = trial().missing(1)[0]
     assert (asked.kind, asked.attempts, asked.planner, asked.purpose) == ("enclosed", MOST_MOTIONS, "push", "judge")
     settings = TrainerSettings(model="push-value", data_dir=tmp_path, scene_kind="mixed")
-    issuer = SceneRequestIssuer(None, tmp_path / "counter.json", settings, SIGNER)  # type: ignore[arg-type]
+    nobody = SceneRequestStream(connect("redis://127.0.0.1:1/0"))  # which is not asked
+    issuer = SceneRequestIssuer(nobody, tmp_path / "counter.json", settings, SIGNER)
     requests = [issuer.collect_request(number) for number in range(20)]
     assert {(each.kind, each.planner, each.attempts) for each in requests} == {("enclosed", "push", 15)}
     assert SceneMix("scattered").for_planner("push").kind == "scattered"
