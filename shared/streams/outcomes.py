@@ -34,6 +34,8 @@ while at <= #ARGV do
     redis.call('HSET', KEYS[2], worker, last)
     redis.call('HINCRBY', KEYS[1], worker, count)
     fresh = fresh + count
+  else
+    redis.call('HSET', KEYS[2], worker, before)  -- replicas that have this write have those before it: see `_run`
   end
   at = at + values
 end
@@ -96,7 +98,9 @@ class OutcomeSender:
     def _run(self, keys: list[str], arguments: list[Any]) -> int:
         if not self.replicas:
             return int(self._publish(keys=keys, args=arguments))
-        pipeline = self.client.pipeline(transaction=False)  # one connection: replicas are counted for what it wrote
+        # One connection: replicas are counted for what it wrote. A retry writes as well, for WAIT after no write counts every
+        # replica, also one that has not got what was sent before.
+        pipeline = self.client.pipeline(transaction=False)
         self._publish(keys=keys, args=arguments, client=pipeline)
         pipeline.wait(self.replicas, REPLICA_MS)
         fresh, reached = pipeline.execute()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from waiting import wait_until
 
 from services.queue import ReservedPort, server_binary
 from shared.outcome_codec import encode_outcome
-from shared.streams import OutcomeSender, OutcomeStream, connect
+from shared.streams import OutcomeSender, OutcomeStream, connect, outcomes
 from shared.streams.outcome_batches import OutcomeBatch, pack_outcomes
 
 SENTINELS = 3
@@ -88,6 +89,35 @@ def _says(client: redis.Redis, what: str) -> int:
         info = client.info()
         return int(info["master0"]["sentinels"] if what == "sentinels" else info[what])
     return 0
+
+
+def test_a_retry_is_not_taken_before_a_replica_has_what_was_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcomes, "REPLICA_MS", 50)
+    with ExitStack() as stack:
+        primary = Queue(tmp_path / "primary", "repl-diskless-sync-delay 0\n")
+        stack.callback(primary.kill)
+        replica = Queue(tmp_path / "replica", f"replicaof 127.0.0.1 {primary.port.number}\n")
+        stack.callback(replica.kill)
+        client = stack.enter_context(redis.Redis(port=primary.port.number))
+        wait_until(lambda: _says(client, "connected_slaves") == 1)
+        sender = OutcomeSender(client, replicas=1)
+        first, second = (OutcomeBatch("w", number, 1, pack_outcomes([encode_outcome(outcome(number))])) for number in (1, 2))
+        wait_until(lambda: _taken(sender, first))
+        replica.process.send_signal(signal.SIGSTOP)
+        assert not _taken(sender, second)
+        client.close()  # the retry comes over another connection, as after an error
+        assert not _taken(sender, second)
+        replica.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: _taken(sender, second))
+        assert OutcomeStream(client).sent() == {"w": 2}
+
+
+def _taken(sender: OutcomeSender, batch: OutcomeBatch) -> bool:
+    try:
+        sender.publish([batch])
+    except redis.RedisError:
+        return False
+    return True
 
 
 @pytest.mark.slow
