@@ -46,9 +46,13 @@ def take_pictures(wheel: Path, prefix: str, out: Path) -> tuple[int, str]:
         rights = [name for name in names if ".dist-info/" in name and "licen" in PurePosixPath(name).name.lower()]
         texts = [archive.read(name).decode(errors="replace") for name in rights]
         licence = licence_of(BytesParser().parsebytes(archive.read(told)), texts)
-        out.mkdir(parents=True, exist_ok=True)
-        for name in pictures + rights:
-            (out / PurePosixPath(name).name).write_bytes(archive.read(name))
+        # Pictures of one name may lie in several folders.
+        places = {name: out / name.removeprefix(prefix) for name in pictures} | {
+            name: out / PurePosixPath(name).name for name in rights
+        }
+        for name, place in places.items():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(archive.read(name))
     (out / "PACKAGE.txt").write_text(f"Pictures of {wheel.name}. Licence: {licence}\n")
     return len(pictures), licence
 

@@ -9,8 +9,10 @@ from pydantic_core import ErrorDetails
 
 from grasp_client.contract.base import ApiModel
 
-MOST_NAME = 40
-"""Characters of an unknown field's name, which may be as long as its sender likes."""
+MOST_NAME, MOST_NUMBER = 40, 24
+"""Characters of an unknown field's name, which may be as long as its sender likes, and of a number."""
+OURS = ("value_error", "assertion_error")
+"""Types of problems that validators of this project find."""
 
 
 class ErrorDetail(ApiModel):
@@ -29,8 +31,12 @@ def problems_of(error: ValidationError) -> list[ErrorDetails]:
     Python's garbage collector does not see the exceptions of validators that it holds. Their tracebacks hold the frames of all
     callers, with images and bodies; when one of these frames holds the error, nothing of it is ever freed.
     """
-    problems = error.errors(include_url=False, include_input=False)
+    problems = error.errors(include_url=False)
     for problem in problems:
+        given, problem["input"] = problem["input"], None
+        # A validator of ours says itself what came; of what is no number a reply had better say no more than it must.
+        if isinstance(given, int | float) and problem["type"] not in OURS:
+            problem["msg"] += f", got {given!r:.{MOST_NUMBER}}"
         raised = problem.get("ctx", {}).get("error")
         while isinstance(raised, BaseException):
             raised.__traceback__, raised = None, raised.__context__

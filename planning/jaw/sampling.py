@@ -83,12 +83,12 @@ def _centres(scene: PlanningScene, rejected: Counter[str]) -> tuple[Tensor, Tens
         rejected["not_goal"] += ANGLES * int((raised & ~near.to(scene.device).bool())[::STRIDE, ::STRIDE].sum())
         raised = raised & near.to(scene.device).bool()
     stride = _stride(int(raised.sum()))
-    *found, allowed, counted = _lattice(scene, raised, stride)
+    *centres, counted = _lattice(scene, raised, stride)
     # What is not asked for, such as the boards of a shelf round what is in it, must not make the lattice wider.
-    if (finer := _stride(int(allowed.sum()) * stride**2)) < stride:
-        *found, allowed, counted = _lattice(scene, raised, finer)
+    if scene.restricted and (finer := _stride(len(centres[0]) * stride**2)) < stride:
+        *centres, counted = _lattice(scene, raised, finer)
     rejected.update(counted)
-    rows, columns, top, inside = (each[allowed] for each in found)
+    rows, columns, top, inside = centres
     return rows, columns, top, inside
 
 
@@ -97,9 +97,8 @@ def _stride(cells: int) -> int:
     return max(STRIDE, math.ceil(math.sqrt(cells / MOST_CENTRES)))
 
 
-def _lattice(scene: PlanningScene, raised: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Counter[str]]:
-    """Rows, columns, height of the top, whether grasps are asked for there and whether they are there or near, (N,), of raised
-    cells (H, W) a stride apart; and counted rejections."""
+def _lattice(scene: PlanningScene, raised: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Counter[str]]:
+    """As `_centres`, of raised cells (H, W) a stride apart; and counted rejections."""
     lattice, known, unobserved = (layer[::stride, ::stride] for layer in (raised, scene.known, scene.near_unobserved))
     rejected = Counter(
         below_table=ANGLES * int((known & ~lattice).sum()), no_depth=ANGLES * int((~known | (lattice & unobserved)).sum())
@@ -107,17 +106,18 @@ def _lattice(scene: PlanningScene, raised: Tensor, stride: int) -> tuple[Tensor,
     lattice = lattice & ~unobserved
     rows, columns = (stride * index for index in torch.nonzero(lattice, as_tuple=True))
     top = scene.top[rows, columns]
-    allowed = torch.ones_like(top, dtype=torch.bool)
-    inside = allowed if scene.goal is None else scene.goal[rows, columns]
-    if scene.restricted:
-        cells = scene.map.resolution
-        points = map_points(scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows, top)
-        pixels = map_pixels(scene, points)
-        for reason, outside in outside_region(scene, pixels, NEAR).items():
-            rejected[reason] += ANGLES * int((allowed & outside).sum())
-            allowed = allowed & ~outside
-        inside = inside & ~torch.stack(list(outside_region(scene, pixels).values())).any(0)
-    return rows, columns, top, inside, allowed, rejected
+    inside = torch.ones_like(top, dtype=torch.bool) if scene.goal is None else scene.goal[rows, columns]
+    if not scene.restricted:
+        return rows, columns, top, inside, rejected
+    cells = scene.map.resolution
+    points = map_points(scene.map.corner[0] + cells * columns, scene.map.corner[1] + cells * rows, top)
+    pixels = map_pixels(scene, points)
+    allowed = torch.ones_like(inside)
+    for reason, outside in outside_region(scene, pixels, NEAR).items():
+        rejected[reason] += ANGLES * int((allowed & outside).sum())
+        allowed = allowed & ~outside
+    inside = inside & ~torch.stack(list(outside_region(scene, pixels).values())).any(0)
+    return rows[allowed], columns[allowed], top[allowed], inside[allowed], rejected
 
 
 @lru_cache(maxsize=64)

@@ -6,11 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.features.eye_in_hand import SIDE
+from shared.networks.picture_actor import PictureEncoder, golden_pictures
 
 FEATURES = 256
-CELLS = 6
-"""Cells along a side of what the last convolution gives, for pictures of SIDE pixels."""
 SCALE = 0.1
 """m that count as 1."""
 ALIGNED, STRAIGHT = 0.008, 0.12
@@ -37,19 +35,7 @@ class GraspActor(nn.Module):
         super().__init__()
         self.parameters_of_card: dict[str, Any] = {"channels": channels, "grasps": grasps, "shift": shift, "turn": turn}
         self.grasps, self.shift, self.turn = grasps, shift, turn
-        self.encoder = nn.Sequential(
-            nn.Conv2d(channels, 24, 5, 3, 1),
-            nn.ReLU(),
-            nn.Conv2d(24, 48, 3, 2, 1),
-            nn.ReLU(),
-            nn.Conv2d(48, 64, 3, 2, 1),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(64 * CELLS**2, FEATURES),
-            nn.ReLU(),
-            nn.Linear(FEATURES, FEATURES),
-            nn.ReLU(),
-        )
+        self.encoder = nn.Sequential(PictureEncoder(channels, (24, 48, 64), FEATURES), nn.Linear(FEATURES, FEATURES), nn.ReLU())
         self.means = nn.Linear(FEATURES, grasps * GRASP)
         self.chances = nn.Linear(FEATURES, grasps)
         self.deviation = nn.Linear(FEATURES, 3)
@@ -113,11 +99,7 @@ class GraspActor(nn.Module):
         return ((one - other) / each).square().sum(-1)
 
     def golden_batch(self) -> tuple[Tensor, ...]:
-        """Fixed pictures: black, white, and a slope."""
-        slope = torch.arange(SIDE, dtype=torch.uint8).mul(4).expand(SIDE, SIDE)
-        black = torch.zeros(SIDE, SIDE, dtype=torch.uint8)
-        shape = self.parameters_of_card["channels"], SIDE, SIDE
-        return (torch.stack([each.expand(*shape) for each in (black, black + 255, slope)]),)
+        return (golden_pictures(self.parameters_of_card["channels"]),)
 
 
 NETWORK = GraspActor

@@ -31,7 +31,7 @@ from sim_worker.processes import as_made, process_pool, readable_errors
 from sim_worker.progress import Bar
 from sim_worker.tasks.labels import Mix
 from sim_worker.tasks.push_labels import PushMix
-from sim_worker.world.camera.textures import check_looks
+from sim_worker.world.camera.textures import Textures, check_looks
 from sim_worker.world.simulation.spec import Looks
 
 logger = logging.getLogger(__name__)
@@ -74,9 +74,7 @@ class CollectSettings(BaseSettings):
     api_key: SecretStr | None = Field(None, description="for planners on a server")
     rgb: bool = Field(False, description="keep the colour image too")
     looks: Looks = Field("plain", description="of colour images: plain or photographic (held-out ones are for judging)")
-    textures: Path | None = Field(
-        None, description="folder of pictures whose brightness tables and things of photographic looks may have for a pattern"
-    )
+    textures: Textures = None
     records: Literal["images", "replay"] = Field(
         "images", description="what is kept of a view: images, or what renders them again where they are learned from"
     )

@@ -27,7 +27,7 @@ from sim_worker.planners import load_planner
 from sim_worker.processes import as_made, process_pool, readable_errors
 from sim_worker.progress import Bar
 from sim_worker.world import World
-from sim_worker.world.camera.textures import check_looks, textures_of
+from sim_worker.world.camera.textures import Textures, check_looks, textures_of
 from sim_worker.world.simulation.spec import Looks
 
 RECIPE = "rgb_windows.json"
@@ -45,9 +45,7 @@ class RgbWindowSettings(BaseSettings):
     object_set: str = Field("train", description="objects: train, validation, test, random, household or procedural")
     profile: str = Field("standard", description="difficulty profile, of which colours and light are used")
     looks: Looks = Field("plain", description="of each window: plain or photographic (held-out ones are for judging)")
-    textures: Path | None = Field(
-        None, description="folder of pictures whose brightness tables and things of photographic looks may have for a pattern"
-    )
+    textures: Textures = None
     clutter_ratio: float = Field(0.15, ge=0, le=1, description="share of scenes with several objects")
     windows_per_scene: int = Field(4, ge=1, le=64, description="windows per scene")
     grasps_per_window: int = Field(3, ge=1, le=64, description="grasps tried per window, straight down with the jaw wide open")

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from grasp_client.contract import Grasp, GraspMeta, Gripper, PlanRequest
+from grasp_client.contract import Grasp, GraspMeta, Gripper, PlanRequest, problems_of
 
 IDENTITY = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 FLOOR = [[0.2, 0.1, 0], [-0.2, 0.1, 0], [-0.2, -0.1, 0], [0.2, -0.1, 0]]
@@ -77,3 +77,13 @@ def test_an_outcome_is_a_success_or_names_its_failure():
 def test_a_gripper_is_the_panda_hand_by_default():
     hand = Gripper()
     assert hand.max_width + 2 * hand.finger_thickness <= hand.palm_width
+
+
+def test_of_a_number_out_of_bounds_it_is_said_what_came_and_of_nothing_else() -> None:
+    wrong = {"camera": {"fx": -5, "fy": 525, "cx": 0, "cy": 0}, "n_grasps": "secret", "gripper": "none such"}
+    with pytest.raises(ValidationError) as refused:
+        PlanRequest.model_validate(wrong)
+    told = {problem["loc"][0]: problem["msg"] for problem in problems_of(refused.value)}
+    assert told["camera"] == "Input should be greater than or equal to 0.5, got -5"
+    assert "secret" not in told["n_grasps"]
+    assert ", got" not in told["gripper"]

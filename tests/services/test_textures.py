@@ -11,7 +11,7 @@ import pytest
 
 from services.textures import CONSTRAINTS, PACKAGES, fetch, licence_of, take_pictures
 
-PICTURES = ("robosuite/models/assets/textures/wood.png", "robosuite/models/assets/textures/deep/Clay.JPG")
+PICTURES = ("robosuite/models/assets/textures/wood.png", "robosuite/models/assets/textures/deep/wood.JPG")
 
 
 def wheel(path: Path, names: tuple[str, ...] = PICTURES, metadata: str = "Name: robosuite\nVersion: 1\n") -> Path:
@@ -26,7 +26,8 @@ def wheel(path: Path, names: tuple[str, ...] = PICTURES, metadata: str = "Name: 
 def test_pictures_and_licences_are_taken(tmp_path: Path) -> None:
     count, licence = take_pictures(wheel(tmp_path / "a.whl"), PACKAGES["robosuite"], tmp_path / "out")
     assert (count, licence) == (2, "MIT License")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"wood.png", "Clay.JPG", "LICENSE", "PACKAGE.txt"}
+    files = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert files == {"wood.png", "deep/wood.JPG", "LICENSE", "PACKAGE.txt"}
     assert "MIT License" in (tmp_path / "out" / "PACKAGE.txt").read_text()
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
+from pydantic import Field
 
 from sim_worker.world.camera.photographic import Pattern
 from sim_worker.world.simulation.spec import Looks
@@ -18,6 +20,13 @@ PERIODS = 4
 """A picture spans so many periods of a pattern: whatever it shows is much larger than a stripe."""
 LEAST_CONTRAST = 0.05
 """Between the 5th and the 95th percentile of brightness: what has less is noise."""
+
+
+Textures = Annotated[
+    Path | None,
+    Field(description="folder of pictures whose brightness tables and things of photographic looks may have for a pattern"),
+]
+"""Option of commands."""
 
 
 def read_textures(folder: Path) -> tuple[Pattern, ...]:
