@@ -7,7 +7,8 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,13 +59,19 @@ def private_folder(path: Path) -> Path:
     return path
 
 
-def sync_folder(folder: Path) -> None:
-    """Makes renames inside `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync_path(path: Path) -> None:
+    """Makes what a file holds, or renames inside a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_together(paths: Sequence[Path]) -> None:
+    """Puts files and folders on the disk. At the same time, for they then share what a disk takes longest for."""
+    with ThreadPoolExecutor(len(paths)) as pool:
+        list(pool.map(sync_path, paths))
 
 
 def write_synced(path: Path, data: bytes | memoryview, mode: int = 0o666) -> None:
@@ -90,4 +97,4 @@ def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    sync_path(path.parent)

@@ -5,6 +5,7 @@
     python -m benchmarks.scale --workers 100 --hosts 4            # on four hosts (network namespaces; needs root)
     python -m benchmarks.scale --backlog 20000 --ingest 2         # ingest alone, of a queue that is full already
     python -m benchmarks.scale --base e261ce5                     # this tree and version 0.1.0, in turn, 8 workers
+    python -m benchmarks.scale --base e261ce5 --disk-writers 4    # the same on a disk that others write to
 
 Workers are simulated: their outcomes are made (or recorded: --shards); what they say to queue and server is what workers say.
 Ends with status 1 where an outcome is lost or stored twice.
@@ -36,8 +37,6 @@ from shared.streams.outcome_batches import OutcomeBatch, pack_outcomes
 
 PROCESSES = 8
 """Most, of the workers: what one waits for the disk, others send."""
-REQUESTS = 64
-"""Scene requests kept waiting."""
 
 
 class Settings(BaseSettings):
@@ -51,6 +50,7 @@ class Settings(BaseSettings):
     side: int = Field(240, ge=16, description="pixels of a side of the image")
     shards: Path | None = Field(None, description="take the scenes from the shards of this collection")
     hosts: int = Field(0, ge=0, le=MOST_HOSTS, description="network namespaces that the workers run in (needs root on Linux)")
+    requests: int = Field(64, ge=0, description="scene requests kept waiting; 0: workers choose their scenes")
     streams: int = Field(2, ge=1, description="outcome streams")
     ingest: int = Field(1, ge=1, le=8, description="ingest processes")
     backlog: int = Field(0, ge=0, description="outcomes that are in the queue before ingest starts; no workers then")
@@ -58,13 +58,15 @@ class Settings(BaseSettings):
     kills: int = Field(0, ge=0, description="kill -9 of queue, ingest, server or a third of the workers, in all")
     base: str = Field("", description="commit to compare with: one of version 0.1.0, or one that has this benchmark")
     turns: int = Field(3, ge=1, description="turns of each tree in a comparison")
+    disk_writers: int = Field(0, ge=0, le=64, description="processes that write to the same disk meanwhile, in a comparison")
     out: Path = Field(Path("data/benchmarks/scale.json"), description="report")
 
 
 def main(settings: Settings) -> int:
     if settings.base:
         figures = "workers", "seconds", "attempts", "side", "streams", "ingest"
-        return compared(settings.base, settings.turns, {name: getattr(settings, name) for name in figures}, settings.out)
+        load = {name: getattr(settings, name) for name in figures} | {"requests": 0}  # outcomes alone
+        return compared(settings.base, settings.turns, load, settings.disk_writers, settings.out)
     scenes = recorded(settings.shards, 8, settings.attempts) if settings.shards else made(8, settings.attempts, settings.side)
     with tempfile.TemporaryDirectory() as folder, network(settings.hosts) as hosts:
         parts = Parts()
@@ -104,7 +106,7 @@ def loop(settings: Settings, scenes: list[Scene], folder: Path, parts: Parts, ho
     requests = SceneRequestStream(client)
     while (now := time.time()) < begun + settings.seconds:
         try:
-            for number in range(requests.outstanding(), REQUESTS):
+            for number in range(requests.outstanding(), settings.requests):
                 requests.issue(SceneRequest(id=f"{now}-{number}", seed=number))
             lag = sum(stream.lag() + stream.pending() for stream in streams_of(settings, client))
             samples.append({"queue_mb": client.info("memory")["used_memory"] / 1e6, "lag": lag} | _memory(parts))

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.compare.processes import python
 from benchmarks.compare.trees import HERE, Tree, revision, tree_of
+from benchmarks.scale.disk import busy_disk
 from benchmarks.tables import keep, show
 
 FIRST = Path(__file__).with_name("version_0_1.py")
@@ -19,11 +20,13 @@ LONGEST = 1800.0
 FIGURES = ("stored_per_second", "worker_ms", "ingest_ms", "queue_ms")
 
 
-def compared(base: str, turns: int, load: dict[str, Any], out: Path) -> int:
+def compared(base: str, turns: int, load: dict[str, Any], writers: int, out: Path) -> int:
     """Measures both in turn, prints figures and ratios (of neighbours), and writes them; 1 where an outcome was lost or stored
-    twice. load: settings of the benchmark; of version 0.1.0, which knows one stream, those it knows."""
+    twice. load: settings of the benchmark; of version 0.1.0, which knows one stream, those it knows. writers: processes that
+    write to the same disk all the time."""
     rows: dict[str, list[dict[str, float]]] = {"base": [], "head": []}
-    with tree_of(base) as before, tree_of(HERE) as now:
+    with tree_of(base) as before, tree_of(HERE) as now, busy_disk(writers) as sync:
+        print(f"{writers} other writers of this disk: a sync takes {1e3 * sync:.2f} ms (median)")
         for turn in range(turns):
             for name, tree in (("base", before), ("head", now)):
                 rows[name].append(measured(tree, load))
@@ -35,7 +38,8 @@ def compared(base: str, turns: int, load: dict[str, Any], out: Path) -> int:
     show("medians", [{"tree": name, **figures} for name, figures in medians.items()])
     least, median, most = np.percentile(ratios, (0, 50, 100)).tolist()
     show("outcomes per second, head / base", [{"turns": turns, "least": least, "median": median, "most": most}])
-    keep(out, {"base": revision(base), "head": revision(HERE), "load": load, "turns": rows, "ratios": ratios})
+    report = {"base": revision(base), "head": revision(HERE), "load": load, "writers": writers, "sync_ms": 1e3 * sync}
+    keep(out, {**report, "turns": rows, "ratios": ratios})
     return int(any(row["lost"] or row["twice"] for its in rows.values() for row in its))
 
 

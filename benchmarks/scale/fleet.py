@@ -1,4 +1,7 @@
-"""A process of many workers: each with a connection, an outbox and a name of its own, as a worker has; no physics."""
+"""A process of many workers: each with a connection, an outbox and a name of its own, as a worker has; no physics.
+
+A process of one worker sends in a thread, as a worker does; the workers of one that has many take turns.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,8 @@ from sim_worker.worker.publisher import OutboxPublisher
 from sim_worker.worker.worker import REPORT_SECONDS, boot_name
 
 CLAIM_SECONDS = 5.0
+MOST_SCENES = 4
+"""Of a worker that wait in its outbox: then it pauses, as one does whose outbox is full."""
 DEPTH = np.full((120, 160), 0.7, np.float32)
 
 
@@ -70,7 +75,11 @@ class SimulatedWorker:
                 server.plan(Observation(depth=DEPTH), PlanRequest(planner="antipodal"))
         self.episodes += 1
         self.publisher.put(named(scene, self.name, self.episodes))
-        self.publisher.deliver_waiting()
+        if self.publisher.is_alive():
+            while self.publisher.outbox.waiting() > MOST_SCENES * len(scene):
+                time.sleep(0.02)
+        else:
+            self.publisher.deliver_waiting()
         if taken:
             self.requests.done(taken[0])
         if time.monotonic() - self.reported > REPORT_SECONDS:
@@ -86,6 +95,8 @@ def run_fleet(plan: FleetPlan, scenes: list[Scene], end: Any, number: int, spent
         enter(plan.host)
     rng = np.random.default_rng(number)
     workers = [SimulatedWorker(plan, boot_name(f"w{number}-{each}")) for each in range(plan.workers)]
+    if plan.workers == 1:
+        workers[0].publisher.start()
     servers = [GraspClient(plan.server, deadline=20) if plan.server else None for _ in workers]
     while not (until := end.value):
         time.sleep(0.1)
@@ -107,6 +118,9 @@ def run_fleet(plan: FleetPlan, scenes: list[Scene], end: Any, number: int, spent
             workers[0].publisher.outbox.claim_orphans()
     workers[0].publisher.outbox.claim_orphans()
     while left := [worker for worker in workers if worker.publisher.outbox.waiting()]:
+        if left[0].publisher.is_alive():
+            time.sleep(0.01)
+            continue
         with suppress(*AWAY):
             left[0].publisher.deliver_waiting()
     with spent.get_lock():

@@ -20,6 +20,8 @@ import numpy as np
 
 POSE = np.diag([1.0, -1.0, -1.0, 1.0]).tolist()
 SPAWN = multiprocessing.get_context("spawn")
+MOST_SCENES = 4
+"""Of a worker that wait to be sent, as in `benchmarks.scale.fleet`."""
 TOGETHER = 200
 """Outcomes that ingest reads at once."""
 
@@ -63,13 +65,16 @@ def publish(url: str, folder: Path, name: str, load: dict[str, int], end: Any, s
         spent.value -= 1.0  # this one is ready
     while not end.value:
         time.sleep(0.05)
+    courier.start()  # as its workers do
     episode, start = 0, time.process_time()
     while time.time() < end.value:
         for attempt, outcome in enumerate(scenes[episode % len(scenes)]):
             courier.put(outcome.model_copy(update={"id": f"{name}:{episode}:{attempt}"}))
         episode += 1
-        while not courier.deliver_waiting():
+        while len(courier.spool.waiting()) > MOST_SCENES * load["attempts"]:
             time.sleep(0.1)
+    while courier.spool.waiting():
+        time.sleep(0.1)
     with spent.get_lock():
         spent.value += time.process_time() - start
 

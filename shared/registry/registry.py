@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from grasp_client.contract import first_problem
-from shared.durable import replace_file, sync_folder, unfinished_folder, write_synced
+from shared.durable import replace_file, sync_path, unfinished_folder, write_synced
 from shared.registry.ab_tests import AbTestState
 from shared.registry.cards import ModelCard
 
@@ -192,13 +192,13 @@ class Registry:
                 with unfinished_folder(folder / f"{UNFINISHED}{uuid.uuid4().hex}") as temporary:
                     write_synced(temporary / WEIGHTS, weights)
                     write_synced(temporary / CARD, filled.model_dump_json(indent=2).encode())
-                    sync_folder(temporary)
+                    sync_path(temporary)
                     temporary.rename(folder / str(version))
             except OSError:
                 if not (folder / str(version)).exists():
                     raise
                 continue  # another writer took the number: take the next
-            sync_folder(folder)
+            sync_path(folder)
             return version
 
     def record(self, name: str, version: int, decision: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from shared.durable import sync_folder, unfinished_folder
+from shared.durable import sync_path, unfinished_folder
 from shared.shards.names import UNFINISHED, replaced_folders, rewritten_name
 from shared.shards.reader import ShardReader
 from shared.shards.writer import write_files
@@ -43,7 +43,7 @@ def rewrite(
         if prepare:
             prepare(ShardReader(folder), name)
         os.rename(folder, directory / name)
-    sync_folder(directory)
+    sync_path(directory)
     for old in folders:
         _remove(old)
     return directory / name

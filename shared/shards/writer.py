@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.durable import sync_folder, unfinished_folder, write_synced
+from shared.durable import sync_path, sync_together, unfinished_folder
 from shared.outcome_codec import EncodedOutcome
 from shared.shards.names import PREFIX, UNFINISHED, shard_folders, shard_number
 from shared.shards.reader import LINES, digest
@@ -58,7 +58,7 @@ class ShardWriter:
                     raise
                 number += 1
                 continue
-            sync_folder(self.directory)
+            sync_path(self.directory)
             return shard
 
     def remove_unfinished(self) -> int:
@@ -86,8 +86,6 @@ def write_files(folder: Path, outcomes: Sequence[EncodedOutcome], numbers: dict[
                     images.write(data)
                     position += len(data)
             lines.append(_line(outcome, {name: offsets[key] for name, key in digests.items()}, digests))
-        images.flush()
-        os.fsync(images.fileno())
     write_rows(folder, [outcome.id for outcome in outcomes], [outcome.kind for outcome in outcomes], lines, numbers)
 
 
@@ -104,15 +102,16 @@ def numbering(senders: Sequence[Sender | None]) -> dict[str, Any]:
 
 
 def write_rows(folder: Path, ids: list[str], kinds: list[str], lines: list[bytes], numbers: dict[str, Any]) -> None:
-    """Writes outcomes.jsonl and index.json of a shard whose images are there already. numbers: see `numbering`."""
+    """Writes outcomes.jsonl and index.json of a shard whose images are there already. numbers: see `numbering`. Then all of it
+    is on the disk."""
     text, images = b"".join(line + b"\n" for line in lines), folder / "images.bin"
     if COMPRESSED * len(text) > (images.stat().st_size if images.exists() else 0):
-        write_synced(folder / f"{LINES}.gz", gzip.compress(text, 1, mtime=0))
+        (folder / f"{LINES}.gz").write_bytes(gzip.compress(text, 1, mtime=0))
     else:
-        write_synced(folder / LINES, text)
+        (folder / LINES).write_bytes(text)
     index = {"v": INDEX_VERSION, "ids": ids, "kinds": kinds, "digests": [digest(line) for line in lines]} | numbers
-    write_synced(folder / "index.json", json.dumps(index).encode())
-    sync_folder(folder)
+    (folder / "index.json").write_text(json.dumps(index))
+    sync_together([folder, *folder.iterdir()])
 
 
 def _line(outcome: EncodedOutcome, at: dict[str, int], digests: dict[str, str]) -> bytes:

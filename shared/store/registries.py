@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from grasp_client.contract import first_problem
-from shared.durable import replace_file, sync_folder, unfinished_folder, write_synced
+from shared.durable import replace_file, sync_path, unfinished_folder, write_synced
 from shared.registry import AB_TEST, CARD, UNFINISHED, WEIGHTS, BrokenModel, ModelCard, Registry, is_model_name
 from shared.store.files import Store, StoreConflict
 
@@ -61,9 +61,9 @@ def pull_registry(store: Store, root: Path) -> int:
                         raise BrokenModel(f"{name} version {version} in the store: its weights are not those of its card")
                     write_synced(temporary / WEIGHTS, weights)
                     write_synced(temporary / CARD, card)
-                    sync_folder(temporary)
+                    sync_path(temporary)
                     temporary.rename(folder)
-                sync_folder(root / name)
+                sync_path(root / name)
                 new += 1
             elif (current := (folder / CARD).read_bytes()) != card:
                 _check_same(card, current, folder, store)

@@ -4,7 +4,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from shared.durable import sync_folder, unfinished_folder, write_synced
+from shared.durable import sync_path, unfinished_folder, write_synced
 from shared.shards import UNFINISHED, current_names, shard_folders, shard_span
 from shared.store.files import Store, StoreConflict
 
@@ -47,9 +47,9 @@ def pull_shards(store: Store, folder: Path) -> int:
         with unfinished_folder(folder / f"{UNFINISHED}mirror-{uuid.uuid4().hex}") as temporary:
             for file in FILES & set(store.names(SHARDS, name)):
                 write_synced(temporary / file, there[name] if file == INDEX else store.read(SHARDS, name, file) or b"")
-            sync_folder(temporary)
+            sync_path(temporary)
             temporary.rename(folder / name)
-        sync_folder(folder)
+        sync_path(folder)
         new += 1
     return new
 

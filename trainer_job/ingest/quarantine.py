@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from shared.durable import replace_file, sync_folder, unfinished_folder
+from shared.durable import replace_file, sync_path, unfinished_folder
 from shared.shards import (
     DAMAGED_KIND,
     ShardError,
@@ -83,7 +83,7 @@ def set_aside(error: ShardError) -> None:
     if kept:
         os.rename(salvaged, folder)
     shutil.rmtree(salvaged, ignore_errors=True)
-    sync_folder(directory)
+    sync_path(directory)
     log.error("damaged shard set aside", extra={"shard": str(target), "reason": error.reason, "outcomes_kept": kept})
 
 
