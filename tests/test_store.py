@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,10 @@ def any_outcome(number: int) -> Outcome:
     grasp = Grasp(kind="parallel_jaw", quality=0.5, center_px=[4, 3], angle=0.1, depth=0.5, width=0.04, pose_camera=pose)
     fields = {"grasp": grasp, "planner": "antipodal", "success": True}
     return build_outcome(GraspMeta, f"w:{number}:0", np.full((64, 64), 0.5 + number), None, fields)
+
+
+STARTS = 3
+START_SECONDS = 40.0
 
 
 class Killed(BaseException):
@@ -86,33 +91,54 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """In a real S3 server: SeaweedFS."""
     folder = tmp_path_factory.mktemp("weed")
+    for attempt in range(STARTS):
+        server, s3 = _start_weed(folder / str(attempt))
+        keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}"}
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**keys, "AWS_DEFAULT_REGION": "us-east-1"}.items():
+                patch.setenv(name, value)
+            try:
+                if _bucket_made(server):
+                    yield "loop"
+                    return
+            finally:
+                server.kill()
+                server.wait()
+    pytest.fail(
+        f"SeaweedFS did not start {STARTS} times; its last words: {(folder / str(attempt) / 'log').read_text()[-2000:]}"
+    )
+
+
+def _start_weed(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """A server, and the port of its S3."""
+    folder.mkdir()
     named = [f"{part}.port{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
     ports = dict(zip(named, _free_ports(len(named)), strict=True))
-    s3 = ports["s3.port"]
     command = [
         str(Path(os.environ["S3_TOOLS"]) / "bin" / "weed"), "server", f"-dir={folder}", "-ip=127.0.0.1", "-filer", "-s3",
         *(f"-{name}={port}" for name, port in ports.items()), "-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=20",
         "-master.volumeSizeLimitMB=64",
     ]  # fmt: skip
-    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}"}
     with open(folder / "log", "w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **keys})
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**keys, "AWS_DEFAULT_REGION": "us-east-1"}.items():
-            patch.setenv(name, value)
-        files = fsspec.filesystem("s3")
+        keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+        return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **keys}), ports["s3.port"]
 
-        def made() -> bool:
-            try:
-                files.mkdir("loop")
-            except Exception:  # of a server that starts, whatever its client makes of it
-                return False
+
+def _bucket_made(server: subprocess.Popen[bytes]) -> bool:
+    """Whether a server took a bucket; False where it ended or did not answer: another process may have taken one of its ports
+    between our look and its start."""
+    # An instance of its own: one that is kept from an earlier start knows that one's address.
+    files = fsspec.filesystem(
+        "s3", skip_instance_cache=True, config_kwargs=dict.fromkeys(("connect_timeout", "read_timeout"), 5)
+    )
+    until = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < until:
+        try:
+            files.mkdir("loop")
             return True
-
-        wait_until(made, lambda: (folder / "log").read_text()[-2000:], every=0.5)
-        yield "loop"
-    server.kill()
-    server.wait()
+        except Exception:  # of a server that starts, whatever its client makes of it
+            time.sleep(0.5)
+    return False
 
 
 def _free_ports(count: int) -> list[int]:
