@@ -16,6 +16,7 @@ from forked import Forked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from properties import examples
+from scipy.stats import theilslopes
 from serving import PNG, Running, publish_dense, raw_headers, serving
 from serving import settings as server_settings
 from waiting import PATIENCE, wait_until
@@ -34,6 +35,9 @@ SMALL = {"fx": 60.0, "fy": 60.0, "cx": 15.5, "cy": 11.5}
 MANY = int(os.environ.get("MANY_REPORTS", "3000"))
 WARM = max(MANY // 10, 1500)
 """After so many a server has met all that makes it import, compile or keep something once."""
+SAMPLED = 50
+MOST_GROWN = 0.05
+"""Of the server's memory. Requests that leave 20 kB each behind are found in 1,500, such that leave 1.5 kB in 18,000."""
 KEYS = {"report": "r", "worker": "w"}
 API_KEYS = ", ".join(f"{name}:{name}:{key}" for name, key in KEYS.items())
 
@@ -215,9 +219,13 @@ def figure(process: Forked, name: str) -> int:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_twenty_thousand_reports_and_requests(apart: tuple[Server, Forked]) -> None:
-    """Also that the server's memory is where it was: within a tenth after the first of them."""
+    """Also that the server's memory does not go on to grow after the first of them.
+
+    One large request may leave it higher than it was, all of them may not: looked at is the growth (by the slope of Theil and
+    Sen) in that third of them in which it grew least.
+    """
     server, process = apart
-    counts = {"answers": 0, "queued": 0}
+    counts, memory = {"answers": 0, "queued": 0}, list[int]()
 
     def batch(count: int) -> None:
         @settings(max_examples=count, derandomize=False, database=None)
@@ -230,19 +238,22 @@ def test_twenty_thousand_reports_and_requests(apart: tuple[Server, Forked]) -> N
             counts["answers"] += 1
             if counts["answers"] % 100 == 0:
                 counts["queued"] += server.take_queued()
+            if counts["answers"] % SAMPLED == 0:
+                memory.append(figure(process, "VmRSS"))
 
         send()
 
     for _ in range(0, WARM, 500):
         batch(500)
-    before, threads = figure(process, "VmRSS"), figure(process, "Threads")
+    threads = figure(process, "Threads")
+    memory.clear()
     for _ in range(WARM, MANY, 500):
         batch(500)
-    after = figure(process, "VmRSS")
-    print(f"{counts}; {before / 2**10:.0f} MiB after {WARM}, {after / 2**10:.0f} MiB at the end")
+    grown = min(theilslopes(third).slope for third in np.array_split(memory, 3)) * len(memory) / memory[0]
+    print(f"{counts}; after {WARM} from {memory[0] / 2**10:.0f} to {memory[-1] / 2**10:.0f} MiB, {grown:+.1%}")
     assert process.poll() is None
     assert figure(process, "Threads") >= threads
     assert server.client.get("/ready").status_code == 200
     assert server.plan({"planner": "antipodal", "camera": SMALL}).status_code == 200
     assert counts["queued"] > 0
-    assert after < 1.1 * before
+    assert grown < MOST_GROWN
