@@ -75,6 +75,8 @@ def _predict_one(client: GraspClient, arguments: argparse.Namespace, images: lis
         return _fail(*problem_of(error))
     answer = action or plan
     _print_answer(answer.model_dump_json(indent=2) if arguments.json else action_table(action) if action else plan_table(plan))
+    if not action and not plan.grasps and (arguments.goal or arguments.point):
+        print("hint: --action says what to lift away or push first to get it", file=sys.stderr)
     overlay = Path(arguments.overlay or f"{(images[0] if images else arguments.views or arguments.rgb).stem}_grasps.png")
     status = _write_pictures(arguments, None if arguments.overlay == "none" else overlay, observation, request, plan, action)
     return status or _write_scenes(arguments, observation, request, plan)

@@ -309,6 +309,16 @@ def test_no_grasp_is_an_answer(server, folder, capsys):
     assert "warning: half of the image has no reading" in out
 
 
+def test_a_goal_without_a_grasp_leads_to_the_next_action(server, folder, capsys):
+    none = {**PLAN, "grasps": []}
+    server.answers = [(200, none), (200, PLAN), (200, none), (200, {**ACTION, "action": "none", "pushes": [], "reason": "far"})]
+    for options, hinted in ((("--point", "40,30"), True), (("--point", "40,30"), False), ((), False)):
+        assert main(["depth.npy", "--url", server.url, "--overlay", "none", *options]) == 0
+        assert ("--action" in capsys.readouterr().err) is hinted
+    assert main(["depth.npy", "--url", server.url, "--overlay", "none", "--point", "40,30", "--action"]) == 0
+    assert "--action" not in capsys.readouterr().err
+
+
 def test_pixels_only_says_how_to_get_metres(server, folder, capsys):
     server.answers = [
         (200, {**PLAN, "model": None, "grasps": [{k: GRASP[k] for k in ("kind", "quality", "center_px", "angle")}]})
