@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planning.scene.hand_units import gripper_in
 from planning.scene.scene import PlanningScene
 from shared.features.circumstances import circumstances as circumstances_of
 from shared.features.circumstances import slope_and_offset
@@ -43,6 +42,5 @@ def told_by(scene: PlanningScene, approach: Tensor) -> np.ndarray:
     """The circumstances (N, C) of a request's grasps. approach: their directions (N, 3), in axes whose z points down."""
     depth = scene.observation.depth
     assert depth is not None
-    gripper = gripper_in(scene.request.gripper, 1 / scene.unit)
     leans = torch.arccos(approach[:, 2].clamp(-1, 1)).cpu().numpy()
-    return circumstances_of(depth, scene.camera, scene.camera_pose, gripper, scene.bin is not None, leans)
+    return circumstances_of(depth, scene.camera, scene.camera_pose, scene.request.gripper, scene.bin is not None, leans)

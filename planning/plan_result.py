@@ -8,7 +8,6 @@ from torch import Tensor
 from grasp_client.contract import GraspPlan
 from planning.base import LoadedNetwork
 from planning.jaw.candidates import JawCandidates
-from planning.nms import distinct
 from planning.scene.projection import wire_grasps
 from planning.scene.scene import PlanningScene
 from planning.suction.candidates import SuctionCandidates
@@ -28,15 +27,13 @@ def select(
     """The reply: the best of hands or cups by their qualities (N,), none repeating another. network: whose qualities they are,
     if any's; started: time.perf_counter() when planning began, unless somebody else takes the time."""
     request = scene.request
-    enough = qualities >= request.min_quality
-    rejected["low_quality"] += int((~enough).sum())
+    rejected["low_quality"] += int((qualities < request.min_quality).sum())
     rejected["outside_map"] += scene.map.outside
-    chosen = distinct(hands.pose, qualities, request.n_grasps)
-    chosen = chosen[enough[chosen]]
+    best, quality = hands.distinct(qualities, request.n_grasps, least=request.min_quality)
     return GraspPlan(
         planner=planner,
         model=network and network.ref,
-        grasps=wire_grasps(scene, hands.pick(chosen).pose, qualities[chosen]),
+        grasps=wire_grasps(scene, best.pose, quality),
         rejections={reason: count for reason, count in sorted(rejected.items()) if count},
         timings_ms={} if started is None else {"plan": 1e3 * (time.perf_counter() - started)},
         warnings=[*scene.warnings, *([] if request.camera is not None else [NO_CAMERA])],

@@ -70,7 +70,7 @@ def read(folder: Path, network: LoadedNetwork) -> Labels:
         scenes = [_scene(outcomes[0], count) for count in (FEASIBLE_ASKED, TOP)]
         found = [hands.best_first(hands.score) for hands, _ in map(predict, scenes)]
         hands = found[0].join(found[1])
-        tried = _match(project_jaw(scenes[0], scenes[0].request.gripper, hands.pose).pose.numpy(), outcomes)
+        tried = _match(project_jaw(scenes[0], scenes[0].gripper, hands.pose).pose.numpy(), outcomes)
         missing += sum(index is None for index in tried)
         metas = {index: outcome.meta for index, outcome in zip(tried, outcomes, strict=True) if index is not None}
         if not metas:
@@ -112,7 +112,7 @@ def _match(poses: np.ndarray, outcomes: Sequence[Outcome[Any]]) -> list[int | No
 @torch.inference_mode()
 def _columns(scene: PlanningScene, hands: JawCandidates, network: LoadedNetwork) -> dict[str, np.ndarray]:
     beyond = outside_roi_penalty(scene, hands)
-    logits = calibrated_logits(network.module(patches(scene.map, hands.pose, scene.request.gripper)), network.card.calibration)
+    logits = calibrated_logits(network.module(patches(scene.map, hands.pose, scene.gripper)), network.card.calibration)
     return {
         "features": features(hands),
         "beyond": beyond.double().numpy(),

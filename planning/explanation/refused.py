@@ -10,15 +10,14 @@ from torch import Tensor
 
 from grasp_client.contract import GraspPlan, RefusedGrasp
 from planning.base import PlanItem, PlannerError
-from planning.candidates import Candidates
+from planning.candidates import Candidates, distinct_poses
 from planning.explanation.parts import meeting_points
 from planning.explanation.places import nearest_places, outside_asked
 from planning.jaw.collision import hand_overlap
 from planning.jaw.filters import objections as jaw_objections
 from planning.jaw.fit import measure, misfits
 from planning.jaw.search import rate as rate_jaw
-from planning.limits import PADDING, PALM_GAP
-from planning.nms import distinct
+from planning.limits import PALM_GAP
 from planning.scene.projection import map_pixels, wire_grasps
 from planning.scene.scene import PlanningScene, observe_scene
 from planning.suction.collision import body_overlap
@@ -88,11 +87,11 @@ def refused_grasps(scene: PlanningScene) -> list[tuple[float, RefusedGrasp]]:
     lacking = _lacking(scene, refused.pose) + outside_asked(scene, refused.pose.position)
     nothing = torch.tensor([reason == "no_depth" for reason in reasons], device=lacking.device) | (refused.quality == 0)
     lacking = lacking + HOLDS_NOTHING * nothing - 1e-3 * refused.quality  # of equal ones the better
-    chosen = distinct(refused.pose, -lacking, MOST_REFUSED)
+    chosen = distinct_poses(refused.pose, -lacking, MOST_REFUSED)
     refused = refused.pick(chosen)
     grasps = wire_grasps(scene, refused.pose, refused.quality)
     told = [reasons[index] for index in chosen.tolist()]
-    points = meeting_points(scene, scene.request.gripper, refused.pose)
+    points = meeting_points(scene, scene.gripper, refused.pose)
     explanations = [
         RefusedGrasp(**dict(grasp), reason=reason, **(_where(scene, part, point) if reason in MEETS else {}))
         for grasp, reason, (part, point) in zip(grasps, told, points, strict=True)
@@ -102,15 +101,14 @@ def refused_grasps(scene: PlanningScene) -> list[tuple[float, RefusedGrasp]]:
 
 def _refused(scene: PlanningScene, x: Tensor, y: Tensor) -> dict[str, _Refused]:
     """What is refused of candidates at map x, y (N,), by reason: the first that refuses it."""
-    gripper = scene.request.gripper
-    if gripper.kind == "suction":
+    if scene.gripper.kind == "suction":
         cups = lay_cups(scene, x, y, close=True)
         return _by_reason(_Refused(cups.pose, torch.sigmoid(rate_cups(cups))), cup_objections(scene, cups))
     angle = (math.pi / ANGLES * torch.arange(ANGLES, device=x.device)).repeat(len(x))
     x, y = x.repeat_interleave(ANGLES), y.repeat_interleave(ANGLES)
-    hands, _ = measure(scene, gripper, x, y, angle)
-    groups = _by_reason(_Refused(hands.pose, torch.sigmoid(rate_jaw(scene, hands))), jaw_objections(scene, gripper, hands))
-    for reason, pose in misfits(scene, gripper, x, y, angle).items():
+    hands, _ = measure(scene, x, y, angle)
+    groups = _by_reason(_Refused(hands.pose, torch.sigmoid(rate_jaw(scene, hands))), jaw_objections(scene, hands))
+    for reason, pose in misfits(scene, x, y, angle).items():
         misfit = _Refused(pose, torch.zeros_like(pose.x))
         groups[reason] = groups[reason].join(misfit) if reason in groups else misfit
     return groups
@@ -127,12 +125,10 @@ def _by_reason(candidates: _Refused, objections: dict[str, Tensor]) -> dict[str,
 
 def _lacking(scene: PlanningScene, poses: HandPose | CupPose) -> Tensor:
     """How deep (N,) hands or cups reach into obstacles, m, 0 where they do not."""
-    gripper = scene.request.gripper
     if isinstance(poses, CupPose):
-        deep = body_overlap(scene, gripper.cup_radius, poses)
+        deep = body_overlap(scene, scene.gripper.cup_radius, poses)
     else:
-        inner = torch.full_like(poses.width, -PADDING)
-        fingers, palm = hand_overlap(scene, gripper, poses, inner)
+        fingers, palm = hand_overlap(scene, poses)
         deep = torch.maximum(fingers, palm + PALM_GAP)
     result: Tensor = scene.unit * deep.clamp(0.0, DEEPEST)
     return result

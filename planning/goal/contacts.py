@@ -5,7 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-from grasp_client.contract import Gripper
 from planning.limits import FINGER_GAP, PADDING
 from planning.scene.scene import PlanningScene
 from shared.grasp_poses import CupPose, HandPose
@@ -21,7 +20,7 @@ BACK = 0.004
 RING = 16
 
 
-def misses_goal(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tensor:
+def misses_goal(scene: PlanningScene, hands: HandPose) -> Tensor:
     """Which (N,) of open hands would, closing, touch on either side something else than the scene's goal, or both at once.
 
     Looked at is what was seen to rise over the tips between the fingers, as wide as a padded finger: a segmask of the goal says
@@ -30,7 +29,7 @@ def misses_goal(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tens
     assert scene.goal is not None
     count = math.ceil(float(hands.width.max()) / STEP) + 1 if len(hands) else 1
     share = torch.linspace(-0.5, 0.5, count, device=scene.device)
-    wide = gripper.finger_width / 2 + PADDING
+    wide = scene.gripper.finger_width / 2 + PADDING
     across = torch.linspace(-wide, wide, math.ceil(2 * wide / LINE) + 1, device=scene.device)[:, None]
     along = share * hands.width[:, None, None]
     closing, second = (axis[:, :, None, None] for axis in hands.rotation.unbind(2)[:2])
@@ -38,7 +37,7 @@ def misses_goal(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Tens
     ax, ay, az = (axis[:, None, None] for axis in hands.approach.unbind(1))
     nearest = torch.full((4, len(hands)), -torch.inf, device=scene.device)
     # What rises over the tips of a hand that comes straight down does so at every level down to the tips.
-    levels = (FINGER_GAP,) if hands.straight else tuple(torch.arange(FINGER_GAP, gripper.finger_depth, BACK).tolist())
+    levels = (FINGER_GAP,) if hands.straight else tuple(torch.arange(FINGER_GAP, scene.gripper.finger_depth, BACK).tolist())
     for back in levels:
         seen, own = scene.sample(x - back * ax, y - back * ay, scene.seen, scene.goal)
         met = seen > back * az - z

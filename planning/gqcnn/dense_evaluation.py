@@ -133,7 +133,7 @@ def _empty_maps(form: Form, center: Tensor, extent: Tensor, turn: float, depths:
 
 def _places(scene: PlanningScene) -> tuple[Tensor, Counter[str]]:
     """Cells of the map (ANGLES, H, W) bool near which a jaw could close along each angle in the image, and rejections."""
-    x, y, scores, rejected = survey(scene, scene.request.gripper)
+    x, y, scores, rejected = survey(scene)
     apart = spacing(x, y, scene.map.resolution)
     column, row = (
         torch.round((axis - corner) / scene.map.resolution).long()

@@ -18,7 +18,6 @@ from planning.jaw.candidates import JawCandidates
 from planning.jaw.filters import veto
 from planning.jaw.fit import measure
 from planning.jaw.sampling import ANGLES
-from planning.nms import distinct
 from planning.plan_result import select
 from planning.scene.scene import PlanningScene
 
@@ -46,11 +45,11 @@ class FCGQCNNPlanner(BatchedPlanner):
         scene = scorer.scene
         maps, unproposed = yield from angle_maps(scene, scorer)
         peaks, _ = best(scene, maps, max(PEAKS, 4 * request.n_grasps))
-        hands, missed = measure(scene, request.gripper, *to_map(scene, peaks))
-        hands, vetoed = veto(scene, request.gripper, hands)
+        hands, missed = measure(scene, *to_map(scene, peaks))
+        hands, vetoed = veto(scene, hands)
         hands = hands.pick(torch.arange(min(len(hands), max(SCORED, request.n_grasps)), device=scene.device))
         logits = yield from scorer(to_image(scene, hands.pose))
-        nearby = _nearby(scene, hands.pick(distinct(hands.pose, logits, REFINED)))
+        nearby = _nearby(scene, hands.distinct(logits, REFINED)[0])
         logits = torch.cat([logits, (yield from scorer(to_image(scene, nearby.pose)))])
         hands, quality = hands.join(nearby), calibrated(logits, network.card.calibration)
         # An empty answer says why, also where nothing could be tried.
@@ -77,6 +76,6 @@ def _nearby(scene: PlanningScene, hands: JawCandidates) -> JawCandidates:
     rises = hands.angle.new_tensor([0, 0, TIP_STEP, -TIP_STEP])[:, None]
     x, y = (each.repeat(len(turns)) for each in (hands.x, hands.y))
     angle, tip = (hands.angle + turns).reshape(-1), (hands.tip + rises).reshape(-1)
-    found, _ = measure(scene, scene.request.gripper, x, y, angle, tip)
-    found, _ = veto(scene, scene.request.gripper, found)
+    found, _ = measure(scene, x, y, angle, tip)
+    found, _ = veto(scene, found)
     return found

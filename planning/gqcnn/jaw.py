@@ -32,7 +32,7 @@ class GQCNNPlanner(CrossEntropyPlanner[JawCandidates]):
     def seeds(self, scene: PlanningScene, scorer: CropScorer, generator: torch.Generator, rejected: Counter[str]) -> Poses:
         """Antipodal depth edges; where the image shows too few, raised cells of the map as well."""
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
-        observation, gripper = scene.observation, scene.request.gripper
+        observation, gripper = scene.observation, scene.gripper
         assert observation.depth is not None
         allowed = observation.depth > 0
         if observation.graspable is not None:
@@ -49,17 +49,16 @@ class GQCNNPlanner(CrossEntropyPlanner[JawCandidates]):
         poses = to_map(scene, ImageGrasps(*tensors))
         if len(centers) >= SEEDS:
             return poses
-        x, y, angle, refused = propose(scene, gripper, SEEDS)
+        x, y, angle, refused = propose(scene, SEEDS)
         rejected += refused
         [top] = scene.sample(x, y, scene.upper_bound)
         reach = torch.as_tensor(rng.uniform(*DEPTHS, len(x)), dtype=torch.float32, device=scene.device)
         return tuple(torch.cat(pair) for pair in zip(poses, (x, y, angle, top - reach), strict=True))
 
     def feasible(self, scene: PlanningScene, poses: Poses) -> tuple[JawCandidates, Counter[str]]:
-        gripper = scene.request.gripper
         x, y, angle, tip = poses
-        hands, missed = measure(scene, gripper, x, y, angle, tip)
-        hands, vetoed = veto(scene, gripper, hands)
+        hands, missed = measure(scene, x, y, angle, tip)
+        hands, vetoed = veto(scene, hands)
         return hands, missed + vetoed
 
     def seen(self, scene: PlanningScene, candidates: JawCandidates) -> ImageGrasps:

@@ -47,6 +47,6 @@ class SuctionGQCNNPlanner(CrossEntropyPlanner[SuctionCandidates]):
 
 def cups_in_image(scene: PlanningScene, cups: SuctionCandidates) -> ImageGrasps:
     """Cups as suction GQ-CNNs were taught them: the approach's projection along the crop's middle row, depth of the contact."""
-    pose = project_suction(scene, scene.request.gripper.model_copy(update={"tcp_offset": 0.0}), cups.pose).pose.float()
+    pose = project_suction(scene, scene.gripper.model_copy(update={"tcp_offset": 0.0}), cups.pose).pose.float()
     turn, lean = cup_crop_view(pose[:, :3, 2])
     return ImageGrasps(map_pixels(scene, cups.pose.position), turn, pose[:, 2, 3], lean)

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from grasp_client.contract import Gripper
 from planning.jaw.candidates import JawCandidates
 from planning.limits import FINGER_GAP, PADDING
-from planning.scene.scene import OUTSIDE, PlanningScene
+from planning.scene.scene import OUTSIDE, Lattice, PlanningScene
 from shared.grasp_poses import HandPose
 
 EXTRA = (0.006, 0.004, 0.002, 0.0)
@@ -68,17 +67,18 @@ class Room:
 
 def grip(
     scene: PlanningScene,
-    gripper: Gripper,
     fingers: Fingers,
     room: Room,
     pose: tuple[Tensor, Tensor, Tensor],
+    axis: tuple[Tensor, Tensor],
     source: Tensor,
 ) -> JawCandidates:
     """Hands, moved to the middle of what they hold and opened around it.
 
-    pose: x, y, angle (N,) of the centres. source: (N,) numbers that the hands keep. Those that hold nothing seen are left out.
+    pose: x, y, angle (N,) of the centres. axis: cosine and sine of the angles. source: (N,) numbers that the hands keep. Those
+    that hold nothing seen are left out.
     """
-    x, y, angle = pose
+    (x, y, angle), (cos, sin) = pose, axis
     inner = fingers.inner
     # Where fingers are not padded, what they hold may reach as far as what must be free.
     reach = room.inner.clamp(min=0.0)
@@ -98,15 +98,14 @@ def grip(
             torch.where(fine, _mean_contact(side[:, lines], held[:, lines], scene.map.resolution), first)
             for side, first in ((ends[0], right), (-ends[1], left))
         )
-    middle, half, clearance = _open(room, fingers.step, right, left, gripper)
+    middle, half, clearance = _open(room, fingers.step, right, left, scene.gripper.max_width)
     gaps = (right[:, None] - ends[0][:, inner], left[:, None] + ends[1][:, inner])
     shares = [((gap < FLUSH) & touched).float().mean(1) for gap in gaps]
-    cos, sin = torch.cos(angle), torch.sin(angle)
     x, y = x + middle * cos, y + middle * sin
     tops = inside[:, inner].amax(2)
-    rise = fingers.tip - scene.table_at(x, y)
     slant, steep = _slant(fingers, inside, ends, tops.amax(1).clamp(min=0.0))
-    offset, known, truncated_to = _look_around(scene, (x, y), fingers.tip + FINGER_GAP, cos, sin)
+    table, offset, known, truncated_to = _look_around(scene, (x, y), axis, fingers.tip + FINGER_GAP)
+    rise = fingers.tip - table
     hands = JawCandidates(
         pose=HandPose.straight_down(x, y, fingers.tip, angle, 2 * half),
         grip=right + left + (fingers.along[1] - fingers.along[0]),
@@ -143,21 +142,21 @@ def _mean_contact(ends: Tensor, touched: Tensor, cell: float) -> Tensor:
     return torch.where(touched, total / count, -1.0).amax(1)
 
 
-def _open(room: Room, step: float, right: Tensor, left: Tensor, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor]:
+def _open(room: Room, step: float, right: Tensor, left: Tensor, max_width: float) -> tuple[Tensor, Tensor, Tensor]:
     """Middle between the fingers along the closing axis (N,), half of the opening, and the free space beyond their padding.
 
     right, left: first contacts (N,). The fingers close on their middle with as much clearance as there is; where only the
     nearest padded faces fit, whatever the middle, they are taken. Fingers without room for padding open as far as they can, at
     least to the contacts: a hand that is wider than its gripper, or meets something, is refused later.
     """
-    middle, padded, most = 0.5 * (right - left), room.inner < 0, gripper.max_width / 2
+    middle, padded, most = 0.5 * (right - left), room.inner < 0, max_width / 2
     contact = 0.5 * (right + left)
     # Both fingers are as far from the middle of what is held as the farther of the nearest faces, so that they touch together
     # and do not push it aside.
     nearest = torch.where(padded, torch.maximum(room.right - middle, room.left + middle), contact)
     half = nearest[:, None] + _clearances(right.device)
     half = torch.where(padded[:, None], half, torch.maximum(half.clamp(max=most), contact[:, None]))
-    fits = 2 * half <= gripper.max_width + ROUNDING
+    fits = 2 * half <= max_width + ROUNDING
     for side, face in ((room.free_right, half + middle[:, None]), (room.free_left, half - middle[:, None])):
         index = torch.ceil(face / step - 1e-3).to(torch.int64).clamp(0, side.shape[1] - 1)
         fits &= side.gather(1, index)
@@ -237,20 +236,20 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
 
 
 def _look_around(
-    scene: PlanningScene, centre: tuple[Tensor, Tensor], level: Tensor, cos: Tensor, sin: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the middle of what is gripped lies across the closing axis (N,), seen from the hand, m; and at the centre whether
-    there is a reading (N,), and to which height over the table what rises there reaches out of view (N,), m."""
+    scene: PlanningScene, centre: tuple[Tensor, Tensor], axis: tuple[Tensor, Tensor], level: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Height of the table under the centre (N,), m; where the middle of what is gripped lies across the closing axis (N,), seen
+    from the hand, m; and at the centre whether there is a reading (N,), and to which height over the table what rises there
+    reaches out of view (N,), m."""
     both, beside, place = _paces(level.device)
     count = len(place) // 2
-    cos, sin = cos[:, None, None], sin[:, None, None]
-    x, y = centre[0][:, None, None] - both * sin, centre[1][:, None, None] + both * cos
-    layers = scene.seen, scene.known, scene.truncated_to
-    seen, known, truncated_to = scene.sample(x, y, *layers, beside=(beside * cos, beside * sin))
+    look = Lattice(both, beside, (scene.seen, scene.known, scene.truncated_to))
+    across = -axis[1], axis[0]  # the axis a quarter turn on
+    [table], [[seen, known, truncated_to]] = scene.under_hands(*centre, across, level.new_zeros(1, 1), look)
     solid = seen[..., :-1] > level[:, None, None]
     reach = torch.maximum(solid * LOOK[-1], place)  # how far it reaches before the first step that is not solid
     ahead, behind = reach[..., :count].amin(2).mean(1), reach[..., count:].amin(2).mean(1)
-    return 0.5 * (ahead - behind), known[:, 1, -1], truncated_to[:, 1, -1]
+    return table, 0.5 * (ahead - behind), known[:, 1, -1], truncated_to[:, 1, -1]
 
 
 @lru_cache
@@ -264,6 +263,6 @@ def _paces(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Steps across the closing axis ahead, behind and none (2 S + 1,), lines beside it, the second in the middle (3, 1), m, and
     how far what ends at each step reaches (2 S,), m."""
     step = torch.tensor(LOOK, device=device)
-    beside = torch.tensor([-0.004, 0.0, 0.004], device=device)[:, None]
+    beside = torch.tensor([0.004, 0.0, -0.004], device=device)[:, None]
     reach = step - 0.5 * step.diff(prepend=step.new_zeros(1))  # midway from the step before
     return torch.cat([step, -step, step.new_zeros(1)]), beside, reach.repeat(2)

@@ -5,7 +5,6 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from grasp_client.contract import Gripper
 from planning.goal.contacts import misses_goal
 from planning.jaw.candidates import JawCandidates
 from planning.jaw.collision import hand_overlap
@@ -21,48 +20,50 @@ ROUNDING = 1e-5
 """Fits take all the room that these limits leave, so that they must not be refused for a rounding, m."""
 
 
-def veto(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> tuple[JawCandidates, Counter[str]]:
+def veto(scene: PlanningScene, hands: JawCandidates) -> tuple[JawCandidates, Counter[str]]:
     """The hands that may be returned, and how many were refused for what."""
-    return hands.filtered(objections(scene, gripper, hands))
+    return hands.filtered(objections(scene, hands))
 
 
-def objections(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> dict[str, Tensor]:
+def objections(scene: PlanningScene, hands: JawCandidates) -> dict[str, Tensor]:
     """By reason, which hands (N,) bool it refuses."""
-    pixels, read, in_view = view_of_jaw(scene, gripper, hands.pose)
-    under_fingers, under_palm = hand_overlap(scene, gripper, hands.pose, hands.inner)
+    gripper = scene.gripper
+    pixels, read, in_view = view_of_jaw(scene, hands.pose)
+    under_fingers, under_palm = hand_overlap(scene, hands.pose, hands.inner)
     reasons = {
         "no_depth": ~(hands.known & read) | torch.isinf(under_fingers),
         "border": ~in_view,
         "too_wide": hands.width > gripper.max_width + ROUNDING,
         "too_narrow": hands.grip < gripper.min_width,
-        "below_table": hands.rise - dip(gripper, hands.pose) + ROUNDING < TABLE_GAP,
+        "below_table": hands.rise - dip(scene, hands.pose) + ROUNDING < TABLE_GAP,
         "collision": (under_fingers > ROUNDING - FINGER_GAP) | (under_palm > ROUNDING - PALM_GAP),
-        **outside_region(scene, pixels),
     }
+    if scene.restricted:
+        reasons |= outside_region(scene, pixels)
     if scene.goal is not None:
-        reasons["not_goal"] = misses_goal(scene, gripper, hands.pose)
+        reasons["not_goal"] = misses_goal(scene, hands.pose)
     if scene.bin:
-        reasons["bin"] = _at_wall(scene, gripper, hands)
+        reasons["bin"] = _at_wall(scene, hands)
     return reasons
 
 
-def dip(gripper: Gripper, hands: HandPose) -> Tensor:
+def dip(scene: PlanningScene, hands: HandPose) -> Tensor:
     """How far (N,) the lowest point of the open fingers of N hands lies under the middle between their tips, m."""
     slope_x, slope_y = hands.rotation[:, 2, 0].abs(), hands.rotation[:, 2, 1].abs()
-    thickness, pad_depth = gripper.pad
+    gripper, (thickness, pad_depth) = scene.gripper, scene.pad
     tips = slope_x * (hands.width / 2 + thickness)
     above = slope_x * (hands.width / 2 + gripper.finger_thickness) - pad_depth * hands.rotation[:, 2, 2].abs()
     return torch.maximum(tips, above) + slope_y * gripper.finger_width / 2
 
 
-def _at_wall(scene: PlanningScene, gripper: Gripper, hands: JawCandidates) -> Tensor:
+def _at_wall(scene: PlanningScene, hands: JawCandidates) -> Tensor:
     """Whether (N,) a hand would hold a wall of the bin or what lies beyond it, or run a finger into one.
 
     Contacts must lie inside. So must the open fingers whose tips are lower than the rim, whose faces there are planes: padding
     for cells and holes is not needed, WALL_GAP is what the noise of a wall's place asks for.
     """
     assert scene.bin is not None
-    pose = hands.pose
+    pose, gripper = hands.pose, scene.gripper
     contact = (0.5 * hands.grip)[:, None] * pose.rotation[:, :, 0]
     contacts = torch.stack([pose.position + contact, pose.position - contact])
     outer = (0.5 * pose.width + gripper.finger_thickness)[:, None] * pose.rotation[:, :, 0]

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from grasp_client.contract import Gripper
 from planning.jaw.candidates import JawCandidates
-from planning.jaw.collision import top_under_palm
+from planning.jaw.collision import palm_lattice
 from planning.jaw.contact import ROUNDING, Fingers, Room, grip
 from planning.limits import FINGER_GAP, LEAST_OVERLAP, PADDING, PALM_GAP, TABLE_GAP
-from planning.scene.scene import PlanningScene
+from planning.scene.scene import Lattice, PlanningScene
 from shared.grasp_poses import HandPose
 
 DEPTHS = (0.030, 0.024, 0.018, 0.013, 0.009, 0.006)
@@ -45,18 +44,19 @@ SLACK = 0.014
 
 @dataclass(frozen=True)
 class _Jaw:
-    """Sample positions in the hand, m: `along` the closing axis, `step` apart, and lines `across` it.
+    """Sample positions in the hand, m: `along` (A,) the closing axis, `step` apart, and lines `across` (L,) it; `tips` (3, 1):
+    midway between the fingers of the open hand, and at both.
 
-    swept: the first so many lines lie under a padded finger. inner: those of them that a finger itself covers. pad: of the
-    gripper. bare: how far outside its inner face a finger without room for padding must be free of whatever may be hidden, m.
+    swept: the first so many lines lie under a padded finger. inner: those of them that a finger itself covers. bare: how far
+    outside its inner face a finger without room for padding must be free of whatever may be hidden, m.
     """
 
     step: float
     along: Tensor
     across: Tensor
+    tips: Tensor
     swept: int
     inner: slice
-    pad: tuple[float, float]
     bare: float
 
     @property
@@ -65,21 +65,16 @@ class _Jaw:
 
 
 def measure(
-    scene: PlanningScene,
-    gripper: Gripper,
-    x: Tensor,
-    y: Tensor,
-    angle: Tensor,
-    tip: Tensor | None = None,
-    close: bool = False,
+    scene: PlanningScene, x: Tensor, y: Tensor, angle: Tensor, tip: Tensor | None = None, close: bool = False
 ) -> tuple[JawCandidates, Counter[str]]:
     """Hands at the poses that hold something, moved to its middle.
 
     x, y, angle: (M,) in the map frame. tip: heights (M,) that the tips are to have; default: as deep as fits. close: look
     closely, as it takes to turn a hand by less than a bin. What cannot be gripped is left out and counted.
     """
-    jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, gripper.pad, close, scene.device)
-    found = _deepest(scene, gripper, jaw, (x, y, angle), tip)
+    gripper, axis = scene.gripper, (torch.cos(angle), torch.sin(angle))
+    jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, scene.pad, close, scene.device)
+    found = _deepest(scene, jaw, (x, y, axis), tip)
     rejected = Counter({reason: int(refused.sum()) for reason, refused in found.refused.items()})
     some, fit, level = found.some, found.fit, found.level[found.some]
     tip, right, left, free_right, free_left = (
@@ -88,16 +83,19 @@ def measure(
     seen = found.seen if some.all() else found.seen[some]
     lines = Fingers(jaw.step, jaw.along, jaw.across, jaw.inner, jaw.swept, seen, tip)
     room = Room(right, left, free_right, free_left, torch.where(found.padded[some], -PADDING, jaw.bare))
-    hands = grip(scene, gripper, lines, room, (x[some], y[some], angle[some]), torch.nonzero(some).squeeze(1))
+    hands = grip(
+        scene, lines, room, (x[some], y[some], angle[some]), (axis[0][some], axis[1][some]), torch.nonzero(some).squeeze(1)
+    )
     rejected["no_depth"] += len(tip) - len(hands.score)
     return hands, rejected
 
 
-def misfits(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor) -> dict[str, HandPose]:
+def misfits(scene: PlanningScene, x: Tensor, y: Tensor, angle: Tensor) -> dict[str, HandPose]:
     """Of poses (M,) in the map frame those that can grip nothing, by reason: open as wide as the jaw goes, their tips as little
     deep as is tried, whatever the palm then meets."""
-    jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, gripper.pad, False, scene.device)
-    found = _deepest(scene, gripper, jaw, (x, y, angle), None)
+    gripper = scene.gripper
+    jaw = _jaw(gripper.max_width, gripper.finger_width, gripper.finger_thickness, scene.pad, False, scene.device)
+    found = _deepest(scene, jaw, (x, y, (torch.cos(angle), torch.sin(angle))), None)
     wide, table = torch.full_like(x, gripper.max_width), scene.table_at(x, y) + TABLE_GAP
     tip = torch.maximum(found.top - DEPTHS[-1], table)
     palm = found.refused["below_table"] & (found.top - table >= LEAST_OVERLAP)  # it is the palm that keeps the tips so high
@@ -127,25 +125,26 @@ class _Found:
     refused: dict[str, Tensor]
 
 
-def _deepest(
-    scene: PlanningScene, gripper: Gripper, jaw: _Jaw, pose: tuple[Tensor, Tensor, Tensor], tip: Tensor | None
-) -> _Found:
-    """pose: x, y, angle (M,); tip as for `measure`."""
-    x, y, angle = pose
-    upper_bound, seen = _heights(scene, jaw, x, y, angle)
+def _deepest(scene: PlanningScene, jaw: _Jaw, pose: tuple[Tensor, Tensor, tuple[Tensor, Tensor]], tip: Tensor | None) -> _Found:
+    """pose: x, y (M,) and the closing axes as for `PlanningScene.under_hands`; tip as for `measure`."""
+    gripper = scene.gripper
+    fingers = Lattice(jaw.along, jaw.across[:, None], (scene.upper_bound, scene.seen))
+    palm = palm_lattice(gripper.palm_width, gripper.palm_thickness, scene.map.resolution, scene.device)
+    table, ((highest, seen), [under_palm]) = scene.under_hands(*pose, jaw.tips, fingers, Lattice(*palm, (scene.dilated,)))
+    upper_bound = highest[:, : jaw.swept]
     # Depth counts from the top between the fingers, not from the tallest thing in the strip, which may be a neighbour.
     near = round(MIDDLE / jaw.step)
     top = upper_bound[:, jaw.inner, jaw.centre - near : jaw.centre + near + 1].amax((1, 2))
-    floor = _floor(scene, gripper, x, y, angle, top)
+    floor = torch.maximum(_over_table(table, top), under_palm.amax((1, 2)) - gripper.finger_depth + PALM_GAP)
     wanted = top[:, None] - _depths(gripper.finger_depth, gripper.max_width, scene.device) if tip is None else tip[:, None]
     tips = torch.maximum(wanted, floor[:, None])
     # A finger is as wide as its lines together: where the highest of them leaves room, all do.
-    highest, high = upper_bound.amax(1), top[:, None] - tips >= LEAST_OVERLAP
-    fit = _fit(highest, tips, jaw, -PADDING, gripper)
+    strip, high = upper_bound.amax(1), top[:, None] - tips >= LEAST_OVERLAP
+    fit = _fit(scene, strip, tips, jaw, -PADDING)
     padded = (fit.fits & high).any(1)
     # Where no padded finger fits, one may that stands as near to what it holds as that is seen to reach.
     lacking = torch.nonzero(~padded).squeeze(1)
-    fit.replace(lacking, _fit(highest[lacking], tips[lacking], jaw, jaw.bare, gripper))
+    fit.replace(lacking, _fit(scene, strip[lacking], tips[lacking], jaw, jaw.bare))
     good = fit.fits & high
     # Levels are sorted deepest first, and argmax finds the first: a deep grip slips less.
     some, level = good.any(1), torch.argmax(good.to(torch.uint8), 1)
@@ -169,16 +168,8 @@ def _jaw(
     if close:
         beside = half + LINE * torch.arange(1, round(BESIDE / LINE) + 1, device=device)
         across = torch.cat([across, beside, -beside])
-    return _Jaw(step, along, across, swept, slice(beyond, swept - beyond), pad, min(INNER, pad[0] / 2))
-
-
-def _heights(scene: PlanningScene, jaw: _Jaw, x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
-    """Greatest possible heights (M, swept lines, positions) and seen ones (M, lines, positions) in the hands' frames."""
-    cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
-    across = jaw.across[:, None]
-    at = x[:, None, None] + jaw.along * cos, y[:, None, None] + jaw.along * sin
-    highest, seen = scene.sample(*at, scene.upper_bound, scene.seen, beside=(-across * sin, across * cos))
-    return highest[:, : jaw.swept], seen
+    tips = max_width / 2 * torch.tensor([[0.0], [1.0], [-1.0]], device=device)
+    return _Jaw(step, along, across, tips, swept, slice(beyond, swept - beyond), min(INNER, pad[0] / 2))
 
 
 @lru_cache(maxsize=64)
@@ -189,13 +180,10 @@ def _depths(finger_depth: float, max_width: float, device: torch.device) -> Tens
     return torch.tensor([*deeper, *DEPTHS], device=device).clamp(max=deepest)
 
 
-def _floor(scene: PlanningScene, gripper: Gripper, x: Tensor, y: Tensor, angle: Tensor, top: Tensor) -> Tensor:
-    """Lowest height of the tips (M,): over the table at both fingers, the less the lower the object's top (M,), and so that the
-    palm stays free."""
-    half = gripper.max_width / 2 * torch.tensor([[0.0], [1.0], [-1.0]], device=x.device)  # between the fingers, and at both
-    under, right, left = scene.table_at(x, y, (half * torch.cos(angle), half * torch.sin(angle)))
-    table = torch.maximum(right, left) + (GAP_SHARE * (top - under)).clamp(TABLE_GAP, COMFORTABLE_GAP)
-    return torch.maximum(table, top_under_palm(scene, gripper, x, y, angle) - gripper.finger_depth + PALM_GAP)
+def _over_table(table: Tensor, top: Tensor) -> Tensor:
+    """Lowest height of the tips (M,) over the table, (3, M) at `_Jaw.tips`: the less the lower the object's top (M,)."""
+    under, right, left = table.unbind()
+    return torch.maximum(right, left) + (GAP_SHARE * (top - under)).clamp(TABLE_GAP, COMFORTABLE_GAP)
 
 
 class _Fit(NamedTuple):
@@ -215,11 +203,12 @@ class _Fit(NamedTuple):
             mine[rows] = other
 
 
-def _fit(strip: Tensor, tips: Tensor, jaw: _Jaw, inner: float, gripper: Gripper) -> _Fit:
+def _fit(scene: PlanningScene, strip: Tensor, tips: Tensor, jaw: _Jaw, inner: float) -> _Fit:
     """strip: (M, positions), the highest across a padded finger. tips: (M, levels). inner: where the part of a finger begins
     that must be free, m from its inner face outwards."""
     limit = (tips - FINGER_GAP)[:, :, None]
-    begin, (at_tip, pad_depth) = math.floor(inner / jaw.step + 1e-3), jaw.pad
+    gripper, (at_tip, pad_depth) = scene.gripper, scene.pad
+    begin = math.floor(inner / jaw.step + 1e-3)
     first = jaw.centre + begin
     # Samples under a finger at its tip, and above its pad, where it has all of its thickness.
     windows = [math.ceil((each + PADDING) / jaw.step - 1e-3) - begin + 1 for each in (at_tip, gripper.finger_thickness)]

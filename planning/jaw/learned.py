@@ -15,7 +15,6 @@ from planning.calibration import scene_logits
 from planning.jaw.candidates import JawCandidates
 from planning.jaw.quality_map import quality_map
 from planning.jaw.search import outside_roi_penalty, predict, rate
-from planning.nms import distinct
 from planning.plan_result import select
 from planning.scene.scene import observe_scene
 from shared.features.hand_frame import patches
@@ -65,10 +64,10 @@ class DensePlanner(BatchedPlanner):
         scene = observe_scene(observation, request, network.device, for_jaw=True)
         between_passes.get()()
         hands, rejected = predict(scene)
-        hands = hands.pick(distinct(hands.pose, hands.score, max(RANKED, 2 * request.n_grasps), APART, TURNED))
+        hands, _ = hands.distinct(hands.score, max(RANKED, 2 * request.n_grasps), APART, TURNED)
         logits = hands.score
         if len(logits):
-            logits = yield NetworkCall(network, (patches(scene.map, hands.pose, scene.request.gripper, scene.unit),))
+            logits = yield NetworkCall(network, (patches(scene.map, hands.pose, scene.gripper, scene.unit),))
         # The network sees the surroundings of the hand, not where the picture ends.
         promised = scene_logits(logits, network.card.calibration, scene, hands.pose.approach)
         quality = blend(promised - outside_roi_penalty(scene, hands), hands.score)

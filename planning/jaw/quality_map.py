@@ -27,14 +27,13 @@ def quality_map(scene: PlanningScene, judge: Callable[[JawCandidates], Tensor]) 
     judge: probabilities (N,) of hands. 0 where nothing was read, where no jaw fits, and where what would be held is not
     returned as a grasp.
     """
-    gripper = scene.request.gripper
-    x, y, scores, _ = survey(scene, gripper)
+    x, y, scores, _ = survey(scene)
     centre, turn = torch.nonzero(torch.isfinite(scores), as_tuple=True)
     found = torch.zeros_like(scores)
     for chunk in torch.arange(len(centre), device=scene.device).split(CHUNK):
         which, bins = centre[chunk], turn[chunk]
-        hands, _ = measure(scene, gripper, x[which], y[which], bins * (math.pi / ANGLES))
-        hands, _ = veto(scene, gripper, hands)
+        hands, _ = measure(scene, x[which], y[which], bins * (math.pi / ANGLES))
+        hands, _ = veto(scene, hands)
         if len(hands):
             found[which[hands.source], bins[hands.source]] = judge(hands).to(found.dtype)
     return _in_image(scene, x, y, found).cpu().numpy()

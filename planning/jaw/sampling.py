@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_client.contract import Gripper
+from planning.candidates import best_by_tile
 from planning.limits import LEAST_OVERLAP, NOISE_DEVIATIONS, TABLE_GAP
-from planning.nms import best_by_tile
 from planning.scene.projection import map_pixels, map_points
 from planning.scene.region import outside_region
 from planning.scene.scene import OUTSIDE, PlanningScene, dilate_round
@@ -36,14 +35,14 @@ WIDER = 0.010
 """What seems this much wider than the opening may yet fit: positions are a step apart, and what is hidden is counted, m."""
 
 
-def propose(scene: PlanningScene, gripper: Gripper, most: int) -> tuple[Tensor, Tensor, Tensor, Counter[str]]:
+def propose(scene: PlanningScene, most: int) -> tuple[Tensor, Tensor, Tensor, Counter[str]]:
     """Centres x, y (m) and angles (rad) of at most `most` candidates (N,), best first in every tile, and counted rejections."""
-    x, y, scores, rejected = survey(scene, gripper)
+    x, y, scores, rejected = survey(scene)
     centre, turn = _best_by_tile(scores, x, y, most)
     return x[centre], y[centre], turn * (math.pi / ANGLES), rejected
 
 
-def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tensor, Counter[str]]:
+def survey(scene: PlanningScene) -> tuple[Tensor, Tensor, Tensor, Counter[str]]:
     """Centres x, y (N,), m, coarse scores (N, ANGLES) of a jaw there, -inf where it cannot close, and counted rejections."""
     rejected: Counter[str] = Counter()
     rows, columns, top, inside = _centres(scene, rejected)
@@ -51,7 +50,7 @@ def survey(scene: PlanningScene, gripper: Gripper) -> tuple[Tensor, Tensor, Tens
     x = scene.map.corner[0] + cells * columns
     y = scene.map.corner[1] + cells * rows
     pace = PACE * cells
-    thickness = gripper.pad[0]
+    gripper, thickness = scene.gripper, scene.pad[0]
     reach = math.ceil((gripper.max_width / 2 + thickness / 2 + OFF_CENTRE) / pace)
     thick = max(1, round(thickness / 2 / cells))
     # The map is dilated by half a fingertip's thickness, so that single samples stand for the finger; the lines span its width.

@@ -113,16 +113,17 @@ SHARED = 5.0
 def predict(scene: PlanningScene, effort: float = 1.0) -> tuple[JawCandidates, Counter[str]]:
     """Feasible hands of a scene with their analytic scores, in any order, and counted rejections. effort: share of the usual
     candidates that are looked at."""
-    gripper, wanted = scene.request.gripper, scene.request.n_grasps
+    wanted = scene.request.n_grasps
     looked_at, refined, polished = (round(effort * each) for each in (CANDIDATES, REFINED, POLISHED))
-    x, y, angle, rejected = propose(scene, gripper, max(looked_at, 3 * wanted))
-    hands, missed = measure(scene, gripper, x, y, angle)
+    x, y, angle, rejected = propose(scene, max(looked_at, 3 * wanted))
+    hands, missed = measure(scene, x, y, angle)
     hands = hands.pick(_best(rate(scene, hands) - outside_region_penalty(scene, hands), max(refined, 2 * wanted)))
-    fine, _ = measure(scene, gripper, *fitted(hands), close=True)
-    best = fine.pick(_best(rate(scene, fine), max(polished, wanted)))
-    finer, _ = measure(scene, gripper, *fitted(best), close=True)
+    fine, _ = measure(scene, *fitted(hands), close=True)
+    best = _best(rate(scene, fine), max(polished, wanted))
+    x, y, angle = (each[best] for each in fitted(fine))
+    finer, _ = measure(scene, x, y, angle, close=True)
     first_look = replace(hands, turn=hands.turn.abs() + HALF_BIN)
-    hands, vetoed = veto(scene, gripper, first_look.join(fine, finer))
+    hands, vetoed = veto(scene, first_look.join(fine, finer))
     return replace(hands, score=rate(scene, hands)), rejected + missed + vetoed
 
 
@@ -180,7 +181,7 @@ def outside_region_penalty(scene: PlanningScene, hands: JawCandidates) -> Tensor
     penalty = torch.zeros_like(hands.x)
     if scene.goal is not None:
         beside = ~scene.sample(hands.x, hands.y, scene.goal)[0]
-        penalty += OUTSIDE * beside + SHARED * misses_goal(scene, scene.request.gripper, hands.pose)
+        penalty += OUTSIDE * beside + SHARED * misses_goal(scene, hands.pose)
     if scene.restricted:
         outside = outside_region(scene, map_pixels(scene, hands.pose.position))
         penalty += OUTSIDE * torch.stack(list(outside.values())).any(0)

@@ -123,7 +123,7 @@ def _drawn(
     length = generator.uniform(options.min_length, options.max_length, count)
     cos, sin = np.cos(direction), np.sin(direction)
     back = LOOK_BACK * np.arange(1, int(options.max_length / LOOK_BACK) + 1)
-    radius = max(scene.request.gripper.pad[0], scene.request.gripper.finger_width / 2) + PADDING
+    radius = max(scene.pad[0], scene.gripper.finger_width / 2) + PADDING
     ground = scene.map.table_map + np.float32(TABLE_GAP - ABOVE)
     span = 2 * round(radius / resolution) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (span, span))
@@ -163,7 +163,7 @@ def _highest(scene: PlanningScene, layer: np.ndarray, paths: PushPaths, low: np.
 
 def _lowered(scene: PlanningScene, goal: np.ndarray, paths: PushPaths) -> tuple[PushPaths, dict[str, np.ndarray]]:
     """The pushes with their tips as low as they may go and their closing axis as the palm allows, and which are refused."""
-    gripper, table = scene.request.gripper, scene.table
+    gripper, table = scene.gripper, scene.table
     rise = float(np.quantile((scene.map.height - scene.map.table_map)[goal], 0.95))
     gap = float(np.clip(GOAL_SHARE * rise, LEAST_GAP, TABLE_GAP))
     end_x, end_y = (first + paths.length * turn(paths.direction) for first, turn in ((paths.x, np.cos), (paths.y, np.sin)))
@@ -183,7 +183,7 @@ def _lowered(scene: PlanningScene, goal: np.ndarray, paths: PushPaths) -> tuple[
 
 def _fingers_free(scene: PlanningScene, paths: PushPaths, turned: np.ndarray) -> np.ndarray:
     """Least height (N,) of the tips, m, with which the thick part of the fingers, above their pads, comes down on nothing."""
-    gripper = scene.request.gripper
+    gripper = scene.gripper
     pad, height = gripper.pad
     half_along, half_across = hand_extent(gripper, turned)
     more = gripper.finger_thickness - pad
@@ -195,7 +195,7 @@ def _fingers_free(scene: PlanningScene, paths: PushPaths, turned: np.ndarray) ->
 
 def _palm_free(scene: PlanningScene, paths: PushPaths, turned: np.ndarray) -> np.ndarray:
     """Least height (N,) of the tips, m, with which the palm meets nothing anywhere on its way."""
-    gripper = scene.request.gripper
+    gripper = scene.gripper
     long, thin = gripper.palm_width / 2, gripper.palm_thickness / 2
     half_along, half_across = np.where(turned, long, thin), np.where(turned, thin, long)
     longest = float((paths.length + 2 * half_along).max(initial=0.0))
@@ -208,7 +208,7 @@ def _palm_free(scene: PlanningScene, paths: PushPaths, turned: np.ndarray) -> np
 def _contacts(scene: PlanningScene, goal: np.ndarray, paths: PushPaths) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How far (N,) a push goes until it meets something, m, infinite where it never does; how far until the goal begins; and
     how much of that way is taken by what it pushes before it."""
-    half_along, half_across = hand_extent(scene.request.gripper, paths.turned)
+    half_along, half_across = hand_extent(scene.gripper, paths.turned)
     step = 2 * scene.map.resolution
     ahead = np.arange(0.0, float(paths.length.max(initial=0.0)) + step, step)
     along = half_along[:, None] + ahead
@@ -260,7 +260,7 @@ def _outside(scene: PlanningScene, paths: PushPaths, contact: np.ndarray) -> dic
     """By reason, which pushes (N,) the request's region and segmask do not allow. contact (N,): way to the first contact, m."""
     if scene.request.region is None and scene.observation.segmask is None:
         return {}
-    half_along, _ = hand_extent(scene.request.gripper, paths.turned)
+    half_along, _ = hand_extent(scene.gripper, paths.turned)
     reached = np.where(np.isfinite(contact), contact + half_along, 0.0)
     away = np.stack([np.zeros(len(paths)), paths.length, reached])
     x, y = (first + away * turn(paths.direction) for first, turn in ((paths.x, np.cos), (paths.y, np.sin)))
@@ -273,7 +273,7 @@ def _outside(scene: PlanningScene, paths: PushPaths, contact: np.ndarray) -> dic
 def _in_wall(scene: PlanningScene, paths: PushPaths) -> np.ndarray:
     """Whether (N,) the fingers would meet a wall of the bin: its inside is convex, so that both ends tell."""
     assert scene.bin is not None
-    half_along, half_across = (each[:, None] for each in hand_extent(scene.request.gripper, paths.turned))
+    half_along, half_across = (each[:, None] for each in hand_extent(scene.gripper, paths.turned))
     along = np.concatenate([-half_along, half_along + paths.length[:, None]], 1)
     x, y = _lattice(paths, along, np.concatenate([-half_across, half_across], 1))
     gap: np.ndarray = scene.bin.gap(torch.from_numpy(x), torch.from_numpy(y)).numpy()

@@ -19,7 +19,7 @@ def wire_pushes(
     local = np.tile(np.eye(4), (count, 1, 1))
     cos, sin = np.cos(closing), np.sin(closing)
     local[:, 0, 0], local[:, 1, 0], local[:, 0, 1], local[:, 1, 1] = cos, sin, -sin, cos
-    local[:, :3, 3] = np.stack([paths.x, paths.y, -paths.tip - scene.request.gripper.tcp_offset], 1)
+    local[:, :3, 3] = np.stack([paths.x, paths.y, -paths.tip - scene.gripper.tcp_offset], 1)
     ends = local.copy()
     ends[:, 0, 3] += paths.length * np.cos(paths.direction)
     ends[:, 1, 3] += paths.length * np.sin(paths.direction)

@@ -86,13 +86,12 @@ class RefinedPlanner(BatchedPlanner):
         rejected: Counter[str],
     ) -> InferenceSteps[tuple[HandPose, Tensor, Tensor]]:
         """Told hands that geometry lets go where they really go, their offsets, and what they are worth (logits)."""
-        gripper = scene.request.gripper
-        kept, refused = veto(scene, gripper, candidates(scene, moved(network.module, hands, frame)))
+        kept, refused = veto(scene, candidates(scene, moved(network.module, hands, frame)))
         rejected.update(refused)
         hands, steps = _pick(hands, kept.source), steps[kept.source]
         if not len(hands):
             return hands, steps, torch.zeros(0)
-        logits = yield NetworkCall(network, (patches(scene.map, hands, gripper), places(hands, frame)))
+        logits = yield NetworkCall(network, (patches(scene.map, hands, scene.gripper), places(hands, frame)))
         return hands, steps, calibrated_logits(logits, network.card.calibration) - EFFORT * steps.square().sum(1)
 
     def _propose(self, base: str, observation: Observation, request: PlanRequest) -> InferenceSteps[GraspPlan]:

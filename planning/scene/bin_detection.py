@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from planning.scene.bin import SeenBin
+from grasp_client.contract import Bin, PlanRequest
+from planning.scene.bin import SeenBin, told_bin
 from planning.scene.open_side import open_to_camera
 from shared.maps.heightmap import HeightMap
 
@@ -46,6 +47,14 @@ INNER = 40
 """Percentile of the innermost readings of a rim, along it, that is its inner face: things lean against some of it."""
 UNEVEN = 0.012
 """m: between the middle heights of two walls of one rim, at most, beside a tenth of it."""
+BIN_DETECTED = (
+    "bin_detected: what is seen lies in a bin, its rim {height:.0f} mm high: its walls are taken for obstacles, and grasps are "
+    "planned inside of it alone; send `bin`: true where there is one, false where there is none"
+)
+NO_BIN = (
+    "no_bin: `bin` is true, and none was found: expected four straight walls of even height, at least two in view. Grasps "
+    "were planned as on a table: tell where the bin stands by its corners and wall_height"
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,19 @@ class Line:
     risen: np.ndarray | None = None
     seen: np.ndarray | None = None
     height: np.ndarray | None = None
+
+
+def bin_of(map: HeightMap, pose: np.ndarray | None, request: PlanRequest) -> tuple[SeenBin | None, tuple[str, ...]]:
+    """The bin to plan inside of, told or seen, and what is to be said of it."""
+    if isinstance(request.bin, Bin):
+        assert pose is not None  # the contract has checked it
+        return told_bin(request.bin, pose, map), ()
+    if request.bin is False:
+        return None, ()
+    found = find_bin(map)
+    if request.bin and not found:
+        return None, (NO_BIN,)
+    return found, (BIN_DETECTED.format(height=1e3 * found.rim),) if found and request.bin is None else ()
 
 
 def find_bin(map: HeightMap) -> SeenBin | None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from grasp_client.contract import Gripper, PlanRequest
+from grasp_client.contract import Gripper
 from shared.maps.heightmap import HeightMap, hand_scale
 
 LEAST_SCALE = 0.5
@@ -28,15 +28,8 @@ def unit_of_scale(scale: float) -> float:
 
 def gripper_in(gripper: Gripper, unit: float) -> Gripper:
     """The jaw with its sizes in units of so many metres."""
-    if unit == 1:
-        return gripper
     sizes = {name: size / unit for name in _SIZES if (size := getattr(gripper, name)) is not None}
     return gripper.model_copy(update=sizes)
-
-
-def request_in(request: PlanRequest, unit: float) -> PlanRequest:
-    """The request with its jaw in units of so many metres."""
-    return request.model_copy(update={"gripper": gripper_in(request.gripper, unit)})
 
 
 def map_in(map: HeightMap, unit: float) -> HeightMap:

@@ -35,11 +35,11 @@ def project_jaw(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> Proj
     return ProjectedGrasps(pose, camera_pixels(scene, _visible(pose, tips)), angle, width_px)
 
 
-def view_of_jaw(scene: PlanningScene, gripper: Gripper, hands: HandPose) -> tuple[Tensor, Tensor, Tensor]:
+def view_of_jaw(scene: PlanningScene, hands: HandPose) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels (N, 2) of the origins of hands as they are reported; whether (N,) there is a reading; and whether both fingertips,
     open, lie inside the picture: what is beyond it cannot be judged."""
-    pixels = camera_pixels(scene, _visible(*_jaw_poses(scene, gripper, hands)))
-    reach = (hands.width / 2 + gripper.pad[0])[:, None] * hands.rotation[:, :, 0]
+    pixels = camera_pixels(scene, _visible(*_jaw_poses(scene, scene.gripper, hands)))
+    reach = (hands.width / 2 + scene.pad[0])[:, None] * hands.rotation[:, :, 0]
     tips = torch.cat([hands.position - reach, hands.position + reach])
     return pixels, has_reading(scene, pixels), in_picture(scene, tips).reshape(2, -1).all(0)
 
@@ -131,7 +131,7 @@ def camera_pixels(scene: PlanningScene, points: Tensor) -> Tensor:
 
 def wire_grasps(scene: PlanningScene, pose: HandPose | CupPose, qualities: Tensor) -> list[Grasp]:
     """The reply's grasps, with qualities (N,). Without a camera in the request they carry pixels only."""
-    gripper, base = scene.request.gripper, scene.camera_pose
+    gripper, base = scene.gripper, scene.camera_pose
     kind: GraspKind = "parallel_jaw" if isinstance(pose, HandPose) else "suction"
     placed = project_jaw(scene, gripper, pose) if isinstance(pose, HandPose) else project_suction(scene, gripper, pose)
     seen = {

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_client.contract import Bin, CameraIntrinsics, Gripper, PlanRequest
+from grasp_client.contract import CameraIntrinsics, Gripper, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import PlannerError
 from planning.limits import NOISE_DEVIATIONS
-from planning.scene.bin import SeenBin, told_bin, with_walls
-from planning.scene.bin_detection import find_bin
-from planning.scene.hand_units import map_in, request_in, unit_of_scale
+from planning.scene.bin import SeenBin, with_walls
+from planning.scene.bin_detection import bin_of
+from planning.scene.hand_units import LEAST_SCALE, gripper_in, map_in, unit_of_scale
 from planning.scene.levels import APART, SHARE, with_levels
 from planning.scene.support_plane import guessed_pose
 from planning.scene.truncation import truncation_height
@@ -42,32 +42,38 @@ LENGTH = 0.30
 GROWTH = 1.25
 """By what the distance of samples along the approach grows: what leans out far only meets things that are tall, and those are
 wide."""
-BIN_DETECTED = (
-    "bin_detected: what is seen lies in a bin, its rim {height:.0f} mm high: its walls are taken for obstacles, and grasps are "
-    "planned inside of it alone; send `bin`: true where there is one, false where there is none"
-)
 VIEWS_APART = 0.010
 """Views of one table that lie farther apart than this do not fit each other, m: noise is less, and hands miss by so much."""
 NO_AGREEMENT = (
     "no_agreement: {how}: is one `camera_pose` inverted, old, or of another camera? Expected each camera's frame (x right, y "
     "down, z forward) mapped to one base frame"
 )
-NO_BIN = (
-    "no_bin: `bin` is true, and none was found: expected four straight walls of even height, at least two in view. Grasps "
-    "were planned as on a table: tell where the bin stands by its corners and wall_height"
-)
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Where layers (H, W) are looked up beside a place: columns `along` (A,) an axis and rows `across` (B, 1) it, m."""
+
+    along: Tensor
+    across: Tensor
+    layers: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
 class Face:
-    """Samples of the leading face of N parts, in the map: x, y, height (N, ...), m.
+    """Samples of the leading face of one part of N grippers, in the map: x, y, height (N, ...), m.
 
-    beside: as for `PlanningScene.sample`, for faces whose samples form rows and columns.
+    layer_at: heights (H, W) that may not be entered by what is drawn back so far from where the part comes to rest, m. start,
+    step: the face is drawn back by `start` and more, in steps that begin with `step`, m. beside: as for `PlanningScene.sample`,
+    for faces whose samples form rows and columns.
     """
 
     x: Tensor
     y: Tensor
     height: Tensor
+    layer_at: Callable[[float], Tensor]
+    start: float
+    step: float
     beside: tuple[Tensor, Tensor] | None = None
 
 
@@ -85,7 +91,7 @@ class PlanningScene:
     anything is. table: slopes a, b of the table's height a x + b y; levels: what other surfaces lie over it, None without any.
     restricted: the request asks for a part of the scene only. bin: the one to plan inside of; its walls, and what lies beyond
     them, are in the way but never `seen`, nor `above_table`. inside: bool (H, W), cells between its walls; None without one.
-    warnings: about what was seen, `kind: text`. unit: the map and the request's jaw are in units of so many metres.
+    warnings: about what was seen, `kind: text`. unit: the map and `gripper` are in units of so many metres. pad: of `gripper`.
     """
 
     map: HeightMap
@@ -111,6 +117,8 @@ class PlanningScene:
     levels: Tensor | None = field(init=False, repr=False)
     table: tuple[float, float] = field(init=False)
     restricted: bool = field(init=False)
+    gripper: Gripper = field(init=False)
+    pad: tuple[float, float] = field(init=False)
 
     def __post_init__(self) -> None:
         known, upper_bound, unobserved = self.map.known, self.map.upper_bound, self.map.unobserved
@@ -142,7 +150,9 @@ class PlanningScene:
         mask = self.observation.goal
         goal = None if mask is None else torch.from_numpy(goal_cells(self.map, self.camera, mask)).to(self.device)
         restricted = self.request.region is not None or self.observation.segmask is not None
+        gripper = self.request.gripper if self.unit == 1 else gripper_in(self.request.gripper, self.unit)
         self.__dict__.update(table=tuple(self.map.table.tolist()), restricted=restricted, inside=inside, goal=goal)
+        self.__dict__.update(gripper=gripper, pad=gripper.pad)
         levels = self.map.levels
         self.__dict__["levels"] = None if levels is None else torch.from_numpy(levels).to(self.device)
 
@@ -172,25 +182,41 @@ class PlanningScene:
         flat = cells.reshape(-1)
         return [layer.reshape(-1).index_select(0, flat).reshape(cells.shape) for layer in layers]
 
-    def overlap(self, layer_at: Callable[[float], Tensor], face: Face, approach: Tensor, start: float, step: float) -> Tensor:
-        """How far (N,) the highest thing in the way of each part reaches into it, m; negative: the least free height.
+    def under_hands(
+        self, x: Tensor, y: Tensor, axis: tuple[Tensor, Tensor], feet: Tensor, *lattices: Lattice
+    ) -> tuple[Tensor, list[list[Tensor]]]:
+        """Height of the table (F, N), m, under points `feet` (F, 1), m, along an axis from map x, y (N,), and the layers of
+        lattices along it, each (N, B, A). axis: cosine and sine (N,) of its angle from map x to map y."""
+        table = self.table_at(x, y, (feet * axis[0], feet * axis[1]))
+        cos, sin = axis[0][:, None, None], axis[1][:, None, None]
+        x, y = x[:, None, None], y[:, None, None]
+        found = [
+            self.sample(x + at.along * cos, y + at.along * sin, *at.layers, beside=(-at.across * sin, at.across * cos))
+            for at in lattices
+        ]
+        return table, found
 
-        face: drawn back from where the part comes to rest by `start` and more, m, against its approach (N, 3), in steps that
-        begin with `step`. layer_at: heights (H, W) that may not be entered by what is drawn back so far, m.
+    def overlap(self, approach: Tensor, *faces: Face) -> list[Tensor]:
+        """How far (N,) the highest thing in the way of each of these parts of N grippers reaches into it, m; negative: the
+        least free height. approach (N, 3): the way that they come.
 
         The map holds one height per cell with everything below it filled. A part that comes straight down can only be entered
         from below, so its leading face alone tells, and the steps collapse to the first. One that leans enters cells beside it
         on its way: its face is followed until all of it is above whatever stands on the map.
         """
-        ax, ay, az = (axis.reshape(-1, *(1,) * (face.x.ndim - 1)) for axis in approach.unbind(1))
         straight = not bool(approach[:, :2].any())
         top = torch.inf if straight else float(self.upper_bound.max())
+        return [self._overlap(approach, face, straight, top) for face in faces]
+
+    def _overlap(self, approach: Tensor, face: Face, straight: bool, top: float) -> Tensor:
+        """top: no thing on the map is higher, m."""
+        ax, ay, az = (axis.reshape(-1, *(1,) * (face.x.ndim - 1)) for axis in approach.unbind(1))
         around = tuple(range(1, face.x.ndim))
         deepest = torch.full_like(approach[:, 0], -torch.inf)
-        back = start
+        back, step = face.start, face.step
         while True:
             level = face.height + back * az
-            [found] = self.sample(face.x - back * ax, face.y - back * ay, layer_at(back), beside=face.beside)
+            [found] = self.sample(face.x - back * ax, face.y - back * ay, face.layer_at(back), beside=face.beside)
             deepest = torch.maximum(deepest, (found - level).amax(around))
             back, step = back + step, step * GROWTH
             if straight or back > LENGTH or bool((level > top).all()):
@@ -228,7 +254,7 @@ def observe_scene(
     apart = 0.0
     if observation.views:
         height_map, apart = merged(height_map, observation.views, scale)
-    bin, warnings = _bin(height_map, pose, request)
+    bin, warnings = bin_of(height_map, pose, request)
     if apart > VIEWS_APART and request.checks == "on":
         told = f"where several views see the same place they tell heights {1e3 * apart:.0f} mm apart"
         how = told if math.isfinite(apart) else "a view shows hardly anything of what the first one shows"
@@ -236,9 +262,10 @@ def observe_scene(
     if for_jaw and bin is None and not observation.views and _off_the_table(height_map) > SHARE:
         height_map, told_levels = with_levels(height_map, request.gripper)
         warnings = (*warnings, *(told_levels if request.checks == "on" else ()))
-    unit = unit_of_scale(scale) if for_jaw and bin is None else 1.0
-    if unit < 1:
-        height_map, request = map_in(height_map, unit), request_in(request, unit)
+    unit = 1.0
+    if for_jaw and bin is None and scale < LEAST_SCALE:
+        unit = unit_of_scale(scale)
+        height_map = map_in(height_map, unit)
     return PlanningScene(height_map, camera, pose, observation, request, device, bin, warnings, unit)
 
 
@@ -250,19 +277,6 @@ def _off_the_table(map: HeightMap) -> float:
 def scale_of(gripper: Gripper) -> float:
     """Of a hand, for the cells of its map."""
     return hand_scale(gripper) if gripper.kind == "parallel_jaw" else 1.0
-
-
-def _bin(map: HeightMap, pose: np.ndarray | None, request: PlanRequest) -> tuple[SeenBin | None, tuple[str, ...]]:
-    """The bin to plan inside of, told or seen, and what is to be said of it."""
-    if isinstance(request.bin, Bin):
-        assert pose is not None  # the contract has checked it
-        return told_bin(request.bin, pose, map), ()
-    if request.bin is False:
-        return None, ()
-    found = find_bin(map)
-    if request.bin and not found:
-        return None, (NO_BIN,)
-    return found, (BIN_DETECTED.format(height=1e3 * found.rim),) if found and request.bin is None else ()
 
 
 def _focus(observation: Observation, request: PlanRequest) -> Sequence[float] | None:

@@ -24,8 +24,8 @@ def body_overlap(scene: PlanningScene, radius: float, pose: CupPose) -> Tensor:
     along = torch.cat([wide * torch.cos(angle), wide / 2 * torch.cos(inner), torch.zeros(1, device=pose.x.device)])
     across = torch.cat([wide * torch.sin(angle), wide / 2 * torch.sin(inner), torch.zeros(1, device=pose.x.device)])
     x, y = pose.offsets(along, across)
-    face = Face(x, y, pose.plane(x, y))
-    return scene.overlap(lambda back: scene.upper_bound, face, pose.approach, LIP, DENSE)
+    [overlap] = scene.overlap(pose.approach, Face(x, y, pose.plane(x, y), lambda back: scene.upper_bound, LIP, DENSE))
+    return overlap
 
 
 def lowest(radius: float, pose: CupPose) -> Tensor:

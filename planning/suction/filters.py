@@ -38,7 +38,7 @@ def veto(scene: PlanningScene, cups: SuctionCandidates) -> tuple[SuctionCandidat
 
 def objections(scene: PlanningScene, cups: SuctionCandidates) -> dict[str, Tensor]:
     """By reason, which cups (N,) bool it refuses."""
-    gripper = scene.request.gripper
+    gripper = scene.gripper
     contact = map_pixels(scene, cups.pose.position)
     table = scene.table_at(cups.x, cups.y)
     reasons = {

@@ -7,7 +7,6 @@ from grasp_client.contract import GraspPlan
 from planning.base import LoadedNetwork, PlanItem
 from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall, between_passes
 from planning.calibration import calibrated, told_by
-from planning.nms import distinct
 from planning.plan_result import select
 from planning.scene.scene import observe_scene
 from planning.suction.search import outside_roi_penalty, predict
@@ -39,7 +38,7 @@ class SuctionDensePlanner(BatchedPlanner):
         scene = observe_scene(observation, request, network.device)
         between_passes.get()()
         scene, cups, rejected = predict(scene)
-        cups = cups.pick(distinct(cups.pose, cups.score, max(RANKED, 2 * request.n_grasps), APART))
+        cups, _ = cups.distinct(cups.score, max(RANKED, 2 * request.n_grasps), APART)
         logits, channels = cups.score, network.card.parameters.get("channels", PLAIN_CHANNELS)
         if len(cups):
             logits = yield from seen_both_ways(network, patches(scene.map, cups.pose, request.gripper, channels))

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from planning.candidates import best_by_tile
 from planning.limits import NOISE_DEVIATIONS
-from planning.nms import best_by_tile
 from planning.scene.projection import map_pixels, map_points
 from planning.scene.region import outside_region
 from planning.scene.scene import PlanningScene
@@ -40,7 +40,7 @@ def propose(
     """
     rejected: Counter[str] = Counter()
     x, y = centres(scene, rejected)
-    radius = scene.request.gripper.cup_radius
+    radius = scene.gripper.cup_radius
     coarse = lay_cups(scene, x, y, close=False)
     coarse, hopeless = coarse.filtered(
         {

@@ -92,7 +92,7 @@ def disc(radius: float, close: bool, device: torch.device) -> Disc:
 
 def lay_cups(scene: PlanningScene, x: Tensor, y: Tensor, close: bool) -> SuctionCandidates:
     """The request's cups laid on what is seen at map x, y (N,). The ends of the surface are only looked for when `close`."""
-    gripper = scene.request.gripper
+    gripper = scene.gripper
     radius, (give, _) = gripper.cup_radius, gripper.lip
     samples = disc(radius, close, scene.device)
     pose = _fit(scene, samples, x, y, CLOSE_ROUNDS if close else ROUNDS)

@@ -8,9 +8,9 @@ from grasp_client.contract import GraspPlan
 from planning.base import LoadedNetwork, PlanItem
 from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall, between_passes
 from planning.calibration import calibrated_logits
+from planning.candidates import distinct_poses
 from planning.jaw.learned import blend
 from planning.jaw.search import outside_roi_penalty
-from planning.nms import distinct
 from planning.plan_result import NO_CAMERA
 from planning.tilted.pool import Pool, search
 from planning.tilted.scenes import observe_approaches
@@ -39,10 +39,8 @@ class TiltedPlanner(BatchedPlanner):
         promised = calibrated_logits(logits, network.card.calibration, told)
         outside = torch.cat([outside_roi_penalty(*each) for each in zip(seen.scenes, pool.hands, strict=True)])
         quality = blend(promised - outside, scores, torch.from_numpy(told[:, NAMES.index("approach")]))
-        enough = quality >= request.min_quality
-        chosen = distinct(pool.poses(), quality, request.n_grasps)
-        chosen = chosen[enough[chosen]]
-        rejected = pool.rejected + Counter(low_quality=int((~enough).sum()))
+        chosen = distinct_poses(pool.poses(), quality, request.n_grasps, least=request.min_quality)
+        rejected = pool.rejected + Counter(low_quality=int((quality < request.min_quality).sum()))
         return GraspPlan(
             planner=self.name,
             model=network.ref,

@@ -13,7 +13,6 @@ from planning.jaw.candidates import JawCandidates
 from planning.jaw.filters import veto
 from planning.jaw.search import predict
 from planning.limits import FINGER_GAP
-from planning.nms import distinct
 from planning.scene.projection import wire_grasps
 from planning.scene.scene import PlanningScene
 from planning.tilted.atlas import atlas_of, by_scene
@@ -43,7 +42,7 @@ class Pool:
     def features(self) -> Tensor:
         """What the network sees of all candidates, (N, CHANNELS, ROWS, COLUMNS)."""
         looks = [
-            patches(scene.map, hands.pose, scene.request.gripper, scene.unit)
+            patches(scene.map, hands.pose, scene.gripper, scene.unit)
             for scene, hands in zip(self.seen.scenes, self.hands, strict=True)
             if len(hands)
         ]
@@ -93,9 +92,7 @@ def search(seen: ApproachScenes, request: PlanRequest) -> Pool:
             found[number], rejected = in_bin(scene, found[number], seen.bin)
             refused += rejected
     most = [max(RANKED[scene is not seen.overhead], 2 * request.n_grasps // len(seen.scenes)) for scene in seen.scenes]
-    pooled = [
-        hands.pick(distinct(hands.pose, hands.score, count, APART, TURNED)) for hands, count in zip(found, most, strict=True)
-    ]
+    pooled = [hands.distinct(hands.score, count, APART, TURNED)[0] for hands, count in zip(found, most, strict=True)]
     refused["outside_map"] += max(scene.map.outside for scene in seen.scenes)
     return Pool(seen, pooled, refused)
 
@@ -112,11 +109,11 @@ def _predict(scenes: list[PlanningScene]) -> tuple[list[JawCandidates], Counter[
 
 def under_table(scene: PlanningScene, hands: JawCandidates, seen: ApproachScenes) -> Tensor:
     """Whether (N,) a part of a direction's hands would reach under the plane that carries the things, seen there or not."""
-    gripper = scene.request.gripper
+    gripper = scene.gripper
     position, rotation, width = (each.cpu().numpy() for each in in_frame(hands.pose, scene))
     closing, across, approach = rotation.transpose(2, 0, 1)
     size = {name: scene.unit * getattr(gripper, name) for name in ("finger_width", "palm_width", "palm_thickness")}
-    outer = 0.5 * width[:, None] + scene.unit * gripper.pad[0]
+    outer = 0.5 * width[:, None] + scene.unit * scene.pad[0]
     tips = np.stack([outer * closing, 0.5 * size["finger_width"] * across], 1)
     palm = np.stack([0.5 * size["palm_width"] * closing, 0.5 * size["palm_thickness"] * across], 1)
     behind = position - scene.unit * gripper.finger_depth * approach
@@ -132,7 +129,7 @@ def in_bin(scene: PlanningScene, hands: JawCandidates, straight: PlanningScene) 
     moved = HandPose.of(scene.unit * hands.pose.position @ turn.T + shift, turn @ hands.pose.rotation, scene.unit * hands.width)
     rise = moved.tip - straight.table_at(moved.x, moved.y)
     there = replace(hands, pose=moved, rise=rise, source=torch.arange(len(hands), device=turn.device))
-    kept, rejected = veto(straight, straight.request.gripper, there)
+    kept, rejected = veto(straight, there)
     return hands.pick(kept.source), rejected
 
 

@@ -11,7 +11,7 @@ import torch
 from grasp_client.contract import CameraIntrinsics, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import PlannerError
-from planning.scene.hand_units import hand_unit, map_in, request_in
+from planning.scene.hand_units import hand_unit, map_in
 from planning.scene.scene import PlanningScene, assumed_camera, observe_scene, scale_of
 from planning.scene.support_plane import OPTICAL_AXIS, TABLE_SHARE, level_pose, surface
 from planning.tilted.directions import STRAIGHT, angle, axis_of, directions
@@ -143,7 +143,7 @@ def _along(seen: HeightMap, observation: Observation, request: PlanRequest, devi
     unit = hand_unit(request.gripper)
     asked = request.model_copy(update={"bin": False})
     if unit < 1:
-        seen, asked = map_in(seen, unit), request_in(asked, unit)
+        seen = map_in(seen, unit)
     camera = request.camera or assumed_camera(*observation.size)
     pose = None if request.camera_pose is None else np.asarray(request.camera_pose, dtype=float)
     return PlanningScene(seen, camera, pose, observation, asked, device, unit=unit)

@@ -50,7 +50,7 @@ def hands(scene: PlanningScene) -> JawCandidates:
         [-0.15, 0.0, 1.571],
     ]
     x, y, angle = torch.tensor(poses).T
-    found, _ = measure(scene, scene.request.gripper, x, y, angle, close=True)
+    found, _ = measure(scene, x, y, angle, close=True)
     assert len(found) == 6
     return found
 

@@ -12,12 +12,12 @@ from table_scenes import Box, Camera, Solid, camera, render
 from grasp_client.contract import Grasp, Gripper, PlanRequest
 from grasp_client.geometry import approach_frame, invert, pose_from
 from grasp_client.observation import Observation
-from planning.jaw.collision import finger_overlap, palm_overlap
+from planning.candidates import distinct_poses
+from planning.jaw.collision import hand_overlap
 from planning.jaw.filters import dip, veto
 from planning.jaw.fit import measure
 from planning.jaw.search import predict
 from planning.limits import FINGER_GAP, PALM_GAP
-from planning.nms import distinct
 from planning.scene.projection import project_jaw
 from planning.scene.scene import PlanningScene, observe_scene
 from shared.features.hand_frame import SPAN, patches
@@ -47,8 +47,8 @@ def hand(view: Camera, solid: Box, lean: float, tip: float = 0.015, width: float
 
 
 def blocked(scene: PlanningScene, pose: HandPose) -> list[bool]:
-    fingers = finger_overlap(scene, GRIPPER, pose) > -FINGER_GAP
-    return (fingers | (palm_overlap(scene, GRIPPER, pose) > -PALM_GAP)).tolist()
+    fingers, palm = hand_overlap(scene, pose)
+    return ((fingers > -FINGER_GAP) | (palm > -PALM_GAP)).tolist()
 
 
 @pytest.mark.parametrize("lean", [0.0, 0.4, -1.0])
@@ -79,7 +79,7 @@ def test_a_leaning_hand_hits_a_wall_that_a_straight_one_clears_and_the_other_way
     assert blocked(scene_of(VIEW, [near]), hands) == [False, False, False]
     low = Box(0.0, 0.0, 0.0, 0.04, 0.03, 0.02)
     low_hands = hands_of(scene.map.pose, [hand(VIEW, low, each, tip=0.004) for each in (0.0, lean)], GRIPPER)
-    straight, leaning = (low_hands.tip - dip(GRIPPER, low_hands)).tolist()
+    straight, leaning = (low_hands.tip - dip(scene, low_hands)).tolist()
     assert straight == pytest.approx(0.004, abs=1e-4)
     assert leaning == pytest.approx(0.004 - math.sin(lean) * GRIPPER.finger_width / 2, abs=1e-4)
 
@@ -93,8 +93,8 @@ def test_collisions_are_the_same_in_a_map_along_the_approach_and_in_one_across_i
     straight, leaning = (hands_of(scene.map.pose, sent, GRIPPER) for scene in (along, across))
     assert straight.straight
     assert not leaning.straight
-    expected = finger_overlap(along, GRIPPER, straight)
-    found = finger_overlap(across, GRIPPER, leaning)
+    expected, _ = hand_overlap(along, straight)
+    found, _ = hand_overlap(across, leaning)
     assert (expected > 0).any()
     assert (expected < -FINGER_GAP).any()
     assert ((expected > -FINGER_GAP) == (found > -FINGER_GAP)).all()
@@ -107,8 +107,8 @@ def test_a_finger_is_thick_above_its_pad() -> None:
     for height, gap in ((0.05, 0.020), (0.02, 0.020), (0.05, 0.034)):
         scene = scene_of(VIEW, [bar, *(Box(0.0, side * (0.02 + gap + 0.01), 0.0, 0.2, 0.02, height) for side in (-1, 1))])
         pose = hands_of(scene.map.pose, [hand(VIEW, bar, 0.0, 0.01, 0.04)], GRIPPER)
-        overlap = float(finger_overlap(scene, GRIPPER, pose))
-        found, _ = measure(scene, GRIPPER, pose.x, pose.y, torch.tensor([math.pi / 2]), pose.tip)
+        overlap = float(hand_overlap(scene, pose)[0])
+        found, _ = measure(scene, pose.x, pose.y, torch.tensor([math.pi / 2]), pose.tip)
         hands.append((overlap > -FINGER_GAP, len(found) == 0))
     assert hands == [(True, True), (False, False), (False, False)]
 
@@ -137,27 +137,27 @@ def test_suppression_is_the_same_in_every_frame_and_knows_half_a_turn() -> None:
         for pose, width in zip(placed.pose.numpy(), straight.width, strict=True)
     ]
     leaning = hands_of(scenes[1].map.pose, sent, GRIPPER)
-    chosen = distinct(straight, hands.score, 50)
+    chosen = distinct_poses(straight, hands.score, 50)
     assert 3 < len(chosen) < len(sent)
-    assert torch.equal(chosen, distinct(leaning, hands.score, 50))
+    assert torch.equal(chosen, distinct_poses(leaning, hands.score, 50))
     turned = HandPose(leaning.position[:1].repeat(3, 1), leaning.approach[:1].repeat(3, 1),
                       leaning.angle[:1] + torch.tensor([0.0, math.pi, math.pi / 2]), leaning.width[:1].repeat(3))  # fmt: skip
     worse = torch.tensor([3.0, 2.0, 1.0])
-    assert distinct(turned, worse, 3).tolist() == [0, 2]
-    assert distinct(turned, -worse, 3).tolist() == [2, 1], "the best first, wherever it stands"
+    assert distinct_poses(turned, worse, 3).tolist() == [0, 2]
+    assert distinct_poses(turned, -worse, 3).tolist() == [2, 1], "the best first, wherever it stands"
     apart = HandPose(turned.position, torch.eye(3)[[2, 2, 0]], torch.zeros(3), turned.width)
-    assert distinct(apart, worse, 3).tolist() == [0, 2], "the same place from another side"
+    assert distinct_poses(apart, worse, 3).tolist() == [0, 2], "the same place from another side"
 
 
 def test_filters_refuse_what_leans_into_the_table() -> None:
     scene = scene_of(VIEW, [BAR])
     hands, _ = predict(scene)
     best = hands.best_first(hands.score).pick(torch.tensor([0]))
-    kept, rejected = veto(scene, GRIPPER, best)
+    kept, rejected = veto(scene, best)
     assert len(kept) == 1
     flat = HandPose(best.pose.position, torch.tensor([[math.sin(1.2), 0.0, math.cos(1.2)]]), best.pose.angle, best.pose.width)
     leaning = type(best)(flat, *(getattr(best, name) for name in list(best.__dataclass_fields__)[1:]))
-    kept, rejected = veto(scene, GRIPPER, leaning)
+    kept, rejected = veto(scene, leaning)
     assert len(kept) == 0
     assert rejected["below_table"] + rejected["collision"] == 1
 

@@ -48,7 +48,7 @@ def test_thin_things_are_held_close_to_a_noisy_table(height: float) -> None:
 def test_the_middle_of_a_long_thing_is_found_from_its_end(along: float) -> None:
     observation, request = item([Box(0.0, 0.0, 0.0, 0.178, 0.05, 0.05)])
     scene = observe_scene(observation, request, torch.device("cpu"))
-    hands, _ = measure(scene, Gripper(), torch.tensor([along]), torch.tensor([0.0]), torch.tensor([math.pi / 2]), close=True)
+    hands, _ = measure(scene, torch.tensor([along]), torch.tensor([0.0]), torch.tensor([math.pi / 2]), close=True)
     assert abs(float(hands.offset[0])) == pytest.approx(along, abs=0.004)
 
 
