@@ -46,6 +46,8 @@ def test_answers_and_circumstances_are_in_metres() -> None:
     assert grasp.depth == pytest.approx(np.asarray(grasp.pose_camera)[2, 3])
     scene = observe_scene(observation, request, torch.device("cpu"), for_jaw=True)
     assert scene.unit == pytest.approx(0.25)
+    assert scene.gripper.max_width == pytest.approx(0.04)
+    assert scene.pad == pytest.approx((0.008, 0.036))
     assert observation.depth is not None
     expected = circumstances(observation.depth, view.intrinsics, view.pose, SMALL, False, [0.0])
     assert told_by(scene, torch.tensor([[0.0, 0.0, 1.0]])) == pytest.approx(expected)

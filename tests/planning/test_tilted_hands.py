@@ -145,6 +145,7 @@ def test_suppression_is_the_same_in_every_frame_and_knows_half_a_turn() -> None:
     worse = torch.tensor([3.0, 2.0, 1.0])
     assert distinct_poses(turned, worse, 3).tolist() == [0, 2]
     assert distinct_poses(turned, -worse, 3).tolist() == [2, 1], "the best first, wherever it stands"
+    assert distinct_poses(turned, -worse, 3, least=-1.5).tolist() == [2], "none of less"
     apart = HandPose(turned.position, torch.eye(3)[[2, 2, 0]], torch.zeros(3), turned.width)
     assert distinct_poses(apart, worse, 3).tolist() == [0, 2], "the same place from another side"
 
