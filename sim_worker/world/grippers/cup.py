@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pybullet
@@ -54,15 +55,28 @@ def rim_points(radius: float) -> np.ndarray:
     return np.concatenate([*rings, np.zeros((1, 3))])
 
 
+def face_under(physics: Physics, tip_pose: np.ndarray, gripper: Gripper) -> int | None:
+    """The one body that all of a cup at `tip_pose` would be pressed on, or None: where part of it meets another, or nothing."""
+    touched = {hit[0] for hit in _rays(physics, tip_pose, gripper, rim_points(gripper.cup_radius))[0]}
+    body = touched.pop() if len(touched) == 1 else -1
+    return body if body >= 0 else None
+
+
+def _rays(physics: Physics, tip_pose: np.ndarray, gripper: Gripper, points: np.ndarray) -> tuple[list[tuple[Any, ...]], float]:
+    """What rays along the approach through `points` (N, 3) of the tip frame hit first, and from how far before them, m."""
+    give, most_tilt = gripper.lip
+    reach = LIP_STROKE + gripper.cup_radius * math.tan(most_tilt) + give
+    way = np.array([0.0, 0.0, reach])
+    start, end = (transform(tip_pose, points + each).tolist() for each in (-way, way))
+    return physics.client.rayTestBatch(start, end), reach
+
+
 def seal(
     physics: Physics, bodies: Mapping[int, str], tip_pose: np.ndarray, gripper: Gripper
 ) -> tuple[int | None, dict[str, Detail]]:
     """The body that a cup pressed on at `tip_pose` would seal on, or None, with the reason in the details."""
     points, (give, most_tilt) = rim_points(gripper.cup_radius), gripper.lip
-    reach = LIP_STROKE + gripper.cup_radius * math.tan(most_tilt) + give
-    way = np.array([0.0, 0.0, reach])
-    start, end = (transform(tip_pose, points + each).tolist() for each in (-way, way))
-    hits = physics.client.rayTestBatch(start, end)
+    hits, reach = _rays(physics, tip_pose, gripper, points)
     touched = {hit[0] for hit in hits}
     if len(touched) != 1 or not touched <= set(bodies):
         return None, {"reason": "part of the rim meets nothing, or something else"}

@@ -5,6 +5,7 @@ pose answer for the whole straight approach, exactly.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,9 @@ SWEEP_LENGTH = 0.30
 TOLERANCE = 0.0005
 """m of penetration that counts as touching only: contact up to this depth is no collision."""
 LIP_CLEARANCE = 0.004
-"""m behind the rim of a suction cup that is soft and may touch."""
+"""m behind the rim of a suction cup that is soft and may touch anything."""
+Hit = tuple[int, float]
+"""A body that is in the way, and how deep a probe enters it, m."""
 MOST_RETREAT = 0.12
 """m behind the grasp pose from which a hand that may push starts, at most."""
 
@@ -88,9 +91,19 @@ def hull_probe(points: np.ndarray) -> CollisionProbe:
     return CollisionProbe(tuple(centre.tolist()), corners=tuple(map(tuple, (corners - centre).tolist())))
 
 
-def cup_probes(gripper: Gripper) -> list[CollisionProbe]:
-    """The suction cup but for its lip, drawn out backwards to SWEEP_LENGTH."""
-    return [CollisionProbe((0, 0, -LIP_CLEARANCE - SWEEP_LENGTH / 2), (gripper.cup_radius, SWEEP_LENGTH))]
+def cup_probes(gripper: Gripper, soft: float = LIP_CLEARANCE) -> list[CollisionProbe]:
+    """The suction cup but for the `soft` part behind its rim (m), drawn out backwards to SWEEP_LENGTH."""
+    return [CollisionProbe((0, 0, -soft - SWEEP_LENGTH / 2), (gripper.cup_radius, SWEEP_LENGTH))]
+
+
+def lip_travel(gripper: Gripper) -> float:
+    """How far (m) the face that a cup is pressed on may come in behind the rim, before it meets what is rigid.
+
+    A lip that takes up so much unevenness, and follows a face by such an angle, is soft at least as far as both together move
+    one side of the rim. What bulges into the hollow of the cup comes in less far: `seal` refuses it before that.
+    """
+    give, angle = gripper.lip
+    return max(LIP_CLEARANCE, give + gripper.cup_radius * math.sin(angle))
 
 
 def below_table(probes: Sequence[CollisionProbe], tip_pose: np.ndarray) -> bool:
@@ -111,9 +124,7 @@ class ApproachSweep:
             self._shapes[key] = probe.shape(self.physics)
         return self._shapes[key]
 
-    def hit(
-        self, probes: Sequence[CollisionProbe], tip_pose: np.ndarray, skins: Mapping[int, float]
-    ) -> tuple[int, float] | None:
+    def hit(self, probes: Sequence[CollisionProbe], tip_pose: np.ndarray, skins: Mapping[int, float]) -> Hit | None:
         """The first body that a probe enters by more than TOLERANCE, and how deep (m); None if the way is free.
 
         `skins`: for each body to check, how far its contact surface lies outside the drawn one, m.

@@ -17,12 +17,20 @@ from sim_worker.world.camera.photographic import Pattern, Photographic
 from sim_worker.world.camera.sensor import sense
 from sim_worker.world.grippers.arm import Arm
 from sim_worker.world.grippers.attempt import AttemptResult, RetreatName, retreat
-from sim_worker.world.grippers.cup import Cup, execute_suction_grasp
+from sim_worker.world.grippers.cup import Cup, execute_suction_grasp, face_under
 from sim_worker.world.grippers.grip import execute_jaw_grasp
 from sim_worker.world.grippers.jaw import Jaw
 from sim_worker.world.grippers.mesh_jaw import MeshJaw, mesh_probes
 from sim_worker.world.grippers.pushing import PushResult, execute_push
-from sim_worker.world.simulation.collision_probe import ApproachSweep, CollisionProbe, below_table, cup_probes, jaw_probes
+from sim_worker.world.simulation.collision_probe import (
+    ApproachSweep,
+    CollisionProbe,
+    Hit,
+    below_table,
+    cup_probes,
+    jaw_probes,
+    lip_travel,
+)
 from sim_worker.world.simulation.fixtures import surroundings
 from sim_worker.world.simulation.physics import ATTEMPT_HZ, AWAKE, FAR_AWAY, SLEEP
 from sim_worker.world.simulation.placement import PlacedObject, settled
@@ -219,11 +227,23 @@ class Scene:
             return AttemptResult(False, "collision", "table", details={"phase": "approach"})
         if state.moved:
             self.restore()
-        hit = state.sweep.hit(probes, tip, state.skins)
+        if isinstance(state.hand, Cup):
+            hit = self._cup_hit(state, state.hand.gripper, probes, tip)
+        else:
+            hit = state.sweep.hit(probes, tip, state.skins)
         if hit is None:
             return None
         name = {**state.bodies, **state.fixed}[hit[0]]
         return AttemptResult(False, "collision", name, details={"phase": "approach", "depth": round(hit[1], 5)})
+
+    def _cup_hit(self, state: SimState, gripper: Gripper, probes: list[CollisionProbe], tip: np.ndarray) -> Hit | None:
+        """What a cup enters first: the thing that it is pressed on may come in as far as its lip moves."""
+        face = face_under(self.physics, tip, gripper)
+        if face not in state.bodies:
+            return state.sweep.hit(probes, tip, state.skins)
+        others = {body: skin for body, skin in state.skins.items() if body != face}
+        travelled = cup_probes(gripper, lip_travel(gripper))
+        return state.sweep.hit(probes, tip, others) or state.sweep.hit(travelled, tip, {face: state.skins[face]})
 
     # -- changing
 

@@ -76,13 +76,33 @@ def test_what_slants_high_above_its_foot_tips_under_the_cup(world):
     assert (side.failure, side.details["reason"]) == ("missed", "gave way to the cup")
 
 
+@pytest.mark.parametrize(
+    ("part", "pose"),
+    [
+        (BULB, above(0, 0, 0.055)),
+        (Part("box", (0.2, 0.2, 0.05)), above(0, 0, 0.05, 0.36)),
+    ],
+)
+def test_face_that_comes_into_the_cup_as_far_as_its_lip_moves_is_no_collision(world, part, pose):
+    top = 0.06 if part is BULB else 0.05
+    result = alone(world, part, 0.1, top / 2).attempt(pose, 0.0, CUP)
+    assert result.success, result
+
+
+def test_rest_of_the_thing_beside_the_face_is_a_collision(world):
+    step = (Part("box", (0.1, 0.1, 0.02), (0, 0, 0.01)), Part("box", (0.02, 0.1, 0.02), (0.02, 0, 0.03)))
+    centre = (0.01 * step[0].volume + 0.03 * step[1].volume) / (step[0].volume + step[1].volume)
+    result = alone(world, step, 0.2, centre).attempt(above(0, 0, 0.02), 0.0, CUP)
+    assert (result.failure, result.object_name) == ("collision", "thing")
+
+
 def test_rim_over_the_edge_does_not_seal(world):
     assert alone(world, PLATE, 0.2, 0.005).attempt(above(0.04, 0, 0.01), 0.0, CUP).failure == "missed"
 
 
 def test_oblique_cup_does_not_seal(world):
-    result = alone(world, Part("box", (0.1, 0.1, 0.05)), 0.2, 0.025).attempt(above(0, 0, 0.05, 0.4), 0.0, CUP)
-    assert result.failure in ("missed", "collision")
+    result = alone(world, Part("box", (0.1, 0.1, 0.05)), 0.2, 0.025).attempt(above(0, 0, 0.05, 0.48), 0.0, CUP)
+    assert (result.failure, result.details["reason"]) == ("missed", "too oblique")
 
 
 def test_breaks_away_under_more_than_its_force(world):
