@@ -90,12 +90,13 @@ def raw_headers(depth: np.ndarray = DEPTH, options: dict | None = None) -> dict[
 
 
 _WARM: set[str] = set()
-"""Planners without a network that this process has planned with."""
+"""Planners that this process has planned with."""
 
 
 def warm_once(planner: Planner, network: LoadedNetwork | None) -> None:
-    """`warm_up`, but of what needs no network only for the first of a process's many servers: from then on it is warm."""
-    if planner.model_name is not None or planner.name not in _WARM:
+    """`warm_up`, but only for the first of a process's many servers: then what a planner needs is imported and compiled."""
+    ready = planner.model_name is None or network is not None
+    if ready and planner.name not in _WARM:
         warm_up(planner, network)
         _WARM.add(planner.name)
 
