@@ -7,9 +7,11 @@ import sys
 import numpy as np
 import pytest
 from commands import run_module
+from forked import CONTEXT
 from PIL import Image
 
 from grasp_client.contract import Grasp, GraspPlan, Gripper
+from sim_worker import processes
 from sim_worker.benchmark.baselines import BASELINES
 from sim_worker.benchmark.command import BenchmarkSettings
 from sim_worker.benchmark.results import compare
@@ -52,7 +54,8 @@ def test_the_command_measures_and_reports(tmp_path):
         assert gif.n_frames == stored["planners"]["edges"]["attempts"]["attempts"]  # type: ignore[attr-defined]
 
 
-def test_processes_do_not_change_the_result(tmp_path):
+def test_processes_do_not_change_the_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "get_context", lambda method: CONTEXT)
     options = ["single", "--planner", "centroid", "--no-baselines", "--rounds", "4", "--profile", "hard"]
     attempts = []
     for workers in ("1", "2"):

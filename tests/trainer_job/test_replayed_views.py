@@ -94,14 +94,14 @@ def test_without_a_simulator_they_are_counted_until_there_is_one(
         def ask(self, *_: object) -> None:
             raise RuntimeError("in the simulated worlds: ModuleNotFoundError: No module named 'sim_worker'")
 
-    monkeypatch.setattr(replayed_views, "WorldProcess", Nothing)
     shard = store(tmp_path / "shards", [attempts[0][0], attempts[2][1]])
     cache = FeatureCache(tmp_path / "features", TASK)
-    for _ in range(2):
-        found = cache.load(shard)
-        assert (found.rows.tolist(), found.refused) == ([0], {"no_simulator": 1})
+    with monkeypatch.context() as missing:
+        missing.setattr(replayed_views, "WorldProcess", Nothing)
+        for _ in range(2):
+            found = cache.load(shard)
+            assert (found.rows.tolist(), found.refused) == ([0], {"no_simulator": 1})
     assert asked == ["views"]
-    monkeypatch.undo()
     VIEWS._process, VIEWS.missing = None, False
     found = cache.load(shard)
     assert (found.rows.tolist(), found.refused) == ([0, 1], {})

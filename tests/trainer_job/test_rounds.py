@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,25 @@ TASK = task_of_model("dense")
 SETTINGS = TrainerSettings(epochs=1, min_steps=10, replay_outcomes=50)
 
 
-@pytest.fixture
-def library(tmp_path: Path) -> ReplayBuffer:
-    store(tmp_path / "shards", [block_outcome(i) for i in range(60)])
-    library = ReplayBuffer(OutcomeIndex(tmp_path / "shards"), FeatureCache(tmp_path / "features", TASK))
+def library_in(folder: Path) -> ReplayBuffer:
+    library = ReplayBuffer(OutcomeIndex(folder / "shards"), FeatureCache(folder / "features", TASK))
     library.refresh()
     return library
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with shards and their features, for copies."""
+    folder = tmp_path_factory.mktemp("stored")
+    store(folder / "shards", [block_outcome(i) for i in range(60)])
+    library_in(folder)
+    return folder
+
+
+@pytest.fixture
+def library(stored: Path, tmp_path: Path) -> ReplayBuffer:
+    shutil.copytree(stored, tmp_path, dirs_exist_ok=True)
+    return library_in(tmp_path)
 
 
 def run(library: ReplayBuffer, registry: Registry, runs: Path) -> int:

@@ -23,6 +23,7 @@ def pair(**options):
         network = build_network("fc-gqcnn", options | {"high_resolution": high_resolution}).eval()
         network.load_state_dict(convert(crop.state_dict()))
         maps.append(network)
+    maps[1].conv5 = maps[0].conv5  # of the same weights: their spectrum is made once
     assert all(torch.equal(value, crop.state_dict()[name]) for name, value in crop_form(maps[0].state_dict()).items())
     return crop, *maps
 
