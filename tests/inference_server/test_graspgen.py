@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from serving import CLOUD, THING, publish_dense, serving, settings
 
+from services.queue import ReservedPort
+
 msgpack, zmq = pytest.importorskip("msgpack"), pytest.importorskip("zmq")
 
 OFFSET = 0.1
@@ -39,18 +41,13 @@ class Client:
         return np.frombuffer(found[b"data"], found[b"type"]).reshape(found[b"shape"])
 
 
-def free_port() -> int:
-    with zmq.Context.instance().socket(zmq.REP) as probe:
-        return int(probe.bind_to_random_port("tcp://127.0.0.1"))
-
-
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     models = tmp_path_factory.mktemp("models")
     publish_dense(models, 0)
-    port = free_port()
-    with serving(settings(models, graspgen_port=port, graspgen_base_offset=OFFSET)):
-        yield port
+    reserved = ReservedPort()
+    with serving(settings(models, graspgen_port=reserved.number, graspgen_base_offset=OFFSET)):
+        yield reserved.number
 
 
 @pytest.fixture
@@ -128,4 +125,4 @@ def test_settings_that_cannot_work_are_refused_at_the_start(tmp_path: Any, chang
     from inference_server.app import create_app
 
     with pytest.raises(ValueError, match=said):
-        create_app(settings(tmp_path, graspgen_port=free_port(), **changes))
+        create_app(settings(tmp_path, graspgen_port=1024, **changes))  # nobody comes to listen there
