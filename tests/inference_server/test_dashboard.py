@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from serving import Running
+from waiting import PATIENCE
 
 import grasp_client.viewer
 import inference_server
@@ -86,4 +87,4 @@ def test_scripts_are_valid(script: Path) -> None:
     node = shutil.which("node")
     if not node:
         pytest.skip("no node to check the script's syntax with")
-    subprocess.run([node, "--check", "--input-type=module"], input=script.read_bytes(), check=True, timeout=60)
+    subprocess.run([node, "--check", "--input-type=module"], input=script.read_bytes(), check=True, timeout=PATIENCE)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from serving import CLOUD, THING, publish_dense, serving, settings
+from waiting import PATIENCE
 
 from services.queue import ReservedPort
 
@@ -21,7 +22,7 @@ class Client:
 
     def __init__(self, port: int) -> None:
         self.socket = zmq.Context.instance().socket(zmq.REQ)
-        self.socket.setsockopt(zmq.RCVTIMEO, 30_000)
+        self.socket.setsockopt(zmq.RCVTIMEO, int(PATIENCE * 1e3))
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.connect(f"tcp://127.0.0.1:{port}")
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from waiting import PATIENCE
 
 PROGRAM = """
 import resource, threading
@@ -34,5 +35,5 @@ print("through")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of the GNU C library")
 def test_freed_memory_is_kept_for_the_next_plan_until_it_is_given_back() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=PATIENCE)
     assert done.stdout == "through\n", done.stderr

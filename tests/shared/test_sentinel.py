@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 from test_outcome_batches import outcome
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 from services.queue import ReservedPort, server_binary
 from shared.outcome_codec import encode_outcome
@@ -142,7 +142,7 @@ def test_a_killed_primary_takes_nothing_with_it_that_was_acknowledged(servers: t
     try:
         wait_until(lambda: len(taken) > 100)
         primary.kill()
-        assert away.wait(30)
+        assert away.wait(PATIENCE)
         primary.start()  # comes back as a replica
         after = len(taken)
         wait_until(lambda: len(taken) > after + 100)
