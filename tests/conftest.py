@@ -28,9 +28,10 @@ if _mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         _mallopt(_parameter, _bytes)
 
 
-# What the modules of all tests bring is half a million objects that stay. To look through them takes a fifth of a second, again
-# and again while they come and with every server that starts: once they are there, they are left alone.
-gc.disable()
+def pytest_collectstart() -> None:
+    """Collect no garbage while tests are loaded: what their modules bring, half a million objects, stays, and to look through
+    it takes a fifth of a second, again and again while they come and with every server that starts."""
+    gc.disable()
 
 
 def pytest_collection_finish() -> None:
