@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from benchmarks.serving.load import Load, Reply, post
 from benchmarks.serving.watch import batch_histogram, cpu_seconds, family, resident_mb, series
@@ -48,7 +49,7 @@ def test_a_process_is_watched_with_its_children() -> None:
     try:
         assert child.pid in family(os.getpid())
         assert cpu_seconds(os.getpid()) >= cpu_seconds(child.pid) >= 0
-        assert resident_mb(child.pid) > 1
+        wait_until(lambda: resident_mb(child.pid) > 1)  # a process that has just been started has none yet
     finally:
         child.communicate()
 
