@@ -1,6 +1,8 @@
-"""One way to wait for what is away for a while (the queue, the disk, the server), and to say so."""
+"""One way to wait for what is away for a while (the queue, the disk, the server), to say so, and to end when told to."""
 
+import _thread
 import logging
+import signal
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -88,3 +90,13 @@ class Troubles:
             return retrying(AWAY, stopping, tell)(action)
         finally:
             self._told.pop(part, None)
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """Sets `stop` at SIGTERM and SIGINT. Of the main thread, as all that handles signals.
+
+    A handler runs between two steps of the main thread, also of those in which it waits for this very event and holds its lock:
+    whoever sets it there waits for himself. So a thread does; of the lowest kind, since to start another takes locks as well.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _thread.start_new_thread(stop.set, ()))

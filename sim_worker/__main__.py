@@ -6,7 +6,6 @@ or to the server's `/outcomes` when no queue is given. SIGTERM and Ctrl-C end it
 
 import logging
 import os
-import signal
 import sqlite3
 import sys
 import threading
@@ -27,7 +26,7 @@ from grasp_client.input_warnings import InputWarning
 from grasp_client.observation import Observation
 from shared import logs
 from shared.outcome_codec import EncodedOutcome, decode_outcome, depth_metres
-from shared.retrying import retrying
+from shared.retrying import retrying, stop_on_signals
 from shared.settings import WorkerSettings
 from shared.streams import TRAINERS, OutcomeSender, SceneRequestStream, WorkerStatusStore, connect, redacted
 from shared.streams.outcome_batches import OutcomeBatch
@@ -117,8 +116,7 @@ def main() -> int:
     logs.setup("sim_worker", settings.log_level, settings.log_format)
     warnings.simplefilter("ignore", InputWarning)  # bins and odd cameras are what it is asked to show
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop)
     name = boot_name(settings.worker_id)
     where = {"server": settings.server_url, "queue": redacted(settings.redis_url or "none")}
     logger.info("worker %s starts", name, extra=where)

@@ -7,10 +7,10 @@ Every option is also an environment variable of the same name in capitals.
 """
 
 import logging
-import signal
 import threading
 
 from shared.logs import setup
+from shared.retrying import stop_on_signals
 from shared.settings import TrainerSettings
 
 
@@ -21,8 +21,7 @@ def main() -> None:
     from trainer_job.training import distributed
 
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop)
     ranks = distributed.join(settings.torch_threads)
     logging.getLogger(__name__).info(
         "trainer starts", extra={"rank": ranks.rank, "world": ranks.world, "device": str(ranks.device)}

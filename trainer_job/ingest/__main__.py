@@ -6,7 +6,6 @@ The trainer is part 0. Workers need the same OUTCOME_STREAMS. Other options are 
 """
 
 import logging
-import signal
 import threading
 
 from pydantic import Field
@@ -14,7 +13,7 @@ from pydantic_settings import CliApp, SettingsConfigDict
 
 from shared.durable import keep_private
 from shared.logs import setup
-from shared.retrying import Troubles
+from shared.retrying import Troubles, stop_on_signals
 from shared.settings import TrainerSettings
 from shared.streams import connect
 from trainer_job.ingest.threads import IngestThreads, only_ingest
@@ -37,8 +36,7 @@ def main() -> None:
     if settings.redis_url is None:
         raise SystemExit("ingest needs the queue: set REDIS_URL or --redis-url, e.g. redis://127.0.0.1:6379/0")
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop)
     keep_private(settings.data_dir)
     with only_ingest(settings, settings.part):
         while not (settings.data_dir / KEY_FILE).exists() and not stop.wait(0.5):
