@@ -126,4 +126,6 @@ def run_fleet(plan: FleetPlan, scenes: list[Scene], end: Any, number: int, spent
     with spent.get_lock():
         spent.value += time.process_time() - began
     for worker in workers:
+        if worker.publisher.is_alive():
+            worker.publisher.stop(CLAIM_SECONDS)
         worker.publisher.outbox.close()
