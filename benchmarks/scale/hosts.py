@@ -34,8 +34,9 @@ def network(count: int) -> Iterator[list[str]]:
             _ip(f"link set {BRIDGE} up")
         for number, name in enumerate(names):
             _ip(f"netns add {name}")
-            undo.callback(_ip, f"netns del {name}")  # and its end of the cable, with which the other goes
+            undo.callback(_ip, f"netns del {name}")
             _ip(f"link add {name} type veth peer name eth0 netns {name}")
+            undo.callback(_ip, f"link del {name}")  # a namespace lives on while a process is in it, and keeps its cable
             _ip(f"link set {name} master {BRIDGE} up")
             _ip(f"-n {name} addr add {NETWORK}{number + 2}/24 dev eth0")
             _ip(f"-n {name} link set eth0 up")
