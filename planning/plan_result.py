@@ -12,6 +12,10 @@ from planning.scene.projection import wire_grasps
 from planning.scene.scene import PlanningScene
 from planning.suction.candidates import SuctionCandidates
 
+OUT_OF_VIEW = (
+    "out_of_view: what the best grasp holds reaches beyond the picture, as a robot's arm or a wall does, and is trusted less: "
+    "send `region` or `segmask` to say where things are"
+)
 NO_CAMERA = "no_camera: a field of view of 61 degrees was assumed, and the reply carries pixels only"
 
 
@@ -30,11 +34,14 @@ def select(
     rejected["low_quality"] += int((qualities < request.min_quality).sum())
     rejected["outside_map"] += scene.map.outside
     best, quality = hands.distinct(qualities, request.n_grasps, least=request.min_quality)
+    warnings = list(scene.warnings)
+    if request.checks == "on" and not scene.restricted and scene.goal is None and bool(best.truncated[:1].any()):
+        warnings.append(OUT_OF_VIEW)
     return GraspPlan(
         planner=planner,
         model=network and network.ref,
         grasps=wire_grasps(scene, best.pose, quality),
         rejections={reason: count for reason, count in sorted(rejected.items()) if count},
         timings_ms={} if started is None else {"plan": 1e3 * (time.perf_counter() - started)},
-        warnings=[*scene.warnings, *([] if request.camera is not None else [NO_CAMERA])],
+        warnings=warnings if request.camera is not None else [*warnings, NO_CAMERA],
     )

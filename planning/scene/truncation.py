@@ -11,6 +11,8 @@ COARSE = 2
 """Cells along a side of the blocks on which structures are followed."""
 LOWEST = 0.010
 """Lowest level over the table at which structures are followed, m."""
+LOW = (0.004, 0.0065)
+"""Lower levels for cups, which stand on what is too low for fingers, m."""
 STEP = 0.012
 """Distance of the levels, m."""
 JOINED = np.ones((3, 3), np.uint8)
@@ -37,10 +39,11 @@ def truncation_height(scene: HeightMap, camera: CameraIntrinsics, depth: np.ndar
     above = (scene.upper_bound - scene.table_map)[::COARSE, ::COARSE]
     frame = None if depth is None else _read(depth) if cup else (0, 0, depth.shape[1] - 1, depth.shape[0] - 1)
     edge = _edge(scene, camera, frame, holes=not cup)
-    lowest = max(LOWEST, NOISE_DEVIATIONS * scene.table_noise) if cup else LOWEST
     level = np.zeros(above.shape, np.float32)
     highest = min(MAX_HEIGHT, float(above[edge].max(initial=0.0)))  # what stands higher must not cost a level per STEP
-    for height in np.arange(lowest, highest, STEP):
+    noise = NOISE_DEVIATIONS * scene.table_noise
+    levels = [*(each for each in LOW if each >= noise), *np.arange(max(LOWEST, noise), highest, STEP)]
+    for height in levels if cup else np.arange(LOWEST, highest, STEP):
         solid = cv2.dilate((above > height).astype(np.uint8), JOINED)
         _, piece = cv2.connectedComponents(solid, connectivity=4)
         out = np.zeros(piece.max() + 1, bool)

@@ -19,7 +19,8 @@ class SuctionCandidates(Candidates):
     directions): how far the surface goes on from the contact. margin: how far beyond the rim where it ends first, negative
     over an edge. lean_x, lean_y: where the middle of the thing under the cup lies, level, seen from the contact. heaviest:
     weight of the thing that would peel the cup off, kg. rise: height over the table. unseen: share of the rim without a
-    reading. lost: share of the cup that is off the plane by more than a lip can bridge. score: of the analytic planner.
+    reading. lost: share of the cup that is off the plane by more than a lip can bridge. truncated: bool, what it stands on
+    reaches out of view. score: of the analytic planner.
     """
 
     pose: CupPose
@@ -34,6 +35,7 @@ class SuctionCandidates(Candidates):
     rise: Tensor
     unseen: Tensor
     lost: Tensor
+    truncated: Tensor
     score: Tensor
 
     def __len__(self) -> int:

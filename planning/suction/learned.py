@@ -43,7 +43,7 @@ class SuctionDensePlanner(BatchedPlanner):
         if len(cups):
             logits = yield from seen_both_ways(network, patches(scene.map, cups.pose, request.gripper, channels))
         # The network sees the surroundings of the cup, not where the picture ends.
-        beyond = outside_roi_penalty(scene, cups)
+        beyond = outside_roi_penalty(cups)
         if channels == PLAIN_CHANNELS:
             logits = UNTOLD_SHARE * logits + (ANALYTIC_SHARE * (cups.score + beyond)).to(logits.device)
         else:

@@ -45,6 +45,9 @@ AROUND = 1.5
 """Radii of the cup within which roughness is measured: under a small cup alone noise hides it."""
 SENSOR = 0.75
 """Share of the table's noise that a smooth surface shows there."""
+LEVEL, LEVEL_SHARE = 0.024, 0.5
+"""A cup stands on what leaves the picture where that does so at most so far below the cup, m, and at least at this share of its
+height over the table: structures are followed on levels up to 12 mm apart, and few are level."""
 RIM = 24
 STIFFEST = 1e-4
 """A lip takes up at least so much, m."""
@@ -119,8 +122,16 @@ def lay_cups(scene: PlanningScene, x: Tensor, y: Tensor, close: bool) -> Suction
         rise=rise,
         unseen=1 - known[:, -RIM:].float().mean(1),
         lost=(known & ~near).float().mean(1),
+        truncated=_truncated(scene, pose, rise),
         score=torch.zeros_like(x),
     )
+
+
+def _truncated(scene: PlanningScene, pose: CupPose, rise: Tensor) -> Tensor:
+    """Whether what cups (N,) that rise so far over the table, m, stand on reaches out of view."""
+    [level] = scene.sample(pose.x, pose.y, scene.truncated_to)
+    least = torch.maximum(rise - LEVEL, LEVEL_SHARE * rise)
+    return (level > 0) & (level >= least)  # 0: nothing of what is there leaves the picture
 
 
 def _fit(scene: PlanningScene, samples: Disc, x: Tensor, y: Tensor, rounds: int) -> CupPose:

@@ -49,8 +49,6 @@ LEAST_MARGIN = -0.003
 """A rim that hangs farther over an edge costs no more, m."""
 MOST_MARGIN = 0.004
 """More surface beyond the rim is worth no more, m."""
-LEVEL = 0.012
-"""Levels on which structures are followed to the edge of view lie this far apart, m."""
 
 
 @torch.inference_mode()
@@ -72,7 +70,7 @@ def _predict(scene: PlanningScene) -> tuple[SuctionCandidates, Counter[str]]:
     wanted = scene.request.n_grasps
     cups, rejected = propose(scene, rate, max(CANDIDATES, 3 * wanted), max(REFINED, wanted))
     cups, vetoed = veto(scene, cups)
-    return replace(cups, score=rate(cups) - outside_roi_penalty(scene, cups)), rejected + vetoed
+    return replace(cups, score=rate(cups) - outside_roi_penalty(cups)), rejected + vetoed
 
 
 def rate(cups: SuctionCandidates, weights: SuctionScoreWeights = SUCTION_WEIGHTS) -> Tensor:
@@ -88,7 +86,6 @@ def rate(cups: SuctionCandidates, weights: SuctionScoreWeights = SUCTION_WEIGHTS
     )
 
 
-def outside_roi_penalty(scene: PlanningScene, cups: SuctionCandidates) -> Tensor:
+def outside_roi_penalty(cups: SuctionCandidates) -> Tensor:
     """What (N,) cups lose of their logit because what they stand on reaches out of the picture: a robot's arm, a bin's wall."""
-    [level] = scene.sample(cups.x, cups.y, scene.truncated_to)
-    return TRUNCATED_COST * ((level > 0) & (level >= cups.rise - LEVEL))  # 0: nothing of what is there leaves the picture
+    return TRUNCATED_COST * cups.truncated

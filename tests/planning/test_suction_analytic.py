@@ -106,5 +106,17 @@ def test_what_leaves_the_picture_is_promised_less_and_nothing_else(height: float
     holed[200:280, 330:400] = 0  # over one end of the block and the table beside it
     [answer] = SuctionPlanner().plan_batch([(Observation(depth=holed), request)], None)
     assert answer.grasps[0].quality == pytest.approx(whole, abs=0.1)
-    leaving = plan(view, [Box(0.25, 0.0, 0.0, 0.6, 0.08, height)]).grasps[0].quality
-    assert leaving < whole / 2 or height < 0.01  # so low, all of a table's unevenness would leave the picture
+    leaving = plan(view, [Box(0.25, 0.0, 0.0, 0.6, 0.08, height)])
+    assert leaving.grasps[0].quality < whole / 2
+    assert any(text.startswith("out_of_view") for text in leaving.warnings)
+    assert not any(text.startswith("out_of_view") for text in answer.warnings)
+
+
+@pytest.mark.parametrize("lean", [-0.06, 0.06])
+def test_an_arm_that_rises_or_falls_towards_the_edge_of_the_picture_leaves_it(lean: float) -> None:
+    """As a robot's own arm in a camera's picture, 14 cm over the table, beside a box."""
+    arm = LeaningBox(0.3, 0.0, 0.12, math.pi / 2, lean, 0.12, 0.5, 0.04)
+    answer = plan(camera(480, 640, 525.0), [arm, Box(-0.1, 0.0, 0.3, 0.05, 0.05, 0.02)])
+    promised = {contact(grasp)[0][0] > 0: grasp.quality for grasp in reversed(answer.grasps)}
+    assert promised[False] > 0.9
+    assert promised[True] < 0.5
