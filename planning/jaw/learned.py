@@ -11,13 +11,14 @@ from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlanItem
 from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall, between_passes
-from planning.calibration import scene_logits
+from planning.calibration import calibrated, calibrated_logits, told_by
 from planning.jaw.candidates import JawCandidates
 from planning.jaw.quality_map import quality_map
 from planning.jaw.search import outside_roi_penalty, predict, rate
 from planning.plan_result import select
 from planning.scene.scene import observe_scene
 from shared.features.hand_frame import patches
+from shared.registry import ModelCard
 
 RANKED = 64
 """Candidates that the network sees per observation, at least: in 24 scenes of validation objects the one that it finds best is
@@ -69,8 +70,9 @@ class DensePlanner(BatchedPlanner):
         if len(logits):
             logits = yield NetworkCall(network, (patches(scene.map, hands.pose, scene.gripper, scene.unit),))
         # The network sees the surroundings of the hand, not where the picture ends.
-        promised = scene_logits(logits, network.card.calibration, scene, hands.pose.approach)
-        quality = blend(promised - outside_roi_penalty(scene, hands), hands.score)
+        told = told_by(scene, hands.pose.approach)
+        inside = calibrated_logits(logits, network.card.calibration, told) - outside_roi_penalty(scene, hands)
+        quality = promise(inside, hands.score, network.card, told)
         return select(self.name, scene, hands, quality, rejected, network)
 
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
@@ -79,26 +81,36 @@ class DensePlanner(BatchedPlanner):
 
         def judge(hands: JawCandidates) -> Tensor:
             logits = loaded.module(patches(scene.map, hands.pose, request.gripper))
-            promised = scene_logits(logits.float(), loaded.card.calibration, scene, hands.pose.approach)
-            return blend(promised, rate(scene, hands))
+            told = told_by(scene, hands.pose.approach)
+            calibrated_by_network = calibrated_logits(logits.float(), loaded.card.calibration, told)
+            return promise(calibrated_by_network, rate(scene, hands), loaded.card, told)
 
         return quality_map(scene, judge)
 
 
+def promise(logits: Tensor, scores: Tensor, card: ModelCard, told: np.ndarray, leans: Tensor | None = None) -> Tensor:
+    """Probability of success (N,) that a plan promises, from the network's calibrated logits (N,) and analytic scores (N,).
+
+    card: of the network; its `promise` calibrates the blend by told circumstances (N, C), since what neither part was fitted to
+    is that the best of a plan are executed. One without leaves the blend as it is. leans: as for `blend`.
+    """
+    return calibrated(blend(logits, scores, leans), card.promise, told)
+
+
 def blend(logits: Tensor, scores: Tensor, leans: Tensor | None = None) -> Tensor:
-    """Probability of success (N,) from the network's calibrated logits (N,) and analytic scores (N,).
+    """Logit of success (N,) from the network's calibrated logits (N,) and analytic scores (N,).
 
     leans: angles (N,) of approaches from straight down, rad; none: all come straight down. Between straight down and
     FULLY_LEANING weights go over into each other.
     """
     straight = blended_logits(logits, scores)
     if leans is None:
-        return torch.sigmoid(straight)
+        return straight
     share = (leans.to(logits.device) / FULLY_LEANING).clamp(0, 1)
-    return torch.sigmoid(straight + share * (blended_logits(logits, scores, LEANING) - straight))
+    return straight + share * (blended_logits(logits, scores, LEANING) - straight)
 
 
 def blended_logits(logits: Tensor, scores: Tensor, weights: BlendWeights = BLEND) -> Tensor:
-    """Logit of success (N,) from the network's calibrated logits (N,) and analytic scores (N,)."""
+    """Logit of success (N,) from the network's calibrated logits (N,) and analytic scores (N,), by weights of one approach."""
     believed = weights.saturation * torch.tanh(logits / weights.saturation)
     return believed + weights.score * (scores.to(logits.device) - weights.neutral)

@@ -24,6 +24,9 @@ class ModelCard(BaseModel):
     simulated: dict[str, Any] | None = Field(None, description="attempts, successes, rate, low, high, protocol")
     robots: dict[str, Any] | None = Field(None, description="as simulated, of grasps that robots of trusted sources report")
     calibration: dict[str, Any] = Field(default_factory=dict, description="e.g. {kind: temperature, value: 1.2}")
+    promise: dict[str, Any] = Field(
+        default_factory=dict, description="as calibration, of what a planner makes of the logits; none: as it is"
+    )
     note: str = ""
     decisions: list[dict[str, Any]] = Field(default_factory=list, description="promoted, rejected, rolled back: when and why")
 

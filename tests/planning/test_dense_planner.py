@@ -13,12 +13,13 @@ from table_scenes import Box, camera, render
 
 from grasp_client.contract import Gripper, PlanRequest
 from grasp_client.observation import GraspPlanner, Observation
-from planning.base import LoadedNetwork, PlannerError
+from planning.base import LoadedNetwork, Planner, PlannerError
 from planning.calibration import calibrated
 from planning.discovery import choose, discover
 from planning.jaw.analytic import AntipodalPlanner
 from planning.jaw.learned import BLEND, LEANING, DensePlanner, blend
 from planning.local import local_planner
+from planning.tilted.planner import TiltedPlanner
 from shared.networks.dense import DenseScorer
 from shared.registry import ModelCard, Registry, UnknownVersion
 
@@ -29,12 +30,12 @@ REQUEST = PlanRequest(camera=VIEW.intrinsics, camera_pose=VIEW.pose.tolist())
 ITEM = (Observation(depth=DEPTH), REQUEST)
 
 
-def network(trained: bool, calibration: dict | None = None) -> LoadedNetwork:
+def network(trained: bool, promise: dict | None = None) -> LoadedNetwork:
     torch.manual_seed(3)
     module = DenseScorer().eval()
     if trained:
         torch.nn.init.normal_(module.head[-1].weight, std=0.5)
-    card = ModelCard(name="dense", architecture="dense", calibration=calibration or {})
+    card = ModelCard(name="dense", architecture="dense", promise=promise or {})
     return LoadedNetwork("dense", 5, module, card, torch.device("cpu"))
 
 
@@ -62,14 +63,14 @@ def test_an_untrained_network_keeps_the_analytic_order() -> None:
 def test_leaning_hands_are_judged_by_the_network_more_than_by_how_tidy_they_look() -> None:
     logits, scores = torch.tensor([1.0, 1.5]), torch.tensor([2.0, 0.0])
     leans = [torch.full((2,), math.radians(degrees)) for degrees in (0, 15, 30, 60)]
-    straight, between, leaning, steep = (torch.logit(blend(logits, scores, lean)) for lean in leans)
-    assert torch.allclose(straight, torch.logit(blend(logits, scores)))
+    straight, between, leaning, steep = (blend(logits, scores, lean) for lean in leans)
+    assert torch.allclose(straight, blend(logits, scores))
     assert straight.argmax() == 0
     assert leaning.argmax() == 1
     assert torch.allclose(between, (straight + leaning) / 2, atol=1e-5)
     assert torch.allclose(steep, leaning)
     usual = torch.full((2,), LEANING.neutral)
-    assert torch.allclose(blend(logits, usual, leans[3]), torch.sigmoid(logits), atol=0.02)
+    assert torch.allclose(torch.sigmoid(blend(logits, usual, leans[3])), torch.sigmoid(logits), atol=0.02)
 
 
 def test_among_grasps_that_the_network_takes_for_equal_the_tidy_one_wins_and_else_the_network_decides() -> None:
@@ -77,7 +78,9 @@ def test_among_grasps_that_the_network_takes_for_equal_the_tidy_one_wins_and_els
     assert blend(torch.tensor([6.5, 6.2]), scores).argmax() == 1
     assert blend(torch.tensor([2.0, 0.5]), scores).argmax() == 0
     assert torch.allclose(
-        blend(torch.tensor([-1.0, 1.0]), torch.full((2,), BLEND.neutral)), torch.sigmoid(torch.tensor([-1.0, 1.0])), atol=0.01
+        torch.sigmoid(blend(torch.tensor([-1.0, 1.0]), torch.full((2,), BLEND.neutral))),
+        torch.sigmoid(torch.tensor([-1.0, 1.0])),
+        atol=0.01,
     )
 
 
@@ -106,6 +109,38 @@ def test_temperature_of_the_card_calibrates() -> None:
     assert torch.allclose(calibrated(logits, {"kind": "temperature", "value": 2.0}), torch.sigmoid(logits / 2))
     with pytest.raises(ValueError, match="unknown calibration"):
         calibrated(logits, {"kind": "tarot"})
+
+
+HALF_LESS_ONE = {"kind": "circumstances", "slope": 0.5, "offset": -1.0, "by": {}}
+
+
+@pytest.mark.parametrize("planner", [DensePlanner(), TiltedPlanner()], ids=["dense", "tilted"])
+def test_the_promise_of_the_card_is_made_of_the_blend_and_leaves_the_order(planner: Planner) -> None:
+    [before] = planner.plan_batch([ITEM], network(trained=True))
+    [after] = planner.plan_batch([ITEM], network(trained=True, promise=HALF_LESS_ONE))
+    blended, promised = (torch.logit(torch.tensor([grasp.quality for grasp in plan.grasps])) for plan in (before, after))
+    assert torch.allclose(promised, 0.5 * blended - 1, atol=1e-4)
+    assert [grasp.pose_camera for grasp in after.grasps] == [grasp.pose_camera for grasp in before.grasps]
+
+
+def test_the_promise_goes_by_what_the_request_tells() -> None:
+    holes = np.where(np.random.default_rng(0).random(DEPTH.shape) < 0.1, 0, DEPTH)
+    missing = {"kind": "circumstances", "slope": 1.0, "offset": 0.0}
+    missing["by"] = {"missing": {"slope": 0.0, "offset": -20.0, "low": 0.0, "high": 0.3}}
+    for depth, lost in ((DEPTH, 0.0), (holes, 2.0)):
+        item = Observation(depth=depth), REQUEST
+        [plain], [told] = (DensePlanner().plan_batch([item], network(True, promise)) for promise in (None, missing))
+        logits = [torch.logit(torch.tensor(plan.grasps[0].quality)).item() for plan in (plain, told)]
+        assert logits[0] - logits[1] == pytest.approx(lost, abs=0.3)
+
+
+def test_the_map_promises_what_the_plan_does() -> None:
+    view = camera(60, 80, 65.0)
+    item = Observation(depth=render(view, [BAR])), REQUEST.model_copy(update={"camera": view.intrinsics})
+    plain, promised = (DensePlanner().heatmap(*item, network(True, promise)) for promise in (None, HALF_LESS_ONE))
+    asked = (plain > 0.01) & (plain < 0.99)
+    expected = torch.sigmoid(0.5 * torch.logit(torch.from_numpy(plain[asked])) - 1)
+    assert np.allclose(promised[asked], expected, atol=0.02)
 
 
 def test_heatmap_is_in_the_pixels_of_the_image() -> None:
