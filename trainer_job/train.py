@@ -145,7 +145,8 @@ def run(options: argparse.Namespace, ranks: DistContext) -> int:
         return 0
     if start is not None:
         blend_with(registry, task, start, network, len(data.training))
-    assessment = assess(task, network, rival, data.held_out, ranks.device)
+    card = registry.card(recipe.name, champion) if rival is not None and champion is not None else None
+    assessment = assess(task, network, rival, data.held_out, ranks.device, card)
     training = {
         "recipe": task.recipe.model_dump(),
         "examples": len(data.training),

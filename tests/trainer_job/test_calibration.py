@@ -9,7 +9,7 @@ import torch
 from grasp_client.contract import CameraIntrinsics, Gripper
 from planning.calibration import calibrated, calibrated_logits
 from shared.features.circumstances import NAMES, circumstances
-from trainer_job.evaluation.calibration import FEWEST, as_served, fit_calibration
+from trainer_job.evaluation.calibration import FEWEST, as_served, by_circumstances, carried_over, fit_calibration
 from trainer_job.evaluation.metrics import Evaluation, log_losses, reliability, sigmoid
 
 CAMERA = CameraIntrinsics(fx=420.0, fy=420.0, cx=119.5, cy=119.5)
@@ -114,3 +114,25 @@ def test_what_is_missing_of_a_picture_is_told_but_not_what_no_reading_frames():
     share = 60 * 60 / (220 * 232)
     told = circumstances(depth, CAMERA, None, Gripper(), False, [0.0, 1.0])[:, NAMES.index("missing")]
     assert told == pytest.approx([share, share], abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["circumstances", "temperature", "none"])
+def test_a_calibration_that_is_carried_over_says_of_the_same_examples_what_it_said(kind):
+    champion = found()
+    mine = {"circumstances": fit_calibration(champion), "temperature": {"kind": "temperature", "value": 2.0}, "none": {}}[kind]
+    moved = Evaluation(champion.losses, champion.labels, 2 * champion.logits + 1, circumstances=champion.circumstances)
+    carried = carried_over(mine, champion, moved)
+    before, after = as_served(champion, mine).logits, as_served(moved, carried).logits
+    assert np.abs(after - before).max() < 0.2
+    assert np.abs(as_served(moved, mine).logits - before).max() > 1
+
+
+def test_a_promise_keeps_what_the_first_of_each_plan_hold_where_these_count_more():
+    rng = np.random.default_rng(0)
+    first = rng.random(4000) < 0.2
+    logits = np.full(4000, 1.0)
+    labels = (rng.random(4000) < np.where(first, 0.9, 0.6)).astype(float)
+    examples = Evaluation(log_losses(labels, logits), labels, logits, circumstances=np.zeros((4000, len(NAMES))))
+    told = [sigmoid(as_served(examples, by_circumstances(examples, np.where(first, k, 1.0))).logits)[0] for k in (1.0, 40.0)]
+    assert told[0] == pytest.approx(0.66, abs=0.03)
+    assert told[1] == pytest.approx(0.87, abs=0.03)

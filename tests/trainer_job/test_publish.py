@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,22 @@ def candidate(parent: int, skill: float) -> Trained:
     rival, found = (evaluation(each * (2 * LABELS - 1)) for each in (0, skill))
     assessment = Assessment(found, rival, compare(rival, found))
     return Trained(TASK.build(), TASK, parent, assessment, {"total": 100, "count": 90}, 7, {"steps": 3})
+
+
+PROMISE = {"kind": "circumstances", "slope": 0.7, "offset": 0.4, "by": {}}
+
+
+def test_a_version_keeps_the_champions_promise_and_the_scale_that_it_was_fitted_to(registry: Registry) -> None:
+    said = np.where(np.arange(100) % 3, 1, -1) * (2 * LABELS - 1)
+    rival, found = evaluation(0.5 * said), evaluation(1.0 * said)
+    for promise in ({}, PROMISE):
+        card = ModelCard(name="dense", architecture="dense", calibration={"kind": "temperature", "value": 2.0}, promise=promise)
+        assessment = Assessment(found, rival, compare(rival, found), card)
+        made = registry.card("dense", publish(registry, replace(candidate(1, 1.0), assessment=assessment)))
+        assert made.promise == promise
+        assert (made.calibration["kind"] == "circumstances") == bool(promise)
+    # The candidate's logits are twice the champion's: it promises on the same scale where it counts half of them.
+    assert made.calibration["slope"] == pytest.approx(0.25, abs=0.06)
 
 
 def test_an_empty_registry_gets_a_version_that_says_it_has_learned_nothing(registry: Registry) -> None:

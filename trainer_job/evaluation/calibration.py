@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from shared.features.circumstances import NAMES, slope_and_offset
+from shared.features.circumstances import LEAST_SLOPE, NAMES, slope_and_offset
 from trainer_job.evaluation.metrics import Evaluation, fit_temperature, log_losses
 
 SPREAD = 0.5
@@ -25,24 +25,56 @@ def fit_calibration(found: Evaluation) -> dict[str, Any]:
         return {}
     if len(labels) < FEWEST or not found.circumstances.size or labels.min() == labels.max():
         return {"kind": "temperature", "value": fit_temperature(labels, found.logits)}
-    z, low, high = found.logits, found.circumstances.min(0), found.circumstances.max(0)
-    terms = np.column_stack([z, np.ones_like(z), z[:, None] * found.circumstances, found.circumstances])
+    return by_circumstances(found, np.ones_like(found.logits))
+
+
+def by_circumstances(found: Evaluation, weights: np.ndarray) -> dict[str, Any]:
+    """Slope and offset of the logits by circumstances, of examples that count `weights` (N,) each."""
+    z, told = found.logits[:, None], found.circumstances
+    fitted = _regress(np.column_stack([z, np.ones_like(z), z * told, told]), found.labels, weights)
+    count = told.shape[1]
+    slopes, offsets = fitted[2 : 2 + count], fitted[2 + count :]
+    by = {
+        name: {"slope": slope, "offset": offset, "low": float(least), "high": float(most)}
+        for name, slope, offset, least, most in zip(NAMES, slopes, offsets, told.min(0), told.max(0), strict=True)
+    }
+    return {"kind": "circumstances", "slope": fitted[0], "offset": fitted[1], "by": by}
+
+
+def _regress(terms: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> list[float]:
+    """What each of the terms (N, T) counts in the logit of success; the first of them is a logit that may be honest."""
     prior = np.zeros(terms.shape[1])
     prior[0] = 1.0
 
-    def objective(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        logits, off = terms @ weights, (weights - prior) / SPREAD
-        loss = float(log_losses(labels, logits).sum()) + 0.5 * float(off @ off)
-        return loss, terms.T @ (expit(logits) - labels) + off / SPREAD
+    def objective(counts: np.ndarray) -> tuple[float, np.ndarray]:
+        logits, off = terms @ counts, (counts - prior) / SPREAD
+        loss = float((weights * log_losses(labels, logits)).sum()) + 0.5 * float(off @ off)
+        return loss, terms.T @ (weights * (expit(logits) - labels)) + off / SPREAD
 
-    weights = minimize(objective, prior, jac=True, method="L-BFGS-B").x.tolist()
-    count = found.circumstances.shape[1]
-    slopes, offsets = weights[2 : 2 + count], weights[2 + count :]
-    by = {
-        name: {"slope": slope, "offset": offset, "low": float(least), "high": float(most)}
-        for name, slope, offset, least, most in zip(NAMES, slopes, offsets, low, high, strict=True)
-    }
-    return {"kind": "circumstances", "slope": weights[0], "offset": weights[1], "by": by}
+    fitted: list[float] = minimize(objective, prior, jac=True, method="L-BFGS-B").x.tolist()
+    return fitted
+
+
+def carried_over(calibration: dict[str, Any], champion: Evaluation, candidate: Evaluation) -> dict[str, Any]:
+    """A champion's calibration for a candidate's logits, which the same held-out examples bring to the champion's scale.
+
+    What a planner makes of the champion's calibrated logits holds for the candidate's then, whatever it was fitted to. A
+    calibration fitted anew on grasps that a planner chose would count their choice a second time.
+    """
+    one = np.ones((len(champion.labels), 1))
+    (slope, offset), (scale, shift) = (
+        _regress(np.column_stack([each.logits[:, None], one]), each.labels, one[:, 0]) for each in (champion, candidate)
+    )
+    slope, scale = max(slope, LEAST_SLOPE), max(scale, LEAST_SLOPE)
+    times, plus = scale / slope, (shift - offset) / slope
+    if calibration.get("kind") != "circumstances":
+        through = 1 / float(calibration.get("value", 1.0))
+        return {"kind": "circumstances", "slope": times * through, "offset": plus * through, "by": {}}
+
+    def moved(part: dict[str, Any]) -> dict[str, Any]:
+        return {**part, "slope": times * part["slope"], "offset": part["offset"] + plus * part["slope"]}
+
+    return {**moved(calibration), "by": {name: moved(part) for name, part in calibration["by"].items()}}
 
 
 def as_served(found: Evaluation, calibration: dict[str, Any]) -> Evaluation:

@@ -146,6 +146,7 @@ def publish(registry: Registry, trained: Trained, simulated: dict[str, Any] | No
         "outcomes": trained.outcomes,
         "metrics": assessment.served.metrics(),
         "calibration": assessment.calibration,
+        "promise": assessment.promise,
         "comparison": assessment.comparison and assessment.comparison.as_json(),
         "champion_simulated": simulated,
         "training": trained.training,

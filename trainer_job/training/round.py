@@ -136,7 +136,7 @@ def finish_round(
     }
     parent, task = registry.card(plan.name, plan.parent), task_of_version(registry, plan.name, plan.parent)
     champion = load_network(registry, plan.name, plan.parent)
-    assessment = assess(task, network, champion, task.from_records(replay.examples(held_out)), ranks.device)
+    assessment = assess(task, network, champion, task.from_records(replay.examples(held_out)), ranks.device, parent)
     training = {"steps": history.steps[-1], "loss": history.loss[-1], "world": ranks.world}
     trained = Trained(network, task, plan.parent, assessment, outcomes, plan.seed, training)
     version: int = patiently(lambda: publish(registry, trained, parent.simulated))
