@@ -30,6 +30,17 @@ BINS = ("bin", "leaning")
 """Kinds of scenes whose things lie in a bin."""
 
 
+def told_of(outcomes: Sequence[Outcome[GraspMeta]]) -> np.ndarray:
+    """The circumstances (N, C) of attempts on one image with intrinsics, by one camera and gripper."""
+    meta = outcomes[0].meta
+    pose = None if meta.camera_pose is None else np.asarray(meta.camera_pose, dtype=float)
+    grasps = [outcome.meta.grasp for outcome in outcomes]
+    assert meta.camera is not None
+    in_bin = meta.scene is not None and meta.scene.kind in BINS
+    leans = [lean(grasp.pose_base, grasp.pose_camera, meta.camera_pose) for grasp in grasps]
+    return circumstances.circumstances(depth_metres(outcomes[0]), meta.camera, pose, meta.gripper, in_bin, leans)
+
+
 class DenseTask(FeatureTask):
     """Patches of the height map round executed jaw grasps."""
 
@@ -50,10 +61,7 @@ class DenseTask(FeatureTask):
         pose = None if meta.camera_pose is None else np.asarray(meta.camera_pose, dtype=float)
         grasps = [outcome.meta.grasp for outcome in outcomes]
         assert meta.camera is not None  # `refusal` says so
-        depth, in_bin = depth_metres(outcomes[0]), meta.scene is not None and meta.scene.kind in BINS
-        leans = [lean(grasp.pose_base, grasp.pose_camera, meta.camera_pose) for grasp in grasps]
-        told = circumstances.circumstances(depth, meta.camera, pose, meta.gripper, in_bin, leans)
-        return self.patches(depth, meta.camera, pose, grasps, meta.gripper), told
+        return self.patches(depth_metres(outcomes[0]), meta.camera, pose, grasps, meta.gripper), told_of(outcomes)
 
     def circumstances(self, data: Dataset[FeatureBatch]) -> np.ndarray:
         """What each example's request told: the features' auxiliary numbers."""
