@@ -20,7 +20,7 @@ from sim_worker.sampling.hands import drawn_hand
 from sim_worker.sampling.variety import varied
 from sim_worker.tasks.goal_planner import GoalPlans
 from sim_worker.tasks.goals import goal_of, neighbours_of
-from sim_worker.tasks.labels import Mix, candidates, label_scene
+from sim_worker.tasks.labels import Mix, candidates, clear_some, label_scene
 from sim_worker.tasks.push_labels import WORTH_A_PUSH, PushMix, label_pushes
 from sim_worker.world import SceneError, SceneSpec, World
 from sim_worker.world.camera.textures import textures_of
@@ -54,6 +54,7 @@ class CollectionRecipe(BaseModel):
     pushes: PushMix = PushMix(0)
     vary: list[Variation] = []
     tilts: bool = False
+    clear: bool = False
     looks: Looks = "plain"
     textures: Path | None = None
     records: Literal["images", "replay"] = "images"
@@ -169,6 +170,8 @@ class Collector:
         scene = self.world.build(spec)
         hand = drawn_hand(gripper, spec)
         told = hand.told, recipe.inputs, recipe.drop_inputs, recipe.tilts
+        if recipe.clear and self.on_policy and not clear_some(scene, self.on_policy, hand, *told[1:]):
+            return []
         tried = candidates(scene, recipe.mix, self.feasible, self.on_policy, *told)
         labels = label_scene(scene, tried, hand.true, f"collect-{recipe.seed}:{number}", recipe.rgb, hand.told)
         return [without_images(label, spec) for label in labels] if recipe.records == "replay" else list(labels)

@@ -84,6 +84,11 @@ class CollectSettings(BaseSettings):
         [], description="draw hands (with things of their size), cameras, and cameras at the sides for every scene; repeat"
     )
     tilts: bool = Field(False, description="tell planners approaches that each scene draws: any, or one and what is near it")
+    clear: bool = Field(
+        False,
+        description="take things away first as the best of --planner lift them, as many as the scene draws: what is "
+        "left is what planners meet; needs --on-policy",
+    )
     export_mobileunet: Path | None = Field(None, description="also write the successes as a MobileUNet .npz; implies --rgb")
 
     @field_validator("kinds", "profiles", "vary", mode="before")
@@ -96,6 +101,12 @@ class CollectSettings(BaseSettings):
         check_looks(self.looks, self.textures)
         if self.textures and self.records == "replay":
             raise ValueError("views with textures cannot be rendered again from their scene: keep --records images")
+        return self
+
+    @model_validator(mode="after")
+    def _cleared_scenes_can_be_told(self) -> "CollectSettings":
+        if self.clear and (not self.on_policy or self.records == "replay"):
+            raise ValueError("--clear lifts things with the planner of --on-policy, and keeps --records images")
         return self
 
     def recipe(self) -> CollectionRecipe:

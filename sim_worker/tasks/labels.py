@@ -13,6 +13,7 @@ from sim_worker.outcome_records import Proposal, grasp_outcome
 from sim_worker.planner_request import DroppedInput, ExtraInput, planning_request
 from sim_worker.planners import NamedPlanner
 from sim_worker.sampling.approaches import drawn_approach
+from sim_worker.sampling.hands import DrawnHand
 from sim_worker.sampling.samplers import over_table, promising, random_on_object, random_probability
 from sim_worker.sampling.surface import Surface
 from sim_worker.world import CameraView, Scene, SceneSpec
@@ -74,6 +75,33 @@ def candidates(
             plan = _plan(on_policy, view, spec, gripper, TOP, approach, extras, withheld)
         found += _drawn(plan, mix.on_policy, TOP, "on_policy", rng)
     return found
+
+
+def clear_some(
+    scene: Scene,
+    planner: NamedPlanner,
+    hand: DrawnHand,
+    extras: Collection[ExtraInput],
+    withheld: Collection[DroppedInput],
+    tilts: bool,
+) -> bool:
+    """Take things away as the best grasps of `planner` lift them, none up to all but one, as the scene draws.
+
+    Whether it came so far: where a grasp fails on the way, nobody would meet what the scene is then without knowing that.
+    """
+    rng = np.random.default_rng([scene.spec.seed, 3])
+    for _ in range(int(rng.integers(len(scene.objects)))):
+        view, spec = scene.observe(), scene.spec
+        approach = drawn_approach(spec, view) if tilts else None
+        grasps = _plan(planner, view, spec, hand.told, 1, approach, extras, withheld).grasps
+        if not grasps:
+            return False
+        width = grasps[0].width or hand.true.max_width
+        result = scene.attempt(pose_in_base(grasps[0], np.asarray(view.camera_pose)), width, hand.true)
+        if not result.success or result.object_name is None:
+            return False
+        scene.remove(result.object_name)
+    return bool(scene.objects)
 
 
 def _sampled(grasp: Grasp, origin: str, probability: float = 0.0) -> Proposal:

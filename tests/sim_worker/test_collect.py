@@ -104,6 +104,13 @@ def test_other_options_for_the_same_folder_are_refused(tmp_path):
         check_recipe(tmp_path, CollectSettings(out=tmp_path, seed=1).recipe())
 
 
+def test_things_are_taken_away_first_only_where_a_planner_says_which(tmp_path):
+    assert CollectSettings(out=tmp_path, clear=True, on_policy=1).recipe().clear
+    for options in ({"on_policy": 0}, {"records": "replay"}):
+        with pytest.raises(ValueError, match="--clear lifts things with the planner of --on-policy"):
+            CollectSettings(out=tmp_path, clear=True, **options)
+
+
 def test_scenes_are_drawn_from_the_seed(tmp_path):
     recipe = CollectSettings(out=tmp_path, profiles="clean,hard", kinds="single,pile", min_objects=2, max_objects=4).recipe()
     specs = [scene_spec(recipe, number) for number in range(60)]
