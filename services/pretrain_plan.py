@@ -65,6 +65,11 @@ class Plan:
         fewer = ("--packages", "scikit-image") if self.quick else ()
         return Step("get textures", frozenset(models), "services.textures", ("--out", str(self.out / TEXTURES), *fewer))
 
+    def promise(self, model: str, data: Sequence[str], needed_by: Iterable[str]) -> Step:
+        """What the champion promises, fitted to its own best grasps."""
+        arguments = ("--name", model, "--data", *self.shards(*data), "--models-dir", self.models)
+        return Step(f"fit promises of {model}", frozenset({model, *needed_by}), "trainer_job.promise", arguments)
+
     def windows(
         self, name: str, models: Iterable[str], windows: int, seed: int, on_policy: int = 0, photographic: bool = False
     ) -> Step:
@@ -107,6 +112,10 @@ MET: dict[str, str | int | bool] = {"min_objects": 2, "max_objects": 8, "vary": 
 OWN: dict[str, str | int | bool] = {"vary": "cameras"}
 """For networks that are not told the hand's size: attempts with one hand."""
 JAW: dict[str, str | int | bool] = {**MET, "kinds": "single,pile,pile,packed,bin", "profiles": "standard,hard"}
+MIXED: dict[str, str | int | bool] = {**JAW, "kinds": f"{JAW['kinds']},enclosed"}
+"""With things that others enclose, which goals often are."""
+BEST: dict[str, str | int | bool] = {"random": 0, "edges": 0, "feasible": 0, "on_policy": 5, "clear": True}
+"""What promises are fitted to: the best of a plan in scenes as they are picked empty."""
 SIDE: dict[str, str | int | bool] = {
     "min_objects": 2, "max_objects": 7, "vary": "cameras,sides", "tilts": True,
     "kinds": "single,single,pile,packed,leaning,shelf", "profiles": "standard,hard",
@@ -122,7 +131,7 @@ def jaw_steps(make: Plan) -> list[Step]:
     return [
         make.collect("jaw-start", jaw, 12_000, 100, **JAW, random=4, edges=8, feasible=14, on_policy=6),
         make.train("dense", ["jaw-start"], needed_by=jaw, epochs=8),
-        make.collect("jaw", scorer, 32_000, 101, **JAW, random=3, edges=7, feasible=10, on_policy=12, planner="dense"),
+        make.collect("jaw", scorer, 32_000, 101, **MIXED, random=3, edges=7, feasible=10, on_policy=12, planner="dense"),
         make.collect(
             "jaw-own", jaw, 16_000, 102, **{**JAW, **OWN}, random=6, edges=8, feasible=8, on_policy=8, planner="dense"
         ),
@@ -136,6 +145,9 @@ def jaw_steps(make: Plan) -> list[Step]:
             "dense", ["jaw-start", "jaw", "jaw-own", "jaw-side", "jaw-side-hands"], needed_by=scorer, epochs=6, warm=True,
             most=9_000,
         ),
+        make.collect("jaw-best", scorer, 4_000, 121, **{**JAW, **BEST}, planner="dense"),
+        make.collect("jaw-side-best", scorer, 3_000, 122, **{**SIDE, "vary": "hands,cameras,sides", **BEST}),
+        make.promise("dense", ["jaw-best", "jaw-side-best"], scorer),
         make.train("gqcnn4-jaw-shards", ["jaw-own"], "gqcnn-jaw"),
     ]  # fmt: skip
 
