@@ -4,7 +4,7 @@
 
 A network is calibrated on grasps from everywhere; executed are those that the planner takes for the best, by a blend of network
 and analytic score. What counts are grasps of plans by the champion's weights, with the quality that was promised
-(`sim_worker.collect --on-policy`, or what the loop stored with its images). Prints what promises to held-out scenes come to.
+(`sim_worker.collect --on-policy 5 --clear`). Prints what promises to held-out scenes come to.
 """
 
 import argparse
@@ -16,26 +16,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit
 
 from grasp_client.contract import GraspMeta, Outcome
-from shared.features.circumstances import slope_and_offset
+from shared.features.circumstances import NAMES, slope_and_offset
 from shared.learnable import MAX_JAW_TILT, refusal
 from shared.outcome_codec import is_replay
 from shared.registry import ModelCard, Registry, RegistryError
 from shared.shards import ShardReader, shard_folders
-from trainer_job.evaluation.calibration import as_served, by_circumstances
+from trainer_job.evaluation.calibration import LEAST, as_served, by_circumstances
 from trainer_job.evaluation.metrics import Evaluation, binary_metrics, log_losses
 from trainer_job.promotion.publish import git_commit, promote
 from trainer_job.tasks.dense import told_of
 
 FIRST_COUNTS = 4.0
 """The best of a plan, which is what most execute, counts so often."""
+OF_A_PLAN = tuple(name for name in NAMES if name != "approach")
+"""Circumstances that all grasps of a plan share, so that their order stays as the blend has it."""
 FEWEST = 50
 """Grasps below which no promise is fitted."""
 FOLDS = 10
 """Parts of the scenes that are held out in turn."""
-LEAST = 1e-6
-"""Qualities count as if they were at least this far from 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,7 @@ def own_best(folders: Sequence[Path], cards: Sequence[ModelCard]) -> OwnBest:
     if len(flat) < FEWEST:
         raise ValueError(f"{len(flat)} grasps of plans by {cards[0].name} as it is now: expected at least {FEWEST}")
     told = np.concatenate([each for each, _ in parts])
-    quality = np.clip([outcome.meta.quality for outcome in flat], LEAST, 1 - LEAST)
-    promised = np.log(quality / (1 - quality))
+    promised = logit(np.clip([outcome.meta.quality for outcome in flat], LEAST, 1 - LEAST))
     logits, versions = promised.copy(), np.array([version_of(outcome.meta) for outcome in flat])
     for version, promise in promises.items():
         if promise:
@@ -105,7 +105,7 @@ def version_of(meta: GraspMeta) -> int:
 
 def fit(best: OwnBest, rows: np.ndarray) -> dict[str, object]:
     """The promise that some rows (N,) bool ask for."""
-    return by_circumstances(best.evaluation(rows), np.where(best.first[rows], FIRST_COUNTS, 1.0))
+    return by_circumstances(best.evaluation(rows), np.where(best.first[rows], FIRST_COUNTS, 1.0), OF_A_PLAN)
 
 
 def cross_validated(best: OwnBest, seed: int = 0) -> np.ndarray:
@@ -130,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
     for what, rows in {"own best": np.ones(len(best), bool), "the first of each plan": best.first}.items():
         for who, logits in {"promised": best.promised, "refitted": cross_validated(best)}.items():
             said = binary_metrics(best.labels[rows], logits[rows])
-            mean = float((1 / (1 + np.exp(-logits[rows]))).mean())
+            mean = float(expit(logits[rows]).mean())
             print(f"{what}, {who}: n {rows.sum()}, {mean:.3f}, held {best.labels[rows].mean():.3f}, ECE {said['ece']:.3f}")
     promise = fit(best, np.ones(len(best), bool)) | {"grasps": len(best), "scenes": len(set(best.scenes))}
     fresh: dict[str, Any] = {"promise": promise, "created": "", "git_commit": git_commit()}

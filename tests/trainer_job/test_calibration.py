@@ -9,7 +9,7 @@ import torch
 from grasp_client.contract import CameraIntrinsics, Gripper
 from planning.calibration import calibrated, calibrated_logits
 from shared.features.circumstances import NAMES, circumstances
-from trainer_job.evaluation.calibration import FEWEST, as_served, by_circumstances, carried_over, fit_calibration
+from trainer_job.evaluation.calibration import FEWEST, as_served, by_circumstances, carried_over, corrected, fit_calibration
 from trainer_job.evaluation.metrics import Evaluation, log_losses, reliability, sigmoid
 
 CAMERA = CameraIntrinsics(fx=420.0, fy=420.0, cx=119.5, cy=119.5)
@@ -136,3 +136,17 @@ def test_a_promise_keeps_what_the_first_of_each_plan_hold_where_these_count_more
     told = [sigmoid(as_served(examples, by_circumstances(examples, np.where(first, k, 1.0))).logits)[0] for k in (1.0, 40.0)]
     assert told[0] == pytest.approx(0.66, abs=0.03)
     assert told[1] == pytest.approx(0.87, abs=0.03)
+
+
+def test_a_promise_follows_what_came_of_it():
+    promise, blend = fit_calibration(found()), found(seed=1)
+    promised = sigmoid(as_served(blend, promise).logits)
+    kept = (np.random.default_rng(2).random(len(promised)) < sigmoid(as_served(blend, promise).logits - 1.0)).astype(float)
+    for labels, error in ((kept, 0.03), (np.zeros(0), None)):
+        now = corrected(promise, promised[: len(labels)], labels)
+        said = sigmoid(as_served(blend, now).logits)
+        if error is None:
+            assert np.allclose(said, promised, atol=1e-3)
+        else:
+            assert reliability(labels, promised).error > 0.1
+            assert reliability(labels, said).error < error

@@ -72,6 +72,7 @@ def test_the_same_weights_are_published_with_the_promise_that_was_kept(
     assert card.sha256 == registry.card("dense", 1).sha256
     assert card.promise["grasps"] == PLANS * OF_EACH
     assert card.promise["scenes"] == PLANS
+    assert "approach" not in card.promise["by"]  # which grasps of one plan do not share
     assert told(registry, 1.5) == pytest.approx(1.5 - TOO_MUCH, abs=0.5)
     said = capsys.readouterr().out.splitlines()
     assert float(said[0].rsplit(" ", 1)[1]) > 0.2

@@ -10,16 +10,18 @@ import pytest
 from block_world import block_outcome
 from records import store
 
+from grasp_client.contract import ModelRef
 from shared.networks import build_network
 from shared.registry import ModelCard, Registry
 from shared.settings import TrainerSettings
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.outcome_index import OutcomeIndex
 from trainer_job.data.replay_buffer import ReplayBuffer, examples
+from trainer_job.evaluation.calibration import corrected
 from trainer_job.promotion.publish import load_network, seed_registry, weights_of
 from trainer_job.tasks import task_of_model
 from trainer_job.training.loop import new_share, train
-from trainer_job.training.round import FRESH, WARM, finish_round, plan_round, train_round, trained_on
+from trainer_job.training.round import FRESH, WARM, finish_round, kept_promise, plan_round, train_round, trained_on
 
 TASK = task_of_model("dense")
 SETTINGS = TrainerSettings(epochs=1, min_steps=10, replay_outcomes=50)
@@ -108,6 +110,22 @@ def test_what_is_learned_from_a_trained_champion_is_blended_with_it(library: Rep
     assert share == 0.5
     for old, new, mixed in zip(champion.parameters(), alone.parameters(), blended.parameters(), strict=True):
         np.testing.assert_allclose(mixed.detach(), (share * new + (1 - share) * old).detach(), atol=1e-4)
+
+
+def test_promises_follow_the_held_out_grasps_that_the_champion_planned(tmp_path: Path) -> None:
+    promise = {"kind": "circumstances", "slope": 0.8, "offset": 0.3, "by": {}}
+    outcomes = [
+        block_outcome(i, success=False, quality=0.9, model=ModelRef(name="dense", version=1 + (i % 3 == 0))) for i in range(60)
+    ]
+    store(tmp_path / "shards", outcomes)
+    library = library_in(tmp_path)
+    own = [record.version for record in library.records if record.held_out].count(1)
+    assert 0 < own < len(library.held_out())
+    card = ModelCard(name="dense", version=1, architecture="dense", promise=promise)
+    kept = kept_promise(card, library, library.held_out()).promise
+    assert kept["offset"] == pytest.approx(corrected(promise, np.full(own, 0.9), np.zeros(own))["offset"])
+    assert kept["offset"] < 0
+    assert kept_promise(card.model_copy(update={"promise": {}}), library, library.held_out()).promise == {}
 
 
 def test_a_card_counts_what_was_there_when_it_was_made(library: ReplayBuffer, tmp_path: Path) -> None:

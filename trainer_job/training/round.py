@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from shared.registry import Registry
+from shared.registry import ModelCard, Registry
 from shared.settings import TrainerSettings
 from trainer_job.data.feature_cache import FeatureCache
 from trainer_job.data.replay_buffer import ReplayBuffer, SampleRefs, examples
 from trainer_job.evaluation.assessment import assess, draw
+from trainer_job.evaluation.calibration import corrected
 from trainer_job.promotion.publish import Trained, is_trained, load_network, publish
 from trainer_job.tasks import AnyTask, task_of_model
 from trainer_job.training.distributed import SINGLE, DistContext
@@ -108,6 +109,16 @@ def blend_with(registry: Registry, task: AnyTask, champion: int, network: Any, o
         blend(network, load_network(registry, name, champion), share)
 
 
+def kept_promise(parent: ModelCard, replay: ReplayBuffer, held_out: np.ndarray) -> ModelCard:
+    """The champion's card with its promise as it was kept, by those of the held-out outcomes that it planned."""
+    if not parent.promise:
+        return parent
+    records = [replay.records[place] for place in held_out]
+    own = [record for record in records if record.told_of(parent.name) == parent.version and not record.revisit]
+    qualities, labels = np.array([record.quality or 0.0 for record in own]), np.array([record.label for record in own])
+    return parent.model_copy(update={"promise": corrected(parent.promise, qualities, labels)})
+
+
 def finish_round(
     plan: RoundPlan,
     network: Any,
@@ -136,7 +147,8 @@ def finish_round(
     }
     parent, task = registry.card(plan.name, plan.parent), task_of_version(registry, plan.name, plan.parent)
     champion = load_network(registry, plan.name, plan.parent)
-    assessment = assess(task, network, champion, task.from_records(replay.examples(held_out)), ranks.device, parent)
+    examples_held_out = task.from_records(replay.examples(held_out))
+    assessment = assess(task, network, champion, examples_held_out, ranks.device, kept_promise(parent, replay, held_out))
     training = {"steps": history.steps[-1], "loss": history.loss[-1], "world": ranks.world}
     trained = Trained(network, task, plan.parent, assessment, outcomes, plan.seed, training)
     version: int = patiently(lambda: publish(registry, trained, parent.simulated))
