@@ -35,6 +35,16 @@ def test_one_model_alone_needs_only_its_own_steps(tmp_path: Path) -> None:
         plan(tmp_path, None, quick=True, workers=1, only=["tense"])
 
 
+def test_promises_are_fitted_to_grasps_of_the_weights_that_ship(tmp_path: Path) -> None:
+    steps = plan(tmp_path, None, quick=False, workers=1, only=["dense"])
+    trained = max(number for number, step in enumerate(steps) if step.module == "trainer_job.train")
+    [fitted] = [number for number, step in enumerate(steps) if step.module == "trainer_job.promise"]
+    collected = [step for step in steps[trained + 1 : fitted] if step.module == "sim_worker.collect"]
+    folders = [folder for step in collected for folder in step.arguments[1:2]]
+    assert folders == [word for word in steps[fitted].arguments if "attempts" in word]
+    assert all("--clear" in step.arguments for step in collected)
+
+
 def test_photographic_looks_have_pictures_that_are_fetched_before(tmp_path: Path) -> None:
     names = [step.name for step in plan(tmp_path, None, quick=False, workers=1, only=["heatmap"])]
     looks = [step for step in plan(tmp_path, None, quick=False, workers=1) if "--looks=photographic" in step.arguments]
