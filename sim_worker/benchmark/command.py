@@ -40,7 +40,7 @@ from sim_worker.benchmark.ceiling_results import ceiling_json, print_ceiling
 from sim_worker.benchmark.goal import command as goal_command
 from sim_worker.benchmark.report import write_failures, write_gif
 from sim_worker.benchmark.results import as_json, print_results
-from sim_worker.benchmark.trials import KindName, Protocol, Trial, ViewName, run_round
+from sim_worker.benchmark.trials import KindName, Pictures, Protocol, Trial, ViewName, run_round
 from sim_worker.command_line import finish, gripper_of, options_of, settings_of
 from sim_worker.planner_request import DroppedInput, ObservationKey
 from sim_worker.planners import NamedPlanner, load_planner
@@ -149,12 +149,12 @@ def _bench(specs: tuple[str, ...], models_dir: Path, api_key: str | None) -> tup
 
 @readable_errors
 def _round(
-    specs: tuple[str, ...], models_dir: Path, api_key: str | None, protocol: Protocol, pictures: bool, task: tuple[int, int]
+    specs: tuple[str, ...], models_dir: Path, api_key: str | None, protocol: Protocol, pictures: Pictures, task: tuple[int, int]
 ) -> list[Trial]:
     """One round; with several workers it runs in a process of the pool."""
     trials = run_round(*_bench(specs, models_dir, api_key), protocol, *task)
-    for trial in trials if not pictures else []:
-        trial.forget_views()
+    for trial in trials:
+        trial.keep_views(pictures)
     return trials
 
 
@@ -169,7 +169,7 @@ def run(settings: BenchmarkSettings, console: Console) -> dict[str, list[Trial]]
     """All trials by planner, in the order of seeds and rounds. Raises RuntimeError when a planner or a scene fails."""
     baselines = ("random", "centroid") if settings.baselines and not settings.drop_inputs else ()
     specs = tuple(dict.fromkeys([*settings.planner, *baselines]))
-    pictures = settings.report is not None or settings.gif is not None
+    pictures: Pictures = "all" if settings.gif else "failures" if settings.report else "none"
     one = partial(_round, specs, settings.models_dir, settings.key, settings.protocol(), pictures)
     rounds = _over_rounds(settings, console, one)
     return {spec: [trials[place] for trials in rounds] for place, spec in enumerate(specs)}

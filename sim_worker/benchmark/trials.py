@@ -24,6 +24,8 @@ from sim_worker.world.simulation.sim_state import HandName
 from sim_worker.world.simulation.spec import Looks
 
 KindName = Literal["single", "packed", "pile", "bin", "leaning", "shelf"]
+Pictures = Literal["none", "failures", "all"]
+"""Of which attempts pictures are drawn when all is done: their images stay in memory till then."""
 ViewName = Literal["usual", "tilted", "near", "far", "fine", "side", "side_640"]
 SEED_STREAM = 30
 """Keeps these scenes apart from those that other programs draw from the same seed."""
@@ -110,10 +112,12 @@ class Trial:
     def removed(self) -> int:
         return sum(pick.result.success for pick in self.picks)
 
-    def forget_views(self) -> None:
-        """Drop the images, about a megabyte per attempt, where nobody wants pictures of them."""
-        self.picks = [replace(pick, view=None) for pick in self.picks]
-        self.log.unplanned = None
+    def keep_views(self, of: Pictures) -> None:
+        """Drop the other images, some megabytes per attempt."""
+        kept = {"none": (), "failures": (False,), "all": (False, True)}[of]
+        self.picks = [pick if pick.result.success in kept else replace(pick, view=None) for pick in self.picks]
+        if of == "none":
+            self.log.unplanned = None
 
     @property
     def first_success(self) -> bool:

@@ -134,6 +134,17 @@ def test_every_planner_gets_the_same_pose_errors(tmp_path):
     assert [pick.result for pick in first.picks] == [pick.result for pick in second.picks]
 
 
+def test_only_images_that_pictures_are_drawn_of_are_kept(tmp_path):
+    protocol = Protocol(kind="single", profile="clean", object_set="procedural", rounds=1)
+    planners = [load_planner(name, tmp_path) for name in ("antipodal", "random")]
+    held, missed = run_round(World(), planners, protocol, seed=0, number=0)
+    assert [pick.result.success for trial in (held, missed) for pick in trial.picks] == [True, False]
+    for of, kept in {"all": (True, True), "failures": (False, True), "none": (False, False)}.items():
+        for trial, stays in zip((held, missed), kept, strict=True):
+            trial.keep_views(of)
+            assert (trial.picks[0].view is not None) == stays
+
+
 def test_different_scenes_are_never_compared(tmp_path):
     planner = [load_planner("random", tmp_path)]
     protocol = Protocol(kind="single", profile="clean", object_set="procedural", rounds=1)
