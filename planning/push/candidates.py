@@ -49,6 +49,9 @@ MARGIN = 0.024
 """The middle of the goal stays this far within the workspace, m."""
 ROLLED = 0.20
 """So far what rolls is expected to roll on, m: the worst tenth of balls and capsules went so much farther than the hand."""
+TOUCHING = 0.008
+"""Things so near to the goal take it along, m. Of 258 pushes in 50 scenes of blocks and of clutter whose hand met such a thing
+and never the goal, a quarter took the goal half of the way that the hand went on, and a tenth all of it."""
 FALL = 0.02
 """What lies so far under the table is beyond its edge, m."""
 WALL_GAP = 0.003
@@ -91,8 +94,7 @@ def push_candidates(
         return PushCandidates(_drawn(scene, goal, goal, options, generator, 0), np.zeros((0, 2)), Counter())
     drawn = _drawn(scene, goal, raised, options, generator, TRIES * most)
     drawn, refused = _lowered(scene, goal, drawn)
-    contact, hit_goal, gap = _contacts(scene, goal, drawn)
-    end = _goal_ends(scene, goal, drawn, hit_goal, gap)
+    contact, end = _foreseen(scene, goal, raised, drawn)
     refused["no_contact"] = ~(contact + LEAST_EFFECT < drawn.length)
     refused["workspace"] = _leaves(scene, goal, end, options)
     refused |= _outside(scene, drawn, contact)
@@ -205,9 +207,13 @@ def _palm_free(scene: PlanningScene, paths: PushPaths, turned: np.ndarray) -> np
     return free
 
 
-def _contacts(scene: PlanningScene, goal: np.ndarray, paths: PushPaths) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How far (N,) a push goes until it meets something, m, infinite where it never does; how far until the goal begins; and
-    how much of that way is taken by what it pushes before it."""
+def _foreseen(scene: PlanningScene, goal: np.ndarray, raised: np.ndarray, paths: PushPaths) -> tuple[np.ndarray, np.ndarray]:
+    """How far (N,) a push goes until it meets something, m, infinite where it never does; and where (N, 2) the goal's middle is
+    expected after it.
+
+    The goal goes on with the hand from where that, or what it pushes before it, comes to the goal, and then as it rolls. Where
+    the hand never comes to the goal, it goes as far as what touches it may take it along.
+    """
     half_along, half_across = hand_extent(scene.gripper, paths.turned)
     step = 2 * scene.map.resolution
     ahead = np.arange(0.0, float(paths.length.max(initial=0.0)) + step, step)
@@ -215,22 +221,29 @@ def _contacts(scene: PlanningScene, goal: np.ndarray, paths: PushPaths) -> tuple
     x, y = _lattice(paths, along, half_across[:, None] * np.linspace(-1, 1, SAMPLES[1]))
     high = _at(scene, scene.seen.cpu().numpy(), x, y) > paths.tip[:, None, None] + TOUCH
     met: np.ndarray = high.max(2)
-    of_goal = (high & _at(scene, goal, x, y)).max(2)
-    first, first_goal = (np.where(found.any(1), ahead[found.argmax(1)], np.inf) for found in (met, of_goal))
-    before = step * (met & (ahead < first_goal[:, None])).sum(1)
-    return first, first_goal, np.where(np.isfinite(first_goal), before, 0.0)
-
-
-def _goal_ends(
-    scene: PlanningScene, goal: np.ndarray, paths: PushPaths, until_goal: np.ndarray, taken: np.ndarray
-) -> np.ndarray:
-    """Where (N, 2) the goal's middle is expected: as far on as the hand, or what is between, pushes it, and as it rolls."""
+    of_goal, of_touching = ((high & _at(scene, cells, x, y)).max(2) for cells in (goal, _touching(scene, goal, raised)))
+    first, to_goal, to_touching = (
+        np.where(found.any(1), ahead[found.argmax(1)], np.inf) for found in (met, of_goal, of_touching)
+    )
+    taken = step * (met & (ahead < to_goal[:, None])).sum(1)
+    pushed = np.where(np.isfinite(to_goal), (paths.length - to_goal + taken).clip(min=0), 0.0)
+    pushed += np.where((pushed > 0) & rolls(scene.map, goal, paths.direction), ROLLED, 0.0)
+    carried = (paths.length - to_touching).clip(min=0)
+    moved = np.where(np.isfinite(to_goal), pushed, carried)
     row, column = np.nonzero(goal)
     middle = np.array(scene.map.corner) + scene.map.resolution * np.array([column.mean(), row.mean()])
-    moved = np.where(np.isfinite(until_goal), (paths.length - until_goal + taken).clip(min=0), 0.0)
-    moved += np.where((moved > 0) & rolls(scene.map, goal, paths.direction), ROLLED, 0.0)
-    ends: np.ndarray = middle + moved[:, None] * np.stack([np.cos(paths.direction), np.sin(paths.direction)], 1)
-    return ends
+    return first, middle + moved[:, None] * np.stack([np.cos(paths.direction), np.sin(paths.direction)], 1)
+
+
+def _touching(scene: PlanningScene, goal: np.ndarray, raised: np.ndarray) -> np.ndarray:
+    """Cells (H, W) bool of the things that stand against the goal, with whatever stands against those."""
+    others = raised & ~goal
+    count, label = cv2.connectedComponents(others.astype(np.uint8), connectivity=4)
+    distance = cv2.distanceTransform((~goal).astype(np.uint8), cv2.DIST_L2, 3) * scene.map.resolution
+    touch = np.zeros(count, bool)
+    touch[label[others & (distance <= TOUCHING)]] = True
+    cells: np.ndarray = touch[label]
+    return cells
 
 
 def _leaves(scene: PlanningScene, goal: np.ndarray, end: np.ndarray, options: PushOptions) -> np.ndarray:

@@ -116,6 +116,26 @@ def test_the_goal_is_not_pushed_out_of_the_workspace_or_out_of_view(told: bool) 
     assert end[:, 0].min() < 0.1
 
 
+@pytest.mark.parametrize(("gap", "refused"), [(0.0, True), (0.03, False)])
+def test_what_touches_the_goal_takes_it_along(gap: float, refused: bool) -> None:
+    """The goal stands 4 cm within the edge x = 0.2: its neighbour may be pushed out past there if they stand apart."""
+    goal_box, neighbour = Box(0.16, 0.0, 0.0, 0.05, 0.05, 0.05), Box(0.14, -0.05 - gap, 0.0, 0.08, 0.05, 0.05)
+    scene, goal = seen([goal_box, neighbour])
+    paths = proposed(scene, goal, workspace=[-0.2, -0.2, 0.2, 0.2]).paths
+    half_along, half_across = np.where(paths.turned, 0.0145, 0.0105), np.where(paths.turned, 0.0105, 0.0145)
+    ahead, aside = np.linspace(0, 1, 40)[:, None, None] * paths.length, np.linspace(-1, 1, 9)[:, None] * half_across
+    cos, sin = np.cos(paths.direction), np.sin(paths.direction)
+    x = paths.x + (ahead + half_along) * cos - aside * sin
+    y = paths.y + (ahead + half_along) * sin + aside * cos
+    points = np.column_stack([base(scene, x.ravel(), y.ravel()), np.broadcast_to(paths.tip, x.shape).ravel()])
+    of_goal, of_neighbour = (each.inside(points).reshape(x.shape).any(1) for each in (goal_box, neighbour))
+    out = base(scene, paths.x + paths.length * cos, paths.y + paths.length * sin) - base(scene, paths.x, paths.y)
+    outward = out[:, 0] * of_neighbour.mean(0)  # as far as the hand goes on behind its contact
+    alone = ~of_goal.any(0)
+    assert alone.sum() > 20
+    assert (outward[alone].max() < 0.025) == refused
+
+
 def test_pushes_stay_between_the_walls_of_a_bin() -> None:
     corners = [[-0.12, -0.12, 0], [0.12, -0.12, 0], [0.12, 0.12, 0], [-0.12, 0.12, 0]]
     scene, goal = seen([GOAL, *WALLS], bin=Bin(corners=corners, wall_height=0.05))
