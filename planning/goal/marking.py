@@ -21,6 +21,8 @@ NEAR = 3
 """A pixel without a reading is taken for the nearest one within so many, and so is a cell that does not rise."""
 SOLID = 0.85
 """Share of its convex hull that one thing covers, at least."""
+LEAST_PART = 12
+"""Cells of a thing, or of a part of it: fewer are a sliver of its edge, where steps in height and noise part single cells."""
 OTHER_PART = 0.25
 """A part beyond a step in height that is this share of what is connected may be another thing."""
 COLOUR_STEP = 14
@@ -96,7 +98,10 @@ def thing_at(scene: PlanningScene, pixel: tuple[int, int]) -> tuple[np.ndarray, 
         raise PlannerError(422, "point_without_depth", f"point {list(pixel)} has no depth reading near to it: choose another")
     row, column = _cells(map, scene.camera, depth)
     raised = raised_cells(map) & (True if scene.inside is None else scene.inside)
-    at = _nearest(raised, int(column[v, u]), int(row[v, u])) if column[v, u] >= 0 else (-1, -1)
+    at = (-1, -1)
+    if column[v, u] >= 0:
+        place = int(column[v, u]), int(row[v, u])
+        at = next((found for where in (_large(raised), raised) if (found := _nearest(where, *place))[0] >= 0), at)
     if at[0] < 0:
         raise PlannerError(
             422, "point_on_table", f"point {list(pixel)} sees the table: expected a pixel of a thing that rises over it by 4 mm"
@@ -147,20 +152,24 @@ def _region(map: HeightMap, raised: np.ndarray, at: tuple[int, int]) -> tuple[np
     whole = number == number[row, column]
     square = np.ones((3, 3), np.uint8)
     step = cv2.dilate(map.height, square) - cv2.erode(np.where(raised, map.height, np.float32(np.inf)), square)
-    _, part = cv2.connectedComponents((whole & (step < CLIFF)).astype(np.uint8))
-    sizes = np.bincount(part.ravel())
-    sizes[0] = 0
-    at_part = _nearest(part > 0, column, row)
-    if at_part[0] < 0:
+    parts = _large(whole & (step < CLIFF))
+    if not parts.any():
         return whole, not _one_thing(whole, map.resolution)
-    own = int(part[at_part[1], at_part[0]])
-    others = np.delete(sizes, [0, own])
-    if _one_thing(whole, map.resolution) and others.max(initial=0) < OTHER_PART * sizes.sum():
-        return whole, False
     # Parts end a cell before a step on both sides of it: what is left goes to the part that it is nearest to.
-    _, nearest = cv2.distanceTransformWithLabels((part == 0).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_CCOMP)
-    region = whole & (nearest == nearest[at_part[1], at_part[0]])
+    _, nearest = cv2.distanceTransformWithLabels((~parts).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_CCOMP)
+    sizes = np.bincount(nearest[parts])
+    own = int(nearest[row, column])
+    if _one_thing(whole, map.resolution) and np.delete(sizes, own).max(initial=0) < OTHER_PART * sizes.sum():
+        return whole, False
+    region = whole & (nearest == own)
     return region, not _one_thing(region, map.resolution)
+
+
+def _large(cells: np.ndarray) -> np.ndarray:
+    """Those of cells (H, W) bool that are connected to LEAST_PART or more."""
+    _, number = cv2.connectedComponents(cells.astype(np.uint8))
+    kept: np.ndarray = cells & (np.bincount(number.ravel()) >= LEAST_PART)[number]
+    return kept
 
 
 def _one_thing(cells: np.ndarray, resolution: float) -> bool:

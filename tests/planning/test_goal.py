@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from places import SHIPPED
 from table_scenes import Box, Camera, Solid, camera, render
 
@@ -11,9 +13,10 @@ from grasp_client.contract import GraspPlan, Gripper, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import PlannerError
 from planning.batched_inference import plan_batched
-from planning.goal.marking import mark_goal
+from planning.goal.marking import mark_goal, thing_at
 from planning.jaw.analytic import AntipodalPlanner
 from planning.local import local_planner
+from planning.scene.scene import observe_scene
 from planning.suction.analytic import SuctionPlanner
 
 VIEW = camera(480, 640, 525.0)
@@ -115,6 +118,20 @@ def test_a_pixel_marks_what_is_apart_or_of_another_height(neighbour: Solid) -> N
     mask, told = pointed([GOAL, neighbour], (319, 239))
     assert agreement(mask, mask_of([GOAL, neighbour])) > 0.85
     assert told == []
+
+
+def test_a_pixel_two_beyond_the_edge_of_a_thing_marks_all_of_it() -> None:
+    """Noise parts single cells of an edge from the thing: they are not what is wanted."""
+    solids: list[Solid] = [Box(0.0, 0.0, 0.3, 0.05, 0.05, 0.05), Box(0.047, 0.015, 0.3, 0.04, 0.05, 0.07)]
+    depth = render(VIEW, solids) + np.random.default_rng(0).normal(0, 0.002, (480, 640))
+    request = PlanRequest(camera=VIEW.intrinsics, camera_pose=VIEW.pose.tolist())
+    scene = observe_scene(Observation(depth=depth), request, torch.device("cpu"))
+    mask = mask_of(solids)
+    grown = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
+    rim = np.argwhere(grown & ~cv2.erode(grown, np.ones((3, 3), np.uint8)).astype(bool))
+    sizes = [thing_at(scene, (int(u), int(v)))[0].sum() for v, u in rim[::12]]
+    assert len(sizes) > 15
+    assert min(sizes) > 0.5 * mask.sum()
 
 
 def test_a_pixel_cannot_part_what_is_flush_but_colour_can() -> None:
