@@ -26,7 +26,7 @@ from shared.features.push import raised_cells
 
 PUSH_SECONDS = 0.12
 """Of one core, to look at the scene again and to find and judge pushes."""
-CLEAR_QUALITY = 0.6
+CLEAR_QUALITY = 0.8
 """A neighbour is lifted away by a grasp at least so good."""
 PUSH_FIRST = 0.5
 """Predicted quality from which on a push is made though a neighbour could be lifted away: either is one motion, and of several

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel
 
-from grasp_client.contract import Gripper, Outcome, OutcomeMeta, PushMeta, Variation
+from grasp_client.contract import Gripper, Outcome, OutcomeMeta, PushMeta, PushOptions, Variation
 from shared.outcome_codec import encode_outcomes
 from shared.shards import ShardReader, ShardWriter, shard_folders
 from sim_worker.collect.recipe_lock import lock_recipe
@@ -72,7 +72,7 @@ class ShardReport:
     by_origin: Counter[tuple[str, bool]] = field(default_factory=Counter)
 
 
-SUFFICIENT = 0.5
+SUFFICIENT = PushOptions().threshold
 """Quality of the goal's best grasp after a push that counts as a success."""
 
 

@@ -19,7 +19,7 @@ MOST_STAGES = 3
 """Of one scene: pushes from the state in which a push left it, and again."""
 NEAREST = 3
 """Neighbours among which things are looked for that a push may help as well."""
-WORTH_A_PUSH = 0.7
+WORTH_A_PUSH = 0.9
 """Things that can be grasped with this quality need no push."""
 Quality = tuple[float, ModelRef | None]
 """Of a thing's best grasp, and the version whose it is."""

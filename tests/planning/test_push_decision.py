@@ -78,6 +78,14 @@ def test_the_threshold_decides() -> None:
     assert found.pushes
 
 
+def test_a_grasp_that_may_well_fail_is_not_made_yet() -> None:
+    wide: list[Solid] = [Box(0.0, 0.0, 0.0, 0.078, 0.05, 0.05), Box(0.0, 0.07, 0.0, 0.2, 0.05, 0.05)]
+    found = answer(wide)
+    assert 0.5 < found.goal_quality < 0.8
+    assert found.action in ("clear", "push")
+    assert answer(wide, push={"threshold": 0.5}).action == "grasp"
+
+
 def test_a_neighbour_that_can_be_lifted_is_lifted() -> None:
     decision = decided(item([GOAL, *SMALL]))
     assert decision.answer.action == "clear"

@@ -87,7 +87,7 @@ def test_a_choice_is_judged_among_the_pushes_on_the_same_map() -> None:
     task, network = task_for("push-qmap"), PushGraspQmap(**SMALL)
     features, aux = task.features([pushed(0), pushed(1, x=-0.149), pushed(2)])
     features[2] = np.roll(features[2], 9, axis=2)
-    data = Windows(Examples(features, np.array([0.8, 0.1, 0.4], np.float32), aux))
+    data = Windows(Examples(features, np.array([0.9, 0.1, 0.4], np.float32), aux))
     found = task.evaluate(network, data, torch.device("cpu"))
     assert (found.figures["states"], found.figures["random"], found.figures["best"]) == (1, 0.5, 1)
     assert found.labels.tolist() == [1, 0, 0]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from grasp_client.contract import Outcome, PushMeta
+from grasp_client.contract import Outcome, PushMeta, PushOptions
 from shared.features.push import CROP, FEATURES, SECTORS, goal_cells, paths_of, push_crops, push_features, raised_cells
 from shared.maps.heightmap import hand_scale, project
 from shared.networks.push_value import PushValue
@@ -20,7 +20,7 @@ from trainer_job.data.feature_cache import FeatureSpec
 from trainer_job.evaluation.metrics import Evaluation
 from trainer_job.tasks.base import TrainingTask, drawn_by_share
 
-GRASPED_FROM = 0.5
+GRASPED_FROM = PushOptions().threshold
 """Quality of its best grasp from which on a goal is grasped."""
 MEMBER_SHARE = 0.75
 """Of the states that each member of the ensemble learns from: they differ where little is known."""

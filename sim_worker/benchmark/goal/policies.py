@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from grasp_client.contract import Gripper, Push
+from grasp_client.contract import Gripper, Push, PushOptions
 from sim_worker.benchmark.baselines import centroid_minor_axis
 from sim_worker.grasp_poses import points_in_base
 from sim_worker.planner_request import Failure
@@ -17,8 +17,8 @@ from sim_worker.world import CameraView, Scene
 
 PolicyName = Literal["push_grasp", "push_only", "grasp_only", "random_push", "rule", "oracle", "qmap"]
 POLICIES: tuple[PolicyName, ...] = ("push_grasp", "push_only", "grasp_only", "random_push", "rule", "oracle", "qmap")
-THRESHOLD = 0.5
-"""Quality from which on the goal is grasped."""
+THRESHOLD = PushOptions().threshold
+"""Quality from which on the goal is grasped: as in requests that do not say."""
 FORESEEN = 12
 """Pushes that the oracle simulates before it makes the best one."""
 NEAR = 0.04

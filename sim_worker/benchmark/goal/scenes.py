@@ -16,7 +16,7 @@ from sim_worker.world.simulation.spec import ProfileName
 
 SEED_STREAM = 31
 """Keeps these scenes apart from those that other programs draw from the same seed."""
-ENCLOSED_BELOW = 0.7
+ENCLOSED_BELOW = 0.85
 """Of enclosed scenes those count in which the goal's best grasp has less quality than this."""
 REDRAWS = 40
 """Scenes drawn for one that counts, at most."""
