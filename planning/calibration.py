@@ -33,6 +33,14 @@ def calibrated_logits(logits: Tensor, calibration: dict[str, Any], circumstances
     raise ValueError(f"unknown calibration {kind!r} in the model card; expected none, temperature or circumstances")
 
 
+def scene_logits(
+    logits: Tensor, calibration: dict[str, Any], scene: PlanningScene, approach: Tensor
+) -> tuple[Tensor, np.ndarray]:
+    """`calibrated_logits` of grasps in a scene, and the circumstances by which; approach as for `told_by`."""
+    told = told_by(scene, approach)
+    return calibrated_logits(logits, calibration, told), told
+
+
 def told_by(scene: PlanningScene, approach: Tensor) -> np.ndarray:
     """The circumstances (N, C) of a request's grasps. approach: their directions (N, 3), in axes whose z points down."""
     depth = scene.observation.depth

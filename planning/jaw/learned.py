@@ -11,7 +11,7 @@ from grasp_client.contract import GraspPlan, PlanRequest
 from grasp_client.observation import Observation
 from planning.base import LoadedNetwork, PlanItem
 from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall, between_passes
-from planning.calibration import calibrated, calibrated_logits, told_by
+from planning.calibration import calibrated, scene_logits
 from planning.jaw.candidates import JawCandidates
 from planning.jaw.quality_map import quality_map
 from planning.jaw.search import outside_roi_penalty, predict, rate
@@ -70,9 +70,8 @@ class DensePlanner(BatchedPlanner):
         if len(logits):
             logits = yield NetworkCall(network, (patches(scene.map, hands.pose, scene.gripper, scene.unit),))
         # The network sees the surroundings of the hand, not where the picture ends.
-        told = told_by(scene, hands.pose.approach)
-        inside = calibrated_logits(logits, network.card.calibration, told) - outside_roi_penalty(scene, hands)
-        quality = promise(inside, hands.score, network.card, told)
+        inside, told = scene_logits(logits, network.card.calibration, scene, hands.pose.approach)
+        quality = promise(inside - outside_roi_penalty(scene, hands), hands.score, network.card, told)
         return select(self.name, scene, hands, quality, rejected, network)
 
     def heatmap(self, observation: Observation, request: PlanRequest, network: LoadedNetwork | None) -> np.ndarray:
@@ -81,9 +80,8 @@ class DensePlanner(BatchedPlanner):
 
         def judge(hands: JawCandidates) -> Tensor:
             logits = loaded.module(patches(scene.map, hands.pose, request.gripper))
-            told = told_by(scene, hands.pose.approach)
-            calibrated_by_network = calibrated_logits(logits.float(), loaded.card.calibration, told)
-            return promise(calibrated_by_network, rate(scene, hands), loaded.card, told)
+            inside, told = scene_logits(logits.float(), loaded.card.calibration, scene, hands.pose.approach)
+            return promise(inside, rate(scene, hands), loaded.card, told)
 
         return quality_map(scene, judge)
 

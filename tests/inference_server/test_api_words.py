@@ -79,7 +79,7 @@ def warnings_in_the_code() -> set[str]:
     told = {
         found[1]
         for text in texts
-        if isinstance(text, str) and (found := re.match(r"((?:no|bin|any|several|gravity|goal|reach)_\w+): ", text))
+        if isinstance(text, str) and (found := re.match(r"((?:no|bin|any|several|gravity|goal|reach|out)_\w+): ", text))
     }
     return told | set(CHECKS) | set(CLOUD_CHECKS)
 
