@@ -25,7 +25,7 @@ from rich.console import Console
 from benchmarks.analytic_score.fit import blended, cross_validated, fit_blend, fit_score
 from benchmarks.analytic_score.labels import Labels, read
 from benchmarks.tables import keep, show
-from planning.jaw.learned import BLEND
+from planning.calibration import BLEND
 from planning.jaw.search import JAW_WEIGHTS
 from planning.local import local_planner
 from trainer_job.evaluation.metrics import binary_metrics, log_losses, sigmoid

@@ -7,7 +7,7 @@ import torch
 from scipy.optimize import minimize
 
 from benchmarks.analytic_score.labels import NAMES, Labels
-from planning.jaw.learned import BlendWeights, blended_logits
+from planning.calibration import BlendWeights, blended_logits
 from planning.jaw.search import JawScoreWeights
 from trainer_job.evaluation.metrics import log_losses
 

@@ -17,7 +17,7 @@ from grasp_client.observation import Observation
 from planning.base import LoadedNetwork
 from planning.calibration import calibrated_logits
 from planning.jaw.candidates import JawCandidates
-from planning.jaw.search import JawScoreWeights, contact_score, outside_roi_penalty, predict
+from planning.jaw.search import JawScoreWeights, contact_score, predict
 from planning.scene.projection import project_jaw
 from planning.scene.scene import PlanningScene, observe_scene
 from shared.features.hand_frame import patches
@@ -111,7 +111,7 @@ def _match(poses: np.ndarray, outcomes: Sequence[Outcome[Any]]) -> list[int | No
 
 @torch.inference_mode()
 def _columns(scene: PlanningScene, hands: JawCandidates, network: LoadedNetwork) -> dict[str, np.ndarray]:
-    beyond = outside_roi_penalty(scene, hands)
+    beyond = hands.beyond
     logits = calibrated_logits(network.module(patches(scene.map, hands.pose, scene.gripper)), network.card.calibration)
     return {
         "features": features(hands),

@@ -125,6 +125,7 @@ def grip(
         rise=rise,
         known=known,
         truncated=truncated_to >= rise,
+        beyond=torch.zeros_like(rise),
     )
     some = touched.any(1)
     return hands if bool(some.all()) else hands.pick(some)

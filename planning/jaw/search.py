@@ -124,7 +124,8 @@ def predict(scene: PlanningScene, effort: float = 1.0) -> tuple[JawCandidates, C
     finer, _ = measure(scene, x, y, angle, close=True)
     first_look = replace(hands, turn=hands.turn.abs() + HALF_BIN)
     hands, vetoed = veto(scene, first_look.join(fine, finer))
-    return replace(hands, score=rate(scene, hands)), rejected + missed + vetoed
+    beyond = outside_roi_penalty(scene, hands)
+    return replace(hands, beyond=beyond, score=contact_score(hands) - beyond), rejected + missed + vetoed
 
 
 def _best(scores: Tensor, most: int) -> Tensor:

@@ -7,10 +7,8 @@ import torch
 from grasp_client.contract import GraspPlan
 from planning.base import LoadedNetwork, PlanItem
 from planning.batched_inference import BatchedPlanner, InferenceSteps, NetworkCall, between_passes
-from planning.calibration import calibrated_logits
+from planning.calibration import promise
 from planning.candidates import distinct_poses
-from planning.jaw.learned import promise
-from planning.jaw.search import outside_roi_penalty
 from planning.plan_result import NO_CAMERA
 from planning.tilted.pool import Pool, search
 from planning.tilted.scenes import observe_approaches
@@ -36,9 +34,8 @@ class TiltedPlanner(BatchedPlanner):
         if len(pool):
             logits = yield NetworkCall(network, (pool.features(),))
         told = pool.told()
-        outside = torch.cat([outside_roi_penalty(*each) for each in zip(seen.scenes, pool.hands, strict=True)])
-        inside = calibrated_logits(logits, network.card.calibration, told) - outside
-        quality = promise(inside, scores, network.card, told, torch.from_numpy(told[:, NAMES.index("approach")]))
+        outside = torch.cat([hands.beyond for hands in pool.hands])
+        quality = promise(logits, outside, scores, network.card, told, torch.from_numpy(told[:, NAMES.index("approach")]))
         chosen = distinct_poses(pool.poses(), quality, request.n_grasps, least=request.min_quality)
         rejected = pool.rejected + Counter(low_quality=int((quality < request.min_quality).sum()))
         return GraspPlan(

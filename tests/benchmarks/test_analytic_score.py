@@ -12,7 +12,7 @@ from this_process import one_worker_here
 
 from benchmarks.analytic_score.fit import LEAST, blended, fit, fit_blend, fit_score
 from benchmarks.analytic_score.labels import NAMES, Labels, read
-from planning.jaw.learned import BLEND
+from planning.calibration import BLEND
 from planning.jaw.search import JAW_WEIGHTS
 from planning.local import local_planner
 from sim_worker.collect import command as collect

@@ -109,7 +109,7 @@ def test_a_plan_of_the_dense_planner_crosses_few_file_boundaries() -> None:
     finally:
         sys.setprofile(None)
     assert plan.grasps
-    assert len(recorder.result()[threading.current_thread().name]["moves"]) < 65
+    assert len(recorder.result()[threading.current_thread().name]["moves"]) < 64
 
 
 @pytest.mark.slow

@@ -14,10 +14,10 @@ from table_scenes import Box, camera, render
 from grasp_client.contract import Gripper, PlanRequest
 from grasp_client.observation import GraspPlanner, Observation
 from planning.base import LoadedNetwork, Planner, PlannerError
-from planning.calibration import calibrated
+from planning.calibration import BLEND, LEANING, blend, calibrated
 from planning.discovery import choose, discover
 from planning.jaw.analytic import AntipodalPlanner
-from planning.jaw.learned import BLEND, LEANING, DensePlanner, blend
+from planning.jaw.learned import DensePlanner
 from planning.local import local_planner
 from planning.tilted.planner import TiltedPlanner
 from shared.networks.dense import DenseScorer
