@@ -59,8 +59,8 @@ def measured(planner: str, models: Path, versions: tuple[int, int], objects: Pat
         name = names[number % len(names)].removeprefix("folder/")
         tried.setdefault(name, []).append((one.first_success, other.first_success))
         if name in shown:
-            one.forget_views()
-            other.forget_views()
+            one.keep_views("none")
+            other.keep_views("none")
         else:
             shown[name] = (one, other)
     pairs = [pair for its in tried.values() for pair in its]
