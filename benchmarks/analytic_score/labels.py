@@ -111,10 +111,9 @@ def _match(poses: np.ndarray, outcomes: Sequence[Outcome[Any]]) -> list[int | No
 
 @torch.inference_mode()
 def _columns(scene: PlanningScene, hands: JawCandidates, network: LoadedNetwork) -> dict[str, np.ndarray]:
-    beyond = hands.beyond
     logits = calibrated_logits(network.module(patches(scene.map, hands.pose, scene.gripper)), network.card.calibration)
     return {
         "features": features(hands),
-        "beyond": beyond.double().numpy(),
-        "network": (logits.float() - beyond).double().numpy(),
+        "beyond": hands.beyond.double().numpy(),
+        "network": (logits.float() - hands.beyond).double().numpy(),
     }

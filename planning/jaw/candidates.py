@@ -22,7 +22,8 @@ class JawCandidates(Candidates):
     beyond the padding of a finger, the worse side. inner: from where on, outside their inner faces, fingers must be free, m:
     below 0 where they are padded. score: of the analytic planner. source: index of the pose that was measured. rise: height of
     the tips over the table. known: bool, a reading fell into the cell under the hand. truncated: bool, what it grips there
-    reaches out of view. beyond: what the logit of success loses for that, or since it reaches out of the region or the segmask.
+    reaches out of view. beyond: what the logit of success loses for that, or since it reaches out of the region or the segmask;
+    0 until `predict` has chosen.
     """
 
     pose: HandPose

@@ -42,8 +42,8 @@ def truncation_height(scene: HeightMap, camera: CameraIntrinsics, depth: np.ndar
     level = np.zeros(above.shape, np.float32)
     highest = min(MAX_HEIGHT, float(above[edge].max(initial=0.0)))  # what stands higher must not cost a level per STEP
     noise = NOISE_DEVIATIONS * scene.table_noise
-    levels = [*(each for each in LOW if each >= noise), *np.arange(max(LOWEST, noise), highest, STEP)]
-    for height in levels if cup else np.arange(LOWEST, highest, STEP):
+    low = [each for each in LOW if each >= noise] if cup else []
+    for height in [*low, *np.arange(max(LOWEST, noise) if cup else LOWEST, highest, STEP)]:
         solid = cv2.dilate((above > height).astype(np.uint8), JOINED)
         _, piece = cv2.connectedComponents(solid, connectivity=4)
         out = np.zeros(piece.max() + 1, bool)
