@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.special import expit, logit
@@ -26,7 +25,7 @@ from shared.registry import ModelCard, Registry, RegistryError
 from shared.shards import ShardReader, shard_folders
 from trainer_job.evaluation.calibration import LEAST, as_served, by_circumstances
 from trainer_job.evaluation.metrics import Evaluation, binary_metrics, log_losses
-from trainer_job.promotion.publish import git_commit, promote
+from trainer_job.promotion.publish import promise_anew
 from trainer_job.tasks.dense import told_of
 
 FIRST_COUNTS = 4.0
@@ -133,10 +132,7 @@ def run(options: argparse.Namespace) -> int:
             mean = float(expit(logits[rows]).mean())
             print(f"{what}, {who}: n {rows.sum()}, {mean:.3f}, held {best.labels[rows].mean():.3f}, ECE {said['ece']:.3f}")
     promise = fit(best, np.ones(len(best), bool)) | {"grasps": len(best), "scenes": len(set(best.scenes))}
-    fresh: dict[str, Any] = {"promise": promise, "created": "", "git_commit": git_commit()}
-    fresh |= {"parent": None, "comparison": None, "decisions": []}
-    version = registry.publish(name, registry.read_weights(name, champion), card.model_copy(update=fresh))
-    promote(registry, name, version, {"action": "promoted", "reason": f"version {champion} with its promises fitted"})
+    version = promise_anew(registry, name, promise, f"version {champion} with its promises fitted")
     print(f"{name} version {version}: version {champion} with its promises fitted")
     return 0
 

@@ -121,6 +121,19 @@ def test_weights_that_ship_later_are_offered_once_beside_the_champion(tmp_path: 
     assert offer_shipped(registry, shipped.root) == []
 
 
+def test_a_champion_gets_the_promise_that_its_weights_ship_with_later(tmp_path: Path) -> None:
+    shipped, registry = Registry(tmp_path / "shipped"), Registry(tmp_path / "models")
+    weights, card = weights_of(TASK.build()), ModelCard(name="dense", architecture="dense")
+    shipped.promote("dense", shipped.publish("dense", weights, card))
+    seed_registry(registry, shipped.root, TASK, seed=0)
+    shipped.promote("dense", shipped.publish("dense", weights, card.model_copy(update={"promise": PROMISE})))
+    for _ in range(2):
+        assert offer_shipped(registry, shipped.root) == []
+        assert (registry.versions("dense"), registry.champion("dense")) == ([1, 2], 2)
+    assert registry.card("dense", 2).promise == PROMISE
+    assert registry.read_weights("dense", 2) == weights
+
+
 def test_a_start_that_was_killed_before_pointing_points_at_the_next(registry: Registry, tmp_path: Path) -> None:
     (registry.root / "dense" / "champion").unlink()
     seed_registry(registry, tmp_path / "none", TASK, seed=0)

@@ -103,11 +103,11 @@ def seed_registry(registry: Registry, shipped: Path, task: AnyTask, seed: int) -
 def offer_shipped(registry: Registry, shipped: Path) -> list[str]:
     """Offers weights that ship and that this registry has never had: as a new version, and as the candidate where there is
     none. The trainer puts the candidate of the model that it trains into an A/B test; others are promoted by hand. Returns what
-    was offered."""
+    was offered. A champion whose weights ship with a promise gets that at once."""
     source, offered = Registry(shipped), []
     for name in source.names():
-        version = source.champion(name)
-        if version is None or registry.champion(name) is None:
+        version, champion = source.champion(name), registry.champion(name)
+        if version is None or champion is None:
             continue
         card, seen = source.card(name, version), registry.root / name / SHIPPED
         had = {seen.read_text().strip()} if seen.is_file() else {each.sha256 for each in registry.cards(name)}
@@ -121,7 +121,31 @@ def offer_shipped(registry: Registry, shipped: Path) -> list[str]:
             offered.append(f"{name} version {new}")
         if not seen.is_file() or card.sha256 not in had:
             replace_file(seen, card.sha256.encode())
+        own = registry.card(name, champion)
+        if own.sha256 == card.sha256 and card.promise and not own.promise:
+            promise_anew(registry, name, card.promise, f"version {champion} with the promise that ships")
     return offered
+
+
+def promise_anew(registry: Registry, name: str, promise: dict[str, Any], reason: str) -> int:
+    """Publishes and promotes the champion's weights with another promise; returns the version. There must be a champion.
+
+    Plans stay as they are, so that there is nothing to compare.
+    """
+    champion = registry.champion(name)
+    assert champion is not None
+    fresh: dict[str, Any] = {
+        "promise": promise,
+        "created": "",
+        "git_commit": git_commit(),
+        "parent": None,
+        "comparison": None,
+        "decisions": [],
+    }
+    card = registry.card(name, champion).model_copy(update=fresh)
+    version = registry.publish(name, registry.read_weights(name, champion), card)
+    promote(registry, name, version, {"action": "promoted", "reason": reason})
+    return version
 
 
 def _lacks_champion(registry: Registry, name: str) -> bool:
