@@ -1,6 +1,7 @@
 """One PyBullet client without a window, and the physics that every label is made with."""
 
 import contextlib
+import ctypes
 import importlib.util
 import os
 from collections.abc import Iterator, Sequence
@@ -36,11 +37,14 @@ Vector = Sequence[float]
 @contextlib.contextmanager
 def quiet_stdout() -> Iterator[None]:
     """PyBullet prints from C++ to the process's standard output: keep it out of there."""
+    flush = ctypes.CDLL(None).fflush  # into a pipe C prints when its buffer is full, or at the end
     saved, sink = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     try:
+        flush(None)
         os.dup2(sink, 1)
         yield
     finally:
+        flush(None)
         os.dup2(saved, 1)
         os.close(saved)
         os.close(sink)
