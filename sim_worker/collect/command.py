@@ -98,7 +98,7 @@ class CollectSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _textures_are_seen(self) -> "CollectSettings":
-        check_looks(self.looks, self.textures)
+        check_looks([self.looks], self.textures)
         if self.textures and self.records == "replay":
             raise ValueError("views with textures cannot be rendered again from their scene: keep --records images")
         return self

@@ -38,15 +38,23 @@ class RgbWindowSettings(BaseSettings):
 
     model_config = options_of("sim_worker.collect.rgb_windows")
 
-    windows: int = Field(1000, ge=1, description="windows to have in the end; whole parts are written, so a few more come")
+    windows: int = Field(1000, ge=1, description="pictures to have in the end; whole parts are written, so a few more come")
     out: Path = Field(description="folder of the parts; one that holds some is continued")
     seed: int = Field(0, ge=0, description="seed of all scenes and places")
     workers: int = Field(1, ge=1, le=256, description="processes")
     object_set: str = Field("train", description="objects: train, validation, test, random, household or procedural")
     profile: str = Field("standard", description="difficulty profile, of which colours and light are used")
-    looks: Looks = Field("plain", description="of each window: plain or photographic (held-out ones are for judging)")
+    looks: list[Looks] = Field(
+        ["plain"],
+        min_length=1,
+        description="plain or photographic (held-out ones are for judging); repeat for as many pictures of each window, which "
+        "share the grasps that were tried",
+    )
     textures: Textures = None
     clutter_ratio: float = Field(0.15, ge=0, le=1, description="share of scenes with several objects")
+    elsewhere: float = Field(
+        0.0, ge=0, le=1, description="share of windows anywhere on the table, most with a flat print in the middle"
+    )
     windows_per_scene: int = Field(4, ge=1, le=64, description="windows per scene")
     grasps_per_window: int = Field(3, ge=1, le=64, description="grasps tried per window, straight down with the jaw wide open")
     on_policy: int = Field(0, ge=0, le=64, description="so many of them are the best of --planner")
@@ -95,7 +103,7 @@ def capture(settings: RgbWindowSettings, console: Console) -> None:
     lock_recipe(settings.out / RECIPE, recipe, begun=bool(there))
     have = sum(len(read(part)) for part in there.values())
     numbers = (number for number in range(2**31) if number not in there)
-    expected = recipe.windows_per_scene * recipe.scenes_per_part
+    expected = len(recipe.looks) * recipe.windows_per_scene * recipe.scenes_per_part
     part = partial(_part, recipe, settings.out, settings.models_dir)
     with process_pool(settings.workers) as pool, Bar(console, "windows", settings.windows, have) as bar:
         for made in as_made(pool, settings.workers, part, numbers, int, settings.windows - have, expected):

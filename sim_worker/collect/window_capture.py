@@ -2,10 +2,11 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from grasp_client.contract import CameraIntrinsics, Gripper
 from grasp_client.geometry import pose_from
@@ -16,7 +17,7 @@ from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
 from sim_worker.sampling.rgb_trials import try_best, try_grasps
 from sim_worker.world import SceneError, SceneSpec, World
 from sim_worker.world.camera.camera import CameraView
-from sim_worker.world.camera.photographic import Photographic
+from sim_worker.world.camera.photographic import Pattern, Photographic
 from sim_worker.world.simulation.scene import Scene
 from sim_worker.world.simulation.spec import CameraSpec, Looks
 
@@ -32,6 +33,10 @@ SPREAD = 0.012
 """m: deviation of a window's middle from an object's."""
 DISTANCE, FOCAL = 0.70, 420.0
 """From the table to the camera, m, and its focal length, pixels: the default camera's."""
+TABLE = 0.2
+"""m: half side of the square about the table's middle in which windows lie that are not sought on a thing."""
+PRINTED = 0.8
+"""Share of the painted pictures of such a window in which something flat is printed about its middle."""
 DOWN = np.diag([1.0, -1.0, -1.0])
 ABOVE_TABLE = 0.004
 """m: what is lower counts as the table."""
@@ -40,21 +45,29 @@ ABOVE_TABLE = 0.004
 class WindowRecipe(BaseModel):
     """What windows are of; kept beside them, and the same for every run that continues them.
 
-    textures: folder of pictures, patterns of photographic looks. clutter_ratio: share of scenes with several objects.
-    on_policy: how many of a window's grasps are a planner's best.
+    looks: of the pictures of a window, one each, which share its truth. textures: folder of pictures, patterns of photographic
+    looks. clutter_ratio: share of scenes with several objects. elsewhere: share of windows anywhere on the table, most with a
+    flat print in the middle. on_policy: how many of a window's grasps are a planner's best.
     """
 
     seed: int
     object_set: str
     profile: str
-    looks: Looks = "plain"
+    looks: list[Looks] = ["plain"]
     textures: Path | None = None
     clutter_ratio: float
+    elsewhere: float = 0.0
     windows_per_scene: int
     scenes_per_part: int
     grasps_per_window: int
     on_policy: int
     planner: str
+
+    @field_validator("looks", mode="before")
+    @classmethod
+    def _one_look(cls, looks: object) -> object:
+        """Folders of GraspLoop 0.2 name the one that they have."""
+        return [looks] if isinstance(looks, str) else looks
 
 
 def capture_windows(world: World, recipe: WindowRecipe, number: int, planner: GraspPlanner | None = None) -> RgbWindows:
@@ -69,7 +82,6 @@ def capture_windows(world: World, recipe: WindowRecipe, number: int, planner: Gr
             kind="pile" if several else "single",
             object_set=recipe.object_set,
             profile=recipe.profile,
-            looks=recipe.looks,
             count=int(rng.integers(2, 6)) if several else 1,
         )
         try:
@@ -78,15 +90,22 @@ def capture_windows(world: World, recipe: WindowRecipe, number: int, planner: Gr
             logger.info("scene %d could not be built: %s", scene_number, error)
             continue
         for _ in range(recipe.windows_per_scene):
-            scene.photographic = Photographic.draw(recipe.looks, rng, world.textures)
-            view, nadir = capture_window(scene, rng)
-            colours.append(view.rgb)
-            heights.append(heights_of(view))
-            lenses.append([*nadir, view.camera.fx])
-            answers.append(fits_of(heights[-1], view.camera))
-            some = try_grasps(scene, view, DISTANCE, heights[-1], answers[-1], rng, recipe.grasps_per_window - recipe.on_policy)
+            on_thing = bool(rng.random() >= recipe.elsewhere)
+            middle = beside_a_thing(scene, rng) if on_thing else rng.uniform(-TABLE, TABLE, 2)
+            camera = camera_over(middle, rng)
+            views = [_painted(scene, camera, each, None if on_thing else middle, world.textures, rng) for each in recipe.looks]
+            view = views[-1]
+            height = heights_of(view)
+            fit = fits_of(height, view.camera)
+            count = recipe.grasps_per_window - recipe.on_policy
+            some = try_grasps(scene, view, DISTANCE, height, fit, rng, count, bare=not on_thing)
             best = [try_best(scene, view, DISTANCE, planner, recipe.on_policy)] if planner else []
-            tried.append(np.concatenate([some, *best]))
+            for each in views:
+                colours.append(each.rgb)
+                heights.append(height)
+                lenses.append([*camera.centre, camera.focal])
+                answers.append(fit)
+                tried.append(np.concatenate([some, *best]))
     shape = (len(colours), SIDE, SIDE)
     return RgbWindows(
         np.array(colours, np.uint8).reshape(*shape, 3),
@@ -97,16 +116,37 @@ def capture_windows(world: World, recipe: WindowRecipe, number: int, planner: Gr
     )
 
 
-def capture_window(scene: Scene, rng: np.random.Generator) -> tuple[CameraView, np.ndarray]:
-    """A window with some object about its middle, somewhere in the picture of a camera over the table; and its nadir (2,)."""
+def beside_a_thing(scene: Scene, rng: np.random.Generator) -> np.ndarray:
+    """A place (2,) on the table about the middle of some object, m."""
     placed = scene.placed[int(rng.integers(len(scene.placed)))]
-    middle = np.asarray(placed.position[:2]) + rng.normal(0, SPREAD, 2)
+    middle: np.ndarray = np.asarray(placed.position[:2]) + rng.normal(0, SPREAD, 2)
+    return middle
+
+
+def camera_over(middle: np.ndarray, rng: np.random.Generator) -> CameraSpec:
+    """A camera that sees a window about a place (2,) of the table, somewhere in the picture of one that looks down; its
+    `centre` is the nadir."""
     axis = middle - rng.uniform(-PLACES, PLACES, 2)
     # Straight down, whatever the profile, with v against y: the window is the part of the picture that shows the middle.
     pose = pose_from(DOWN, np.array([*axis, DISTANCE]))
     nadir = (SIDE - 1) / 2 - (middle - axis) * (1, -1) * FOCAL / DISTANCE
-    camera = CameraSpec(width=SIDE, height=SIDE, focal=FOCAL, centre=tuple(nadir.tolist()), pose=pose.tolist())
-    return scene.observe_with(camera), nadir
+    return CameraSpec(width=SIDE, height=SIDE, focal=FOCAL, centre=tuple(nadir.tolist()), pose=pose.tolist())
+
+
+def _painted(
+    scene: Scene,
+    camera: CameraSpec,
+    looks: Looks,
+    bare: np.ndarray | None,
+    textures: Sequence[Pattern],
+    rng: np.random.Generator,
+) -> CameraView:
+    """A view in looks that are drawn anew. bare (2,): middle of a window in which something flat is printed there, mostly."""
+    drawn = Photographic.draw(looks, rng, textures)
+    if drawn and bare is not None and rng.random() < PRINTED:
+        drawn = drawn.with_print_at(bare, rng)
+    scene.photographic = drawn
+    return scene.observe_with(camera)
 
 
 def heights_of(view: CameraView) -> np.ndarray:

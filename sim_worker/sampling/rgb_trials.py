@@ -29,11 +29,12 @@ def try_grasps(
     answers: np.ndarray,
     rng: np.random.Generator,
     count: int,
+    bare: bool = False,
 ) -> np.ndarray:
     """(count, 5) float32, columns `TriedGrasp`: grasps in a window, each from the settled state.
 
     view: of a camera that looks straight down at a table `table_depth` m away. heights (S, S), mm; answers (T R, h, w):
-    where an open hand fits.
+    where an open hand fits. bare: where nothing stands grasps are tried, too.
     """
     fits = answers.reshape(len(TIP_HEIGHTS), ROTATIONS, *answers.shape[1:]) / AROUND
     inner = np.zeros(answers.shape[1:], bool)
@@ -44,7 +45,8 @@ def try_grasps(
     anywhere = np.broadcast_to((inner & things).astype(float), fits.shape)
     tried = np.full((count, len(TriedGrasp)), UNTRIED, np.float32)
     for row in tried:
-        order = (likely, possible, anywhere) if rng.random() < LIKELY else (possible, anywhere)
+        order = [likely, possible, anywhere] if rng.random() < LIKELY else [possible, anywhere]
+        order += [np.broadcast_to(inner.astype(float), fits.shape)] if bare else []
         weights = next((each for each in order if each.any()), None)
         if weights is None:
             break

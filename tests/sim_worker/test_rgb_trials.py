@@ -7,11 +7,17 @@ from grasp_client.contract import Grasp, GraspPlan
 from shared.maps.open_hand import AROUND
 from shared.rgb_windows import CELL, UNTRIED, TriedGrasp
 from shared.table_grasp import ROTATIONS, TIP_HEIGHTS
-from sim_worker.collect.window_capture import DISTANCE, SIDE, capture_window, fits_of, heights_of
+from sim_worker.collect.window_capture import DISTANCE, SIDE, beside_a_thing, camera_over, fits_of, heights_of
 from sim_worker.sampling.rgb_trials import MARGIN, try_best, try_grasps
 from sim_worker.world import SceneSpec, World
 
 CELLS = SIDE // CELL
+
+
+def window_of(scene, rng):
+    """A view of a window about some thing, and its nadir."""
+    camera = camera_over(beside_a_thing(scene, rng), rng)
+    return scene.observe_with(camera), np.array(camera.centre)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +27,7 @@ def world():
 
 def tried_at(world, seed, count=8, change=lambda answers: answers):
     scene, rng = world.build(SceneSpec(seed=seed, kind="single", profile="clean")), np.random.default_rng(seed)
-    view, _ = capture_window(scene, rng)
+    view, _ = window_of(scene, rng)
     heights = heights_of(view)
     answers = fits_of(heights, view.camera)
     return try_grasps(scene, view, DISTANCE, heights, change(answers), rng, count), answers
@@ -54,7 +60,7 @@ def test_grasps_stay_so_far_from_the_rim_that_a_window_round_them_is_in_the_look
 
 def test_where_nothing_stands_nothing_is_tried(world):
     scene, rng = world.build(SceneSpec(seed=1, kind="single", profile="clean")), np.random.default_rng(0)
-    view, _ = capture_window(scene, rng)
+    view, _ = window_of(scene, rng)
     empty = np.zeros((SIDE, SIDE), np.uint8)
     rows = try_grasps(scene, view, DISTANCE, empty, fits_of(empty, view.camera), rng, 3)
     assert (rows == UNTRIED).all()
@@ -62,7 +68,7 @@ def test_where_nothing_stands_nothing_is_tried(world):
 
 def test_the_best_of_a_planner_are_tried_where_and_as_it_says(world):
     scene, rng = world.build(SceneSpec(seed=1, kind="single", profile="clean")), np.random.default_rng(0)
-    view, _ = capture_window(scene, rng)
+    view, _ = window_of(scene, rng)
     asked = []
 
     class Two:

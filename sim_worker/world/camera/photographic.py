@@ -9,7 +9,7 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -104,7 +104,9 @@ class Surface:
 
 @dataclass(frozen=True)
 class Photographic:
-    """How one scene looks, drawn by its seed. lights (L, 4): direction towards each and how much its shadow takes away."""
+    """How one scene looks, drawn by its seed. prints (P, 5): as `_prints`.
+
+    lights (L, 4): direction towards each and how much its shadow takes away."""
 
     table: Surface
     floor: Surface
@@ -139,14 +141,19 @@ class Photographic:
                 Surface.draw(patterns, random) if random.random() < SHARES["patterned thing"] else None for _ in range(THINGS)
             ),
             (float(random.uniform(-math.pi, math.pi)), float(random.uniform(0.19, 0.26))) if drawn["edge"] else None,
-            np.stack([*random.uniform(-0.2, 0.2, (2, papers)), *random.uniform(0.01, 0.06, (2, papers)),
-                      random.uniform(0, math.pi, papers)], 1),
+            _prints(papers, random),
             Surface.draw(patterns, random),
             np.stack([lean * np.cos(side), lean * np.sin(side), np.ones(lights), random.uniform(0.1, 0.6, lights)], 1),
             random.normal(0, 0.8, 2),
             np.clip(random.normal(1, 0.08, 3), 0.75, 1.25),
             (float(random.uniform(0, 1)), float(random.uniform(0.08, 0.2))) if drawn["arm"] else None,
-        )  # fmt: skip
+        )
+
+    def with_print_at(self, middle: np.ndarray, random: np.random.Generator) -> Photographic:
+        """The same, with one more flat print, about `middle` (2,), m."""
+        one = _prints(1, random)
+        one[0, :2] = middle
+        return replace(self, prints=np.concatenate([self.prints, one]))
 
     def paint(
         self, rgb: np.ndarray, bodies: np.ndarray, bare: np.ndarray, depth: np.ndarray, camera: CameraIntrinsics,
@@ -218,6 +225,12 @@ class Photographic:
         shown = (far < 1) & bare
         image[shown] = 0.85 - 0.5 * (far[shown, None] > 0.6) - 0.3 * far[shown, None] ** 2
         return image
+
+
+def _prints(count: int, random: np.random.Generator) -> np.ndarray:
+    """(count, 5): middle (x, y), half sides, m, and angle, rad, of flat prints on the table."""
+    sides = *random.uniform(-0.2, 0.2, (2, count)), *random.uniform(0.01, 0.06, (2, count))
+    return np.stack([*sides, random.uniform(0, math.pi, count)], 1)
 
 
 def _photographed(image: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -60,9 +60,9 @@ def textures_of(folder: Path | None) -> Sequence[Pattern]:
     return read_textures(folder) if folder else ()
 
 
-def check_looks(looks: Looks, textures: Path | None) -> None:
+def check_looks(looks: Sequence[Looks], textures: Path | None) -> None:
     """Raises ValueError for pictures that nothing would show."""
-    if textures and looks != "photographic":
+    if textures and "photographic" not in looks:
         raise ValueError(
-            f"textures are of photographic looks, got looks {looks!r}: add --looks photographic, or leave them out"
+            f"textures are of photographic looks, got looks {', '.join(looks)}: add --looks photographic, or leave them out"
         )

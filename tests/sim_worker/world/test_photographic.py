@@ -113,5 +113,5 @@ def test_pictures_change_colours_alone(world, tmp_path):
 
 @pytest.mark.parametrize("looks", ["plain", "held-out"])
 def test_pictures_that_nothing_would_show_are_refused(looks, tmp_path):
-    with pytest.raises(ValueError, match=f"got looks '{looks}'"):
-        check_looks(looks, tmp_path)
+    with pytest.raises(ValueError, match=f"got looks {looks}:"):
+        check_looks([looks], tmp_path)
