@@ -21,7 +21,7 @@ from planning.jaw.fit import measure
 from planning.limits import LEAST_OVERLAP, RETREAT, TABLE_GAP
 from planning.plan_result import select
 from planning.rgb.maps import Peaks, find_peaks, heat_maps, the_network
-from planning.rgb.ranking import rank, rank_refined
+from planning.rgb.ranking import candidates_of, rank, rank_refined
 from planning.rgb.refinement import GraspRefiner, can_refine
 from planning.rgb.unlike_table import find_things
 from planning.scene.scene import PlanningScene, observe_scene
@@ -91,7 +91,8 @@ class HeatmapPlanner(Planner):
         from_rgb = the_network(network).height_from_rgb
         if from_rgb is not None and can_refine(request, maps.heights):
             refiner = GraspRefiner(from_rgb, observation, request, network.device)
-            peaks, heights = rank_refined(peaks, maps, calibrate, refiner, things, item)
+            candidates = candidates_of(peaks, maps, calibrate, refiner, things, item)
+            peaks, heights = rank_refined(candidates, maps.heights, request.gripper.finger_depth)
         else:
             peaks = rank(peaks, maps, calibrate, things, item)
             known = maps.heights if len(maps.heights) else torch.tensor([UNSAID_HEIGHT], device=peaks.logits.device)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import astuple, dataclass, fields
 
 import torch
 from torch import Tensor
@@ -21,56 +22,84 @@ BEST = 4
 """All squares round so many of the best are looked at, too."""
 NEAR = 6.5
 """Pixels of the refiner's picture: logits of places so near is averaged, for no hand goes quite where it is sent."""
-MAPS = 0.3
-"""Weight of the maps' logit in that of success. This and the three below: logistic regression on the best candidates of 800
-scenes of validation objects. Those that are chosen are predicted to hold in 0.869, and 0.869 hold."""
-HOLDS = 0.5
-"""Weight of the logit of holding."""
-FITS = 0.4
-"""Weight of the logit of fitting."""
 THINGS = 0.7
-"""Weight of the logit that a thing is seen there."""
+"""Weight of the logit that a thing is seen there, beside the maps' alone."""
 PROPOSED = 16
 """Places of things that are looked at."""
 TEMPERED = (0.39, -0.35)
 """Slope and intercept of high logits as they are promised: logistic regression on the best grasps of 180 scenes of validation
 objects, plain and photographic alike: 0.84 and 0.71 of them held, 0.80 and 0.77 are predicted to. Low ones, where little looks
 like a thing, stay."""
-INTERCEPT = 0.13
-"""Added to the logit of success."""
 
 
-def rank_refined(
+@dataclass(frozen=True)
+class RankWeights:
+    """Weights of the logits that make up that of success: of the maps, of holding, of fitting, and that a thing is seen there;
+    and what is added."""
+
+    maps: float
+    holds: float
+    fits: float
+    things: float
+    intercept: float
+
+
+RANK_WEIGHTS = RankWeights(maps=0.3, holds=0.5, fits=0.4, things=0.7, intercept=0.13)
+"""Logistic regression on the best candidates of 800 scenes of validation objects. Those that are chosen are predicted to hold
+in 0.869, and 0.869 hold."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Places (N, 2) as (u, v) of the sent image, at each of T heights of the tips and ROTATIONS angles. terms (4, N, T,
+    ROTATIONS): what the weights of `RankWeights` multiply, in their order. highest (N, 2, BINS): logits of the
+    highest points."""
+
+    pixels: Tensor
+    terms: Tensor
+    highest: Tensor
+
+    def logits(self, weights: RankWeights = RANK_WEIGHTS) -> Tensor:
+        """Of success, (N, T, ROTATIONS)."""
+        *each, intercept = astuple(weights)
+        told: Tensor = torch.tensordot(self.terms.new_tensor(each), self.terms, 1) + intercept
+        return told
+
+
+def candidates_of(
     peaks: Peaks,
     maps: QualityMaps,
     calibrate: Callable[[Tensor], Tensor],
     refiner: GraspRefiner,
     things: Things,
     item: PlanItem,
-) -> tuple[Peaks, Tensor]:
-    """The squares of the best peaks, of the likeliest things and those next to the best of them, each at its best angle and
-    height of the tips; and the heights (N,) to which the tips go then, m.
+) -> Candidates:
+    """The squares of the best peaks, of the likeliest things and those next to the best of them.
 
     calibrate: of the maps' logits.
     """
     first = peaks.pixels[_first(peaks, len(maps.logits), max(REFINED, item[1].n_grasps))]
     places = things.places[allowed(things.places, *item)][:PROPOSED].to(first.device)
-    pixels = _distinct(torch.cat([first, places]), refiner, item)
-    logits, highest = _together(pixels, maps, calibrate, refiner, things)
-    best = pixels[logits.flatten(1).amax(1).topk(min(BEST, len(pixels))).indices]
-    more = _next_to(best, pixels, refiner)
-    more = more[allowed(more, *item)]
-    both = (logits, highest), _together(more, maps, calibrate, refiner, things)
-    pixels, (logits, highest) = torch.cat([pixels, more]), map(torch.cat, zip(*both, strict=True))
+    looked = _together(_distinct(torch.cat([first, places]), refiner, item), maps, calibrate, refiner, things)
+    likely = looked.logits().flatten(1).amax(1)
+    more = _next_to(looked.pixels[likely.topk(min(BEST, len(likely))).indices], looked.pixels, refiner)
+    beside = _together(more[allowed(more, *item)], maps, calibrate, refiner, things)
+    pixels = torch.cat([looked.pixels, beside.pixels])
     places = refiner.seen(pixels)
     near = (torch.cdist(places, places) < NEAR).float()
-    logits = (near @ logits.flatten(1) / near.sum(1, keepdim=True)).view_as(logits)
-    logits = (2 * logits + logits.roll(1, 2) + logits.roll(-1, 2)) / 4
-    value, which = logits.flatten(1).max(1)
+    terms = torch.cat([looked.terms, beside.terms], 1)
+    terms = (near @ terms.flatten(2) / near.sum(1, keepdim=True)).view_as(terms)
+    terms = (2 * terms + terms.roll(1, 3) + terms.roll(-1, 3)) / 4
+    return Candidates(pixels, terms, torch.cat([looked.highest, beside.highest]))
+
+
+def rank_refined(candidates: Candidates, heights: Tensor, finger_depth: float) -> tuple[Peaks, Tensor]:
+    """Each candidate at its best angle and height of the tips, of `heights` (T,), m; and the heights (N,) to which those go."""
+    value, which = candidates.logits().flatten(1).max(1)
     order = torch.argsort(value, descending=True, stable=True)
     levels, turns = which[order] // ROTATIONS, which[order] % ROTATIONS
-    heights = adjusted(maps.heights[levels], highest[order], item[1].gripper.finger_depth)
-    return Peaks(pixels[order], turns * math.pi / ROTATIONS, levels, tempered(value[order])), heights
+    tips = adjusted(heights[levels], candidates.highest[order], finger_depth)
+    return Peaks(candidates.pixels[order], turns * math.pi / ROTATIONS, levels, tempered(value[order])), tips
 
 
 def rank(peaks: Peaks, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor], things: Things, item: PlanItem) -> Peaks:
@@ -102,14 +131,15 @@ def tempered(logits: Tensor) -> Tensor:
 
 def _together(
     pixels: Tensor, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor], refiner: GraspRefiner, things: Things
-) -> tuple[Tensor, Tensor]:
-    """Logits of success (N, T, ROTATIONS) at pixels (N, 2) of the sent image, and of the highest points there (N, 2, BINS)."""
+) -> Candidates:
+    """What is told of pixels (N, 2) of the sent image."""
     if not len(pixels):
-        return pixels.new_zeros(0, len(maps.logits), ROTATIONS), pixels.new_zeros(0, 2, BINS)
+        nothing = pixels.new_zeros(len(fields(RankWeights)) - 1, 0, len(maps.logits), ROTATIONS)
+        return Candidates(pixels.new_zeros(0, 2), nothing, pixels.new_zeros(0, 2, BINS))
     holds, fits, highest = refiner.refine(refiner.seen(pixels))
     angles = torch.arange(ROTATIONS, device=pixels.device) * math.pi / ROTATIONS
-    told = MAPS * calibrate(maps.at_angles(pixels, angles)) + HOLDS * holds + FITS * fits + INTERCEPT
-    return told + THINGS * things.logits_at(pixels)[:, None, None], highest
+    seen = things.logits_at(pixels)[:, None, None].expand_as(holds)
+    return Candidates(pixels, torch.stack([calibrate(maps.at_angles(pixels, angles)), holds, fits, seen]), highest)
 
 
 def _first(peaks: Peaks, heights: int, most: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from grasp_client.contract import CameraIntrinsics, PlanRequest
 from grasp_client.observation import Observation
 from planning.rgb.maps import Peaks, QualityMaps
-from planning.rgb.ranking import SQUARE, rank_refined, tempered
+from planning.rgb.ranking import SQUARE, candidates_of, rank_refined, tempered
 from planning.rgb.ranking import rank as rank_maps
 from planning.rgb.refinement import GraspRefiner
 from planning.rgb.unlike_table import Things
@@ -51,7 +51,8 @@ def rank(middle, radius, pixels, segmask=None, things=None, **options):
     count = len(pixels)
     peaks = Peaks(pixels, torch.zeros(count), torch.zeros(count, dtype=torch.long), torch.arange(0.0, -count, -1))
     item = Observation(rgb=IMAGE, segmask=segmask), request
-    found, heights = rank_refined(peaks, MAPS, lambda logits: logits, refiner, things or NO_THINGS, item)
+    candidates = candidates_of(peaks, MAPS, lambda logits: logits, refiner, things or NO_THINGS, item)
+    found, heights = rank_refined(candidates, MAPS.heights, request.gripper.finger_depth)
     assert len(heights) == len(found.pixels)
     return found, refiner
 

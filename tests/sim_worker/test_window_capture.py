@@ -139,10 +139,10 @@ def test_pictures_of_a_window_share_its_truth(world, tmp_path):
 
 
 def test_windows_elsewhere_show_flat_prints_on_which_nothing_holds(world, tmp_path):
-    asked = settings(tmp_path, elsewhere=1.0, looks=["photographic"], windows_per_scene=8, scenes_per_part=1, clutter_ratio=0.0)
+    asked = settings(tmp_path, elsewhere=1.0, looks=["photographic"], windows_per_scene=16, scenes_per_part=1, clutter_ratio=0.0)
     windows = capture_windows(world, asked.recipe(), 0)
     bare = (windows.heights == 0).all((1, 2))
-    assert bare.sum() >= 3
+    assert bare.sum() >= 6
     assert (windows.tried[bare, :, TriedGrasp.HELD] == 0).all()
     middle = windows.colours[:, SIDE // 2 - 4 : SIDE // 2 + 4, SIDE // 2 - 4 : SIDE // 2 + 4].astype(float).mean((1, 2))
     rim = windows.colours[:, :8].astype(float).mean((1, 2))
