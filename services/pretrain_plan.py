@@ -70,14 +70,14 @@ class Plan:
         arguments = ("--name", model, "--data", *self.shards(*data), "--models-dir", self.models)
         return Step(f"fit promises of {model}", frozenset({model, *needed_by}), "trainer_job.promise", arguments)
 
-    def windows(
-        self, name: str, models: Iterable[str], windows: int, seed: int, on_policy: int = 0, photographic: bool = False
-    ) -> Step:
-        """Windows of colour pictures with true heights and tried grasps, of the set `train` too."""
+    def windows(self, name: str, models: Iterable[str], windows: int, seed: int, on_policy: int = 0) -> Step:
+        """Windows of colour pictures with true heights and tried grasps, of the set `train` too: four pictures of each, a quarter
+        of the bare table. on_policy: so many of a planner's best are tried in one picture of each."""
         fewer = [f"--windows={windows // QUICK}", "--scenes-per-part=16"] if self.quick else [f"--windows={windows}"]
         arguments = ("--out", *self.shards(name), *fewer, f"--seed={seed}", f"--workers={self.workers}")
-        arguments += (f"--on-policy={on_policy}", f"--models-dir={self.models}") if on_policy else ()
-        arguments += tuple(f"--{name}={value}" for name, value in self.photographic.items()) if photographic else ()
+        arguments += (f"--on-policy={on_policy}", f"--models-dir={self.models}") if on_policy else ("--elsewhere=0.25",)
+        looks = ["photographic"] if on_policy else ["plain", *3 * ["photographic"]]
+        arguments += (*(f"--looks={each}" for each in looks), f"--textures={self.out / TEXTURES}")
         return Step(f"look at {name}", frozenset(models), "sim_worker.collect.rgb_windows", arguments, {"OMP_NUM_THREADS": "1"})
 
     def train(
@@ -199,13 +199,10 @@ def colour_steps(make: Plan) -> list[Step]:
             scenes_per_shard=32, **make.photographic,
         ),
         make.train("heatmap16", ["over-table", "photographic-over-table"], "heatmap"),
-        make.windows("rgb-windows", {"heatmap"}, 66_000, 109),
-        make.windows("photographic-windows", {"heatmap"}, 66_000, 113, photographic=True),
-        make.train("height-from-rgb", ["rgb-windows", "photographic-windows"], "heatmap", "heights"),
-        make.windows("rgb-windows-best", {"heatmap"}, 20_000, 110, on_policy=3, photographic=True),
-        make.train(
-            "height-from-rgb", ["rgb-windows", "photographic-windows", "rgb-windows-best"], "heatmap", "heights again"
-        ),
+        make.windows("rgb-windows", {"heatmap"}, 120_000, 109),
+        make.train("height-from-rgb", ["rgb-windows"], "heatmap", "heights"),
+        make.windows("rgb-windows-best", {"heatmap"}, 20_000, 110, on_policy=3),
+        make.train("height-from-rgb", ["rgb-windows", "rgb-windows-best"], "heatmap", "heights again"),
     ]  # fmt: skip
 
 

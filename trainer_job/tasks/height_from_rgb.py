@@ -130,7 +130,10 @@ class HeightFromRgbTask(TrainingTask[RgbWindowBatch, WindowBatch]):
     def estimate(self, network: nn.Module, batch: WindowBatch) -> HeightEstimate:
         heights = cast(MobileUNet, network).height_from_rgb
         assert heights is not None  # checked at the start
-        return heights.estimate(batch.windows, batch.lean)
+        short = network.training and self.recipe.precision == "bfloat16"
+        with torch.autocast(batch.windows.device.type, torch.bfloat16, enabled=short):
+            estimate: HeightEstimate = heights.estimate(batch.windows, batch.lean)
+        return HeightEstimate(*(each.float() for each in estimate))
 
     def loss(self, network: nn.Module, batch: WindowBatch) -> Tensor:
         outputs = self.estimate(network, batch)
