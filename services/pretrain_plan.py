@@ -71,8 +71,8 @@ class Plan:
         return Step(f"fit promises of {model}", frozenset({model, *needed_by}), "trainer_job.promise", arguments)
 
     def windows(self, name: str, models: Iterable[str], windows: int, seed: int, on_policy: int = 0) -> Step:
-        """Windows of colour pictures with true heights and tried grasps, of the set `train` too: four pictures of each, a quarter
-        of the bare table. on_policy: so many of a planner's best are tried in one picture of each."""
+        """Windows of colour pictures with true heights and tried grasps, of the set `train` too: four pictures of each, and a
+        quarter of the bare table. on_policy: so many of a planner's best are tried in one picture of each."""
         fewer = [f"--windows={windows // QUICK}", "--scenes-per-part=16"] if self.quick else [f"--windows={windows}"]
         arguments = ("--out", *self.shards(name), *fewer, f"--seed={seed}", f"--workers={self.workers}")
         arguments += (f"--on-policy={on_policy}", f"--models-dir={self.models}") if on_policy else ("--elsewhere=0.25",)

@@ -92,7 +92,7 @@ def capture_windows(world: World, recipe: WindowRecipe, number: int, planner: Gr
         for _ in range(recipe.windows_per_scene):
             on_thing = bool(rng.random() >= recipe.elsewhere)
             middle = beside_a_thing(scene, rng) if on_thing else rng.uniform(-TABLE, TABLE, 2)
-            camera = camera_over(middle, rng)
+            camera, nadir = camera_over(middle, rng)
             views = [_painted(scene, camera, each, None if on_thing else middle, world.textures, rng) for each in recipe.looks]
             view = views[-1]
             height = heights_of(view)
@@ -103,7 +103,7 @@ def capture_windows(world: World, recipe: WindowRecipe, number: int, planner: Gr
             for each in views:
                 colours.append(each.rgb)
                 heights.append(height)
-                lenses.append([*camera.centre, camera.focal])
+                lenses.append([*nadir, camera.focal])
                 answers.append(fit)
                 tried.append(np.concatenate([some, *best]))
     shape = (len(colours), SIDE, SIDE)
@@ -123,14 +123,15 @@ def beside_a_thing(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     return middle
 
 
-def camera_over(middle: np.ndarray, rng: np.random.Generator) -> CameraSpec:
-    """A camera that sees a window about a place (2,) of the table, somewhere in the picture of one that looks down; its
-    `centre` is the nadir."""
+def camera_over(middle: np.ndarray, rng: np.random.Generator) -> tuple[CameraSpec, np.ndarray]:
+    """A camera that sees a window about a place (2,) of the table, somewhere in the picture of one that looks down, and its
+    nadir (2,)."""
     axis = middle - rng.uniform(-PLACES, PLACES, 2)
     # Straight down, whatever the profile, with v against y: the window is the part of the picture that shows the middle.
     pose = pose_from(DOWN, np.array([*axis, DISTANCE]))
     nadir = (SIDE - 1) / 2 - (middle - axis) * (1, -1) * FOCAL / DISTANCE
-    return CameraSpec(width=SIDE, height=SIDE, focal=FOCAL, centre=tuple(nadir.tolist()), pose=pose.tolist())
+    camera = CameraSpec(width=SIDE, height=SIDE, focal=FOCAL, centre=tuple(nadir.tolist()), pose=pose.tolist())
+    return camera, nadir
 
 
 def _painted(

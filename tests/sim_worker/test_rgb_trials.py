@@ -16,8 +16,8 @@ CELLS = SIDE // CELL
 
 def window_of(scene, rng):
     """A view of a window about some thing, and its nadir."""
-    camera = camera_over(beside_a_thing(scene, rng), rng)
-    return scene.observe_with(camera), np.array(camera.centre)
+    camera, nadir = camera_over(beside_a_thing(scene, rng), rng)
+    return scene.observe_with(camera), nadir
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ from sim_worker.world import SceneSpec, World
 
 def window_of(scene, rng):
     """A view of a window about some thing, and its nadir."""
-    camera = camera_over(beside_a_thing(scene, rng), rng)
-    return scene.observe_with(camera), np.array(camera.centre)
+    camera, nadir = camera_over(beside_a_thing(scene, rng), rng)
+    return scene.observe_with(camera), nadir
 
 
 @pytest.fixture(scope="module")
