@@ -139,7 +139,8 @@ def test_pictures_of_a_window_share_its_truth(world, tmp_path):
 
 
 def test_windows_elsewhere_show_flat_prints_on_which_nothing_holds(world, tmp_path):
-    asked = settings(tmp_path, elsewhere=1.0, looks=["photographic"], windows_per_scene=16, scenes_per_part=1, clutter_ratio=0.0)
+    how = {"windows_per_scene": 16, "scenes_per_part": 1, "clutter_ratio": 0.0}
+    asked = settings(tmp_path, elsewhere=1.0, looks=["photographic"], **how)
     windows = capture_windows(world, asked.recipe(), 0)
     bare = (windows.heights == 0).all((1, 2))
     assert bare.sum() >= 6
