@@ -49,7 +49,7 @@ def test_what_judges_a_scene_was_not_fitted_to_it():
 
 def test_promises_are_those_of_the_planner():
     logits = np.linspace(-4, 6, 20)
-    np.testing.assert_allclose(promised_by(logits, TEMPERED), tempered(torch.from_numpy(logits)).numpy())
+    np.testing.assert_allclose(promised_by(logits, TEMPERED), tempered(torch.from_numpy(logits), TEMPERED).numpy())
 
 
 def test_scenes_are_tried_by_turns_and_read_back(tmp_path):

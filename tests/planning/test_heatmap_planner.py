@@ -11,7 +11,7 @@ from grasp_client.geometry import look_at, project, resize_camera
 from grasp_client.observation import Observation
 from planning.base import PlannerError
 from planning.rgb.heatmap import NO_HEIGHT, HeatmapPlanner
-from planning.rgb.ranking import tempered
+from planning.rgb.ranking import MAPS_TEMPERED, tempered
 
 PARAMETERS = {"rotations": 8}
 
@@ -162,5 +162,5 @@ def test_peak_of_the_map_comes_first():
     u, v = (int(value) for value in best.center_px)
     turn = round(best.angle % math.pi / (math.pi / 8)) % 8
     highest = torch.logit(torch.tensor(maps.max()))
-    assert best.quality == pytest.approx(float(tempered(highest).sigmoid()), abs=1e-5)
+    assert best.quality == pytest.approx(float(tempered(highest, MAPS_TEMPERED).sigmoid()), abs=1e-5)
     assert maps[turn, v, u] == pytest.approx(maps.max())
