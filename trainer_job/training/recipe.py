@@ -84,7 +84,7 @@ class TrainingRecipe(_Part):
     epochs: int = Field(25, ge=1)
     batch: int = Field(256, ge=2)
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of layers while a network of heights from colours learns; bfloat16 is faster where there is such"
+        "float32", description="while a network of heights from colours learns; bfloat16 takes less time where there is such"
     )
     min_steps: int = Field(0, ge=0, description="a small set is passed over more often for so many steps")
     max_passes: int = Field(MAX_PASSES, ge=1, description="over a small set at most, so as not to learn it by heart")
