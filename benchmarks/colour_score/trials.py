@@ -1,4 +1,4 @@
-"""Candidates of `heatmap` that were tried in simulated scenes, with what its score saw of them."""
+"""RgbCandidates of `heatmap` that were tried in simulated scenes, with what its score saw of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from planning.base import PlanItem
 from planning.calibration import calibrated_logits
 from planning.local import LocalPlanner, local_planner
 from planning.rgb.maps import find_peaks, heat_maps, the_network
-from planning.rgb.ranking import Candidates, RankWeights, candidates_of
+from planning.rgb.ranking import RgbCandidates, RankWeights, candidates_of
 from planning.rgb.refinement import GraspRefiner, adjusted
 from planning.rgb.unlike_table import find_things
 from shared.table_grasp import ROTATIONS, table_grasp, table_up
@@ -90,7 +90,7 @@ def try_scenes(count: int, seed: int, object_set: str, models: Path) -> Trials:
 
 
 @torch.inference_mode()
-def _candidates(planner: LocalPlanner, item: PlanItem) -> tuple[Candidates, torch.Tensor]:
+def _candidates(planner: LocalPlanner, item: PlanItem) -> tuple[RgbCandidates, torch.Tensor]:
     """What `heatmap` ranks, and the heights (T,) of the tips, m."""
     network = planner.planner.need(planner.network)
     maps = heat_maps(*item, network)
@@ -103,7 +103,7 @@ def _candidates(planner: LocalPlanner, item: PlanItem) -> tuple[Candidates, torc
     return candidates_of(peaks, maps, calibrate, refiner, find_things(*item), item), maps.heights
 
 
-def _try(scene: Scene, item: PlanItem, candidates: Candidates, index: int, height: torch.Tensor, turn: int) -> bool:
+def _try(scene: Scene, item: PlanItem, candidates: RgbCandidates, index: int, height: torch.Tensor, turn: int) -> bool:
     """Whether the open hand holds something there."""
     request = item[1]
     assert request.camera is not None

@@ -51,7 +51,7 @@ RANK_WEIGHTS = RankWeights(maps=0.44, holds=0.20, fits=0.79, things=0.13, interc
 
 
 @dataclass(frozen=True)
-class Candidates:
+class RgbCandidates:
     """Places (N, 2) as (u, v) of the sent image, at each of T heights of the tips and ROTATIONS angles. terms (4, N, T,
     ROTATIONS): what the weights of `RankWeights` multiply, in their order. highest (N, 2, BINS): logits of the
     highest points."""
@@ -74,7 +74,7 @@ def candidates_of(
     refiner: GraspRefiner,
     things: Things,
     item: PlanItem,
-) -> Candidates:
+) -> RgbCandidates:
     """The squares of the best peaks, of the likeliest things and those next to the best of them.
 
     calibrate: of the maps' logits.
@@ -91,10 +91,10 @@ def candidates_of(
     terms = torch.cat([looked.terms, beside.terms], 1)
     terms = (near @ terms.flatten(2) / near.sum(1, keepdim=True)).view_as(terms)
     terms = (2 * terms + terms.roll(1, 3) + terms.roll(-1, 3)) / 4
-    return Candidates(pixels, terms, torch.cat([looked.highest, beside.highest]))
+    return RgbCandidates(pixels, terms, torch.cat([looked.highest, beside.highest]))
 
 
-def rank_refined(candidates: Candidates, heights: Tensor, finger_depth: float) -> tuple[Peaks, Tensor]:
+def rank_refined(candidates: RgbCandidates, heights: Tensor, finger_depth: float) -> tuple[Peaks, Tensor]:
     """Each candidate at its best angle and height of the tips, of `heights` (T,), m; and the heights (N,) to which those go."""
     value, which = candidates.logits().flatten(1).max(1)
     order = torch.argsort(value, descending=True, stable=True)
@@ -132,15 +132,15 @@ def tempered(logits: Tensor, by: tuple[float, float]) -> Tensor:
 
 def _together(
     pixels: Tensor, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor], refiner: GraspRefiner, things: Things
-) -> Candidates:
+) -> RgbCandidates:
     """What is told of pixels (N, 2) of the sent image."""
     if not len(pixels):
         nothing = pixels.new_zeros(len(fields(RankWeights)) - 1, 0, len(maps.logits), ROTATIONS)
-        return Candidates(pixels.new_zeros(0, 2), nothing, pixels.new_zeros(0, 2, BINS))
+        return RgbCandidates(pixels.new_zeros(0, 2), nothing, pixels.new_zeros(0, 2, BINS))
     holds, fits, highest = refiner.refine(refiner.seen(pixels))
     angles = torch.arange(ROTATIONS, device=pixels.device) * math.pi / ROTATIONS
     seen = things.logits_at(pixels)[:, None, None].expand_as(holds)
-    return Candidates(pixels, torch.stack([calibrate(maps.at_angles(pixels, angles)), holds, fits, seen]), highest)
+    return RgbCandidates(pixels, torch.stack([calibrate(maps.at_angles(pixels, angles)), holds, fits, seen]), highest)
 
 
 def _first(peaks: Peaks, heights: int, most: int) -> Tensor:
