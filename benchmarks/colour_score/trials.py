@@ -1,4 +1,4 @@
-"""RgbCandidates of `heatmap` that were tried in simulated scenes, with what its score saw of them."""
+"""Candidates of `heatmap` that were tried in simulated scenes, with what its score saw of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from planning.base import PlanItem
 from planning.calibration import calibrated_logits
 from planning.local import LocalPlanner, local_planner
 from planning.rgb.maps import find_peaks, heat_maps, the_network
-from planning.rgb.ranking import RgbCandidates, RankWeights, candidates_of
+from planning.rgb.ranking import RankWeights, RgbCandidates, candidates_of
 from planning.rgb.refinement import GraspRefiner, adjusted
 from planning.rgb.unlike_table import find_things
 from shared.table_grasp import ROTATIONS, table_grasp, table_up
