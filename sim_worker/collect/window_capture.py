@@ -66,7 +66,7 @@ class WindowRecipe(BaseModel):
     @field_validator("looks", mode="before")
     @classmethod
     def _one_look(cls, looks: object) -> object:
-        """Folders of GraspLoop 0.2 name the one that they have."""
+        """Folders that were begun before windows had several name the one that they have."""
         return [looks] if isinstance(looks, str) else looks
 
 
