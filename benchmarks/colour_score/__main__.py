@@ -14,13 +14,14 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from benchmarks.analytic_score.fit import fit
 from benchmarks.colour_score.trials import Trials, try_scenes
 from benchmarks.tables import show
-from planning.rgb.ranking import RANK_WEIGHTS, TEMPERED, RankWeights
-from trainer_job.evaluation.metrics import binary_metrics
+from planning.rgb.ranking import RANK_WEIGHTS, TEMPERED, RankWeights, tempered
+from trainer_job.evaluation.metrics import binary_metrics, sigmoid
 
 FOLDS = 5
 FREE = np.array([0.0, 0.0, 0.0, 0.0, -np.inf])
@@ -28,7 +29,7 @@ FREE = np.array([0.0, 0.0, 0.0, 0.0, -np.inf])
 
 
 def weights_of(trials: Trials) -> RankWeights:
-    """By logistic regression on all that was tried; a scene counts as much as any other, whatever was tried in it."""
+    """By logistic regression on all that was tried."""
     design = np.concatenate([trials.terms, np.ones((len(trials.held), 1))], 1)
     return RankWeights(*map(float, fit(design, np.zeros(len(design)), trials.held, FREE)))
 
@@ -42,8 +43,8 @@ def tempering_of(logits: np.ndarray, trials: Trials) -> tuple[float, float]:
 
 
 def promised_by(logits: np.ndarray, tempering: tuple[float, float]) -> np.ndarray:
-    """Logits (N,) of what is promised: only high ones are lowered."""
-    result: np.ndarray = np.minimum(logits, tempering[0] * logits + tempering[1])
+    """Logits (N,) of what the planner would promise."""
+    result: np.ndarray = tempered(torch.from_numpy(logits), tempering).numpy()
     return result
 
 
@@ -69,7 +70,7 @@ def figures(name: str, trials: Trials, logits: np.ndarray, promised: np.ndarray)
         "log loss": ranked["log_loss"],
         "best": int(trials.first.sum()),
         "held": float(trials.held[trials.first].mean()),
-        "promised": float((1 / (1 + np.exp(-promised[trials.first]))).mean()),
+        "promised": float(sigmoid(promised[trials.first]).mean()),
         "ece": best["ece"],
     }
 
@@ -82,12 +83,11 @@ def main() -> None:
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
     parser.add_argument("--out", type=Path, required=True, help="NPZ file of what was tried; read where it is there")
     options = parser.parse_args()
-    trials = (
-        Trials.read(options.out)
-        if options.out.exists()
-        else try_scenes(options.scenes, options.seed, options.object_set, options.models_dir)
-    )
-    trials.write(options.out)
+    if options.out.exists():
+        trials = Trials.read(options.out)
+    else:
+        trials = try_scenes(options.scenes, options.seed, options.object_set, options.models_dir)
+        trials.write(options.out)
     weights = weights_of(trials)
     shipped = trials.logits(RANK_WEIGHTS)
     fitted, promised = cross_validated(trials)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,8 @@ class Trials:
 
     def logits(self, weights: RankWeights) -> np.ndarray:
         """(N,) of success."""
-        each = np.array([weights.maps, weights.holds, weights.fits, weights.things])
-        result: np.ndarray = self.terms @ each + weights.intercept
+        *each, intercept = astuple(weights)
+        result: np.ndarray = self.terms @ np.array(each) + intercept
         return result
 
     def pick(self, which: np.ndarray) -> Trials:
@@ -77,14 +77,14 @@ def try_scenes(count: int, seed: int, object_set: str, models: Path) -> Trials:
         asked = planning_request(view, spec, protocol.gripper, 1, "heatmap", None, protocol.inputs, protocol.drop_inputs)
         item = asked.observation, asked.request
         candidates, heights = _candidates(planner, item)
+        terms = candidates.averaged(candidates.terms).double().numpy()
         best, which = candidates.logits().flatten(1).max(1)
         order = torch.argsort(best, descending=True).tolist()
         more = random.permutation(order[1 : 1 + NEXT])[: TRIED - 1]
         for rank, index in enumerate([*order[:1], *more]):
             level, turn = divmod(int(which[index]), ROTATIONS)
-            terms = candidates.terms[:, index, level, turn].double().numpy()
             held = _try(scene, item, candidates, int(index), heights[level], turn)
-            rows.append((terms, held, number, rank == 0, bool(number % 2)))
+            rows.append((terms[:, index, level, turn], held, number, rank == 0, bool(number % 2)))
     all_terms, all_held, *others = zip(*rows, strict=True)
     return Trials(np.array(all_terms), np.array(all_held, float), *map(np.array, others))
 

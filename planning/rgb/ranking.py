@@ -54,17 +54,22 @@ RANK_WEIGHTS = RankWeights(maps=0.44, holds=0.20, fits=0.79, things=0.13, interc
 class RgbCandidates:
     """Places (N, 2) as (u, v) of the sent image, at each of T heights of the tips and ROTATIONS angles. terms (4, N, T,
     ROTATIONS): what the weights of `RankWeights` multiply, in their order. highest (N, 2, BINS): logits of the
-    highest points."""
+    highest points. near (N, N): share of each other place in what a place is taken for, since no hand goes quite where it
+    is sent."""
 
     pixels: Tensor
     terms: Tensor
     highest: Tensor
+    near: Tensor
 
-    def logits(self, weights: RankWeights = RANK_WEIGHTS) -> Tensor:
+    def logits(self) -> Tensor:
         """Of success, (N, T, ROTATIONS)."""
-        *each, intercept = astuple(weights)
-        told: Tensor = torch.tensordot(self.terms.new_tensor(each), self.terms, 1) + intercept
-        return told
+        return self.averaged(_weighted(self.terms))
+
+    def averaged(self, values: Tensor) -> Tensor:
+        """values (..., N, T, ROTATIONS), each with those of near places and of the two next angles."""
+        together = (self.near @ values.flatten(-2)).view_as(values)
+        return (2 * together + together.roll(1, -1) + together.roll(-1, -1)) / 4
 
 
 def candidates_of(
@@ -81,17 +86,17 @@ def candidates_of(
     """
     first = peaks.pixels[_first(peaks, len(maps.logits), max(REFINED, item[1].n_grasps))]
     places = things.places[allowed(things.places, *item)][:PROPOSED].to(first.device)
-    looked = _together(_distinct(torch.cat([first, places]), refiner, item), maps, calibrate, refiner, things)
-    likely = looked.logits().flatten(1).amax(1)
-    more = _next_to(looked.pixels[likely.topk(min(BEST, len(likely))).indices], looked.pixels, refiner)
-    beside = _together(more[allowed(more, *item)], maps, calibrate, refiner, things)
-    pixels = torch.cat([looked.pixels, beside.pixels])
+    pixels = _distinct(torch.cat([first, places]), refiner, item)
+    terms, highest = _told(pixels, maps, calibrate, refiner, things)
+    likely = _weighted(terms).flatten(1).amax(1)
+    more = _next_to(pixels[likely.topk(min(BEST, len(likely))).indices], pixels, refiner)
+    more = more[allowed(more, *item)]
+    beside = _told(more, maps, calibrate, refiner, things)
+    pixels = torch.cat([pixels, more])
     places = refiner.seen(pixels)
     near = (torch.cdist(places, places) < NEAR).float()
-    terms = torch.cat([looked.terms, beside.terms], 1)
-    terms = (near @ terms.flatten(2) / near.sum(1, keepdim=True)).view_as(terms)
-    terms = (2 * terms + terms.roll(1, 3) + terms.roll(-1, 3)) / 4
-    return RgbCandidates(pixels, terms, torch.cat([looked.highest, beside.highest]))
+    near = near / near.sum(1, keepdim=True)
+    return RgbCandidates(pixels, torch.cat([terms, beside[0]], 1), torch.cat([highest, beside[1]]), near)
 
 
 def rank_refined(candidates: RgbCandidates, heights: Tensor, finger_depth: float) -> tuple[Peaks, Tensor]:
@@ -130,17 +135,24 @@ def tempered(logits: Tensor, by: tuple[float, float]) -> Tensor:
     return torch.minimum(logits, by[0] * logits + by[1])
 
 
-def _together(
+def _weighted(terms: Tensor) -> Tensor:
+    """Logits of success, (N, T, ROTATIONS)."""
+    *each, intercept = astuple(RANK_WEIGHTS)
+    logits: Tensor = torch.tensordot(terms.new_tensor(each), terms, 1) + intercept
+    return logits
+
+
+def _told(
     pixels: Tensor, maps: QualityMaps, calibrate: Callable[[Tensor], Tensor], refiner: GraspRefiner, things: Things
-) -> RgbCandidates:
-    """What is told of pixels (N, 2) of the sent image."""
+) -> tuple[Tensor, Tensor]:
+    """Terms (4, N, T, ROTATIONS) of pixels (N, 2) of the sent image, and logits (N, 2, BINS) of the highest points there."""
     if not len(pixels):
-        nothing = pixels.new_zeros(len(fields(RankWeights)) - 1, 0, len(maps.logits), ROTATIONS)
-        return RgbCandidates(pixels.new_zeros(0, 2), nothing, pixels.new_zeros(0, 2, BINS))
+        terms = len(fields(RankWeights)) - 1
+        return pixels.new_zeros(terms, 0, len(maps.logits), ROTATIONS), pixels.new_zeros(0, 2, BINS)
     holds, fits, highest = refiner.refine(refiner.seen(pixels))
     angles = torch.arange(ROTATIONS, device=pixels.device) * math.pi / ROTATIONS
     seen = things.logits_at(pixels)[:, None, None].expand_as(holds)
-    return RgbCandidates(pixels, torch.stack([calibrate(maps.at_angles(pixels, angles)), holds, fits, seen]), highest)
+    return torch.stack([calibrate(maps.at_angles(pixels, angles)), holds, fits, seen]), highest
 
 
 def _first(peaks: Peaks, heights: int, most: int) -> Tensor:

@@ -1,9 +1,8 @@
 import numpy as np
-import torch
 
-from benchmarks.colour_score.__main__ import cross_validated, promised_by, tempering_of, weights_of
+from benchmarks.colour_score.__main__ import cross_validated, tempering_of, weights_of
 from benchmarks.colour_score.trials import TRIED, Trials, try_scenes
-from planning.rgb.ranking import RANK_WEIGHTS, TEMPERED, RankWeights, tempered
+from planning.rgb.ranking import RANK_WEIGHTS, RankWeights
 from trainer_job.promotion.publish import REPOSITORY
 
 
@@ -45,11 +44,6 @@ def test_what_judges_a_scene_was_not_fitted_to_it():
     inside = trials.scene % 5 == 0
     assert np.array_equal(cross_validated(trials)[0][inside], cross_validated(other)[0][inside])
     assert not np.array_equal(cross_validated(trials)[0][~inside], cross_validated(other)[0][~inside])
-
-
-def test_promises_are_those_of_the_planner():
-    logits = np.linspace(-4, 6, 20)
-    np.testing.assert_allclose(promised_by(logits, TEMPERED), tempered(torch.from_numpy(logits), TEMPERED).numpy())
 
 
 def test_scenes_are_tried_by_turns_and_read_back(tmp_path):
